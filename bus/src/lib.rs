@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What crosses process borders: the contract (events, requests, problems), the topology of streams and
+//! consumers, and the ways to speak over NATS: publish, consume, ask, answer.
+//!
+//! Invariant: this crate knows no SQL, no HTTP server and no actors.
+//! Invariant: a subject stands beside the one type that travels under it, and nowhere else.
+
+pub mod connection;
+pub mod consumer;
+pub mod context;
+pub mod contract;
+pub mod event;
+pub mod failure;
+pub mod retry;
+pub mod service;
+pub mod token;
+pub mod topology;
+
+pub use connection::{Bus, Config};
+pub use context::Context;
+pub use contract::problem::{FieldError, Problem};
+pub use failure::Failure;

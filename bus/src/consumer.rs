@@ -1,0 +1,266 @@
+//! Pulls a durable consumer's messages, hands each to its domain, and settles it when the domain says how it went.
+//!
+//! Invariant: a message is acknowledged only by [`Delivery::ack`], which the domain calls after its commit.
+//! Invariant: a message is parked only by its own fault: its handling failed as poison, or it arrived for the
+//! N-th time while the infrastructure is well. While [`Wellness`] says no, nothing is pulled and nothing parked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, AckKind};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::contract::Event;
+use crate::event::{CE_ID, MARQUEE_ONLY};
+use crate::topology::{self, ConsumerSpec, DLQ_PREFIX};
+use crate::{Bus, Context, Failure, retry};
+
+/// Messages asked for at once; the consumer's `max_ack_pending` bounds what is in hand in all.
+const PULL_MAX: usize = 512;
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
+const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Headers of a dead letter.
+pub const DLQ_REASON: &str = "Marquee-Reason";
+pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
+pub const DLQ_ATTEMPTS: &str = "Marquee-Attempts";
+
+/// Whether what the handlers need (the database) is there. A domain's journal tells it.
+pub type Wellness = watch::Receiver<bool>;
+
+/// How a delivery ended.
+enum Verdict {
+    Done,
+    /// Give it again after a delay.
+    Retry(String),
+    /// It can never be handled: to the dead letter stream with the reason.
+    Park(String),
+}
+
+/// One message in hand. Settle it with [`ack`](Self::ack), [`retry`](Self::retry) or [`park`](Self::park);
+/// one that is dropped (its actor died) is given again.
+pub struct Delivery {
+    /// The event's id: the key of the inbox, the same on every copy.
+    pub id: String,
+    pub subject: String,
+    pub payload: Bytes,
+    pub context: Context,
+    /// Counts from 1.
+    pub attempt: u64,
+    ticket: Ticket,
+}
+
+struct Ticket {
+    message: Option<jetstream::Message>,
+    settler: mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
+}
+
+impl Ticket {
+    fn settle(&mut self, verdict: Verdict) {
+        if let Some(message) = self.message.take() {
+            // A closed channel means that the consumer is gone; the server gives the message again.
+            let _ = self.settler.send((message, verdict));
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.settle(Verdict::Retry("dropped unsettled".into()));
+    }
+}
+
+impl Delivery {
+    /// The payload as the event its subject promises.
+    pub fn event<E: Event>(&self) -> Result<E, Failure> {
+        serde_json::from_slice(&self.payload)
+            .map_err(|e| Failure::poison(format!("not a {}: {e}", E::SUBJECT)))
+    }
+
+    pub fn ack(mut self) {
+        self.ticket.settle(Verdict::Done);
+    }
+
+    pub fn retry(mut self, why: impl std::fmt::Display) {
+        self.ticket.settle(Verdict::Retry(why.to_string()));
+    }
+
+    pub fn park(mut self, reason: impl std::fmt::Display) {
+        self.ticket.settle(Verdict::Park(reason.to_string()));
+    }
+
+    /// Transient → again after a delay, poison → parked.
+    pub fn fail(self, failure: Failure) {
+        match failure {
+            Failure::Transient(why) => self.retry(why),
+            Failure::Poison(why) => self.park(why),
+        }
+    }
+}
+
+/// Runs until `stop`. `handle` must not block: it casts to an actor or spawns. Returns an error when the
+/// consumer could not be made for lack of NATS; the supervisor tries again.
+pub async fn run(
+    bus: Bus,
+    spec: ConsumerSpec,
+    mut well: Wellness,
+    stop: CancellationToken,
+    handle: Arc<dyn Fn(Delivery) + Send + Sync>,
+) -> Result<(), Failure> {
+    // Unbounded, yet bounded in fact: no more than `max_ack_pending` messages are out at a time.
+    let (settler, verdicts) = mpsc::unbounded_channel();
+    let settling = tokio::spawn(settle(bus.clone(), spec.name, verdicts));
+    let mut failures = 0u64;
+    while !stop.is_cancelled() {
+        let until_well = well.wait_for(|well| *well);
+        tokio::select! {
+            _ = stop.cancelled() => break,
+            gone = until_well => if gone.is_err() { break },
+        }
+        let pulled = pull(&bus, spec, &mut well, &stop, &settler, &handle).await;
+        if let Err(failure) = pulled {
+            failures += 1;
+            tracing::warn!(consumer = spec.name, %failure, "consumer interrupted");
+            tokio::select! {
+                _ = stop.cancelled() => break,
+                // A restarted NATS is back within seconds; waiting longer only adds to the outage.
+                _ = tokio::time::sleep(retry::delay(failures.min(5), failures)) => {}
+            }
+        } else {
+            failures = 0;
+        }
+    }
+    drop(settler);
+    // What is still in hand settles on its own or is given again after the ack wait.
+    let _ = tokio::time::timeout(Duration::from_secs(2), settling).await;
+    Ok(())
+}
+
+async fn pull(
+    bus: &Bus,
+    spec: ConsumerSpec,
+    well: &mut Wellness,
+    stop: &CancellationToken,
+    settler: &mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
+    handle: &Arc<dyn Fn(Delivery) + Send + Sync>,
+) -> Result<(), Failure> {
+    // Again on every interruption: after a wipe of NATS's data neither stream nor consumer is there.
+    topology::ensure_streams(bus).await?;
+    let consumer = topology::ensure_consumer(bus, spec).await?;
+    let mut messages = consumer
+        .stream()
+        .max_messages_per_batch(PULL_MAX)
+        .expires(PULL_EXPIRES)
+        .heartbeat(HEARTBEAT)
+        .messages()
+        .await
+        .map_err(Failure::transient)?;
+    loop {
+        let message = tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            // The database went away: stop pulling, so that the outage is not counted against messages.
+            _ = well.wait_for(|well| !*well) => return Ok(()),
+            message = messages.next() => message,
+        };
+        match message {
+            Some(Ok(message)) => receive(spec.name, message, settler, handle),
+            Some(Err(error)) => return Err(Failure::transient(error)),
+            None => return Err(Failure::transient("the pull ended")),
+        }
+    }
+}
+
+fn receive(
+    consumer: &str,
+    message: jetstream::Message,
+    settler: &mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
+    handle: &Arc<dyn Fn(Delivery) + Send + Sync>,
+) {
+    let attempt = message.info().map(|info| info.delivered.max(1) as u64).unwrap_or(1);
+    let header =
+        |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
+    let only = header(MARQUEE_ONLY);
+    let id = header(CE_ID);
+    let delivery = Delivery {
+        id: id.clone().unwrap_or_default(),
+        subject: message.subject.to_string(),
+        payload: message.payload.clone(),
+        context: Context::from_headers(message.headers.as_ref()).child(),
+        attempt,
+        ticket: Ticket { message: Some(message), settler: settler.clone() },
+    };
+    metrics::counter!("events_received_total", "consumer" => consumer.to_owned()).increment(1);
+    if only.is_some_and(|only| only != consumer) {
+        return delivery.ack();
+    }
+    if id.is_none_or(|id| id.is_empty() || id.len() > 200) {
+        return delivery.park("the message has no ce-id");
+    }
+    // Before handling, so that a message that kills its host ends here too.
+    if attempt >= retry::DELIVERIES_MAX {
+        return delivery.park(format!("delivered {attempt} times"));
+    }
+    handle(delivery);
+}
+
+async fn settle(
+    bus: Bus,
+    consumer: &'static str,
+    mut verdicts: mpsc::UnboundedReceiver<(jetstream::Message, Verdict)>,
+) {
+    while let Some((message, verdict)) = verdicts.recv().await {
+        let settled = match verdict {
+            Verdict::Done => message.ack().await.map_err(|e| e.to_string()),
+            Verdict::Retry(why) => {
+                let info =
+                    message.info().map(|i| (i.delivered.max(1) as u64, i.stream_sequence)).unwrap_or((1, 0));
+                let delay = retry::delay(info.0, info.1);
+                tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                message.ack_with(AckKind::Nak(Some(delay))).await.map_err(|e| e.to_string())
+            }
+            Verdict::Park(reason) => {
+                // In a task of its own: an ack from the dead letter stream may take seconds.
+                tokio::spawn(park(bus.clone(), consumer, message, reason));
+                Ok(())
+            }
+        };
+        if let Err(error) = settled {
+            // The server gives it again after the ack wait; the inbox makes that harmless.
+            tracing::warn!(consumer, error, "message not settled");
+        }
+    }
+}
+
+/// First to the dead letter stream, and only after its ack away from the consumer.
+async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, reason: String) {
+    let attempts = message.info().map(|i| i.delivered).unwrap_or(0);
+    let mut headers = message.headers.clone().unwrap_or_default();
+    // One dead letter for each message and consumer, however often parking itself is repeated.
+    let id = headers.get(CE_ID).map(|v| v.to_string()).unwrap_or_else(|| message.subject.to_string());
+    let sequence = message.info().map(|i| i.stream_sequence).unwrap_or(0);
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{consumer}/{id}/{sequence}").as_str());
+    headers.insert(DLQ_REASON, reason.replace(['\r', '\n'], " ").as_str());
+    headers.insert(DLQ_CONSUMER, consumer);
+    headers.insert(DLQ_ATTEMPTS, attempts.to_string().as_str());
+    let subject = format!("{DLQ_PREFIX}{}", message.subject);
+    let stored = match bus.jetstream.publish_with_headers(subject, headers, message.payload.clone()).await {
+        Ok(ack) => ack.await.map(|_| ()).map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let settled = match stored {
+        Ok(()) => {
+            metrics::counter!("dead_letters_total", "consumer" => consumer).increment(1);
+            tracing::error!(consumer, subject = %message.subject, id, reason, attempts, "parked in the dead letter stream");
+            message.ack_with(AckKind::Term).await
+        }
+        Err(error) => {
+            tracing::error!(consumer, error, "dead letter not stored; again later");
+            message.ack_with(AckKind::Nak(Some(retry::delay(5, sequence)))).await
+        }
+    };
+    if let Err(error) = settled {
+        tracing::warn!(consumer, %error, "message not settled");
+    }
+}

@@ -1,0 +1,262 @@
+//! Auth's contract: accounts, tokens, the key set that verifies them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Access, Fields, Problem, Request, Timestamp, events};
+
+/// Each role may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    User,
+    Admin,
+    SuperAdmin,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    pub id: Uuid,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub created_at: Timestamp,
+}
+
+/// What a login gives: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh
+/// token that buys one new pair.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    pub user: User,
+    pub access_token: String,
+    pub refresh_token: String,
+    pub expires_in: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Register {
+    /// Compared without case.
+    pub email: String,
+    /// 8–128 characters.
+    pub password: String,
+    /// 1–100 characters.
+    pub name: String,
+}
+
+impl Request for Register {
+    const SUBJECT: &'static str = "rpc.auth.register";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(is_email(&self.email), "email", "must be an e-mail address of at most 254 characters");
+        password(&self.password, fields);
+        fields.text(&self.name, 1..=100, "name");
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    pub email: String,
+    pub password: String,
+}
+
+impl Request for Login {
+    const SUBJECT: &'static str = "rpc.auth.login";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        // Only bounds: a login must not tell which rule a password in use keeps.
+        fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
+        fields.check((1..=512).contains(&self.password.len()), "password", "must have 1–512 bytes");
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    pub refresh_token: String,
+}
+
+impl Request for Refresh {
+    const SUBJECT: &'static str = "rpc.auth.refresh";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(
+            (1..=200).contains(&self.refresh_token.len()),
+            "refreshToken",
+            "must have 1–200 characters",
+        );
+    }
+}
+
+/// Ends the refresh token's whole family, that is: this login.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Logout {
+    pub refresh_token: String,
+}
+
+impl Request for Logout {
+    const SUBJECT: &'static str = "rpc.auth.logout";
+    const ACCESS: Access = Access::User;
+    type Answer = ();
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(
+            (1..=200).contains(&self.refresh_token.len()),
+            "refreshToken",
+            "must have 1–200 characters",
+        );
+    }
+}
+
+/// The caller's own account.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Me {}
+
+impl Request for Me {
+    const SUBJECT: &'static str = "rpc.auth.me";
+    const ACCESS: Access = Access::User;
+    type Answer = User;
+}
+
+/// The public keys of access tokens.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetKeys {}
+
+impl Request for GetKeys {
+    const SUBJECT: &'static str = "rpc.auth.keys";
+    const ACCESS: Access = Access::Public;
+    type Answer = KeySet;
+}
+
+/// A JSON Web Key Set (RFC 7517).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeySet {
+    pub keys: Vec<Key>,
+}
+
+/// An Ed25519 public key as a JWK (RFC 8037): `kty` OKP, `crv` Ed25519, `x` base64url.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Key {
+    pub kty: String,
+    pub crv: String,
+    pub alg: String,
+    #[serde(rename = "use")]
+    pub usage: String,
+    pub kid: String,
+    pub x: String,
+}
+
+/// What an access token says (RFC 7519). `sid` is the login, that is the refresh token's family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    pub iss: String,
+    pub sub: Uuid,
+    pub sid: Uuid,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    pub iat: i64,
+    pub exp: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    EmailTaken,
+    /// The same for an unknown mail and a wrong password.
+    Credentials,
+    /// A refresh token that is unknown, expired, or was spent before.
+    RefreshToken,
+    /// More logins at once than the password pool takes.
+    Busy,
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::EmailTaken => {
+                Problem::new(409, "email-taken", "There is already an account with this e-mail.")
+            }
+            Rejection::Credentials => {
+                Problem::new(401, "credentials", "The e-mail or the password is wrong.")
+            }
+            Rejection::RefreshToken => Problem::new(
+                401,
+                "refresh-token",
+                "The refresh token is unknown, expired or was used before.",
+            ),
+            Rejection::Busy => Problem::unavailable("Too many logins at once. Try again shortly."),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRegistered {
+    pub user_id: Uuid,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRoleChanged {
+    pub user_id: Uuid,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Uuid>,
+}
+
+events! {
+    UserRegistered => "user.registered",
+    UserRoleChanged => "user.role_changed",
+}
+
+fn password(password: &str, fields: &mut Fields) {
+    fields.check((8..=128).contains(&password.chars().count()), "password", "must have 8–128 characters");
+}
+
+/// One `@`, something before it, a dot after it, no white space: what a mail server would at least try. The
+/// proof of an address is a mail that arrives.
+fn is_email(email: &str) -> bool {
+    let well_sized = (3..=254).contains(&email.len());
+    let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control() || "<>(),;:\\\"[]".contains(c));
+    let mut parts = email.split('@');
+    let (local, domain, rest) = (parts.next(), parts.next(), parts.next());
+    let domain_ok = domain.is_some_and(|d| {
+        d.contains('.') && d.split('.').all(|l| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-'))
+    });
+    well_sized
+        && clean
+        && rest.is_none()
+        && local.is_some_and(|l| !l.is_empty() && l.len() <= 64)
+        && domain_ok
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_server_would_try_are_refused() {
+        for good in ["ada@example.org", "a.b+c@mail.example.co.uk", "ü@exämple.de"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in
+            ["", "ada", "@x.y", "a@", "a@b", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c", "a\n@b.c", "<a@b.c>"]
+        {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The contract: every event and request with its subject, payload and bounds, one file a domain.
+//!
+//! Invariant: fields are only ever added. A request from outside refuses unknown fields; an event, which an
+//! older host may have to read, does not.
+
+pub mod auth;
+pub mod movie;
+pub mod payment;
+pub mod primitive;
+pub mod problem;
+pub mod reservation;
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use primitive::{Currency, Money, Page, Paging, Timestamp};
+pub use problem::{FieldError, Fields, Problem};
+
+/// A fact, already true, published to the stream `EVENTS` under its subject (= RabbitMQ routing key).
+pub trait Event: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    const SUBJECT: &'static str;
+}
+
+/// Who may ask. The gateway checks it early, the host decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Public,
+    User,
+    Admin,
+    SuperAdmin,
+    /// Between hosts: guarded by NATS permissions, never routed by the gateway.
+    Internal,
+}
+
+/// A request over the NATS services API and the answer it gets.
+pub trait Request: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    const SUBJECT: &'static str;
+    const ACCESS: Access;
+    type Answer: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// Reports every field that is readable but not valid.
+    fn validate(&self, _fields: &mut Fields) {}
+}
+
+/// Reads and validates a request's JSON: unreadable → 400, readable but not valid → 422 with the fields named.
+pub fn decode<R: Request>(bytes: &[u8]) -> Result<R, Problem> {
+    let request: R = read(bytes)?;
+    let mut fields = Fields::default();
+    request.validate(&mut fields);
+    fields.into_result()?;
+    Ok(request)
+}
+
+/// Reads JSON into `T`: 400 where it is not JSON, 422 with the path of the first field that does not fit.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::invalid(vec![FieldError {
+                field: if path == "." { String::new() } else { path },
+                message: plain(&inner.to_string()),
+            }]),
+            _ => Problem::new(
+                400,
+                "json",
+                format!("The body is not valid JSON: {}", plain(&inner.to_string())),
+            ),
+        }
+    })?;
+    deserializer.end().map_err(|_| Problem::new(400, "json", "The body goes on after its JSON value."))?;
+    Ok(value)
+}
+
+/// serde_json's message without its position, which means nothing after a re-encoding.
+fn plain(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// Implements [`Event`] for types with their subjects, and lists the schemas of all for the snapshot.
+macro_rules! events {
+    ($($type:ty => $subject:literal),* $(,)?) => {
+        $(impl $crate::contract::Event for $type { const SUBJECT: &'static str = $subject; })*
+        pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
+            vec![$(($subject, schemars::schema_for!($type))),*]
+        }
+    };
+}
+pub(crate) use events;
+
+/// The JSON Schema of every event, by subject.
+pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
+    [auth::event_schemas(), movie::event_schemas(), reservation::event_schemas(), payment::event_schemas()]
+        .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn event_schemas_change_only_on_purpose() {
+        insta::assert_json_snapshot!(super::event_schemas());
+    }
+}

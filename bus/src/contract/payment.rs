@@ -1,0 +1,288 @@
+//! Payment's contract: attempts to pay, what came of them, money given back.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::reservation::RefundStatus;
+use super::{Access, Fields, Money, Problem, Request, Timestamp, events};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PaymentStatus {
+    /// Nothing has been tried, or the last try was declined.
+    Open,
+    /// An attempt is at the provider.
+    Processing,
+    Succeeded,
+    /// Over without money.
+    Failed,
+    PartiallyRefunded,
+    Refunded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AttemptStatus {
+    /// Asked of the provider, no answer yet.
+    Opening,
+    /// The hosted page waits for the moviegoer.
+    Open,
+    Captured,
+    Declined,
+    /// Closed at the provider: it cannot capture any more.
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    pub number: i32,
+    pub status: AttemptStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_ref: Option<String>,
+    /// The provider's decline code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refund {
+    pub id: Uuid,
+    pub total: Money,
+    pub status: RefundStatus,
+    pub created_at: Timestamp,
+}
+
+/// One line of the payment's story, for staff.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEntry {
+    pub at: Timestamp,
+    pub entry: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    pub id: Uuid,
+    pub reservation_id: Uuid,
+    pub status: PaymentStatus,
+    pub total: Money,
+    /// The provider's page, while an attempt without a token waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout_url: Option<String>,
+    pub expires_at: Timestamp,
+    pub attempts: Vec<Attempt>,
+    pub refunds: Vec<Refund>,
+    /// Only for ADMIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<LogEntry>>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// With `paymentMethod` (a provider token) it is charged at once; without one a hosted page is opened. Needs an
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pay {
+    pub reservation_id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_method: Option<String>,
+}
+
+impl Request for Pay {
+    const SUBJECT: &'static str = "rpc.payment.pay";
+    const ACCESS: Access = Access::User;
+    type Answer = Payment;
+    fn validate(&self, fields: &mut Fields) {
+        if let Some(token) = &self.payment_method {
+            let clean = token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            let sized = (1..=255).contains(&token.len());
+            fields.check(clean && sized, "paymentMethod", "must be a provider token such as pm_card_visa");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetPayment {
+    pub id: Uuid,
+}
+
+impl Request for GetPayment {
+    const SUBJECT: &'static str = "rpc.payment.get";
+    const ACCESS: Access = Access::User;
+    type Answer = Payment;
+}
+
+/// Asked by a saga whose hold is over: close whatever is open at the provider and say whether money can still
+/// come. Harmless when repeated.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EndPayment {
+    pub reservation_id: Uuid,
+    pub payment_id: Uuid,
+}
+
+impl Request for EndPayment {
+    const SUBJECT: &'static str = "rpc.payment.end";
+    const ACCESS: Access = Access::Internal;
+    type Answer = PaymentEnd;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum PaymentEnd {
+    /// Nothing was captured and nothing can be any more.
+    Over,
+    /// The money is here; `payment.success` says so too.
+    Captured { success: PaymentSuccess },
+    /// The provider has not yet said; ask again.
+    Unknown,
+}
+
+/// The provider's webhook: the raw body (base64, so that it arrives byte for byte) and its signature header.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Webhook {
+    pub body: String,
+    pub signature: String,
+}
+
+impl Request for Webhook {
+    const SUBJECT: &'static str = "rpc.payment.webhook";
+    const ACCESS: Access = Access::Public;
+    type Answer = ();
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    NoSuchPayment,
+    /// The provider said no; the hold lives on. `code` is the provider's decline code.
+    CardDeclined {
+        code: String,
+    },
+    UnknownPaymentMethod,
+    AlreadyPaid,
+    PaymentOver,
+    /// Another request for this payment is under way.
+    AttemptRunning,
+    /// The provider did not answer in time; the outcome will be found out.
+    ProviderAway,
+    BadSignature,
+    BadWebhook,
+    IdempotencyKeyMissing,
+    IdempotencyMismatch,
+    IdempotencyRunning,
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NoSuchPayment => Problem::not_found("payment"),
+            Rejection::CardDeclined { code } => {
+                let detail =
+                    format!("The card was declined ({code}). Your seats are still held; try another card.");
+                Problem::new(402, "card-declined", detail)
+            }
+            Rejection::UnknownPaymentMethod => {
+                let field = super::FieldError {
+                    field: "paymentMethod".into(),
+                    message: "the payment provider does not know this token".into(),
+                };
+                Problem::invalid(vec![field])
+            }
+            Rejection::AlreadyPaid => Problem::new(409, "already-paid", "The reservation is already paid."),
+            Rejection::PaymentOver => {
+                Problem::new(409, "payment-over", "The reservation can no longer be paid.")
+            }
+            Rejection::AttemptRunning => {
+                Problem::new(409, "payment-running", "A payment for this reservation is under way.")
+                    .with_retry_after(1)
+            }
+            Rejection::ProviderAway => Problem::unavailable(
+                "The payment provider did not answer. We are finding out; look at the reservation.",
+            ),
+            Rejection::BadSignature => Problem::new(
+                400,
+                "bad-signature",
+                "The signature is missing, wrong, or older than five minutes.",
+            ),
+            Rejection::BadWebhook => {
+                Problem::new(400, "bad-webhook", "The signed body is not a provider event.")
+            }
+            Rejection::IdempotencyKeyMissing => {
+                Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")
+            }
+            Rejection::IdempotencyMismatch => super::reservation::idempotency_mismatch(),
+            Rejection::IdempotencyRunning => {
+                let detail = "The first request with this Idempotency-Key is still running.";
+                Problem::new(409, "idempotency-running", detail).with_retry_after(1)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentInitiated {
+    pub payment_id: Uuid,
+    pub reservation_id: Uuid,
+    pub checkout_url: Option<String>,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentSuccess {
+    pub payment_id: Uuid,
+    pub reservation_id: Uuid,
+    pub total: Money,
+    pub provider: String,
+    pub provider_ref: String,
+    pub paid_at: Timestamp,
+}
+
+/// This payment is over: nothing was captured and nothing will be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentFailed {
+    pub payment_id: Uuid,
+    pub reservation_id: Uuid,
+    pub code: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundCompleted {
+    pub refund_id: Uuid,
+    pub reservation_id: Uuid,
+    pub payment_id: Uuid,
+    pub total: Money,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundFailed {
+    pub refund_id: Uuid,
+    pub reservation_id: Uuid,
+    pub payment_id: Uuid,
+    pub total: Money,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+events! {
+    PaymentInitiated => "payment.initiated",
+    PaymentSuccess => "payment.success",
+    PaymentFailed => "payment.failed",
+    RefundCompleted => "refund.completed",
+    RefundFailed => "refund.failed",
+}

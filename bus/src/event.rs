@@ -1,0 +1,88 @@
+//! An event on its way out: CloudEvents 1.0 in binary mode, that is: attributes in headers, data alone in the body.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::contract::{Event, Timestamp};
+use crate::{Bus, Context, Failure};
+
+pub const CE_ID: &str = "ce-id";
+pub const CE_TYPE: &str = "ce-type";
+pub const CE_SOURCE: &str = "ce-source";
+pub const CE_TIME: &str = "ce-time";
+pub const CE_SPECVERSION: &str = "ce-specversion";
+/// Names the one consumer that a replay is for; others acknowledge and skip.
+pub const MARQUEE_ONLY: &str = "Marquee-Only";
+
+/// One event as it is kept in the outbox and sent. What is sent again is the same `Outgoing`, with the same id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// UUIDv7 made with the decision: `ce-id`, `Nats-Msg-Id` and the inbox key.
+    pub id: Uuid,
+    pub subject: String,
+    pub source: String,
+    pub time: Timestamp,
+    pub payload: Bytes,
+    pub context: Context,
+}
+
+impl Outgoing {
+    /// `domain` is who says it; `time` is when it became true.
+    pub fn new<E: Event>(domain: &str, event: &E, time: Timestamp, context: &Context) -> Self {
+        let payload = serde_json::to_vec(event).expect("contract types are plain data and always serialize");
+        Self {
+            id: Uuid::now_v7(),
+            subject: E::SUBJECT.to_owned(),
+            source: format!("/marquee/{domain}"),
+            time,
+            payload: payload.into(),
+            context: context.clone(),
+        }
+    }
+
+    pub fn headers(&self) -> HeaderMap {
+        let id = self.id.to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
+        headers.insert(CE_ID, id.as_str());
+        headers.insert(CE_TYPE, self.subject.as_str());
+        headers.insert(CE_SOURCE, self.source.as_str());
+        headers.insert(CE_TIME, self.time.to_string().as_str());
+        headers.insert(CE_SPECVERSION, "1.0");
+        self.context.write(&mut headers);
+        headers
+    }
+
+    /// Sends without waiting for the ack; await the future for it.
+    pub async fn send(&self, bus: &Bus) -> Result<async_nats::jetstream::context::PublishAckFuture, Failure> {
+        let message = PublishMessage::build().payload(self.payload.clone()).headers(self.headers());
+        bus.jetstream.send_publish(self.subject.clone(), message).await.map_err(Failure::transient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::auth::{Role, UserRegistered};
+
+    #[test]
+    fn headers_carry_the_cloud_event_and_the_correlation() {
+        let event = UserRegistered {
+            user_id: Uuid::nil(),
+            email: "ada@example.org".into(),
+            name: "Ada".into(),
+            role: Role::User,
+        };
+        let context = Context::from_parts(Some("order-1"), None);
+        let outgoing = Outgoing::new("auth", &event, Timestamp::wall_clock(), &context);
+        let headers = outgoing.headers();
+        let text = |name: &str| headers.get(name).map(|v| v.as_str()).unwrap_or_default().to_owned();
+        assert_eq!(text("ce-type"), "user.registered");
+        assert_eq!(text("ce-source"), "/marquee/auth");
+        assert_eq!(text("ce-id"), text("Nats-Msg-Id"));
+        assert_eq!(text("X-Correlation-Id"), "order-1");
+        assert!(text("ce-time").ends_with('Z'));
+    }
+}

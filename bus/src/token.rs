@@ -1,0 +1,193 @@
+//! Verifies access tokens: Ed25519 JWTs whose key is named by `kid`.
+//!
+//! A verified token is remembered by the hash of its text until it expires, so that a busy moviegoer's token is
+//! verified once. Keys come from configuration or, on a `kid` not seen before, from `rpc.auth.keys`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use uuid::Uuid;
+
+use crate::contract::auth::{Claims, GetKeys, Key, KeySet, Role};
+use crate::contract::{Access, Problem, Timestamp};
+use crate::{Bus, Context};
+
+pub const ISSUER: &str = "marquee";
+/// Tokens remembered: some 200 bytes each, so at most 20 MB.
+const REMEMBERED_MAX: usize = 100_000;
+/// A token that is remembered is verified again after this, which bounds how long a removed key still works.
+const REMEMBERED_FOR: Duration = Duration::from_secs(300);
+/// An unknown `kid` asks for the key set at most this often, so that forged tokens cannot make us ask.
+const KEYS_ASKED_EVERY: Duration = Duration::from_secs(2);
+
+/// Who sent a request, as their token proves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    pub user_id: Uuid,
+    /// The login that the token came from.
+    pub session_id: Uuid,
+    pub email: String,
+    pub name: String,
+    pub role: Role,
+    /// Unix seconds.
+    pub expires_at: i64,
+}
+
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    bus: Bus,
+    keys: RwLock<HashMap<String, DecodingKey>>,
+    asked: tokio::sync::Mutex<Option<Instant>>,
+    remembered: RwLock<HashMap<[u8; 32], (Arc<Identity>, Instant)>>,
+}
+
+impl Verifier {
+    pub fn new(bus: Bus, keys: &KeySet) -> Self {
+        let verifier = Self(Arc::new(Inner {
+            bus,
+            keys: RwLock::default(),
+            asked: tokio::sync::Mutex::new(None),
+            remembered: RwLock::default(),
+        }));
+        verifier.add(keys);
+        verifier
+    }
+
+    fn add(&self, set: &KeySet) {
+        let mut keys = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
+        for key in set.keys.iter().filter(|k| k.crv == "Ed25519") {
+            match DecodingKey::from_ed_components(&key.x) {
+                Ok(decoding) => {
+                    keys.insert(key.kid.clone(), decoding);
+                }
+                Err(error) => tracing::error!(kid = key.kid, %error, "unusable public key"),
+            }
+        }
+    }
+
+    /// Who the token belongs to; 401 when it is missing its signature, its time, or its key. 503 when the key set
+    /// is needed and nobody has it.
+    pub async fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
+        let now = Timestamp::wall_clock().unix_seconds();
+        let hash = hash(token);
+        if let Some(identity) = self.remembered(&hash) {
+            return if identity.expires_at > now { Ok(identity) } else { Err(expired()) };
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
+        let kid = header.kid.filter(|_| header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
+        let key = match self.key(&kid) {
+            Some(key) => key,
+            None => {
+                self.ask_for_keys().await?;
+                self.key(&kid).ok_or_else(invalid)?
+            }
+        };
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[ISSUER]);
+        validation.leeway = 0;
+        validation.validate_aud = false;
+        let claims = match jsonwebtoken::decode::<Claims>(token, &key, &validation) {
+            Ok(decoded) => decoded.claims,
+            Err(e) if *e.kind() == jsonwebtoken::errors::ErrorKind::ExpiredSignature => return Err(expired()),
+            Err(_) => return Err(invalid()),
+        };
+        let identity = Arc::new(Identity {
+            user_id: claims.sub,
+            session_id: claims.sid,
+            email: claims.email,
+            name: claims.name,
+            role: claims.role,
+            expires_at: claims.exp,
+        });
+        self.remember(hash, identity.clone());
+        Ok(identity)
+    }
+
+    fn key(&self, kid: &str) -> Option<DecodingKey> {
+        self.0.keys.read().unwrap_or_else(|e| e.into_inner()).get(kid).cloned()
+    }
+
+    async fn ask_for_keys(&self) -> Result<(), Problem> {
+        let mut asked = self.0.asked.lock().await;
+        if asked.is_some_and(|at| at.elapsed() < KEYS_ASKED_EVERY) {
+            return Ok(());
+        }
+        let ask = crate::service::Ask::new(Context::new());
+        let keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
+        self.add(&keys);
+        *asked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Arc<Identity>> {
+        let remembered = self.0.remembered.read().unwrap_or_else(|e| e.into_inner());
+        remembered
+            .get(hash)
+            .filter(|(_, at)| at.elapsed() < REMEMBERED_FOR)
+            .map(|(identity, _)| identity.clone())
+    }
+
+    fn remember(&self, hash: [u8; 32], identity: Arc<Identity>) {
+        let mut remembered = self.0.remembered.write().unwrap_or_else(|e| e.into_inner());
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.retain(|_, (_, at)| at.elapsed() < REMEMBERED_FOR);
+            if remembered.len() >= REMEMBERED_MAX {
+                remembered.clear();
+            }
+        }
+        remembered.insert(hash, (identity, Instant::now()));
+    }
+}
+
+/// Whether `identity` may ask what `access` guards: 401 without a token, 403 without the role.
+pub fn authorize(access: Access, identity: Option<&Identity>) -> Result<(), Problem> {
+    let needed = match access {
+        Access::Public | Access::Internal => return Ok(()),
+        Access::User => Role::User,
+        Access::Admin => Role::Admin,
+        Access::SuperAdmin => Role::SuperAdmin,
+    };
+    let Some(identity) = identity else {
+        return Err(Problem::unauthorized(
+            "token-missing",
+            "This needs a bearer token in the Authorization header.",
+        ));
+    };
+    if identity.role >= needed {
+        Ok(())
+    } else {
+        Err(Problem::new(403, "role", "Your role does not allow this."))
+    }
+}
+
+/// The JWK of an Ed25519 public key; its `kid` is derived from it, so that every host names it alike.
+pub fn jwk(public_key: &[u8]) -> Key {
+    use base64::Engine;
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let digest = ring::digest::digest(&ring::digest::SHA256, public_key);
+    Key {
+        kty: "OKP".into(),
+        crv: "Ed25519".into(),
+        alg: "EdDSA".into(),
+        usage: "sig".into(),
+        kid: encode(&digest.as_ref()[..12]),
+        x: encode(public_key),
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+fn expired() -> Problem {
+    Problem::unauthorized("token-expired", "The access token has expired. Use the refresh token.")
+}
+
+fn invalid() -> Problem {
+    Problem::unauthorized("token-invalid", "The access token is not valid.")
+}
