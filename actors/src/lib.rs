@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The domains as supervised trees of actors, and what they share: delivery and supervision.
+//!
+//! Invariant: a domain never imports another domain; it sends a message.
+//! Invariant: only `store.rs` files and `delivery/` speak SQL; only `config.rs` files read the environment.
+
+pub mod config;
+pub mod database;
+pub mod delivery;
+pub mod host;
+pub mod supervision;
+
+pub mod auth;
+pub mod movie;
+pub mod payment;
+pub mod reservation;

@@ -1,0 +1,119 @@
+//! What the hosts read from the environment, typed, with bounds. Every default is the contract's.
+
+use std::time::Duration;
+
+use bus::config::Environment;
+
+/// What every host needs.
+#[derive(Clone)]
+pub struct HostConfig {
+    pub database_url: String,
+    pub redis_url: Option<String>,
+    pub jwt_public_keys: bus::contract::auth::KeySet,
+}
+
+impl HostConfig {
+    pub fn read(environment: &mut Environment) -> Self {
+        let public_keys = environment.get("JWT_PUBLIC_KEYS");
+        let keys = public_keys.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|_| {
+            environment.problem("JWT_PUBLIC_KEYS", "must be a JSON Web Key Set");
+            None
+        });
+        Self {
+            database_url: environment.required("DATABASE_URL"),
+            redis_url: environment.get("REDIS_URL"),
+            jwt_public_keys: keys.unwrap_or(bus::contract::auth::KeySet { keys: Vec::new() }),
+        }
+    }
+}
+
+/// The rules of holding and cancelling.
+#[derive(Debug, Clone)]
+pub struct ReservationSettings {
+    pub hold: Duration,
+    /// The longest a hold may last, with the extension when paying begins.
+    pub hold_max: Duration,
+    /// How long, after the hold, a begun payment is asked about before the seats go.
+    pub grace: Duration,
+    pub seats_per_order_max: usize,
+    pub open_holds_max: usize,
+    /// Until how long before the show a confirmed reservation may be cancelled for its money.
+    pub refund_until: Duration,
+}
+
+impl ReservationSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        let seconds = |environment: &mut Environment, name: &str, default: u64| {
+            Duration::from_secs(environment.number(name, default, 1..=86_400))
+        };
+        let hold = seconds(environment, "HOLD_SECONDS", 600);
+        let hold_max = seconds(environment, "HOLD_SECONDS_MAX", 1200);
+        if hold_max < hold {
+            environment.problem("HOLD_SECONDS_MAX", "must not be less than HOLD_SECONDS");
+        }
+        Self {
+            hold,
+            hold_max,
+            grace: seconds(environment, "HOLD_GRACE_SECONDS", 60),
+            seats_per_order_max: environment.number("SEATS_PER_ORDER_MAX", 10, 1..=100),
+            open_holds_max: environment.number("OPEN_HOLDS_MAX", 4, 1..=1_000_000),
+            refund_until: Duration::from_secs(
+                60 * environment.number("REFUND_UNTIL_MINUTES", 120, 0..=525_600),
+            ),
+        }
+    }
+}
+
+/// How access tokens are signed, and who the first SUPER_ADMIN is.
+#[derive(Clone)]
+pub struct AuthSettings {
+    /// PKCS#8 PEM of an Ed25519 key.
+    pub jwt_private_key: String,
+    pub super_admin: Option<(String, String)>,
+}
+
+impl AuthSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        let key = environment.required("JWT_PRIVATE_KEY");
+        let jwt_private_key = if key.is_empty() || key.contains("BEGIN") {
+            key
+        } else {
+            std::fs::read_to_string(&key).unwrap_or_else(|_| {
+                environment
+                    .problem("JWT_PRIVATE_KEY", "must be a PEM text or the path of a readable PEM file");
+                String::new()
+            })
+        };
+        let super_admin =
+            match (environment.get("SUPER_ADMIN_EMAIL"), environment.get("SUPER_ADMIN_PASSWORD")) {
+                (Some(email), Some(password)) => Some((email, password)),
+                (None, None) => None,
+                _ => {
+                    environment.problem("SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD", "must be set together");
+                    None
+                }
+            };
+        Self { jwt_private_key, super_admin }
+    }
+}
+
+/// Where the payment provider is.
+#[derive(Clone)]
+pub struct PaymentSettings {
+    pub api_url: String,
+    pub api_key: String,
+    pub webhook_secret: String,
+    /// Where the provider's page sends the moviegoer back to.
+    pub public_url: String,
+}
+
+impl PaymentSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        Self {
+            api_url: environment.required("PAYMENT_API_URL").trim_end_matches('/').to_owned(),
+            api_key: environment.required("PAYMENT_API_KEY"),
+            webhook_secret: environment.required("PAYMENT_WEBHOOK_SECRET"),
+            public_url: environment.get("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+        }
+    }
+}

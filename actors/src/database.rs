@@ -1,0 +1,39 @@
+//! Connections to Postgres: each domain has its own pool whose `search_path` is the domain's schema, so that the
+//! delivery tables are found under one name in every domain.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+
+/// Connections of one domain's pool in one host, for reads and sweeps; journal and relay have their own. With six
+/// domains of two hosts each this stays below Postgres's usual 100–200.
+const POOL_MAX: u32 = 8;
+/// A request that waits longer for a connection answers 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// One domain's way to its schema.
+#[derive(Clone)]
+pub struct Database {
+    pub domain: &'static str,
+    pub pool: PgPool,
+    pub options: PgConnectOptions,
+}
+
+impl Database {
+    /// `url` is `DATABASE_URL`. Nothing connects before the first use.
+    pub fn new(url: &str, domain: &'static str) -> anyhow::Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .context("DATABASE_URL is not a Postgres URL")?
+            .application_name(&format!("marquee-{domain}"))
+            .options([("search_path", domain), ("timezone", "UTC")])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL_MAX)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.clone());
+        Ok(Self { domain, pool, options })
+    }
+}

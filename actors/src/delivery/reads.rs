@@ -1,0 +1,62 @@
+//! Group reads: keys asked for while one query runs are answered together by the next.
+//!
+//! Every query starts after its askers asked, so an answer is never older than the question.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bus::Failure;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+/// Keys of one query; keeps a single query short when thousands wait.
+const BATCH_MAX: usize = 256;
+
+type Asker<K, V> = (K, oneshot::Sender<Result<Option<V>, Failure>>);
+
+/// Reads values by key, many askers to a query.
+pub struct Reads<K, V>(mpsc::UnboundedSender<Asker<K, V>>);
+
+impl<K, V> Clone for Reads<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K, V> Reads<K, V>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// `query` returns the values it finds; a key that it leaves out is answered with `None`. The loop ends when the
+    /// last handle is dropped.
+    pub fn new<F>(query: F) -> Self
+    where
+        F: Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, sqlx::Error>> + Send + Sync + 'static,
+    {
+        let (sender, mut askers) = mpsc::unbounded_channel::<Asker<K, V>>();
+        let query = Arc::new(query);
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(BATCH_MAX);
+            while askers.recv_many(&mut batch, BATCH_MAX).await > 0 {
+                let mut keys: Vec<K> = batch.iter().map(|(key, _)| key.clone()).collect();
+                let mut seen = std::collections::HashSet::new();
+                keys.retain(|key| seen.insert(key.clone()));
+                let found = query(keys).await.map_err(super::read_failure);
+                for (key, reply) in batch.drain(..) {
+                    let value = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
+                    // An asker may have given up.
+                    let _ = reply.send(value);
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    pub async fn get(&self, key: K) -> Result<Option<V>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send((key, reply)).map_err(|_| Failure::transient("the reader has stopped"))?;
+        answer.await.map_err(|_| Failure::transient("the reader has stopped"))?
+    }
+}

@@ -1,0 +1,240 @@
+//! The SQL of delivery's own tables: inbox, idempotency, outbox, journal batches. The connection's `search_path`
+//! says whose.
+
+use std::collections::HashSet;
+
+use bus::Context;
+use bus::contract::Timestamp;
+use bus::event::Outgoing;
+use sqlx::types::Json;
+use sqlx::{PgConnection, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{IdempotencyKey, IdempotencyWrite, InboxKey, StoredAnswer};
+
+/// Inserts keys and returns those that were not there. Sorted, so that hosts wait for each other in one order.
+pub async fn insert_inbox(
+    db: &mut PgConnection,
+    keys: &[&InboxKey],
+) -> Result<HashSet<InboxKey>, sqlx::Error> {
+    let mut sorted: Vec<&InboxKey> = keys.to_vec();
+    sorted.sort_by(|a, b| (a.consumer, &a.event_id).cmp(&(b.consumer, &b.event_id)));
+    let consumers: Vec<&str> = sorted.iter().map(|key| key.consumer).collect();
+    let ids: Vec<&str> = sorted.iter().map(|key| key.event_id.as_str()).collect();
+    let rows = sqlx::query(
+        "insert into inbox (consumer, event_id) select * from unnest($1::text[], $2::text[])
+         on conflict do nothing returning consumer, event_id",
+    )
+    .bind(consumers)
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    let new: HashSet<(String, String)> =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
+    Ok(sorted
+        .into_iter()
+        .filter(|key| new.contains(&(key.consumer.to_owned(), key.event_id.clone())))
+        .cloned()
+        .collect())
+}
+
+/// Claims keys and returns those that were free. A record older than 24 hours counts as free.
+pub async fn claim_idempotency(
+    db: &mut PgConnection,
+    claims: &[(&IdempotencyKey, &[u8; 32], Option<&[u8]>)],
+) -> Result<HashSet<IdempotencyKey>, sqlx::Error> {
+    let mut sorted = claims.to_vec();
+    sorted.sort_by(|(a, ..), (b, ..)| (a.user_id, a.route, &a.key).cmp(&(b.user_id, b.route, &b.key)));
+    let rows = sqlx::query(
+        "insert into idempotency as kept (user_id, route, key, request_hash, response)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])
+         on conflict (user_id, route, key) do update
+           set request_hash = excluded.request_hash, response = excluded.response, created_at = now()
+           where kept.created_at < now() - interval '24 hours'
+         returning user_id, route, key",
+    )
+    .bind(sorted.iter().map(|(key, ..)| key.user_id).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(key, ..)| key.route).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(key, ..)| key.key.as_str()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(_, hash, _)| hash.to_vec()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(.., response)| response.map(<[u8]>::to_vec)).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let new: HashSet<(Uuid, String, String)> = rows
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        .collect::<Result<_, sqlx::Error>>()?;
+    let is_new = |key: &IdempotencyKey| new.contains(&(key.user_id, key.route.to_owned(), key.key.clone()));
+    Ok(sorted.into_iter().map(|(key, ..)| key).filter(|key| is_new(key)).cloned().collect())
+}
+
+/// Completes or frees claimed keys.
+pub async fn settle_idempotency(
+    db: &mut PgConnection,
+    writes: &[&IdempotencyWrite],
+) -> Result<(), sqlx::Error> {
+    for write in writes {
+        match write {
+            IdempotencyWrite::Claim { .. } => {}
+            IdempotencyWrite::Complete { key, response } => {
+                sqlx::query(
+                    "update idempotency set response = $4 where user_id = $1 and route = $2 and key = $3",
+                )
+                .bind(key.user_id)
+                .bind(key.route)
+                .bind(&key.key)
+                .bind(response.as_ref())
+                .execute(&mut *db)
+                .await?;
+            }
+            IdempotencyWrite::Forget { key } => {
+                sqlx::query("delete from idempotency where user_id = $1 and route = $2 and key = $3")
+                    .bind(key.user_id)
+                    .bind(key.route)
+                    .bind(&key.key)
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The records of `keys` that are there and not older than 24 hours.
+pub async fn find_idempotency<'e>(
+    db: impl sqlx::PgExecutor<'e>,
+    keys: &[IdempotencyKey],
+) -> Result<Vec<(IdempotencyKey, StoredAnswer)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select kept.user_id, kept.route, kept.key, kept.request_hash, kept.response
+         from unnest($1::uuid[], $2::text[], $3::text[]) as wanted (user_id, route, key)
+         join idempotency kept using (user_id, route, key)
+         where kept.created_at >= now() - interval '24 hours'",
+    )
+    .bind(keys.iter().map(|key| key.user_id).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.route).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (user_id, route, name): (Uuid, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let wanted = keys.iter().find(|k| k.user_id == user_id && k.route == route && k.key == name);
+        let hash: Vec<u8> = row.try_get(3)?;
+        let response: Option<Vec<u8>> = row.try_get(4)?;
+        if let (Some(key), Ok(request_hash)) = (wanted, hash.try_into()) {
+            found.push((key.clone(), StoredAnswer { request_hash, response: response.map(Into::into) }));
+        }
+    }
+    Ok(found)
+}
+
+pub async fn insert_outbox(db: &mut PgConnection, events: &[&Outgoing]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into outbox (id, subject, source, payload, context, created_at)
+         select id, subject, source, payload::json, context::json, created_at from unnest(
+           $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+           as event (id, subject, source, payload, context, created_at)",
+    )
+    .bind(events.iter().map(|e| e.id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.subject.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.source.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| String::from_utf8_lossy(&e.payload)).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| serde_json::to_string(&e.context).unwrap_or_default()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.time.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes the batch's own row and returns the database's time.
+pub async fn insert_batch(db: &mut PgConnection, id: Uuid) -> Result<Timestamp, sqlx::Error> {
+    let at: OffsetDateTime =
+        sqlx::query_scalar("insert into journal_batch (id) values ($1) returning committed_at")
+            .bind(id)
+            .fetch_one(db)
+            .await?;
+    Ok(at.into())
+}
+
+/// Whether a batch whose commit was cut off went through. Inserting the same id waits for a commit that is still
+/// under way, and bars one that would come later.
+pub async fn was_committed(db: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query("insert into journal_batch (id) values ($1) on conflict do nothing")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(inserted.rows_affected() == 0)
+}
+
+/// Which outbox rows to read.
+pub enum Unsent {
+    /// Not published, and older than the relay needs for what it has in memory.
+    Overdue,
+    /// Published within a minute before the last that was: JetStream may have acknowledged and then lost them.
+    Recent,
+    /// Everything after this place: the stream was wiped.
+    Archive(Timestamp, Uuid),
+}
+
+/// Rows of one page, oldest first.
+pub const OUTBOX_PAGE: i64 = 1_000;
+
+pub async fn read_outbox<'e>(
+    db: impl sqlx::PgExecutor<'e>,
+    which: &Unsent,
+) -> Result<Vec<Outgoing>, sqlx::Error> {
+    let query = match which {
+        Unsent::Overdue => sqlx::query(
+            "select id, subject, source, payload::text, context, created_at from outbox
+             where published_at is null and created_at < now() - interval '5 seconds'
+             order by created_at limit $1",
+        )
+        .bind(OUTBOX_PAGE),
+        Unsent::Recent => sqlx::query(
+            "select id, subject, source, payload::text, context, created_at from outbox
+             where published_at >= (select published_at - interval '60 seconds' from outbox
+                                    where published_at is not null order by id desc limit 1)
+             order by created_at",
+        ),
+        Unsent::Archive(after, id) => sqlx::query(
+            "select id, subject, source, payload::text, context, created_at from outbox
+             where (created_at, id) > ($2, $3) order by created_at, id limit $1",
+        )
+        .bind(OUTBOX_PAGE)
+        .bind(after.date_time())
+        .bind(*id),
+    };
+    let rows = query.fetch_all(db).await?;
+    rows.iter()
+        .map(|row| {
+            let payload: String = row.try_get(3)?;
+            let context: Json<Context> = row.try_get(4)?;
+            let time: OffsetDateTime = row.try_get(5)?;
+            Ok(Outgoing {
+                id: row.try_get(0)?,
+                subject: row.try_get(1)?,
+                source: row.try_get(2)?,
+                payload: payload.into(),
+                context: context.0,
+                time: time.into(),
+            })
+        })
+        .collect()
+}
+
+/// Marks rows as published. `since` prunes the day partitions.
+pub async fn mark_published(
+    db: &mut PgConnection,
+    ids: &[Uuid],
+    since: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update outbox set published_at = now() where id = any($1) and created_at >= $2 and published_at is null")
+        .bind(ids)
+        .bind(since.date_time())
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! The deadline sweep: asks the database, by its clock, what is due, and hands each id on. Deadlines live only in rows,
+//! so nothing is lost with a process and nothing needs a timer of its own.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::database::Database;
+
+/// How late a deadline may be noticed.
+const EVERY: Duration = Duration::from_millis(500);
+/// Ids of one query; the next follows at once when there are more.
+pub const PAGE: i64 = 500;
+
+/// Runs until `stop`. `due` returns up to [`PAGE`] ids whose deadline has passed; `hand_on` must not block.
+pub async fn sweep<D, H>(
+    database: Database,
+    stop: CancellationToken,
+    due: D,
+    hand_on: H,
+) -> anyhow::Result<()>
+where
+    D: Fn(sqlx::PgPool) -> BoxFuture<'static, Result<Vec<Uuid>, sqlx::Error>> + Send + Sync,
+    H: Fn(Uuid) + Send + Sync,
+{
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut away = false;
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            _ = every.tick() => {}
+        }
+        match due(database.pool.clone()).await {
+            Ok(ids) => {
+                away = false;
+                ids.into_iter().for_each(&hand_on);
+            }
+            Err(error) if !away => {
+                away = true;
+                tracing::warn!(domain = database.domain, %error, "deadline sweep failed; trying on");
+            }
+            Err(_) => {}
+        }
+    }
+}

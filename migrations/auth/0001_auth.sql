@@ -1,0 +1,1 @@
+select delivery.create_tables('auth');
