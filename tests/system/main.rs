@@ -1,1 +1,3 @@
+//! Whole-system tests, on real servers.
 
+mod local_servers;
