@@ -100,9 +100,15 @@ pub(super) struct Guarded {
 impl Guarded {
     pub fn spawn(name: &'static str, folder: &Path, log: Log, launch: Launch) -> Result<Self> {
         let Log { path, file, begin } = log;
+        // A file, so that `ps` shows one line. Renamed into place: a guard that still runs goes on reading its own.
+        let script = folder.join("guard.sh");
+        let new = folder.join("guard.sh.new");
+        fs::write(&new, GUARD)?;
+        fs::rename(&new, &script)?;
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", GUARD, "marquee-guard", launch.end.as_str().trim_start_matches("SIG")])
+            .arg(script)
+            .args([launch.end.as_str().trim_start_matches("SIG")])
             .args(launch.program)
             .envs(launch.environment)
             .current_dir(folder)
