@@ -70,6 +70,10 @@ impl Folder {
         &self.path
     }
 
+    pub(super) fn is_temporary(&self) -> bool {
+        self.remover.is_some()
+    }
+
     /// A folder in this one, which lives as long.
     pub fn join(&self, name: &str) -> Result<Self> {
         let Self { path, remover } = Self::kept(self.path.join(name))?;

@@ -81,7 +81,7 @@ impl Postgres {
         let ownership = folder.own().await?;
         let engine = PostgresEngine { programs: programs_for(&folder)?, run_as, durable };
         if !folder.path().join("data").exists() {
-            engine.initdb(folder.path()).await?;
+            engine.initdb(&folder).await?;
         }
         Self::open(engine, folder, ownership).await
     }
@@ -134,7 +134,9 @@ pub async fn shared_postgres() -> Result<&'static Postgres> {
 
 impl PostgresEngine {
     /// Made beside its place and renamed into it, so that an interrupted one is never taken for a cluster.
-    async fn initdb(&self, folder: &Path) -> Result<()> {
+    async fn initdb(&self, folder: &Folder) -> Result<()> {
+        let worth_a_sync = self.durable && !folder.is_temporary();
+        let folder = folder.path();
         let log = Log::claim(folder).await?;
         let new = folder.join("data.new");
         if new.exists() {
@@ -146,7 +148,7 @@ impl PostgresEngine {
         );
         program.extend(["--no-instructions", "--pgdata"].map(OsString::from));
         program.push(new.clone().into());
-        if !self.durable {
+        if !worth_a_sync {
             program.push("--no-sync".into());
         }
         let launch = Launch { program, environment: vec![], end: Signal::SIGTERM };

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use marquee::local::{
     External, Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, Servers, shared_postgres,
 };
+use nix::unistd::{Pid, getpgid};
 use sqlx::{Connection, PgConnection};
 
 /// In a process that a test started to be killed: the folder in which it shall start servers.
@@ -90,6 +91,11 @@ async fn postgres_keeps_its_rows_and_its_port_over_stop_and_kill() {
     postgres.kill().await;
     assert!(!listens(port));
     assert!(connection.ping().await.is_err(), "the connection's own process is killed too");
+    // As if the kernel had given its process id to somebody else.
+    let pid_file = postgres.folder().path().join("data/postmaster.pid");
+    let stale = fs::read_to_string(&pid_file).unwrap();
+    let (_, rest) = stale.split_once('\n').unwrap();
+    fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).unwrap();
     postgres.start_again().await.unwrap();
     assert_eq!(sql(&url, "select count(*) from seat").await.unwrap(), 2);
     assert_eq!(
@@ -239,6 +245,18 @@ async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
     fs::remove_file(postgres_folder.join("data/global/pg_control")).unwrap();
     let error = postgres.start_again().await.unwrap_err().to_string();
     assert!(error.contains("pg_control") && error.contains("ended at its start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ctrl_c_at_the_terminal_does_not_reach_the_servers() {
+    let folder = Folder::temporary().unwrap();
+    let nats = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+    let redis = Redis::start(&folder.join("redis").unwrap()).await.unwrap();
+    let postgres = shared_postgres().await.unwrap();
+    let group = |pid: u32| getpgid(Some(Pid::from_raw(pid.try_into().unwrap()))).unwrap();
+    for pid in [nats.pid(), redis.pid(), postgres.pid()] {
+        assert_ne!(group(pid.unwrap()), group(std::process::id()));
+    }
 }
 
 /// Not a test of its own: the process that the tests below start in order to kill it.
