@@ -2,9 +2,9 @@
 //!
 //! Invariant: a folder has one owner at a time, by a lock that the kernel lets go when its process ends in any way.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,7 +35,7 @@ impl Folder {
     pub fn kept(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let make = || {
-            DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+            fs::create_dir_all(path)?;
             path.canonicalize()
         };
         let path = make().with_context(|| format!("cannot make the data folder {}", path.display()))?;
@@ -48,11 +48,8 @@ impl Folder {
         let base = std::env::temp_dir();
         let base = if open_to_others(&base) { base } else { PathBuf::from("/tmp") };
         let path = base.join(format!("marquee-{}", Uuid::new_v4().simple()));
-        // Others may pass through (Postgres may run as another user) but not look around.
-        DirBuilder::new()
-            .mode(0o711)
-            .create(&path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
+        let make = || fs::create_dir(&path).and_then(|()| let_others_pass(&path));
+        make().with_context(|| format!("cannot make {}", path.display()))?;
         let path = path.canonicalize()?;
         let remover = Command::new("/bin/sh")
             .args(["-c", REMOVE, "marquee-remover"])
@@ -88,7 +85,9 @@ impl Folder {
         }
         let name =
             Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path.as_os_str().as_encoded_bytes()).simple().to_string();
-        Self::kept(Path::new("/var/lib/marquee").join(&name[..12]))
+        let elsewhere = Self::kept("/var/lib/marquee")?;
+        let_others_pass(&elsewhere.path)?;
+        elsewhere.join(&name[..12])
     }
 
     /// Takes the folder for this process; fails with a message while another has it.
@@ -115,6 +114,11 @@ impl Folder {
 #[derive(Debug)]
 pub(super) struct Ownership {
     _lock: File,
+}
+
+/// Into folders whose name they know (Postgres may run as another user), not to look around; whatever the umask is.
+fn let_others_pass(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
 fn open_to_others(path: &Path) -> bool {

@@ -230,7 +230,7 @@ impl Guarded {
     }
 }
 
-/// A process and its descendants. Postgres's children have sessions of their own, no process group holds them.
+/// A process and its descendants. Postgres's children leave its process group, so that is not enough.
 fn family(root: Pid) -> Vec<Pid> {
     let parents: Vec<(Pid, Pid)> = processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut family = vec![root];
