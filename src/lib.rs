@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The composition root: what the `marquee` program and the whole-system tests put together.
+
+pub mod local;

@@ -1,1 +1,4 @@
+//! Whole-system tests, on real servers.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod local_servers;

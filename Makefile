@@ -1,0 +1,25 @@
+# Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
+.PHONY: help run test check format lint docs install
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
+
+run: install ## the whole cinema in one process, on servers it starts itself
+	cargo run
+
+test: install ## every test; needs nothing running, may run beside `make run`
+	cargo test --workspace
+
+check: format lint docs ## what CI checks before the tests
+
+format: ## is the code formatted?
+	cargo fmt --all --check
+
+lint: install ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets -- -D warnings
+
+docs: install ## do the docs build without warnings?
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+install: ## what is missing besides Rust: Postgres, Redis, nats-server
+	@scripts/install.sh

@@ -1,0 +1,112 @@
+//! Real servers for development and tests, started as children of this process on free ports of 127.0.0.1.
+//!
+//! Invariant: they never outlive this process by more than a few seconds, however it ends, and nothing that an earlier start
+//! left behind blocks the next one. Linux only (it reads `/proc`). Production brings its own servers; nothing outside of
+//! `marquee up` and the tests uses this.
+
+mod binary;
+mod folder;
+mod guard;
+mod nats;
+mod postgres;
+mod redis;
+mod server;
+
+use anyhow::{Context, Result};
+
+pub use folder::Folder;
+pub use nats::{NATS_PASSWORD, NATS_USER, Nats};
+pub use postgres::{Postgres, shared_postgres};
+pub use redis::Redis;
+pub use server::{Engine, Server};
+
+use folder::Ownership;
+
+/// The name of the cinema's database on a local Postgres.
+pub const DATABASE: &str = "marquee";
+
+/// Servers that somebody else runs; what is not given is started.
+#[derive(Clone, Debug, Default)]
+pub struct External {
+    pub database_url: Option<String>,
+    pub nats_url: Option<String>,
+    /// Used only together with `nats_url`.
+    pub nats_user: Option<String>,
+    pub nats_password: Option<String>,
+    pub redis_url: Option<String>,
+}
+
+/// All servers that a cinema in one process stands on.
+#[derive(Debug)]
+pub struct Servers {
+    pub database_url: String,
+    pub nats_url: String,
+    pub nats_user: String,
+    pub nats_password: String,
+    /// None where Redis is not installed: everything works without.
+    pub redis_url: Option<String>,
+    pub postgres: Option<Postgres>,
+    pub nats: Option<Nats>,
+    pub redis: Option<Redis>,
+    _ownership: Ownership,
+}
+
+impl Servers {
+    /// Starts what is not given, side by side; all are ready, and the database is there, when this returns.
+    pub async fn start(folder: &Folder, external: External) -> Result<Self> {
+        let ownership = folder.own().await?;
+        let (postgres, nats, redis) = tokio::try_join!(
+            async {
+                if external.database_url.is_some() {
+                    return Ok(None);
+                }
+                let postgres = Postgres::start(&folder.join("postgres")?, true).await?;
+                let url = postgres.create_database(DATABASE).await.context("cannot make the database")?;
+                anyhow::Ok(Some((postgres, url)))
+            },
+            async {
+                let wanted = external.nats_url.is_none();
+                anyhow::Ok(if wanted { Some(Nats::start(&folder.join("nats")?).await?) } else { None })
+            },
+            async { anyhow::Ok(if external.redis_url.is_none() { start_redis(folder).await } else { None }) },
+        )?;
+        let (postgres, database_url) = postgres.unzip();
+        let own_nats = nats.is_some();
+        let nats_login = |given: Option<String>, own: &str| {
+            if own_nats { own.to_owned() } else { given.unwrap_or_default() }
+        };
+        Ok(Self {
+            database_url: external.database_url.or(database_url).unwrap_or_default(),
+            nats_url: external.nats_url.or(nats.as_ref().map(Nats::url)).unwrap_or_default(),
+            nats_user: nats_login(external.nats_user, NATS_USER),
+            nats_password: nats_login(external.nats_password, NATS_PASSWORD),
+            redis_url: external.redis_url.or(redis.as_ref().map(Redis::url)),
+            postgres,
+            nats,
+            redis,
+            _ownership: ownership,
+        })
+    }
+
+    /// Stops what was started, in good order; for after everything that uses them has stopped.
+    pub async fn stop(mut self) -> Result<()> {
+        let (postgres, nats, redis) =
+            tokio::join!(stop(self.postgres.as_mut()), stop(self.nats.as_mut()), stop(self.redis.as_mut()));
+        postgres.and(nats).and(redis)
+    }
+}
+
+async fn start_redis(folder: &Folder) -> Option<Redis> {
+    if !Redis::is_installed() {
+        return None;
+    }
+    let redis = async { Redis::start(&folder.join("redis")?).await };
+    redis.await.inspect_err(|error| tracing::warn!("going on without Redis: {error:#}")).ok()
+}
+
+async fn stop<E: Engine>(server: Option<&mut Server<E>>) -> Result<()> {
+    match server {
+        Some(server) => server.stop().await,
+        None => Ok(()),
+    }
+}

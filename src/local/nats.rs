@@ -1,0 +1,98 @@
+//! A local NATS with JetStream, with the same `nats.conf` as everywhere; it is built in, so that the program works from any
+//! directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+use super::binary;
+use super::folder::Folder;
+use super::guard::Launch;
+use super::server::{Engine, Server};
+
+const CONFIGURATION: &str = include_str!("../../nats.conf");
+
+/// The user in `nats.conf`.
+pub const NATS_USER: &str = "marquee";
+/// The password of a local NATS, which only this machine reaches.
+pub const NATS_PASSWORD: &str = "marquee";
+
+/// A local NATS; see [`Server`] for what can be done with it.
+pub type Nats = Server<NatsEngine>;
+
+#[derive(Debug)]
+pub struct NatsEngine {
+    program: PathBuf,
+    /// Told in the first line to every client; by it we know that it is ours who answers.
+    server_name: String,
+}
+
+impl Nats {
+    /// Starts with the streams in this folder.
+    pub async fn start(folder: &Folder) -> Result<Self> {
+        let server_name = format!("marquee-{}", Uuid::new_v4().simple());
+        let engine = NatsEngine { program: binary::find("nats-server")?, server_name };
+        let ownership = folder.own().await?;
+        Self::open(engine, folder.clone(), ownership).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it and starts it again with all streams, consumers and messages lost.
+    pub async fn wipe(&mut self) -> Result<()> {
+        self.kill().await;
+        fs::remove_dir_all(self.folder.path().join("store"))?;
+        self.start_again().await
+    }
+}
+
+impl Engine for NatsEngine {
+    fn name(&self) -> &'static str {
+        "NATS"
+    }
+
+    fn end(&self) -> Signal {
+        Signal::SIGTERM
+    }
+
+    fn prepare(&self, folder: &Path) -> Result<()> {
+        Ok(fs::write(folder.join("nats.conf"), CONFIGURATION)?)
+    }
+
+    #[expect(private_interfaces, reason = "see the trait")]
+    fn launch(&self, folder: &Path, port: u16) -> Launch {
+        let configuration = folder.join("nats.conf");
+        let store = folder.join("store");
+        let port = port.to_string();
+        let program = vec![
+            self.program.clone().into(),
+            "--config".into(),
+            configuration.into(),
+            "--addr".into(),
+            "127.0.0.1".into(),
+            "--port".into(),
+            port.into(),
+            "--name".into(),
+            self.server_name.clone().into(),
+            "--store_dir".into(),
+            store.into(),
+        ];
+        Launch { program, environment: vec![("NATS_PASSWORD", NATS_PASSWORD.into())], end: self.end() }
+    }
+
+    async fn answers(&self, _folder: &Path, port: u16, _server: Pid) -> bool {
+        // It listens to clients only after JetStream has recovered its streams.
+        let Ok(connection) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
+        let mut greeting = String::new();
+        let read = BufReader::new(connection).read_line(&mut greeting).await;
+        read.is_ok() && greeting.starts_with("INFO ") && greeting.contains(&self.server_name)
+    }
+}

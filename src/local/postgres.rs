@@ -1,0 +1,262 @@
+//! A local Postgres: its cluster is made when missing, and its settings are given with each start.
+//!
+//! Durability stays as in production (fsync, synchronous_commit) unless a test asks for less. Postgres refuses to run
+//! as root, so for root it runs as the cluster's owner, at first `postgres` or `nobody`; no socket, only loopback.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, Uid, User};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::binary;
+use super::folder::Folder;
+use super::guard::{Guarded, Launch, Log};
+use super::server::{Engine, Server};
+
+const USER: &str = "marquee";
+const INITDB_WITHIN: Duration = Duration::from_secs(120);
+
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    // Six hosts with pools and a whole-system test with several of each.
+    "max_connections=200",
+    // A demo cinema fits many times; pages count only once touched.
+    "shared_buffers=64MB",
+    "max_wal_size=256MB",
+    // After a crash: one call instead of an fsync for each of a thousand files, which took seconds.
+    "recovery_init_sync_method=syncfs",
+    // Nobody replicates from here.
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_logical_replication_workers=0",
+    // Compiling short queries costs more than they take, and LLVM some 20 MB a connection.
+    "jit=off",
+    "max_parallel_workers_per_gather=0",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "log_checkpoints=off",
+    "log_line_prefix=%m [%p] %d ",
+];
+
+/// A local Postgres; see [`Server`] for what can be done with it.
+pub type Postgres = Server<PostgresEngine>;
+
+#[derive(Debug)]
+pub struct PostgresEngine {
+    programs: PathBuf,
+    run_as: Option<Account>,
+    durable: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Postgres {
+    /// Starts on the cluster in this folder, made when missing. `durable` false switches fsync off: for tests that do not
+    /// pull the plug.
+    pub async fn start(folder: &Folder, durable: bool) -> Result<Self> {
+        let (folder, run_as) = if Uid::effective().is_root() {
+            // A cluster that is there stays there: its owner has reached it before.
+            let found = owner_of(&folder.path().join("data"));
+            let folder = if found.is_some() { folder.clone() } else { folder.reachable_by_others()? };
+            let account = owner_of(&folder.path().join("data")).map_or_else(Account::for_root, Ok)?;
+            chown(folder.path(), Some(account.user), Some(account.group))?;
+            (folder, Some(account))
+        } else {
+            refuse_foreign(&folder.path().join("data"))?;
+            (folder.clone(), None)
+        };
+        let ownership = folder.own().await?;
+        let engine = PostgresEngine { programs: programs_for(&folder)?, run_as, durable };
+        if !folder.path().join("data").exists() {
+            engine.initdb(&folder).await?;
+        }
+        Self::open(engine, folder, ownership).await
+    }
+
+    /// The URL of one of its databases; `postgres` is always there.
+    pub fn database_url(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes a database unless it is there, and tells its URL.
+    pub async fn create_database(&self, name: &str) -> Result<String> {
+        let mut connection = PgConnection::connect(&self.database_url("postgres")).await?;
+        let found: Option<i32> = sqlx::query_scalar("select 1 from pg_database where datname = $1")
+            .bind(name)
+            .fetch_optional(&mut connection)
+            .await?;
+        if found.is_none() {
+            let create = format!("create database {}", quoted(name));
+            sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
+        }
+        connection.close().await?;
+        Ok(self.database_url(name))
+    }
+
+    /// Makes a new database as a copy of this one, to which nobody may be connected, and tells its URL.
+    pub async fn create_database_from(&self, template: &str) -> Result<String> {
+        let name = format!("t_{}", Uuid::now_v7().simple());
+        let mut connection = PgConnection::connect(&self.database_url("postgres")).await?;
+        // Copying files takes a fifth of the CPU of logging every page, the default since 15; 14 knows nothing else.
+        let since_15: bool =
+            sqlx::query_scalar("select current_setting('server_version_num')::int >= 150000")
+                .fetch_one(&mut connection)
+                .await?;
+        let strategy = if since_15 { "strategy file_copy" } else { "" };
+        let create = format!("create database {} template {} {strategy}", quoted(&name), quoted(template));
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(self.database_url(&name))
+    }
+}
+
+/// One Postgres for all tests of this process, without fsync, gone with the process. Tests take a database each
+/// (`create_database_from`) and leave the server running.
+pub async fn shared_postgres() -> Result<&'static Postgres> {
+    static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+    SHARED
+        .get_or_try_init(async || Postgres::start(&Folder::temporary()?.join("postgres")?, false).await)
+        .await
+}
+
+impl PostgresEngine {
+    /// Made beside its place and renamed into it, so that an interrupted one is never taken for a cluster.
+    async fn initdb(&self, folder: &Folder) -> Result<()> {
+        let worth_a_sync = self.durable && !folder.is_temporary();
+        let folder = folder.path();
+        let log = Log::claim(folder).await?;
+        let new = folder.join("data.new");
+        if new.exists() {
+            fs::remove_dir_all(&new)?;
+        }
+        let mut program = self.program("initdb");
+        program.extend(
+            ["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"].map(OsString::from),
+        );
+        program.extend(["--no-instructions", "--pgdata"].map(OsString::from));
+        program.push(new.clone().into());
+        if !worth_a_sync {
+            program.push("--no-sync".into());
+        }
+        let launch = Launch { program, environment: vec![], end: Signal::SIGTERM };
+        Guarded::spawn("initdb", folder, log, launch)?.finished(INITDB_WITHIN).await?;
+        fs::rename(&new, folder.join("data"))?;
+        Ok(())
+    }
+
+    fn program(&self, name: &str) -> Vec<OsString> {
+        let mut program = Vec::new();
+        if let Some(Account { user, group }) = self.run_as {
+            // setpriv, not runuser: it becomes the program instead of staying as its parent.
+            let account = [format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".into()];
+            program.push("setpriv".into());
+            program.extend(account.map(OsString::from));
+        }
+        program.push(self.programs.join(name).into());
+        program
+    }
+}
+
+impl Engine for PostgresEngine {
+    fn name(&self) -> &'static str {
+        "Postgres"
+    }
+
+    fn end(&self) -> Signal {
+        // "Fast": does not wait for clients to go.
+        Signal::SIGINT
+    }
+
+    fn prepare(&self, folder: &Path) -> Result<()> {
+        // Nobody is left (the log's lock tells), but the process id in there may be somebody else's by now, and then
+        // Postgres would refuse to start.
+        match fs::remove_file(folder.join("data/postmaster.pid")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(private_interfaces, reason = "see the trait")]
+    fn launch(&self, folder: &Path, port: u16) -> Launch {
+        let mut program = self.program("postgres");
+        program.push("-D".into());
+        program.push(folder.join("data").into());
+        let own = [
+            format!("port={port}"),
+            format!("fsync={}", self.durable),
+            format!("full_page_writes={}", self.durable),
+        ];
+        for setting in SETTINGS.iter().map(|&setting| OsString::from(setting)).chain(own.map(OsString::from))
+        {
+            program.push("-c".into());
+            program.push(setting);
+        }
+        // Without fsync nothing is worth keeping: when the owner is gone, end at once.
+        let end = if self.durable { Signal::SIGINT } else { Signal::SIGQUIT };
+        Launch { program, environment: vec![], end }
+    }
+
+    async fn answers(&self, folder: &Path, _port: u16, server: Pid) -> bool {
+        // What `pg_ctl --wait` looks at: the first line is the process id, the eighth says "ready".
+        let Ok(text) = fs::read_to_string(folder.join("data/postmaster.pid")) else { return false };
+        let mut lines = text.lines().map(str::trim);
+        lines.next() == Some(server.to_string().as_str()) && lines.nth(6) == Some("ready")
+    }
+}
+
+impl Account {
+    fn for_root() -> Result<Self> {
+        for name in ["postgres", "nobody"] {
+            if let Some(user) = User::from_name(name)? {
+                return Ok(Self { user: user.uid.as_raw(), group: user.gid.as_raw() });
+            }
+        }
+        bail!(
+            "Postgres does not run as root, and there is neither a user `postgres` nor `nobody` to run it as"
+        )
+    }
+}
+
+/// Who an existing cluster belongs to; only that user may start it.
+fn owner_of(cluster: &Path) -> Option<Account> {
+    let folder = fs::metadata(cluster).ok()?;
+    (folder.uid() != 0).then(|| Account { user: folder.uid(), group: folder.gid() })
+}
+
+fn refuse_foreign(cluster: &Path) -> Result<()> {
+    match fs::metadata(cluster) {
+        Ok(folder) if folder.uid() != Uid::effective().as_raw() => bail!(
+            "{} belongs to user {}, probably from a start as root; run as root, or remove it, or give another data folder",
+            cluster.display(),
+            folder.uid()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The programs that made the cluster, or the newest.
+fn programs_for(folder: &Folder) -> Result<PathBuf> {
+    let made_by = fs::read_to_string(folder.path().join("data/PG_VERSION")).ok();
+    let made_by = made_by.and_then(|version| version.trim().parse().ok()).map(binary::postgres_folder);
+    made_by
+        .filter(|programs| programs.join("postgres").is_file())
+        .or_else(|| binary::folder_of(&["postgres", "initdb"]))
+        .with_context(|| binary::missing("Postgres").to_string())
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

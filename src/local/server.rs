@@ -1,0 +1,142 @@
+//! What Postgres, NATS and Redis have in common: start on a free port, stop, kill, start again, pause, resume.
+//!
+//! Invariant: a server keeps its port and its files for as long as its value lives, so whoever is connected can come
+//! back to the same address after a stop, a kill or a pause. What differs is in the three engines.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::folder::{Folder, Ownership};
+use super::guard::{Guarded, Launch, Log};
+
+/// A start is a matter of milliseconds; after a kill, Postgres replays its log first, and the machine may be busy.
+const START_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+const PORT_TRIES_MAX: u32 = 8;
+
+/// What one kind of server knows about itself.
+pub trait Engine: std::fmt::Debug + Send + Sync {
+    #[doc(hidden)]
+    fn name(&self) -> &'static str;
+    /// The signal that makes it shut down in good order.
+    #[doc(hidden)]
+    fn end(&self) -> Signal;
+    /// Called when nobody else is in the folder.
+    #[doc(hidden)]
+    fn prepare(&self, folder: &Path) -> Result<()>;
+    #[doc(hidden)]
+    #[expect(
+        private_interfaces,
+        reason = "the trait is public only because it is the bound of a public type"
+    )]
+    fn launch(&self, folder: &Path, port: u16) -> Launch;
+    /// Whether this very process (another one may have taken the port) answers.
+    #[doc(hidden)]
+    fn answers(&self, folder: &Path, port: u16, server: Pid) -> impl Future<Output = bool> + Send;
+}
+
+/// A local server, ended when this value is dropped or this process is gone.
+#[derive(Debug)]
+pub struct Server<E: Engine> {
+    pub(super) engine: E,
+    pub(super) port: u16,
+    running: Option<Guarded>,
+    _ownership: Ownership,
+    // Last, since a temporary folder goes when it is dropped.
+    pub(super) folder: Folder,
+}
+
+impl<E: Engine> Server<E> {
+    /// Starts on a free port of 127.0.0.1; ready when this returns.
+    pub(super) async fn open(engine: E, folder: Folder, ownership: Ownership) -> Result<Self> {
+        let mut server = Self { engine, port: 0, running: None, _ownership: ownership, folder };
+        for attempt in 1.. {
+            server.port = free_port()?;
+            match server.launch().await {
+                // Somebody was quicker at that port.
+                Err(error)
+                    if attempt < PORT_TRIES_MAX && error.to_string().contains("ddress already in use") => {}
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        Ok(server)
+    }
+
+    async fn launch(&mut self) -> Result<()> {
+        let folder = self.folder.path();
+        let log = Log::claim(folder).await?;
+        self.engine.prepare(folder)?;
+        let mut guarded =
+            Guarded::spawn(self.engine.name(), folder, log, self.engine.launch(folder, self.port))?;
+        let server = guarded.pid();
+        guarded.ready(START_WITHIN, async || self.engine.answers(folder, self.port, server).await).await?;
+        self.running = Some(guarded);
+        Ok(())
+    }
+
+    /// Shuts down in good order. A server that is already down is fine.
+    pub async fn stop(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(guarded) => guarded.stop(self.engine.end(), STOP_WITHIN).await,
+            None => Ok(()),
+        }
+    }
+
+    /// SIGKILL, for the server and all its children.
+    pub async fn kill(&mut self) {
+        if let Some(guarded) = self.running.take() {
+            guarded.kill().await;
+        }
+    }
+
+    /// Starts again on the same port with the same files; one that runs is stopped first.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.launch().await
+    }
+
+    /// Freezes the server (SIGSTOP): connections stay open and nothing answers.
+    pub fn pause(&self) {
+        if let Some(guarded) = &self.running {
+            guarded.pause();
+        }
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        if let Some(guarded) = &self.running {
+            guarded.resume();
+        }
+    }
+
+    /// The process id of the running server, for those who look at its memory.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().and_then(|guarded| guarded.pid().as_raw().try_into().ok())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+/// A port below the range that the kernel gives to outgoing connections (32768…): one of those could take a server's port
+/// while the server is down, even a client of that server which tries to come back and connects to itself.
+fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = rand::random_range(20_000..32_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no free port between 20000 and 32000 on 127.0.0.1")
+}

@@ -1,0 +1,400 @@
+//! The servers that `marquee up` and all other tests stand on: they start, stop, die and come back with what they had, and
+//! none outlives the process that started it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use marquee::local::{
+    External, Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, Servers, shared_postgres,
+};
+use nix::unistd::{Pid, getpgid};
+use sqlx::{Connection, PgConnection};
+
+/// In a process that a test started to be killed: the folder in which it shall start servers.
+const OWNER_FOLDER: &str = "MARQUEE_TEST_OWNER_FOLDER";
+
+async fn until(what: &str, mut fact: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !fact() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn sql(url: &str, statement: &'static str) -> sqlx::Result<i64> {
+    let mut connection = PgConnection::connect(url).await?;
+    let answer = sqlx::query_scalar(statement).fetch_one(&mut connection).await;
+    connection.close().await?;
+    answer
+}
+
+async fn nats(server: &Nats) -> async_nats::Client {
+    let login = async_nats::ConnectOptions::with_user_and_password(NATS_USER.into(), NATS_PASSWORD.into());
+    login.connect(server.url()).await.unwrap()
+}
+
+/// The number of messages in the stream SEATS; None when there is no such stream.
+async fn messages_kept(server: &Nats) -> Option<u64> {
+    let jetstream = async_nats::jetstream::new(nats(server).await);
+    let mut stream = jetstream.get_stream("SEATS").await.ok()?;
+    Some(stream.info().await.unwrap().state.messages)
+}
+
+async fn keep_a_message(server: &Nats) {
+    let jetstream = async_nats::jetstream::new(nats(server).await);
+    let config = async_nats::jetstream::stream::Config {
+        name: "SEATS".into(),
+        subjects: vec!["test.seats".into()],
+        ..Default::default()
+    };
+    jetstream.get_or_create_stream(config).await.unwrap();
+    jetstream.publish("test.seats", "A1".into()).await.unwrap().await.unwrap();
+}
+
+fn redis_set_and_get(url: &str) -> redis::RedisResult<i64> {
+    let mut connection = redis::Client::open(url)?.get_connection()?;
+    redis::cmd("SET").arg("seat").arg(7).exec(&mut connection)?;
+    redis::cmd("GET").arg("seat").query(&mut connection)
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+#[tokio::test]
+async fn postgres_keeps_its_rows_and_its_port_over_stop_and_kill() {
+    let folder = Folder::temporary().unwrap();
+    let mut postgres = Postgres::start(&folder.join("postgres").unwrap(), true).await.unwrap();
+    let port = postgres.port();
+    let url = postgres.create_database("cinema").await.unwrap();
+    assert_eq!(postgres.create_database("cinema").await.unwrap(), url, "a second time changes nothing");
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("create table seat (n int); insert into seat values (1)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    drop(connection);
+
+    postgres.stop().await.unwrap();
+    assert!(!listens(port));
+    postgres.start_again().await.unwrap();
+    assert_eq!(postgres.port(), port);
+    assert_eq!(sql(&url, "select count(*) from seat").await.unwrap(), 1);
+
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("insert into seat values (2)").execute(&mut connection).await.unwrap();
+    postgres.kill().await;
+    assert!(!listens(port));
+    assert!(connection.ping().await.is_err(), "the connection's own process is killed too");
+    // As if the kernel had given its process id to somebody else.
+    let pid_file = postgres.folder().path().join("data/postmaster.pid");
+    let stale = fs::read_to_string(&pid_file).unwrap();
+    let (_, rest) = stale.split_once('\n').unwrap();
+    fs::write(&pid_file, format!("{}\n{rest}", std::process::id())).unwrap();
+    postgres.start_again().await.unwrap();
+    assert_eq!(sql(&url, "select count(*) from seat").await.unwrap(), 2);
+    assert_eq!(
+        sql(&url, "select count(*) from pg_settings where name = 'fsync' and setting = 'on'").await.unwrap(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn nats_keeps_its_streams_over_stop_and_kill_and_loses_them_when_wiped() {
+    let folder = Folder::temporary().unwrap();
+    let mut server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+    let port = server.port();
+    keep_a_message(&server).await;
+
+    server.stop().await.unwrap();
+    assert!(!listens(port));
+    server.start_again().await.unwrap();
+    assert_eq!(messages_kept(&server).await, Some(1));
+
+    keep_a_message(&server).await;
+    server.kill().await;
+    assert!(!listens(port));
+    server.start_again().await.unwrap();
+    assert_eq!(messages_kept(&server).await, Some(2));
+
+    server.wipe().await.unwrap();
+    assert_eq!(server.port(), port);
+    assert_eq!(messages_kept(&server).await, None);
+}
+
+#[tokio::test]
+async fn nats_lets_nobody_in_without_the_password() {
+    let folder = Folder::temporary().unwrap();
+    let server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+    assert!(async_nats::connect(server.url()).await.is_err());
+}
+
+#[tokio::test]
+async fn redis_starts_empty_after_stop_and_kill() {
+    let folder = Folder::temporary().unwrap();
+    let mut server = Redis::start(&folder.join("redis").unwrap()).await.unwrap();
+    let url = server.url();
+    for killed in [false, true] {
+        assert_eq!(redis_set_and_get(&url).unwrap(), 7);
+        if killed {
+            server.kill().await
+        } else {
+            server.stop().await.unwrap()
+        }
+        assert!(!listens(server.port()));
+        server.start_again().await.unwrap();
+        let mut connection = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
+        assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut connection).unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_paused_server_keeps_connections_and_answers_after() {
+    let folder = Folder::temporary().unwrap();
+    let postgres = Postgres::start(&folder.join("postgres").unwrap(), false).await.unwrap();
+    let mut connection = PgConnection::connect(&postgres.database_url("postgres")).await.unwrap();
+
+    postgres.pause();
+    let mut answer = Box::pin(connection.ping());
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut answer).await.is_err());
+    postgres.resume();
+    tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap().unwrap();
+
+    let mut server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+    let client = nats(&server).await;
+    server.pause();
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), client.flush()).await.is_ok(),
+        "written, not answered"
+    );
+    let jetstream = async_nats::jetstream::new(client);
+    let mut answer = Box::pin(jetstream.query_account());
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut answer).await.is_err());
+    server.resume();
+    tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap().unwrap();
+
+    // A stop in the middle of a pause is heard, too.
+    server.pause();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_test_takes_its_own_copy_of_a_prepared_database() {
+    let postgres = shared_postgres().await.unwrap();
+    let template = postgres.create_database("prepared").await.unwrap();
+    let mut connection = PgConnection::connect(&template).await.unwrap();
+    sqlx::raw_sql("create table seat (n int); insert into seat values (1)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+
+    let (one, other) = tokio::try_join!(
+        postgres.create_database_from("prepared"),
+        postgres.create_database_from("prepared")
+    )
+    .unwrap();
+    assert_ne!(one, other);
+    let mut connection = PgConnection::connect(&one).await.unwrap();
+    sqlx::raw_sql("insert into seat values (2)").execute(&mut connection).await.unwrap();
+    assert_eq!(sql(&one, "select count(*) from seat").await.unwrap(), 2);
+    assert_eq!(sql(&other, "select count(*) from seat").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_given_is_not_started() {
+    let folder = Folder::temporary().unwrap();
+    let external = External {
+        database_url: Some("postgres://elsewhere/cinema".into()),
+        nats_url: Some("nats://elsewhere".into()),
+        nats_user: Some("host".into()),
+        nats_password: None,
+        redis_url: Some("redis://elsewhere".into()),
+    };
+    let servers = Servers::start(&folder, external).await.unwrap();
+    assert_eq!(servers.database_url, "postgres://elsewhere/cinema");
+    assert_eq!((servers.nats_url.as_str(), servers.nats_user.as_str()), ("nats://elsewhere", "host"));
+    assert_eq!(servers.redis_url.as_deref(), Some("redis://elsewhere"));
+    assert!(servers.postgres.is_none() && servers.nats.is_none() && servers.redis.is_none());
+    servers.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_start_in_the_same_folder_says_who_has_it() {
+    let folder = Folder::temporary().unwrap();
+    let servers = Servers::start(&folder, External::default()).await.unwrap();
+    let error = Servers::start(&folder, External::default()).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("is in use by process {}", std::process::id())), "{error}");
+    assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+
+    servers.stop().await.unwrap();
+    Servers::start(&folder, External::default()).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
+    let folder = Folder::temporary().unwrap().join("postgres").unwrap();
+    let mut postgres = Postgres::start(&folder, false).await.unwrap();
+    postgres.stop().await.unwrap();
+    let postgres_folder = postgres.folder().path().to_owned();
+    fs::remove_file(postgres_folder.join("data/global/pg_control")).unwrap();
+    let error = postgres.start_again().await.unwrap_err().to_string();
+    assert!(error.contains("pg_control") && error.contains("ended at its start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ctrl_c_at_the_terminal_does_not_reach_the_servers() {
+    let folder = Folder::temporary().unwrap();
+    let nats = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+    let redis = Redis::start(&folder.join("redis").unwrap()).await.unwrap();
+    let postgres = shared_postgres().await.unwrap();
+    let group = |pid: u32| getpgid(Some(Pid::from_raw(pid.try_into().unwrap()))).unwrap();
+    for pid in [nats.pid(), redis.pid(), postgres.pid()] {
+        assert_ne!(group(pid.unwrap()), group(std::process::id()));
+    }
+}
+
+/// Not a test of its own: the process that the tests below start in order to kill it.
+#[tokio::test]
+async fn owner_process() {
+    let Some(folder) = std::env::var_os(OWNER_FOLDER) else { return };
+    let folder = Folder::kept(folder).unwrap();
+    let servers = Servers::start(&folder, External::default()).await.unwrap();
+    let temporary = Folder::temporary().unwrap();
+    let redis = Redis::start(&temporary.join("redis").unwrap()).await.unwrap();
+    let pids = [
+        servers.postgres.as_ref().and_then(Postgres::pid),
+        servers.nats.as_ref().and_then(Nats::pid),
+        servers.redis.as_ref().and_then(Redis::pid),
+        redis.pid(),
+    ];
+    let pids = pids.map(|pid| pid.unwrap().to_string()).join(" ");
+    println!("\nready|{}|{}|{pids}", servers.database_url, temporary.path().display());
+    std::future::pending::<()>().await;
+}
+
+struct Owner {
+    process: Child,
+    database_url: String,
+    temporary: String,
+    pids: Vec<u32>,
+}
+
+impl Owner {
+    fn start(folder: &Path) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["local_servers::owner_process", "--exact", "--nocapture"])
+            .env(OWNER_FOLDER, folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let ready =
+            lines.find(|line| line.starts_with("ready|")).expect("the owner process starts its servers");
+        let [_, database_url, temporary, pids] = ready.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{ready}")
+        };
+        let pids = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
+        Self { process, database_url: database_url.into(), temporary: temporary.into(), pids }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn living(&self) -> Vec<u32> {
+        self.pids.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect()
+    }
+}
+
+#[tokio::test]
+async fn servers_end_with_their_killed_owner_and_the_next_start_has_the_data() {
+    let folder = Folder::temporary().unwrap();
+    let mut owner = Owner::start(folder.path());
+    let mut connection = PgConnection::connect(&owner.database_url).await.unwrap();
+    sqlx::raw_sql("create table seat (n int); insert into seat values (1)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(owner.living().len(), 4);
+
+    owner.kill();
+    // At once, while the old servers are still going down.
+    let servers = Servers::start(&folder, External::default()).await.unwrap();
+    assert_eq!(sql(&servers.database_url, "select count(*) from seat").await.unwrap(), 1);
+    until("the killed owner's servers end", || owner.living().is_empty()).await;
+    until("its temporary folder is gone", || !Path::new(&owner.temporary).exists()).await;
+    servers.stop().await.unwrap();
+}
+
+/// (process, parent) of all processes.
+fn parents() -> Vec<(u32, u32)> {
+    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        Some((pid, stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?))
+    });
+    stats.collect()
+}
+
+fn signal(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn leftovers_that_nobody_guards_are_killed_by_the_next_start() {
+    let folder = Folder::temporary().unwrap();
+    let mut owner = Owner::start(folder.path());
+    let parents = parents();
+    // Those in the folder that is started again: frozen, so that they hear nothing, and without their guards.
+    let left: Vec<u32> = owner.pids[..3].to_vec();
+    for server in &left {
+        signal("-STOP", *server);
+        let (_, guard) = parents.iter().find(|(pid, _)| pid == server).unwrap();
+        signal("-KILL", *guard);
+        parents
+            .iter()
+            .filter(|(pid, of)| of == guard && pid != server)
+            .for_each(|(watcher, _)| signal("-KILL", *watcher));
+    }
+    owner.kill();
+    until("the guarded one ends", || owner.living().len() == 3).await;
+    assert_eq!(owner.living(), left);
+
+    let servers = Servers::start(&folder, External::default()).await.unwrap();
+    // Dead they are; init takes a moment to bury them.
+    until("the leftovers are gone", || owner.living().is_empty()).await;
+    assert_eq!(
+        sql(&servers.database_url, "select count(*) from pg_database where datname = 'marquee'")
+            .await
+            .unwrap(),
+        1
+    );
+    servers.stop().await.unwrap();
+}
+
+/// The streams of the one that started first are not touched by the one that comes second.
+#[tokio::test]
+async fn two_cinemas_in_two_folders_live_side_by_side() {
+    let (one, other) = (Folder::temporary().unwrap(), Folder::temporary().unwrap());
+    let (one, other) = tokio::try_join!(
+        Servers::start(&one, External::default()),
+        Servers::start(&other, External::default())
+    )
+    .unwrap();
+    let (first, second) = (one.nats.as_ref().unwrap(), other.nats.as_ref().unwrap());
+    keep_a_message(first).await;
+    assert_eq!(messages_kept(first).await, Some(1));
+    assert_eq!(messages_kept(second).await, None);
+    let mut subscription = nats(second).await.subscribe("test.>").await.unwrap();
+    nats(first).await.publish("test.seats", "B1".into()).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(100), subscription.next()).await.is_err());
+    one.stop().await.unwrap();
+    other.stop().await.unwrap();
+}
