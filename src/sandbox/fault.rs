@@ -7,13 +7,22 @@ use serde::{Deserialize, Serialize};
 
 type Text = Cow<'static, str>;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    InvalidRequestError,
+    CardError,
+    IdempotencyError,
+    ApiError,
+}
+
 /// Why a call was refused; also kept as a payment's `last_payment_error`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
     /// HTTP status.
     pub status: u16,
     #[serde(rename = "type")]
-    pub kind: Text,
+    pub kind: Kind,
     pub message: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Text>,
@@ -21,19 +30,16 @@ pub struct Fault {
     pub decline_code: Option<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param: Option<Text>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub charge: Option<String>,
 }
 
 impl Fault {
-    fn new(status: u16, kind: &'static str, message: Text) -> Self {
-        let kind = Cow::Borrowed(kind);
-        Self { status, kind, message, code: None, decline_code: None, param: None, charge: None }
+    fn new(status: u16, kind: Kind, message: Text) -> Self {
+        Self { status, kind, message, code: None, decline_code: None, param: None }
     }
 
     /// A request that cannot be right.
     pub fn invalid(message: impl Into<Text>) -> Self {
-        Self::new(400, "invalid_request_error", message.into())
+        Self::new(400, Kind::InvalidRequestError, message.into())
     }
 
     /// An object that does not exist; 404 when it is what the call is about, 400 when a parameter names it.
@@ -44,7 +50,7 @@ impl Fault {
 
     /// The card said no.
     pub fn declined(code: &'static str, decline_code: &'static str, message: &'static str) -> Self {
-        let declined = Self::new(402, "card_error", message.into()).code(code);
+        let declined = Self::new(402, Kind::CardError, message.into()).code(code);
         Self { decline_code: Some(decline_code.into()), ..declined }
     }
 
@@ -63,7 +69,7 @@ impl Fault {
             "Keys for idempotent requests can only be used with the same parameters they were first used with. \
              Try using a key other than '{key}' if you meant to execute a different request."
         );
-        Self::new(400, "idempotency_error", message.into())
+        Self::new(400, Kind::IdempotencyError, message.into())
     }
 
     /// The first call with this key has not answered yet.
@@ -77,9 +83,9 @@ impl Fault {
     /// What the provider answers when it is ill itself, with the status that a switch or a broken log asks for.
     pub fn ill(status: u16) -> Self {
         match status {
-            429 => Self::new(429, "invalid_request_error", "Too many requests. Please slow down.".into())
+            429 => Self::new(429, Kind::InvalidRequestError, "Too many requests. Please slow down.".into())
                 .code("rate_limit"),
-            _ => Self::new(status, "api_error", "An unknown error occurred.".into()),
+            _ => Self::new(status, Kind::ApiError, "An unknown error occurred.".into()),
         }
     }
 

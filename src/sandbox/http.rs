@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use bytes::Bytes;
 use poem::http::{HeaderMap, Method, StatusCode, header};
-use poem::{Body, Endpoint, Request, Response};
+use poem::{Endpoint, Request, Response};
 use serde_json::{Value, json};
 
 use super::books::{Answer, Books, Row, Shelf};
@@ -18,6 +18,7 @@ use super::page;
 use super::provider::{Claim, Key, Provider};
 use super::rules::{self, Decision, Moment, Outcome};
 use super::switches::Switches;
+use super::wire::Wires;
 use super::{checkout, webhook};
 
 /// Our largest request is a session with metadata; Stripe's own limit is higher.
@@ -25,6 +26,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 pub struct Http {
     pub provider: Arc<Provider>,
+    pub wires: Wires,
     /// The switches are served.
     pub on_loopback: bool,
 }
@@ -54,12 +56,13 @@ impl Endpoint for Http {
 
 impl Http {
     async fn stripe(&self, request: Request, path: &str) -> Response {
+        let peer = request.remote_addr().clone();
         let reply = match self.answer(request, path).await {
             Ok(reply) => reply,
             Err(fault) => return refused(&fault),
         };
         if reply.lost {
-            return cut_connection();
+            self.wires.cut(&peer);
         }
         let mut response = respond(reply.status, &reply.body);
         if reply.replayed {
@@ -317,11 +320,4 @@ fn respond(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let builder = Response::builder().status(status).content_type("application/json");
     builder.header("request-id", rules::new_id("req_")).body(body.to_string())
-}
-
-/// Ends the connection before a byte of the answer is sent: hyper gives up when the body fails at once.
-fn cut_connection() -> Response {
-    let failure = std::io::Error::other("this answer is lost");
-    let nothing = futures::stream::iter([Err::<Bytes, std::io::Error>(failure)]);
-    Response::builder().body(Body::from_bytes_stream(nothing))
 }

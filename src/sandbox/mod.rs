@@ -17,6 +17,7 @@ mod provider;
 mod rules;
 mod switches;
 mod webhook;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use poem::listener::TcpAcceptor;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -36,6 +36,7 @@ use journal::Journal;
 use provider::{Desk, Provider};
 pub use switches::{FailCalls, Switches};
 use webhook::Parcel;
+use wire::{Gate, Wires};
 
 /// How long a stop waits for calls that are being answered.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -68,14 +69,19 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // Fails when somebody else was first, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     let (outbox, parcels) = mpsc::unbounded_channel();
-    let mut books = Books::default();
-    let sender = outbox.clone();
-    let deliver = move |event| {
-        // Fails only while stopping; the log still knows the event.
-        let _ = sender.send(Parcel::new(event));
-    };
-    let replay = |record: &books::Record| drop(books.apply(record));
-    let journal = Journal::open(&config.log_file, replay, deliver)?;
+    let (log_file, sender) = (config.log_file.clone(), outbox.clone());
+    // Waiting for the file's lock and reading a long log would hold up the runtime.
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut books = Books::default();
+        let replay = |record: &books::Record| drop(books.apply(record));
+        let deliver = move |event| {
+            // Fails only while stopping; the log still knows the event.
+            let _ = sender.send(Parcel::new(event));
+        };
+        let journal = Journal::open(&log_file, replay, deliver)?;
+        anyhow::Ok((books, journal))
+    });
+    let (books, journal) = opened.await??;
     for event in books.undelivered() {
         outbox.send(Parcel::new(event)).context("the webhook queue closed")?;
     }
@@ -93,8 +99,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (stop, sweeper) = (provider.stop.clone(), provider.clone());
     tokio::spawn(async move { stop.run_until_cancelled(sweeper.sweep()).await });
 
-    let http = http::Http { provider: provider.clone(), on_loopback: addr.ip().is_loopback() };
-    let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?);
+    let wires = Wires::default();
+    let http =
+        http::Http { provider: provider.clone(), wires: wires.clone(), on_loopback: addr.ip().is_loopback() };
+    let server = poem::Server::new_with_acceptor(Gate { listener, addr, wires });
     let stop = provider.stop.clone();
     let server = tokio::spawn(async move {
         let until = async move { stop.cancelled().await };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cards;
-use super::fault::Fault;
+use super::fault::{Fault, Kind};
 use super::form::Metadata;
 
 /// The version that events carry; the fields below are that version's.
@@ -294,10 +294,10 @@ pub fn show_fault(fault: &Fault, about: Option<&Object>) -> Value {
             error[name] = json!(text);
         }
     }
-    if let Some(charge) = &fault.charge {
-        error["charge"] = json!(charge);
-    }
     if let Some(Object::Intent(intent)) = about {
+        if let (Kind::CardError, Some(charge)) = (fault.kind, &intent.charge) {
+            error["charge"] = json!(charge.id);
+        }
         error["payment_intent"] = intent.show();
     }
     error

@@ -143,7 +143,6 @@ pub fn collect(intent: PaymentIntent, card: &Card, now: i64) -> Outcome {
     let refusal = card.refusal();
     let paid = refusal.is_none();
     let charge = Charge { id: new_id("ch_"), created: now, paid, refunded: 0 };
-    let refusal = refusal.map(|fault| Fault { charge: Some(charge.id.clone()), ..fault });
     let intent = Arc::new(PaymentIntent {
         status: if paid { IntentStatus::Succeeded } else { IntentStatus::RequiresPaymentMethod },
         charge: Some(charge),

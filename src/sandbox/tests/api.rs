@@ -41,6 +41,7 @@ async fn a_declined_card_is_a_402_that_carries_the_payment() {
             (&intent["status"], &intent["amount_received"]),
             (&json!("requires_payment_method"), &json!(0))
         );
+        assert!(text(&error["charge"]).starts_with("ch_"), "{error}");
         assert_eq!(intent["last_payment_error"]["decline_code"], json!(decline_code));
     }
 }
