@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 type Text = Cow<'static, str>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Kind {
-    InvalidRequestError,
-    CardError,
-    IdempotencyError,
-    ApiError,
+    #[serde(rename = "invalid_request_error")]
+    InvalidRequest,
+    #[serde(rename = "card_error")]
+    Card,
+    #[serde(rename = "idempotency_error")]
+    Idempotency,
+    #[serde(rename = "api_error")]
+    Api,
 }
 
 /// Why a call was refused; also kept as a payment's `last_payment_error`.
@@ -39,7 +42,7 @@ impl Fault {
 
     /// A request that cannot be right.
     pub fn invalid(message: impl Into<Text>) -> Self {
-        Self::new(400, Kind::InvalidRequestError, message.into())
+        Self::new(400, Kind::InvalidRequest, message.into())
     }
 
     /// An object that does not exist; 404 when it is what the call is about, 400 when a parameter names it.
@@ -50,7 +53,7 @@ impl Fault {
 
     /// The card said no.
     pub fn declined(code: &'static str, decline_code: &'static str, message: &'static str) -> Self {
-        let declined = Self::new(402, Kind::CardError, message.into()).code(code);
+        let declined = Self::new(402, Kind::Card, message.into()).code(code);
         Self { decline_code: Some(decline_code.into()), ..declined }
     }
 
@@ -69,7 +72,7 @@ impl Fault {
             "Keys for idempotent requests can only be used with the same parameters they were first used with. \
              Try using a key other than '{key}' if you meant to execute a different request."
         );
-        Self::new(400, Kind::IdempotencyError, message.into())
+        Self::new(400, Kind::Idempotency, message.into())
     }
 
     /// The first call with this key has not answered yet.
@@ -83,9 +86,9 @@ impl Fault {
     /// What the provider answers when it is ill itself, with the status that a switch or a broken log asks for.
     pub fn ill(status: u16) -> Self {
         match status {
-            429 => Self::new(429, Kind::InvalidRequestError, "Too many requests. Please slow down.".into())
+            429 => Self::new(429, Kind::InvalidRequest, "Too many requests. Please slow down.".into())
                 .code("rate_limit"),
-            _ => Self::new(status, Kind::ApiError, "An unknown error occurred.".into()),
+            _ => Self::new(status, Kind::Api, "An unknown error occurred.".into()),
         }
     }
 

@@ -10,16 +10,16 @@ use poem::http::{HeaderMap, Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::{Value, json};
 
-use super::books::{Answer, Books, Row, Shelf};
+use super::books::{Answer, Books};
 use super::fault::Fault;
 use super::form::Form;
-use super::model::{Object, show_fault};
+use super::model::show_fault;
 use super::page;
 use super::provider::{Claim, Key, Provider};
 use super::rules::{self, Decision, Moment, Outcome};
 use super::switches::Switches;
 use super::wire::Wires;
-use super::{checkout, webhook};
+use super::{checkout, reads, refunds, webhook};
 
 /// Our largest request is a session with metadata; Stripe's own limit is higher.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -74,14 +74,18 @@ impl Http {
     async fn answer(&self, mut request: Request, path: &str) -> Result<Reply, Fault> {
         self.authorize(request.headers())?;
         let trouble = self.provider.panel.trouble(path);
-        if let Some((status, false)) = trouble.fail {
+        let reading = request.method() == Method::GET;
+        if let Some((status, kept)) = trouble.fail
+            && (reading || !kept)
+        {
             return Err(Fault::ill(status));
         }
         let segments: Vec<&str> = path.split('/').skip(2).collect();
-        if request.method() == Method::GET {
+        if reading {
             tokio::time::sleep(trouble.delay).await;
             let form = Form::parse(request.uri().query().unwrap_or_default());
-            let body = self.get(&segments, &form).await?;
+            let url = &self.provider.public_url;
+            let body = self.provider.read(|books| reads::answer(books, &segments, &form, url)).await?;
             return Ok(Reply { body, status: 200, replayed: false, lost: false });
         }
         let call = Call::of(request.method(), &segments)
@@ -122,65 +126,6 @@ impl Http {
             (None, None) => (200, json!({})),
         };
         Reply { body, status, replayed, lost: self.provider.panel.lose_answer() }
-    }
-
-    async fn get(&self, segments: &[&str], form: &Form) -> Result<Value, Fault> {
-        let url = self.provider.public_url.as_str();
-        let paging = ["limit", "starting_after", "created", "expand"];
-        self.provider
-            .read(|books| match segments {
-                ["payment_intents", id] => {
-                    rules::find_intent(books, id).map(|intent| Object::Intent(intent.clone()).show(url))
-                }
-                ["checkout", "sessions", id] => {
-                    checkout::find(books, id).map(|session| Object::Session(session.clone()).show(url))
-                }
-                ["refunds", id] => {
-                    let refund =
-                        books.refunds.get(id).ok_or_else(|| Fault::missing(404, "refund", id, "id"))?;
-                    Ok(Object::Refund(refund.clone()).show(url))
-                }
-                ["events", id] => {
-                    let event = books.events.get(id).ok_or_else(|| Fault::missing(404, "event", id, "id"))?;
-                    Ok(event.show(url, u8::from(!books.is_settled(id))))
-                }
-                ["payment_intents"] => {
-                    form.only(&paging)?;
-                    list(
-                        &books.intents,
-                        form,
-                        "payment_intents",
-                        |_| true,
-                        |row| Object::Intent(row).show(url),
-                    )
-                }
-                ["checkout", "sessions"] => {
-                    form.only(&[&paging[..], &["payment_intent"]].concat())?;
-                    let of = form.get("payment_intent");
-                    let keep = |row: &super::model::Session| {
-                        of.is_none_or(|id| row.payment_intent.as_deref() == Some(id))
-                    };
-                    list(&books.sessions, form, "checkout/sessions", keep, |row| {
-                        Object::Session(row).show(url)
-                    })
-                }
-                ["refunds"] => {
-                    form.only(&[&paging[..], &["payment_intent"]].concat())?;
-                    let of = form.get("payment_intent");
-                    let keep = |row: &super::model::Refund| of.is_none_or(|id| row.payment_intent == id);
-                    list(&books.refunds, form, "refunds", keep, |row| Object::Refund(row).show(url))
-                }
-                ["events"] => {
-                    form.only(&[&paging[..], &["type"]].concat())?;
-                    let kind = form.get("type");
-                    let keep = |row: &super::model::Event| kind.is_none_or(|kind| row.kind == kind);
-                    list(&books.events, form, "events", keep, |row| {
-                        row.show(url, u8::from(!books.is_settled(&row.id)))
-                    })
-                }
-                _ => Err(Fault::no_route("GET", &format!("/v1/{}", segments.join("/")))),
-            })
-            .await
     }
 
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Fault> {
@@ -265,21 +210,9 @@ impl Call {
             Self::CancelIntent(id) => rules::cancel_intent(books, id, form, moment),
             Self::CreateSession => checkout::create(books, form, moment),
             Self::ExpireSession(id) => checkout::expire(books, id, form, moment),
-            Self::CreateRefund => rules::create_refund(books, form, moment),
+            Self::CreateRefund => refunds::create(books, form, moment),
         }
     }
-}
-
-fn list<T: Row>(
-    shelf: &Shelf<T>,
-    form: &Form,
-    path: &str,
-    keep: impl Fn(&T) -> bool,
-    show: impl Fn(Arc<T>) -> Value,
-) -> Result<Value, Fault> {
-    let (rows, has_more) = shelf.page(form, keep)?;
-    let rows: Vec<Value> = rows.into_iter().map(show).collect();
-    Ok(json!({"object": "list", "data": rows, "has_more": has_more, "url": format!("/v1/{path}")}))
 }
 
 fn idempotency_key(headers: &HeaderMap, form: &Form, path: &str) -> Result<Option<Key>, Fault> {
@@ -305,7 +238,14 @@ async fn read_switches(request: &mut Request) -> Result<Switches, Fault> {
         return Err(Fault::invalid("Switches are application/json."));
     }
     let switches = serde_json::from_slice(&read_body(request).await?);
-    switches.map_err(|error| Fault::invalid(format!("These are no switches: {error}")))
+    let switches: Switches =
+        switches.map_err(|error| Fault::invalid(format!("These are no switches: {error}")))?;
+    match &switches.fail_calls {
+        Some(fail) if ![429, 500, 503].contains(&fail.status) => {
+            Err(Fault::invalid("fail_calls.status is 429, 500 or 503."))
+        }
+        _ => Ok(switches),
+    }
 }
 
 fn refused(fault: &Fault) -> Response {

@@ -14,6 +14,8 @@ mod journal;
 mod model;
 mod page;
 mod provider;
+mod reads;
+mod refunds;
 mod rules;
 mod switches;
 mod webhook;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::redirect::Policy;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -92,7 +95,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let desk = Desk { books, running: Default::default(), journal: Some(journal) };
     let provider = Arc::new(Provider::new(desk, config, public_url.trim_end_matches('/').to_owned(), outbox));
 
-    let client = reqwest::Client::builder().user_agent("Marquee sandbox").no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .user_agent("Marquee sandbox")
+        .no_proxy()
+        .redirect(Policy::none())
+        .build()?;
     let stop = provider.stop.clone();
     let courier = webhook::run(provider.clone(), client, parcels);
     tokio::spawn(async move { stop.run_until_cancelled(courier).await });

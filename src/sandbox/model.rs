@@ -295,7 +295,7 @@ pub fn show_fault(fault: &Fault, about: Option<&Object>) -> Value {
         }
     }
     if let Some(Object::Intent(intent)) = about {
-        if let (Kind::CardError, Some(charge)) = (fault.kind, &intent.charge) {
+        if let (Kind::Card, Some(charge)) = (fault.kind, &intent.charge) {
             error["charge"] = json!(charge.id);
         }
         error["payment_intent"] = intent.show();

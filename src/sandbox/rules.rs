@@ -1,7 +1,7 @@
 //! What each call does, as pure functions: the books, the parameters and the moment go in, records and an answer
 //! come out. Two ways to refuse, as at Stripe: `Err` for what fails validation before anything runs (not kept
 //! under an idempotency key), a fault in the outcome for what ran and was refused (kept and replayed).
-//! The rules of money: one capture a payment intent, never more refunded than captured, a capture is final.
+//! Invariant: a payment intent is captured at most once, and a capture is final; only a refund gives back.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::books::{Answer, Books, EventLine, Record};
 use super::cards::{self, Card};
 use super::fault::Fault;
 use super::form::Form;
-use super::model::{Charge, IntentStatus, Method, Object, PaymentIntent, Refund, RefundStatus};
+use super::model::{Charge, IntentStatus, Method, Object, PaymentIntent};
 
 /// In minor units; Stripe's least charge in EUR and USD, and its most in any currency.
 const AMOUNT_MIN: i64 = 50;
@@ -191,83 +191,6 @@ pub fn canceled(intent: &PaymentIntent, reason: &str, now: i64) -> (Vec<Record>,
     (records, intent)
 }
 
-pub fn create_refund(books: &Books, form: &Form, moment: Moment) -> Decision {
-    form.only(&["payment_intent", "amount", "metadata", "reason", "expand"])?;
-    let id = form.need("payment_intent")?;
-    let intent =
-        books.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "payment_intent"))?;
-    let metadata = form.metadata("metadata")?;
-    let reason = form.get("reason");
-    if reason.is_some_and(|reason| !["duplicate", "fraudulent", "requested_by_customer"].contains(&reason)) {
-        let message = "Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer";
-        return Err(Fault::invalid(message).param("reason"));
-    }
-    let asked = form.integer("amount")?;
-    if asked.is_some_and(|amount| amount < 1) {
-        return Err(not_positive("amount"));
-    }
-    let refuse = |fault| Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())));
-    let Some(charge) = intent.charge.as_ref().filter(|charge| charge.paid) else {
-        let message = format!("This PaymentIntent ({id}) does not have a successful charge to refund.");
-        return refuse(Fault::invalid(message));
-    };
-    let left = intent.received() - charge.refunded;
-    if left == 0 {
-        let message = format!("Charge {} has already been refunded.", charge.id);
-        return refuse(Fault::invalid(message).code("charge_already_refunded"));
-    }
-    let amount = asked.unwrap_or(left);
-    if amount > left {
-        // Without a code, as seen at Stripe: clients know it by `param`.
-        let message =
-            format!("Refund amount ({amount}) is greater than unrefunded amount on charge ({left})");
-        return refuse(Fault::invalid(message).param("amount"));
-    }
-    let refund = Refund {
-        id: new_id("re_"),
-        created: moment.now,
-        amount,
-        currency: intent.currency.clone(),
-        status: RefundStatus::Succeeded,
-        charge: charge.id.clone(),
-        payment_intent: id.to_owned(),
-        reason: reason.map(str::to_owned),
-        metadata,
-    };
-    Ok(if moment.refunds_fail {
-        fail_refund(refund, moment.now)
-    } else {
-        book_refund(intent, charge, refund, moment.now)
-    })
-}
-
-fn book_refund(intent: &PaymentIntent, charge: &Charge, refund: Refund, now: i64) -> Outcome {
-    let refunded = charge.refunded + refund.amount;
-    let intent = PaymentIntent { charge: Some(Charge { refunded, ..charge.clone() }), ..intent.clone() };
-    let refund = Arc::new(refund);
-    let records = vec![
-        Record::Refund(refund.clone()),
-        event("refund.created", &refund.id, now),
-        event("charge.refunded", &intent.id, now),
-        event("refund.updated", &refund.id, now),
-    ];
-    let records = std::iter::once(Record::Intent(Arc::new(intent))).chain(records).collect();
-    Outcome::shows(records, Object::Refund(refund))
-}
-
-/// A bank sends money back later, not at once: the call is answered `pending` and the failure follows.
-fn fail_refund(refund: Refund, now: i64) -> Outcome {
-    let failed = Arc::new(Refund { status: RefundStatus::Failed, ..refund.clone() });
-    let pending = Arc::new(Refund { status: RefundStatus::Pending, ..refund });
-    let records = vec![Record::Refund(pending.clone()), event("refund.created", &pending.id, now)];
-    let afterwards = vec![
-        Record::Refund(failed.clone()),
-        event("refund.updated", &failed.id, now),
-        event("refund.failed", &failed.id, now),
-    ];
-    Outcome { afterwards, ..Outcome::shows(records, Object::Refund(pending)) }
-}
-
 pub fn find_intent<'a>(books: &'a Books, id: &str) -> Result<&'a Arc<PaymentIntent>, Fault> {
     books.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "intent"))
 }
@@ -308,7 +231,7 @@ fn no_method() -> Fault {
     Fault::invalid(message).code("payment_intent_unexpected_state")
 }
 
-fn not_positive(name: &str) -> Fault {
+pub fn not_positive(name: &str) -> Fault {
     Fault::invalid("This value must be greater than or equal to 1.")
         .code("parameter_invalid_integer")
         .param(name)

@@ -64,7 +64,8 @@ async fn a_declined_payment_can_be_confirmed_with_another_card() {
 async fn what_cannot_be_right_is_refused_and_makes_nothing() {
     let folder = Folder::new();
     let world = World::open(&folder).await;
-    let cases: [(&[(&str, &str)], &str, &str); 5] = [
+    type Params = &'static [(&'static str, &'static str)];
+    let cases: [(Params, &str, &str); 5] = [
         (&[("currency", "eur")], "parameter_missing", "amount"),
         (&[("amount", "x"), ("currency", "eur")], "parameter_invalid_integer", "amount"),
         (&[("amount", "10"), ("currency", "eur")], "amount_too_small", "amount"),

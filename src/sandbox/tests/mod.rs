@@ -218,11 +218,10 @@ impl Shop {
     async fn until(&self, count: usize) -> Vec<Arrival> {
         let mut arrivals = self.arrivals.subscribe();
         let enough = arrivals.wait_for(|arrivals| arrivals.len() >= count);
-        let seen = match tokio::time::timeout(PATIENCE, enough).await {
+        match tokio::time::timeout(PATIENCE, enough).await {
             Ok(seen) => seen.unwrap().clone(),
             Err(_) => panic!("only these came: {:#?}", *self.arrivals.borrow()),
-        };
-        seen
+        }
     }
 
     fn kinds(&self) -> Vec<String> {
