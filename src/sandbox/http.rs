@@ -82,7 +82,7 @@ impl Http {
         }
         let segments: Vec<&str> = path.split('/').skip(2).collect();
         if reading {
-            tokio::time::sleep(trouble.delay).await;
+            trouble.wait().await;
             let form = Form::parse(request.uri().query().unwrap_or_default());
             let url = &self.provider.public_url;
             let body = self.provider.read(|books| reads::answer(books, &segments, &form, url)).await?;
@@ -102,7 +102,7 @@ impl Http {
         };
         let provider = self.provider.clone();
         let run = async move {
-            tokio::time::sleep(trouble.delay).await;
+            trouble.wait().await;
             let rule = |books: &Books, moment: Moment| match trouble.fail {
                 Some((status, _)) => {
                     let answer = Answer { fault: Some(Fault::ill(status)), object: None };

@@ -54,6 +54,15 @@ pub struct Trouble {
     pub delay: Duration,
 }
 
+impl Trouble {
+    /// Without a delay it must not touch the timer, which rounds up to a millisecond.
+    pub async fn wait(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+    }
+}
+
 /// The switches as they stand, with what is left of their counts.
 #[derive(Debug, Default)]
 pub struct Panel(Mutex<Switches>);

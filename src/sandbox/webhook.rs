@@ -92,12 +92,19 @@ impl Courier {
     async fn start(&self, parcel: Parcel) {
         let (dropped, delay_ms) =
             self.provider.panel.look(|switches| (switches.webhook_drop, switches.webhook_delay_ms));
-        let nowhere = held(&self.provider.webhook_url).is_none();
-        if nowhere || (dropped && !parcel.forced) {
-            held(&self.provider.held_back).push(parcel.event);
-            return;
+        {
+            // Locked before the look: an address that comes in between must not release without this parcel.
+            let mut held_back = held(&self.provider.held_back);
+            let nowhere = held(&self.provider.webhook_url).is_none();
+            if nowhere || (dropped && !parcel.forced) {
+                held_back.push(parcel.event);
+                return;
+            }
         }
-        tokio::time::sleep_until(parcel.since + Duration::from_millis(delay_ms)).await;
+        // Tokio's timer rounds up to a millisecond, which would be 1,000 webhooks a second at most.
+        if delay_ms > 0 {
+            tokio::time::sleep_until(parcel.since + Duration::from_millis(delay_ms)).await;
+        }
         let slot = self.slot().await;
         let (courier, stop) = (self.clone(), self.provider.stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(courier.deliver(parcel.event, slot)).await });
