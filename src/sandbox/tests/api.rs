@@ -254,6 +254,17 @@ async fn refunds_never_exceed_what_was_captured() {
     assert_eq!(seen, rest);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn refunds_in_a_crowd_give_back_exactly_what_was_captured() {
+    let folder = Folder::new();
+    let world = World::open(&folder).await;
+    let id = world.paid("2400").await;
+    let params = [("payment_intent", id.as_str()), ("amount", "200")];
+    let told = futures::future::join_all((0..30).map(|_| world.post("/v1/refunds", &params))).await;
+    assert_eq!(told.iter().filter(|(status, _)| *status == 200).count(), 12, "{told:?}");
+    assert_eq!(world.count(&format!("/v1/refunds?limit=100&payment_intent={id}")).await, 12);
+}
+
 #[tokio::test]
 async fn lists_are_newest_first_and_go_on_where_they_ended() {
     let folder = Folder::new();

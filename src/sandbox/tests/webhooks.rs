@@ -162,3 +162,20 @@ async fn events_wait_for_an_address() {
     world.running.set_webhook_url(shop.url());
     assert_eq!(shop.until(1).await[0].event()["data"]["object"]["id"], json!(id));
 }
+
+#[tokio::test]
+async fn switches_are_for_this_machine_only() {
+    let folder = Folder::new();
+    let config = Config {
+        addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+        log_file: folder.log(),
+        webhook_url: None,
+        webhook_secret: SECRET.into(),
+        api_key: KEY.into(),
+        public_url: None,
+    };
+    let running = crate::sandbox::start(config).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("{}/sandbox/switches", running.url())).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+}
