@@ -57,7 +57,8 @@ impl Verifier {
         verifier
     }
 
-    fn add(&self, set: &KeySet) {
+    /// Accepts tokens of these keys too.
+    pub fn add(&self, set: &KeySet) {
         let mut keys = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
         for key in set.keys.iter().filter(|k| k.crv == "Ed25519") {
             match DecodingKey::from_ed_components(&key.x) {

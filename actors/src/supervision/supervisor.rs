@@ -3,6 +3,7 @@
 //! ractor's default supervisor stops itself when any child ends, so ours overrides it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,11 @@ pub fn restarts() -> u64 {
 }
 
 type Start =
-    Box<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, ActorProcessingErr>> + Send + Sync>;
+    Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, ActorProcessingErr>> + Send + Sync>;
 
-/// How to start one child, linked to the given supervisor.
+/// How to start one child, linked to the given supervisor. A clone starts the same child again, as a restarted
+/// parent has to.
+#[derive(Clone)]
 pub struct Child {
     pub name: &'static str,
     start: Start,
@@ -35,7 +38,7 @@ impl Child {
     where
         F: Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, ActorProcessingErr>> + Send + Sync + 'static,
     {
-        Self { name, start: Box::new(start) }
+        Self { name, start: Arc::new(start) }
     }
 }
 
@@ -151,7 +154,6 @@ impl State {
 mod tests {
     use super::*;
     use crate::supervision::worker;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use tokio_util::sync::CancellationToken;
 

@@ -455,7 +455,9 @@ fn validate_rows(rows: &[Row], fields: &mut Fields) {
 }
 
 pub fn is_date(text: &str) -> bool {
-    time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).is_ok()
+    // Ten characters: without a sign, which the parser would take.
+    text.len() == 10
+        && time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).is_ok()
 }
 
 fn is_time(text: &str) -> bool {
@@ -488,5 +490,13 @@ mod tests {
         assert_eq!(errors(&[row("A1", &[1])]), ["rows[0].label"]);
         assert_eq!(errors(&[]), ["rows", "rows"]);
         assert_eq!(errors(&[row("A", &[0])]), ["rows[0].seats[0].number"]);
+    }
+
+    #[test]
+    fn a_date_is_of_four_two_and_two_digits() {
+        assert!(is_date("2026-05-01"));
+        for text in ["", "2026-5-1", "+2026-05-01", "-2026-05-01", "2026-02-30", "2026-05-01T00:00:00Z"] {
+            assert!(!is_date(text), "{text}");
+        }
     }
 }

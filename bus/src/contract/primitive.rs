@@ -24,10 +24,10 @@ impl Timestamp {
         (self.0.unix_timestamp_nanos() / 1000) as i64
     }
     pub fn plus(self, duration: std::time::Duration) -> Self {
-        Self(self.0 + duration)
+        (self.0 + duration).into()
     }
     pub fn minus(self, duration: std::time::Duration) -> Self {
-        Self(self.0 - duration)
+        (self.0 - duration).into()
     }
     pub fn date_time(self) -> OffsetDateTime {
         self.0
@@ -58,8 +58,11 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         OffsetDateTime::parse(&text, &Rfc3339)
+            .ok()
+            // Far from the ends of what `time` can hold, where a change of zone or a sum would panic.
+            .filter(|time| (1900..=9000).contains(&time.year()))
             .map(Self::from)
-            .map_err(|_| serde::de::Error::custom("must be an RFC 3339 time such as 2026-05-01T18:30:00Z"))
+            .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 time such as 2026-05-01T18:30:00Z"))
     }
 }
 
@@ -162,5 +165,30 @@ impl Paging {
 impl Default for Paging {
     fn default() -> Self {
         Self { page: 1, page_size: 20 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Timestamp, serde_json::Error> {
+        serde_json::from_value(text.into())
+    }
+
+    #[test]
+    fn times_that_no_clock_can_hold_are_refused_and_do_not_panic() {
+        for text in ["9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z", "soon"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(read("2026-05-01T20:30:00+02:00").unwrap().to_string(), "2026-05-01T18:30:00Z");
+    }
+
+    #[test]
+    fn a_sum_keeps_to_microseconds_as_the_database_does() {
+        let sum = read("2026-05-01T18:30:00Z").unwrap().plus(std::time::Duration::from_nanos(1_234_567));
+        assert_eq!(sum.to_string(), "2026-05-01T18:30:00.001234Z");
+        assert_eq!(sum.minus(std::time::Duration::from_nanos(1)).to_string(), "2026-05-01T18:30:00.001233Z");
     }
 }

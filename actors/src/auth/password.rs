@@ -1,0 +1,145 @@
+//! Hashes and verifies passwords with argon2id, a few at a time.
+//!
+//! Invariant: at most as many hashes run as this machine has cores (up to [`RUNNING_MAX`]) and at most [`WAITING_MAX`]
+//! wait, so a storm of logins costs a bounded share of memory and never the threads that others run on. Who comes beyond
+//! that is told to come again; who gives up waiting costs nothing more.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use bus::Problem;
+use bus::contract::auth::Rejection;
+use tokio::sync::Semaphore;
+
+/// OWASP's second choice for argon2id: 19 MiB, two passes, one lane; about 25 ms of one core.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Hashes at once: each takes 19 MiB while it runs.
+const RUNNING_MAX: usize = 4;
+/// Hashes that wait for a turn: less than a second's work of two cores.
+const WAITING_MAX: usize = 64;
+
+/// What an unknown e-mail's password is compared with, so that it takes the time of a known one. Nobody knows a
+/// password for it: the hash is not one of any.
+const DUMMY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bGl2ZXNoZXJlIQ$bm9ib2R5IGtub3dzIGEgcGFzc3dvcmQgZm9yIHRoaXM";
+
+/// The bounded pool, cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    /// One for each hash that runs or waits.
+    places: Arc<Semaphore>,
+    /// One for each hash that runs.
+    turns: Arc<Semaphore>,
+}
+
+impl Passwords {
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let running = cores.min(RUNNING_MAX);
+        Self {
+            places: Arc::new(Semaphore::new(running + WAITING_MAX)),
+            turns: Arc::new(Semaphore::new(running)),
+        }
+    }
+
+    /// The PHC string of a new password.
+    pub async fn hash(&self, password: String) -> Result<String, Problem> {
+        self.run(move || hash(&password)).await?
+    }
+
+    /// Whether the password is that of `known`; with no account it takes as long and the answer is no.
+    pub async fn verify(&self, password: String, known: Option<String>) -> Result<bool, Problem> {
+        self.run(move || verify(&password, known.as_deref())).await?
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        let _place = self.places.clone().try_acquire_owned().map_err(|_| {
+            metrics::counter!("auth_passwords_refused_total").increment(1);
+            Rejection::Busy
+        })?;
+        let turn = self.turns.clone().acquire_owned().await.expect("nobody closes the semaphore");
+        let done = tokio::task::spawn_blocking(move || {
+            // Kept by the work, not by its asker, who may give up while it runs.
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|error| {
+            tracing::error!(%error, "password work failed");
+            Problem::internal()
+        })
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within bounds");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+pub(super) fn hash(password: &str) -> Result<String, Problem> {
+    let hash: argon2::password_hash::Result<PasswordHash> = argon2().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|error| {
+        tracing::error!(%error, "password not hashed");
+        Problem::internal()
+    })
+}
+
+pub(super) fn verify(password: &str, known: Option<&str>) -> Result<bool, Problem> {
+    let stored = PasswordHash::new(known.unwrap_or(DUMMY)).map_err(|error| {
+        tracing::error!(%error, "stored password hash not readable");
+        Problem::internal()
+    })?;
+    // The parameters are the stored hash's own.
+    let same = argon2().verify_password(password.as_bytes(), &stored).is_ok();
+    Ok(same && known.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_knows_its_password_and_no_other() {
+        let stored = hash("correct horse").unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(verify("correct horse", Some(&stored)).unwrap());
+        assert!(!verify("correct horsf", Some(&stored)).unwrap());
+        assert_ne!(stored, hash("correct horse").unwrap(), "each has its own salt");
+    }
+
+    #[test]
+    fn the_dummy_costs_as_much_as_a_real_hash_and_admits_nobody() {
+        let parameters = |phc: &str| {
+            let hash = PasswordHash::new(phc).unwrap();
+            (hash.algorithm.to_string(), hash.version, hash.params.to_string(), hash.hash.unwrap().len())
+        };
+        assert_eq!(parameters(DUMMY), parameters(&hash("anything").unwrap()));
+        assert!(!verify("nobody knows a password for this", None).unwrap());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_queue_everybody_is_told_to_come_again() {
+        let passwords = Passwords::new();
+        let running = passwords.turns.available_permits();
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(std::sync::Mutex::new(gate));
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..running + WAITING_MAX {
+            let (passwords, gate) = (passwords.clone(), gate.clone());
+            waiting.spawn(async move {
+                passwords.run(move || gate.lock().unwrap().recv().unwrap_or_default()).await.unwrap();
+            });
+        }
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = passwords.hash("one too many".into()).await.unwrap_err();
+        assert_eq!((refused.status, refused.retry_after), (503, Some(1)));
+        drop(release);
+        while waiting.join_next().await.is_some() {}
+        assert!(passwords.hash("now there is room".into()).await.is_ok());
+    }
+}

@@ -1,0 +1,99 @@
+//! Signs access tokens (RFC 7519) with the house's Ed25519 key, and tells its public half.
+//!
+//! Keys are PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes them. Verifying is `bus::token`'s.
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bus::contract::auth::{Claims, KeySet};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+
+const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const END: &str = "-----END PRIVATE KEY-----";
+/// PKCS#8 version 1 of an Ed25519 seed (RFC 8410): all that comes before the 32 bytes.
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// The house's signature.
+#[derive(Clone)]
+pub struct Signer {
+    header: Header,
+    key: EncodingKey,
+    keys: KeySet,
+}
+
+impl Signer {
+    /// `pem` is an Ed25519 private key. The error does not show it.
+    pub fn from_pem(pem: &str) -> anyhow::Result<Self> {
+        let der = der(pem).context("JWT_PRIVATE_KEY is not a PKCS#8 PEM (-----BEGIN PRIVATE KEY-----)")?;
+        // "Maybe unchecked": openssl writes version 1, which has no public key to check against.
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
+            .map_err(|_| anyhow::anyhow!("JWT_PRIVATE_KEY is not an Ed25519 key"))?;
+        let public = bus::token::jwk(pair.public_key().as_ref());
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(public.kid.clone());
+        let signer =
+            Self { header, key: EncodingKey::from_ed_der(&der), keys: KeySet { keys: vec![public] } };
+        // Two libraries read the key; that both do shows here and not at the first login.
+        jsonwebtoken::encode(&signer.header, &(), &signer.key)
+            .context("JWT_PRIVATE_KEY does not sign tokens")?;
+        Ok(signer)
+    }
+
+    pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
+        jsonwebtoken::encode(&self.header, claims, &self.key).context("signing an access token")
+    }
+
+    /// What verifies the tokens.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+}
+
+/// A new private key.
+pub fn generate_pem() -> String {
+    let der = [PKCS8_PREFIX.as_slice(), &rand::random::<[u8; 32]>()].concat();
+    format!("{BEGIN}\n{}\n{END}\n", STANDARD.encode(der))
+}
+
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once(BEGIN)?;
+    let (body, _) = rest.split_once(END)?;
+    // A PEM in one line of an environment file has its line breaks written as "\n".
+    let body: String = body.replace("\\n", "").split_whitespace().collect();
+    STANDARD.decode(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written by `openssl genpkey -algorithm ed25519`; nothing else knows it.
+    const OPENSSL: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIOhLJi+p3GvTXlqxLRVSf4xiVQwjFWPcxn2eJZ69mEkW
+-----END PRIVATE KEY-----
+";
+
+    #[test]
+    fn a_key_from_openssl_signs_under_its_public_half() {
+        let signer = Signer::from_pem(OPENSSL).unwrap();
+        assert_eq!(signer.keys().keys[0].x, "jef4Q0zI3qC4ke0mQTvr9JKYxELkLEP1GaJaP_LoJxk");
+        assert_eq!(Signer::from_pem(&OPENSSL.replace('\n', "\\n")).unwrap().keys(), signer.keys());
+    }
+
+    #[test]
+    fn a_new_key_is_another_each_time() {
+        let (one, other) = (generate_pem(), generate_pem());
+        assert_ne!(Signer::from_pem(&one).unwrap().keys(), Signer::from_pem(&other).unwrap().keys());
+    }
+
+    #[test]
+    fn what_is_no_ed25519_key_is_refused_without_being_shown() {
+        let wrong = format!("{BEGIN}\n{}\n{END}", STANDARD.encode("s3cret, but not a key"));
+        for pem in ["", "s3cret", wrong.as_str()] {
+            let message = format!("{:#}", Signer::from_pem(pem).err().unwrap());
+            assert!(message.contains("JWT_PRIVATE_KEY") && !message.contains("s3cret"), "{message}");
+        }
+    }
+}
