@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::consumer::Delivery;
+use bus::contract::Event;
 use bus::contract::auth::Role;
 use bus::contract::payment::{
     EndPayment, PaymentEnd, PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
 use bus::contract::reservation::Rejection;
-use bus::contract::Event;
 use bus::service::Ask;
 use bus::token::Identity;
 use bus::{Context, Failure, Problem};
@@ -39,7 +39,16 @@ type Reply = oneshot::Sender<Result<Reservation, Problem>>;
 /// Where an input came from, and whom to tell.
 pub enum Origin {
     Event(Delivery),
-    Call { identity: Arc<Identity>, context: Context, reply: Reply },
+    Call {
+        identity: Arc<Identity>,
+        context: Context,
+        reply: Reply,
+    },
+    /// The house itself.
+    Asked {
+        context: Context,
+        reply: Reply,
+    },
     Clock,
 }
 
@@ -88,7 +97,8 @@ impl Entity for SagaActor {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Input(Input::Deadline, _) if self.waiting.iter().any(|(input, _)| *input == Input::Deadline) => {}
+            Message::Input(Input::Deadline, _)
+                if self.waiting.iter().any(|(input, _)| *input == Input::Deadline) => {}
             Message::Input(input, origin) => self.waiting.push_back((input, origin)),
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Written(written) => self.written(*written),
@@ -128,7 +138,9 @@ impl SagaActor {
                 for (_, origin) in self.waiting.drain(..) {
                     match origin {
                         Origin::Event(delivery) => delivery.park("there is no such reservation"),
-                        Origin::Call { reply, .. } => answer(reply, Err(Rejection::NoSuchReservation.into())),
+                        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => {
+                            answer(reply, Err(Rejection::NoSuchReservation.into()));
+                        }
                         Origin::Clock => {}
                     }
                 }
@@ -166,7 +178,7 @@ impl SagaActor {
         let after = known.with(saga, now);
         let context = match &origin {
             Origin::Event(delivery) => delivery.context.clone(),
-            Origin::Call { context, .. } => context.clone(),
+            Origin::Call { context, .. } | Origin::Asked { context, .. } => context.clone(),
             Origin::Clock => Context::new(),
         };
         let event_id = if let Origin::Event(delivery) = &origin { Some(delivery.id.clone()) } else { None };
@@ -277,7 +289,7 @@ pub fn read_event(delivery: &Delivery) -> Result<(Uuid, Input), Failure> {
 fn settle(origin: Origin, reservation: &Reservation) {
     match origin {
         Origin::Event(delivery) => delivery.ack(),
-        Origin::Call { reply, .. } => answer(reply, Ok(reservation.clone())),
+        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Ok(reservation.clone())),
         Origin::Clock => {}
     }
 }
@@ -286,7 +298,7 @@ fn settle(origin: Origin, reservation: &Reservation) {
 fn refuse(origin: Origin, rejection: Rejection) {
     match origin {
         Origin::Event(delivery) => delivery.ack(),
-        Origin::Call { reply, .. } => answer(reply, Err(rejection.into())),
+        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Err(rejection.into())),
         Origin::Clock => {}
     }
 }
@@ -294,7 +306,7 @@ fn refuse(origin: Origin, rejection: Rejection) {
 fn fail(origin: Origin, failure: Failure) {
     match origin {
         Origin::Event(delivery) => delivery.fail(failure),
-        Origin::Call { reply, .. } => answer(reply, Err(failure.into())),
+        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Err(failure.into())),
         // The sweep finds it again.
         Origin::Clock => tracing::warn!(%failure, "deadline not handled; again with the next sweep"),
     }
@@ -331,5 +343,7 @@ pub async fn call(
 ) -> Result<Reservation, Problem> {
     let (reply, answer) = oneshot::channel();
     env.sagas().send(id, Message::Input(input, Origin::Call { identity, context, reply }));
-    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The reservation's keeper was restarted. Try again.")))
+    answer
+        .await
+        .unwrap_or_else(|_| Err(Problem::unavailable("The reservation's keeper was restarted. Try again.")))
 }

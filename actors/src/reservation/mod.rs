@@ -19,22 +19,26 @@ use std::sync::{Arc, OnceLock};
 use bus::consumer::Delivery;
 use bus::contract::auth::Role;
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled};
-use bus::contract::payment::{PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed};
-use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations, PaymentBegun,
-    Rejection,
+use bus::contract::payment::{
+    PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
-use bus::contract::{Event, Problem, Request};
+use bus::contract::reservation::{
+    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
+    PaymentBegun, Rejection, ResumeSaga,
+};
+use bus::contract::{Event, Request};
 use bus::service::{Answered, Call, Server, json};
 use bus::topology::ConsumerSpec;
 use bus::{Bus, Failure};
 use futures::FutureExt;
 use sqlx::PgPool;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::config::ReservationSettings;
 use crate::delivery::{
-    self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, request_hash, sweep,
+    self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer,
+    request_hash, sweep,
 };
 use crate::host::{Host, Parts};
 use crate::supervision::entity::Entities;
@@ -96,15 +100,14 @@ impl Env {
 /// Starts the host.
 pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Result<Host> {
     let lock = parts.redis.clone().map(SeatLock::new);
-    let delivery = parts.delivery::<Rows>(lock);
+    let (journal, well, mut children) = parts.delivery::<Rows>(lock);
     let pool = parts.database.pool.clone();
-    let (by_id, of_showtime, kept) = (pool.clone(), pool.clone(), pool.clone());
+    let (by_id, of_showtime) = (pool.clone(), pool.clone());
     let env = Env(Arc::new(Inner {
         bus: parts.bus.clone(),
-        pool,
         clock: parts.clock.clone(),
         settings,
-        journal: delivery.journal.clone(),
+        journal,
         reservations: Reads::new(move |ids| {
             let pool = by_id.clone();
             async move { store::reservations(&pool, &ids).await }.boxed()
@@ -113,35 +116,27 @@ pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Resul
             let pool = of_showtime.clone();
             async move { store::sequences(&pool, &ids).await }.boxed()
         }),
-        answers: delivery::stored_answers(kept),
+        answers: delivery::stored_answers(pool.clone()),
+        pool,
         entities: OnceLock::new(),
     }));
-    let well = delivery.well.clone();
-    let host = parts.clone();
-    parts
-        .start(well.clone(), move || {
-            let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
-            let database = host.database.clone();
-            let mut children = delivery.children();
-            children.push(env.showtimes().child());
-            children.push(env.sagas().child());
-            children.push(host.consumer(CONSUMER, well.clone(), Arc::new(move |delivery| hear(&hearing, delivery))));
-            children.push(host.taker("deadlines", move |stop| {
-                let env = sweeping.clone();
-                let due = |pool: PgPool| async move { store::due(&pool, delivery::SWEEP_PAGE).await }.boxed();
-                sweep(database.clone(), stop, due, move |id| {
-                    env.sagas().send(id, actor::Message::Input(Input::Deadline, Origin::Clock));
-                })
-            }));
-            children.push(host.service(move |server| serve(serving.clone(), server).boxed()));
-            children
+    let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
+    let database = parts.database.clone();
+    children.push(env.showtimes().child());
+    children.push(env.sagas().child());
+    children.push(parts.consumer(CONSUMER, well.clone(), Arc::new(move |delivery| hear(&hearing, delivery))));
+    children.push(parts.taker("deadlines", move |stop| {
+        let env = sweeping.clone();
+        let due = |pool: PgPool| async move { store::due(&pool, delivery::SWEEP_PAGE).await }.boxed();
+        sweep(database.clone(), stop, due, move |id| {
+            env.sagas().send(id, actor::Message::Input(Input::Deadline, Origin::Clock));
         })
-        .await
+    }));
+    children.push(parts.service(move |server| serve(serving.clone(), server).boxed()));
+    parts.start(well, move || children.clone()).await
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
-    let with = |env: &Env| env.clone();
-    let env = with(&env);
     let e = env.clone();
     server.serve(move |call: Call<CreateReservation>| create(e.clone(), call)).await?;
     let e = env.clone();
@@ -152,6 +147,8 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve(move |call: Call<CancelReservation>| cancel(e.clone(), call)).await?;
     let e = env.clone();
     server.serve(move |call: Call<BeginPayment>| begin_payment(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<ResumeSaga>| resume(e.clone(), call)).await?;
     let e = env;
     server
         .serve(move |call: Call<GetSeatMap>| {
@@ -169,7 +166,16 @@ async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
     let request_hash = request_hash(&call.request)?;
     let (showtime, context) = (call.request.showtime_id, call.context);
     let order = |reply| {
-        Box::new(Order { request: call.request, identity, context, key, request_hash, reply, checked: None, tries: 0 })
+        Box::new(Order {
+            request: call.request,
+            identity,
+            context,
+            key,
+            request_hash,
+            reply,
+            checked: None,
+            tries: 0,
+        })
     };
     showtime::create(&env, order, showtime).await
 }
@@ -210,18 +216,54 @@ async fn begin_payment(env: Env, request: Call<BeginPayment>) -> Answered {
     })
 }
 
+async fn resume(env: Env, request: Call<ResumeSaga>) -> Answered {
+    let identity = request.caller()?.clone();
+    json(&call(&env, request.request.reservation_id, Input::Resume, identity, request.context).await?.view())
+}
+
 fn hear(env: &Env, delivery: Delivery) {
     match delivery.subject.as_str() {
         ShowtimeScheduled::SUBJECT => {
             let env = env.clone();
             tokio::spawn(async move { keep_showtime(&env, delivery).await });
         }
-        // Cancelling a showtime's reservations comes with deleting showtimes; until then nobody says this.
-        ShowtimeCancelled::SUBJECT => delivery.ack(),
+        ShowtimeCancelled::SUBJECT => {
+            let env = env.clone();
+            tokio::spawn(async move { cancel_showtime(&env, delivery).await });
+        }
         _ => match read_event(&delivery) {
             Ok((id, input)) => env.sagas().send(id, actor::Message::Input(input, Origin::Event(delivery))),
             Err(failure) => delivery.fail(failure),
         },
+    }
+}
+
+/// First nothing more is sold, then every saga gives its seats and money back. Acknowledged when all have; a part that
+/// is done again changes nothing.
+async fn cancel_showtime(env: &Env, delivery: Delivery) {
+    let told: ShowtimeCancelled = match delivery.event() {
+        Ok(told) => told,
+        Err(failure) => return delivery.fail(failure),
+    };
+    let closed = env.journal.commit(Change::new(Rows::ShowtimeCancelled(told.showtime_id))).await;
+    if !matches!(closed, Outcome::Committed { .. }) {
+        return delivery.retry(format!("the showtime was not closed: {closed:?}"));
+    }
+    let open = match store::open_of_showtime(&env.pool, told.showtime_id).await {
+        Ok(open) => open,
+        Err(error) => return delivery.retry(error),
+    };
+    let cancels = open.into_iter().map(|id| {
+        let (told, cancelled) = oneshot::channel();
+        let origin = Origin::Asked { context: delivery.context.clone(), reply: told };
+        env.sagas().send(id, actor::Message::Input(Input::Cancel(CancelledBy::Showtime), origin));
+        cancelled
+    });
+    let cancelled = futures::future::join_all(cancels).await;
+    if cancelled.iter().all(|done| matches!(done, Ok(Ok(_)))) {
+        delivery.ack();
+    } else {
+        delivery.retry("not every reservation is cancelled yet");
     }
 }
 
@@ -236,11 +278,5 @@ async fn keep_showtime(env: &Env, delivery: Delivery) {
         Outcome::Committed { .. } | Outcome::Duplicate => delivery.ack(),
         Outcome::Failed(failure) => delivery.fail(failure),
         other => delivery.park(format!("a showtime is only ever stored, but: {other:?}")),
-    }
-}
-
-impl From<Rejection> for Failure {
-    fn from(rejection: Rejection) -> Self {
-        Failure::poison(Problem::from(rejection).code)
     }
 }

@@ -1,13 +1,13 @@
 //! A reservation as one value, and what the world and the other domains are told of it.
 
 use bus::Context;
+use bus::contract::Timestamp;
 use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
-    Reservation as View, ReservationCancelled, ReservationConfirmed, ReservationCreated, ReservationPayment,
-    ReservationRefund, RefundRequested, RefundStatus, SeatStatus,
+    RefundRequested, RefundStatus, Reservation as View, ReservationCancelled, ReservationConfirmed,
+    ReservationCreated, ReservationPayment, ReservationRefund, SeatStatus,
 };
-use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use uuid::Uuid;
 
@@ -80,7 +80,9 @@ impl Reservation {
     pub fn view(&self) -> View {
         let (reason, refund) = match &self.saga.state {
             State::Cancelled { reason } => (Some(*reason), None),
-            State::Refunding { reason, refund, .. } => (Some(*reason), Some((refund, RefundStatus::Requested))),
+            State::Refunding { reason, refund, .. } => {
+                (Some(*reason), Some((refund, RefundStatus::Requested)))
+            }
             State::Refunded { reason, refund } => (Some(*reason), Some((refund, RefundStatus::Completed))),
             State::NeedsAttention { reason, refund } => (Some(*reason), Some((refund, RefundStatus::Failed))),
             State::AwaitingPayment { .. } | State::Ending { .. } | State::Confirmed { .. } => (None, None),
@@ -99,7 +101,11 @@ impl Reservation {
             expires_at: self.saga.expires_at,
             reason,
             payment: self.payment(),
-            refund: refund.map(|(refund, status)| ReservationRefund { id: refund.id, status, total: refund.total }),
+            refund: refund.map(|(refund, status)| ReservationRefund {
+                id: refund.id,
+                status,
+                total: refund.total,
+            }),
             attention: self.needs_attention(),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -110,7 +116,9 @@ impl Reservation {
         let known = self.saga.payment.as_ref()?;
         let status = match &self.saga.state {
             State::AwaitingPayment { .. } | State::Ending { .. } => PaymentStatus::Processing,
-            State::Confirmed { .. } | State::Refunding { .. } | State::NeedsAttention { .. } => PaymentStatus::Succeeded,
+            State::Confirmed { .. } | State::Refunding { .. } | State::NeedsAttention { .. } => {
+                PaymentStatus::Succeeded
+            }
             State::Refunded { .. } => PaymentStatus::Refunded,
             State::Cancelled { .. } => PaymentStatus::Failed,
         };
@@ -130,7 +138,9 @@ impl Reservation {
                 let event = ReservationCancelled { reason: *reason, reservation: self.told() };
                 Some(Outgoing::new(DOMAIN, &event, at, context))
             }
-            Effect::RequestRefund(refund) => Some(Outgoing::new(DOMAIN, &self.refund_requested(refund), at, context)),
+            Effect::RequestRefund(refund) => {
+                Some(Outgoing::new(DOMAIN, &self.refund_requested(refund), at, context))
+            }
             Effect::EndPayment { .. } => None,
         };
         effects.iter().filter_map(say).collect()
@@ -181,7 +191,9 @@ impl SeatWrite {
             (Claim::None, Claim::Sold) => Self::Claim(SeatStatus::Sold),
             (Claim::Held, Claim::Sold) => Self::Sell,
             (Claim::Held | Claim::Sold, Claim::None) => Self::Free,
-            (Claim::None, Claim::None) | (Claim::Held, Claim::Held) | (Claim::Sold, Claim::Sold) => Self::Keep,
+            (Claim::None, Claim::None) | (Claim::Held, Claim::Held) | (Claim::Sold, Claim::Sold) => {
+                Self::Keep
+            }
             // No transition takes a sold seat back into a hold.
             (Claim::Sold, Claim::Held) => unreachable!("a sold seat is never held again"),
         }

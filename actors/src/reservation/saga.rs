@@ -69,15 +69,36 @@ pub struct Refund {
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum State {
     /// Seats held. `begun`: an attempt to pay may be at the provider.
-    AwaitingPayment { begun: bool },
+    AwaitingPayment {
+        begun: bool,
+    },
     /// The hold is over, but a begun payment may yet succeed: payment closes it and tells.
-    Ending { ask_at: Timestamp, until: Timestamp },
-    Confirmed { payment_id: Uuid, provider_ref: String },
-    Cancelled { reason: CancelReason },
-    Refunding { reason: CancelReason, refund: Refund, asked: u32, ask_at: Timestamp },
-    Refunded { reason: CancelReason, refund: Refund },
+    Ending {
+        ask_at: Timestamp,
+        until: Timestamp,
+    },
+    Confirmed {
+        payment_id: Uuid,
+        provider_ref: String,
+    },
+    Cancelled {
+        reason: CancelReason,
+    },
+    Refunding {
+        reason: CancelReason,
+        refund: Refund,
+        asked: u32,
+        ask_at: Timestamp,
+    },
+    Refunded {
+        reason: CancelReason,
+        refund: Refund,
+    },
     /// A refund that does not settle; a person must look.
-    NeedsAttention { reason: CancelReason, refund: Refund },
+    NeedsAttention {
+        reason: CancelReason,
+        refund: Refund,
+    },
 }
 
 /// How the seats are owned.
@@ -97,17 +118,30 @@ pub enum CancelledBy {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    BeginPayment { payment_id: Uuid },
-    PaymentInitiated { payment_id: Uuid, checkout_url: Option<String> },
+    BeginPayment {
+        payment_id: Uuid,
+    },
+    PaymentInitiated {
+        payment_id: Uuid,
+        checkout_url: Option<String>,
+    },
     PaymentSucceeded(PaymentSuccess),
-    PaymentFailed { payment_id: Uuid },
+    PaymentFailed {
+        payment_id: Uuid,
+    },
     /// Payment says: nothing was captured and nothing can be any more.
-    PaymentOver { payment_id: Uuid },
+    PaymentOver {
+        payment_id: Uuid,
+    },
     /// The database refused to claim the seats again.
     ReclaimLost(PaymentSuccess),
     Cancel(CancelledBy),
-    RefundCompleted { refund_id: Uuid },
-    RefundFailed { refund_id: Uuid },
+    RefundCompleted {
+        refund_id: Uuid,
+    },
+    RefundFailed {
+        refund_id: Uuid,
+    },
     Resume,
     /// The deadline has passed, as the database sees it.
     Deadline,
@@ -117,11 +151,17 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     TellCreated,
-    TellConfirmed { payment_id: Uuid },
-    TellCancelled { reason: CancelReason },
+    TellConfirmed {
+        payment_id: Uuid,
+    },
+    TellCancelled {
+        reason: CancelReason,
+    },
     RequestRefund(Refund),
     /// Asked of the payment host; not kept, since every deadline asks again.
-    EndPayment { payment_id: Uuid },
+    EndPayment {
+        payment_id: Uuid,
+    },
 }
 
 impl Saga {
@@ -158,7 +198,9 @@ impl Saga {
         Ok(match (&self.state, input) {
             // paying begins: at most once it extends the hold
             (S::AwaitingPayment { .. }, I::BeginPayment { .. }) if due => return Err(Rejection::HoldExpired),
-            (S::AwaitingPayment { begun: false }, I::BeginPayment { payment_id }) => self.begin(*payment_id, now),
+            (S::AwaitingPayment { begun: false }, I::BeginPayment { payment_id }) => {
+                self.begin(*payment_id, now)
+            }
             (S::AwaitingPayment { begun: true }, I::BeginPayment { .. }) => self.same(),
             (S::Ending { .. }, I::BeginPayment { .. }) => return Err(Rejection::HoldExpired),
             (S::Confirmed { .. }, I::BeginPayment { .. }) => return Err(Rejection::AlreadyPaid),
@@ -172,16 +214,24 @@ impl Saga {
             (_, I::PaymentInitiated { .. }) => self.same(),
 
             // money
-            (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success)) => self.confirm(success),
-            (S::Cancelled { reason: CancelReason::HoldExpired }, I::PaymentSucceeded(success)) => self.confirm(success),
+            (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success)) => {
+                self.confirm(success)
+            }
+            (S::Cancelled { reason: CancelReason::HoldExpired }, I::PaymentSucceeded(success)) => {
+                self.confirm(success)
+            }
             (S::Cancelled { reason }, I::PaymentSucceeded(success)) => self.give_back(*reason, success, now),
             (S::Cancelled { reason }, I::ReclaimLost(success)) => self.give_back(*reason, success, now),
             // one capture a reservation: payment itself gives back a second one
             (_, I::PaymentSucceeded(_) | I::ReclaimLost(_)) => self.same(),
 
             // no money
-            (S::AwaitingPayment { begun: true }, I::PaymentFailed { .. }) => self.cancel(CancelReason::PaymentFailed),
-            (S::Ending { .. }, I::PaymentFailed { .. } | I::PaymentOver { .. }) => self.cancel(CancelReason::HoldExpired),
+            (S::AwaitingPayment { begun: true }, I::PaymentFailed { .. }) => {
+                self.cancel(CancelReason::PaymentFailed)
+            }
+            (S::Ending { .. }, I::PaymentFailed { .. } | I::PaymentOver { .. }) => {
+                self.cancel(CancelReason::HoldExpired)
+            }
             (_, I::PaymentFailed { .. } | I::PaymentOver { .. }) => self.same(),
 
             // time
@@ -192,12 +242,16 @@ impl Saga {
             }
             (S::Ending { until, .. }, I::Deadline) if *until <= now => self.cancel(CancelReason::HoldExpired),
             (S::Ending { until, .. }, I::Deadline) => self.end(now, *until),
-            (S::Refunding { reason, refund, asked, .. }, I::Deadline) => self.ask_refund(*reason, refund, *asked, now),
+            (S::Refunding { reason, refund, asked, .. }, I::Deadline) => {
+                self.ask_refund(*reason, refund, *asked, now)
+            }
             (_, I::Deadline) => self.same(),
 
             // people
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::Cancel(by)) => self.cancel(by.reason()),
-            (S::Confirmed { .. }, I::Cancel(CancelledBy::User | CancelledBy::Admin)) if self.terms.starts_at <= now => {
+            (S::Confirmed { .. }, I::Cancel(CancelledBy::User | CancelledBy::Admin))
+                if self.terms.starts_at <= now =>
+            {
                 return Err(Rejection::ShowtimeStarted);
             }
             (S::Confirmed { .. }, I::Cancel(CancelledBy::User)) if self.terms.refund_until < now => {
@@ -213,7 +267,9 @@ impl Saga {
             ) if refund.id == *refund_id => {
                 (self.at(S::Refunded { reason: *reason, refund: refund.clone() }), Vec::new())
             }
-            (S::Refunding { reason, refund, .. }, I::RefundFailed { refund_id }) if refund.id == *refund_id => {
+            (S::Refunding { reason, refund, .. }, I::RefundFailed { refund_id })
+                if refund.id == *refund_id =>
+            {
                 (self.at(S::NeedsAttention { reason: *reason, refund: refund.clone() }), Vec::new())
             }
             (_, I::RefundCompleted { .. } | I::RefundFailed { .. }) => self.same(),
@@ -261,7 +317,12 @@ impl Saga {
     }
 
     /// Money for a reservation that is cancelled already.
-    fn give_back(&self, reason: CancelReason, success: &PaymentSuccess, now: Timestamp) -> (Self, Vec<Effect>) {
+    fn give_back(
+        &self,
+        reason: CancelReason,
+        success: &PaymentSuccess,
+        now: Timestamp,
+    ) -> (Self, Vec<Effect>) {
         self.request_refund(success.payment_id, success.total, reason, now)
     }
 
@@ -284,7 +345,13 @@ impl Saga {
         self.ask_refund(reason, &Refund { id, payment_id, total }, 0, now)
     }
 
-    fn ask_refund(&self, reason: CancelReason, refund: &Refund, asked: u32, now: Timestamp) -> (Self, Vec<Effect>) {
+    fn ask_refund(
+        &self,
+        reason: CancelReason,
+        refund: &Refund,
+        asked: u32,
+        now: Timestamp,
+    ) -> (Self, Vec<Effect>) {
         let refund = refund.clone();
         if asked >= REFUND_ASKS_MAX {
             return (self.at(State::NeedsAttention { reason, refund }), Vec::new());
@@ -301,9 +368,10 @@ impl State {
         match self {
             Self::AwaitingPayment { .. } | Self::Ending { .. } => Claim::Held,
             Self::Confirmed { .. } => Claim::Sold,
-            Self::Cancelled { .. } | Self::Refunding { .. } | Self::Refunded { .. } | Self::NeedsAttention { .. } => {
-                Claim::None
-            }
+            Self::Cancelled { .. }
+            | Self::Refunding { .. }
+            | Self::Refunded { .. }
+            | Self::NeedsAttention { .. } => Claim::None,
         }
     }
 

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use bus::contract::movie::{Prices, Row, SeatKind, seat_id};
-use bus::contract::reservation::{Rejection, SeatChange, SeatMap as SeatMapView, SeatStatus, SeatView, SeatsChanged};
+use bus::contract::reservation::{
+    Rejection, SeatChange, SeatMap as SeatMapView, SeatStatus, SeatView, SeatsChanged,
+};
 use bus::contract::{Currency, Money};
 use uuid::Uuid;
 
@@ -64,11 +66,21 @@ impl SeatMap {
     pub fn new(layout: &[Row], prices: &Prices, sequence: i64) -> Self {
         let mut seats = Vec::new();
         for (row, line) in layout.iter().enumerate() {
-            for (place, seat) in line.seats.iter().enumerate().filter(|(_, seat)| seat.kind != SeatKind::Gap) {
+            for (place, seat) in line.seats.iter().enumerate().filter(|(_, seat)| seat.kind != SeatKind::Gap)
+            {
                 let price = prices.get(&seat.kind).copied();
                 let committed = if price.is_some() { SeatStatus::Free } else { SeatStatus::Blocked };
                 let id = seat_id(&line.label, seat.number);
-                seats.push(Seat { id, row, place, number: seat.number, kind: seat.kind, price, committed, mark: None });
+                seats.push(Seat {
+                    id,
+                    row,
+                    place,
+                    number: seat.number,
+                    kind: seat.kind,
+                    price,
+                    committed,
+                    mark: None,
+                });
             }
         }
         let index = seats.iter().enumerate().map(|(index, seat)| (seat.id.clone(), index)).collect();

@@ -19,12 +19,12 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::Env;
 use super::best_available::best_available;
 use super::model::{Reservation, SeatWrite, Showtime, Snapshot};
 use super::saga::{Saga, Terms};
 use super::seat_map::{Applied, Named, SeatMap};
 use super::store::{self, Rows, Step};
-use super::Env;
 use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, StoredAnswer};
 use crate::supervision::entity::{Address, Entity};
 
@@ -134,7 +134,9 @@ impl Entity for ShowtimeActor {
         match message {
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Noticed(notice) => self.noticed(&notice),
-            Message::GapLasts(since) if self.hall.as_ref().is_some_and(|hall| hall.map.sequence == since) => self.load(),
+            Message::GapLasts(since) if self.hall.as_ref().is_some_and(|hall| hall.map.sequence == since) => {
+                self.load()
+            }
             Message::GapLasts(_) => {}
             Message::Create(_) | Message::View(_) if self.hall.is_none() => {
                 self.unloaded.push_back(message);
@@ -166,7 +168,11 @@ impl ShowtimeActor {
             Ok(Some(snapshot)) => {
                 let claims = snapshot.claims.iter().map(|(seat, status)| (seat.as_str(), *status));
                 let hall = self.hall.get_or_insert_with(|| Hall {
-                    map: SeatMap::new(&snapshot.showtime.layout, &snapshot.showtime.prices, snapshot.sequence),
+                    map: SeatMap::new(
+                        &snapshot.showtime.layout,
+                        &snapshot.showtime.prices,
+                        snapshot.sequence,
+                    ),
                     showtime: snapshot.showtime.clone(),
                 });
                 hall.showtime.status = snapshot.showtime.status;
@@ -228,7 +234,8 @@ impl ShowtimeActor {
         for (reply, _) in self.views.extract_if(.., |(_, wanted)| *wanted <= sequence) {
             answer(reply, bus::service::json(&hall.map.view()));
         }
-        let ready = self.waiting_for_sequence.extract_if(.., |order| order.checked.is_some_and(|at| at <= sequence));
+        let ready =
+            self.waiting_for_sequence.extract_if(.., |order| order.checked.is_some_and(|at| at <= sequence));
         for order in ready.collect::<Vec<_>>() {
             self.decide(order);
         }
@@ -255,7 +262,8 @@ impl ShowtimeActor {
     /// Marks the seats and hands the change to the journal.
     fn take(&mut self, order: Box<Order>, seats: &[usize]) {
         let Some(hall) = &mut self.hall else { return };
-        let (reservation, effects) = new_reservation(&self.env, &hall.showtime, &hall.map, &order.identity, seats);
+        let (reservation, effects) =
+            new_reservation(&self.env, &hall.showtime, &hall.map, &order.identity, seats);
         let response = match bus::service::json(&reservation.view()) {
             Ok(response) => response,
             Err(problem) => return answer(order.reply, Err(problem)),
@@ -472,7 +480,11 @@ fn listen(id: Uuid, env: Env, me: Address<ShowtimeActor>) -> tokio::task::JoinHa
 }
 
 /// Asks the showtime actor for seats and waits for its word.
-pub async fn create(env: &Env, order: impl FnOnce(Reply) -> Box<Order>, showtime: Uuid) -> Result<Bytes, Problem> {
+pub async fn create(
+    env: &Env,
+    order: impl FnOnce(Reply) -> Box<Order>,
+    showtime: Uuid,
+) -> Result<Bytes, Problem> {
     let (reply, answer) = oneshot::channel();
     env.showtimes().send(showtime, Message::Create(order(reply)));
     answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The seats' keeper was restarted. Try again.")))

@@ -25,13 +25,17 @@ use crate::delivery::{self, WriteError};
 type Written<T> = Result<T, WriteError<Rejection>>;
 
 /// What one change writes.
+#[derive(Debug)]
 pub enum Rows {
     /// A showtime as movie told it.
     Showtime(Showtime),
+    /// Nothing is sold any more.
+    ShowtimeCancelled(Uuid),
     Step(Box<Step>),
 }
 
 /// One step of a saga: the reservation as it is afterwards.
+#[derive(Debug)]
 pub struct Step {
     pub reservation: Reservation,
     /// Name of the input, for the log.
@@ -77,7 +81,8 @@ impl delivery::Rows for Rows {
                 let changes = reservation.seats.iter().map(|id| SeatChange { id: id.clone(), status });
                 halls.entry((reservation.showtime_id, *sequence)).or_default().extend(changes);
             }
-            let changed = ReservationChanged { version: reservation.version, status: reservation.saga.status() };
+            let changed =
+                ReservationChanged { version: reservation.version, status: reservation.saga.status() };
             notices.push((changed_subject(reservation.id), json(&changed)));
         }
         for ((showtime, sequence), changes) in halls {
@@ -94,8 +99,10 @@ fn json<T: serde::Serialize>(notice: &T) -> Bytes {
 async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Option<i64>>> {
     let alone = rows.len() == 1;
     for row in rows {
-        if let Rows::Showtime(showtime) = row {
-            put_showtime(db, showtime).await?;
+        match row {
+            Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
+            Rows::ShowtimeCancelled(id) => cancel_showtime(db, *id).await?,
+            Rows::Step(_) => {}
         }
     }
     let mut steps: Vec<&Step> = rows
@@ -113,18 +120,19 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Option<i64>
     write_claims(db, &steps, alone).await?;
     insert_steps(db, &steps).await?;
     let sequence = |rows: &&Rows| match rows {
-        Rows::Step(step) if step.seats != SeatWrite::Keep => sequences.get(&step.reservation.showtime_id).copied(),
+        Rows::Step(step) if step.seats != SeatWrite::Keep => {
+            sequences.get(&step.reservation.showtime_id).copied()
+        }
         _ => None,
     };
     Ok(rows.iter().map(sequence).collect())
 }
 
-/// The first word about a showtime stays; a cancellation is the only later change.
+/// The first word about a showtime stays.
 async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into reservation.showtimes as known (id, status, starts_at, movie_id, movie_title, layout, prices)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (id) do update set status = 'CANCELLED' where excluded.status = 'CANCELLED'",
+        "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
     )
     .bind(showtime.id)
     .bind(status_text(showtime.status))
@@ -135,6 +143,14 @@ async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), 
     .bind(Json(&showtime.prices))
     .execute(db)
     .await?;
+    Ok(())
+}
+
+async fn cancel_showtime(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("update reservation.showtimes set status = 'CANCELLED' where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -165,7 +181,11 @@ async fn check_open_holds(db: &mut PgConnection, steps: &[&Step], alone: bool) -
         let (user, open): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
         let (new, most) = wanted[&user];
         if open + new > most as i64 {
-            return Err(if alone { WriteError::Rejected(Rejection::HoldLimit { most }) } else { WriteError::Short });
+            return Err(if alone {
+                WriteError::Rejected(Rejection::HoldLimit { most })
+            } else {
+                WriteError::Short
+            });
         }
     }
     match wanted.values().find(|(new, most)| *new > *most as i64) {
@@ -350,7 +370,9 @@ fn expect_all(done: u64, wanted: usize, what: &str) -> Result<(), sqlx::Error> {
     if done == wanted as u64 {
         return Ok(());
     }
-    Err(sqlx::Error::Configuration(format!("{what} {done} of {wanted} claims: some are not their owner's").into()))
+    Err(sqlx::Error::Configuration(
+        format!("{what} {done} of {wanted} claims: some are not their owner's").into(),
+    ))
 }
 
 async fn insert_steps(db: &mut PgConnection, steps: &[&Step]) -> Result<(), sqlx::Error> {
@@ -412,7 +434,10 @@ pub async fn sequences(pool: &PgPool, showtimes: &[Uuid]) -> Result<HashMap<Uuid
 }
 
 pub async fn reservations(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Reservation>, sqlx::Error> {
-    let rows = sqlx::query("select * from reservation.reservations where id = any($1)").bind(ids).fetch_all(pool).await?;
+    let rows = sqlx::query("select * from reservation.reservations where id = any($1)")
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
     rows.iter().map(|row| from_row(row).map(|reservation| (reservation.id, reservation))).collect()
 }
 
@@ -445,6 +470,14 @@ pub async fn list(
     Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
 }
 
+/// Those whose seats are held or sold.
+pub async fn open_of_showtime(pool: &PgPool, showtime: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar("select distinct reservation_id from reservation.claims where showtime_id = $1")
+        .bind(showtime)
+        .fetch_all(pool)
+        .await
+}
+
 /// Whose deadline has passed by the database's clock. Rows that another host is just writing are left to it.
 pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
@@ -462,7 +495,9 @@ fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let format = checkpoint.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if format > u64::from(FORMAT) {
         // Transient for this host: a newer one can read it.
-        return Err(sqlx::Error::Configuration(format!("checkpoint format {format} is newer than {FORMAT}").into()));
+        return Err(sqlx::Error::Configuration(
+            format!("checkpoint format {format} is newer than {FORMAT}").into(),
+        ));
     }
     Ok(Reservation {
         id: row.try_get("id")?,
