@@ -1,0 +1,56 @@
+//! A host's own `/health/live`, `/health/ready` and `/metrics`.
+
+use std::net::SocketAddr;
+
+use actors::host::Health;
+use anyhow::Context;
+use poem::http::StatusCode;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::web::Json;
+use poem::{IntoResponse, Response, Route, Server, get, handler};
+use tokio_util::sync::CancellationToken;
+
+type Read = std::sync::Arc<dyn Fn() -> Health + Send + Sync>;
+
+#[handler]
+fn live() -> &'static str {
+    "live"
+}
+
+#[handler]
+fn ready(health: poem::web::Data<&Read>) -> Response {
+    let health = (health.0)();
+    let status = if health.nats && health.database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Json(health).with_status(status).into_response()
+}
+
+#[handler]
+fn metrics() -> String {
+    crate::telemetry::metrics().render()
+}
+
+/// Serves until `stop` and returns where.
+pub async fn serve(
+    addr: SocketAddr,
+    health: impl Fn() -> Health + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    use poem::EndpointExt;
+    let read: Read = std::sync::Arc::new(health);
+    let routes = Route::new()
+        .at("/health/live", get(live))
+        .at("/health/ready", get(ready))
+        .at("/metrics", get(metrics))
+        .data(read);
+    let listener = TcpListener::bind(addr).into_acceptor().await;
+    let acceptor = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
+    let local = acceptor.local_addr().first().and_then(|addr| addr.as_socket_addr().copied()).unwrap_or(addr);
+    tokio::spawn(async move {
+        let server = Server::new_with_acceptor(acceptor);
+        let ended = server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), None).await;
+        if let Err(error) = ended {
+            tracing::error!(%error, "the health endpoint ended");
+        }
+    });
+    Ok(local)
+}
