@@ -22,10 +22,9 @@ use crate::payload::{Answer, Answered, Caller};
 const ASKED_MAX: usize = 2_048;
 
 /// Who answers.
-#[derive(Clone)]
 pub enum Hosts {
     Nats {
-        bus: Bus,
+        bus: Box<Bus>,
         verifier: Verifier,
     },
     /// A stand-in without a server behind it.
