@@ -60,7 +60,8 @@ impl Cinema {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
         }
         let hosts = start_hosts(&environment, &bus, opening.reservation_hosts).await?;
-        let _ = healths.set(hosts.iter().map(|host| (host.domain(), host.health())).collect::<Vec<_>>());
+        let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
+        let _ = healths.set(hosts.iter().map(health).collect());
         if opening.seed {
             actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
         }
@@ -112,7 +113,8 @@ fn sandbox_config(environment: &Environment, log_file: PathBuf) -> sandbox::Conf
     }
 }
 
-type Healths = Vec<(&'static str, Box<dyn Fn() -> actors::host::Health + Send + Sync>)>;
+type HealthOf = Box<dyn Fn() -> actors::host::Health + Send + Sync>;
+type Healths = Vec<(&'static str, HealthOf)>;
 
 fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
     let Some(healths) = healths.get() else {

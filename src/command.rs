@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bus::Bus;
+use bus::contract::auth::Role;
 use bus::token::Verifier;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
     let url = cinema.gateway.url();
     let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
     let redis = servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
+    let account = |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
+    let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
     println!(
         "
   Marquee is open ({:.1} s).  Ctrl-C closes it.
@@ -63,9 +66,8 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
   Redis           {redis}
   Payments        {sandbox}  (sandbox: speaks Stripe's API)
 
-  Accounts        {super_admin:<24} SUPER_ADMIN  \u{2502} password of all three, unless
-                  {:<24} ADMIN        \u{2502} you set another: popcorn-2026
-                  {:<24} USER         \u{2502}
+  Accounts        {super_admin:<24} SUPER_ADMIN
+{accounts}                  (password popcorn-2026, unless you set another)
 
   Try             curl {url}/v1/showtimes
                   README.md has a walk from there to a ticket.
@@ -75,9 +77,15 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
         servers.nats_user,
         servers.nats_password,
         servers.database_url,
-        actors::seed::STAFF_EMAIL,
-        actors::seed::MOVIEGOER_EMAIL,
     );
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::User => "USER",
+        Role::Admin => "ADMIN",
+        Role::SuperAdmin => "SUPER_ADMIN",
+    }
 }
 
 /// One actor host, until SIGTERM.

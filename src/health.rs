@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use actors::host::Health;
 use anyhow::Context;
 use poem::http::StatusCode;
-use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::listener::TcpAcceptor;
 use poem::web::Json;
 use poem::{IntoResponse, Response, Route, Server, get, handler};
 use tokio_util::sync::CancellationToken;
@@ -42,15 +42,11 @@ pub async fn serve(
         .at("/health/ready", get(ready))
         .at("/metrics", get(metrics))
         .data(read);
-    let listener = TcpListener::bind(addr).into_acceptor().await;
-    let acceptor = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
-    let local = acceptor.local_addr().first().and_then(|addr| addr.as_socket_addr().copied()).unwrap_or(addr);
-    tokio::spawn(async move {
-        let server = Server::new_with_acceptor(acceptor);
-        let ended = server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), None).await;
-        if let Err(error) = ended {
-            tracing::error!(%error, "the health endpoint ended");
-        }
-    });
+    let listener = tokio::net::TcpListener::bind(addr).await;
+    let listener = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
+    let local = listener.local_addr()?;
+    let acceptor = TcpAcceptor::from_tokio(listener)?;
+    let server = Server::new_with_acceptor(acceptor);
+    tokio::spawn(server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), None));
     Ok(local)
 }
