@@ -4,7 +4,7 @@
 //! operation ids, who may ask, the idempotency key, and every problem. Pages are made when they are first asked for,
 //! since each carries Swagger UI's 1.6 MB.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -86,7 +86,11 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
             style: None,
         });
     }
-    operation.responses.responses.extend(row.problems().into_iter().map(|status| MetaResponse {
+    let mut problems = BTreeSet::from_iter(row.problems());
+    if operation.params.iter().any(|parameter| parameter.in_type == MetaParamIn::Query) {
+        problems.extend([400, 422]);
+    }
+    operation.responses.responses.extend(problems.into_iter().map(|status| MetaResponse {
         description: meaning(status),
         status: Some(status),
         status_range: None,
@@ -210,7 +214,6 @@ fn hashes(html: &str, element: &str) -> String {
 mod tests {
     use super::*;
     use crate::routes::ROWS;
-    use std::collections::BTreeSet;
 
     fn operations(document: &Value) -> BTreeSet<(String, String)> {
         let paths = document["paths"].as_object().unwrap();
@@ -232,6 +235,7 @@ mod tests {
         let rows: BTreeSet<_> =
             ROWS.iter().map(|row| (row.path.to_owned(), row.verb.method().to_string())).collect();
         assert_eq!(rows.len(), ROWS.len(), "a row is there twice");
+        assert!(ROWS.iter().all(|row| row.access != Access::Internal), "hosts' own requests are not routed");
         assert_eq!(operations(&documents()[0].1), rows);
     }
 

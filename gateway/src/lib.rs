@@ -14,6 +14,7 @@ mod hub;
 mod listen;
 mod payload;
 mod problem;
+mod room;
 mod routes;
 mod schema;
 #[cfg(test)]

@@ -54,12 +54,12 @@ async fn a_connection_is_kept() {
     let running = gateway.serve();
     let mut client = Client::connect(&running).await;
     let begun = Instant::now();
-    for _ in 0..20 {
+    for _ in 0..40 {
         client.get("/v1/movies").await;
         client.until("{\"total\":7}").await;
     }
     // With Nagle's algorithm and delayed acks each would take 40 ms.
-    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1_200), "{:?}", begun.elapsed());
     running.stop().await;
     assert!(client.closes().await);
 }
