@@ -1,0 +1,1 @@
+//! The movie domain on real servers.
