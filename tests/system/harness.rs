@@ -141,6 +141,15 @@ impl TestSystem {
         seen.await.unwrap_or_else(|_| panic!("not {count} events {} within 30 s", E::SUBJECT))
     }
 
+    /// Waits for a fact in the database.
+    pub async fn until(&self, what: &str, fact: impl AsyncFn(&PgPool) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !fact(&self.database).await {
+            assert!(Instant::now() < deadline, "not within 30 s: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Stops the hosts in order; what they wrote has left by then.
     pub async fn finish(self) {
         for host in self.hosts {
