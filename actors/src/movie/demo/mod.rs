@@ -3,7 +3,7 @@
 //! It goes through the journal as staff's own changes do, so the same rules and events apply. Run again it adds only what
 //! is missing, such as the showtimes of newly reached days, and leaves alone what staff changed.
 
-mod cinema;
+pub(super) mod cinema;
 mod store;
 
 use std::collections::HashMap;
@@ -37,8 +37,11 @@ pub struct Added {
 pub async fn seed(parts: Parts, staff: Uuid) -> anyhow::Result<Added> {
     let (journal, wellness, children) = parts.delivery(None);
     let desk = Desk { journal, pool: parts.database.pool.clone(), clock: parts.clock.clone() };
+    // Titles are not unique, so two that seed at once take turns.
+    let turn = store::take_turn(&parts.database).await?;
     let host = parts.start(wellness, move || children.clone()).await?;
     let added = add_missing(&desk, staff).await;
+    drop(turn);
     // Publishes what was written, too.
     host.stop().await;
     added

@@ -3,9 +3,18 @@
 use std::collections::HashMap;
 
 use bus::contract::Timestamp;
-use sqlx::{PgExecutor, Row};
+use sqlx::{Connection, PgConnection, PgExecutor, Row};
 use time::{Date, OffsetDateTime, Time};
 use uuid::Uuid;
+
+use crate::database::Database;
+
+/// Waits until nobody else seeds. The turn ends with the connection.
+pub async fn take_turn(database: &Database) -> sqlx::Result<PgConnection> {
+    let mut turn = PgConnection::connect_with(&database.options).await?;
+    sqlx::query("select pg_advisory_lock(hashtext('movie.demo'))").execute(&mut turn).await?;
+    Ok(turn)
+}
 
 /// What is looked for by name.
 #[derive(Debug, Clone, Copy)]
