@@ -40,7 +40,12 @@ async fn a_webhook_that_never_comes_costs_nobody_a_ticket() {
     // Hours later the webhook does come: nothing changes.
     cinema.switch(Switches::default());
     cinema.flush_webhooks().await;
-    cinema.until_sql("select count(*) from payment.provider_events where type = 'checkout.session.completed'", 1).await;
+    cinema
+        .until_sql(
+            "select count(*) from payment.provider_events where type = 'checkout.session.completed'",
+            1,
+        )
+        .await;
     assert_eq!(cinema.reservation(&ada, &reservation).await["status"], "CONFIRMED");
     assert_eq!(cinema.events("payment.success").await.len(), 1);
     cinema.close().await;
@@ -130,7 +135,10 @@ async fn cancelling_while_paying_frees_the_seats_and_keeps_no_money() {
     let away = FailCalls { status: 503, next: -1, path_prefix: Some("/v1/".into()), kept: false };
     cinema.switch(Switches { fail_calls: Some(away), ..Switches::default() });
     let cancelled = cinema.cancel(&ada, &reservation).await.expect(200);
-    assert_eq!((cancelled["status"].as_str(), cancelled["reason"].as_str()), (Some("CANCELLED"), Some("USER_REQUEST")));
+    assert_eq!(
+        (cancelled["status"].as_str(), cancelled["reason"].as_str()),
+        (Some("CANCELLED"), Some("USER_REQUEST"))
+    );
     assert_eq!(cinema.seat("A1").await, "FREE");
     assert!(cinema.pay_on_page(&page, VISA).await);
     cinema.switch(Switches::default());
