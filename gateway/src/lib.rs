@@ -1,1 +1,203 @@
-//! Placeholder.
+//! The gateway: REST over the requests of the bus, the live seat map, the documentation.
+//!
+//! Invariant: it never sees actors or SQL; what it knows of a domain is its contract.
+//! Invariant: it keeps nothing that a restart would lose, so any number of gateways may run.
+
+mod api;
+mod config;
+mod document;
+mod front;
+mod guard;
+mod health;
+mod house;
+mod hub;
+mod listen;
+mod payload;
+mod problem;
+mod room;
+mod routes;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::Bus;
+use bus::token::Verifier;
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::http::Method;
+use poem::{Endpoint, EndpointExt, Response, Route, Server};
+use poem_openapi::OpenApi;
+use tokio::task::JoinHandle;
+
+pub use config::Config;
+pub use health::{Part, Parts};
+
+use api::{Auth, Movies, Payments, Reservations};
+use front::Front;
+use guard::Gate;
+use house::{Hosts, House};
+use listen::Door;
+use routes::{ROWS, Row};
+
+/// How long requests in work may take to end once the gateway stops: a question's own time limit.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often the histograms' raw values are folded: unfolded they grow with every request, scraped or not.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Streams that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 250;
+
+/// A gateway that serves.
+pub struct Running {
+    addr: SocketAddr,
+    url: String,
+    house: Arc<House>,
+    server: JoinHandle<std::io::Result<()>>,
+    upkeep: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to type into a browser.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns when the gateway has ended without having been told to: a bug, or lost infrastructure.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match (&mut self.server).await {
+            Ok(Ok(())) => anyhow::anyhow!("the gateway ended"),
+            Ok(Err(error)) => anyhow::Error::new(error).context("the gateway ended"),
+            Err(error) => anyhow::Error::new(error).context("the gateway ended"),
+        }
+    }
+
+    /// Takes no more connections, ends waits and live seat maps at once, and lets requests in work end within ten
+    /// seconds.
+    pub async fn stop(self) {
+        self.house.stop.cancel();
+        // Poem keeps the bound itself; the second one is for its own bugs.
+        if tokio::time::timeout(DRAIN + Duration::from_secs(1), self.server).await.is_err() {
+            tracing::warn!("the gateway did not end in time");
+        }
+        if let Some(upkeep) = self.upkeep {
+            upkeep.abort();
+        }
+    }
+}
+
+/// Starts serving. `parts` tells which other parts of this process are ready, for `/health/ready`.
+pub async fn start(
+    config: Config,
+    bus: Bus,
+    verifier: Verifier,
+    metrics: PrometheusHandle,
+    parts: impl Fn() -> Parts + Send + Sync + 'static,
+) -> anyhow::Result<Running> {
+    let listener = listen::bind(config.addr)?;
+    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier });
+    let pages = vec![
+        (page("/health/ready"), health::ready(house.clone(), parts)),
+        (page("/metrics"), health::metrics(metrics.clone())),
+    ];
+    let mut running = serve(listener, house, pages).context("cannot use the listening socket")?;
+    running.upkeep = Some(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    }));
+    running.url = config.public_url.unwrap_or(running.url);
+    tracing::info!(addr = %running.addr, url = running.url, "gateway listens");
+    Ok(running)
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    house: Arc<House>,
+    pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
+) -> std::io::Result<Running> {
+    let addr = listener.local_addr()?;
+    let app = app(&house, pages);
+    let stop = house.stop.clone().cancelled_owned();
+    let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
+    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
+    Ok(Running { addr, url: format!("http://{addr}"), house, server, upkeep: None })
+}
+
+fn page(path: &'static str) -> &'static Row {
+    // Once a start and a few bytes each: the rows of the table are `'static` too.
+    Box::leak(Box::new(Row::page(path)))
+}
+
+/// All paths behind their gates, behind the front.
+fn app(
+    house: &Arc<House>,
+    pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
+) -> impl Endpoint<Output = Response> + use<> {
+    let mut endpoints = HashMap::new();
+    Auth::new(house.clone()).add_routes(&mut endpoints);
+    Movies { house: house.clone() }.add_routes(&mut endpoints);
+    Reservations { house: house.clone() }.add_routes(&mut endpoints);
+    Payments { house: house.clone() }.add_routes(&mut endpoints);
+    let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
+    for row in ROWS {
+        let pattern = pattern(row.path);
+        let endpoint = take(&mut endpoints, &pattern, &row.verb.method());
+        let endpoint = endpoint.unwrap_or_else(|| panic!("the row of {} has no signature in api/", row.path));
+        gates.entry(pattern).or_default().push((row, endpoint));
+    }
+    for (row, endpoint) in static_pages().into_iter().chain(pages) {
+        gates.entry(row.path.to_owned()).or_default().push((row, endpoint));
+    }
+    let routes = gates
+        .into_iter()
+        .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
+    Front(routes)
+}
+
+fn take(
+    endpoints: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>,
+    pattern: &str,
+    method: &Method,
+) -> Option<BoxEndpoint<'static>> {
+    endpoints.get_mut(pattern)?.remove(method)
+}
+
+/// The path as poem-openapi's macro names it for Poem: parameters by their place.
+fn pattern(path: &str) -> String {
+    let mut place = 0;
+    let parts = path.split('/').map(|part| {
+        if !part.starts_with('{') {
+            return part.to_owned();
+        }
+        place += 1;
+        format!(":param{}", place - 1)
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// What is the same in every gateway: the landing page, the documents, being alive.
+fn static_pages() -> Vec<(&'static Row, BoxEndpoint<'static>)> {
+    const LANDING: &str = include_str!("landing.html");
+    let landing = make_sync(|_| Response::builder().content_type("text/html; charset=utf-8").body(LANDING));
+    let mut pages = vec![(page("/"), landing.boxed()), (page("/health/live"), health::live())];
+    for (name, document) in document::documents() {
+        let (json, html) = match name {
+            "" => ("/openapi.json".to_owned(), "/docs".to_owned()),
+            _ => (format!("/openapi/{name}.json"), format!("/docs/{name}")),
+        };
+        pages.push((page(json.leak()), document::json(&document)));
+        pages.push((page(html.leak()), document::page(document)));
+    }
+    pages
+}

@@ -482,10 +482,10 @@ async fn drop_repeats<R: Rows>(
     let mut settled = Vec::new();
     for (change, outcome) in changes.iter().zip(outcomes.iter()) {
         match &change.idempotency {
-            Some(IdempotencyWrite::Claim { key, request_hash, response }) if outcome.is_none() => {
-                if claimed.insert(key) {
-                    claims.push((key, request_hash, response.as_deref()));
-                }
+            Some(IdempotencyWrite::Claim { key, request_hash, response })
+                if outcome.is_none() && claimed.insert(key) =>
+            {
+                claims.push((key, request_hash, response.as_deref()));
             }
             Some(write) if outcome.is_none() => settled.push(write),
             _ => {}

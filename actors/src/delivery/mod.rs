@@ -22,7 +22,7 @@ pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
 pub use maintenance::{maintain, migrate};
 pub use reads::Reads;
-pub use sweep::sweep;
+pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use bus::contract::Timestamp;
 use bus::event::Outgoing;
@@ -149,6 +149,14 @@ pub fn request_hash<T: serde::Serialize>(request: &T) -> Result<[u8; 32], Proble
     let canonical = canonical.map_err(|_| Problem::internal())?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &canonical);
     digest.as_ref().try_into().map_err(|_| Problem::internal())
+}
+
+/// Looks idempotency records up, many askers to a query.
+pub fn stored_answers(pool: sqlx::PgPool) -> Reads<IdempotencyKey, StoredAnswer> {
+    Reads::new(move |keys| {
+        let pool = pool.clone();
+        Box::pin(async move { Ok(statements::find_idempotency(&pool, &keys).await?.into_iter().collect()) })
+    })
 }
 
 /// Whether the error means that the database is away (as opposed to: it said no).

@@ -281,7 +281,7 @@ impl Request for CreateShowtime {
         let currencies: HashSet<_> = self.prices.values().map(|p| p.currency).collect();
         fields.check(currencies.len() <= 1, "prices", "must be of one currency");
         // 50 minor units is the least that Stripe charges in most currencies; the upper bound is a typing guard.
-        let fair = self.prices.values().all(|p| (50..=100_000_00).contains(&p.amount));
+        let fair = self.prices.values().all(|p| (50..=10_000_000).contains(&p.amount));
         fields.check(fair, "prices", "each amount must be 50–10000000 minor units");
     }
 }

@@ -254,6 +254,19 @@ impl Request for GetSeatMap {
     type Answer = SeatMap;
 }
 
+/// Lets a saga that needs a person go on: it asks again for what did not settle.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResumeSaga {
+    pub reservation_id: Uuid,
+}
+
+impl Request for ResumeSaga {
+    const SUBJECT: &'static str = "rpc.reservation.resume";
+    const ACCESS: Access = Access::SuperAdmin;
+    type Answer = Reservation;
+}
+
 /// Asked by the payment host in the moviegoer's name before it begins an attempt: commits that a payment has
 /// begun and extends the hold once, or refuses. Asking again with the same payment is harmless.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -1,0 +1,195 @@
+//! A showtime's seats in memory: what is committed, at which version, and which seats this host has marked for changes
+//! that are not yet committed.
+//!
+//! Invariant: `sequence` only moves by a notice that follows it directly or by a snapshot from the database, so the
+//! committed part never skips a version.
+
+use std::collections::HashMap;
+
+use bus::contract::movie::{Prices, Row, SeatKind, seat_id};
+use bus::contract::reservation::{
+    Rejection, SeatChange, SeatMap as SeatMapView, SeatStatus, SeatView, SeatsChanged,
+};
+use bus::contract::{Currency, Money};
+use uuid::Uuid;
+
+/// One seat that may be sold. `place` is its position in its row, gaps counted, so that neighbours differ by one.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    pub id: String,
+    pub row: usize,
+    pub place: usize,
+    pub number: u16,
+    pub kind: SeatKind,
+    pub price: Option<Money>,
+    committed: SeatStatus,
+    mark: Option<Uuid>,
+}
+
+impl Seat {
+    /// Free in the database and not marked here.
+    pub fn is_free(&self) -> bool {
+        self.committed == SeatStatus::Free && self.mark.is_none()
+    }
+}
+
+/// A layout of seats with prices, and the claims on them.
+#[derive(Debug)]
+pub struct SeatMap {
+    pub sequence: i64,
+    rows: Vec<String>,
+    seats: Vec<Seat>,
+    index: HashMap<String, usize>,
+}
+
+/// What applying a notice did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied {
+    Newer,
+    /// Known already.
+    Old,
+    /// A version in between is missing.
+    Gap,
+}
+
+/// Whether an order of named seats can be met.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Named {
+    Free(Vec<usize>),
+    /// Committed to someone else.
+    Taken(Vec<String>),
+    /// In the way are only marks whose commit is under way.
+    Wait,
+}
+
+impl SeatMap {
+    pub fn new(layout: &[Row], prices: &Prices, sequence: i64) -> Self {
+        let mut seats = Vec::new();
+        for (row, line) in layout.iter().enumerate() {
+            for (place, seat) in line.seats.iter().enumerate().filter(|(_, seat)| seat.kind != SeatKind::Gap)
+            {
+                let price = prices.get(&seat.kind).copied();
+                let committed = if price.is_some() { SeatStatus::Free } else { SeatStatus::Blocked };
+                let id = seat_id(&line.label, seat.number);
+                seats.push(Seat {
+                    id,
+                    row,
+                    place,
+                    number: seat.number,
+                    kind: seat.kind,
+                    price,
+                    committed,
+                    mark: None,
+                });
+            }
+        }
+        let index = seats.iter().enumerate().map(|(index, seat)| (seat.id.clone(), index)).collect();
+        Self { sequence, rows: layout.iter().map(|row| row.label.clone()).collect(), seats, index }
+    }
+
+    /// Takes over the claims as one statement read them; marks stay.
+    pub fn load<'a>(&mut self, sequence: i64, claims: impl Iterator<Item = (&'a str, SeatStatus)>) {
+        self.sequence = sequence;
+        for seat in self.seats.iter_mut().filter(|seat| seat.committed != SeatStatus::Blocked) {
+            seat.committed = SeatStatus::Free;
+        }
+        for (id, status) in claims {
+            self.commit_seat(id, status);
+        }
+    }
+
+    pub fn apply(&mut self, notice: &SeatsChanged) -> Applied {
+        if notice.sequence <= self.sequence {
+            return Applied::Old;
+        }
+        if notice.sequence > self.sequence + 1 {
+            return Applied::Gap;
+        }
+        self.sequence = notice.sequence;
+        for SeatChange { id, status } in &notice.changes {
+            self.commit_seat(id, *status);
+        }
+        Applied::Newer
+    }
+
+    fn commit_seat(&mut self, id: &str, status: SeatStatus) {
+        if let Some(index) = self.index.get(id) {
+            self.seats[*index].committed = status;
+        }
+    }
+
+    /// The seats' places, or which ids the hall lacks, or which are not for sale.
+    pub fn find(&self, ids: &[String]) -> Result<Vec<usize>, Rejection> {
+        let unknown: Vec<String> = ids.iter().filter(|id| !self.index.contains_key(*id)).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(Rejection::SeatUnknown(unknown));
+        }
+        let found: Vec<usize> = ids.iter().map(|id| self.index[id]).collect();
+        let blocked = found.iter().filter(|i| self.seats[**i].committed == SeatStatus::Blocked);
+        let blocked: Vec<String> = blocked.map(|i| self.seats[*i].id.clone()).collect();
+        if blocked.is_empty() { Ok(found) } else { Err(Rejection::SeatBlocked(blocked)) }
+    }
+
+    pub fn named(&self, wanted: Vec<usize>) -> Named {
+        let taken = wanted.iter().filter(|i| self.seats[**i].committed != SeatStatus::Free);
+        let taken: Vec<String> = taken.map(|i| self.seats[*i].id.clone()).collect();
+        if !taken.is_empty() {
+            Named::Taken(taken)
+        } else if wanted.iter().any(|i| self.seats[*i].mark.is_some()) {
+            Named::Wait
+        } else {
+            Named::Free(wanted)
+        }
+    }
+
+    /// Seats of a kind that the database has as free, and how many of them are marked.
+    pub fn left(&self, kind: SeatKind) -> (usize, usize) {
+        let free = self.seats.iter().filter(|seat| seat.kind == kind && seat.committed == SeatStatus::Free);
+        free.fold((0, 0), |(free, marked), seat| (free + 1, marked + usize::from(seat.mark.is_some())))
+    }
+
+    pub fn mark(&mut self, seats: &[usize], reservation: Uuid) {
+        for index in seats {
+            debug_assert!(self.seats[*index].is_free(), "only a free seat is marked");
+            self.seats[*index].mark = Some(reservation);
+        }
+    }
+
+    /// Ends the marks of a change: committed seats are held from now on, whatever notice comes later.
+    pub fn settle(&mut self, reservation: Uuid, committed: bool) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.mark == Some(reservation)) {
+            seat.mark = None;
+            if committed {
+                seat.committed = SeatStatus::Held;
+            }
+        }
+    }
+
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    pub fn ids(&self, seats: &[usize]) -> Vec<String> {
+        seats.iter().map(|index| self.seats[*index].id.clone()).collect()
+    }
+
+    /// The price of all; every seat found for sale has one, and a showtime's prices are of one currency.
+    pub fn total(&self, seats: &[usize]) -> Money {
+        let prices = seats.iter().filter_map(|index| self.seats[*index].price);
+        let currency = prices.clone().next().map_or(Currency::EUR, |price| price.currency);
+        Money { amount: prices.map(|price| price.amount).sum(), currency }
+    }
+
+    /// What the world sees: only what is committed.
+    pub fn view(&self) -> SeatMapView {
+        let seats = self.seats.iter().map(|seat| SeatView {
+            id: seat.id.clone(),
+            row: self.rows[seat.row].clone(),
+            number: seat.number,
+            kind: seat.kind,
+            status: seat.committed,
+            price: seat.price,
+        });
+        SeatMapView { sequence: self.sequence, seats: seats.collect() }
+    }
+}

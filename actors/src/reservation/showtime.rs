@@ -1,0 +1,497 @@
+//! The showtime actor: holds one showtime's seat map and decides who gets which seats, at once and in memory.
+//!
+//! A winner's seats are marked and the change goes to the journal; the actor does not wait for the commit. A refusal is
+//! given only when the map is as new as the database was after the request came, when it rests on committed seats
+//! alone, and when the request's idempotency key was not used before. So the losers of a rush share one small query, and nobody is
+//! refused a seat that had become free.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::contract::movie::{DescribeShowtime, SeatKind, ShowtimeStatus};
+use bus::contract::reservation::{CreateReservation, GetSeatMap, Rejection, SeatsChanged, seats_subject};
+use bus::service::Ask;
+use bus::token::Identity;
+use bus::{Context, Failure, Problem};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Env;
+use super::best_available::best_available;
+use super::model::{Reservation, SeatWrite, Showtime, Snapshot};
+use super::saga::{Saga, Terms};
+use super::seat_map::{Applied, Named, SeatMap};
+use super::store::{self, Rows, Step};
+use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, StoredAnswer};
+use crate::supervision::entity::{Address, Entity};
+
+/// A version that is missing for this long is not on its way any more: read again.
+const GAP_MAX: Duration = Duration::from_millis(100);
+/// Tries of one order that loses its seats to other hosts; best-available then finds others.
+const TRIES_MAX: u32 = 8;
+
+type Reply = oneshot::Sender<Result<Bytes, Problem>>;
+
+/// A request for seats on its way to a decision.
+pub struct Order {
+    pub request: CreateReservation,
+    pub identity: Arc<Identity>,
+    pub context: Context,
+    pub key: IdempotencyKey,
+    pub request_hash: [u8; 32],
+    pub reply: Reply,
+    /// The showtime's sequence in the database, read after the order came and when its key was found unused.
+    pub checked: Option<i64>,
+    pub tries: u32,
+}
+
+pub enum Message {
+    Create(Box<Order>),
+    View(Reply),
+    Loaded(Result<Option<Snapshot>, Failure>),
+    Noticed(SeatsChanged),
+    /// Still missing a version since the given one: read again.
+    GapLasts(i64),
+    Checked(Box<Order>, Result<(Option<StoredAnswer>, i64), Failure>),
+    ViewChecked(Reply, Result<i64, Failure>),
+    Written(Box<Written>),
+}
+
+/// How an order's change ended, with the answer it gets if it was committed.
+pub struct Written {
+    order: Box<Order>,
+    reservation: Uuid,
+    response: Bytes,
+    outcome: Outcome<Rows>,
+}
+
+pub struct ShowtimeActor {
+    id: Uuid,
+    env: Env,
+    me: Address<Self>,
+    hall: Option<Hall>,
+    loading: bool,
+    /// Came before the map was there.
+    unloaded: VecDeque<Message>,
+    /// Only marks are in their way.
+    waiting_for_marks: Vec<Box<Order>>,
+    /// The map is older than the database was when they asked.
+    waiting_for_sequence: Vec<Box<Order>>,
+    views: Vec<(Reply, i64)>,
+    /// Orders and views that are at the database or in the journal.
+    under_way: usize,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+struct Hall {
+    showtime: Showtime,
+    map: SeatMap,
+}
+
+impl Drop for ShowtimeActor {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Entity for ShowtimeActor {
+    type Env = Env;
+    type Message = Message;
+    const KIND: &'static str = "showtimes";
+    const IDLE: Duration = Duration::from_secs(60);
+
+    fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
+        let mut actor = Self {
+            id,
+            listening: listen(id, env.clone(), me.clone()),
+            env,
+            me,
+            hall: None,
+            loading: false,
+            unloaded: VecDeque::new(),
+            waiting_for_marks: Vec::new(),
+            waiting_for_sequence: Vec::new(),
+            views: Vec::new(),
+            under_way: 0,
+        };
+        actor.load();
+        actor
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.under_way == 0
+            && !self.loading
+            && self.unloaded.is_empty()
+            && self.waiting_for_marks.is_empty()
+            && self.waiting_for_sequence.is_empty()
+            && self.views.is_empty()
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Loaded(loaded) => self.loaded(loaded),
+            Message::Noticed(notice) => self.noticed(&notice),
+            Message::GapLasts(since) if self.hall.as_ref().is_some_and(|hall| hall.map.sequence == since) => {
+                self.load()
+            }
+            Message::GapLasts(_) => {}
+            Message::Create(_) | Message::View(_) if self.hall.is_none() => {
+                self.unloaded.push_back(message);
+                self.load();
+            }
+            Message::Create(order) => self.decide(order),
+            Message::View(reply) => self.check_view(reply),
+            Message::Checked(order, checked) => self.checked(order, checked),
+            Message::ViewChecked(reply, sequence) => self.view_checked(reply, sequence),
+            Message::Written(written) => self.written(*written),
+        }
+    }
+}
+
+impl ShowtimeActor {
+    /// Reads the showtime and its claims; asks movie for a showtime that was never heard of.
+    fn load(&mut self) {
+        if self.loading {
+            return;
+        }
+        self.loading = true;
+        let (id, env, me) = (self.id, self.env.clone(), self.me.clone());
+        tokio::spawn(async move { me.send(Message::Loaded(read(id, &env).await)) });
+    }
+
+    fn loaded(&mut self, loaded: Result<Option<Snapshot>, Failure>) {
+        self.loading = false;
+        match loaded {
+            Ok(Some(snapshot)) => {
+                let claims = snapshot.claims.iter().map(|(seat, status)| (seat.as_str(), *status));
+                let hall = self.hall.get_or_insert_with(|| Hall {
+                    map: SeatMap::new(
+                        &snapshot.showtime.layout,
+                        &snapshot.showtime.prices,
+                        snapshot.sequence,
+                    ),
+                    showtime: snapshot.showtime.clone(),
+                });
+                hall.showtime.status = snapshot.showtime.status;
+                // Notices that came while the query ran may have taken the map further.
+                if snapshot.sequence >= hall.map.sequence {
+                    hall.map.load(snapshot.sequence, claims);
+                }
+                self.advanced();
+            }
+            Ok(None) => self.refuse_unloaded(|| Rejection::NoSuchShowtime.into()),
+            Err(failure) => {
+                tracing::warn!(showtime = %self.id, %failure, "seat map not loaded");
+                self.refuse_unloaded(|| Problem::unavailable("The seat map cannot be read just now."));
+                for order in self.waiting_for_sequence.drain(..) {
+                    answer(order.reply, Err(failure.clone().into()));
+                }
+                for (reply, _) in self.views.drain(..) {
+                    answer(reply, Err(failure.clone().into()));
+                }
+            }
+        }
+        for message in std::mem::take(&mut self.unloaded) {
+            self.handle(message);
+        }
+    }
+
+    fn refuse_unloaded(&mut self, problem: impl Fn() -> Problem) {
+        for message in self.unloaded.drain(..) {
+            match message {
+                Message::Create(order) => answer(order.reply, Err(problem())),
+                Message::View(reply) => answer(reply, Err(problem())),
+                _ => {}
+            }
+        }
+    }
+
+    fn noticed(&mut self, notice: &SeatsChanged) {
+        let Some(hall) = &mut self.hall else { return };
+        match hall.map.apply(notice) {
+            Applied::Newer => self.advanced(),
+            Applied::Old => {}
+            Applied::Gap => self.reload_if_gap_lasts(),
+        }
+    }
+
+    fn reload_if_gap_lasts(&self) {
+        let Some(since) = self.hall.as_ref().map(|hall| hall.map.sequence) else { return };
+        let me = self.me.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(GAP_MAX).await;
+            me.send(Message::GapLasts(since));
+        });
+    }
+
+    /// The map is newer: whoever waited for that is decided.
+    fn advanced(&mut self) {
+        let Some(hall) = &self.hall else { return };
+        let sequence = hall.map.sequence;
+        for (reply, _) in self.views.extract_if(.., |(_, wanted)| *wanted <= sequence) {
+            answer(reply, bus::service::json(&hall.map.view()));
+        }
+        let ready =
+            self.waiting_for_sequence.extract_if(.., |order| order.checked.is_some_and(|at| at <= sequence));
+        for order in ready.collect::<Vec<_>>() {
+            self.decide(order);
+        }
+    }
+
+    fn decide(&mut self, order: Box<Order>) {
+        let Some(hall) = &mut self.hall else { return answer(order.reply, Err(Problem::internal())) };
+        let now = self.env.clock.now();
+        let wanted = match order_size(&order.request) {
+            size if size > self.env.settings.seats_per_order_max => {
+                Err(Rejection::SeatsPerOrder { most: self.env.settings.seats_per_order_max })
+            }
+            _ if hall.showtime.status == ShowtimeStatus::Cancelled => Err(Rejection::ShowtimeNotOnSale),
+            _ if hall.showtime.starts_at <= now => Err(Rejection::ShowtimeStarted),
+            _ => choose(&hall.map, &order.request),
+        };
+        match wanted {
+            Ok(Some(seats)) => self.take(order, &seats),
+            Ok(None) => self.waiting_for_marks.push(order),
+            Err(rejection) => self.refuse(order, rejection),
+        }
+    }
+
+    /// Marks the seats and hands the change to the journal.
+    fn take(&mut self, order: Box<Order>, seats: &[usize]) {
+        let Some(hall) = &mut self.hall else { return };
+        let (reservation, effects) =
+            new_reservation(&self.env, &hall.showtime, &hall.map, &order.identity, seats);
+        let response = match bus::service::json(&reservation.view()) {
+            Ok(response) => response,
+            Err(problem) => return answer(order.reply, Err(problem)),
+        };
+        hall.map.mark(seats, reservation.id);
+        let id = reservation.id;
+        let change = Change {
+            outbox: reservation.events(&effects, &order.context),
+            idempotency: Some(IdempotencyWrite::Claim {
+                key: order.key.clone(),
+                request_hash: order.request_hash,
+                response: Some(response.clone()),
+            }),
+            ..Change::new(Rows::Step(Box::new(Step {
+                reservation,
+                input: "create",
+                seats: SeatWrite::Claim(bus::contract::reservation::SeatStatus::Held),
+                open_holds_max: Some(self.env.settings.open_holds_max),
+            })))
+        };
+        self.under_way += 1;
+        let me = self.me.clone();
+        self.env.journal.write(change, move |outcome| {
+            me.send(Message::Written(Box::new(Written { order, reservation: id, response, outcome })));
+        });
+    }
+
+    fn written(&mut self, Written { mut order, reservation, response, outcome }: Written) {
+        self.under_way -= 1;
+        let committed = matches!(outcome, Outcome::Committed { .. });
+        if let Some(hall) = &mut self.hall {
+            hall.map.settle(reservation, committed);
+        }
+        match outcome {
+            Outcome::Committed { .. } => answer(order.reply, Ok(response)),
+            Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
+            // Another host was faster. Named seats are gone; best-available looks for others.
+            Outcome::Rejected(Rejection::SeatsTaken(_)) if order.tries < TRIES_MAX => {
+                order.tries += 1;
+                order.checked = None;
+                self.check(order);
+            }
+            Outcome::Rejected(rejection) => answer(order.reply, Err(rejection.into())),
+            Outcome::Failed(failure) => answer(order.reply, Err(failure.into())),
+            Outcome::Stale | Outcome::Duplicate => answer(order.reply, Err(Problem::internal())),
+        }
+        // What waited for these marks is decided now; what still waits for others goes back to waiting.
+        for order in std::mem::take(&mut self.waiting_for_marks) {
+            self.decide(order);
+        }
+    }
+
+    /// A refusal is final once it was checked against the database.
+    fn refuse(&mut self, order: Box<Order>, rejection: Rejection) {
+        let fresh = self.hall.as_ref().zip(order.checked).is_some_and(|(hall, at)| at <= hall.map.sequence);
+        if fresh { answer(order.reply, Err(rejection.into())) } else { self.check(order) }
+    }
+
+    fn check(&mut self, order: Box<Order>) {
+        self.under_way += 1;
+        let (id, env, me) = (self.id, self.env.clone(), self.me.clone());
+        tokio::spawn(async move {
+            let checked = tokio::try_join!(env.answers.get(order.key.clone()), env.sequences.get(id));
+            let checked = checked.map(|(stored, sequence)| (stored, sequence.unwrap_or(0)));
+            me.send(Message::Checked(order, checked));
+        });
+    }
+
+    fn checked(&mut self, mut order: Box<Order>, checked: Result<(Option<StoredAnswer>, i64), Failure>) {
+        self.under_way -= 1;
+        let (stored, sequence) = match checked {
+            Ok(checked) => checked,
+            Err(failure) => return answer(order.reply, Err(failure.into())),
+        };
+        if let Some(stored) = stored {
+            return answer(order.reply, replay(&order.request_hash, stored));
+        }
+        order.checked = Some(sequence);
+        match &self.hall {
+            Some(hall) if hall.map.sequence < sequence => {
+                self.waiting_for_sequence.push(order);
+                self.reload_if_gap_lasts();
+            }
+            _ => self.decide(order),
+        }
+    }
+
+    fn check_view(&mut self, reply: Reply) {
+        self.under_way += 1;
+        let (id, env, me) = (self.id, self.env.clone(), self.me.clone());
+        tokio::spawn(async move {
+            let sequence = env.sequences.get(id).await.map(|sequence| sequence.unwrap_or(0));
+            me.send(Message::ViewChecked(reply, sequence));
+        });
+    }
+
+    fn view_checked(&mut self, reply: Reply, sequence: Result<i64, Failure>) {
+        self.under_way -= 1;
+        match (sequence, &self.hall) {
+            (Ok(sequence), Some(hall)) if hall.map.sequence >= sequence => {
+                answer(reply, bus::service::json(&hall.map.view()));
+            }
+            (Ok(sequence), _) => {
+                self.views.push((reply, sequence));
+                self.reload_if_gap_lasts();
+            }
+            (Err(failure), _) => answer(reply, Err(failure.into())),
+        }
+    }
+}
+
+/// Seats for the request, `None` when only marks are in the way.
+fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize>>, Rejection> {
+    if let Some(best) = &request.best_available {
+        let kind = best.kind.unwrap_or(SeatKind::Standard);
+        let count = usize::from(best.count);
+        let (left, marked) = map.left(kind);
+        return match best_available(map, count, kind) {
+            Some(seats) => Ok(Some(seats)),
+            None if left >= count && marked > 0 => Ok(None),
+            None => Err(Rejection::NotEnoughSeats { left }),
+        };
+    }
+    let named = map.find(request.seats.as_deref().unwrap_or_default())?;
+    match map.named(named) {
+        Named::Free(seats) => Ok(Some(seats)),
+        Named::Wait => Ok(None),
+        Named::Taken(taken) => Err(Rejection::SeatsTaken(taken)),
+    }
+}
+
+fn order_size(request: &CreateReservation) -> usize {
+    let best = request.best_available.as_ref().map_or(0, |best| usize::from(best.count));
+    request.seats.as_ref().map_or(best, Vec::len)
+}
+
+fn new_reservation(
+    env: &Env,
+    showtime: &Showtime,
+    map: &SeatMap,
+    identity: &Identity,
+    seats: &[usize],
+) -> (Reservation, Vec<super::saga::Effect>) {
+    let (now, settings) = (env.clock.now(), &env.settings);
+    let terms = Terms {
+        total: map.total(seats),
+        starts_at: showtime.starts_at,
+        hold_seconds: settings.hold.as_secs(),
+        hold_until_max: now.plus(settings.hold_max),
+        grace_seconds: settings.grace.as_secs(),
+        refund_until: showtime.starts_at.minus(settings.refund_until),
+    };
+    let (saga, effects) = Saga::start(terms, now.plus(settings.hold));
+    let reservation = Reservation {
+        id: Uuid::now_v7(),
+        user_id: identity.user_id,
+        email: identity.email.clone(),
+        showtime_id: showtime.id,
+        movie_id: showtime.movie_id,
+        movie_title: showtime.movie_title.clone(),
+        starts_at: showtime.starts_at,
+        seats: map.ids(seats),
+        version: 1,
+        saga,
+        created_at: now,
+        updated_at: now,
+    };
+    (reservation, effects)
+}
+
+fn replay(request_hash: &[u8; 32], stored: StoredAnswer) -> Result<Bytes, Problem> {
+    if stored.request_hash != *request_hash {
+        return Err(Rejection::IdempotencyMismatch.into());
+    }
+    stored.response.ok_or_else(|| Problem::unavailable("The first request with this key is still running."))
+}
+
+fn answer(reply: Reply, answer: Result<Bytes, Problem>) {
+    // The asker may have given up waiting.
+    let _ = reply.send(answer);
+}
+
+async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
+    let snapshot = store::snapshot(&env.pool, id).await.map_err(Failure::transient)?;
+    if snapshot.is_some() {
+        return Ok(snapshot);
+    }
+    let told = match env.bus.ask(&DescribeShowtime { id }, &Ask::new(Context::new())).await {
+        Ok(told) => told,
+        Err(problem) if problem.status == 404 => return Ok(None),
+        Err(problem) => return Err(Failure::transient(problem.detail)),
+    };
+    match env.journal.commit(Change::new(Rows::Showtime(told.into()))).await {
+        Outcome::Committed { .. } => store::snapshot(&env.pool, id).await.map_err(Failure::transient),
+        other => Err(Failure::transient(format!("the showtime was not stored: {other:?}"))),
+    }
+}
+
+/// Hears what other hosts, and this one's journal, changed.
+fn listen(id: Uuid, env: Env, me: Address<ShowtimeActor>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut notices = match env.bus.client.subscribe(seats_subject(id)).await {
+            Ok(notices) => notices,
+            // Without notices every answer costs a reload, and is right all the same.
+            Err(error) => return tracing::warn!(%error, "seat notices not heard"),
+        };
+        while let Some(message) = notices.next().await {
+            match serde_json::from_slice(&message.payload) {
+                Ok(notice) => me.send(Message::Noticed(notice)),
+                Err(error) => tracing::warn!(%error, "unreadable seat notice"),
+            }
+        }
+    })
+}
+
+/// Asks the showtime actor for seats and waits for its word.
+pub async fn create(
+    env: &Env,
+    order: impl FnOnce(Reply) -> Box<Order>,
+    showtime: Uuid,
+) -> Result<Bytes, Problem> {
+    let (reply, answer) = oneshot::channel();
+    env.showtimes().send(showtime, Message::Create(order(reply)));
+    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The seats' keeper was restarted. Try again.")))
+}
+
+pub async fn view(env: &Env, request: &GetSeatMap) -> Result<Bytes, Problem> {
+    let (reply, answer) = oneshot::channel();
+    env.showtimes().send(request.showtime_id, Message::View(reply));
+    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The seats' keeper was restarted. Try again.")))
+}

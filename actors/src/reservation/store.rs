@@ -1,0 +1,536 @@
+//! Reservation's SQL. Everything a batch writes is set-based; tables in the order users, showtimes, reservations, claims,
+//! steps; rows sorted. Counts tell whether every row found the owner and version that it expects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bus::contract::movie::ShowtimeStatus;
+use bus::contract::reservation::{
+    Rejection, ReservationChanged, ReservationStatus, SeatChange, SeatStatus, SeatsChanged, changed_subject,
+    seats_subject,
+};
+use bus::contract::{Paging, Timestamp};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::model::{Reservation, SeatWrite, Showtime, Snapshot};
+use super::saga::{FORMAT, Saga};
+use crate::delivery::{self, WriteError};
+
+type Written<T> = Result<T, WriteError<Rejection>>;
+
+/// What one change writes.
+#[derive(Debug)]
+pub enum Rows {
+    /// A showtime as movie told it.
+    Showtime(Showtime),
+    /// Nothing is sold any more.
+    ShowtimeCancelled(Uuid),
+    Step(Box<Step>),
+}
+
+/// One step of a saga: the reservation as it is afterwards.
+#[derive(Debug)]
+pub struct Step {
+    pub reservation: Reservation,
+    /// Name of the input, for the log.
+    pub input: &'static str,
+    pub seats: SeatWrite,
+    /// For a new reservation: how many open holds its user may have, itself included.
+    pub open_holds_max: Option<usize>,
+}
+
+impl Step {
+    fn is_new(&self) -> bool {
+        self.reservation.version == 1
+    }
+}
+
+/// Per change: the showtime's sequence, where the change touched its seats.
+impl delivery::Rows for Rows {
+    type Rejection = Rejection;
+    type Written = Option<i64>;
+
+    fn write<'a>(db: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Written<Vec<Option<i64>>>> {
+        write(db, rows).boxed()
+    }
+
+    fn lock_keys(&self) -> Vec<String> {
+        match self {
+            Self::Step(step) if matches!(step.seats, SeatWrite::Claim(_)) => {
+                let reservation = &step.reservation;
+                reservation.seats.iter().map(|seat| format!("{}/{seat}", reservation.showtime_id)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// One notice a showtime with all its changes, and one a reservation.
+    fn notices(committed: &[(&Self, &Option<i64>)]) -> Vec<(String, Bytes)> {
+        let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();
+        let mut notices = Vec::new();
+        for (rows, sequence) in committed {
+            let Self::Step(step) = rows else { continue };
+            let reservation = &step.reservation;
+            if let (Some(sequence), Some(status)) = (sequence, step.seats.status()) {
+                let changes = reservation.seats.iter().map(|id| SeatChange { id: id.clone(), status });
+                halls.entry((reservation.showtime_id, *sequence)).or_default().extend(changes);
+            }
+            let changed =
+                ReservationChanged { version: reservation.version, status: reservation.saga.status() };
+            notices.push((changed_subject(reservation.id), json(&changed)));
+        }
+        for ((showtime, sequence), changes) in halls {
+            notices.push((seats_subject(showtime), json(&SeatsChanged { sequence, changes })));
+        }
+        notices
+    }
+}
+
+fn json<T: serde::Serialize>(notice: &T) -> Bytes {
+    serde_json::to_vec(notice).expect("contract types are plain data and always serialize").into()
+}
+
+async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Option<i64>>> {
+    let alone = rows.len() == 1;
+    for row in rows {
+        match row {
+            Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
+            Rows::ShowtimeCancelled(id) => cancel_showtime(db, *id).await?,
+            Rows::Step(_) => {}
+        }
+    }
+    let mut steps: Vec<&Step> = rows
+        .iter()
+        .filter_map(|rows| if let Rows::Step(step) = rows { Some(step.as_ref()) } else { None })
+        .collect();
+    steps.sort_by_key(|step| step.reservation.id);
+    if steps.is_empty() {
+        return Ok(rows.iter().map(|_| None).collect());
+    }
+    check_open_holds(db, &steps, alone).await?;
+    let sequences = raise_sequences(db, &steps, alone).await?;
+    insert_reservations(db, &steps).await?;
+    update_reservations(db, &steps).await?;
+    write_claims(db, &steps, alone).await?;
+    insert_steps(db, &steps).await?;
+    let sequence = |rows: &&Rows| match rows {
+        Rows::Step(step) if step.seats != SeatWrite::Keep => {
+            sequences.get(&step.reservation.showtime_id).copied()
+        }
+        _ => None,
+    };
+    Ok(rows.iter().map(sequence).collect())
+}
+
+/// The first word about a showtime stays.
+async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
+    )
+    .bind(showtime.id)
+    .bind(status_text(showtime.status))
+    .bind(showtime.starts_at.date_time())
+    .bind(showtime.movie_id)
+    .bind(&showtime.movie_title)
+    .bind(Json(&showtime.layout))
+    .bind(Json(&showtime.prices))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn cancel_showtime(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("update reservation.showtimes set status = 'CANCELLED' where id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A user's holds are counted under a lock of that user, so that two hosts cannot both give the last one.
+async fn check_open_holds(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+    let mut wanted: BTreeMap<Uuid, (i64, usize)> = BTreeMap::new();
+    for step in steps.iter().filter(|step| step.is_new()) {
+        let most = step.open_holds_max.unwrap_or(usize::MAX);
+        wanted.entry(step.reservation.user_id).or_insert((0, most)).0 += 1;
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<Uuid> = wanted.keys().copied().collect();
+    // In its own statement: the count must begin after the lock is held, to see what others committed under it.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended(id::text, 0)) from unnest($1::uuid[]) as id")
+        .bind(&users)
+        .execute(&mut *db)
+        .await?;
+    let open = sqlx::query(
+        "select user_id, count(*) from reservation.reservations
+         where status = 'PENDING' and user_id = any($1) group by user_id",
+    )
+    .bind(&users)
+    .fetch_all(db)
+    .await?;
+    for row in open {
+        let (user, open): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (new, most) = wanted[&user];
+        if open + new > most as i64 {
+            return Err(if alone {
+                WriteError::Rejected(Rejection::HoldLimit { most })
+            } else {
+                WriteError::Short
+            });
+        }
+    }
+    match wanted.values().find(|(new, most)| *new > *most as i64) {
+        Some(_) if !alone => Err(WriteError::Short),
+        Some((_, most)) => Err(WriteError::Rejected(Rejection::HoldLimit { most: *most })),
+        None => Ok(()),
+    }
+}
+
+/// Locks the showtimes whose seats change, in id order, and raises each one's sequence once.
+async fn raise_sequences(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<HashMap<Uuid, i64>> {
+    let touching = steps.iter().filter(|step| step.seats != SeatWrite::Keep);
+    let ids: BTreeSet<Uuid> = touching.clone().map(|step| step.reservation.showtime_id).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "with locked as (
+           select id from reservation.showtimes where id = any($1) order by id for no key update)
+         update reservation.showtimes as showtime set sequence = sequence + 1
+         from locked where showtime.id = locked.id
+         returning showtime.id, showtime.sequence, showtime.status, showtime.starts_at > clock_timestamp()",
+    )
+    .bind(ids.into_iter().collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let mut sequences = HashMap::with_capacity(rows.len());
+    let mut closed: HashMap<Uuid, Rejection> = HashMap::new();
+    for row in rows {
+        let id: Uuid = row.try_get(0)?;
+        sequences.insert(id, row.try_get(1)?);
+        let (status, upcoming): (String, bool) = (row.try_get(2)?, row.try_get(3)?);
+        if status != "ON_SALE" {
+            closed.insert(id, Rejection::ShowtimeNotOnSale);
+        } else if !upcoming {
+            closed.insert(id, Rejection::ShowtimeStarted);
+        }
+    }
+    for step in touching.filter(|step| matches!(step.seats, SeatWrite::Claim(_))) {
+        if let Some(rejection) = closed.get(&step.reservation.showtime_id) {
+            return Err(if alone { WriteError::Rejected(rejection.clone()) } else { WriteError::Short });
+        }
+    }
+    Ok(sequences)
+}
+
+async fn insert_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
+    let new: Vec<&Reservation> = steps.iter().filter(|s| s.is_new()).map(|step| &step.reservation).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let each = |get: fn(&Reservation) -> String| new.iter().map(|r| get(r)).collect::<Vec<String>>();
+    sqlx::query(
+        "insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+           seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at)
+         select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+           string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
+           $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[])
+           as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+             seats, total, currency, status, checkpoint, deadline, created_at)",
+    )
+    .bind(new.iter().map(|r| r.id).collect::<Vec<_>>())
+    .bind(new.iter().map(|r| r.user_id).collect::<Vec<_>>())
+    .bind(each(|r| r.email.clone()))
+    .bind(new.iter().map(|r| r.showtime_id).collect::<Vec<_>>())
+    .bind(new.iter().map(|r| r.movie_id).collect::<Vec<_>>())
+    .bind(each(|r| r.movie_title.clone()))
+    .bind(new.iter().map(|r| r.starts_at.date_time()).collect::<Vec<_>>())
+    // Seat ids are letters and digits, so a comma never stands in one.
+    .bind(each(|r| r.seats.join(",")))
+    .bind(new.iter().map(|r| r.saga.terms.total.amount).collect::<Vec<_>>())
+    .bind(each(|r| r.saga.terms.total.currency.as_str().to_owned()))
+    .bind(each(|r| r.saga.status().as_str().to_owned()))
+    .bind(each(|r| checkpoint(&r.saga)))
+    .bind(new.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
+    .bind(new.iter().map(|r| r.created_at.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn update_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
+    let old: Vec<&Reservation> = steps.iter().filter(|s| !s.is_new()).map(|step| &step.reservation).collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let updated = sqlx::query(
+        "update reservation.reservations as known set version = new.version, status = new.status,
+           checkpoint = new.checkpoint::jsonb, deadline = new.deadline, attention = new.attention,
+           updated_at = new.updated_at
+         from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::bool[], $7::timestamptz[])
+           as new (id, version, status, checkpoint, deadline, attention, updated_at)
+         where known.id = new.id and known.version = new.version - 1",
+    )
+    .bind(old.iter().map(|r| r.id).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| r.version).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| r.saga.status().as_str()).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| checkpoint(&r.saga)).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| r.needs_attention()).collect::<Vec<_>>())
+    .bind(old.iter().map(|r| r.updated_at.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    if updated.rows_affected() == old.len() as u64 { Ok(()) } else { Err(WriteError::Stale) }
+}
+
+/// Freed seats first, so that they may be claimed again in the same batch.
+async fn write_claims(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+    let seats = |wanted: fn(SeatWrite) -> bool| {
+        let mut seats: Vec<(Uuid, &str, Uuid, &str)> = Vec::new();
+        for step in steps.iter().filter(|step| wanted(step.seats)) {
+            let (r, status) = (&step.reservation, step.seats.status().map_or("", seat_status_text));
+            seats.extend(r.seats.iter().map(|seat| (r.showtime_id, seat.as_str(), r.id, status)));
+        }
+        seats.sort_unstable();
+        seats
+    };
+    let free = seats(|write| write == SeatWrite::Free);
+    let freed = bind_claims(
+        "delete from reservation.claims as claim
+         using unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) as mine (showtime_id, seat, reservation_id, status)
+         where claim.showtime_id = mine.showtime_id and claim.seat = mine.seat
+           and claim.reservation_id = mine.reservation_id",
+        &free,
+        db,
+    );
+    // A seat that should be mine and is not is a bug: poison, loudly, rather than a quiet hole.
+    expect_all(freed.await?, free.len(), "freed")?;
+    let sell = seats(|write| write == SeatWrite::Sell);
+    let sold = bind_claims(
+        "update reservation.claims as claim set status = mine.status
+         from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) as mine (showtime_id, seat, reservation_id, status)
+         where claim.showtime_id = mine.showtime_id and claim.seat = mine.seat
+           and claim.reservation_id = mine.reservation_id",
+        &sell,
+        db,
+    );
+    expect_all(sold.await?, sell.len(), "sold")?;
+    let claim = seats(|write| matches!(write, SeatWrite::Claim(_)));
+    let claimed = bind_claims(
+        "insert into reservation.claims (showtime_id, seat, reservation_id, status)
+         select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
+         on conflict on constraint one_owner do nothing",
+        &claim,
+        db,
+    );
+    if claimed.await? == claim.len() as u64 {
+        return Ok(());
+    }
+    if !alone {
+        return Err(WriteError::Short);
+    }
+    let r = &steps[0].reservation;
+    let taken = sqlx::query_scalar(
+        "select seat from reservation.claims
+         where showtime_id = $1 and seat = any($2) and reservation_id <> $3 order by seat",
+    );
+    let taken = taken.bind(r.showtime_id).bind(&r.seats).bind(r.id).fetch_all(db).await?;
+    Err(WriteError::Rejected(Rejection::SeatsTaken(taken)))
+}
+
+async fn bind_claims(
+    sql: &'static str,
+    claims: &[(Uuid, &str, Uuid, &str)],
+    db: &mut PgConnection,
+) -> Result<u64, sqlx::Error> {
+    if claims.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(sql)
+        .bind(claims.iter().map(|claim| claim.0).collect::<Vec<_>>())
+        .bind(claims.iter().map(|claim| claim.1).collect::<Vec<_>>())
+        .bind(claims.iter().map(|claim| claim.2).collect::<Vec<_>>())
+        .bind(claims.iter().map(|claim| claim.3).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+fn expect_all(done: u64, wanted: usize, what: &str) -> Result<(), sqlx::Error> {
+    if done == wanted as u64 {
+        return Ok(());
+    }
+    Err(sqlx::Error::Configuration(
+        format!("{what} {done} of {wanted} claims: some are not their owner's").into(),
+    ))
+}
+
+async fn insert_steps(db: &mut PgConnection, steps: &[&Step]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into reservation.saga_steps (reservation_id, version, input, state, at)
+         select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[])",
+    )
+    .bind(steps.iter().map(|step| step.reservation.id).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.version).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.input).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.saga.state.name()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Showtime, sequence and claims, read by one statement.
+pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
+    let row = sqlx::query(
+        "select id, status, starts_at, movie_id, movie_title, layout, prices, sequence,
+           (select coalesce(array_agg(seat), '{}') from reservation.claims
+            where showtime_id = showtimes.id and status = 'HELD') as held,
+           (select coalesce(array_agg(seat), '{}') from reservation.claims
+            where showtime_id = showtimes.id and status = 'SOLD') as sold
+         from reservation.showtimes where id = $1",
+    )
+    .bind(showtime)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let starts_at: OffsetDateTime = row.try_get("starts_at")?;
+    let status: String = row.try_get("status")?;
+    let on_sale = status == "ON_SALE";
+    let held: Vec<String> = row.try_get("held")?;
+    let sold: Vec<String> = row.try_get("sold")?;
+    let held = held.into_iter().map(|seat| (seat, SeatStatus::Held));
+    Ok(Some(Snapshot {
+        showtime: Showtime {
+            id: row.try_get("id")?,
+            status: if on_sale { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled },
+            starts_at: starts_at.into(),
+            movie_id: row.try_get("movie_id")?,
+            movie_title: row.try_get("movie_title")?,
+            layout: row.try_get::<Json<_>, _>("layout")?.0,
+            prices: row.try_get::<Json<_>, _>("prices")?.0,
+        },
+        sequence: row.try_get("sequence")?,
+        claims: held.chain(sold.into_iter().map(|seat| (seat, SeatStatus::Sold))).collect(),
+    }))
+}
+
+pub async fn sequences(pool: &PgPool, showtimes: &[Uuid]) -> Result<HashMap<Uuid, i64>, sqlx::Error> {
+    let rows = sqlx::query("select id, sequence from reservation.showtimes where id = any($1)")
+        .bind(showtimes)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+pub async fn reservations(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Reservation>, sqlx::Error> {
+    let rows = sqlx::query("select * from reservation.reservations where id = any($1)")
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| from_row(row).map(|reservation| (reservation.id, reservation))).collect()
+}
+
+/// Newest first, with the total.
+pub async fn list(
+    pool: &PgPool,
+    user: Option<Uuid>,
+    status: Option<ReservationStatus>,
+    paging: Paging,
+) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
+    let rows = sqlx::query(
+        "select * from reservation.reservations
+         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
+         order by id desc limit $3 offset $4",
+    )
+    .bind(user)
+    .bind(status.map(ReservationStatus::as_str))
+    .bind(paging.limit())
+    .bind(paging.offset())
+    .fetch_all(pool)
+    .await?;
+    let total: i64 = sqlx::query_scalar(
+        "select count(*) from reservation.reservations
+         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)",
+    )
+    .bind(user)
+    .bind(status.map(ReservationStatus::as_str))
+    .fetch_one(pool)
+    .await?;
+    Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
+}
+
+/// Those whose seats are held or sold.
+pub async fn open_of_showtime(pool: &PgPool, showtime: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar("select distinct reservation_id from reservation.claims where showtime_id = $1")
+        .bind(showtime)
+        .fetch_all(pool)
+        .await
+}
+
+/// Whose deadline has passed by the database's clock. Rows that another host is just writing are left to it.
+pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select id from reservation.reservations where deadline <= now()
+         order by deadline limit $1 for update skip locked",
+    )
+    .bind(most)
+    .fetch_all(db)
+    .await
+}
+
+fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
+    let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
+    let checkpoint: serde_json::Value = row.try_get("checkpoint")?;
+    let format = checkpoint.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if format > u64::from(FORMAT) {
+        // Transient for this host: a newer one can read it.
+        return Err(sqlx::Error::Configuration(
+            format!("checkpoint format {format} is newer than {FORMAT}").into(),
+        ));
+    }
+    Ok(Reservation {
+        id: row.try_get("id")?,
+        user_id: row.try_get("user_id")?,
+        email: row.try_get("email")?,
+        showtime_id: row.try_get("showtime_id")?,
+        movie_id: row.try_get("movie_id")?,
+        movie_title: row.try_get("movie_title")?,
+        starts_at: time("starts_at")?,
+        seats: row.try_get("seats")?,
+        version: row.try_get("version")?,
+        saga: serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        created_at: time("created_at")?,
+        updated_at: time("updated_at")?,
+    })
+}
+
+fn checkpoint(saga: &Saga) -> String {
+    serde_json::to_string(saga).expect("a checkpoint is plain data and always serializes")
+}
+
+fn status_text(status: ShowtimeStatus) -> &'static str {
+    match status {
+        ShowtimeStatus::OnSale => "ON_SALE",
+        ShowtimeStatus::Cancelled => "CANCELLED",
+    }
+}
+
+fn seat_status_text(status: SeatStatus) -> &'static str {
+    match status {
+        SeatStatus::Held => "HELD",
+        SeatStatus::Sold => "SOLD",
+        SeatStatus::Free => "FREE",
+        SeatStatus::Blocked => "BLOCKED",
+    }
+}

@@ -1,0 +1,172 @@
+//! REST of the reservation domain: seats, the live seat map, reservations and waiting for them.
+//!
+//! Invariant: a wait listens before it asks, so that no change falls in between, and asks once more at its end, so
+//! that a notice lost on its way costs time but never a wrong answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::contract::Page;
+use bus::contract::reservation::{
+    CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations, Reservation,
+    ReservationStatus, SeatMap, changed_subject,
+};
+use futures::StreamExt;
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Domain, paging};
+use crate::house::House;
+use crate::payload::{Answer, Answered, Body, Caller, Events, Of, Rest};
+use crate::problem::{Refused, bad_query};
+
+/// The contract's longest `?wait`, in seconds: below the idle limits of browsers and proxies.
+const WAIT_SECONDS_MAX: u32 = 30;
+
+pub struct Reservations {
+    pub house: Arc<House>,
+}
+
+/// What a wait looks at, in an answer and in a notice alike.
+#[derive(serde::Deserialize)]
+struct Seen {
+    version: i64,
+    status: ReservationStatus,
+}
+
+impl Seen {
+    /// Whether what was waited for is there.
+    fn is_new(json: &[u8], since: Option<i64>) -> bool {
+        serde_json::from_slice(json).is_ok_and(|seen: Self| match since {
+            Some(since) => seen.version > since,
+            None => seen.status != ReservationStatus::Pending,
+        })
+    }
+}
+
+impl Reservations {
+    async fn wait(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        seconds: u32,
+        since: Option<i64>,
+    ) -> Answered<Reservation> {
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        let request = GetReservation { id };
+        let mut notices = self.house.hosts.listen(changed_subject(id)).await?;
+        loop {
+            let json = self.house.ask(&request, &caller.0).await?;
+            if Seen::is_new(&json, since) || Instant::now() >= until {
+                return Ok(Answer::new(json));
+            }
+            let noticed = async {
+                while let Some(notice) = notices.next().await {
+                    if Seen::is_new(&notice, since) {
+                        return;
+                    }
+                }
+                // The subscription ended, which only the connection's end does: the clock decides.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                _ = noticed => {}
+                _ = tokio::time::sleep_until(until) => {}
+                _ = self.house.stop.cancelled() => return Ok(Answer::new(json)),
+            }
+        }
+    }
+}
+
+#[OpenApi(tag = "Domain::Reservation")]
+impl Reservations {
+    /// The seat map
+    ///
+    /// Agrees with every answer and status seen before. `sequence` grows with each change.
+    #[oai(path = "/v1/showtimes/:id/seats", method = "get")]
+    async fn seats(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<SeatMap> {
+        self.house.pass(&caller, GetSeatMap { showtime_id: id.0.0 }).await
+    }
+
+    /// The live seat map
+    ///
+    /// Server-sent events. `snapshot` comes first and holds the seat map; then each `seats` event holds
+    /// `{sequence, changes: [{id, status}]}`, which turns the map at `sequence - 1` into the one at `sequence`. A
+    /// `snapshot` may come again and replaces all before it. A comment every 15 seconds keeps the connection.
+    #[oai(path = "/v1/showtimes/:id/seats/events", method = "get")]
+    async fn watch(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Events, Refused> {
+        let events = self.house.hub.watch(&self.house, id.0.0, caller.0.context.clone()).await?;
+        Ok(Events(poem::Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>))))
+    }
+
+    /// Hold seats
+    ///
+    /// Name them, or have the best available chosen. They are kept until `expiresAt`: pay before. Sent again with
+    /// the same `Idempotency-Key`, the first answer comes again.
+    #[oai(path = "/v1/reservations", method = "post")]
+    async fn create(&self, caller: Caller, body: Body<CreateReservation>) -> Answered<Reservation, 201> {
+        self.house.pass(&caller, body.0).await
+    }
+
+    /// My reservations
+    ///
+    /// Newest first. An ADMIN sees everybody's, or those of `userId`.
+    #[oai(path = "/v1/reservations", method = "get")]
+    async fn list(
+        &self,
+        caller: Caller,
+        status: Query<Option<Of<ReservationStatus>>>,
+        /// Only for ADMIN.
+        #[oai(name = "userId")]
+        user_id: Query<Option<Of<Uuid>>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Reservation>> {
+        let request = ListReservations {
+            status: status.0.map(|status| status.0),
+            user_id: user_id.0.map(|id| id.0),
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
+    }
+
+    /// One reservation
+    ///
+    /// With `wait` the answer comes as soon as there is news, at the latest after so many seconds.
+    #[oai(path = "/v1/reservations/:id", method = "get")]
+    async fn get(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        /// Seconds to wait for news, at most 30.
+        wait: Query<Option<u32>>,
+        /// With `wait`: news is a `version` above this. Without it, news is a status that is not PENDING.
+        since: Query<Option<i64>>,
+    ) -> Answered<Reservation> {
+        match wait.0 {
+            Some(seconds) if seconds > WAIT_SECONDS_MAX => {
+                Err(bad_query("wait", "must be at most 30").into())
+            }
+            Some(seconds) => self.wait(&caller, id.0.0, seconds, since.0).await,
+            None => self.house.pass(&caller, GetReservation { id: id.0.0 }).await,
+        }
+    }
+
+    /// Give seats back
+    ///
+    /// A reservation that is not yet paid is cancelled.
+    #[oai(path = "/v1/reservations/:id/cancel", method = "post")]
+    async fn cancel(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<CancelReservation>,
+    ) -> Answered<Reservation> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+}

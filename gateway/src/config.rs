@@ -1,0 +1,80 @@
+//! The gateway's settings, read from the environment here and nowhere else in this crate.
+//!
+//! What is bad is noted, and all of it is told at once by whoever reads the whole configuration. A limit that is
+//! not a setting stands as a constant beside the code that keeps it.
+
+use std::net::SocketAddr;
+
+use bus::config::Environment;
+
+/// Where the gateway listens and how the world reaches it.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Without one: 127.0.0.1:8080 or the next free port.
+    pub addr: Option<SocketAddr>,
+    /// The address that users type, when it is not the one listened on (a proxy, a container). No slash at its end.
+    pub public_url: Option<String>,
+}
+
+impl Config {
+    /// `HTTP_ADDR` and `PUBLIC_URL`.
+    pub fn read(environment: &mut Environment) -> Self {
+        let addr = environment.get("HTTP_ADDR").and_then(|text| {
+            let addr = text.trim().parse().ok();
+            if addr.is_none() {
+                environment.problem("HTTP_ADDR", "must be an address and a port such as 0.0.0.0:8080");
+            }
+            addr
+        });
+        let public_url = environment.get("PUBLIC_URL").map(|url| url.trim().trim_end_matches('/').to_owned());
+        if let Some(url) = &public_url {
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            if !host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+                environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
+            }
+        }
+        Self { addr, public_url }
+    }
+
+    /// From this process's environment, or one message with all that is bad.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let mut environment = Environment::of_process();
+        let config = Self::read(&mut environment);
+        environment.check()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(values: &[(&str, &str)]) -> (Config, anyhow::Result<()>) {
+        let mut environment = Environment::default();
+        for (name, value) in values {
+            environment.set(name, *value);
+        }
+        let config = Config::read(&mut environment);
+        (config, environment.check())
+    }
+
+    #[test]
+    fn every_bad_value_is_named_in_one_message() {
+        let (_, checked) = given(&[("HTTP_ADDR", "8080"), ("PUBLIC_URL", "kino.example")]);
+        let error = checked.unwrap_err().to_string();
+        assert!(error.contains("HTTP_ADDR") && error.contains("PUBLIC_URL"), "{error}");
+    }
+
+    #[test]
+    fn nothing_given_is_fine() {
+        let (config, checked) = given(&[]);
+        checked.unwrap();
+        assert!(config.addr.is_none() && config.public_url.is_none());
+    }
+
+    #[test]
+    fn a_public_url_loses_its_last_slash() {
+        let (config, _) = given(&[("PUBLIC_URL", "https://kino.example/")]);
+        assert_eq!(config.public_url.as_deref(), Some("https://kino.example"));
+    }
+}

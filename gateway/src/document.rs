@@ -1,0 +1,274 @@
+//! The OpenAPI document, whole and per domain, and Swagger UI over it.
+//!
+//! Signatures come from `api/`, schemas from the contract; [`Documented`] adds what the table of routes knows:
+//! operation ids, who may ask, the idempotency key, and every problem. Pages are made when they are first asked for,
+//! since each carries Swagger UI's 1.6 MB.
+
+use std::collections::{BTreeSet, HashMap};
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bus::contract::{Access, Problem};
+use bytes::Bytes;
+use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::http::{HeaderValue, Method, header};
+use poem::{EndpointExt, Response};
+use poem_openapi::registry::{
+    MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaResponse, MetaSchema,
+    MetaSchemaRef, MetaSecurityScheme, Registry,
+};
+use poem_openapi::{OpenApi, OpenApiService};
+use schemars::generate::Contract;
+use serde_json::{Map, Value, json};
+
+use crate::api::{Auth, Movies, Payments, Reservations};
+use crate::routes::{Idempotency, Row, row};
+use crate::schema;
+
+const SCHEME: &str = "bearer";
+const DESCRIPTION: &str = "Sells cinema seats. Errors are problem details (RFC 9457) with a stable `code`; a field that \
+    is not valid is named in `errors`. Send `X-Request-Id` to find a request again in the log; every answer carries one.";
+
+/// An API with what its rows say. It documents only: it has no endpoints.
+struct Documented<A>(PhantomData<fn() -> A>);
+
+impl<A: OpenApi> OpenApi for Documented<A> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = A::meta();
+        for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
+            for operation in &mut path.operations {
+                if let Some(row) = row(&operation.method, &path.path) {
+                    complete(operation, row);
+                }
+            }
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        A::register(registry);
+        schema::register::<Problem>(registry, Contract::Serialize);
+        registry.create_security_scheme(
+            SCHEME,
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some("The accessToken of a login."),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+fn complete(operation: &mut MetaOperation, row: &Row) {
+    operation.operation_id = Some(row.operation);
+    if row.access != Access::Public {
+        operation.security.push(HashMap::from([(SCHEME, Vec::new())]));
+    }
+    if row.idempotency != Idempotency::None {
+        let schema = MetaSchema { min_length: Some(1), max_length: Some(255), ..MetaSchema::new("string") };
+        operation.params.push(MetaOperationParam {
+            name: bus::service::IDEMPOTENCY_KEY.to_owned(),
+            schema: MetaSchemaRef::Inline(Box::new(schema)),
+            in_type: MetaParamIn::Header,
+            description: Some("The same key and body again get the first answer again, for 24 hours.".into()),
+            required: row.idempotency == Idempotency::Required,
+            deprecated: false,
+            explode: true,
+            style: None,
+        });
+    }
+    let mut problems = BTreeSet::from_iter(row.problems());
+    if operation.params.iter().any(|parameter| parameter.in_type == MetaParamIn::Query) {
+        problems.extend([400, 422]);
+    }
+    operation.responses.responses.extend(problems.into_iter().map(|status| MetaResponse {
+        description: meaning(status),
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: "application/problem+json",
+            schema: schema::reference::<Problem>(),
+        }],
+        headers: Vec::new(),
+    }));
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "Not readable: the JSON, an id, a query parameter, a missing header",
+        401 => "No token, or one that is not valid any more",
+        402 => "The card was declined",
+        403 => "The role does not allow it",
+        404 => "Unknown, or not yours",
+        409 => "The state of things does not allow it",
+        413 => "The body is too large",
+        415 => "The body is of another type",
+        422 => "Readable, but not valid: see `errors`",
+        503 => "A part of the house is away; `Retry-After` says when to try again",
+        _ => "Our mistake; the request id finds it in our log",
+    }
+}
+
+/// The documents by name: the whole under the empty one.
+pub fn documents() -> [(&'static str, Value); 5] {
+    type Whole = (Documented<Auth>, Documented<Movies>, Documented<Reservations>, Documented<Payments>);
+    fn only<A>() -> Documented<A> {
+        Documented(PhantomData)
+    }
+    let whole: Whole = (only(), only(), only(), only());
+    [
+        ("", document(whole, "Marquee")),
+        ("auth", document(only::<Auth>(), "Marquee: auth")),
+        ("movie", document(only::<Movies>(), "Marquee: movie")),
+        ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
+        ("payment", document(only::<Payments>(), "Marquee: payment")),
+    ]
+}
+
+fn document(api: impl OpenApi, title: &str) -> Value {
+    let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
+    let mut document = serde_json::from_str(&service.spec()).expect("poem-openapi writes JSON");
+    schema::unpack(&mut document);
+    share_problems(&mut document);
+    document
+}
+
+/// Names each problem's answer once, where poem-openapi repeats it at every endpoint: half of the document.
+fn share_problems(document: &mut Value) {
+    let mut shared = Map::new();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    for (status, answer) in
+        operations.filter_map(|operation| operation["responses"].as_object_mut()).flatten()
+    {
+        if answer["content"].get("application/problem+json").is_some() {
+            let reference = json!({"$ref": format!("#/components/responses/{status}")});
+            shared.insert(status.clone(), std::mem::replace(answer, reference));
+        }
+    }
+    document["components"]["responses"] = shared.into();
+}
+
+/// A document's endpoint.
+pub fn json(document: &Value) -> BoxEndpoint<'static> {
+    let body = Bytes::from(serde_json::to_vec(document).expect("a JSON value always serializes"));
+    make_sync(move |_| Response::builder().content_type("application/json").body(body.clone())).boxed()
+}
+
+/// Swagger UI over a document.
+pub fn page(document: Value) -> BoxEndpoint<'static> {
+    let page = OnceLock::new();
+    make_sync(move |_| {
+        let (html, policy) = page.get_or_init(|| swagger_ui(&document));
+        Response::builder()
+            .content_type("text/html; charset=utf-8")
+            .header(header::CONTENT_SECURITY_POLICY, policy.clone())
+            .body(html.clone())
+    })
+    .boxed()
+}
+
+/// Swagger UI's page with the document in it, and the policy that lets exactly its own scripts and styles run.
+fn swagger_ui(document: &Value) -> (Bytes, HeaderValue) {
+    let ours = OpenApiService::new(Documented::<Auth>(PhantomData), "", "").swagger_ui_html();
+    // poem-openapi renders only documents of its own making, and ours has been unpacked since.
+    let (before, rest) = ours.split_once("let spec = ").expect("Swagger UI's page holds its document");
+    let (_, after) = rest.split_once(";\n    let oauth2RedirectUrl").expect("the document is one statement");
+    // `<` would let a description end the script.
+    let document = document.to_string().replace('<', "\\u003c");
+    let html = format!("<!doctype html>{before}let spec = {document};\n    let oauth2RedirectUrl{after}");
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hashes(&html, "script"),
+        hashes(&html, "style"),
+    );
+    (html.into(), HeaderValue::try_from(policy).expect("hashes are printable"))
+}
+
+/// The CSP sources of all inline elements of a kind, found as a browser finds them: to the first end tag.
+fn hashes(html: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}"), format!("</{element}"));
+    let mut sources = Vec::new();
+    let mut rest = html;
+    while let Some((_, after)) = rest.split_once(&open) {
+        let Some((_, inner)) = after.split_once('>') else { break };
+        let Some((text, after)) = inner.split_once(&close) else { break };
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        sources.push(format!("'sha256-{}'", STANDARD.encode(digest.as_ref())));
+        rest = after;
+    }
+    sources.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROWS;
+
+    fn operations(document: &Value) -> BTreeSet<(String, String)> {
+        let paths = document["paths"].as_object().unwrap();
+        paths
+            .iter()
+            .flat_map(|(path, verbs)| {
+                verbs.as_object().unwrap().keys().map(move |verb| (path.clone(), verb.to_uppercase()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_document_changes_only_on_purpose() {
+        insta::assert_json_snapshot!(documents()[0].1);
+    }
+
+    #[test]
+    fn table_and_document_agree() {
+        let rows: BTreeSet<_> =
+            ROWS.iter().map(|row| (row.path.to_owned(), row.verb.method().to_string())).collect();
+        assert_eq!(rows.len(), ROWS.len(), "a row is there twice");
+        assert!(ROWS.iter().all(|row| row.access != Access::Internal), "hosts' own requests are not routed");
+        assert_eq!(operations(&documents()[0].1), rows);
+    }
+
+    #[test]
+    fn the_domains_make_up_the_whole() {
+        let [(_, whole), domains @ ..] = documents();
+        let union: BTreeSet<_> = domains.iter().flat_map(|(_, document)| operations(document)).collect();
+        assert_eq!(union, operations(&whole));
+    }
+
+    #[test]
+    fn every_reference_has_its_schema() {
+        for (name, document) in documents() {
+            let text = document.to_string();
+            for reference in text.split("\"#/components/").skip(1) {
+                let reference = reference.split('"').next().unwrap();
+                assert!(
+                    document.pointer(&format!("/components/{reference}")).is_some(),
+                    "{name}: {reference}"
+                );
+            }
+            for foreign in ["x-packed", "$defs", "\"const\"", "\"null\""] {
+                assert!(!text.contains(foreign), "{name}: {foreign} is not of OpenAPI 3.0");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_runs_only_its_own_scripts() {
+        let (html, policy) = swagger_ui(&documents()[1].1);
+        let html = std::str::from_utf8(&html).unwrap();
+        let policy = policy.to_str().unwrap();
+        assert_eq!(policy.matches("'sha256-").count(), 3, "two scripts and a style: {policy}");
+        assert!(html.contains("\"/v1/auth/register\"") && !policy.contains("unsafe"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Around every request, outermost: its id and trace, one log line, metrics, panics, security headers.
+//!
+//! Invariant: whatever happens inside, an answer leaves with a request id, `nosniff` and a content security policy,
+//! and every error leaves as a problem. One line is logged a request, also when its client goes away.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bus::contract::Problem;
+use bus::{Context, context};
+use futures::FutureExt;
+use poem::http::{HeaderName, HeaderValue, Method, header};
+use poem::{Endpoint, Request, Response, Result};
+use uuid::Uuid;
+
+use crate::problem;
+use crate::routes::Row;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// For everything but the documentation, which sets its own: nothing may load, run or frame.
+pub const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// nginx's name for it: the client left before its answer.
+const CLIENT_GONE: u16 = 499;
+
+/// What is known of a request while it is under way, for its log line.
+pub struct Trace {
+    pub context: Context,
+    row: OnceLock<&'static Row>,
+    user: OnceLock<Uuid>,
+}
+
+impl Trace {
+    pub fn note_row(&self, row: &'static Row) {
+        let _ = self.row.set(row);
+    }
+    pub fn note_user(&self, user: Uuid) {
+        let _ = self.user.set(user);
+    }
+}
+
+/// The outermost endpoint; it never fails.
+pub struct Front<E>(pub E);
+
+impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
+        let context = Context::from_parts(text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
+        let trace = Arc::new(Trace { context, row: OnceLock::new(), user: OnceLock::new() });
+        let mut line = Line::begin(request.method().clone(), trace.clone());
+        let uri = request.uri().clone();
+        request.set_data(trace.clone());
+        let problem = match AssertUnwindSafe(self.0.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(problem::of(error, uri.path())),
+            Err(_) => {
+                tracing::error!(
+                    request_id = trace.context.correlation_id,
+                    path = uri.path(),
+                    "panic while answering"
+                );
+                Err(Problem::internal())
+            }
+        };
+        let id = &trace.context.correlation_id;
+        let mut response = problem.unwrap_or_else(|problem| problem::respond(problem, id));
+        secure(&mut response, id);
+        line.status = response.status().as_u16();
+        Ok(response)
+    }
+}
+
+fn secure(response: &mut Response, request_id: &str) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    // Answers hold tokens and other people's seats; what may be kept says so itself.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// One log line and one measurement, written when it is dropped: a client that goes away drops its request.
+struct Line {
+    method: Method,
+    trace: Arc<Trace>,
+    begun: Instant,
+    status: u16,
+}
+
+impl Line {
+    fn begin(method: Method, trace: Arc<Trace>) -> Self {
+        Self { method, trace, begun: Instant::now(), status: CLIENT_GONE }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        // The pattern, never the path: paths are without bound, and metrics are kept for each.
+        let route = self.trace.row.get().map_or("unknown", |row| row.path);
+        let asks = self.trace.row.get().and_then(|row| row.subject);
+        let method = match self.method.as_str() {
+            "GET" => "GET",
+            "HEAD" => "HEAD",
+            "POST" => "POST",
+            "PUT" => "PUT",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            // Methods are the caller's to invent.
+            _ => "other",
+        };
+        let status = self.status.to_string();
+        tracing::info!(
+            method,
+            route,
+            asks,
+            status = self.status,
+            ms = took.as_secs_f64() * 1000.0,
+            user = self.trace.user.get().map(tracing::field::display),
+            request_id = self.trace.context.correlation_id,
+            "request"
+        );
+        metrics::counter!("http_requests_total", "method" => method, "route" => route, "status" => status.clone())
+            .increment(1);
+        metrics::histogram!("http_request_duration_seconds", "route" => route, "status" => status)
+            .record(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,192 @@
+//! Decides whether a request may pass, before anyone reads it: in the order 405, 401, 403, 413, 415, 400.
+//!
+//! Invariant: an endpoint is reached only through its [`Gate`], so no endpoint checks a token, a size, a content
+//! type or a key itself. Unknown paths (404) never get here; 422 and the state are for the body's type and the host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::contract::{Access, Problem};
+use bus::service::{ASK_TIMEOUT, Ask, IDEMPOTENCY_KEY};
+use bus::token::authorize;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderMap, HeaderValue, header};
+use poem::{Endpoint, Request, Response, Result};
+use poem_openapi::__private::UrlQuery;
+
+use crate::front::Trace;
+use crate::house::House;
+use crate::problem::{self, Refused};
+use crate::routes::{Body, Idempotency, Row};
+
+/// A body that takes longer to arrive is from a line too slow to wait for, or an attack.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One path with its methods.
+pub struct Gate {
+    house: Arc<House>,
+    methods: Vec<(&'static Row, BoxEndpoint<'static>)>,
+    allow: HeaderValue,
+}
+
+impl Gate {
+    pub fn new(house: Arc<House>, methods: Vec<(&'static Row, BoxEndpoint<'static>)>) -> Self {
+        let mut allow: Vec<_> = methods.iter().map(|(row, _)| row.verb.allow()).collect();
+        allow.sort_unstable();
+        let allow = HeaderValue::try_from(allow.join(", ")).expect("method names are printable");
+        Self { house, methods, allow }
+    }
+
+    async fn admit(&self, row: &'static Row, trace: &Trace, request: &mut Request) -> Result<(), Problem> {
+        let token = match row.access {
+            Access::Public => None,
+            _ => Some(self.identify(row, trace, request.headers()).await?),
+        };
+        let body = read_body(row.body, request).await?;
+        let idempotency_key = idempotency_key(row.idempotency, request.headers())?;
+        if let Some(bytes) = body {
+            request.set_body(bytes);
+        }
+        // The handlers' query parameters look for it there.
+        request.set_data(UrlQuery(query(request)?));
+        let context = trace.context.clone();
+        request.set_data(Arc::new(Ask { context, token, idempotency_key, timeout: ASK_TIMEOUT }));
+        Ok(())
+    }
+
+    /// The caller's token, once it is known to be theirs and to suffice.
+    async fn identify(&self, row: &Row, trace: &Trace, headers: &HeaderMap) -> Result<String, Problem> {
+        let Some(given) = headers.get(header::AUTHORIZATION) else {
+            let detail = "This needs a bearer token in the Authorization header.";
+            return Err(Problem::unauthorized("token-missing", detail));
+        };
+        let (scheme, token) = given.to_str().ok().and_then(|v| v.split_once(' ')).unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            let detail = "The Authorization header must be Bearer, a space, and the access token.";
+            return Err(Problem::unauthorized("token-invalid", detail));
+        }
+        let token = token.trim();
+        let identity = self.house.hosts.verify(token).await?;
+        trace.note_user(identity.user_id);
+        authorize(row.access, Some(&identity))?;
+        Ok(token.to_owned())
+    }
+}
+
+impl Endpoint for Gate {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let trace = request.data::<Arc<Trace>>().expect("the front traces every request").clone();
+        let Some((row, endpoint)) = self.methods.iter().find(|(row, _)| row.verb.serves(request.method()))
+        else {
+            trace.note_row(self.methods[0].0);
+            let detail = format!("{} is not possible here; see the header Allow.", request.method());
+            let problem = Problem::new(405, "method", detail);
+            let mut response = problem::respond(problem, &trace.context.correlation_id);
+            response.headers_mut().insert(header::ALLOW, self.allow.clone());
+            return Ok(response);
+        };
+        trace.note_row(row);
+        self.admit(row, &trace, &mut request).await.map_err(Refused)?;
+        endpoint.call(request).await
+    }
+}
+
+/// Reads the body that the row allows: 413 when it is too large, 415 when it is of another type.
+async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>, Problem> {
+    let (limit, json, optional) = match allowed {
+        Body::None => return Ok(None),
+        Body::Json(limit) => (limit, true, false),
+        Body::OptionalJson(limit) => (limit, true, true),
+        Body::Raw(limit) => (limit, false, false),
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let reading = collect(request.take_body(), limit);
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(400, "body-timeout", "The body did not arrive in time.")))?;
+    if !(optional && bytes.is_empty()) {
+        check_type(json, request.headers())?;
+    }
+    Ok(Some(bytes))
+}
+
+async fn collect(body: poem::Body, limit: usize) -> Result<Bytes, Problem> {
+    let unreadable = |_| Problem::new(400, "body", "The body could not be read to its end.");
+    let mut chunks = std::pin::pin!(body.into_bytes_stream());
+    let Some(first) = chunks.next().await.transpose().map_err(unreadable)? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() > limit {
+        return Err(too_large(limit));
+    }
+    // Nearly every body is one chunk, which is passed on as it is.
+    let Some(second) = chunks.next().await.transpose().map_err(unreadable)? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if whole.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&chunk);
+        next = chunks.next().await.transpose().map_err(unreadable)?;
+    }
+    Ok(whole.freeze())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(413, "too-large", format!("The body may have at most {limit} bytes."))
+}
+
+fn check_type(json: bool, headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Problem::new(415, "content-encoding", "The body must not be compressed."));
+    }
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if json && !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(415, "content-type", "The body must be JSON, sent as application/json."));
+    }
+    Ok(())
+}
+
+/// 1–255 visible ASCII characters, or 400.
+fn idempotency_key(idempotency: Idempotency, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let given = match idempotency {
+        Idempotency::None => return Ok(None),
+        Idempotency::Optional | Idempotency::Required => headers.get(IDEMPOTENCY_KEY),
+    };
+    let Some(given) = given else {
+        if idempotency == Idempotency::Optional {
+            return Ok(None);
+        }
+        let detail =
+            "The header Idempotency-Key is required here: any text that is new for each new request.";
+        return Err(Problem::new(400, "idempotency-key-missing", detail));
+    };
+    match given.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => {
+            let detail = "The header Idempotency-Key must have 1–255 visible ASCII characters.";
+            Err(Problem::new(400, "idempotency-key-invalid", detail))
+        }
+    }
+}
+
+fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
+    if request.uri().query().is_none_or(str::is_empty) {
+        return Ok(Vec::new());
+    }
+    request.params().map_err(|_| Problem::new(400, "bad-query", "The query string is not readable."))
+}

@@ -1,0 +1,152 @@
+//! The rest of the house as the gateway sees it: hosts that answer, notices that come by, tokens that prove someone.
+//!
+//! Invariant: nothing in this crate speaks NATS but this file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::Bus;
+use bus::contract::{Fields, Problem, Request};
+use bus::service::Ask;
+use bus::token::{Identity, Verifier};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::Hub;
+use crate::payload::{Answer, Answered, Caller};
+
+/// Questions at hosts at once. A host takes 1,024 of one endpoint; beyond this a queue would only grow, and whoever
+/// waits in it gives up before the answer comes.
+const ASKED_MAX: usize = 2_048;
+
+/// A restarted NATS server is back within a second; what takes longer is an outage, and is told.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// Who answers.
+pub enum Hosts {
+    Nats {
+        bus: Box<Bus>,
+        verifier: Verifier,
+    },
+    /// A stand-in without a server behind it.
+    #[cfg(test)]
+    Told(Arc<crate::tests::Told>),
+}
+
+impl Hosts {
+    async fn ask<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
+        match self {
+            Self::Nats { bus, .. } => {
+                reach(bus).await?;
+                bus.ask_raw(request, ask).await
+            }
+            #[cfg(test)]
+            Self::Told(told) => told.answer(request, ask).await,
+        }
+    }
+
+    /// Notices on a subject, from when this returns until the stream is dropped.
+    pub async fn listen(&self, subject: String) -> Result<BoxStream<'static, Bytes>, Problem> {
+        match self {
+            Self::Nats { bus, .. } => match bus.client.subscribe(subject).await {
+                Ok(notices) => Ok(notices.map(|message| message.payload).boxed()),
+                Err(error) => {
+                    tracing::warn!(%error, "not subscribed");
+                    Err(Problem::unavailable("Live changes are away. Try again shortly."))
+                }
+            },
+            #[cfg(test)]
+            Self::Told(told) => Ok(told.notices(subject)),
+        }
+    }
+
+    pub async fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
+        match self {
+            Self::Nats { verifier, .. } => verifier.verify(token).await,
+            #[cfg(test)]
+            Self::Told(_) => crate::tests::Told::verify(token),
+        }
+    }
+
+    /// Changes after each time that notices may have been missed.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        match self {
+            Self::Nats { bus, .. } => bus.connections(),
+            #[cfg(test)]
+            Self::Told(told) => told.connections.subscribe(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Self::Nats { bus, .. } => bus.is_connected(),
+            #[cfg(test)]
+            Self::Told(_) => true,
+        }
+    }
+}
+
+/// Waits for the connection where it is lost. A question is not sent into the void: it would be kept, and done
+/// long after its asker was told that it was not.
+async fn reach(bus: &Bus) -> Result<(), Problem> {
+    if bus.is_connected() {
+        return Ok(());
+    }
+    let mut connections = bus.connections();
+    match tokio::time::timeout(RECONNECT, connections.wait_for(|_| bus.is_connected())).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Problem::unavailable("The connection to the hosts is lost. Try again shortly.")),
+    }
+}
+
+/// What all endpoints share.
+pub struct House {
+    pub hosts: Hosts,
+    pub hub: Hub,
+    /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
+    pub stop: CancellationToken,
+    asked: Semaphore,
+}
+
+impl House {
+    pub fn new(hosts: Hosts) -> Arc<Self> {
+        Arc::new(Self {
+            hosts,
+            hub: Hub::new(),
+            stop: CancellationToken::new(),
+            asked: Semaphore::new(ASKED_MAX),
+        })
+    }
+
+    /// Asks the request's host; 503 when too many are asked already.
+    pub async fn ask<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
+        let Ok(_asked) = self.asked.try_acquire() else {
+            metrics::counter!("gateway_overloaded_total").increment(1);
+            return Err(Problem {
+                code: "overloaded".into(),
+                ..Problem::unavailable("Too many requests at once.")
+            });
+        };
+        self.hosts.ask(request, ask).await
+    }
+
+    /// Validates a request, asks its host and passes the answer on.
+    pub async fn pass<R: Request, const STATUS: u16>(
+        &self,
+        caller: &Caller,
+        request: R,
+    ) -> Answered<R::Answer, STATUS> {
+        valid(&request)?;
+        Ok(Answer::new(self.ask(&request, &caller.0).await?))
+    }
+}
+
+/// 422 with every field that is readable but not valid. The host checks again: it trusts no asker.
+pub fn valid<R: Request>(request: &R) -> Result<(), Problem> {
+    let mut fields = Fields::default();
+    request.validate(&mut fields);
+    fields.into_result()
+}

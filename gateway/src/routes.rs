@@ -1,0 +1,205 @@
+//! The table of endpoints: a row says which request of which host it is, who may ask, and what may come in.
+//!
+//! The guard decides by the row, and the document is completed from it, so that neither can disagree with it. A
+//! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
+
+use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::movie::{
+    CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
+    ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
+};
+use bus::contract::payment::{GetPayment, Pay, Webhook};
+use bus::contract::reservation::{
+    CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
+};
+use bus::contract::{Access, Request};
+use poem::http::Method;
+
+/// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
+const SMALL: usize = 16 * 1024;
+/// A hall of 2,000 seats is some 70 KiB.
+const LAYOUT: usize = 256 * 1024;
+/// Stripe's events are some KiB; its own libraries set no bound.
+const WEBHOOK: usize = 256 * 1024;
+
+/// What a request may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    None,
+    /// JSON of at most so many bytes.
+    Json(usize),
+    /// The same, or nothing.
+    OptionalJson(usize),
+    /// Any bytes, at most so many.
+    Raw(usize),
+}
+
+/// Whether a request may be sent twice and done once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency {
+    /// Reading, or a write that needs no key.
+    None,
+    Optional,
+    Required,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub verb: Verb,
+    /// As in the document, `/v1/movies/{id}`.
+    pub path: &'static str,
+    /// The document's `operationId`.
+    pub operation: &'static str,
+    /// The request that answers it, for the log; pages have none.
+    pub subject: Option<&'static str>,
+    pub access: Access,
+    pub body: Body,
+    pub idempotency: Idempotency,
+    /// Problems that only this endpoint has; see [`Row::problems`] for all.
+    own_problems: &'static [u16],
+}
+
+/// A method, `const` where [`Method`] is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Get,
+    Post,
+}
+
+impl Verb {
+    pub fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post => Method::POST,
+        }
+    }
+
+    /// HEAD is answered like GET, without the body (RFC 9110, 9.3.2).
+    pub fn serves(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Post => method == Method::POST,
+        }
+    }
+
+    pub fn allow(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// Every endpoint that a host answers.
+pub const ROWS: &[Row] = &[
+    post::<Register>("/v1/auth/register", "register").body(Body::Json(SMALL)).refuses(&[409]),
+    post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).refuses(&[401]),
+    post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).refuses(&[401]),
+    post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
+    get::<Me>("/v1/me", "getMe"),
+    get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
+    get::<ListMovies>("/v1/movies", "listMovies"),
+    post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
+    get::<GetMovie>("/v1/movies/{id}", "getMovie"),
+    get::<ListGenres>("/v1/genres", "listGenres"),
+    post::<CreateGenre>("/v1/genres", "createGenre")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums"),
+    post::<CreateAuditorium>("/v1/auditoriums", "createAuditorium")
+        .body(Body::Json(LAYOUT))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium"),
+    get::<ListShowtimes>("/v1/showtimes", "listShowtimes"),
+    post::<CreateShowtime>("/v1/showtimes", "createShowtime")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime"),
+    get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
+    get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
+    get::<ListReservations>("/v1/reservations", "listReservations"),
+    post::<CreateReservation>("/v1/reservations", "createReservation")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Required)
+        .refuses(&[404, 409]),
+    get::<GetReservation>("/v1/reservations/{id}", "getReservation"),
+    post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
+        .body(Body::OptionalJson(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    post::<Pay>("/v1/payments", "createPayment")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Required)
+        .refuses(&[402, 404, 409]),
+    get::<GetPayment>("/v1/payments/{id}", "getPayment"),
+    post::<Webhook>("/v1/payments/webhook", "receiveWebhook").body(Body::Raw(WEBHOOK)),
+];
+
+const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { operation, subject: Some(R::SUBJECT), access: R::ACCESS, ..Row::page(path) }
+}
+
+const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Post, ..get::<R>(path, operation) }
+}
+
+impl Row {
+    /// A page that the gateway answers by itself, outside of the document.
+    pub const fn page(path: &'static str) -> Self {
+        Self {
+            verb: Verb::Get,
+            path,
+            operation: "",
+            subject: None,
+            access: Access::Public,
+            body: Body::None,
+            idempotency: Idempotency::None,
+            own_problems: &[],
+        }
+    }
+
+    const fn body(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    const fn key(self, idempotency: Idempotency) -> Self {
+        Self { idempotency, ..self }
+    }
+
+    const fn refuses(self, own_problems: &'static [u16]) -> Self {
+        Self { own_problems, ..self }
+    }
+
+    /// Every problem's status that this endpoint may answer with; some twice.
+    pub fn problems(&self) -> Vec<u16> {
+        let mut statuses = self.own_problems.to_vec();
+        statuses.extend([500, 503]);
+        match self.access {
+            Access::Public | Access::Internal => {}
+            Access::User => statuses.push(401),
+            Access::Admin | Access::SuperAdmin => statuses.extend([401, 403]),
+        }
+        match self.body {
+            Body::None => {}
+            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Raw(_) => statuses.extend([400, 413]),
+        }
+        match self.idempotency {
+            Idempotency::None => {}
+            Idempotency::Optional | Idempotency::Required => statuses.extend([400, 409, 422]),
+        }
+        if self.path.contains('{') {
+            statuses.extend([400, 404]);
+        }
+        statuses
+    }
+}
+
+/// The row of an endpoint.
+pub fn row(verb: &Method, path: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.path == path && row.verb.method() == *verb)
+}

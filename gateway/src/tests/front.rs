@@ -1,0 +1,85 @@
+//! What every answer carries, whatever happened inside; the pages that need no host.
+
+use bus::contract::movie::ListMovies;
+use poem::http::Method;
+
+use super::{Gateway, problem};
+
+#[tokio::test]
+async fn every_answer_is_secured_and_named() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>("{}");
+    for path in ["/v1/movies", "/v1/nothing", "/v1/me", "/", "/docs", "/openapi.json", "/health/live"] {
+        let answer = gateway.get(path).header("X-Request-Id", "me-1.2_3").answer().await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert!(!answer.header("content-security-policy").contains("unsafe"), "{path}");
+        assert_eq!(answer.header("x-request-id"), "me-1.2_3", "{path}");
+    }
+    let answer = gateway.get("/v1/movies").header("X-Request-Id", "not one!").answer().await;
+    assert_eq!(answer.header("x-request-id").len(), 36, "one is made");
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn id_and_trace_go_on_to_the_host() {
+    let gateway = Gateway::new();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let sending = gateway.get("/v1/movies").header("X-Request-Id", "order-1");
+    sending.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).answer().await;
+    let context = gateway.asked().pop().unwrap().ask.context;
+    assert_eq!(context.correlation_id, "order-1");
+    assert!(context.traceparent.contains(trace));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_blank_500() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>("panic");
+    let answer = gateway.get("/v1/movies").answer().await;
+    assert_eq!(answer.json()["code"], "internal");
+    assert!(!answer.body.contains("told to"));
+}
+
+#[tokio::test]
+async fn unknown_paths_say_what_there_is() {
+    let gateway = Gateway::new();
+    for path in ["/v1", "/v1/", "/v1/movies/", "/nothing", "/docs/nothing", "/v1//movies", "/v1/%2e%2e/x"] {
+        assert_eq!(gateway.get(path).problem().await, problem(404, "no-route"), "{path}");
+    }
+    let answer = gateway.get("/v2/movies").answer().await;
+    assert!(answer.json()["detail"].as_str().unwrap().contains("only version 1"));
+}
+
+#[tokio::test]
+async fn head_is_answered_like_get() {
+    let gateway = Gateway::new();
+    assert_eq!(gateway.send(Method::HEAD, "/health/live").answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn readiness_names_what_is_missing() {
+    let gateway = Gateway::new();
+    let answer = gateway.get("/health/ready").answer().await;
+    assert_eq!((answer.status, answer.json()["parts"]["nats"]["ready"].as_bool()), (200, Some(true)));
+    gateway.house.stop.cancel();
+    let answer = gateway.get("/health/ready").answer().await;
+    assert_eq!((answer.status, answer.header("content-type")), (503, "application/problem+json"));
+    assert_eq!(answer.json()["code"], "not-ready");
+    assert_eq!(answer.json()["requestId"], answer.header("x-request-id"));
+    assert_eq!(answer.json()["parts"]["gateway"]["ready"], false);
+}
+
+#[tokio::test]
+async fn documents_and_their_pages_are_there() {
+    let gateway = Gateway::new();
+    for domain in ["", "/auth", "/movie", "/reservation", "/payment"] {
+        let page = gateway.get(&format!("/docs{domain}")).answer().await;
+        assert!(
+            page.status == 200 && page.header("content-security-policy").contains("'sha256-"),
+            "{domain}"
+        );
+        let document = gateway.get(&format!("/openapi{domain}.json")).answer().await;
+        assert_eq!(document.json()["openapi"], "3.0.0", "{domain}");
+    }
+}

@@ -1,0 +1,256 @@
+//! What may not pass, and in which order that is decided; what passes, and as what it arrives.
+
+use bus::contract::Problem;
+use bus::contract::auth::{GetKeys, Login, Logout, Me};
+use bus::contract::movie::{GetMovie, ListMovies};
+use bus::contract::payment::{Pay, Webhook};
+use bus::contract::reservation::{CancelReservation, CreateReservation, GetReservation, ListReservations};
+use poem::http::Method;
+use serde_json::json;
+
+use super::{Gateway, problem};
+use crate::routes::ROWS;
+
+const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+fn reservation() -> serde_json::Value {
+    json!({"showtimeId": ID, "seats": ["C5", "C6"]})
+}
+
+#[tokio::test]
+async fn what_is_wrong_first_is_said_first() {
+    let gateway = Gateway::new();
+    let large = "x".repeat(20_000);
+    // Everything is wrong at once; each step mends the first thing.
+    let path = "/v1/reservations";
+    assert_eq!(gateway.post("/v1/nothing").body(large.clone()).problem().await, problem(404, "no-route"));
+    let wrong_method = gateway.send(Method::PUT, path).body(large.clone());
+    assert_eq!(wrong_method.problem().await, problem(405, "method"));
+    assert_eq!(gateway.post(path).body(large.clone()).problem().await, problem(401, "token-missing"));
+    let forged = gateway.post(path).token("forged").body(large.clone());
+    assert_eq!(forged.problem().await, problem(401, "token-invalid"));
+    let no_admin = gateway.post("/v1/movies").token("user").body(large.clone());
+    assert_eq!(no_admin.problem().await, problem(403, "role"));
+    let too_large = gateway.post(path).token("user").body(large);
+    assert_eq!(too_large.problem().await, problem(413, "too-large"));
+    let no_type = gateway.post(path).token("user").body("{");
+    assert_eq!(no_type.problem().await, problem(415, "content-type"));
+    let no_key = gateway.post(path).token("user").header("Content-Type", "application/json").body("{");
+    assert_eq!(no_key.problem().await, problem(400, "idempotency-key-missing"));
+    let sending = || gateway.post(path).token("user").header("Idempotency-Key", "k");
+    let no_json = sending().header("Content-Type", "application/json; charset=utf-8").body("{");
+    assert_eq!(no_json.problem().await, problem(400, "json"));
+    let unknown_field = json!({"showtimeId": ID, "seats": ["C5"], "price": 1});
+    assert_eq!(sending().json(unknown_field).problem().await, problem(422, "invalid"));
+    let twice = json!({"showtimeId": ID, "seats": ["C5", "C5"]});
+    assert_eq!(sending().json(twice).problem().await, problem(422, "invalid"));
+    assert!(gateway.asked().is_empty(), "no host was asked");
+    assert_eq!(sending().json(reservation()).problem().await, problem(503, "unavailable"));
+    assert_eq!(gateway.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_field_that_is_not_valid_is_named() {
+    let gateway = Gateway::new();
+    let sending = || gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
+    let answer = sending().json(json!({"showtimeId": ID, "seats": ["C5", "5C"]})).answer().await;
+    assert_eq!(answer.json()["errors"][0]["field"], "seats[1]");
+    let answer = sending().json(json!({"showtimeId": "x", "seats": []})).answer().await;
+    assert_eq!(answer.json()["errors"][0]["field"], "showtimeId");
+}
+
+#[tokio::test]
+async fn a_body_without_an_announced_length_is_capped_too() {
+    let gateway = Gateway::new();
+    let chunks = futures::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(1_000))));
+    let sending = gateway.post("/v1/auth/login").header("Content-Type", "application/json");
+    let sent = sending.body(poem::Body::from_bytes_stream(chunks));
+    assert_eq!(sent.problem().await, problem(413, "too-large"));
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_is_put_together() {
+    let gateway = Gateway::new();
+    gateway.tell::<Login>("{}");
+    let pieces = [r#"{"email":"ada@exa"#, r#"mple.org","passw"#, r#"ord":"secret-secret"}"#];
+    let pieces = futures::stream::iter(pieces.map(Ok::<_, std::io::Error>));
+    let sending = gateway.post("/v1/auth/login").header("Content-Type", "application/json");
+    assert_eq!(sending.body(poem::Body::from_bytes_stream(pieces)).answer().await.status, 200);
+    assert_eq!(gateway.asked()[0].request["email"], "ada@example.org");
+}
+
+#[tokio::test]
+async fn wrong_methods_are_told_the_right_ones() {
+    let gateway = Gateway::new();
+    let allowed = async |path| gateway.send(Method::DELETE, path).answer().await.header("allow").to_owned();
+    assert_eq!(allowed("/v1/movies").await, "GET, HEAD, POST");
+    assert_eq!(allowed("/v1/payments/webhook").await, "POST");
+    assert_eq!(allowed("/health/live").await, "GET, HEAD");
+}
+
+#[tokio::test]
+async fn tokens_are_checked_and_passed_on_only_where_they_are_needed() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>("{}").tell::<Me>("{}");
+    assert_eq!(gateway.get("/v1/movies").token("forged").answer().await.status, 200);
+    assert_eq!(gateway.get("/v1/me").token("user").answer().await.status, 200);
+    let tokens: Vec<_> = gateway.asked().into_iter().map(|asked| asked.ask.token).collect();
+    assert_eq!(tokens, [None, Some("user".to_owned())]);
+    let answer = gateway.get("/v1/me").token("forged").answer().await;
+    assert!(answer.header("www-authenticate").contains("invalid_token"));
+    let answer = gateway.get("/v1/me").answer().await;
+    assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"marquee\"");
+    let basic = gateway.get("/v1/me").header("Authorization", "Basic YTpi");
+    assert_eq!(basic.problem().await, problem(401, "token-invalid"));
+    assert_eq!(gateway.get("/v1/me").token("away").problem().await, problem(503, "unavailable"));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_passed_on_or_refused() {
+    let gateway = Gateway::new();
+    gateway.tell::<Pay>(r#"{"id":"p"}"#).tell::<CancelReservation>("{}");
+    let pay = |key: &str| {
+        let sending = gateway.post("/v1/payments").token("user").header("Idempotency-Key", key);
+        sending.json(json!({"reservationId": ID}))
+    };
+    assert_eq!(pay("with space").problem().await, problem(400, "idempotency-key-invalid"));
+    assert_eq!(pay(&"k".repeat(256)).problem().await, problem(400, "idempotency-key-invalid"));
+    assert_eq!(pay("").problem().await, problem(400, "idempotency-key-invalid"));
+    assert_eq!(pay(&"k".repeat(255)).answer().await.status, 201);
+    let cancel = || gateway.post(&format!("/v1/reservations/{ID}/cancel")).token("user");
+    assert_eq!(cancel().answer().await.status, 200);
+    assert_eq!(cancel().header("Idempotency-Key", "c").answer().await.status, 200);
+    let keys: Vec<_> = gateway.asked().into_iter().map(|asked| asked.ask.idempotency_key).collect();
+    assert_eq!(keys, [Some("k".repeat(255)), None, Some("c".into())]);
+}
+
+#[tokio::test]
+async fn ids_and_query_parameters_are_read_or_named() {
+    let gateway = Gateway::new();
+    gateway.tell::<GetMovie>("{}").tell::<ListReservations>("{}").tell::<GetReservation>("{}");
+    assert_eq!(gateway.get("/v1/movies/batman").problem().await, problem(400, "bad-id"));
+    assert_eq!(gateway.get(&format!("/v1/movies/{ID}")).answer().await.status, 200);
+    for (query, field) in [
+        ("page=x", "page"),
+        ("page=-1", "page"),
+        ("pageSize=1e3", "pageSize"),
+        ("status=LOST", "status"),
+        ("userId=me", "userId"),
+    ] {
+        let answer = gateway.get(&format!("/v1/reservations?{query}")).token("user").answer().await;
+        assert_eq!(
+            (answer.status, answer.json()["errors"][0]["field"].as_str()),
+            (400, Some(field)),
+            "{query}"
+        );
+    }
+    let answer = gateway.get("/v1/reservations?pageSize=101").token("user").answer().await;
+    assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (422, Some("pageSize")));
+    let path = format!("/v1/reservations?status=PENDING&userId={ID}&page=2&pageSize=5&unknown=1");
+    assert_eq!(gateway.get(&path).token("user").answer().await.status, 200);
+    let asked = gateway.asked().pop().unwrap().request;
+    assert_eq!(asked, json!({"status": "PENDING", "userId": ID, "paging": {"page": 2, "pageSize": 5}}));
+    for query in ["wait=31", "wait=soon", "wait=1&since=x"] {
+        let path = format!("/v1/reservations/{ID}?{query}");
+        assert_eq!(gateway.get(&path).token("user").problem().await, problem(400, "bad-query"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_passes_byte_for_byte() {
+    let gateway = Gateway::new();
+    let odd = "{ \"b\":1,\n\"a\":  2.50 }";
+    gateway.tell::<CreateReservation>(odd).tell::<Logout>("null");
+    let sending = gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
+    let answer = sending.json(reservation()).answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (201, odd));
+    assert_eq!(answer.header("content-type"), "application/json");
+    let answer =
+        gateway.post("/v1/auth/logout").token("user").json(json!({"refreshToken": "r"})).answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+}
+
+#[tokio::test]
+async fn a_hosts_refusal_passes_with_its_details() {
+    let gateway = Gateway::new();
+    let taken = Problem::new(409, "seats-taken", "Someone else was faster with these seats.");
+    gateway.refuse::<CreateReservation>(taken.with_seats(vec!["C5".into()]).with_retry_after(3));
+    let sending = gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
+    let answer = sending.header("X-Request-Id", "mine").json(reservation()).answer().await;
+    assert_eq!(answer.json()["seats"], json!(["C5"]));
+    assert_eq!(answer.json()["requestId"], "mine");
+    assert_eq!(answer.header("retry-after"), "3");
+}
+
+#[tokio::test]
+async fn a_body_may_not_repeat_the_path() {
+    let gateway = Gateway::new();
+    gateway.tell::<CancelReservation>("{}");
+    let cancel = || gateway.post(&format!("/v1/reservations/{ID}/cancel")).token("user");
+    assert_eq!(cancel().json(json!({"id": ID})).problem().await, problem(422, "invalid"));
+    assert_eq!(cancel().json(json!({"why": "?"})).problem().await, problem(422, "invalid"));
+    assert_eq!(cancel().json(json!([1])).problem().await, problem(422, "invalid"));
+    assert_eq!(cancel().body("reason").problem().await, problem(415, "content-type"));
+    assert_eq!(cancel().json(json!({"reason": "ill"})).answer().await.status, 200);
+    assert_eq!(gateway.asked()[0].request, json!({"id": ID, "reason": "ill"}));
+}
+
+#[tokio::test]
+async fn a_webhook_arrives_byte_for_byte() {
+    use base64::Engine;
+    let gateway = Gateway::new();
+    gateway.tell::<Webhook>("null");
+    let body = "{ \"type\" : \"x\" }\n";
+    let webhook = || gateway.post("/v1/payments/webhook").body(body);
+    assert_eq!(webhook().problem().await, problem(400, "bad-signature"));
+    assert_eq!(webhook().header("Stripe-Signature", "t=1,v1=ab").answer().await.status, 200);
+    let asked = gateway.asked().pop().unwrap().request;
+    assert_eq!(asked["signature"], "t=1,v1=ab");
+    let sent = base64::engine::general_purpose::STANDARD.decode(asked["body"].as_str().unwrap()).unwrap();
+    assert_eq!(sent, body.as_bytes());
+    let large = gateway.post("/v1/payments/webhook").body("x".repeat(256 * 1024 + 1));
+    assert_eq!(large.problem().await, problem(413, "too-large"));
+}
+
+#[tokio::test]
+async fn keys_stay_available_while_their_host_is_away() {
+    let gateway = Gateway::new();
+    assert_eq!(gateway.get("/.well-known/jwks.json").problem().await, problem(503, "unavailable"));
+    gateway.tell::<GetKeys>(r#"{"keys":[]}"#);
+    let answer = gateway.get("/.well-known/jwks.json").answer().await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, "public, max-age=60"));
+    gateway.refuse::<GetKeys>(Problem::unavailable("away"));
+    assert_eq!(gateway.get("/.well-known/jwks.json").answer().await.body, r#"{"keys":[]}"#);
+}
+
+#[tokio::test]
+async fn every_row_asks_the_request_that_it_names() {
+    let gateway = Gateway::new();
+    let bodies = [
+        json!({"email": "ada@example.org", "password": "secret-secret", "name": "Ada"}),
+        json!({"email": "ada@example.org", "password": "secret-secret"}),
+        json!({"refreshToken": "r"}),
+        json!({"title": "Metropolis", "durationMinutes": 153, "releaseDate": "1927-01-10"}),
+        json!({"name": "Drama"}),
+        json!({"name": "One", "timeZone": "Europe/Berlin", "rows": [{"label": "A", "seats": [{"number": 1, "kind": "STANDARD"}]}]}),
+        json!({"movieId": ID, "auditoriumId": ID, "startsAt": "2026-05-01T18:30:00Z",
+            "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
+        reservation(),
+        json!({"reason": "ill"}),
+        json!({"reservationId": ID}),
+    ];
+    for row in ROWS {
+        let path = row.path.replace("{id}", ID);
+        let mut subjects = Vec::new();
+        // The one body that fits is asked with; the others are refused before.
+        for body in &bodies {
+            let sending = gateway.send(row.verb.method(), &path).token("admin");
+            let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", "s");
+            let before = gateway.asked().len();
+            sending.json(body.clone()).answer().await;
+            subjects.extend(gateway.asked()[before..].iter().map(|asked| asked.subject));
+        }
+        subjects.dedup();
+        assert_eq!(subjects, [row.subject.unwrap()], "{} {}", row.verb.method(), row.path);
+    }
+}

@@ -1,0 +1,226 @@
+//! The gateway from outside, with hosts that are told what to answer.
+//!
+//! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
+
+mod front;
+mod guard;
+mod live;
+mod socket;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::contract::auth::Role;
+use bus::contract::{Problem, Request};
+use bus::service::Ask;
+use bus::token::Identity;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use poem::http::Method;
+use poem::{Endpoint, Response};
+use serde_json::Value;
+use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
+
+use crate::house::{Hosts, House};
+
+/// Hosts that answer what they were told, and remember what they were asked.
+pub struct Told {
+    answers: Mutex<HashMap<&'static str, Result<String, Problem>>>,
+    asked: Mutex<Vec<Asked>>,
+    thinks: Mutex<Duration>,
+    notices: broadcast::Sender<(String, Bytes)>,
+    pub connections: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+pub struct Asked {
+    pub subject: &'static str,
+    pub request: Value,
+    pub ask: Ask,
+}
+
+impl Told {
+    pub async fn answer<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
+        let request = serde_json::to_value(request).unwrap();
+        self.asked.lock().unwrap().push(Asked { subject: R::SUBJECT, request, ask: ask.clone() });
+        // Others get their turn, as they would while a real host thinks.
+        let thinks = *self.thinks.lock().unwrap();
+        tokio::time::sleep(thinks).await;
+        let answer = self.answers.lock().unwrap().get(R::SUBJECT).cloned();
+        match answer {
+            Some(Ok(json)) if json == "panic" => panic!("told to"),
+            Some(answer) => answer.map(Bytes::from),
+            None => Err(Problem::unavailable("The host is away or slow. Try again shortly.")),
+        }
+    }
+
+    pub fn notices(&self, subject: String) -> BoxStream<'static, Bytes> {
+        let receiver = self.notices.subscribe();
+        futures::stream::unfold(receiver, |mut receiver| async move {
+            let notice = receiver.recv().await.ok()?;
+            Some((notice, receiver))
+        })
+        .filter_map(move |(on, payload)| std::future::ready((on == subject).then_some(payload)))
+        .boxed()
+    }
+
+    pub fn verify(token: &str) -> Result<Arc<Identity>, Problem> {
+        let role = match token {
+            "user" => Role::User,
+            "admin" => Role::Admin,
+            "away" => return Err(Problem::unavailable("The auth host is away.")),
+            _ => return Err(Problem::unauthorized("token-invalid", "The access token is not valid.")),
+        };
+        let (email, name) = ("ada@example.org".to_owned(), "Ada".to_owned());
+        let (user_id, session_id) = (Uuid::nil(), Uuid::nil());
+        Ok(Arc::new(Identity { user_id, session_id, email, name, role, expires_at: i64::MAX }))
+    }
+}
+
+/// A gateway without a socket.
+pub struct Gateway {
+    pub house: Arc<House>,
+    told: Arc<Told>,
+    app: Box<dyn poem::endpoint::DynEndpoint<Output = Response>>,
+}
+
+impl Gateway {
+    pub fn new() -> Self {
+        let told = Arc::new(Told {
+            answers: Mutex::default(),
+            asked: Mutex::default(),
+            thinks: Mutex::new(Duration::from_millis(1)),
+            notices: broadcast::Sender::new(1_024),
+            connections: watch::Sender::new(0),
+        });
+        let house = House::new(Hosts::Told(told.clone()));
+        let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
+        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, vec![ready])));
+        Self { house, told, app }
+    }
+
+    /// The same over a real socket.
+    pub fn serve(&self) -> crate::Running {
+        let listener = crate::listen::bind(Some(([127, 0, 0, 1], 0).into())).unwrap();
+        crate::serve(listener, self.house.clone(), Vec::new()).unwrap()
+    }
+
+    /// From now on the host of `R` answers this.
+    pub fn tell<R: Request>(&self, json: impl Into<String>) -> &Self {
+        self.told.answers.lock().unwrap().insert(R::SUBJECT, Ok(json.into()));
+        self
+    }
+
+    pub fn refuse<R: Request>(&self, problem: Problem) -> &Self {
+        self.told.answers.lock().unwrap().insert(R::SUBJECT, Err(problem));
+        self
+    }
+
+    /// From now on hosts take so long to answer.
+    pub fn think(&self, time: Duration) {
+        *self.told.thinks.lock().unwrap() = time;
+    }
+
+    pub fn notify(&self, subject: String, payload: impl Into<Bytes>) {
+        let _ = self.told.notices.send((subject, payload.into()));
+    }
+
+    pub fn reconnect(&self) {
+        self.told.connections.send_modify(|n| *n += 1);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.told.asked.lock().unwrap().clone()
+    }
+
+    pub fn get(&self, path: &str) -> Sending<'_> {
+        self.send(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Sending<'_> {
+        self.send(Method::POST, path)
+    }
+
+    pub fn send(&self, method: Method, path: &str) -> Sending<'_> {
+        Sending {
+            gateway: self,
+            request: poem::Request::builder().method(method).uri(path.parse().unwrap()),
+            body: None,
+        }
+    }
+}
+
+/// A request being made.
+pub struct Sending<'a> {
+    gateway: &'a Gateway,
+    request: poem::RequestBuilder,
+    body: Option<poem::Body>,
+}
+
+impl Sending<'_> {
+    pub fn token(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn json(self, body: Value) -> Self {
+        self.header("Content-Type", "application/json").body(body.to_string())
+    }
+
+    pub fn body(mut self, body: impl Into<poem::Body>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    pub async fn response(self) -> Response {
+        let request = match self.body {
+            Some(body) => self.request.body(body),
+            None => self.request.finish(),
+        };
+        self.gateway.app.get_response(request).await
+    }
+
+    /// Status, headers and the body as text.
+    pub async fn answer(self) -> Answered {
+        let mut response = self.response().await;
+        let body = response.take_body().into_string().await.unwrap();
+        Answered { status: response.status().as_u16(), body, response }
+    }
+
+    /// Status and code of the problem that must come, with a request id.
+    pub async fn problem(self) -> (u16, String) {
+        let answer = self.answer().await;
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{}", answer.body);
+        let problem: Problem = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(problem.status, answer.status);
+        assert_eq!(problem.request_id, answer.header("x-request-id"));
+        (answer.status, problem.code)
+    }
+}
+
+pub struct Answered {
+    pub status: u16,
+    pub body: String,
+    response: Response,
+}
+
+impl Answered {
+    pub fn header(&self, name: &str) -> &str {
+        self.response.headers().get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+}
+
+pub fn problem(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}

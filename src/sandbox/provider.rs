@@ -1,0 +1,219 @@
+//! The shell around the rules: one lock over the books, the log behind it, and idempotency keys in front of it.
+//! Invariant: a change is decided, applied and queued for the log under one lock, so memory and log agree on the
+//! order; its answer waits, outside of the lock, until the log has it.
+//! A call runs to its end even when its caller hangs up: that is what makes an outcome unknown.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::books::{Answer, Books, KeyLine, Record};
+use super::checkout;
+use super::fault::Fault;
+use super::form::{Fingerprint, Form};
+use super::held;
+use super::journal::Journal;
+use super::model::{Event, Object};
+use super::rules::{Decision, Moment};
+use super::switches::Panel;
+use super::webhook::Parcel;
+
+/// Stripe, too, expires sessions a little late.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+const SWEEP_BATCH: usize = 256;
+
+pub struct Provider {
+    desk: Mutex<Desk>,
+    pub panel: Panel,
+    pub api_key: String,
+    pub webhook_secret: String,
+    pub webhook_url: Mutex<Option<String>>,
+    pub public_url: String,
+    /// Webhooks that were dropped or have no address yet, oldest first.
+    pub held_back: Mutex<Vec<Arc<Event>>>,
+    pub outbox: mpsc::UnboundedSender<Parcel>,
+    pub stop: CancellationToken,
+}
+
+pub struct Desk {
+    pub books: Books,
+    /// Idempotency keys of calls that have not answered yet.
+    pub running: HashSet<String>,
+    /// None once the sandbox was stopped: every call fails from then on.
+    pub journal: Option<Journal>,
+}
+
+/// An idempotency key with what it guards.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub key: String,
+    pub fingerprint: Fingerprint,
+}
+
+pub enum Claim {
+    /// Go on, and drop the guard with the answer.
+    Mine(Option<Running>),
+    /// This was answered before.
+    Replay(Answer),
+}
+
+/// Keeps a key in use until dropped.
+pub struct Running {
+    provider: Arc<Provider>,
+    key: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        held(&self.provider.desk).running.remove(&self.key);
+    }
+}
+
+impl Desk {
+    fn book(&mut self, records: &[Record]) -> oneshot::Receiver<()> {
+        let events = records.iter().filter_map(|record| self.books.apply(record)).collect();
+        match &self.journal {
+            Some(journal) => journal.append(records, events),
+            None => oneshot::channel().1,
+        }
+    }
+}
+
+impl Provider {
+    pub fn new(
+        desk: Desk,
+        config: super::Config,
+        public_url: String,
+        outbox: mpsc::UnboundedSender<Parcel>,
+    ) -> Self {
+        Self {
+            desk: Mutex::new(desk),
+            panel: Panel::default(),
+            api_key: config.api_key,
+            webhook_secret: config.webhook_secret,
+            webhook_url: Mutex::new(config.webhook_url),
+            public_url,
+            held_back: Mutex::default(),
+            outbox,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Runs a rule on the books and answers once its records are written.
+    pub async fn change(
+        &self,
+        key: Option<&Key>,
+        rule: impl FnOnce(&Books, Moment) -> Decision,
+    ) -> Result<Answer, Fault> {
+        let moment = self.moment();
+        let (answer, written) = {
+            let mut desk = held(&self.desk);
+            let outcome = rule(&desk.books, moment)?;
+            let mut records = outcome.records;
+            records.extend(key.map(|key| Record::Key(key_line(key, &outcome.answer))));
+            records.extend(outcome.afterwards);
+            if let Some(key) = key {
+                records.iter_mut().for_each(|record| name_cause(record, &key.key));
+            }
+            (outcome.answer, desk.book(&records))
+        };
+        written.await.map_err(|_| Fault::ill(500))?;
+        Ok(answer)
+    }
+
+    /// Looks into the books; what it saw is written before it answers.
+    pub async fn read<T>(&self, look: impl FnOnce(&Books) -> Result<T, Fault>) -> Result<T, Fault> {
+        let (seen, written) = {
+            let mut desk = held(&self.desk);
+            let seen = look(&desk.books)?;
+            (seen, desk.book(&[]))
+        };
+        written.await.map_err(|_| Fault::ill(500))?;
+        Ok(seen)
+    }
+
+    /// Decides whether a call with this key may run.
+    pub fn claim(self: &Arc<Self>, key: Option<&Key>) -> Result<Claim, Fault> {
+        let Some(Key { key, fingerprint }) = key else { return Ok(Claim::Mine(None)) };
+        let mut desk = held(&self.desk);
+        // In this order: the answer is in the books a moment before it is written.
+        if desk.running.contains(key) {
+            return Err(Fault::key_in_use(key));
+        }
+        if let Some(known) = desk.books.remembered(key) {
+            let same = known.fingerprint == *fingerprint;
+            return if same { Ok(Claim::Replay(known.answer.clone())) } else { Err(Fault::key_reused(key)) };
+        }
+        desk.running.insert(key.clone());
+        Ok(Claim::Mine(Some(Running { provider: self.clone(), key: key.clone() })))
+    }
+
+    /// This event's webhook needs no more tries. Not waited for: lost in a crash, it is delivered once more.
+    pub fn settle(&self, event: &Event) {
+        drop(held(&self.desk).book(&[Record::Settled(event.id.clone())]));
+    }
+
+    /// Expires the sessions whose time is over, until stopped.
+    pub async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            let overdue = held(&self.desk).books.overdue(self.moment().now, SWEEP_BATCH);
+            for id in overdue {
+                let expired =
+                    self.change(None, |books, now| checkout::expire(books, &id, &Form::default(), now));
+                if let Err(fault) = expired.await {
+                    tracing::warn!(session = id, reason = %fault.message, "cannot expire a sandbox session");
+                }
+            }
+        }
+    }
+
+    /// Ends everything: later calls fail, and the log's writer ends after what waits.
+    pub fn halt(&self) -> Option<Journal> {
+        self.stop.cancel();
+        held(&self.desk).journal.take()
+    }
+
+    /// Lets running calls end first, then halts.
+    pub async fn stop_serving(&self, server: Option<JoinHandle<()>>) -> Option<Journal> {
+        self.stop.cancel();
+        if let Some(server) = server
+            && let Err(error) = server.await
+        {
+            tracing::error!(%error, "the sandbox's server ended badly");
+        }
+        self.halt()
+    }
+
+    fn moment(&self) -> Moment {
+        let (ahead, refunds_fail) =
+            self.panel.look(|switches| (switches.clock_ahead_s, switches.refunds_fail));
+        Moment { now: unix_now() + ahead, refunds_fail }
+    }
+}
+
+/// Seconds since 1970, as all times in this API.
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn key_line(key: &Key, answer: &Answer) -> KeyLine {
+    let of = answer.object.as_ref().map(|object| match object {
+        Object::Intent(intent) | Object::Charge(intent) => intent.id.clone(),
+        Object::Session(session) => session.id.clone(),
+        Object::Refund(refund) => refund.id.clone(),
+    });
+    let Key { key, fingerprint } = key.clone();
+    KeyLine { key, fingerprint, fault: answer.fault.clone(), of }
+}
+
+fn name_cause(record: &mut Record, key: &str) {
+    if let Record::Event(line) = record {
+        line.idempotency_key = Some(key.to_owned());
+    }
+}

@@ -1,0 +1,67 @@
+//! What can be asked without changing anything: single objects and lists, newest first.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::books::{Books, Row, Shelf};
+use super::fault::Fault;
+use super::form::Form;
+use super::model::{Event, Object, Refund, Session};
+use super::{checkout, rules};
+
+/// What every list takes.
+const PAGING: [&str; 4] = ["limit", "starting_after", "created", "expand"];
+
+/// Answers `GET /v1/<segments>`; `public_url` is where the pay page lives now.
+pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -> Result<Value, Fault> {
+    let show = |object: Object| object.show(public_url);
+    let show_event = |event: &Event| event.show(public_url, u8::from(!books.is_settled(&event.id)));
+    match segments {
+        ["payment_intents", id] => Ok(show(Object::Intent(rules::find_intent(books, id)?.clone()))),
+        ["checkout", "sessions", id] => Ok(show(Object::Session(checkout::find(books, id)?.clone()))),
+        ["refunds", id] => match books.refunds.get(id) {
+            Some(refund) => Ok(show(Object::Refund(refund.clone()))),
+            None => Err(Fault::missing(404, "refund", id, "id")),
+        },
+        ["events", id] => match books.events.get(id) {
+            Some(event) => Ok(show_event(event)),
+            None => Err(Fault::missing(404, "event", id, "id")),
+        },
+        ["payment_intents"] => {
+            form.only(&PAGING)?;
+            list(&books.intents, form, "payment_intents", |_| true, |row| show(Object::Intent(row)))
+        }
+        ["checkout", "sessions"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Session| of.is_none_or(|id| row.payment_intent.as_deref() == Some(id));
+            list(&books.sessions, form, "checkout/sessions", keep, |row| show(Object::Session(row)))
+        }
+        ["refunds"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Refund| of.is_none_or(|id| row.payment_intent == id);
+            list(&books.refunds, form, "refunds", keep, |row| show(Object::Refund(row)))
+        }
+        ["events"] => {
+            form.only(&[&PAGING[..], &["type"]].concat())?;
+            let kind = form.get("type");
+            let keep = |row: &Event| kind.is_none_or(|kind| row.kind == kind);
+            list(&books.events, form, "events", keep, |row| show_event(&row))
+        }
+        _ => Err(Fault::no_route("GET", &format!("/v1/{}", segments.join("/")))),
+    }
+}
+
+fn list<T: Row>(
+    shelf: &Shelf<T>,
+    form: &Form,
+    path: &str,
+    keep: impl Fn(&T) -> bool,
+    show: impl Fn(Arc<T>) -> Value,
+) -> Result<Value, Fault> {
+    let (rows, has_more) = shelf.page(form, keep)?;
+    let rows: Vec<Value> = rows.into_iter().map(show).collect();
+    Ok(json!({"object": "list", "data": rows, "has_more": has_more, "url": format!("/v1/{path}")}))
+}
