@@ -24,6 +24,8 @@ create table movie.movies (
   created_at       timestamptz not null,
   updated_at       timestamptz not null
 );
+-- the listing's order
+create index movies_title on movie.movies (lower(title), id);
 
 create table movie.movie_genres (
   movie_id uuid not null references movie.movies on delete cascade,
@@ -64,6 +66,6 @@ create table movie.showtimes (
   constraint auditorium_is_free exclude using gist
     (auditorium_id with =, tstzrange(starts_at, ends_at) with &&) where (status <> 'CANCELLED')
 );
--- listings by start, of all or of one movie; movies by when they play
+-- listings: by start, of all or of one movie
 create index showtimes_start on movie.showtimes (starts_at, id);
 create index showtimes_movie on movie.showtimes (movie_id, starts_at, id);
