@@ -277,3 +277,16 @@ async fn hosts_that_start_together_make_one_super_admin() {
     }
     system.finish().await;
 }
+
+#[tokio::test]
+async fn a_host_answers_again_after_nats_was_killed_and_loses_no_event() {
+    let mut system = TestSystem::start().await.with_auth().await;
+    system.register("ada@example.org").await;
+    system.nats.kill().await;
+    system.nats.start_again().await.unwrap();
+    let session = system.log_in("ada@example.org", PASSWORD).await.unwrap();
+    system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
+    let heard: Vec<_> = system.events::<UserRegistered>(2).await.into_iter().map(|e| e.email).collect();
+    assert!(heard.contains(&"ada@example.org".to_owned()), "{heard:?}");
+    system.finish().await;
+}

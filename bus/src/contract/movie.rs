@@ -181,6 +181,7 @@ impl Request for GetMovie {
     type Answer = Movie;
 }
 
+/// By title. `date` and `showTime` are of one showtime, which without a `date` has not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListMovies {
@@ -310,13 +311,16 @@ impl Request for DescribeShowtime {
     type Answer = ShowtimeScheduled;
 }
 
+/// By start. Without `date`, `from` and `to`: those that have not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListShowtimes {
     pub movie_id: Option<Uuid>,
     /// `YYYY-MM-DD` in the auditorium's time zone.
     pub date: Option<String>,
+    /// Begins then or later.
     pub from: Option<Timestamp>,
+    /// Begins then or earlier.
     pub to: Option<Timestamp>,
     pub paging: Paging,
 }
