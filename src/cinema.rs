@@ -48,7 +48,7 @@ impl Cinema {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
         let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
-        // The hosts' health is told once they are there; until then the gateway is not ready.
+        // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let told = healths.clone();
         let gateway_config = gateway::Config::read(&mut environment);
@@ -61,11 +61,11 @@ impl Cinema {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
         }
         let hosts = start_hosts(&environment, &bus, opening.reservation_hosts).await?;
-        let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
-        let _ = healths.set(hosts.iter().map(health).collect());
         if opening.seed {
             actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
         }
+        let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
+        let _ = healths.set(hosts.iter().map(health).collect());
         Ok(Self { gateway, sandbox, hosts, bus })
     }
 

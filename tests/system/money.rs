@@ -42,7 +42,7 @@ async fn a_webhook_that_never_comes_costs_nobody_a_ticket() {
     cinema.flush_webhooks().await;
     cinema
         .until_sql(
-            "select count(*) from payment.provider_events where type = 'checkout.session.completed'",
+            "select count(*) from payment.provider_events where kind = 'checkout.session.completed'",
             1,
         )
         .await;

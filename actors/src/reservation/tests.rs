@@ -47,7 +47,7 @@ fn success() -> PaymentSuccess {
 }
 
 fn refund() -> Refund {
-    Refund { id: Uuid::new_v5(&PAYMENT, b"full-refund"), payment_id: PAYMENT, total: euros(2400) }
+    Refund::new(PAYMENT, euros(2400), 0)
 }
 
 fn states() -> Vec<State> {
@@ -61,7 +61,7 @@ fn states() -> Vec<State> {
         State::Cancelled { reason: CancelReason::UserRequest },
         State::Refunding { reason, refund: refund(), asked: 1, ask_at: at(630) },
         State::Refunded { reason, refund: refund() },
-        State::NeedsAttention { reason, refund: refund() },
+        State::NeedsAttention { reason, refund: refund(), refused: true },
     ]
 }
 
@@ -157,6 +157,8 @@ fn a_confirmed_reservation_is_refunded_until_the_window_closes() {
 struct World {
     payment: Provider,
     refund: RefundAt,
+    /// The refund asked for last.
+    round: u32,
     /// Someone else has claimed the seats.
     other_has_seats: bool,
     now: Timestamp,
@@ -213,7 +215,7 @@ impl Scene {
 
     /// Inputs that may arrive now: what the world can truthfully say, as often as it likes.
     fn messages(&self) -> Vec<Input> {
-        let refund_id = refund().id;
+        let refund_id = self.refund_id();
         let mut messages = vec![
             Input::BeginPayment { payment_id: PAYMENT },
             Input::Deadline,
@@ -254,9 +256,15 @@ impl Scene {
             match effect {
                 Effect::RequestRefund(asked) => {
                     assert_eq!(world.payment, Provider::Captured, "only captured money is refunded");
-                    assert_eq!(*asked, refund(), "every question names the same refund");
-                    if matches!(world.refund, RefundAt::Nothing | RefundAt::Failed) {
+                    assert_eq!(*asked, Refund::new(PAYMENT, euros(2400), asked.round));
+                    let another = asked.round != world.round;
+                    assert!(
+                        !another || world.refund == RefundAt::Failed,
+                        "a second refund while one may succeed"
+                    );
+                    if another || world.refund == RefundAt::Nothing {
                         world.refund = RefundAt::Requested;
+                        world.round = asked.round;
                     }
                 }
                 Effect::TellCreated => panic!("a reservation is created once"),
@@ -270,6 +278,10 @@ impl Scene {
             world.payment = Provider::Open;
         }
         Scene { saga, world }
+    }
+
+    fn refund_id(&self) -> Uuid {
+        Refund::new(PAYMENT, euros(2400), self.world.round).id
     }
 
     fn check(&self, history: &[String]) {
@@ -292,8 +304,13 @@ impl Scene {
             }
             match self.world.refund {
                 RefundAt::Requested => self.world.refund = RefundAt::Completed,
-                RefundAt::Completed => self = self.hear(&Input::RefundCompleted { refund_id: refund().id }),
-                RefundAt::Failed => self = self.hear(&Input::Resume),
+                RefundAt::Completed => {
+                    self = self.hear(&Input::RefundCompleted { refund_id: self.refund_id() })
+                }
+                RefundAt::Failed => {
+                    self = self.hear(&Input::RefundFailed { refund_id: self.refund_id() });
+                    self = self.hear(&Input::Resume);
+                }
                 RefundAt::Nothing => {}
             }
             if let Some(deadline) = self.saga.deadline() {
@@ -315,8 +332,13 @@ impl Scene {
 
 #[test]
 fn every_history_of_eight_inputs_leaks_no_seat_and_keeps_no_money() {
-    let world =
-        World { payment: Provider::Nothing, refund: RefundAt::Nothing, other_has_seats: false, now: at(10) };
+    let world = World {
+        payment: Provider::Nothing,
+        refund: RefundAt::Nothing,
+        round: 0,
+        other_has_seats: false,
+        now: at(10),
+    };
     let mut front = vec![(Scene { saga: saga(), world }, Vec::new())];
     let mut seen = HashSet::new();
     for _ in 0..8 {
