@@ -126,10 +126,14 @@ pub async fn run(
     let mut intake = Intake { spec, settler, handle, unwell: None };
     let mut failures = 0u64;
     while !stop.is_cancelled() {
+        let away = !*well.borrow();
         let until_well = well.wait_for(|well| *well);
         tokio::select! {
             _ = stop.cancelled() => break,
             gone = until_well => if gone.is_err() { break },
+        }
+        if away {
+            intake.unwell = Some(Instant::now());
         }
         let pulled = pull(&bus, &mut intake, &mut well, &stop).await;
         if !*well.borrow() {

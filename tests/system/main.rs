@@ -1,4 +1,5 @@
 //! Whole-system tests, on real servers.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod delivery;
 mod local_servers;
