@@ -1,7 +1,7 @@
-//! One actor host: a tree host → domain → consumers, journal, relay, endpoints, entities.
+//! One actor host: a tree of one domain's consumers, journal, relay, endpoints, entities.
 //!
-//! It stops in two steps: first the intake (endpoints, consumers, sweeps) until what is in work is done, then the
-//! delivery (journal, relay) until what waits is written and sent.
+//! It stops step by step: first the intake (endpoints, consumers, sweeps) until what is in work is done, then the
+//! journal until what waits is written, then the relay until that is sent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use bus::consumer::{Delivery, Wellness};
 use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
 use bus::{Bus, service};
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorRef};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -41,8 +40,10 @@ pub struct Parts {
     /// Cancelled first: endpoints, consumers and sweeps take nothing more.
     pub intake: CancellationToken,
     taking: TaskTracker,
-    delivering: CancellationToken,
+    deciding: CancellationToken,
     writing: TaskTracker,
+    sending: CancellationToken,
+    publishing: TaskTracker,
 }
 
 impl Parts {
@@ -64,8 +65,10 @@ impl Parts {
             redis,
             intake: CancellationToken::new(),
             taking: TaskTracker::new(),
-            delivering: CancellationToken::new(),
+            deciding: CancellationToken::new(),
             writing: TaskTracker::new(),
+            sending: CancellationToken::new(),
+            publishing: TaskTracker::new(),
         })
     }
 
@@ -81,8 +84,8 @@ impl Parts {
         );
         let database = self.database.clone();
         let children = vec![
-            self.writer("journal", move |stop| parts.clone().run(stop)),
-            self.writer("relay", move |stop| relay.clone().run(stop)),
+            tracked("journal", &self.writing, &self.deciding, move |stop| parts.clone().run(stop)),
+            tracked("relay", &self.publishing, &self.sending, move |stop| relay.clone().run(stop)),
             self.taker("maintenance", move |stop| maintain(database.clone(), stop)),
         ];
         (journal, well, children)
@@ -131,32 +134,18 @@ impl Parts {
         F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let tracker = self.taking.clone();
-        worker(name, self.intake.clone(), move |stop| tracker.track_future(run(stop)))
+        tracked(name, &self.taking, &self.intake, run)
     }
 
-    fn writer<F, Fut>(&self, name: &'static str, run: F) -> Child
-    where
-        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        let tracker = self.writing.clone();
-        worker(name, self.delivering.clone(), move |stop| tracker.track_future(run(stop)))
-    }
-
-    /// Starts the tree. `children` is asked again each time the domain's supervisor is restarted.
+    /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
+    /// failure only every half minute and restart for ever.
     pub async fn start(
         self,
         well: Wellness,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
         let domain = self.domain;
-        let children = Arc::new(children);
-        let tree = Child::new(domain, move |supervisor| {
-            let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
-            async move { Ok(Actor::spawn_linked(None, Supervisor, arguments, supervisor).await?.0.get_cell()) }.boxed()
-        });
-        let arguments = SupervisorArguments { name: format!("host {domain}"), children: vec![tree] };
+        let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
         let (supervisor, ended) = Actor::spawn(None, Supervisor, arguments).await?;
         tracing::info!(domain, "host started");
         Ok(Host { parts: self, supervisor, ended: Some(ended), well })
@@ -215,9 +204,17 @@ impl Host {
         if tokio::time::timeout(STOP_MAX, parts.taking.wait()).await.is_err() {
             tracing::warn!(domain = parts.domain, "requests still in work at the stop");
         }
-        parts.delivering.cancel();
+        parts.deciding.cancel();
         parts.writing.close();
         if tokio::time::timeout(STOP_MAX, parts.writing.wait()).await.is_err() {
+            tracing::warn!(
+                domain = parts.domain,
+                "the database hangs; what was not written is lost and was told so"
+            );
+        }
+        parts.sending.cancel();
+        parts.publishing.close();
+        if tokio::time::timeout(STOP_MAX, parts.publishing.wait()).await.is_err() {
             tracing::warn!(domain = parts.domain, "the outbox waits for the next start");
         }
         self.supervisor.stop(None);
@@ -232,6 +229,16 @@ impl Host {
             ended.abort();
         }
     }
+}
+
+/// A worker that is waited for when the host stops.
+fn tracked<F, Fut>(name: &'static str, tracker: &TaskTracker, stop: &CancellationToken, run: F) -> Child
+where
+    F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let tracker = tracker.clone();
+    worker(name, stop.clone(), move |stop| tracker.track_future(run(stop)))
 }
 
 /// Redis is an optimisation: when it does not answer now the host starts without, and says so.

@@ -51,7 +51,7 @@ impl Bus {
             .map(|url| url.trim().parse())
             .collect::<Result<_, _>>()
             .with_context(|| format!("NATS_URL is not a NATS address: {}", redact(&config.url)))?;
-        let (sender, connections) = watch::channel(0u64);
+        let (sender, mut connections) = watch::channel(0u64);
         let sender = Arc::new(sender);
         let options = || {
             let sender = sender.clone();
@@ -87,6 +87,9 @@ impl Bus {
             .ack_timeout(ACK_TIMEOUT)
             .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
             .build(client.clone());
+        // The first connection is told of as well, a moment later; nobody shall take it for a second one.
+        let first = connections.wait_for(|made| *made > 0);
+        tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
         Ok(Self { client, jetstream, replicas: config.replicas, connections })
     }
 

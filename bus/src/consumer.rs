@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::Event;
@@ -22,6 +23,10 @@ use crate::{Bus, Context, Failure, retry};
 const PULL_MAX: usize = 512;
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
+/// So long after an outage messages that it failed still come: a little more than the longest delay between tries.
+const OUTAGE_ECHO: Duration = Duration::from_secs(60);
+/// Characters of a reason in a dead letter's header.
+const REASON_MAX: usize = 500;
 /// Headers of a dead letter.
 pub const DLQ_REASON: &str = "Marquee-Reason";
 pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
@@ -53,15 +58,22 @@ pub struct Delivery {
 }
 
 struct Ticket {
-    message: Option<jetstream::Message>,
-    settler: mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
+    /// With the connection that it came over.
+    message: Option<(jetstream::Message, u64)>,
+    settler: mpsc::UnboundedSender<Settlement>,
+}
+
+struct Settlement {
+    message: jetstream::Message,
+    connection: u64,
+    verdict: Verdict,
 }
 
 impl Ticket {
     fn settle(&mut self, verdict: Verdict) {
-        if let Some(message) = self.message.take() {
+        if let Some((message, connection)) = self.message.take() {
             // A closed channel means that the consumer is gone; the server gives the message again.
-            let _ = self.settler.send((message, verdict));
+            let _ = self.settler.send(Settlement { message, connection, verdict });
         }
     }
 }
@@ -100,8 +112,7 @@ impl Delivery {
     }
 }
 
-/// Runs until `stop`. `handle` must not block: it casts to an actor or spawns. Returns an error when the
-/// consumer could not be made for lack of NATS; the supervisor tries again.
+/// Runs until `stop`, through every outage. `handle` must not block: it casts to an actor or spawns.
 pub async fn run(
     bus: Bus,
     spec: ConsumerSpec,
@@ -112,14 +123,22 @@ pub async fn run(
     // Unbounded, yet bounded in fact: no more than `max_ack_pending` messages are out at a time.
     let (settler, verdicts) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle(bus.clone(), spec.name, verdicts));
+    let mut intake = Intake { spec, settler, handle, unwell: None };
     let mut failures = 0u64;
     while !stop.is_cancelled() {
+        let away = !*well.borrow();
         let until_well = well.wait_for(|well| *well);
         tokio::select! {
             _ = stop.cancelled() => break,
             gone = until_well => if gone.is_err() { break },
         }
-        let pulled = pull(&bus, spec, &mut well, &stop, &settler, &handle).await;
+        if away {
+            intake.unwell = Some(Instant::now());
+        }
+        let pulled = pull(&bus, &mut intake, &mut well, &stop).await;
+        if !*well.borrow() {
+            intake.unwell = Some(Instant::now());
+        }
         if let Err(failure) = pulled {
             failures += 1;
             tracing::warn!(consumer = spec.name, %failure, "consumer interrupted");
@@ -132,23 +151,24 @@ pub async fn run(
             failures = 0;
         }
     }
-    drop(settler);
+    drop(intake);
     // What is still in hand settles on its own or is given again after the ack wait.
     let _ = tokio::time::timeout(Duration::from_secs(2), settling).await;
     Ok(())
 }
 
+/// Pulls until `stop`, until the database is away, or until NATS was connected anew.
 async fn pull(
     bus: &Bus,
-    spec: ConsumerSpec,
+    intake: &mut Intake,
     well: &mut Wellness,
     stop: &CancellationToken,
-    settler: &mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
-    handle: &Arc<dyn Fn(Delivery) + Send + Sync>,
 ) -> Result<(), Failure> {
+    let mut connections = bus.connections();
+    let connection = *connections.borrow_and_update();
     // Again on every interruption: after a wipe of NATS's data neither stream nor consumer is there.
     topology::ensure_streams(bus).await?;
-    let consumer = topology::ensure_consumer(bus, spec).await?;
+    let consumer = topology::ensure_consumer(bus, intake.spec).await?;
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(PULL_MAX)
@@ -159,58 +179,81 @@ async fn pull(
         .map_err(Failure::transient)?;
     loop {
         let message = tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
+            biased;
+            _ = stop.cancelled() => break,
             // The database went away: stop pulling, so that the outage is not counted against messages.
-            _ = well.wait_for(|well| !*well) => return Ok(()),
+            _ = well.wait_for(|well| !*well) => break,
+            // Perhaps to a server that has lost everything.
+            _ = connections.changed() => return Ok(()),
             message = messages.next() => message,
         };
         match message {
-            Some(Ok(message)) => receive(spec.name, message, settler, handle),
+            Some(Ok(message)) => intake.receive(message, connection),
             Some(Err(error)) => return Err(Failure::transient(error)),
             None => return Err(Failure::transient("the pull ended")),
         }
     }
+    // What was pulled and not handed on need not wait for the end of the ack wait.
+    while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+        intake.ticket(message, connection).settle(Verdict::Retry("pulled and not handled".into()));
+    }
+    Ok(())
 }
 
-fn receive(
-    consumer: &str,
-    message: jetstream::Message,
-    settler: &mpsc::UnboundedSender<(jetstream::Message, Verdict)>,
-    handle: &Arc<dyn Fn(Delivery) + Send + Sync>,
-) {
-    let attempt = message.info().map(|info| info.delivered.max(1) as u64).unwrap_or(1);
-    let header =
-        |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
-    let only = header(MARQUEE_ONLY);
-    let id = header(CE_ID);
-    let delivery = Delivery {
-        id: id.clone().unwrap_or_default(),
-        subject: message.subject.to_string(),
-        payload: message.payload.clone(),
-        context: Context::from_headers(message.headers.as_ref()).child(),
-        attempt,
-        ticket: Ticket { message: Some(message), settler: settler.clone() },
-    };
-    metrics::counter!("events_received_total", "consumer" => consumer.to_owned()).increment(1);
-    if only.is_some_and(|only| only != consumer) {
-        return delivery.ack();
-    }
-    if id.is_none_or(|id| id.is_empty() || id.len() > 200) {
-        return delivery.park("the message has no ce-id");
-    }
-    // Before handling, so that a message that kills its host ends here too.
-    if attempt >= retry::DELIVERIES_MAX {
-        return delivery.park(format!("delivered {attempt} times"));
-    }
-    handle(delivery);
+/// Hands messages on.
+struct Intake {
+    spec: ConsumerSpec,
+    settler: mpsc::UnboundedSender<Settlement>,
+    handle: Arc<dyn Fn(Delivery) + Send + Sync>,
+    /// When the database was last away, as far as this process has seen.
+    unwell: Option<Instant>,
 }
 
-async fn settle(
-    bus: Bus,
-    consumer: &'static str,
-    mut verdicts: mpsc::UnboundedReceiver<(jetstream::Message, Verdict)>,
-) {
-    while let Some((message, verdict)) = verdicts.recv().await {
+impl Intake {
+    fn ticket(&self, message: jetstream::Message, connection: u64) -> Ticket {
+        Ticket { message: Some((message, connection)), settler: self.settler.clone() }
+    }
+
+    fn receive(&self, message: jetstream::Message, connection: u64) {
+        let consumer = self.spec.name;
+        let attempt = message.info().map(|info| info.delivered.max(1) as u64).unwrap_or(1);
+        let header =
+            |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
+        let only = header(MARQUEE_ONLY);
+        let id = header(CE_ID);
+        let delivery = Delivery {
+            id: id.clone().unwrap_or_default(),
+            subject: message.subject.to_string(),
+            payload: message.payload.clone(),
+            context: Context::from_headers(message.headers.as_ref()).child(),
+            attempt,
+            ticket: self.ticket(message, connection),
+        };
+        metrics::counter!("events_received_total", "consumer" => consumer).increment(1);
+        if only.is_some_and(|only| only != consumer) {
+            return delivery.ack();
+        }
+        if id.is_none_or(|id| id.is_empty() || id.len() > 200) {
+            return delivery.park("the message has no ce-id");
+        }
+        // Before handling, so that a message that kills its host ends here too. Deliveries of an outage count for
+        // nothing: a database that comes and goes must not park what it failed.
+        let was_well = self.unwell.is_none_or(|at| at.elapsed() > OUTAGE_ECHO);
+        if attempt >= retry::DELIVERIES_MAX && was_well {
+            return delivery.park(format!("delivered {attempt} times"));
+        }
+        (self.handle)(delivery);
+    }
+}
+
+async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedReceiver<Settlement>) {
+    let connections = bus.connections();
+    while let Some(Settlement { message, connection, verdict }) = verdicts.recv().await {
+        // An ack names only stream, consumer and sequence. After a wipe of NATS's data another message may have them,
+        // and would be lost. Over a mere reconnect the message comes again, and the inbox knows it.
+        if *connections.borrow() != connection || !bus.is_connected() {
+            continue;
+        }
         let settled = match verdict {
             Verdict::Done => message.ack().await.map_err(|e| e.to_string()),
             Verdict::Retry(why) => {
@@ -241,7 +284,8 @@ async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, rea
     let id = headers.get(CE_ID).map(|v| v.to_string()).unwrap_or_else(|| message.subject.to_string());
     let sequence = message.info().map(|i| i.stream_sequence).unwrap_or(0);
     headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{consumer}/{id}/{sequence}").as_str());
-    headers.insert(DLQ_REASON, reason.replace(['\r', '\n'], " ").as_str());
+    let reason: String = reason.replace(['\r', '\n'], " ").chars().take(REASON_MAX).collect();
+    headers.insert(DLQ_REASON, reason.as_str());
     headers.insert(DLQ_CONSUMER, consumer);
     headers.insert(DLQ_ATTEMPTS, attempts.to_string().as_str());
     let subject = format!("{DLQ_PREFIX}{}", message.subject);

@@ -1,6 +1,7 @@
 //! An event on its way out: CloudEvents 1.0 in binary mode, that is: attributes in headers, data alone in the body.
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -55,10 +56,13 @@ impl Outgoing {
         headers
     }
 
-    /// Sends without waiting for the ack; await the future for it.
+    /// Sends without waiting for the ack; await the future for it. Poison: NATS will never take it.
     pub async fn send(&self, bus: &Bus) -> Result<async_nats::jetstream::context::PublishAckFuture, Failure> {
         let message = PublishMessage::build().payload(self.payload.clone()).headers(self.headers());
-        bus.jetstream.send_publish(self.subject.clone(), message).await.map_err(Failure::transient)
+        bus.jetstream.send_publish(self.subject.clone(), message).await.map_err(|error| match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Failure::poison(error),
+            _ => Failure::transient(error),
+        })
     }
 }
 

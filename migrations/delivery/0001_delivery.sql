@@ -18,9 +18,10 @@ begin
       primary key (id, created_at)
     ) partition by range (created_at);
     -- the sweep for what was not published
-    create index outbox_unpublished on %1$I.outbox (created_at) where published_at is null;
-    -- what to publish again after a restart of NATS
-    create index outbox_published on %1$I.outbox using brin (published_at);
+    create index outbox_unpublished on %1$I.outbox (created_at, id) where published_at is null;
+    -- what to publish again after a restart of NATS: the last and the minute before. Small, since rows are marked
+    -- hundreds at a time with the same time
+    create index outbox_published on %1$I.outbox (published_at) where published_at is not null;
 
     -- What was handled: the real dedupe. Rows outlive the outbox and the stream by a day.
     create table %1$I.inbox (
@@ -47,7 +48,9 @@ begin
     -- One row a group commit, to find out after a lost connection whether it went through.
     create table %1$I.journal_batch (
       id           uuid primary key,
-      committed_at timestamptz not null default clock_timestamp()
+      committed_at timestamptz not null default clock_timestamp(),
+      -- made by the question whether the batch was committed: it was not
+      is_question  boolean not null default false
     );
 
     -- Which EVENTS stream the outbox was published to: another creation time means that NATS's data was wiped.
@@ -59,23 +62,44 @@ begin
   perform delivery.maintain(domain, 7);
 end $$;
 
--- Makes the outbox's day partitions of the coming week and forgets what is older than `keep_days`: outbox
--- partitions that are wholly published, inbox rows a day later, idempotency records after 24 hours.
-create function delivery.maintain(domain text, keep_days int) returns void language plpgsql as $$
+-- Makes the outbox's day partitions of the coming week where they are missing. Each journal does this when it connects,
+-- so that a domain that slept for weeks can write at once.
+create function delivery.make_partitions(domain text) returns void language plpgsql
+-- a dump or a long query may hold the table; then again in an hour, the week ahead leaves time
+set lock_timeout = '1s' as $$
 declare
   today date := (now() at time zone 'utc')::date;
   day date;
-  old record;
-  unpublished boolean;
+  partition text;
 begin
   -- hosts of one domain do this one after another
   perform pg_advisory_xact_lock(hashtext('delivery.maintain'), hashtext(domain));
   for offset_days in -1..7 loop
     day := today + offset_days;
-    execute format('create table if not exists %I.%I partition of %I.outbox for values from (%L) to (%L)',
-      domain, 'outbox_' || to_char(day, 'YYYYMMDD'), domain,
-      day::timestamp at time zone 'utc', (day + 1)::timestamp at time zone 'utc');
+    partition := 'outbox_' || to_char(day, 'YYYYMMDD');
+    if to_regclass(format('%I.%I', domain, partition)) is null then
+      -- made and attached, not made as a partition: that would wait for, and hold up, everyone who writes
+      execute format('create table %I.%I (like %I.outbox including defaults)', domain, partition, domain);
+      execute format('alter table %I.outbox attach partition %I.%I for values from (%L) to (%L)',
+        domain, domain, partition, day::timestamp at time zone 'utc', (day + 1)::timestamp at time zone 'utc');
+    end if;
   end loop;
+end $$;
+
+-- Forgets what is older than `keep_days`: outbox partitions that are wholly published, inbox rows a day later,
+-- idempotency records after 24 hours; and makes partitions ahead. Dropping comes last, since it holds up the outbox
+-- until the end of the transaction.
+create function delivery.maintain(domain text, keep_days int) returns void language plpgsql
+set lock_timeout = '1s' as $$
+declare
+  today date := (now() at time zone 'utc')::date;
+  old record;
+  unpublished boolean;
+begin
+  perform delivery.make_partitions(domain);
+  execute format('delete from %I.inbox where received_at < now() - make_interval(days => %L)', domain, keep_days + 1);
+  execute format('delete from %I.idempotency where created_at < now() - interval ''24 hours''', domain);
+  execute format('delete from %I.journal_batch where committed_at < now() - interval ''1 day''', domain);
   for old in
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = format('%I.outbox', domain)::regclass
@@ -87,7 +111,4 @@ begin
       execute format('drop table %I.%I', domain, old.relname);
     end if;
   end loop;
-  execute format('delete from %I.inbox where received_at < now() - make_interval(days => %L)', domain, keep_days + 1);
-  execute format('delete from %I.idempotency where created_at < now() - interval ''24 hours''', domain);
-  execute format('delete from %I.journal_batch where committed_at < now() - interval ''1 day''', domain);
 end $$;

@@ -5,6 +5,7 @@ mod auth;
 mod bad_input;
 mod booking;
 mod cinema;
+mod delivery;
 mod faults;
 mod harness;
 mod local_servers;

@@ -22,8 +22,9 @@ impl Clock {
         Ok(Self::new(now.into()))
     }
 
-    pub fn set(&self, at: Timestamp) {
-        *self.lock() = (at, Instant::now());
+    /// `at` was the database's time at `read`, which may be some seconds ago.
+    pub fn set(&self, at: Timestamp, read: tokio::time::Instant) {
+        *self.lock() = (at, read.into_std());
     }
 
     pub fn now(&self) -> Timestamp {

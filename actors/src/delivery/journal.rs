@@ -4,14 +4,19 @@
 //! It writes as if all win and counts rows. If a count is short or a statement fails, the batch rolls back and its
 //! changes run one by one; only a change that fails alone is rejected or poison. Deadlocks are tried again. When
 //! the connection is lost at commit, it finds out by the batch's id before it answers anybody.
+//! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Failure;
 use bus::contract::Timestamp;
-use sqlx::{Connection, PgConnection};
+use bus::event::Outgoing;
+use futures::FutureExt;
+use sqlx::{Connection, PgConnection, PgTransaction};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,22 +25,42 @@ use uuid::Uuid;
 use super::statements as sql;
 use super::{
     Change, Clock, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome, Rows, SeatLock, StoredAnswer,
-    WriteError, is_away, is_collision,
+    WriteError, is_away, is_collision, within,
 };
 use crate::database::Database;
-use bus::event::Outgoing;
 
 /// Changes of one transaction: beyond this a batch's latency grows faster than its throughput.
 const BATCH_MAX: usize = 256;
 /// While the database is away a change waits this long before its asker hears of it: a failover of seconds passes
 /// unnoticed, and nobody stares at a page for longer.
 const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How often changes that wait are looked at while the database lets us wait.
+const LOOK: Duration = Duration::from_millis(250);
 /// An idle journal looks this often whether the database is there, so that consumers stop pulling when it is not.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries of one batch that collides with another host's.
 const COLLISIONS_MAX: u32 = 5;
-/// A statement that takes longer than this is stuck behind a lock that nobody releases.
-const STATEMENT_TIMEOUT: &str = "10s";
+/// Longest run of changes one by one, of which some may each be stuck behind a lock.
+const ONE_BY_ONE_MAX: Duration = Duration::from_secs(10);
+
+/// Connecting, with the check that the database takes writes.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const PING_MAX: Duration = Duration::from_secs(2);
+/// A batch's statements take milliseconds, after a lock wait 2 s more: what takes longer hangs.
+const STATEMENTS_MAX: Duration = Duration::from_secs(8);
+const COMMIT_MAX: Duration = Duration::from_secs(5);
+
+/// What the server is told, so that it too gives up: a journal that hangs or is cut off must not keep row locks that
+/// every other host waits for.
+const SESSION: [(&str, &str); 5] = [
+    ("statement_timeout", "5s"),
+    // Longer than `deadlock_timeout` (1 s), so that a deadlock shows as one.
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    // A statement that waits for a lock does not notice that its client has gone, unless it looks.
+    ("client_connection_check_interval", "1s"),
+    ("tcp_user_timeout", "10s"),
+];
 
 struct Entry<R: Rows> {
     change: Change<R>,
@@ -45,22 +70,36 @@ struct Entry<R: Rows> {
     past_lock: bool,
 }
 
+impl<R: Rows> Entry<R> {
+    fn is_overdue(&self) -> bool {
+        self.since.elapsed() > WAIT_MAX
+    }
+
+    fn give_up(self, why: &str) {
+        self.reply.tell(Outcome::Failed(Failure::transient(why)));
+    }
+}
+
 /// Tells the outcome exactly once, also when the journal dies with the change in hand.
 struct Reply<R: Rows>(Option<Box<dyn FnOnce(Outcome<R>) + Send>>);
 
 impl<R: Rows> Reply<R> {
     fn tell(mut self, outcome: Outcome<R>) {
-        if let Some(tell) = self.0.take() {
-            tell(outcome);
+        self.tell_once(outcome);
+    }
+
+    fn tell_once(&mut self, outcome: Outcome<R>) {
+        let Some(tell) = self.0.take() else { return };
+        // One that panics must not keep the others of its batch from hearing that they are committed.
+        if catch_unwind(AssertUnwindSafe(|| tell(outcome))).is_err() {
+            tracing::error!("whoever waited for a change panicked at its outcome");
         }
     }
 }
 
 impl<R: Rows> Drop for Reply<R> {
     fn drop(&mut self) {
-        if let Some(tell) = self.0.take() {
-            tell(Outcome::Failed(Failure::transient("the journal stopped; the outcome is unknown")));
-        }
+        self.tell_once(Outcome::Failed(Failure::transient("the journal stopped")));
     }
 }
 
@@ -92,12 +131,75 @@ impl<R: Rows> Journal<R> {
     }
 }
 
+/// The changes that wait, in order.
+struct Line<R: Rows> {
+    /// Taken from the queue before: put off by the seat lock, or by an outage.
+    front: VecDeque<Entry<R>>,
+    queue: mpsc::UnboundedReceiver<Entry<R>>,
+}
+
+impl<R: Rows> Line<R> {
+    /// Waits until something waits; false when nothing will come any more.
+    async fn arrived(&mut self) -> bool {
+        if self.front.is_empty() {
+            match self.queue.recv().await {
+                Some(entry) => self.front.push_back(entry),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self) -> Vec<Entry<R>> {
+        while self.front.len() < BATCH_MAX
+            && let Ok(entry) = self.queue.try_recv()
+        {
+            self.front.push_back(entry);
+        }
+        self.front.drain(..self.front.len().min(BATCH_MAX)).collect()
+    }
+
+    fn put_back(&mut self, entries: Vec<Entry<R>>) {
+        for entry in entries.into_iter().rev() {
+            self.front.push_front(entry);
+        }
+    }
+
+    /// Does `work` and meanwhile tells those who have waited too long.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = tokio::time::sleep(LOOK) => self.expire(),
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Ok(entry) = self.queue.try_recv() {
+            self.front.push_back(entry);
+        }
+        while self.front.front().is_some_and(Entry::is_overdue) {
+            self.front.pop_front().into_iter().for_each(|entry| entry.give_up("the database is away"));
+        }
+    }
+
+    /// Takes nothing more and tells everyone who waits.
+    fn close(&mut self) {
+        self.queue.close();
+        self.front.clear();
+        while self.queue.try_recv().is_ok() {}
+    }
+}
+
 /// What a journal works with. It outlives the worker that runs it, so that a restarted worker goes on with what
 /// still waits.
 pub struct JournalParts<R: Rows> {
     database: Database,
     clock: Clock,
-    waiting: Mutex<mpsc::UnboundedReceiver<Entry<R>>>,
+    line: Mutex<Line<R>>,
     relay: mpsc::Sender<Vec<Outgoing>>,
     notify: async_nats::Client,
     lock: Option<SeatLock>,
@@ -112,118 +214,109 @@ impl<R: Rows> JournalParts<R> {
         notify: async_nats::Client,
         lock: Option<SeatLock>,
     ) -> (Journal<R>, Arc<Self>, watch::Receiver<bool>) {
-        let (sender, waiting) = mpsc::unbounded_channel();
+        let (sender, queue) = mpsc::unbounded_channel();
         let (well, wellness) = watch::channel(true);
-        let parts = Self { database, clock, waiting: Mutex::new(waiting), relay, notify, lock, well };
+        let line = Mutex::new(Line { front: VecDeque::new(), queue });
+        let parts = Self { database, clock, line, relay, notify, lock, well };
         (Journal(sender), Arc::new(parts), wellness)
     }
 
     /// Runs until `stop`, then writes what still waits and returns.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut waiting = self.waiting.lock().await;
-        let mut connection = Open(None);
-        let mut held_over: Vec<Entry<R>> = Vec::new();
+        let mut line = self.line.lock().await;
+        let mut link = Link { database: &self.database, well: &self.well, open: None };
         let mut beat = tokio::time::interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stopping = false;
         loop {
-            let mut batch = std::mem::take(&mut held_over);
-            if connection.0.is_none() {
-                connection = match self.connect(&mut batch, &mut waiting, &stop).await {
-                    Some(open) => Open(Some(open)),
-                    None => return Ok(()),
-                };
+            if link.open.is_none() && !self.connect(&mut link, &mut line, &stop).await {
+                break;
             }
-            if batch.is_empty() {
-                tokio::select! {
-                    biased;
-                    got = waiting.recv_many(&mut batch, BATCH_MAX) => if got == 0 { return Ok(()) },
-                    _ = stop.cancelled() => return Ok(()),
-                    _ = beat.tick() => connection.check().await,
+            tokio::select! {
+                biased;
+                _ = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    line.queue.close();
                 }
+                arrived = line.arrived() => {
+                    if !arrived {
+                        break;
+                    }
+                    let batch = line.take();
+                    let left = line.meanwhile(self.write_batch(&mut link, batch)).await;
+                    line.put_back(left);
+                }
+                _ = beat.tick() => link.check().await,
             }
-            while batch.len() < BATCH_MAX
-                && let Ok(entry) = waiting.try_recv()
-            {
-                batch.push(entry);
-            }
-            if batch.is_empty() {
-                continue;
-            }
-            held_over = self.write_batch(&mut connection, batch).await;
         }
+        line.close();
+        Ok(())
     }
 
-    /// Connects, however long it takes; changes that have waited too long meanwhile are told so. `None` on `stop`.
-    async fn connect(
-        &self,
-        batch: &mut Vec<Entry<R>>,
-        waiting: &mut mpsc::UnboundedReceiver<Entry<R>>,
-        stop: &CancellationToken,
-    ) -> Option<PgConnection> {
+    /// Connects, however long it takes. False on `stop`.
+    async fn connect(&self, link: &mut Link<'_>, line: &mut Line<R>, stop: &CancellationToken) -> bool {
         let mut tries = 0u64;
         loop {
-            match open(&self.database).await {
-                Ok(connection) => {
-                    self.well.send_replace(true);
-                    return Some(connection);
-                }
-                Err(error) => {
-                    if self.well.send_replace(false) {
-                        tracing::error!(domain = self.database.domain, %error, "the database is away");
-                    }
-                }
+            let opened = tokio::select! {
+                _ = stop.cancelled(), if tries > 0 => return false,
+                opened = line.meanwhile(link.get()) => opened.map(|_| ()),
+            };
+            let Err(error) = opened else { return true };
+            if tries == 0 {
+                tracing::error!(domain = self.database.domain, %error, "the database is away");
             }
             tries += 1;
-            while let Ok(entry) = waiting.try_recv() {
-                batch.push(entry);
-            }
-            let overdue = batch.extract_if(.., |entry| entry.since.elapsed() > WAIT_MAX);
-            overdue.for_each(|entry| {
-                entry.reply.tell(Outcome::Failed(Failure::transient("the database is away")))
-            });
             tokio::select! {
-                _ = stop.cancelled() => return None,
-                _ = tokio::time::sleep(bus::retry::delay(tries.min(4), tries)) => {}
+                _ = stop.cancelled() => return false,
+                _ = line.meanwhile(tokio::time::sleep(bus::retry::delay(tries.min(4), tries))) => {}
             }
         }
     }
 
-    /// Writes a batch and tells everyone; returns those that the seat lock put off.
-    async fn write_batch(&self, connection: &mut Open, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
+    /// Writes a batch and tells everyone but those it returns: they were put off by the seat lock or an outage.
+    async fn write_batch(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         let token = Uuid::now_v7();
-        let (mut batch, held_over) = self.take_locks(token, batch).await;
+        let (mut batch, mut left) = self.take_locks(token, batch).await;
         if !batch.is_empty() {
             metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
                 .record(batch.len() as f64);
             let started = Instant::now();
             let changes: Vec<&Change<R>> = batch.iter().map(|entry| &entry.change).collect();
-            let written = self.attempt(connection, &changes).await;
+            let written = self.attempt(link, &changes).await;
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
             match written {
-                Ok(outcomes) => self.publish_and_tell(batch, outcomes).await,
+                Ok(outcomes) => self.tell(batch, outcomes),
+                Err(BatchError::Away(why)) => left.extend(not_overdue(batch, &why)),
                 Err(error) if batch.len() == 1 => batch.remove(0).reply.tell(error.into_outcome()),
-                Err(BatchError::Away(why)) => {
-                    for entry in batch {
-                        entry.reply.tell(Outcome::Failed(Failure::transient(&why)));
-                    }
-                }
-                Err(_) => self.one_by_one(connection, batch).await,
+                Err(_) => left.extend(self.one_by_one(link, batch).await),
             }
         }
         if let Some(lock) = &self.lock {
             lock.release(token).await;
         }
-        held_over
+        left
     }
 
-    async fn one_by_one(&self, connection: &mut Open, batch: Vec<Entry<R>>) {
+    /// Returns those that an outage kept from being written.
+    async fn one_by_one(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         metrics::counter!("journal_fallbacks_total", "domain" => self.database.domain).increment(1);
-        for entry in batch {
-            match self.attempt(connection, &[&entry.change]).await {
-                Ok(outcomes) => self.publish_and_tell(vec![entry], outcomes).await,
+        let started = Instant::now();
+        let mut rest = batch.into_iter();
+        while let Some(entry) = rest.next() {
+            if started.elapsed() > ONE_BY_ONE_MAX {
+                entry.give_up("others of the batch were stuck behind a lock");
+                continue;
+            }
+            match self.attempt(link, &[&entry.change]).await {
+                Ok(outcomes) => self.tell(vec![entry], outcomes),
+                Err(BatchError::Away(why)) => {
+                    return not_overdue(std::iter::once(entry).chain(rest).collect(), &why);
+                }
                 Err(error) => entry.reply.tell(error.into_outcome()),
             }
         }
+        Vec::new()
     }
 
     async fn take_locks(&self, token: Uuid, batch: Vec<Entry<R>>) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
@@ -246,45 +339,40 @@ impl<R: Rows> JournalParts<R> {
     /// One transaction, tried again when it collides. Connects anew where the last attempt lost the connection.
     async fn attempt(
         &self,
-        connection: &mut Open,
+        link: &mut Link<'_>,
         changes: &[&Change<R>],
     ) -> Result<Vec<Outcome<R>>, BatchError<R::Rejection>> {
+        let domain = self.database.domain;
         let mut collisions = 0;
         loop {
-            let open = match connection.get(&self.database).await {
-                Ok(open) => open,
-                Err(error) => return Err(BatchError::Away(error.to_string())),
-            };
+            let open = link.get().await.map_err(|error| BatchError::Away(error.to_string()))?;
             let id = Uuid::now_v7();
-            let failed = match transaction(open, id, changes).await {
-                Ok((outcomes, at)) => {
-                    self.clock.set(at);
-                    return Ok(outcomes);
+            match transaction(open, id, changes).await {
+                Ok(written) => {
+                    self.clock.set(written.at, written.read);
+                    return Ok(written.outcomes);
                 }
-                Err(failed) => failed,
-            };
-            match failed {
-                Failed::Before(WriteError::Sql(error)) if is_away(&error) => {
-                    connection.lose();
-                    self.well.send_replace(false);
-                    tracing::warn!(domain = self.database.domain, %error, "lost the database; nothing was written");
+                Err(Failed::Before(WriteError::Sql(error))) if is_away(&error) => {
+                    link.lose();
+                    tracing::warn!(domain, %error, "lost the database; nothing was written");
                     return Err(BatchError::Away(error.to_string()));
                 }
-                Failed::Before(WriteError::Sql(error))
+                Err(Failed::Before(WriteError::Sql(error)))
                     if is_collision(&error) && collisions < COLLISIONS_MAX =>
                 {
                     collisions += 1;
-                    metrics::counter!("journal_collisions_total", "domain" => self.database.domain)
-                        .increment(1);
+                    metrics::counter!("journal_collisions_total", "domain" => domain).increment(1);
                     tokio::time::sleep(Duration::from_millis(u64::from(collisions) * 2)).await;
                 }
-                Failed::Before(error) => return Err(BatchError::Refused(error)),
-                Failed::AtCommit { error, outcomes, at } => {
-                    connection.lose();
-                    tracing::warn!(domain = self.database.domain, %error, "lost the database at commit; finding out");
-                    if self.find_out(connection, id).await {
-                        self.clock.set(at);
-                        return Ok(outcomes);
+                Err(Failed::Before(error)) => return Err(BatchError::Refused(error)),
+                Err(Failed::AtCommit(error, written)) => {
+                    link.lose();
+                    tracing::warn!(domain, %error, "lost the database at commit; finding out");
+                    let committed = find_out(link, id).await;
+                    tracing::info!(domain, committed, "found out about the cut-off commit");
+                    if committed {
+                        self.clock.set(written.at, written.read);
+                        return Ok(written.outcomes);
                     }
                     return Err(BatchError::Away(error.to_string()));
                 }
@@ -292,35 +380,8 @@ impl<R: Rows> JournalParts<R> {
         }
     }
 
-    /// Asks until the database says whether the batch was committed: nobody may be told anything before.
-    async fn find_out(&self, connection: &mut Open, id: Uuid) -> bool {
-        let mut tries = 0u64;
-        self.well.send_replace(false);
-        loop {
-            let found = match connection.get(&self.database).await {
-                Ok(open) => sql::was_committed(open, id).await,
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok(committed) => {
-                    self.well.send_replace(true);
-                    tracing::info!(
-                        domain = self.database.domain,
-                        committed,
-                        "found out about the cut-off commit"
-                    );
-                    return committed;
-                }
-                Err(_) => {
-                    connection.lose();
-                    tries += 1;
-                    tokio::time::sleep(bus::retry::delay(tries.min(4), tries)).await;
-                }
-            }
-        }
-    }
-
-    async fn publish_and_tell(&self, batch: Vec<Entry<R>>, outcomes: Vec<Outcome<R>>) {
+    /// Nothing in here waits or fails: whatever happens, a committed change is told so.
+    fn tell(&self, batch: Vec<Entry<R>>, outcomes: Vec<Outcome<R>>) {
         let mut events = Vec::new();
         let mut committed = Vec::new();
         for (entry, outcome) in batch.iter().zip(&outcomes) {
@@ -329,52 +390,107 @@ impl<R: Rows> JournalParts<R> {
                 committed.push((&entry.change.rows, written));
             }
         }
-        let notices = R::notices(&committed);
-        for (subject, payload) in notices {
-            // Listeners notice a gap and read again.
-            if let Err(error) = self.notify.publish(subject, payload).await {
-                tracing::warn!(%error, "notice not published");
-            }
-        }
         // A full queue is no loss: the relay's sweep finds the rows.
         if !events.is_empty() && self.relay.try_send(events).is_err() {
             metrics::counter!("relay_overflow_total", "domain" => self.database.domain).increment(1);
         }
+        let notices = catch_unwind(AssertUnwindSafe(|| R::notices(&committed))).unwrap_or_else(|_| {
+            tracing::error!(domain = self.database.domain, "making the notices of a batch panicked");
+            Vec::new()
+        });
         for (entry, outcome) in batch.into_iter().zip(outcomes) {
             entry.reply.tell(outcome);
         }
+        self.notify(notices);
     }
-}
 
-/// The journal's one connection, made anew when lost.
-struct Open(Option<PgConnection>);
-
-impl Open {
-    async fn get(&mut self, database: &Database) -> Result<&mut PgConnection, sqlx::Error> {
-        if self.0.is_none() {
-            self.0 = Some(open(database).await?);
-        }
-        self.0.as_mut().ok_or(sqlx::Error::WorkerCrashed)
-    }
-    fn lose(&mut self) {
-        self.0 = None;
-    }
-    async fn check(&mut self) {
-        if let Some(open) = &mut self.0 {
-            let answered = tokio::time::timeout(Duration::from_secs(2), open.ping()).await;
-            if !matches!(answered, Ok(Ok(()))) {
-                self.lose();
+    /// Notices are dropped rather than waited for (listeners see the gap and read again): while NATS is away the
+    /// client's queue is full, and a journal that waited for room would stop all commits.
+    fn notify(&self, notices: Vec<(String, bytes::Bytes)>) {
+        let connected = self.notify.connection_state() == async_nats::connection::State::Connected;
+        for (subject, payload) in notices {
+            let publish = tokio::task::unconstrained(self.notify.publish(subject, payload));
+            if !connected || !matches!(publish.now_or_never(), Some(Ok(()))) {
+                metrics::counter!("notices_dropped_total", "domain" => self.database.domain).increment(1);
             }
         }
     }
 }
 
+/// After an outage: those that may still wait; the others are told.
+fn not_overdue<R: Rows>(entries: Vec<Entry<R>>, why: &str) -> Vec<Entry<R>> {
+    let (overdue, left): (Vec<_>, Vec<_>) = entries.into_iter().partition(Entry::is_overdue);
+    overdue.into_iter().for_each(|entry| entry.give_up(why));
+    left
+}
+
+/// Asks until the database says whether the batch was committed: nobody may be told anything before.
+async fn find_out(link: &mut Link<'_>, id: Uuid) -> bool {
+    let mut tries = 0u64;
+    loop {
+        let found = match link.get().await {
+            Ok(open) => within(STATEMENTS_MAX, sql::was_committed(open, id)).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(committed) => return committed,
+            Err(_) => {
+                link.lose();
+                tries += 1;
+                tokio::time::sleep(bus::retry::delay(tries.min(4), tries)).await;
+            }
+        }
+    }
+}
+
+/// The journal's one connection, made anew when lost, and with it the news whether the database is well.
+struct Link<'a> {
+    database: &'a Database,
+    well: &'a watch::Sender<bool>,
+    open: Option<PgConnection>,
+}
+
+impl Link<'_> {
+    async fn get(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let opened = within(CONNECT_MAX, open(self.database)).await;
+                self.tell(opened.is_ok());
+                opened?
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn lose(&mut self) {
+        self.open = None;
+        self.tell(false);
+    }
+
+    async fn check(&mut self) {
+        if let Some(open) = &mut self.open
+            && let Err(error) = within(PING_MAX, open.ping()).await
+        {
+            tracing::warn!(domain = self.database.domain, %error, "lost the database while idle");
+            self.lose();
+        }
+    }
+
+    fn tell(&self, well: bool) {
+        self.well.send_if_modified(|known| std::mem::replace(known, well) != well);
+    }
+}
+
+/// A database that lets us in but takes no writes (disk full, a standby) is as good as away: the first row shows it,
+/// before consumers pull messages that would only fail.
 async fn open(database: &Database) -> Result<PgConnection, sqlx::Error> {
-    let options = database.options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
-    let connecting = PgConnection::connect_with(&options);
-    tokio::time::timeout(Duration::from_secs(5), connecting)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    let mut connection = PgConnection::connect_with(&database.options.clone().options(SESSION)).await?;
+    if let Err(error) = sql::make_partitions(&mut connection, database.domain).await {
+        tracing::warn!(domain = database.domain, %error, "no partitions made ahead; upkeep will");
+    }
+    sql::insert_batch(&mut connection, Uuid::now_v7()).await?;
+    Ok(connection)
 }
 
 enum BatchError<R> {
@@ -390,8 +506,8 @@ impl<R> BatchError<R> {
             Self::Away(why) => Outcome::Failed(Failure::transient(why)),
             Self::Refused(WriteError::Rejected(rejection)) => Outcome::Rejected(rejection),
             Self::Refused(WriteError::Stale | WriteError::Short) => Outcome::Stale,
-            // Still colliding after all tries, or stuck behind a lock: it may pass later.
-            Self::Refused(WriteError::Sql(error)) if is_collision(&error) || is_timeout(&error) => {
+            // Still colliding after all tries, or not the change's own fault: it may pass later.
+            Self::Refused(WriteError::Sql(error)) if is_collision(&error) || is_passing(&error) => {
                 Outcome::Failed(Failure::transient(error))
             }
             Self::Refused(WriteError::Sql(error)) => Outcome::Failed(Failure::poison(error)),
@@ -399,18 +515,16 @@ impl<R> BatchError<R> {
     }
 }
 
-fn is_timeout(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|c| c == "57014" || c == "55P03"))
+/// Stuck behind a lock (57014, 55P03), or a host that is newer than its tables or has not the rights (3F, 42).
+fn is_passing(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|c|
+        c == "57014" || c == "55P03" || c.starts_with("3F") || c.starts_with("42")))
 }
 
 enum Failed<R: Rows> {
     Before(WriteError<R::Rejection>),
     /// The answer to `commit` did not come; it may or may not have gone through.
-    AtCommit {
-        error: sqlx::Error,
-        outcomes: Vec<Outcome<R>>,
-        at: Timestamp,
-    },
+    AtCommit(sqlx::Error, Written<R>),
 }
 
 impl<R: Rows> From<sqlx::Error> for Failed<R> {
@@ -419,36 +533,69 @@ impl<R: Rows> From<sqlx::Error> for Failed<R> {
     }
 }
 
+struct Written<R: Rows> {
+    outcomes: Vec<Outcome<R>>,
+    /// The database's time, and when it was read.
+    at: Timestamp,
+    read: Instant,
+}
+
 async fn transaction<R: Rows>(
     connection: &mut PgConnection,
     id: Uuid,
     changes: &[&Change<R>],
-) -> Result<(Vec<Outcome<R>>, Timestamp), Failed<R>> {
-    let mut tx = connection.begin().await?;
+) -> Result<Written<R>, Failed<R>> {
+    let prepared = tokio::time::timeout(STATEMENTS_MAX, async {
+        let mut tx = connection.begin().await?;
+        let written = write(&mut tx, id, changes).await;
+        Ok::<_, sqlx::Error>((tx, written))
+    });
+    let (tx, written) = match prepared.await {
+        Ok(prepared) => prepared?,
+        // `commit` was not sent and will not be: the connection is given up.
+        Err(_) => return Err(super::timed_out().into()),
+    };
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => {
+            // Now: sqlx's own rollback on drop would be sent with the next statement, and until then other hosts
+            // would wait for our row locks.
+            within(PING_MAX, tx.rollback()).await?;
+            return Err(Failed::Before(error));
+        }
+    };
+    match within(COMMIT_MAX, tx.commit()).await {
+        Ok(()) => Ok(written),
+        // Postgres itself refused (a deferred constraint): surely rolled back.
+        Err(error @ sqlx::Error::Database(_)) if !is_away(&error) => Err(error.into()),
+        Err(error) => Err(Failed::AtCommit(error, written)),
+    }
+}
+
+async fn write<R: Rows>(
+    tx: &mut PgTransaction<'_>,
+    id: Uuid,
+    changes: &[&Change<R>],
+) -> Result<Written<R>, WriteError<R::Rejection>> {
     let mut outcomes: Vec<Option<Outcome<R>>> = changes.iter().map(|_| None).collect();
-    drop_duplicates(&mut tx, changes, &mut outcomes).await?;
-    drop_repeats(&mut tx, changes, &mut outcomes).await?;
+    drop_duplicates(tx, changes, &mut outcomes).await?;
+    drop_repeats(tx, changes, &mut outcomes).await?;
     let open: Vec<usize> = (0..changes.len()).filter(|i| outcomes[*i].is_none()).collect();
     let rows: Vec<&R> = open.iter().map(|i| &changes[*i].rows).collect();
-    let written =
-        if rows.is_empty() { Vec::new() } else { R::write(&mut tx, &rows).await.map_err(Failed::Before)? };
+    let written = if rows.is_empty() { Vec::new() } else { R::write(tx, &rows).await? };
     assert_eq!(written.len(), rows.len(), "write returns one result for each of its rows");
     let events: Vec<&Outgoing> = open.iter().flat_map(|i| &changes[*i].outbox).collect();
     if !events.is_empty() {
-        sql::insert_outbox(&mut tx, &events).await?;
+        sql::insert_outbox(tx, &events).await?;
     }
-    let at = sql::insert_batch(&mut tx, id).await?;
+    let at = sql::insert_batch(tx, id).await?;
+    let read = Instant::now();
     for (index, written) in open.into_iter().zip(written) {
         outcomes[index] = Some(Outcome::Committed { written, at });
     }
     let outcomes =
         outcomes.into_iter().map(|outcome| outcome.expect("every change has an outcome by now")).collect();
-    match tx.commit().await {
-        Ok(()) => Ok((outcomes, at)),
-        // Postgres itself refused (a deferred constraint): surely rolled back.
-        Err(error @ sqlx::Error::Database(_)) if !is_away(&error) => Err(error.into()),
-        Err(error) => Err(Failed::AtCommit { error, outcomes, at }),
-    }
+    Ok(Written { outcomes, at, read })
 }
 
 /// Messages that were handled before, or that are twice in this batch, change nothing.
@@ -471,15 +618,15 @@ async fn drop_duplicates<R: Rows>(
     Ok(())
 }
 
-/// Requests whose key was used before change nothing; they are told what is stored.
+/// Requests whose key was used before change nothing; they are told what is stored. A key that is settled by one
+/// change and claimed by another of the batch is treated in their order.
 async fn drop_repeats<R: Rows>(
     db: &mut PgConnection,
     changes: &[&Change<R>],
     outcomes: &mut [Option<Outcome<R>>],
 ) -> Result<(), sqlx::Error> {
-    let mut claims = Vec::new();
-    let mut claimed = HashSet::new();
-    let mut settled = Vec::new();
+    let (mut claims, mut claimed) = (Vec::new(), HashSet::new());
+    let (mut settled_before, mut settled_after) = (Vec::new(), Vec::new());
     for (change, outcome) in changes.iter().zip(outcomes.iter()) {
         match &change.idempotency {
             Some(IdempotencyWrite::Claim { key, request_hash, response })
@@ -487,15 +634,33 @@ async fn drop_repeats<R: Rows>(
             {
                 claims.push((key, request_hash, response.as_deref()));
             }
-            Some(write) if outcome.is_none() => settled.push(write),
+            Some(write @ (IdempotencyWrite::Complete { key, .. } | IdempotencyWrite::Forget { key }))
+                if outcome.is_none() =>
+            {
+                if claimed.contains(key) {
+                    settled_after.push(write)
+                } else {
+                    settled_before.push(write)
+                }
+            }
             _ => {}
         }
     }
-    sql::settle_idempotency(db, &settled).await?;
-    if claims.is_empty() {
-        return Ok(());
+    sql::settle_idempotency(db, &settled_before).await?;
+    if !claims.is_empty() {
+        let new = sql::claim_idempotency(db, &claims).await?;
+        tell_repeats(db, changes, outcomes, new).await?;
     }
-    let mut new = sql::claim_idempotency(db, &claims).await?;
+    sql::settle_idempotency(db, &settled_after).await
+}
+
+/// The first change that claims a key of `new` goes on, every other one is told what is stored.
+async fn tell_repeats<R: Rows>(
+    db: &mut PgConnection,
+    changes: &[&Change<R>],
+    outcomes: &mut [Option<Outcome<R>>],
+    mut new: HashSet<IdempotencyKey>,
+) -> Result<(), sqlx::Error> {
     let mut used: Vec<(usize, IdempotencyKey)> = Vec::new();
     for (index, change) in changes.iter().enumerate() {
         if let (Some(IdempotencyWrite::Claim { key, .. }), None) = (&change.idempotency, &outcomes[index])

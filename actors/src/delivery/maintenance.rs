@@ -44,11 +44,14 @@ pub async fn maintain(database: Database, stop: CancellationToken) -> anyhow::Re
             _ = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let done = sqlx::query("select delivery.maintain($1, $2)")
+        let upkeep = sqlx::query("select delivery.maintain($1, $2)")
             .bind(database.domain)
             .bind(OUTBOX_DAYS)
-            .execute(&database.pool)
-            .await;
+            .execute(&database.pool);
+        let done = tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            done = upkeep => done,
+        };
         if let Err(error) = done {
             // Partitions exist a week ahead, so an hour's miss is harmless.
             tracing::warn!(domain = database.domain, %error, "upkeep failed; again in an hour");

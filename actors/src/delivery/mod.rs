@@ -24,6 +24,8 @@ pub use maintenance::{maintain, migrate};
 pub use reads::Reads;
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
+use std::time::Duration;
+
 use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use bus::{Failure, Problem};
@@ -138,7 +140,8 @@ pub enum Outcome<R: Rows> {
     Rejected(R::Rejection),
     /// The version moved; nothing was written.
     Stale,
-    /// Nothing was written. Transient: the same change may be tried again.
+    /// Nothing was written. Transient: the same change may be tried again. (Who outlives a journal that was killed
+    /// at its commit hears this too; the inbox or the idempotency key then tells.)
     Failed(Failure),
 }
 
@@ -167,15 +170,26 @@ pub fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
-        // 08 connection, 57P0x shutdown, 53 out of memory, disk or connections, 58 system error
+        // 08 connection, 57P0x shutdown, 53 out of memory, disk or connections, 58 system error, 25006 a standby,
+        // 25P03 and 25P04 thrown out for hanging in a transaction
         sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            code.starts_with("08")
-                || code.starts_with("57P0")
-                || code.starts_with("53")
-                || code.starts_with("58")
+            ["08", "57P0", "53", "58", "25006", "25P03", "25P04"].iter().any(|class| code.starts_with(class))
         }),
         _ => false,
     }
+}
+
+/// Waits for the database no longer than `limit`: when it hangs, or a network drops everything, no error ever comes.
+/// After a time-out the connection must be given up.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Serialization failure or deadlock: the same transaction may well pass the next time.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Failure;
 use futures::future::BoxFuture;
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Keys of one query; keeps a single query short when thousands wait.
 const BATCH_MAX: usize = 256;
+/// A database that hangs must not let askers pile up.
+const QUERY_MAX: Duration = Duration::from_secs(5);
 
 type Asker<K, V> = (K, oneshot::Sender<Result<Option<V>, Failure>>);
 
@@ -43,7 +46,7 @@ where
                 let mut keys: Vec<K> = batch.iter().map(|(key, _)| key.clone()).collect();
                 let mut seen = std::collections::HashSet::new();
                 keys.retain(|key| seen.insert(key.clone()));
-                let found = query(keys).await.map_err(super::read_failure);
+                let found = super::within(QUERY_MAX, query(keys)).await.map_err(super::read_failure);
                 for (key, reply) in batch.drain(..) {
                     let value = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
                     // An asker may have given up.

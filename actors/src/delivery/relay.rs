@@ -8,10 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use async_nats::jetstream::context::PublishErrorKind;
 use bus::contract::Timestamp;
 use bus::event::Outgoing;
-use bus::{Bus, Failure, topology};
+use bus::{Bus, topology};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -21,17 +22,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::statements::{self as sql, OUTBOX_PAGE, Unsent};
+use super::statements::{self as sql, OUTBOX_PAGE, Page};
+use super::within;
 use crate::database::Database;
 
 /// Batches of events that may wait in memory; beyond it the sweep takes over.
 pub const QUEUE_MAX: usize = 4_096;
-/// Publishes without their ack yet: measured, a wider window gains little.
+/// Publishes without their ack yet: measured, a wider window gains little. All relays of a process together stay below
+/// the client's own limit, past which a publish would wait for acks that nobody takes.
 const WINDOW: usize = 1_024;
 /// Acks are noted in the table together: this many, or after this long.
 const MARK_MAX: usize = 512;
 const MARK_AFTER: Duration = Duration::from_millis(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Beyond it the database hangs; reading or marking a page takes milliseconds.
+const DATABASE_MAX: Duration = Duration::from_secs(10);
 
 /// What the relay works with; outlives the worker that runs it.
 pub struct Relay {
@@ -40,15 +45,24 @@ pub struct Relay {
     queue: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
 }
 
+enum Landed {
+    Acked(Uuid, Timestamp),
+    /// NATS is away or slow: the sweep sends it again.
+    Lost,
+    /// NATS will not have this one; it stays unpublished, where an operator sees it.
+    Refused,
+}
+
 /// What is in the air and what has landed.
 #[derive(Default)]
 struct Flight {
+    acks: FuturesUnordered<BoxFuture<'static, Landed>>,
     acked: Vec<Uuid>,
     oldest: Option<Timestamp>,
     since: Option<Instant>,
+    lost: usize,
+    refused: usize,
 }
-
-type Acks = FuturesUnordered<BoxFuture<'static, Option<(Uuid, Timestamp)>>>;
 
 impl Relay {
     pub fn new(database: Database, bus: Bus) -> (mpsc::Sender<Vec<Outgoing>>, Arc<Self>) {
@@ -56,22 +70,20 @@ impl Relay {
         (sender, Arc::new(Self { database, bus, queue: Mutex::new(queue) }))
     }
 
-    /// Runs until `stop`, then publishes what is still in memory. An error (the database or NATS is away) ends it;
-    /// the loop of [`Self::run`] begins again.
+    /// Runs until `stop`, then publishes what is still in memory. An error (the database or NATS is away) ends one
+    /// life of the connections; the next begins.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tries = 0;
         loop {
             let started = Instant::now();
-            match self.relay(&stop).await {
-                Ok(()) if stop.is_cancelled() => return Ok(()),
-                Ok(()) => {}
-                Err(error) => tracing::warn!(
-                    domain = self.database.domain,
-                    error = format!("{error:#}"),
-                    "relay interrupted"
-                ),
+            tries += 1;
+            if let Err(error) = self.relay(&stop).await {
+                let error = format!("{error:#}");
+                tracing::warn!(domain = self.database.domain, error, tries, "relay interrupted");
             }
-            tries = if started.elapsed() > Duration::from_secs(30) { 1 } else { tries + 1 };
+            if started.elapsed() > Duration::from_secs(30) {
+                tries = 1;
+            }
             tokio::select! {
                 _ = stop.cancelled() => return Ok(()),
                 // A restarted server is back within seconds.
@@ -80,38 +92,51 @@ impl Relay {
         }
     }
 
-    /// One life of the connections: returns when NATS was connected anew, which calls for publishing again.
+    /// One life of the connections: returns on `stop`, and when NATS was connected anew, which calls for publishing
+    /// again.
     async fn relay(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connections = self.bus.connections();
         connections.mark_unchanged();
         // Marks need no fsync of their own: a lost mark only means that the row is published once more.
         let options = self.database.options.clone().options([("synchronous_commit", "off")]);
-        let mut db = PgConnection::connect_with(&options).await.context("connecting to the database")?;
-        self.publish_again(&mut db).await?;
+        let connecting = within(DATABASE_MAX, PgConnection::connect_with(&options));
+        let mut db = connecting.await.context("connecting to the database")?;
+        let mut stream = Stream::default();
         let mut queue = self.queue.lock().await;
-        let mut acks = Acks::new();
         let mut flight = Flight::default();
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let mark_at =
                 flight.since.map_or_else(|| Instant::now() + SWEEP_EVERY, |since| since + MARK_AFTER);
+            // The first two come first, so that no load starves them.
             tokio::select! {
                 biased;
-                Some(acked) = acks.next(), if !acks.is_empty() => flight.land(acked),
-                events = queue.recv(), if acks.len() < WINDOW => match events {
-                    Some(events) => self.send(events, &mut acks).await,
-                    None => return Ok(()),
+                _ = connections.changed() => return Ok(()),
+                _ = sweep.tick() => if self.bus.is_connected() && !stop.is_cancelled() {
+                    if !stream.is_served {
+                        stream = self.publish_again(&mut db, &mut flight, stop).await?;
+                    }
+                    self.sweep(&mut db, &mut flight, &stream, stop).await?;
+                },
+                Some(landed) = flight.acks.next(), if !flight.acks.is_empty() => flight.land(landed),
+                events = queue.recv(), if flight.acks.len() < WINDOW => match events {
+                    // While NATS is away nothing is sent: the rows wait in the table.
+                    Some(events) if self.bus.is_connected() => self.send(events, &mut flight).await,
+                    Some(_) => {}
+                    // The journal is gone for good: as good as a stop.
+                    None => {
+                        flight.settle().await;
+                        flight.mark(&mut db).await?;
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
                 },
                 _ = stop.cancelled(), if queue.is_empty() => {
-                    while let Some(acked) = acks.next().await {
-                        flight.land(acked);
-                    }
-                    return Ok(flight.mark(&mut db).await?);
+                    flight.settle().await;
+                    return flight.mark(&mut db).await;
                 }
-                _ = connections.changed() => return Ok(()),
                 _ = tokio::time::sleep_until(mark_at), if flight.since.is_some() => flight.mark(&mut db).await?,
-                _ = sweep.tick() => if self.bus.is_connected() { self.sweep(&mut db).await? },
             }
             if flight.acked.len() >= MARK_MAX {
                 flight.mark(&mut db).await?;
@@ -119,125 +144,203 @@ impl Relay {
         }
     }
 
-    /// Publishes without waiting. While NATS is away nothing is sent: the rows wait in the table.
-    async fn send(&self, events: Vec<Outgoing>, acks: &mut Acks) {
-        if !self.bus.is_connected() {
-            return;
-        }
+    /// Publishes without waiting for the acks, but for room in the window.
+    async fn send(&self, events: Vec<Outgoing>, flight: &mut Flight) {
+        let lost = flight.lost;
         for event in events {
+            while flight.acks.len() >= WINDOW
+                && let Some(landed) = flight.acks.next().await
+            {
+                flight.land(landed);
+            }
             let (id, time) = (event.id, event.time);
             match event.send(&self.bus).await {
-                Ok(ack) => acks.push(Box::pin(async move {
-                    match ack.await {
-                        Ok(_) => Some((id, time)),
-                        Err(error) => {
-                            tracing::warn!(%id, %error, "not acknowledged; the sweep will send it again");
-                            None
-                        }
+                Ok(ack) => flight.acks.push(Box::pin(async move {
+                    let Err(error) = ack.await else { return Landed::Acked(id, time) };
+                    tracing::warn!(%id, %error, "not acknowledged; the sweep will send it again");
+                    match error.kind() {
+                        PublishErrorKind::StreamNotFound => Landed::Refused,
+                        _ => Landed::Lost,
                     }
                 })),
-                Err(error) => tracing::warn!(%id, %error, "not published; the sweep will"),
+                Err(bus::Failure::Transient(error)) => {
+                    tracing::warn!(%id, error, "not published; the sweep will");
+                    flight.land(Landed::Lost);
+                }
+                Err(bus::Failure::Poison(error)) => {
+                    tracing::error!(%id, error, "NATS will never take this event");
+                    flight.land(Landed::Refused);
+                }
+            }
+            // The rest would fail the same way, each after its own time-out.
+            if flight.lost > lost {
+                return;
             }
         }
     }
 
     /// Publishes what is overdue, page by page.
-    async fn sweep(&self, db: &mut PgConnection) -> anyhow::Result<()> {
+    async fn sweep(
+        &self,
+        db: &mut PgConnection,
+        flight: &mut Flight,
+        stream: &Stream,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut after = (Timestamp::from(time::OffsetDateTime::UNIX_EPOCH), Uuid::nil());
         loop {
-            let overdue = sql::read_outbox(&mut *db, &Unsent::Overdue).await?;
-            let page = overdue.len() as i64;
-            if page > 0 {
-                tracing::info!(domain = self.database.domain, events = page, "publishing overdue events");
-                self.publish_page(db, overdue).await?;
-            }
-            if page < OUTBOX_PAGE {
-                return Ok(());
+            let page = Page::Overdue(after.0, after.1);
+            let overdue = within(DATABASE_MAX, sql::read_outbox(db, &page)).await?;
+            let Some(last) = overdue.last() else { break };
+            after = (last.time, last.id);
+            let events = overdue.len();
+            tracing::info!(domain = self.database.domain, events, "publishing overdue events");
+            self.publish_page(db, flight, overdue, stream).await?;
+            if events < OUTBOX_PAGE || stop.is_cancelled() {
+                break;
             }
         }
+        Ok(())
     }
 
     /// After a connect: streams first, then the last minute, or the whole archive into a stream that is not the one
-    /// published to before. One host of the domain does it at a time.
-    async fn publish_again(&self, db: &mut PgConnection) -> anyhow::Result<()> {
+    /// published to before. One host of the domain does it at a time; while another one does, the stream is not served
+    /// yet: that host may die of it.
+    async fn publish_again(
+        &self,
+        db: &mut PgConnection,
+        flight: &mut Flight,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Stream> {
         topology::ensure_streams(&self.bus).await?;
-        let created = topology::events(&self.bus).await?.cached_info().created.to_string();
-        sqlx::query("select pg_advisory_lock(hashtext('delivery.relay'), hashtext($1))")
-            .bind(self.database.domain)
-            .execute(&mut *db)
-            .await?;
-        let remembered: Option<String> =
-            sqlx::query_scalar("select stream_created_at from relay").fetch_optional(&mut *db).await?;
-        match remembered {
-            Some(remembered) if remembered == created => {
-                let recent = sql::read_outbox(&mut *db, &Unsent::Recent).await?;
-                for page in recent.chunks(OUTBOX_PAGE as usize) {
-                    self.publish_page(db, page.to_vec()).await?;
-                }
-            }
-            remembered => {
-                if remembered.is_some() {
-                    tracing::warn!(
-                        domain = self.database.domain,
-                        "NATS's data was wiped; publishing the whole archive"
-                    );
-                }
-                self.publish_archive(db).await?;
-            }
-        }
-        sqlx::query(
-            "insert into relay (stream_created_at) values ($1)
-             on conflict (only_row) do update set stream_created_at = excluded.stream_created_at",
+        let mut stream = Stream { created: self.stream_created().await?, is_served: false };
+        // On an error the lock goes with the connection.
+        if !advisory(
+            db,
+            "select pg_try_advisory_lock(hashtext('delivery.relay'), hashtext($1))",
+            self.database.domain,
         )
-        .bind(&created)
-        .execute(&mut *db)
+        .await?
+        {
+            return Ok(stream);
+        }
+        let remembered = sqlx::query_scalar("select stream_created_at from relay").fetch_optional(&mut *db);
+        let remembered: Option<String> = within(DATABASE_MAX, remembered).await?;
+        if remembered.as_ref() == Some(&stream.created) {
+            let recent = within(DATABASE_MAX, sql::recently_published(db)).await?;
+            for ids in recent.chunks(OUTBOX_PAGE) {
+                ensure!(!stop.is_cancelled(), "stopped while publishing again");
+                let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::These(ids))).await?;
+                self.publish_page(db, flight, page, &stream).await?;
+            }
+        } else {
+            if remembered.is_some() {
+                tracing::warn!(
+                    domain = self.database.domain,
+                    "NATS's data was wiped; publishing the whole archive"
+                );
+            }
+            self.publish_archive(db, flight, &stream, stop).await?;
+            let remember = sqlx::query(
+                "insert into relay (stream_created_at) values ($1)
+                 on conflict (only_row) do update set stream_created_at = excluded.stream_created_at",
+            );
+            within(DATABASE_MAX, remember.bind(&stream.created).execute(&mut *db)).await?;
+        }
+        advisory(
+            db,
+            "select pg_advisory_unlock(hashtext('delivery.relay'), hashtext($1))",
+            self.database.domain,
+        )
         .await?;
-        sqlx::query("select pg_advisory_unlock(hashtext('delivery.relay'), hashtext($1))")
-            .bind(self.database.domain)
-            .execute(&mut *db)
-            .await?;
+        stream.is_served = true;
+        Ok(stream)
+    }
+
+    async fn publish_archive(
+        &self,
+        db: &mut PgConnection,
+        flight: &mut Flight,
+        stream: &Stream,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut after = Uuid::nil();
+        loop {
+            ensure!(!stop.is_cancelled(), "stopped while publishing the archive");
+            let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::Archive(after))).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            self.publish_page(db, flight, page, stream).await?;
+        }
+    }
+
+    /// Publishes one page, waits for every ack and marks the rows. Fails when NATS did not take some for now; those that
+    /// it will never take hold nobody up.
+    async fn publish_page(
+        &self,
+        db: &mut PgConnection,
+        flight: &mut Flight,
+        page: Vec<Outgoing>,
+        stream: &Stream,
+    ) -> anyhow::Result<()> {
+        flight.settle().await;
+        (flight.lost, flight.refused) = (0, 0);
+        self.send(page, flight).await;
+        flight.settle().await;
+        flight.mark(db).await?;
+        ensure!(flight.lost == 0, "NATS did not acknowledge {} events", flight.lost);
+        if flight.refused > 0 {
+            // No stream takes them. Is it their fault, or has the stream gone?
+            ensure!(self.stream_created().await? == stream.created, "the stream was replaced");
+        }
         Ok(())
     }
 
-    async fn publish_archive(&self, db: &mut PgConnection) -> anyhow::Result<()> {
-        let mut after = (Timestamp::from(time::OffsetDateTime::UNIX_EPOCH), Uuid::nil());
-        loop {
-            let page = sql::read_outbox(&mut *db, &Unsent::Archive(after.0, after.1)).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = (last.time, last.id);
-            self.publish_page(db, page).await?;
-        }
-    }
-
-    /// Publishes one page, waits for every ack and marks the rows.
-    async fn publish_page(&self, db: &mut PgConnection, page: Vec<Outgoing>) -> anyhow::Result<()> {
-        let mut acks = Vec::with_capacity(page.len());
-        let mut flight = Flight::default();
-        for event in &page {
-            acks.push((event.id, event.time, event.send(&self.bus).await?));
-        }
-        for (id, time, ack) in acks {
-            ack.await.map_err(Failure::transient)?;
-            flight.land(Some((id, time)));
-        }
-        Ok(flight.mark(db).await?)
+    async fn stream_created(&self) -> Result<String, bus::Failure> {
+        Ok(topology::events(&self.bus).await?.cached_info().created.to_string())
     }
 }
 
+/// The stream that is published to.
+#[derive(Default)]
+struct Stream {
+    /// What tells it from the one before NATS's data was wiped.
+    created: String,
+    /// The last minute, or the archive, was published again.
+    is_served: bool,
+}
+
 impl Flight {
-    fn land(&mut self, acked: Option<(Uuid, Timestamp)>) {
-        if let Some((id, time)) = acked {
-            self.acked.push(id);
-            self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-            self.since.get_or_insert_with(Instant::now);
+    fn land(&mut self, landed: Landed) {
+        match landed {
+            Landed::Acked(id, time) => {
+                self.acked.push(id);
+                self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+                self.since.get_or_insert_with(Instant::now);
+            }
+            Landed::Lost => self.lost += 1,
+            Landed::Refused => self.refused += 1,
         }
     }
 
-    async fn mark(&mut self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if let Some(oldest) = self.oldest {
-            sql::mark_published(db, &self.acked, oldest).await?;
-            metrics::counter!("events_published_total").increment(self.acked.len() as u64);
+    /// Waits for every ack, at most for the time-out of one.
+    async fn settle(&mut self) {
+        while let Some(landed) = self.acks.next().await {
+            self.land(landed);
         }
-        *self = Self::default();
+    }
+
+    async fn mark(&mut self, db: &mut PgConnection) -> anyhow::Result<()> {
+        if let Some(oldest) = self.oldest.take() {
+            self.since = None;
+            let acked = std::mem::take(&mut self.acked);
+            within(DATABASE_MAX, sql::mark_published(db, &acked, oldest)).await?;
+            metrics::counter!("events_published_total").increment(acked.len() as u64);
+        }
         Ok(())
     }
+}
+
+async fn advisory(db: &mut PgConnection, lock: &'static str, domain: &str) -> Result<bool, sqlx::Error> {
+    within(DATABASE_MAX, sqlx::query_scalar(lock).bind(domain).fetch_one(db)).await
 }

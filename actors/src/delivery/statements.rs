@@ -69,34 +69,42 @@ pub async fn claim_idempotency(
     Ok(sorted.into_iter().map(|(key, ..)| key).filter(|key| is_new(key)).cloned().collect())
 }
 
-/// Completes or frees claimed keys.
+/// Completes or frees claimed keys. One that is not there (it expired) stays so.
 pub async fn settle_idempotency(
     db: &mut PgConnection,
     writes: &[&IdempotencyWrite],
 ) -> Result<(), sqlx::Error> {
+    let (mut completed, mut forgotten) = (Vec::new(), Vec::new());
     for write in writes {
         match write {
             IdempotencyWrite::Claim { .. } => {}
-            IdempotencyWrite::Complete { key, response } => {
-                sqlx::query(
-                    "update idempotency set response = $4 where user_id = $1 and route = $2 and key = $3",
-                )
-                .bind(key.user_id)
-                .bind(key.route)
-                .bind(&key.key)
-                .bind(response.as_ref())
-                .execute(&mut *db)
-                .await?;
-            }
-            IdempotencyWrite::Forget { key } => {
-                sqlx::query("delete from idempotency where user_id = $1 and route = $2 and key = $3")
-                    .bind(key.user_id)
-                    .bind(key.route)
-                    .bind(&key.key)
-                    .execute(&mut *db)
-                    .await?;
-            }
+            IdempotencyWrite::Complete { key, response } => completed.push((key, response.as_ref())),
+            IdempotencyWrite::Forget { key } => forgotten.push(key),
         }
+    }
+    if !completed.is_empty() {
+        sqlx::query(
+            "update idempotency as kept set response = done.response
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) as done (user_id, route, key, response)
+             where (kept.user_id, kept.route, kept.key) = (done.user_id, done.route, done.key)",
+        )
+        .bind(completed.iter().map(|(key, _)| key.user_id).collect::<Vec<_>>())
+        .bind(completed.iter().map(|(key, _)| key.route).collect::<Vec<_>>())
+        .bind(completed.iter().map(|(key, _)| key.key.as_str()).collect::<Vec<_>>())
+        .bind(completed.iter().map(|(_, response)| *response).collect::<Vec<_>>())
+        .execute(&mut *db)
+        .await?;
+    }
+    if !forgotten.is_empty() {
+        sqlx::query(
+            "delete from idempotency where (user_id, route, key) in
+             (select * from unnest($1::uuid[], $2::text[], $3::text[]))",
+        )
+        .bind(forgotten.iter().map(|key| key.user_id).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|key| key.route).collect::<Vec<_>>())
+        .bind(forgotten.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
     }
     Ok(())
 }
@@ -160,52 +168,65 @@ pub async fn insert_batch(db: &mut PgConnection, id: Uuid) -> Result<Timestamp, 
 }
 
 /// Whether a batch whose commit was cut off went through. Inserting the same id waits for a commit that is still
-/// under way, and bars one that would come later.
+/// under way. The row says that it was this question that made it, for the next question, when its answer is cut off too.
 pub async fn was_committed(db: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
-    let inserted = sqlx::query("insert into journal_batch (id) values ($1) on conflict do nothing")
+    sqlx::query("insert into journal_batch (id, is_question) values ($1, true) on conflict do nothing")
         .bind(id)
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(inserted.rows_affected() == 0)
+    sqlx::query_scalar("select not is_question from journal_batch where id = $1").bind(id).fetch_one(db).await
+}
+
+/// Makes the outbox's partitions of the coming days where they are missing.
+pub async fn make_partitions(db: &mut PgConnection, domain: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("select delivery.make_partitions($1)").bind(domain).execute(db).await?;
+    Ok(())
 }
 
 /// Which outbox rows to read.
-pub enum Unsent {
-    /// Not published, and older than the relay needs for what it has in memory.
-    Overdue,
-    /// Published within a minute before the last that was: JetStream may have acknowledged and then lost them.
-    Recent,
-    /// Everything after this place: the stream was wiped.
-    Archive(Timestamp, Uuid),
+pub enum Page<'a> {
+    /// After this place, not published, and older than the relay needs for what it has in memory.
+    Overdue(Timestamp, Uuid),
+    /// All after this id: the stream was wiped.
+    Archive(Uuid),
+    These(&'a [Uuid]),
 }
 
 /// Rows of one page, oldest first.
-pub const OUTBOX_PAGE: i64 = 1_000;
+pub const OUTBOX_PAGE: usize = 1_000;
 
-pub async fn read_outbox<'e>(
-    db: impl sqlx::PgExecutor<'e>,
-    which: &Unsent,
-) -> Result<Vec<Outgoing>, sqlx::Error> {
-    let query = match which {
-        Unsent::Overdue => sqlx::query(
+/// What was published within a minute before the last that was: JetStream may have acknowledged and then lost it.
+pub async fn recently_published(db: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select id from outbox
+         where published_at >= (select max(published_at) from outbox) - interval '60 seconds' order by id",
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub async fn read_outbox(db: &mut PgConnection, page: &Page<'_>) -> Result<Vec<Outgoing>, sqlx::Error> {
+    let query = match page {
+        Page::Overdue(after, id) => sqlx::query(
             "select id, subject, source, payload::text, context, created_at from outbox
              where published_at is null and created_at < now() - interval '5 seconds'
-             order by created_at limit $1",
+               and (created_at, id) > ($2, $3)
+             order by created_at, id limit $1",
         )
-        .bind(OUTBOX_PAGE),
-        Unsent::Recent => sqlx::query(
-            "select id, subject, source, payload::text, context, created_at from outbox
-             where published_at >= (select published_at - interval '60 seconds' from outbox
-                                    where published_at is not null order by id desc limit 1)
-             order by created_at",
-        ),
-        Unsent::Archive(after, id) => sqlx::query(
-            "select id, subject, source, payload::text, context, created_at from outbox
-             where (created_at, id) > ($2, $3) order by created_at, id limit $1",
-        )
-        .bind(OUTBOX_PAGE)
+        .bind(OUTBOX_PAGE as i64)
         .bind(after.date_time())
         .bind(*id),
+        Page::Archive(after) => sqlx::query(
+            "select id, subject, source, payload::text, context, created_at from outbox
+             where id > $2 order by id limit $1",
+        )
+        .bind(OUTBOX_PAGE as i64)
+        .bind(*after),
+        Page::These(ids) => sqlx::query(
+            "select id, subject, source, payload::text, context, created_at from outbox
+             where id = any($1) order by id",
+        )
+        .bind(*ids),
     };
     let rows = query.fetch_all(db).await?;
     rows.iter()
@@ -231,10 +252,13 @@ pub async fn mark_published(
     ids: &[Uuid],
     since: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update outbox set published_at = now() where id = any($1) and created_at >= $2 and published_at is null")
-        .bind(ids)
-        .bind(since.date_time())
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "update outbox set published_at = now()
+         where id = any($1) and created_at >= $2 and published_at is null",
+    )
+    .bind(ids)
+    .bind(since.date_time())
+    .execute(db)
+    .await?;
     Ok(())
 }

@@ -7,11 +7,14 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::within;
 use crate::database::Database;
 
 /// How late a deadline may be noticed.
 const EVERY: Duration = Duration::from_millis(500);
-/// Ids of one query; the next follows at once when there are more.
+/// A database that hangs must not hold up the stop of the host.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Ids of one query. The rest comes with the next tick: until they are handled, the same ids are due.
 pub const PAGE: i64 = 500;
 
 /// Runs until `stop`. `due` returns up to [`PAGE`] ids whose deadline has passed; `hand_on` must not block.
@@ -33,7 +36,7 @@ where
             _ = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        match due(database.pool.clone()).await {
+        match within(ANSWER_MAX, due(database.pool.clone())).await {
             Ok(ids) => {
                 away = false;
                 ids.into_iter().for_each(&hand_on);

@@ -1,0 +1,329 @@
+//! The journal while all servers are well: group commit, refusals, duplicates, idempotency keys.
+
+use std::time::Duration;
+
+use actors::delivery::{Change, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome};
+use bus::Failure;
+use bytes::Bytes;
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
+use sqlx::Connection;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::probe::{Act, Probe, Rejection};
+use super::{Probing, bounded, connect, database, own_nats, seen, until};
+
+/// Hands all in at once, in order, and returns the outcomes in the same order.
+pub async fn write_all(probing: &Probing, changes: Vec<Change<Probe>>) -> Vec<Outcome<Probe>> {
+    let told: Vec<oneshot::Receiver<Outcome<Probe>>> = changes
+        .into_iter()
+        .map(|change| {
+            let (sender, told) = oneshot::channel();
+            probing.journal.write(change, move |outcome| {
+                let _ = sender.send(outcome);
+            });
+            told
+        })
+        .collect();
+    bounded("everyone is told", join_all(told)).await.into_iter().map(|told| told.unwrap()).collect()
+}
+
+fn committed(outcomes: &[Outcome<Probe>]) -> usize {
+    outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed { .. })).count()
+}
+
+fn heard(probe: Probe, consumer: &'static str, event_id: &str) -> Change<Probe> {
+    let inbox = Some(InboxKey { consumer, event_id: event_id.to_owned() });
+    Change { inbox, ..Change::new(probe) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_wait_share_transactions_and_all_are_told() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    let before = probing.count("select count(*) from journal_batch").await;
+    let askers = (0..500).map(|_| {
+        let journal = probing.journal.clone();
+        let change = probing.change(Probe::open());
+        tokio::spawn(async move { journal.commit(change).await })
+    });
+    let outcomes = bounded("everyone is told", join_all(askers)).await;
+    let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
+    assert_eq!(committed(&outcomes), 500);
+    let batches = probing.count("select count(*) from journal_batch").await - before;
+    assert!(batches <= 100, "{batches} transactions for 500 changes");
+    assert_eq!(probing.count("select count(*) from accounts").await, 500);
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 500);
+}
+
+#[tokio::test]
+async fn changes_of_one_key_are_written_in_the_order_they_came() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    let mut changes = Vec::new();
+    for version in 0..6 {
+        changes.extend(ids.iter().map(|id| match version {
+            0 => Change::new(Probe::new(*id, Act::Open { owner: id.to_string(), version: 1 })),
+            _ => Change::new(Probe::raise(*id, version)),
+        }));
+    }
+    let outcomes = write_all(&probing, changes).await;
+    // Out of order one would be stale.
+    assert_eq!(committed(&outcomes), 60, "{outcomes:?}");
+    assert_eq!(probing.count("select count(*) from accounts where version = 6").await, 10);
+}
+
+#[tokio::test]
+async fn a_bad_change_fails_alone_and_its_batch_is_written() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    write_all(&probing, vec![probing.change(Probe::open_for("ada"))]).await;
+
+    let mut changes: Vec<_> = (0..60).map(|_| probing.change(Probe::open())).collect();
+    changes[10] = heard(Probe::open_for("ada"), "probe-listener", "refused");
+    changes[20] = heard(Probe::poison(), "probe-listener", "poison");
+    changes[30] = heard(Probe::raise(Uuid::now_v7(), 7), "probe-listener", "stale");
+    for bad in [10, 20, 30] {
+        let event = probing.event(&changes[bad].rows);
+        changes[bad].outbox.push(event);
+    }
+    let outcomes = write_all(&probing, changes).await;
+
+    assert!(matches!(outcomes[10], Outcome::Rejected(Rejection::OwnerHasAnAccount)), "{:?}", outcomes[10]);
+    assert!(
+        matches!(&outcomes[20], Outcome::Failed(Failure::Poison(why)) if why.contains("versions_are_positive")),
+        "{:?}",
+        outcomes[20]
+    );
+    assert!(matches!(outcomes[30], Outcome::Stale), "{:?}", outcomes[30]);
+    assert_eq!(committed(&outcomes), 57, "{outcomes:?}");
+    assert_eq!(probing.count("select count(*) from accounts").await, 58);
+    assert_eq!(probing.count("select count(*) from inbox").await, 0, "nothing of a refused change stays");
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 58);
+}
+
+#[tokio::test]
+async fn a_refused_change_lets_go_of_its_rows_before_it_is_told() {
+    let nats = own_nats().await;
+    let url = database().await;
+    let probing = Probing::start(&url, &connect(&nats).await).await;
+    let probe = Probe::open();
+    write_all(&probing, vec![Change::new(probe.clone())]).await;
+    // It locks the account before it is found to be poison.
+    let refused = Change { outbox: vec![probing.event(&probe)], ..Change::new(Probe::raise(probe.id, 1)) };
+    let twice = Change { outbox: refused.outbox.clone(), ..Change::new(Probe::open()) };
+    write_all(&probing, vec![twice]).await;
+    let outcomes = write_all(&probing, vec![refused]).await;
+    assert!(matches!(outcomes[0], Outcome::Failed(Failure::Poison(_))), "{outcomes:?}");
+
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::query("set lock_timeout = '150ms'").execute(&mut other).await.unwrap();
+    sqlx::query("update probe.accounts set version = 9 where id = $1")
+        .bind(probe.id)
+        .execute(&mut other)
+        .await
+        .expect("the row is free");
+}
+
+#[tokio::test]
+async fn hosts_that_deadlock_both_commit() {
+    let nats = own_nats().await;
+    let (url, bus) = (database().await, connect(&nats).await);
+    let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
+    let (a, b) = (Probe::open(), Probe::open());
+    write_all(&one, vec![Change::new(a.clone()), Change::new(b.clone())]).await;
+
+    let cross =
+        |first: Uuid, then: Uuid| vec![Change::new(Probe::new(first, Act::RaiseAlsoSlowly { other: then }))];
+    let (left, right) =
+        tokio::join!(write_all(&one, cross(a.id, b.id)), write_all(&other, cross(b.id, a.id)));
+    assert_eq!((committed(&left), committed(&right)), (1, 1), "{left:?} {right:?}");
+    assert_eq!(one.count("select count(*) from accounts where version = 3").await, 2);
+    until("Postgres counts the deadlock", super::SOON, async || {
+        let deadlocks =
+            one.count("select deadlocks from pg_stat_database where datname = current_database()").await;
+        seen(deadlocks, |deadlocks| *deadlocks >= 1)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_changes_rows_once_however_often_and_wherever_it_comes() {
+    let nats = own_nats().await;
+    let (url, bus) = (database().await, connect(&nats).await);
+    let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
+    let hear = |event_id: &str| heard(Probe::open(), "probe-listener", event_id);
+
+    // Twice in one batch, then in a later one.
+    let outcomes = write_all(&one, vec![hear("a"), hear("a"), hear("b")]).await;
+    assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Outcome::Duplicate), "{outcomes:?}");
+    let later = write_all(&one, vec![hear("b")]).await;
+    assert!(matches!(later[0], Outcome::Duplicate), "{later:?}");
+    // Another consumer hears the same event for the first time.
+    let elsewhere = write_all(&one, vec![heard(Probe::open(), "probe-other", "b")]).await;
+    assert_eq!(committed(&elsewhere), 1);
+    assert_eq!(one.count("select count(*) from accounts").await, 3);
+
+    // At both hosts at once, in opposite order, many times over.
+    let ids: Vec<String> = (0..200).map(|n| format!("both-{n}")).collect();
+    let there = ids.iter().map(|id| hear(id)).collect();
+    let back = ids.iter().rev().map(|id| hear(id)).collect();
+    let (left, mut right) = tokio::join!(write_all(&one, there), write_all(&other, back));
+    right.reverse();
+    for (n, pair) in left.iter().zip(&right).enumerate() {
+        let once = matches!(
+            pair,
+            (Outcome::Committed { .. }, Outcome::Duplicate) | (Outcome::Duplicate, Outcome::Committed { .. })
+        );
+        assert!(once, "{n}: {pair:?}");
+    }
+    assert_eq!(one.count("select count(*) from accounts").await, 203);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_answers_once_and_repeats_its_answer_for_a_day() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let user_id = Uuid::now_v7();
+    let key = |name: &str| IdempotencyKey { user_id, route: "rpc.probe.open", key: name.to_owned() };
+    let claim = |name: &str, hash: u8, response: Option<&'static str>| Change {
+        idempotency: Some(IdempotencyWrite::Claim {
+            key: key(name),
+            request_hash: [hash; 32],
+            response: response.map(Bytes::from),
+        }),
+        ..Change::new(Probe::open())
+    };
+    let settle = |write| Change { idempotency: Some(write), ..Change::new(Probe::open()) };
+    let one = async |change| write_all(&probing, vec![change]).await.remove(0);
+    let repeated = |outcome: &Outcome<Probe>, hash: u8, response: Option<&str>| match outcome {
+        Outcome::Repeated(stored) => {
+            assert_eq!(stored.request_hash, [hash; 32]);
+            assert_eq!(stored.response.as_deref(), response.map(str::as_bytes));
+        }
+        other => panic!("{other:?}"),
+    };
+
+    // Answered in the same change; asked again, also with another request.
+    assert!(matches!(one(claim("a", 1, Some("first"))).await, Outcome::Committed { .. }));
+    repeated(&one(claim("a", 1, Some("second"))).await, 1, Some("first"));
+    repeated(&one(claim("a", 2, Some("third"))).await, 1, Some("first"));
+    // Still running, then done.
+    let both = write_all(&probing, vec![claim("b", 1, None), claim("b", 1, None)]).await;
+    assert!(matches!(both[0], Outcome::Committed { .. }), "{both:?}");
+    repeated(&both[1], 1, None);
+    one(settle(IdempotencyWrite::Complete { key: key("b"), response: Bytes::from("done") })).await;
+    repeated(&one(claim("b", 1, None)).await, 1, Some("done"));
+    // Forgotten: may be tried again.
+    one(claim("c", 1, None)).await;
+    one(settle(IdempotencyWrite::Forget { key: key("c") })).await;
+    assert!(matches!(one(claim("c", 1, None)).await, Outcome::Committed { .. }));
+    // Claimed and settled in one batch, in either order.
+    write_all(
+        &probing,
+        vec![
+            claim("d", 1, None),
+            settle(IdempotencyWrite::Complete { key: key("d"), response: Bytes::from("at once") }),
+            settle(IdempotencyWrite::Forget { key: key("c") }),
+            claim("c", 3, Some("anew")),
+        ],
+    )
+    .await;
+    repeated(&one(claim("d", 1, None)).await, 1, Some("at once"));
+    repeated(&one(claim("c", 3, None)).await, 3, Some("anew"));
+    // After a day it is free.
+    sqlx::query(
+        "update idempotency set created_at = created_at - interval '24 hours 1 second' where key = 'a'",
+    )
+    .execute(&probing.pool)
+    .await
+    .unwrap();
+    assert!(matches!(one(claim("a", 2, Some("next day"))).await, Outcome::Committed { .. }));
+    repeated(&one(claim("a", 2, None)).await, 2, Some("next day"));
+    // Only what was told as committed is there: 7 claims, 4 settlements.
+    assert_eq!(probing.count("select count(*) from accounts").await, 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_said_before_it_is_committed() {
+    let nats = own_nats().await;
+    let (url, bus) = (database().await, connect(&nats).await);
+    let probing = Probing::start(&url, &bus).await;
+    let mut said = bus.client.subscribe("movie.>").await.unwrap();
+    bus.client.flush().await.unwrap();
+    write_all(&probing, vec![Change::new(Probe::open_for("ada"))]).await;
+
+    let mut changes = Vec::new();
+    for n in 0..90 {
+        changes.push(probing.change(match n % 3 {
+            0 => Probe::open(),
+            1 => Probe::open_for("ada"),
+            _ => Probe::poison(),
+        }));
+    }
+    let told = write_all(&probing, changes);
+    let listening = async {
+        for n in 0..30 {
+            let message = bounded("an event is heard", said.next()).await.unwrap();
+            let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            let id: Uuid = event["probe"].as_str().unwrap().parse().unwrap();
+            assert!(probing.accounts().await.contains(&id), "event {n} came before its row");
+        }
+    };
+    let (outcomes, ()) = tokio::join!(told, listening);
+    assert_eq!(committed(&outcomes), 30, "{outcomes:?}");
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 30);
+    bus.client.flush().await.unwrap();
+    assert!(said.next().now_or_never().is_none(), "a refused change was said");
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_locks_for_long_fails_as_transient_and_frees_the_others() {
+    let nats = own_nats().await;
+    let url = database().await;
+    let probing = Probing::start(&url, &connect(&nats).await).await;
+    let probe = Probe::open();
+    write_all(&probing, vec![Change::new(probe.clone())]).await;
+    let mut hog = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut held = hog.begin().await.unwrap();
+    sqlx::query("select from probe.accounts where id = $1 for update")
+        .bind(probe.id)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+
+    let changes =
+        vec![Change::new(Probe::open()), Change::new(Probe::raise(probe.id, 1)), Change::new(Probe::open())];
+    let outcomes = write_all(&probing, changes).await;
+    assert!(matches!(outcomes[1], Outcome::Failed(Failure::Transient(_))), "{outcomes:?}");
+    assert_eq!(committed(&outcomes), 2, "{outcomes:?}");
+    held.rollback().await.unwrap();
+    assert_eq!(committed(&write_all(&probing, vec![Change::new(Probe::raise(probe.id, 1))]).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_changes_with_an_event_each_are_out_within_seconds() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    let started = std::time::Instant::now();
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        let changes = (0..250).map(|_| probing.change(Probe::open())).collect();
+        told.extend(write_all(&probing, changes).await);
+    }
+    assert_eq!(committed(&told), 2_000);
+    let written = started.elapsed();
+    until("all are published", Duration::from_secs(30), async || {
+        seen(probing.count("select count(*) from outbox where published_at is null").await, |left| *left == 0)
+    })
+    .await;
+    let out = started.elapsed();
+    println!("2000 changes written in {written:?}, their events out in {out:?}");
+    assert!(out < Duration::from_secs(5), "took {out:?}");
+}

@@ -1,0 +1,235 @@
+//! Delivery on real servers, which are killed, paused, wiped and cut off in the middle.
+//!
+//! The domain under test is `probe`: accounts with an owner and a version, just enough to be refused, to be stale and
+//! to break a constraint. It is assembled by the same `Parts` as every domain. Whatever is told must be what is in the
+//! database, and whatever was committed must leave exactly once by its id.
+
+mod consumers;
+mod journal;
+mod outages;
+mod probe;
+mod proxy;
+mod relaying;
+mod seat_lock;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use actors::config::HostConfig;
+use actors::delivery::{Change, Journal, SeatLock};
+use actors::host::{Host, Parts};
+use bus::Bus;
+use bus::consumer::Wellness;
+use bus::contract::Timestamp;
+use bus::contract::auth::KeySet;
+use bus::event::Outgoing;
+use futures::StreamExt;
+use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, shared_postgres};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use probe::Probe;
+
+/// Long enough for a busy machine; only a failing test waits so long.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Asks until the answer is `Ok`; when that takes too long it shows the last answer.
+async fn until<T, S: Debug>(what: &str, bound: Duration, mut fact: impl AsyncFnMut() -> Result<T, S>) -> T {
+    let end = Instant::now() + bound;
+    loop {
+        match tokio::time::timeout(bound, fact()).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(seen)) => assert!(Instant::now() < end, "not within {bound:?}: {what}; seen: {seen:?}"),
+            Err(_) => panic!("not within {bound:?}: {what}; the question itself hung"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// `Ok` where `fact` holds, else what was seen instead.
+fn seen<T: Debug>(value: T, fact: impl Fn(&T) -> bool) -> Result<T, T> {
+    if fact(&value) { Ok(value) } else { Err(value) }
+}
+
+/// Fails instead of waiting for ever.
+async fn bounded<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("not within {SOON:?}: {what}"))
+}
+
+async fn make_probe_schema(url: &str) {
+    actors::delivery::migrate(url).await.unwrap();
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(
+        "create schema probe;
+         select delivery.create_tables('probe');
+         create table probe.accounts (
+           id      uuid primary key,
+           owner   text not null constraint one_account_an_owner unique,
+           version bigint not null constraint versions_are_positive check (version > 0)
+         )",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A database of this test's own on the Postgres that all tests share.
+async fn database() -> String {
+    static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+    let postgres = shared_postgres().await.unwrap();
+    TEMPLATE
+        .get_or_init(async || make_probe_schema(&postgres.create_database("delivery").await.unwrap()).await)
+        .await;
+    postgres.create_database_from("delivery").await.unwrap()
+}
+
+/// A Postgres of this test's own, to be killed.
+async fn own_postgres() -> (Postgres, String) {
+    let folder = Folder::temporary().unwrap().join("postgres").unwrap();
+    let postgres = Postgres::start(&folder, false).await.unwrap();
+    let url = postgres.create_database("delivery").await.unwrap();
+    make_probe_schema(&url).await;
+    (postgres, url)
+}
+
+async fn own_nats() -> Nats {
+    Nats::start(&Folder::temporary().unwrap().join("nats").unwrap()).await.unwrap()
+}
+
+async fn connect(nats: &Nats) -> Bus {
+    let config = bus::Config {
+        url: nats.url(),
+        user: NATS_USER.into(),
+        password: NATS_PASSWORD.into(),
+        name: "delivery test".into(),
+        replicas: 1,
+    };
+    Bus::connect(config).await.unwrap()
+}
+
+/// One host of the domain `probe`.
+struct Probing {
+    journal: Journal<Probe>,
+    well: Wellness,
+    parts: Parts,
+    host: Host,
+    /// Straight to the database, also where the host goes through a proxy.
+    pool: PgPool,
+}
+
+impl Probing {
+    async fn start(database: &str, bus: &Bus) -> Self {
+        Self::start_with(database, database, None, bus).await
+    }
+
+    async fn start_with(hosts: &str, direct: &str, redis: Option<String>, bus: &Bus) -> Self {
+        let config = HostConfig {
+            database_url: hosts.to_owned(),
+            redis_url: redis,
+            jwt_public_keys: KeySet { keys: Vec::new() },
+        };
+        let parts = Parts::connect(&config, bus.clone(), "probe").await.unwrap();
+        let lock = parts.redis.clone().map(SeatLock::new);
+        let (journal, well, children) = parts.delivery::<Probe>(lock);
+        let host = parts.clone().start(well.clone(), move || children.clone()).await.unwrap();
+        let pool = actors::database::Database::new(direct, "probe").unwrap().pool;
+        Self { journal, well, parts, host, pool }
+    }
+
+    /// An event that says what `probe` does.
+    fn event(&self, probe: &Probe) -> Outgoing {
+        event(&probe.id.to_string(), self.parts.clock.now())
+    }
+
+    /// A change with one event.
+    fn change(&self, probe: Probe) -> Change<Probe> {
+        let outbox = vec![self.event(&probe)];
+        Change { outbox, ..Change::new(probe) }
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn accounts(&self) -> BTreeSet<Uuid> {
+        let ids: Vec<Uuid> =
+            sqlx::query_scalar("select id from accounts").fetch_all(&self.pool).await.unwrap();
+        ids.into_iter().collect()
+    }
+
+    async fn outbox_ids(&self) -> BTreeSet<String> {
+        let ids: Vec<String> =
+            sqlx::query_scalar("select id::text from outbox").fetch_all(&self.pool).await.unwrap();
+        ids.into_iter().collect()
+    }
+
+    /// Until the stream holds every event of the outbox, once by its id, and nothing else, and all are marked.
+    async fn until_all_is_out(&self, bus: &Bus) -> BTreeSet<String> {
+        let outbox = self.outbox_ids().await;
+        until("every outbox row is in the stream once", SOON, async || {
+            let stream = stream_ids(bus).await;
+            let distinct: BTreeSet<String> = stream.iter().cloned().collect();
+            let unmarked = self.count("select count(*) from outbox where published_at is null").await;
+            if distinct == outbox && stream.len() == distinct.len() && unmarked == 0 {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{} rows, {unmarked} of them unmarked; stream has {}, {} distinct",
+                    outbox.len(),
+                    stream.len(),
+                    distinct.len()
+                ))
+            }
+        })
+        .await;
+        outbox
+    }
+}
+
+fn event(text: &str, time: Timestamp) -> Outgoing {
+    Outgoing {
+        id: Uuid::now_v7(),
+        subject: "movie.probed".into(),
+        source: "/marquee/probe".into(),
+        time,
+        payload: format!(r#"{{"probe":"{text}"}}"#).into(),
+        context: bus::Context::new(),
+    }
+}
+
+/// The ids of everything in EVENTS; empty while it cannot be read.
+async fn stream_ids(bus: &Bus) -> Vec<String> {
+    read_stream(bus, bus::topology::EVENTS).await.into_iter().map(|(id, _)| id).collect()
+}
+
+/// Id and headers of everything in a stream; empty while it cannot be read.
+async fn read_stream(bus: &Bus, name: &str) -> Vec<(String, async_nats::HeaderMap)> {
+    let read = async {
+        let mut stream = bus.jetstream.get_stream(name).await.ok()?;
+        let messages = stream.info().await.ok()?.state.messages as usize;
+        let config = async_nats::jetstream::consumer::pull::Config {
+            ack_policy: async_nats::jetstream::consumer::AckPolicy::None,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.ok()?;
+        let mut found = Vec::new();
+        while found.len() < messages {
+            let mut batch = consumer.fetch().max_messages(5_000).messages().await.ok()?;
+            let before = found.len();
+            while let Some(Ok(message)) = batch.next().await {
+                let headers = message.headers.clone().unwrap_or_default();
+                let id = headers.get(bus::event::CE_ID).map(|id| id.to_string()).unwrap_or_default();
+                found.push((id, headers));
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        Some(found)
+    };
+    read.await.unwrap_or_default()
+}

@@ -1,0 +1,186 @@
+//! The rows of the domain under test.
+
+use std::collections::HashMap;
+
+use actors::delivery::{Rows, WriteError};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub id: Uuid,
+    pub act: Act,
+    pub locks: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// A new account. `version` 0 breaks a constraint that the code does not know: poison.
+    Open {
+        owner: String,
+        version: i64,
+    },
+    /// To the next version, if it is this one.
+    Raise {
+        from: i64,
+    },
+    /// Raises this account, waits, then raises the other: two that do so crosswise deadlock.
+    RaiseAlsoSlowly {
+        other: Uuid,
+    },
+    /// A new account, after a while.
+    OpenSlowly,
+    Panic,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rejection {
+    OwnerHasAnAccount,
+}
+
+impl Probe {
+    pub fn new(id: Uuid, act: Act) -> Self {
+        Self { id, act, locks: Vec::new() }
+    }
+
+    /// A new account of a new owner: nothing speaks against it.
+    pub fn open() -> Self {
+        let id = Uuid::now_v7();
+        Self::new(id, Act::Open { owner: id.to_string(), version: 1 })
+    }
+
+    pub fn open_for(owner: &str) -> Self {
+        Self::new(Uuid::now_v7(), Act::Open { owner: owner.to_owned(), version: 1 })
+    }
+
+    pub fn poison() -> Self {
+        let id = Uuid::now_v7();
+        Self::new(id, Act::Open { owner: id.to_string(), version: 0 })
+    }
+
+    pub fn raise(id: Uuid, from: i64) -> Self {
+        Self::new(id, Act::Raise { from })
+    }
+
+    pub fn locking(self, key: &str) -> Self {
+        Self { locks: vec![key.to_owned()], ..self }
+    }
+}
+
+impl Rows for Probe {
+    type Rejection = Rejection;
+    /// The version.
+    type Written = i64;
+
+    fn write<'a>(
+        db: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, Result<Vec<i64>, WriteError<Rejection>>> {
+        async move {
+            assert!(!rows.iter().any(|row| row.act == Act::Panic), "planned");
+            let opened = open(db, rows).await.map_err(|error| match &error {
+                sqlx::Error::Database(e)
+                    if rows.len() == 1 && e.constraint() == Some("one_account_an_owner") =>
+                {
+                    WriteError::Rejected(Rejection::OwnerHasAnAccount)
+                }
+                _ => WriteError::Sql(error),
+            })?;
+            let raised = raise(db, rows).await?;
+            let slow = slowly(db, rows).await?;
+            if opened + raised + slow < rows.len() {
+                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short });
+            }
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+            let versions: Vec<(Uuid, i64)> =
+                sqlx::query_as("select id, version from accounts where id = any($1)")
+                    .bind(ids)
+                    .fetch_all(db)
+                    .await?;
+            let versions: HashMap<Uuid, i64> = versions.into_iter().collect();
+            Ok(rows.iter().map(|row| versions[&row.id]).collect())
+        }
+        .boxed()
+    }
+
+    fn lock_keys(&self) -> Vec<String> {
+        self.locks.clone()
+    }
+
+    fn notices(committed: &[(&Self, &i64)]) -> Vec<(String, Bytes)> {
+        committed
+            .iter()
+            .map(|(probe, _)| (format!("seats.{}", probe.id), Bytes::from_static(b"{}")))
+            .collect()
+    }
+}
+
+async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
+    let mut new: Vec<(Uuid, &str, i64)> = rows
+        .iter()
+        .filter_map(|row| match &row.act {
+            Act::Open { owner, version } => Some((row.id, owner.as_str(), *version)),
+            _ => None,
+        })
+        .collect();
+    new.sort();
+    let inserted =
+        sqlx::query("insert into accounts select * from unnest($1::uuid[], $2::text[], $3::bigint[])")
+            .bind(new.iter().map(|row| row.0).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.1).collect::<Vec<_>>())
+            .bind(new.iter().map(|row| row.2).collect::<Vec<_>>())
+            .execute(db)
+            .await?;
+    Ok(inserted.rows_affected() as usize)
+}
+
+async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
+    let raises: Vec<(Uuid, i64)> = rows
+        .iter()
+        .filter_map(|row| match row.act {
+            Act::Raise { from } => Some((row.id, from)),
+            _ => None,
+        })
+        .collect();
+    let raised = sqlx::query(
+        "update accounts a set version = a.version + 1
+         from unnest($1::uuid[], $2::bigint[]) as raise (id, version)
+         where a.id = raise.id and a.version = raise.version",
+    )
+    .bind(raises.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(raises.iter().map(|row| row.1).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(raised.rows_affected() as usize)
+}
+
+async fn slowly(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
+    let mut done = 0;
+    for row in rows {
+        match row.act {
+            Act::RaiseAlsoSlowly { other } => {
+                raise_any(db, row.id).await?;
+                sqlx::query("select pg_sleep(0.5)").execute(&mut *db).await?;
+                raise_any(db, other).await?;
+                done += 1;
+            }
+            Act::OpenSlowly => {
+                sqlx::query("insert into accounts select $1, $1::text, 1 from pg_sleep(0.5)")
+                    .bind(row.id)
+                    .execute(&mut *db)
+                    .await?;
+                done += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(done)
+}
+
+async fn raise_any(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("update accounts set version = version + 1 where id = $1").bind(id).execute(db).await?;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The relay while NATS is killed, wiped, paused or not there yet, and after hosts that died before they published.
+
+use std::time::Duration;
+
+use actors::delivery::{Change, Outcome};
+use uuid::Uuid;
+
+use super::journal::write_all;
+use super::probe::Probe;
+use super::{Probing, SOON, bounded, connect, database, own_nats, seen, stream_ids, until};
+
+async fn commit_many(probing: &Probing, count: usize) {
+    let changes = (0..count).map(|_| probing.change(Probe::open())).collect();
+    for outcome in write_all(probing, changes).await {
+        assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_go_on_without_nats_and_every_event_arrives_once_afterwards() {
+    let mut nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    commit_many(&probing, 100).await;
+    nats.kill().await;
+    // More notices and events than any queue of the client holds.
+    let began = std::time::Instant::now();
+    commit_many(&probing, 2_500).await;
+    println!("2500 changes without NATS in {:?}", began.elapsed());
+    nats.start_again().await.unwrap();
+    commit_many(&probing, 100).await;
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 2_700);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_nats_gets_the_whole_archive_again() {
+    let mut nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    commit_many(&probing, 1_200).await;
+    probing.until_all_is_out(&bus).await;
+    // Long ago, so that the last minute alone would not bring them back.
+    sqlx::query("update outbox set published_at = published_at - interval '1 hour' where id <> (select max(id::text)::uuid from outbox)")
+        .execute(&probing.pool)
+        .await
+        .unwrap();
+    nats.wipe().await.unwrap();
+    commit_many(&probing, 10).await;
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 1_210);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nats_forgot_of_the_last_minute_is_published_again() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let url = database().await;
+    let probing = Probing::start(&url, &bus).await;
+    commit_many(&probing, 50).await;
+    probing.until_all_is_out(&bus).await;
+    probing.host.stop().await;
+    // As after a power cut: acknowledged, marked, gone; the stream itself is still the same one.
+    let stream = bus.jetstream.get_stream(bus::topology::EVENTS).await.unwrap();
+    for sequence in 31..=50 {
+        stream.delete_message(sequence).await.unwrap();
+    }
+    // Within the duplicate window a copy of what is kept is dropped, and so is one of what was deleted: the window
+    // remembers ids, not messages. A server that lost messages has forgotten their ids as well.
+    let mut config = stream.cached_info().config.clone();
+    config.duplicate_window = Duration::from_millis(100);
+    bus.jetstream.update_stream(config).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stream_ids(&bus).await.len(), 30);
+
+    let next = Probing::start(&url, &bus).await;
+    until("the stream has every event again", SOON, async || {
+        let ids: std::collections::BTreeSet<String> = stream_ids(&bus).await.into_iter().collect();
+        if ids == next.outbox_ids().await { Ok(()) } else { Err(ids.len()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_starts_without_nats_catches_up() {
+    let mut nats = own_nats().await;
+    let bus = connect(&nats).await;
+    nats.kill().await;
+    let probing = Probing::start(&database().await, &bus).await;
+    commit_many(&probing, 20).await;
+    nats.start_again().await.unwrap();
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 20);
+}
+
+#[test]
+fn what_a_killed_host_did_not_publish_its_successor_does() {
+    let one = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let next = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (url, nats) = next.block_on(async { (database().await, own_nats().await) });
+    one.block_on(async {
+        let probing = Probing::start(&url, &connect(&nats).await).await;
+        commit_many(&probing, 30).await;
+        until("they are out", SOON, async || {
+            seen(probing.count("select count(*) from outbox where published_at is null").await, |n| *n == 0)
+        })
+        .await;
+        nats.pause();
+        commit_many(&probing, 200).await;
+        assert!(probing.count("select count(*) from outbox where published_at is null").await > 0);
+    });
+    // As kill -9 would: nothing is finished, no destructor of a running task is awaited.
+    one.shutdown_background();
+    nats.resume();
+    next.block_on(async {
+        let bus = connect(&nats).await;
+        let probing = Probing::start(&url, &bus).await;
+        assert_eq!(probing.until_all_is_out(&bus).await.len(), 230);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_sweep_at_once_do_no_harm_and_a_homeless_event_holds_nobody_up() {
+    let nats = own_nats().await;
+    let (url, bus) = (database().await, connect(&nats).await);
+    let probing = Probing::start(&url, &bus).await;
+    let mut insert = Vec::new();
+    for n in 0..1_500 {
+        let subject = if n == 3 { "nowhere.at.all" } else { "movie.probed" };
+        insert.push((Uuid::now_v7(), subject));
+    }
+    sqlx::query(
+        "insert into outbox (id, subject, source, payload, context, created_at)
+         select id, subject, '/marquee/probe', '{}', '{\"correlation_id\": \"a\", \"traceparent\": \"b\"}',
+                now() - interval '20 seconds'
+         from unnest($1::uuid[], $2::text[]) as event (id, subject)",
+    )
+    .bind(insert.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(insert.iter().map(|(_, subject)| *subject).collect::<Vec<_>>())
+    .execute(&probing.pool)
+    .await
+    .unwrap();
+    let other = Probing::start(&url, &bus).await;
+    until("all but the homeless one are marked", SOON, async || {
+        seen(other.count("select count(*) from outbox where published_at is null").await, |left| *left == 1)
+    })
+    .await;
+    let stream = stream_ids(&bus).await;
+    assert_eq!(stream.len(), 1_499);
+    commit_many(&other, 5).await;
+    until("new events go out past it", SOON, async || seen(stream_ids(&bus).await.len(), |n| *n == 1_504))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_stops_in_order_leaves_nothing_unsent_and_tells_latecomers() {
+    let nats = own_nats().await;
+    let (url, bus) = (database().await, connect(&nats).await);
+    let probing = Probing::start(&url, &bus).await;
+    let journal = probing.journal.clone();
+    let changes = (0..300).map(|_| probing.change(Probe::open())).collect();
+    let Probing { pool, host, .. } = {
+        let told = write_all(&probing, changes).await;
+        assert!(told.iter().all(|outcome| matches!(outcome, Outcome::Committed { .. })));
+        probing
+    };
+    bounded("the host stops", host.stop()).await;
+    let unsent: i64 = sqlx::query_scalar("select count(*) from outbox where published_at is null")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(unsent, 0);
+    let late = bounded("a latecomer is told", journal.commit(Change::new(Probe::open()))).await;
+    assert!(matches!(late, Outcome::Failed(bus::Failure::Transient(_))), "{late:?}");
+}

@@ -1,0 +1,183 @@
+//! Supervision and upkeep: what fails is restarted, what fails too often ends the host, partitions come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actors::delivery::{Change, Outcome};
+use futures::future::join_all;
+use uuid::Uuid;
+
+use super::journal::write_all;
+use super::probe::{Act, Probe};
+use super::{Probing, bounded, connect, database, own_nats, seen};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_panics_is_restarted_and_goes_on_with_what_waits() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    let slow = probing.journal.commit(Change::new(Probe::new(Uuid::now_v7(), Act::OpenSlowly)));
+    let rest = async {
+        // While the first batch is written: the next one panics, and the one after that waits behind it.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let panics = probing.journal.commit(Change::new(Probe::new(Uuid::now_v7(), Act::Panic)));
+        let mut others: Vec<_> =
+            (0..300).map(|_| probing.journal.commit(probing.change(Probe::open()))).collect();
+        let (panicked, told) = tokio::join!(panics, join_all(others.drain(..)));
+        (panicked, told)
+    };
+    let (slow, (panicked, told)) = bounded("all are told", async { tokio::join!(slow, rest) }).await;
+    assert!(matches!(slow, Outcome::Committed { .. }), "{slow:?}");
+    assert!(matches!(panicked, Outcome::Failed(_)), "{panicked:?}");
+    let committed = told.iter().filter(|outcome| matches!(outcome, Outcome::Committed { .. })).count();
+    // Those in the hands of the one that panicked were told that they failed, and are not there.
+    assert!(committed >= 300 - 256, "{committed}");
+    assert_eq!(probing.count("select count(*) from accounts").await, committed as i64 + 1);
+    let outcomes = write_all(&probing, vec![probing.change(Probe::open())]).await;
+    assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
+    probing.until_all_is_out(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_panics_at_his_outcome_does_not_keep_others_from_theirs() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    probing.journal.write(Change::new(Probe::open()), |_| panic!("planned"));
+    let outcomes = write_all(&probing, (0..20).map(|_| Change::new(Probe::open())).collect()).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed { .. })), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_host_whose_worker_fails_too_often_ends() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let config = actors::config::HostConfig {
+        database_url: database().await,
+        redis_url: None,
+        jwt_public_keys: bus::contract::auth::KeySet { keys: Vec::new() },
+    };
+    let parts = actors::host::Parts::connect(&config, bus, "probe").await.unwrap();
+    let starts = Arc::new(AtomicUsize::new(0));
+    let counted = starts.clone();
+    let child = parts.taker("broken", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { anyhow::bail!("planned") }
+    });
+    // The delays between the restarts take half a minute.
+    tokio::time::pause();
+    let (_well, wellness) = tokio::sync::watch::channel(true);
+    let mut host = parts.start(wellness, move || vec![child.clone()]).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), host.failed()).await.expect("the budget is spent");
+    assert_eq!(starts.load(Ordering::SeqCst), 9);
+}
+
+#[tokio::test]
+async fn upkeep_makes_partitions_ahead_and_drops_old_ones_only_when_published() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let ahead = "select count(*) from pg_inherits where inhparent = 'outbox'::regclass
+                 and inhrelid::regclass::text >= 'outbox_' || to_char(now() at time zone 'utc', 'YYYYMMDD')";
+    assert_eq!(probing.count(ahead).await, 8, "today and a week");
+    probing.host.stop().await;
+    let pool = actors::database::Database::new(&url_of(&probing.pool), "probe").unwrap().pool;
+    // Days 20, 15 and 5 ago: published, not published, published.
+    sqlx::raw_sql(
+        "do $$
+         declare day date; ago int;
+         begin
+           foreach ago in array array[20, 15, 5] loop
+             day := (now() at time zone 'utc')::date - ago;
+             execute format('create table outbox_%s partition of outbox for values from (%L) to (%L)',
+               to_char(day, 'YYYYMMDD'), day::timestamp at time zone 'utc', (day + 1)::timestamp at time zone 'utc');
+             insert into outbox values (gen_random_uuid(), 'movie.probed', '/', '{}', '{}',
+               day::timestamp at time zone 'utc', case when ago <> 15 then now() end);
+           end loop;
+           insert into inbox values ('probe', 'old', now() - interval '8 days 1 minute'),
+                                    ('probe', 'kept', now() - interval '7 days');
+         end $$",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    sqlx::query("select delivery.maintain('probe', 7)").execute(&pool).await.unwrap();
+    let left: Vec<i32> = sqlx::query_scalar(
+        "select distinct (now() at time zone 'utc')::date - created_at::date as ago from outbox order by ago",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(left, [5, 15], "what is not published stays however old");
+    let inbox: Vec<String> = sqlx::query_scalar("select event_id from inbox").fetch_all(&pool).await.unwrap();
+    assert_eq!(inbox, ["kept"]);
+    let indexes: i64 = sqlx::query_scalar(
+        "select min(n) from (select count(i.indexrelid) n from pg_inherits p
+         left join pg_index i on i.indrelid = p.inhrelid where p.inhparent = 'outbox'::regclass group by p.inhrelid) x",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(indexes, 3, "each partition has the indexes of the whole");
+}
+
+/// A pool without a password in its URL: local servers trust.
+fn url_of(pool: &sqlx::PgPool) -> String {
+    let options = pool.connect_options();
+    format!(
+        "postgres://{}@{}:{}/{}",
+        options.get_username(),
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap()
+    )
+}
+
+#[tokio::test]
+async fn a_domain_that_slept_for_weeks_writes_at_once() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let url = database().await;
+    let pool = actors::database::Database::new(&url, "probe").unwrap().pool;
+    sqlx::raw_sql(
+        "do $$ declare old record; begin
+           for old in select inhrelid::regclass::text as name from pg_inherits where inhparent = 'outbox'::regclass loop
+             execute 'drop table ' || old.name;
+           end loop;
+         end $$",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let probing = Probing::start(&url, &bus).await;
+    let outcomes = write_all(&probing, vec![probing.change(Probe::open())]).await;
+    assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
+    probing.until_all_is_out(&bus).await;
+}
+
+#[tokio::test]
+async fn upkeep_does_not_hold_up_those_who_write() {
+    let nats = own_nats().await;
+    let url = database().await;
+    let probing = Probing::start(&url, &connect(&nats).await).await;
+    sqlx::raw_sql(
+        "do $$ begin
+           execute 'drop table outbox_' || to_char(now() at time zone 'utc' + interval '7 days', 'YYYYMMDD');
+         end $$",
+    )
+    .execute(&probing.pool)
+    .await
+    .unwrap();
+    // A dump has the table for hours, and a partition is missing.
+    let mut dump = probing.pool.begin().await.unwrap();
+    sqlx::query("lock table outbox in access share mode").execute(&mut *dump).await.unwrap();
+    let upkeep = sqlx::query("select delivery.maintain('probe', 7)").execute(&probing.pool);
+    let writing = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let began = std::time::Instant::now();
+        let outcomes = write_all(&probing, vec![probing.change(Probe::open())]).await;
+        assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
+        seen(began.elapsed(), |took| *took < Duration::from_millis(700)).expect("nobody held it up");
+    };
+    let (upkeep, ()) = tokio::join!(upkeep, writing);
+    upkeep.expect("making a partition waits for no reader");
+}
