@@ -5,3 +5,4 @@ mod auth;
 mod harness;
 mod local_servers;
 mod movie;
+mod payment;
