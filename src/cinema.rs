@@ -54,7 +54,8 @@ impl Cinema {
         let gateway_config = gateway::Config::read(&mut environment);
         environment.check()?;
         let gateway =
-            gateway::start(gateway_config, bus.clone(), verifier, telemetry::metrics(), move || parts(&told)).await?;
+            gateway::start(gateway_config, bus.clone(), verifier, telemetry::metrics(), move || parts(&told))
+                .await?;
         environment = environment.or("PUBLIC_URL", gateway.url());
         if let Some(sandbox) = &sandbox {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
@@ -92,7 +93,11 @@ impl Cinema {
     }
 }
 
-async fn start_hosts(environment: &Environment, bus: &Bus, reservation_hosts: usize) -> anyhow::Result<Vec<Host>> {
+async fn start_hosts(
+    environment: &Environment,
+    bus: &Bus,
+    reservation_hosts: usize,
+) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
     let domains = hosts::DOMAINS.into_iter().flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
     let starting = domains.map(|domain| {
@@ -122,8 +127,10 @@ fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
     };
     let part = |health: actors::host::Health| {
         let away = [(health.nats, "NATS is away"), (health.database, "the database is away")];
-        let detail: Vec<&str> = away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
-        let restarts = if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
+        let detail: Vec<&str> =
+            away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
+        let restarts =
+            if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
         Part::new(health.nats && health.database, [detail.join(", "), restarts].concat())
     };
     healths.iter().map(|(domain, health)| ((*domain).to_owned(), part(health()))).collect()

@@ -27,7 +27,8 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
     if let Some(redis) = &servers.redis_url {
         environment = environment.or("REDIS_URL", redis);
     }
-    let sandbox_log = environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
+    let sandbox_log =
+        environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
     let super_admin = environment.get("SUPER_ADMIN_EMAIL").unwrap_or_default();
     let opening = Opening { environment, sandbox_log, reservation_hosts: 1, seed: true };
     let mut cinema = tokio::select! {
@@ -53,8 +54,10 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
 fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: std::time::Duration) {
     let url = cinema.gateway.url();
     let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
-    let redis = servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
-    let account = |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
+    let redis =
+        servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
+    let account =
+        |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
     let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
     println!(
         "
@@ -114,7 +117,8 @@ pub async fn gateway() -> anyhow::Result<()> {
     let bus = connect(&mut environment, "marquee-gateway").await?;
     let verifier = Verifier::new(bus.clone(), &keys);
     let mut gateway =
-        gateway::start(gateway_config, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new).await?;
+        gateway::start(gateway_config, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
+            .await?;
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
         error = gateway.ended() => Err(error),
@@ -147,7 +151,8 @@ pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<St
     let api_key = environment.required("PAYMENT_API_KEY");
     let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
     environment.check()?;
-    let config = crate::sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
+    let config =
+        crate::sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
     let sandbox = crate::sandbox::start(config).await?;
     println!("the sandbox provider listens at {}", sandbox.url());
     told_to_stop().await;
@@ -166,7 +171,8 @@ async fn connect(environment: &mut bus::config::Environment, name: &str) -> anyh
 
 /// SIGINT or SIGTERM.
 async fn told_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::error!("signals cannot be heard; only SIGKILL will end this process");
         return std::future::pending().await;

@@ -60,7 +60,9 @@ pub fn logging() -> (String, bool) {
 /// What `marquee up` needs and nobody has set: keys of its own, kept in the data folder, and the demo's accounts.
 pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyhow::Result<Environment> {
     let key = kept(&folder.join("jwt.pem"), actors::auth::token::generate_pem)?;
-    let secret = kept(&folder.join("webhook-secret"), || format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>())))?;
+    let secret = kept(&folder.join("webhook-secret"), || {
+        format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
+    })?;
     Ok(environment
         .or("JWT_PRIVATE_KEY", key)
         .or("PAYMENT_WEBHOOK_SECRET", secret)

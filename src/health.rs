@@ -20,7 +20,8 @@ fn live() -> &'static str {
 #[handler]
 fn ready(health: poem::web::Data<&Read>) -> Response {
     let health = (health.0)();
-    let status = if health.nats && health.database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status =
+        if health.nats && health.database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Json(health).with_status(status).into_response()
 }
 

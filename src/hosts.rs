@@ -6,7 +6,7 @@ use bus::Bus;
 use bus::config::Environment;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
-pub const DOMAINS: [&str; 3] = ["auth", "movie", "reservation"];
+pub const DOMAINS: [&str; 4] = ["auth", "movie", "reservation", "payment"];
 
 /// Reads the domain's settings and starts its host. All that is wrong with the environment comes in one error.
 pub async fn start(domain: &str, environment: &mut Environment, bus: Bus) -> anyhow::Result<Host> {

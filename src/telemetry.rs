@@ -11,7 +11,8 @@ pub fn install() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (filter, json) = crate::config::logging();
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // An error means that a test has installed its own.
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.try_init() };
     metrics();
@@ -20,6 +21,7 @@ pub fn install() {
 /// The process's metrics, installed on first use.
 pub fn metrics() -> PrometheusHandle {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || PrometheusBuilder::new().install_recorder().expect("nobody else installs a metrics recorder");
+    let install =
+        || PrometheusBuilder::new().install_recorder().expect("nobody else installs a metrics recorder");
     METRICS.get_or_init(install).clone()
 }

@@ -100,7 +100,8 @@ impl TestCinema {
         } else {
             (None, shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap())
         };
-        let redis = if plan.redis { Some(Redis::start(&folder.join("redis").unwrap()).await.unwrap()) } else { None };
+        let redis =
+            if plan.redis { Some(Redis::start(&folder.join("redis").unwrap()).await.unwrap()) } else { None };
         let environment = Environment::default()
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
@@ -191,7 +192,8 @@ impl TestCinema {
     /// A new moviegoer.
     pub async fn register(&self) -> Person {
         let number = self.people.fetch_add(1, Ordering::Relaxed);
-        let body = json!({"email": format!("p{number}@example.org"), "password": "correct horse", "name": "Ada"});
+        let body =
+            json!({"email": format!("p{number}@example.org"), "password": "correct horse", "name": "Ada"});
         person(self.call(Method::POST, "/v1/auth/register", None, Some(body)).await.expect(201))
     }
 
@@ -218,12 +220,20 @@ impl TestCinema {
         let movie = self.call(Method::POST, "/v1/movies", Some(&owner), Some(movie)).await.expect(201);
         let starts = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
         let starts = starts.format(&time::format_description::well_known::Rfc3339).unwrap();
-        let showtime = json!({"movieId": movie["id"], "auditoriumId": hall["id"], "startsAt": starts, "prices": prices});
-        let showtime = self.call(Method::POST, "/v1/showtimes", Some(&owner), Some(showtime)).await.expect(201);
+        let showtime =
+            json!({"movieId": movie["id"], "auditoriumId": hall["id"], "startsAt": starts, "prices": prices});
+        let showtime =
+            self.call(Method::POST, "/v1/showtimes", Some(&owner), Some(showtime)).await.expect(201);
         showtime["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn call(&self, method: Method, path: &str, who: Option<&Person>, body: Option<Value>) -> Answer {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        who: Option<&Person>,
+        body: Option<Value>,
+    ) -> Answer {
         let key = uuid::Uuid::new_v4().to_string();
         self.call_with_key(method, path, who, body, &key).await
     }
@@ -331,9 +341,13 @@ impl TestCinema {
 
     /// The seat map as id → status.
     pub async fn seat(&self, seat: &str) -> String {
-        let map = self.call(Method::GET, &format!("/v1/showtimes/{}/seats", self.showtime), None, None).await.expect(200);
+        let map = self
+            .call(Method::GET, &format!("/v1/showtimes/{}/seats", self.showtime), None, None)
+            .await
+            .expect(200);
         let seats = map["seats"].as_array().unwrap();
-        let found = seats.iter().find(|s| s["id"] == seat).unwrap_or_else(|| panic!("no seat {seat} in {map}"));
+        let found =
+            seats.iter().find(|s| s["id"] == seat).unwrap_or_else(|| panic!("no seat {seat} in {map}"));
         found["status"].as_str().unwrap().to_owned()
     }
 
@@ -352,8 +366,13 @@ impl TestCinema {
             if intent["metadata"]["reservation_id"] == reservation && intent["status"] == "succeeded" {
                 net += intent["amount_received"].as_i64().unwrap();
                 let refunds =
-                    list(&format!("/v1/refunds?limit=100&payment_intent={}", intent["id"].as_str().unwrap())).await;
-                let given = refunds["data"].as_array().unwrap().iter().filter(|refund| refund["status"] == "succeeded");
+                    list(&format!("/v1/refunds?limit=100&payment_intent={}", intent["id"].as_str().unwrap()))
+                        .await;
+                let given = refunds["data"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|refund| refund["status"] == "succeeded");
                 net -= given.map(|refund| refund["amount"].as_i64().unwrap()).sum::<i64>();
             }
         }
@@ -388,7 +407,9 @@ impl TestCinema {
         let consumer = stream.create_consumer(config).await.unwrap();
         let mut messages = consumer.messages().await.unwrap();
         let mut events: std::collections::BTreeMap<String, Value> = Default::default();
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_millis(500), messages.next()).await {
+        while let Ok(Some(Ok(message))) =
+            tokio::time::timeout(Duration::from_millis(500), messages.next()).await
+        {
             let id = message.headers.as_ref().and_then(|h| h.get("ce-id")).map(|id| id.to_string()).unwrap();
             events.insert(id, serde_json::from_slice(&message.payload).unwrap());
         }

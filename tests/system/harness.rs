@@ -18,7 +18,7 @@ pub const SUPER_ADMIN: (&str, &str) = ("root@marquee.example", "the first of all
 pub const PASSWORD: &str = "correct horse";
 
 /// The name of a migrated database, which the tests copy.
-async fn template() -> &'static str {
+pub async fn template() -> &'static str {
     const NAME: &str = "template_migrated";
     static MIGRATED: OnceCell<()> = OnceCell::const_new();
     MIGRATED

@@ -2,7 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod auth;
+mod bad_input;
+mod booking;
+mod cinema;
+mod faults;
 mod harness;
 mod local_servers;
+mod money;
 mod movie;
 mod payment;

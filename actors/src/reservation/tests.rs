@@ -140,7 +140,8 @@ fn beginning_to_pay_extends_the_hold_once_and_up_to_the_cap() {
 
 #[test]
 fn a_confirmed_reservation_is_refunded_until_the_window_closes() {
-    let confirmed = Saga { state: State::Confirmed { payment_id: PAYMENT, provider_ref: "pi_1".into() }, ..saga() };
+    let confirmed =
+        Saga { state: State::Confirmed { payment_id: PAYMENT, provider_ref: "pi_1".into() }, ..saga() };
     let (refunding, effects) = confirmed.step(&Input::Cancel(CancelledBy::User), at(28_800)).unwrap();
     assert_eq!(refunding.state.claim(), Claim::None);
     assert_eq!(effects.iter().map(effect_name).collect::<Vec<_>>(), ["tell-cancelled", "request-refund"]);
@@ -223,7 +224,9 @@ impl Scene {
         ];
         match self.world.payment {
             Provider::Nothing => {}
-            Provider::Open => messages.push(Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None }),
+            Provider::Open => {
+                messages.push(Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None })
+            }
             Provider::Captured => messages.push(Input::PaymentSucceeded(success())),
             Provider::Closed => {
                 messages.push(Input::PaymentFailed { payment_id: PAYMENT });
@@ -338,7 +341,8 @@ fn every_history_of_eight_inputs_leaks_no_seat_and_keeps_no_money() {
 
 #[test]
 fn a_refund_that_never_settles_is_put_before_a_person() {
-    let refunding = State::Refunding { reason: CancelReason::Admin, refund: refund(), asked: 1, ask_at: at(700) };
+    let refunding =
+        State::Refunding { reason: CancelReason::Admin, refund: refund(), asked: 1, ask_at: at(700) };
     let mut saga = Saga { state: refunding, ..saga() };
     for _ in 0..100 {
         let Some(deadline) = saga.deadline() else { break };
@@ -346,7 +350,10 @@ fn a_refund_that_never_settles_is_put_before_a_person() {
     }
     assert_eq!(saga.state.name(), "needs-attention");
     let (resumed, effects) = saga.step(&Input::Resume, at(1_000_000)).unwrap();
-    assert_eq!((resumed.state.name(), effects.iter().map(effect_name).collect()), ("refunding", vec!["request-refund"]));
+    assert_eq!(
+        (resumed.state.name(), effects.iter().map(effect_name).collect()),
+        ("refunding", vec!["request-refund"])
+    );
 }
 
 #[test]
@@ -384,7 +391,8 @@ fn hall(rows: &[&str]) -> SeatMap {
 }
 
 fn take(map: &mut SeatMap, seats: &[&str]) {
-    let changes = seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
+    let changes =
+        seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
     assert_eq!(map.apply(&SeatsChanged { sequence: map.sequence + 1, changes }), Applied::Newer);
 }
 
@@ -445,7 +453,8 @@ fn a_mark_keeps_others_waiting_and_ends_with_its_change() {
 #[test]
 fn notices_are_applied_in_order_or_not_at_all() {
     let mut map = hall(&["SSS"]);
-    let notice = |sequence, status| SeatsChanged { sequence, changes: vec![SeatChange { id: "A1".into(), status }] };
+    let notice =
+        |sequence, status| SeatsChanged { sequence, changes: vec![SeatChange { id: "A1".into(), status }] };
     assert_eq!(map.apply(&notice(2, SeatStatus::Sold)), Applied::Gap);
     assert_eq!(map.view().seats[0].status, SeatStatus::Free);
     assert_eq!(map.apply(&notice(1, SeatStatus::Held)), Applied::Newer);
