@@ -11,3 +11,4 @@ mod harness;
 mod local_servers;
 mod money;
 mod movie;
+mod payment;
