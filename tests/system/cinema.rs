@@ -26,11 +26,13 @@ pub struct Plan {
     /// A Postgres of its own, which the test may kill.
     pub own_postgres: bool,
     pub redis: bool,
+    /// With the demo's accounts and catalogue.
+    pub seed: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { reservation_hosts: 1, environment: Vec::new(), own_postgres: false, redis: false }
+        Self { reservation_hosts: 1, environment: Vec::new(), own_postgres: false, redis: false, seed: false }
     }
 }
 
@@ -60,7 +62,6 @@ pub struct TestCinema {
 #[derive(Clone)]
 pub struct Person {
     pub token: String,
-    pub id: String,
 }
 
 /// What the gateway answered.
@@ -145,7 +146,7 @@ impl TestCinema {
             environment: self.environment.clone(),
             sandbox_log: Some(self.folder.path().join("sandbox.jsonl")),
             reservation_hosts: self.plan.reservation_hosts,
-            seed: false,
+            seed: self.plan.seed,
         };
         self.open = Some(Cinema::open(opening).await.unwrap());
     }
@@ -467,7 +468,7 @@ pub async fn answer(response: reqwest::Response) -> reqwest::Result<Answer> {
 }
 
 fn person(session: Value) -> Person {
-    Person { token: session["accessToken"].as_str().unwrap().to_owned(), id: id(&session["user"]) }
+    Person { token: session["accessToken"].as_str().unwrap().to_owned() }
 }
 
 pub fn id(of: &Value) -> String {

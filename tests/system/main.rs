@@ -12,3 +12,5 @@ mod local_servers;
 mod money;
 mod movie;
 mod payment;
+mod readme;
+mod tidy;
