@@ -14,9 +14,6 @@ pub mod relay;
 mod statements;
 mod sweep;
 
-#[cfg(test)]
-mod tests;
-
 pub use clock::Clock;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
