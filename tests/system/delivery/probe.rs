@@ -31,6 +31,8 @@ pub enum Act {
     RaiseAlsoSlowly {
         other: Uuid,
     },
+    /// Raises the account and then finds that it should not have: stale, with the row's lock in hand.
+    RaiseInVain,
     /// A new account, after a while.
     OpenSlowly,
     Panic,
@@ -167,6 +169,7 @@ async fn slowly(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::E
                 raise_any(db, other).await?;
                 done += 1;
             }
+            Act::RaiseInVain => raise_any(db, row.id).await?,
             Act::OpenSlowly => {
                 sqlx::query("insert into accounts select $1, $1::text, 1 from pg_sleep(0.5)")
                     .bind(row.id)

@@ -154,6 +154,9 @@ async fn a_host_that_stops_in_order_leaves_nothing_unsent_and_tells_latecomers()
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let probing = Probing::start(&url, &bus).await;
+    // The relay has settled down: it publishes from memory.
+    commit_many(&probing, 1).await;
+    probing.until_all_is_out(&bus).await;
     let journal = probing.journal.clone();
     let changes = (0..300).map(|_| probing.change(Probe::open())).collect();
     let Probing { pool, host, .. } = {
