@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::Env;
 use super::calls::{self, Heard};
+use super::hear::NO_SUCH_METHOD;
 use super::model::{Payment, Stage, State};
-use super::rules::NO_SUCH_METHOD;
 use super::step::{Call, Step};
 use super::store::Rows;
 use super::work::{self, Decision, EndReply, PayReply, PayWork, Work};
@@ -158,7 +158,7 @@ impl PaymentActor {
         let fresh = std::mem::take(&mut self.fresh);
         let decision = work.decide(&self.known, self.env.clock.now());
         let writes = matches!(&decision, Ok(Decision { step: Some((_, step)), .. }) if step.changed);
-        if !writes && !fresh && work.wants_fresh() {
+        if !writes && !fresh && work.wants_fresh(&self.known) {
             // Another host may have moved on: what writes nothing would not notice.
             self.known = Known::Unread;
             return self.waiting.push_front(work);

@@ -1,7 +1,7 @@
 //! Payment: takes the money for a reservation through a provider, and gives it back.
 //!
 //! It owns payments with their attempts, refunds and log, and the provider's events. One payment a reservation.
-//! Invariant: of a payment one capture is accepted, and any other is given back; see `rules` and `refund`.
+//! Invariant: of a payment one capture is accepted, and any other is given back; see `rules`, `hear` and `refund`.
 //! Invariant: the provider is called only after the attempt's row is committed and never inside a transaction, and what
 //! is not known is asked about until it is, by a deadline in the row.
 //! It does not decide whether a reservation is confirmed, cancelled or refunded: that is the saga's.
@@ -9,6 +9,7 @@
 mod actor;
 mod calls;
 mod endpoint;
+mod hear;
 mod model;
 mod provider;
 mod refund;

@@ -6,15 +6,13 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::contract::{Currency, Money};
+use bus::contract::Money;
 use ractor::async_trait;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::model::Kind;
-use super::provider::{
-    Answer, Order, Place, Provider, RefundOrder, RefundSight, RefundStanding, Sight, Standing,
-};
+use super::provider::{Answer, Order, Place, Provider, RefundOrder, RefundSight, Sight, Standing};
 use super::wire::{Failure, Intent, Session, StripeRefund};
 use crate::config::PaymentSettings;
 
@@ -23,6 +21,9 @@ const VERSION: &str = "2025-09-30.clover";
 /// A charge takes one to three seconds; beyond this its outcome is unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The type of the error when a key comes with other parameters than before.
+const KEY_SPENT: &str = "idempotency_error";
 
 pub struct Stripe {
     client: reqwest::Client,
@@ -190,7 +191,7 @@ impl Stripe {
         let barred: Reply<Intent> =
             self.post("payment_intents", Some(&charge_key(order)), &self.intent_form(order)).await;
         let answer = match barred {
-            Reply::Error(400, error) if error.kind == "idempotency_error" => self.begin(order).await,
+            Reply::Error(400, error) if error.kind == KEY_SPENT => self.begin(order).await,
             reply => reply.into_answer(|intent| intent.sight()),
         };
         self.close_if_open(answer).await
@@ -278,6 +279,10 @@ impl<T> Reply<T> {
         match self {
             Reply::Object(object) => Answer::Done(read(object)),
             Reply::Error(404, _) => Answer::NoSuchObject,
+            // It tells that something was done under this key, and not what.
+            Reply::Error(_, error) if error.kind == KEY_SPENT => {
+                Answer::Unknown("the key was used with other parameters".into())
+            }
             Reply::Error(status, error) => Answer::Refused { code: error.reason(), status },
             Reply::Unknown(why) => Answer::Unknown(why),
         }
@@ -290,18 +295,4 @@ fn charge_key(order: &Order) -> String {
 
 fn currency(total: Money) -> String {
     total.currency.as_str().to_ascii_lowercase()
-}
-
-/// Stripe writes currencies in lower case.
-pub fn money(amount: i64, currency: &str) -> Option<Money> {
-    Some(Money { amount, currency: Currency::parse(&currency.to_ascii_uppercase())? })
-}
-
-/// How Stripe words what became of a refund.
-pub fn refund_standing(status: &str, reason: Option<String>) -> RefundStanding {
-    match status {
-        "succeeded" => RefundStanding::Succeeded,
-        "failed" | "canceled" => RefundStanding::Failed { code: reason.unwrap_or_else(|| status.to_owned()) },
-        _ => RefundStanding::Pending,
-    }
 }

@@ -12,9 +12,10 @@ use bus::contract::payment::{PaymentStatus, Rejection};
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
+use super::hear::NO_SUCH_METHOD;
 use super::model::{Facts, Kind, Payment, Stage, State, payment_id};
 use super::provider::{Answer, Sight, Standing};
-use super::rules::{self, NO_SUCH_METHOD, Paying, Wish};
+use super::rules::{self, Paying, Wish};
 use super::step::{Call, KeyWrite, Said, Step};
 use crate::delivery::IdempotencyKey;
 

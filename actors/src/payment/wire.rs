@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
-use bus::contract::Money;
+use bus::contract::{Currency, Money};
 use serde::Deserialize;
 
 use super::provider::{RefundSight, RefundStanding, Sight, Standing};
-use super::stripe::{money, refund_standing};
 
 pub type Metadata = HashMap<String, String>;
 
@@ -115,8 +114,17 @@ pub struct StripeRefund {
 
 impl StripeRefund {
     pub fn sight(self) -> RefundSight {
-        let total: Option<Money> = money(self.amount, &self.currency);
-        let standing: RefundStanding = refund_standing(&self.status, self.failure_reason);
-        RefundSight { reference: self.id, total, standing }
+        let standing = match (self.status.as_str(), self.failure_reason) {
+            ("succeeded", _) => RefundStanding::Succeeded,
+            ("failed" | "canceled", Some(code)) => RefundStanding::Failed { code },
+            ("failed" | "canceled", None) => RefundStanding::Failed { code: self.status },
+            _ => RefundStanding::Pending,
+        };
+        RefundSight { reference: self.id, total: money(self.amount, &self.currency), standing }
     }
+}
+
+/// Stripe writes currencies in lower case.
+fn money(amount: i64, currency: &str) -> Option<Money> {
+    Some(Money { amount, currency: Currency::parse(&currency.to_ascii_uppercase())? })
 }

@@ -84,8 +84,15 @@ impl Work {
     }
 
     /// Another host may have changed what a decision to do nothing would rest on.
-    pub fn wants_fresh(&self) -> bool {
-        matches!(self, Self::Pay(_) | Self::End { .. } | Self::Refund(..) | Self::Due)
+    pub fn wants_fresh(&self, known: &Known) -> bool {
+        match self {
+            Self::Pay(_) | Self::End { .. } | Self::Refund(..) | Self::Due => true,
+            // Most webhooks tell what the answer told already; looking each time would be a read for nothing.
+            Self::Notice(work) => {
+                matches!(known, Known::Absent) || matches!(work.notice.about, About::Refund { .. })
+            }
+            Self::Created(..) | Self::Cancelled(..) | Self::Heard(..) => false,
+        }
     }
 
     pub fn until(&self) -> Option<Instant> {
@@ -129,7 +136,9 @@ impl Work {
                 (before, step)
             }
             Self::Refund(wanted, _) => {
-                let before = here.ok_or_else(|| No::Failure(Failure::poison("there is no such payment")))?;
+                let before = here.filter(|payment| payment.id == wanted.payment_id);
+                let before =
+                    before.ok_or_else(|| No::Failure(Failure::poison("there is no such payment")))?;
                 (before.clone(), refund::requested(before, wanted, now))
             }
             work => match here {
