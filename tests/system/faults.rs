@@ -60,6 +60,122 @@ impl Process {
     }
 }
 
+/// Ends its processes with the test, however that ends.
+struct Family(Vec<Child>);
+
+impl Family {
+    fn add(&mut self, cinema: &TestCinema, name: &str, arguments: &[&str], environment: &[(&str, &str)]) {
+        let log = std::fs::File::create(cinema.folder.path().join(format!("{name}.log"))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marquee"));
+        command.args(arguments).envs(environment.iter().copied()).stdout(Stdio::null()).stderr(log);
+        self.0.push(command.spawn().unwrap());
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_in_processes_of_their_own_sell_a_seat_and_share_the_work_of_a_killed_one() {
+    let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
+    cinema.close_doors().await;
+    let database_url = cinema.postgres.as_ref().unwrap().create_database("apart").await.unwrap();
+    let (gateway, provider) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let (url, api, key) =
+        (format!("http://{gateway}"), format!("http://{provider}"), actors::auth::token::generate_pem());
+    let (nats, webhooks) = (cinema.nats.url(), format!("{url}/v1/payments/webhook"));
+    let books = cinema.folder.path().join("apart.jsonl").display().to_string();
+    let environment = [
+        ("DATABASE_URL", database_url.as_str()),
+        ("NATS_URL", &nats),
+        ("HTTP_ADDR", &gateway),
+        ("JWT_PRIVATE_KEY", &key),
+        ("PAYMENT_API_URL", &api),
+        ("PAYMENT_API_KEY", "sk_test_marquee"),
+        ("PAYMENT_WEBHOOK_SECRET", "whsec_test"),
+    ];
+    let migrated =
+        Command::new(env!("CARGO_BIN_EXE_marquee")).arg("migrate").envs(environment).output().unwrap();
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    let seeded = Command::new(env!("CARGO_BIN_EXE_marquee")).arg("seed").envs(environment).output().unwrap();
+    assert!(seeded.status.success(), "{}", String::from_utf8_lossy(&seeded.stderr));
+    let mut family = Family(Vec::new());
+    family.add(
+        &cinema,
+        "provider",
+        &["sandbox", "--addr", &provider, "--log", &books, "--webhook-url", &webhooks],
+        &environment,
+    );
+    family.add(&cinema, "gateway", &["gateway"], &environment);
+    family.add(&cinema, "first", &["host", "reservation"], &environment);
+    family.add(&cinema, "second", &["host", "reservation"], &environment);
+    for domain in ["auth", "movie", "payment"] {
+        family.add(&cinema, domain, &["host", domain], &environment);
+    }
+
+    let account = json!({"email": "ada@marquee.example", "password": "popcorn-2026"});
+    let session = until_answered(&cinema, &url, "/v1/auth/login", None, account).await;
+    let token = session["accessToken"].as_str().unwrap();
+    let began = Instant::now();
+    let showtime = loop {
+        let listed = cinema.http.get(format!("{url}/v1/showtimes?pageSize=100")).send().await.unwrap();
+        if let Some(last) =
+            answer(listed).await.unwrap().body["items"].as_array().and_then(|items| items.last())
+        {
+            break last["id"].clone();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no showtimes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    for round in 0..4 {
+        if round == 2 {
+            // One of the two reservation hosts dies; the other has the whole queue group's work.
+            family.0[2].kill().unwrap();
+        }
+        let order = json!({"showtimeId": showtime, "bestAvailable": {"count": 1}});
+        let reserved = until_answered(&cinema, &url, "/v1/reservations", Some(token), order).await;
+        let pay = json!({"reservationId": reserved["id"], "paymentMethod": "pm_card_visa"});
+        until_answered(&cinema, &url, "/v1/payments", Some(token), pay).await;
+        let path = format!("{url}/v1/reservations/{}?wait=25", id(&reserved));
+        let confirmed = answer(cinema.http.get(path).bearer_auth(token).send().await.unwrap()).await.unwrap();
+        assert_eq!(confirmed.expect(200)["status"], "CONFIRMED", "round {round}");
+    }
+}
+
+/// Sends the same request with the same key until it is answered well, as a client does while a part is away.
+async fn until_answered(
+    cinema: &TestCinema,
+    url: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Value,
+) -> Value {
+    let (key, began) = (uuid::Uuid::new_v4().to_string(), Instant::now());
+    loop {
+        let mut request =
+            cinema.http.post(format!("{url}{path}")).header("Idempotency-Key", &key).json(&body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let seen = match request.send().await {
+            Ok(response) => answer(response).await.map(|answer| (answer.status.as_u16(), answer)),
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok((200..300, answer)) => return answer.body,
+            Ok((503, _)) | Err(_) if began.elapsed() < Duration::from_secs(40) => {}
+            other => panic!("{path}: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::Env;
 use super::model::{Reservation, SeatWrite};
-use super::saga::{Effect, Input, State};
+use super::saga::{Effect, Input, Saga, State};
 use super::store::{Rows, Step};
 use crate::delivery::{Change, InboxKey, Outcome};
 use crate::supervision::entity::{Address, Entity};
@@ -76,6 +76,8 @@ pub struct SagaActor {
     waiting: VecDeque<(Input, Origin)>,
     /// A load or a change is under way.
     busy: bool,
+    /// The row was read for the input that is next.
+    fresh: bool,
     stale: u32,
     asking_end: bool,
 }
@@ -88,7 +90,7 @@ impl Entity for SagaActor {
 
     fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
         let waiting = VecDeque::new();
-        Self { id, env, me, known: None, waiting, busy: false, stale: 0, asking_end: false }
+        Self { id, env, me, known: None, waiting, busy: false, fresh: false, stale: 0, asking_end: false }
     }
 
     fn is_quiet(&self) -> bool {
@@ -132,7 +134,10 @@ impl SagaActor {
     fn loaded(&mut self, loaded: Result<Option<Reservation>, Failure>) {
         self.busy = false;
         match loaded {
-            Ok(Some(reservation)) => self.known = Some(reservation),
+            Ok(Some(reservation)) => {
+                self.known = Some(reservation);
+                self.fresh = true;
+            }
             // Nobody can reserve what is not there: everyone who waits is told, and the next message looks again.
             Ok(None) => {
                 for (_, origin) in self.waiting.drain(..) {
@@ -162,18 +167,25 @@ impl SagaActor {
             return refuse(origin, Rejection::NoSuchReservation);
         }
         let now = self.env.clock.now();
-        let (saga, effects) = match known.saga.step(&input, now) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let stepped = known.saga.step(&input, now);
+        let unchanged = |(saga, effects): &(Saga, Vec<Effect>)| *saga == known.saga && effects.is_empty();
+        if !fresh && stepped.as_ref().map_or(true, unchanged) {
+            // Another host may have moved on, which a decision that writes nothing would not notice: read again.
+            return self.waiting.push_front((input, origin));
+        }
+        let (saga, effects) = match stepped {
+            Ok(next) if unchanged(&next) => {
+                settle(origin, &known);
+                self.known = Some(known);
+                return;
+            }
             Ok(next) => next,
             Err(rejection) => {
                 self.known = Some(known);
                 return refuse(origin, rejection);
             }
         };
-        if saga == known.saga && effects.is_empty() {
-            settle(origin, &known);
-            self.known = Some(known);
-            return;
-        }
         let seats = SeatWrite::between(known.saga.state.claim(), saga.state.claim());
         let after = known.with(saga, now);
         let context = match &origin {

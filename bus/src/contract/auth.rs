@@ -1,4 +1,6 @@
 //! Auth's contract: accounts, tokens, the key set that verifies them.
+//!
+//! What holds a password or a token does not show it in `Debug`, so that no log line can.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ pub struct User {
 
 /// What a login gives: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh
 /// token that buys one new pair.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     pub user: User,
@@ -36,7 +38,13 @@ pub struct Session {
     pub expires_in: u64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Register {
     /// Compared without case.
@@ -58,7 +66,7 @@ impl Request for Register {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Login {
     pub email: String,
@@ -76,7 +84,7 @@ impl Request for Login {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
     pub refresh_token: String,
@@ -96,7 +104,7 @@ impl Request for Refresh {
 }
 
 /// Ends the refresh token's whole family, that is: this login.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Logout {
     pub refresh_token: String,

@@ -86,6 +86,7 @@ impl Problem {
 impl From<crate::Failure> for Problem {
     /// A transient failure may be asked again; poison is our own bug and tells nothing.
     fn from(failure: crate::Failure) -> Self {
+        tracing::warn!(%failure, "a request failed");
         match failure {
             crate::Failure::Transient(_) => {
                 Self::unavailable("A part of the house is away. Try again shortly.")
