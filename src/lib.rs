@@ -1,4 +1,10 @@
 //! The composition root: what the `marquee` program and the whole-system tests put together.
 
+pub mod cinema;
+pub mod command;
+pub mod config;
+pub mod health;
+pub mod hosts;
 pub mod local;
 pub mod sandbox;
+pub mod telemetry;

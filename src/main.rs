@@ -1,1 +1,62 @@
-fn main() {}
+//! The `marquee` program: one binary for everything, so that one image is shipped.
+
+use clap::{Parser, Subcommand};
+use marquee::command;
+
+#[derive(Parser)]
+#[command(name = "marquee", version, about = "Sells cinema seats", long_about = None)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole cinema in one process, on local servers that it starts itself (this is the default)
+    Up {
+        /// Where local servers and media keep their data
+        #[arg(long, default_value = ".data")]
+        data: std::path::PathBuf,
+    },
+    /// One actor host, as in production
+    Host {
+        /// auth, movie, reservation or payment
+        domain: String,
+    },
+    /// The REST gateway
+    Gateway,
+    /// Bring the database's schemas up to date
+    Migrate,
+    /// Fill the database with the demo cinema, or what is missing of it
+    Seed,
+    /// The sandbox payment provider, speaking Stripe's API
+    Sandbox {
+        #[arg(long, default_value = "127.0.0.1:12111")]
+        addr: std::net::SocketAddr,
+        /// The books: every call is written here before it is answered
+        #[arg(long, default_value = ".data/sandbox.jsonl")]
+        log: std::path::PathBuf,
+        /// Where webhooks go
+        #[arg(long)]
+        webhook_url: Option<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    marquee::telemetry::install();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match arguments.command.unwrap_or(Command::Up { data: ".data".into() }) {
+            Command::Up { data } => command::up(&data).await,
+            Command::Host { domain } => command::host(&domain).await,
+            Command::Gateway => command::gateway().await,
+            Command::Migrate => command::migrate().await,
+            Command::Seed => command::seed().await,
+            Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
+        }
+    });
+    // Blocking threads (a password being hashed) must not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
+}

@@ -3,28 +3,34 @@
 use std::time::Duration;
 
 use bus::config::Environment;
+use bus::contract::auth::KeySet;
 
 /// What every host needs.
 #[derive(Clone)]
 pub struct HostConfig {
     pub database_url: String,
     pub redis_url: Option<String>,
-    pub jwt_public_keys: bus::contract::auth::KeySet,
+    pub jwt_public_keys: KeySet,
 }
 
 impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
-        let public_keys = environment.get("JWT_PUBLIC_KEYS");
-        let keys = public_keys.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|_| {
-            environment.problem("JWT_PUBLIC_KEYS", "must be a JSON Web Key Set");
-            None
-        });
         Self {
             database_url: environment.required("DATABASE_URL"),
             redis_url: environment.get("REDIS_URL"),
-            jwt_public_keys: keys.unwrap_or(bus::contract::auth::KeySet { keys: Vec::new() }),
+            jwt_public_keys: public_keys(environment),
         }
     }
+}
+
+/// Keys that access tokens may be signed with besides those that the auth host tells.
+pub fn public_keys(environment: &mut Environment) -> KeySet {
+    let keys = environment.get("JWT_PUBLIC_KEYS");
+    let keys = keys.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|_| {
+        environment.problem("JWT_PUBLIC_KEYS", "must be a JSON Web Key Set");
+        None
+    });
+    keys.unwrap_or(KeySet { keys: Vec::new() })
 }
 
 /// The rules of holding and cancelling.

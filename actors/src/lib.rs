@@ -13,3 +13,5 @@ pub mod auth;
 pub mod movie;
 pub mod payment;
 pub mod reservation;
+
+pub mod seed;

@@ -29,9 +29,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Larger than any payload of the contract (a layout of 2,000 seats is some 80 KiB).
 const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
 
-/// The server redelivers what was not acknowledged within this: longer than any handling takes, short enough
-/// that a killed host's messages move on soon.
-pub const ACK_WAIT: Duration = Duration::from_secs(30);
+/// The server redelivers what was not acknowledged within this: a hundred times what handling takes, and as long
+/// as a moviegoer waits for a ticket when the host that had the message was killed.
+pub const ACK_WAIT: Duration = Duration::from_secs(10);
 /// Messages in the hands of one consumer's hosts: enough to keep group commits full, few enough to bound memory.
 pub const ACK_PENDING_MAX: i64 = 2_048;
 

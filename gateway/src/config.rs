@@ -1,11 +1,11 @@
 //! The gateway's settings, read from the environment here and nowhere else in this crate.
 //!
-//! All values that are bad are named in one message. A limit that is not a setting stands as a constant beside
-//! the code that keeps it.
+//! What is bad is noted, and all of it is told at once by whoever reads the whole configuration. A limit that is
+//! not a setting stands as a constant beside the code that keeps it.
 
 use std::net::SocketAddr;
 
-use anyhow::bail;
+use bus::config::Environment;
 
 /// Where the gateway listens and how the world reaches it.
 #[derive(Debug, Clone, Default)]
@@ -17,34 +17,31 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads `HTTP_ADDR` and `PUBLIC_URL`.
-    pub fn from_env() -> anyhow::Result<Self> {
-        Self::from_values(|name| std::env::var(name).ok())
-    }
-
-    fn from_values(value: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let given = |name: &str| value(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let mut bad = Vec::new();
-        let addr = given("HTTP_ADDR").and_then(|text| {
-            let parsed = text.parse().ok();
-            if parsed.is_none() {
-                bad.push(format!(
-                    "HTTP_ADDR must be an address and a port such as 0.0.0.0:8080, not {text:?}"
-                ));
+    /// `HTTP_ADDR` and `PUBLIC_URL`.
+    pub fn read(environment: &mut Environment) -> Self {
+        let addr = environment.get("HTTP_ADDR").and_then(|text| {
+            let addr = text.trim().parse().ok();
+            if addr.is_none() {
+                environment.problem("HTTP_ADDR", "must be an address and a port such as 0.0.0.0:8080");
             }
-            parsed
+            addr
         });
-        let public_url = given("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned());
+        let public_url = environment.get("PUBLIC_URL").map(|url| url.trim().trim_end_matches('/').to_owned());
         if let Some(url) = &public_url {
             let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
             if !host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
-                bad.push(format!("PUBLIC_URL must begin with http:// or https:// and a host, not {url:?}"));
+                environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
             }
         }
-        if !bad.is_empty() {
-            bail!("the gateway cannot start:\n  {}", bad.join("\n  "));
-        }
-        Ok(Self { addr, public_url })
+        Self { addr, public_url }
+    }
+
+    /// From this process's environment, or one message with all that is bad.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let mut environment = Environment::of_process();
+        let config = Self::read(&mut environment);
+        environment.check()?;
+        Ok(config)
     }
 }
 
@@ -52,23 +49,32 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn given(values: &[(&str, &str)]) -> (Config, anyhow::Result<()>) {
+        let mut environment = Environment::default();
+        for (name, value) in values {
+            environment.set(name, *value);
+        }
+        let config = Config::read(&mut environment);
+        (config, environment.check())
+    }
+
     #[test]
     fn every_bad_value_is_named_in_one_message() {
-        let error = Config::from_values(|_| Some("nonsense".into())).unwrap_err().to_string();
+        let (_, checked) = given(&[("HTTP_ADDR", "8080"), ("PUBLIC_URL", "kino.example")]);
+        let error = checked.unwrap_err().to_string();
         assert!(error.contains("HTTP_ADDR") && error.contains("PUBLIC_URL"), "{error}");
     }
 
     #[test]
     fn nothing_given_is_fine() {
-        let config = Config::from_values(|_| None).unwrap();
-        assert_eq!(config.addr, None);
-        assert_eq!(config.public_url, None);
+        let (config, checked) = given(&[]);
+        checked.unwrap();
+        assert!(config.addr.is_none() && config.public_url.is_none());
     }
 
     #[test]
     fn a_public_url_loses_its_last_slash() {
-        let config =
-            Config::from_values(|name| (name == "PUBLIC_URL").then(|| "https://kino.example/".into()));
-        assert_eq!(config.unwrap().public_url.as_deref(), Some("https://kino.example"));
+        let (config, _) = given(&[("PUBLIC_URL", "https://kino.example/")]);
+        assert_eq!(config.public_url.as_deref(), Some("https://kino.example"));
     }
 }

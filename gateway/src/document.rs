@@ -4,7 +4,7 @@
 //! operation ids, who may ask, the idempotency key, and every problem. Pages are made when they are first asked for,
 //! since each carries Swagger UI's 1.6 MB.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ use poem_openapi::registry::{
 };
 use poem_openapi::{OpenApi, OpenApiService};
 use schemars::generate::Contract;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::api::{Auth, Movies, Payments, Reservations};
 use crate::routes::{Idempotency, Row, row};
@@ -86,7 +86,11 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
             style: None,
         });
     }
-    operation.responses.responses.extend(row.problems().into_iter().map(|status| MetaResponse {
+    let mut problems = BTreeSet::from_iter(row.problems());
+    if operation.params.iter().any(|parameter| parameter.in_type == MetaParamIn::Query) {
+        problems.extend([400, 422]);
+    }
+    operation.responses.responses.extend(problems.into_iter().map(|status| MetaResponse {
         description: meaning(status),
         status: Some(status),
         status_range: None,
@@ -134,7 +138,24 @@ fn document(api: impl OpenApi, title: &str) -> Value {
     let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
     let mut document = serde_json::from_str(&service.spec()).expect("poem-openapi writes JSON");
     schema::unpack(&mut document);
+    share_problems(&mut document);
     document
+}
+
+/// Names each problem's answer once, where poem-openapi repeats it at every endpoint: half of the document.
+fn share_problems(document: &mut Value) {
+    let mut shared = Map::new();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    for (status, answer) in
+        operations.filter_map(|operation| operation["responses"].as_object_mut()).flatten()
+    {
+        if answer["content"].get("application/problem+json").is_some() {
+            let reference = json!({"$ref": format!("#/components/responses/{status}")});
+            shared.insert(status.clone(), std::mem::replace(answer, reference));
+        }
+    }
+    document["components"]["responses"] = shared.into();
 }
 
 /// A document's endpoint.
@@ -193,7 +214,6 @@ fn hashes(html: &str, element: &str) -> String {
 mod tests {
     use super::*;
     use crate::routes::ROWS;
-    use std::collections::BTreeSet;
 
     fn operations(document: &Value) -> BTreeSet<(String, String)> {
         let paths = document["paths"].as_object().unwrap();
@@ -215,6 +235,7 @@ mod tests {
         let rows: BTreeSet<_> =
             ROWS.iter().map(|row| (row.path.to_owned(), row.verb.method().to_string())).collect();
         assert_eq!(rows.len(), ROWS.len(), "a row is there twice");
+        assert!(ROWS.iter().all(|row| row.access != Access::Internal), "hosts' own requests are not routed");
         assert_eq!(operations(&documents()[0].1), rows);
     }
 
@@ -229,11 +250,16 @@ mod tests {
     fn every_reference_has_its_schema() {
         for (name, document) in documents() {
             let text = document.to_string();
-            for reference in text.split("\"#/components/schemas/").skip(1) {
-                let schema = reference.split('"').next().unwrap();
-                assert!(document["components"]["schemas"][schema].is_object(), "{name}: {schema}");
+            for reference in text.split("\"#/components/").skip(1) {
+                let reference = reference.split('"').next().unwrap();
+                assert!(
+                    document.pointer(&format!("/components/{reference}")).is_some(),
+                    "{name}: {reference}"
+                );
             }
-            assert!(!text.contains("x-packed") && !text.contains("$defs"), "{name}");
+            for foreign in ["x-packed", "$defs", "\"const\"", "\"null\""] {
+                assert!(!text.contains(foreign), "{name}: {foreign} is not of OpenAPI 3.0");
+            }
         }
     }
 

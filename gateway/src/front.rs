@@ -50,13 +50,17 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         let context = Context::from_parts(text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
         let trace = Arc::new(Trace { context, row: OnceLock::new(), user: OnceLock::new() });
         let mut line = Line::begin(request.method().clone(), trace.clone());
-        let path = request.uri().path().to_owned();
+        let uri = request.uri().clone();
         request.set_data(trace.clone());
         let problem = match AssertUnwindSafe(self.0.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(problem::of(error, &path)),
+            Ok(Err(error)) => Err(problem::of(error, uri.path())),
             Err(_) => {
-                tracing::error!(request_id = trace.context.correlation_id, path, "panic while answering");
+                tracing::error!(
+                    request_id = trace.context.correlation_id,
+                    path = uri.path(),
+                    "panic while answering"
+                );
                 Err(Problem::internal())
             }
         };
@@ -103,8 +107,14 @@ impl Drop for Line {
         let route = self.trace.row.get().map_or("unknown", |row| row.path);
         let asks = self.trace.row.get().and_then(|row| row.subject);
         let method = match self.method.as_str() {
-            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
-            _ => "other".to_owned(),
+            "GET" => "GET",
+            "HEAD" => "HEAD",
+            "POST" => "POST",
+            "PUT" => "PUT",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            // Methods are the caller's to invent.
+            _ => "other",
         };
         let status = self.status.to_string();
         tracing::info!(

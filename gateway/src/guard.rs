@@ -59,8 +59,8 @@ impl Gate {
     /// The caller's token, once it is known to be theirs and to suffice.
     async fn identify(&self, row: &Row, trace: &Trace, headers: &HeaderMap) -> Result<String, Problem> {
         let Some(given) = headers.get(header::AUTHORIZATION) else {
-            authorize(row.access, None)?;
-            return Err(Problem::internal());
+            let detail = "This needs a bearer token in the Authorization header.";
+            return Err(Problem::unauthorized("token-missing", detail));
         };
         let (scheme, token) = given.to_str().ok().and_then(|v| v.split_once(' ')).unwrap_or_default();
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -111,7 +111,7 @@ async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>
     let reading = collect(request.take_body(), limit);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
         .await
-        .unwrap_or_else(|_| Err(Problem::new(408, "body-timeout", "The body did not arrive in time.")))?;
+        .unwrap_or_else(|_| Err(Problem::new(400, "body-timeout", "The body did not arrive in time.")))?;
     if !(optional && bytes.is_empty()) {
         check_type(json, request.headers())?;
     }

@@ -3,6 +3,7 @@
 //! Invariant: nothing in this crate speaks NATS but this file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Bus;
 use bus::contract::{Fields, Problem, Request};
@@ -21,11 +22,13 @@ use crate::payload::{Answer, Answered, Caller};
 /// waits in it gives up before the answer comes.
 const ASKED_MAX: usize = 2_048;
 
+/// A restarted NATS server is back within a second; what takes longer is an outage, and is told.
+const RECONNECT: Duration = Duration::from_secs(2);
+
 /// Who answers.
-#[derive(Clone)]
 pub enum Hosts {
     Nats {
-        bus: Bus,
+        bus: Box<Bus>,
         verifier: Verifier,
     },
     /// A stand-in without a server behind it.
@@ -36,7 +39,10 @@ pub enum Hosts {
 impl Hosts {
     async fn ask<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
         match self {
-            Self::Nats { bus, .. } => bus.ask_raw(request, ask).await,
+            Self::Nats { bus, .. } => {
+                reach(bus).await?;
+                bus.ask_raw(request, ask).await
+            }
             #[cfg(test)]
             Self::Told(told) => told.answer(request, ask).await,
         }
@@ -80,6 +86,19 @@ impl Hosts {
             #[cfg(test)]
             Self::Told(_) => true,
         }
+    }
+}
+
+/// Waits for the connection where it is lost. A question is not sent into the void: it would be kept, and done
+/// long after its asker was told that it was not.
+async fn reach(bus: &Bus) -> Result<(), Problem> {
+    if bus.is_connected() {
+        return Ok(());
+    }
+    let mut connections = bus.connections();
+    match tokio::time::timeout(RECONNECT, connections.wait_for(|_| bus.is_connected())).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Problem::unavailable("The connection to the hosts is lost. Try again shortly.")),
     }
 }
 

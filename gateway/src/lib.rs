@@ -14,6 +14,7 @@ mod hub;
 mod listen;
 mod payload;
 mod problem;
+mod room;
 mod routes;
 mod schema;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use api::{Auth, Movies, Payments, Reservations};
 use front::Front;
 use guard::Gate;
 use house::{Hosts, House};
+use listen::Door;
 use routes::{ROWS, Row};
 
 /// How long requests in work may take to end once the gateway stops: a question's own time limit.
@@ -56,7 +58,7 @@ pub struct Running {
     url: String,
     house: Arc<House>,
     server: JoinHandle<std::io::Result<()>>,
-    upkeep: JoinHandle<()>,
+    upkeep: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -87,7 +89,9 @@ impl Running {
         if tokio::time::timeout(DRAIN + Duration::from_secs(1), self.server).await.is_err() {
             tracing::warn!("the gateway did not end in time");
         }
-        self.upkeep.abort();
+        if let Some(upkeep) = self.upkeep {
+            upkeep.abort();
+        }
     }
 }
 
@@ -100,26 +104,34 @@ pub async fn start(
     parts: impl Fn() -> Parts + Send + Sync + 'static,
 ) -> anyhow::Result<Running> {
     let listener = listen::bind(config.addr)?;
-    let addr = listener.local_addr()?;
-    let door = listen::Door::new(listener).context("cannot use the listening socket")?;
-    let house = House::new(Hosts::Nats { bus, verifier });
+    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier });
     let pages = vec![
         (page("/health/ready"), health::ready(house.clone(), parts)),
         (page("/metrics"), health::metrics(metrics.clone())),
     ];
-    let app = app(&house, pages);
-    let stop = house.stop.clone().cancelled_owned();
-    let server = Server::new_with_acceptor(door).http2_max_concurrent_streams(STREAMS_MAX);
-    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
-    let upkeep = tokio::spawn(async move {
+    let mut running = serve(listener, house, pages).context("cannot use the listening socket")?;
+    running.upkeep = Some(tokio::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP).await;
             metrics.run_upkeep();
         }
-    });
-    let url = config.public_url.unwrap_or_else(|| format!("http://{addr}"));
-    tracing::info!(%addr, url, "gateway listens");
-    Ok(Running { addr, url, house, server, upkeep })
+    }));
+    running.url = config.public_url.unwrap_or(running.url);
+    tracing::info!(addr = %running.addr, url = running.url, "gateway listens");
+    Ok(running)
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    house: Arc<House>,
+    pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
+) -> std::io::Result<Running> {
+    let addr = listener.local_addr()?;
+    let app = app(&house, pages);
+    let stop = house.stop.clone().cancelled_owned();
+    let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
+    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
+    Ok(Running { addr, url: format!("http://{addr}"), house, server, upkeep: None })
 }
 
 fn page(path: &'static str) -> &'static Row {

@@ -140,16 +140,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
-    Row {
-        verb: Verb::Get,
-        path,
-        operation,
-        subject: Some(R::SUBJECT),
-        access: R::ACCESS,
-        body: Body::None,
-        idempotency: Idempotency::None,
-        own_problems: &[],
-    }
+    Row { operation, subject: Some(R::SUBJECT), access: R::ACCESS, ..Row::page(path) }
 }
 
 const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
@@ -159,7 +150,16 @@ const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
 impl Row {
     /// A page that the gateway answers by itself, outside of the document.
     pub const fn page(path: &'static str) -> Self {
-        Self { subject: None, access: Access::Public, operation: "", ..get::<GetKeys>(path, "") }
+        Self {
+            verb: Verb::Get,
+            path,
+            operation: "",
+            subject: None,
+            access: Access::Public,
+            body: Body::None,
+            idempotency: Idempotency::None,
+            own_problems: &[],
+        }
     }
 
     const fn body(self, body: Body) -> Self {
@@ -174,7 +174,7 @@ impl Row {
         Self { own_problems, ..self }
     }
 
-    /// Every problem's status that this endpoint may answer with, ascending.
+    /// Every problem's status that this endpoint may answer with; some twice.
     pub fn problems(&self) -> Vec<u16> {
         let mut statuses = self.own_problems.to_vec();
         statuses.extend([500, 503]);
@@ -195,11 +195,6 @@ impl Row {
         if self.path.contains('{') {
             statuses.extend([400, 404]);
         }
-        if self.operation.starts_with("list") {
-            statuses.extend([400, 422]);
-        }
-        statuses.sort_unstable();
-        statuses.dedup();
         statuses
     }
 }

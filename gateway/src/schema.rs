@@ -1,25 +1,46 @@
 //! The contract's schemas in the OpenAPI document: one source, the contract's own types, no twins.
 //!
 //! schemars already writes the dialect of OpenAPI 3.0. poem-openapi's registry holds only `'static` strings and no
-//! raw JSON, so a component is registered with its schema as its *example*, which [`unpack`] puts into its place
-//! once the document is JSON. The alternative, translating field by field into `MetaSchema`, leaks every string
-//! and loses what that type cannot say.
+//! raw JSON, so a component is registered with its schema, and those that it refers to, as its *example*, which
+//! [`unpack`] puts into their places once the document is JSON. The alternative, translating field by field into
+//! `MetaSchema`, leaks every string and loses what that type cannot say.
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
-use schemars::JsonSchema;
 use schemars::generate::{Contract, SchemaSettings};
-use serde_json::{Map, Value};
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
 
-/// Marks a component whose example is its schema.
+/// Marks a component whose example holds schemas by name.
 const PACKED: &str = "x-packed";
 
-/// The schema of `T` as it is read (a request) or written (an answer).
-fn schema<T: JsonSchema>(contract: Contract) -> Value {
+/// The schemas of `T` and of all that it refers to, as they are read (a request) or written (an answer).
+fn schemas<T: JsonSchema>(contract: Contract) -> Map<String, Value> {
     let settings = SchemaSettings::openapi3().with(|s| {
         s.meta_schema = None;
         s.contract = contract;
     });
-    settings.into_generator().into_root_schema_for::<T>().to_value()
+    let mut generator = settings.with_transform(Nullable).into_generator();
+    generator.subschema_for::<T>();
+    generator.take_definitions(true)
+}
+
+/// Says "this, or null" as OpenAPI 3.0 does; schemars writes an `anyOf` that few tools understand.
+#[derive(Clone)]
+struct Nullable;
+
+impl Transform for Nullable {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some([this, null]) = schema.get("anyOf").and_then(Value::as_array).map(Vec::as_slice)
+            && null["enum"] == json!([null])
+        {
+            let this = this.clone();
+            schema.remove("anyOf");
+            schema.insert("allOf".into(), json!([this]));
+            schema.insert("nullable".into(), true.into());
+        }
+        transform_subschemas(self, schema);
+    }
 }
 
 /// A reference to `T`'s component.
@@ -29,7 +50,7 @@ pub fn reference<T: JsonSchema>() -> MetaSchemaRef {
 
 /// Registers the component that [`reference`] names.
 pub fn register<T: JsonSchema>(registry: &mut Registry, contract: Contract) {
-    pack::<T>(registry, T::schema_name().into_owned(), schema::<T>(contract));
+    pack::<T>(registry, T::schema_name().into_owned(), schemas::<T>(contract));
 }
 
 /// A reference to `T` without the fields that the path gives.
@@ -39,7 +60,8 @@ pub fn reference_without_path<T: JsonSchema>() -> MetaSchemaRef {
 
 /// Registers the component that [`reference_without_path`] names.
 pub fn register_without_path<T: JsonSchema>(registry: &mut Registry, fields: &[&str]) {
-    let mut schema = schema::<T>(Contract::Deserialize);
+    let mut schemas = schemas::<T>(Contract::Deserialize);
+    let mut schema = schemas.remove(&*T::schema_name()).unwrap_or_default();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.retain(|name, _| !fields.contains(&name.as_str()));
     }
@@ -51,21 +73,21 @@ pub fn register_without_path<T: JsonSchema>(registry: &mut Registry, fields: &[&
         schema.as_object_mut().map(|schema| schema.remove("required"));
     }
     let name = format!("{}Body", T::schema_name());
-    schema["title"] = name.clone().into();
-    pack::<T>(registry, name, schema);
+    schemas.insert(name.clone(), schema);
+    pack::<T>(registry, name, schemas);
 }
 
-fn pack<T>(registry: &mut Registry, name: String, schema: Value) {
+fn pack<T>(registry: &mut Registry, name: String, schemas: Map<String, Value>) {
     registry.create_schema::<T, _>(name, |_| MetaSchema {
         title: Some(PACKED.to_owned()),
-        example: Some(schema),
+        example: Some(schemas.into()),
         ..MetaSchema::new("object")
     });
 }
 
 /// The schema of a parameter, which is a string: its format and the values it may have.
 pub fn parameter<T: JsonSchema>() -> MetaSchema {
-    let schema = schema::<T>(Contract::Deserialize);
+    let schema = SchemaSettings::openapi3().into_generator().into_root_schema_for::<T>().to_value();
     let format = match schema["format"].as_str() {
         Some("uuid") => Some("uuid"),
         Some("date-time") => Some("date-time"),
@@ -75,37 +97,26 @@ pub fn parameter<T: JsonSchema>() -> MetaSchema {
     MetaSchema { format, enum_items, ..MetaSchema::new("string") }
 }
 
-/// Puts the packed schemas of a document in their places, and beside them those that they refer to.
-///
-/// A type that both a request and an answer hold has one component: the request's, which is the stricter.
+/// Puts the packed schemas of a document in their places. A type that both a request and an answer hold has one
+/// component: the request's, which is the stricter.
 pub fn unpack(document: &mut Value) {
-    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
+    let Some(components) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
         return;
     };
+    let strict = |schema: &Value| schema["additionalProperties"] == Value::Bool(false);
     let mut whole = Map::new();
-    for (name, mut schema) in std::mem::take(schemas) {
-        if schema["title"] == PACKED {
-            schema = schema["example"].take();
-        }
-        let parts = schema.as_object_mut().and_then(|s| s.remove("components"));
-        let parts =
-            parts.and_then(|mut p| p["schemas"].as_object_mut().map(std::mem::take)).unwrap_or_default();
+    for (name, mut component) in std::mem::take(components) {
+        let parts = match component["example"].take() {
+            Value::Object(parts) if component["title"] == PACKED => parts,
+            _ => Map::from_iter([(name, component)]),
+        };
         for (name, part) in parts {
-            merge(&mut whole, name, part);
-        }
-        merge(&mut whole, name, schema);
-    }
-    *schemas = whole;
-}
-
-fn merge(whole: &mut Map<String, Value>, name: String, schema: Value) {
-    let strict = |s: &Value| s["additionalProperties"] == Value::Bool(false);
-    match whole.get(&name) {
-        Some(known) if strict(known) || !strict(&schema) => {}
-        _ => {
-            whole.insert(name, schema);
+            if !whole.get(&name).is_some_and(|known| strict(known) || !strict(&part)) {
+                whole.insert(name, part);
+            }
         }
     }
+    *components = whole;
 }
 
 #[cfg(test)]
@@ -158,9 +169,9 @@ mod tests {
     #[test]
     fn every_shape_of_the_contract_converts() {
         insta::assert_json_snapshot!([
-            schema::<Sample>(Contract::Deserialize),
-            schema::<Sample>(Contract::Serialize),
-            schema::<Flat>(Contract::Serialize),
+            schemas::<Sample>(Contract::Deserialize),
+            schemas::<Sample>(Contract::Serialize),
+            schemas::<Flat>(Contract::Serialize),
         ]);
     }
 }

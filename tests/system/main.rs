@@ -1,5 +1,16 @@
 //! Whole-system tests, on real servers.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod auth;
+mod bad_input;
+mod booking;
+mod cinema;
 mod delivery;
+mod faults;
+mod harness;
 mod local_servers;
+mod money;
+mod movie;
+mod payment;
+mod readme;
+mod tidy;

@@ -52,6 +52,7 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
 }
 
 /// An account of the demo cinema.
+#[derive(Debug)]
 pub struct DemoAccount {
     pub email: &'static str,
     pub password: &'static str,

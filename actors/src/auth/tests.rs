@@ -1,1 +1,89 @@
+//! Auth's rules without any server.
 
+use std::time::Duration;
+
+use bus::contract::Timestamp;
+use bus::contract::auth::{Rejection, Role, User};
+use uuid::Uuid;
+
+use super::model::{
+    ACCESS, Presented, REFRESH, RefreshToken, Secret, Worth, claims, email_key, role_name, role_named,
+    secret_hash, worth,
+};
+
+fn user(now: Timestamp) -> User {
+    User {
+        id: Uuid::now_v7(),
+        email: "Ada@example.org".into(),
+        name: "Ada".into(),
+        role: Role::Admin,
+        created_at: now,
+    }
+}
+
+fn presented(now: Timestamp) -> Presented {
+    let token = RefreshToken::new(Uuid::now_v7(), &Secret::new(), now);
+    Presented { token, spent: false, family_ended: false, user: user(now) }
+}
+
+#[test]
+fn an_unspent_refresh_token_buys_a_pair_until_it_expires() {
+    let now = Timestamp::wall_clock();
+    let token = presented(now);
+    let moment = Duration::from_micros(1);
+    assert_eq!(worth(&token, now.plus(REFRESH).minus(moment)), Ok(Worth::Pair));
+    assert_eq!(worth(&token, now.plus(REFRESH)), Err(Rejection::RefreshToken));
+}
+
+#[test]
+fn a_spent_refresh_token_buys_the_end_of_its_family_once() {
+    let now = Timestamp::wall_clock();
+    let spent = Presented { spent: true, ..presented(now) };
+    assert_eq!(worth(&spent, now), Ok(Worth::End));
+    let ended = Presented { family_ended: true, ..spent.clone() };
+    assert_eq!(worth(&ended, now), Err(Rejection::RefreshToken));
+    assert_eq!(worth(&spent, now.plus(REFRESH)), Err(Rejection::RefreshToken), "it has expired by then");
+}
+
+#[test]
+fn no_token_of_an_ended_family_buys_anything() {
+    let now = Timestamp::wall_clock();
+    let token = Presented { family_ended: true, ..presented(now) };
+    assert_eq!(worth(&token, now), Err(Rejection::RefreshToken));
+}
+
+#[test]
+fn a_secret_is_long_fresh_and_kept_only_as_its_hash() {
+    let (one, other) = (Secret::new(), Secret::new());
+    assert_eq!(one.text.len(), 43, "32 bytes in base64url");
+    assert_ne!(one.text, other.text);
+    assert_eq!(one.hash, secret_hash(&one.text));
+    let token = RefreshToken::new(Uuid::now_v7(), &one, Timestamp::wall_clock());
+    assert_eq!(token.hash, one.hash);
+    assert!(!format!("{token:?}").contains(&one.text));
+}
+
+#[test]
+fn claims_name_the_login_and_last_fifteen_minutes() {
+    let now = Timestamp::wall_clock();
+    let (user, family) = (user(now), Uuid::now_v7());
+    let claims = claims(&user, family, now);
+    assert_eq!((claims.sub, claims.sid, claims.role), (user.id, family, Role::Admin));
+    assert_eq!(claims.exp - claims.iat, ACCESS.as_secs() as i64);
+    assert_eq!(claims.iss, "marquee");
+}
+
+#[test]
+fn emails_are_compared_without_case_in_any_script() {
+    assert_eq!(email_key(" Ada@Example.ORG "), "ada@example.org");
+    assert_eq!(email_key("JÖRG@exämple.de"), email_key("jörg@EXÄMPLE.de"));
+}
+
+#[test]
+fn roles_are_kept_as_the_contract_spells_them() {
+    for role in [Role::User, Role::Admin, Role::SuperAdmin] {
+        assert_eq!(serde_json::to_value(role).unwrap(), role_name(role));
+        assert_eq!(role_named(role_name(role)), Some(role));
+    }
+    assert_eq!(role_named("ROOT"), None);
+}

@@ -629,10 +629,10 @@ async fn drop_repeats<R: Rows>(
     let (mut settled_before, mut settled_after) = (Vec::new(), Vec::new());
     for (change, outcome) in changes.iter().zip(outcomes.iter()) {
         match &change.idempotency {
-            Some(IdempotencyWrite::Claim { key, request_hash, response }) if outcome.is_none() => {
-                if claimed.insert(key) {
-                    claims.push((key, request_hash, response.as_deref()));
-                }
+            Some(IdempotencyWrite::Claim { key, request_hash, response })
+                if outcome.is_none() && claimed.insert(key) =>
+            {
+                claims.push((key, request_hash, response.as_deref()));
             }
             Some(write @ (IdempotencyWrite::Complete { key, .. } | IdempotencyWrite::Forget { key }))
                 if outcome.is_none() =>

@@ -13,7 +13,6 @@ mod reads;
 pub mod relay;
 mod statements;
 mod sweep;
-
 #[cfg(test)]
 mod tests;
 

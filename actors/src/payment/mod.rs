@@ -1,1 +1,156 @@
-//! Placeholder.
+//! Payment: takes the money for a reservation through a provider, and gives it back.
+//!
+//! It owns payments with their attempts, refunds and log, and the provider's events. One payment a reservation.
+//! Invariant: of a payment one capture is accepted, and any other is given back; see `rules`, `hear` and `refund`.
+//! Invariant: the provider is called only after the attempt's row is committed and never inside a transaction, and what
+//! is not known is asked about until it is, by a deadline in the row.
+//! It does not decide whether a reservation is confirmed, cancelled or refunded: that is the saga's.
+
+mod actor;
+mod calls;
+mod endpoint;
+mod hear;
+mod model;
+mod provider;
+mod refund;
+mod rules;
+mod step;
+mod store;
+mod stripe;
+mod webhook;
+mod wire;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use bus::Bus;
+use bus::Failure;
+use bus::consumer::Delivery;
+use bus::contract::Event;
+use bus::contract::payment::{EndPayment, GetPayment, Pay, Webhook};
+use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated};
+use bus::service::{Call, Server};
+use bus::topology::ConsumerSpec;
+use futures::FutureExt;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::config::PaymentSettings;
+use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, StoredAnswer, sweep};
+use crate::host::{Host, Parts};
+use crate::supervision::entity::Entities;
+use actor::{Message, PaymentActor};
+use model::Payment;
+use provider::Provider;
+use store::Rows;
+use work::Work;
+
+const CONSUMER: ConsumerSpec = ConsumerSpec {
+    name: work::CONSUMER,
+    subjects: &[ReservationCreated::SUBJECT, ReservationCancelled::SUBJECT, RefundRequested::SUBJECT],
+};
+
+/// What the domain's actors and endpoints work with, cheap to clone.
+#[derive(Clone)]
+pub struct Env(Arc<Inner>);
+
+pub struct Inner {
+    bus: Bus,
+    pool: PgPool,
+    clock: Clock,
+    webhook_secret: String,
+    provider: Arc<dyn Provider>,
+    journal: Journal<Rows>,
+    payments: Reads<Uuid, Payment>,
+    answers: Reads<IdempotencyKey, StoredAnswer>,
+    entities: OnceLock<Entities<PaymentActor>>,
+}
+
+impl std::ops::Deref for Env {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Env {
+    /// The entities hold the environment and the environment the entities: one lives as long as the other.
+    fn entities(&self) -> &Entities<PaymentActor> {
+        self.entities.get_or_init(|| Entities::new(self.clone()))
+    }
+
+    fn send(&self, reservation: Uuid, work: Work) {
+        self.entities().send(reservation, Message::Work(work));
+    }
+}
+
+/// Starts the host. The process must have chosen its rustls crypto provider before.
+pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Host> {
+    let (journal, well, mut children) = parts.delivery::<Rows>(None);
+    let pool = parts.database.pool.clone();
+    let env = Env(Arc::new(Inner {
+        bus: parts.bus.clone(),
+        clock: parts.clock.clone(),
+        webhook_secret: settings.webhook_secret.clone(),
+        provider: Arc::new(stripe::Stripe::new(settings)?),
+        journal,
+        payments: store::payments(pool.clone()),
+        answers: delivery::stored_answers(pool.clone()),
+        pool,
+        entities: OnceLock::new(),
+    }));
+    let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
+    let database = parts.database.clone();
+    children.push(env.entities().child());
+    children.push(parts.consumer(CONSUMER, well.clone(), Arc::new(move |delivery| hear(&hearing, delivery))));
+    children.push(parts.taker("deadlines", move |stop| {
+        let env = sweeping.clone();
+        let due = |pool: PgPool| async move { store::due(&pool).await }.boxed();
+        sweep(database.clone(), stop, due, move |reservation| env.send(reservation, Work::Due))
+    }));
+    children.push(parts.service(move |server| serve(serving.clone(), server).boxed()));
+    parts.start(well, move || children.clone()).await
+}
+
+async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
+    let e = env.clone();
+    server.serve(move |call: Call<Pay>| endpoint::pay(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<GetPayment>| endpoint::get(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<EndPayment>| endpoint::end(e.clone(), call)).await?;
+    let e = env;
+    server.serve(move |call: Call<Webhook>| endpoint::webhook(e.clone(), call)).await?;
+    Ok(server)
+}
+
+fn hear(env: &Env, delivery: Delivery) {
+    match read(&delivery) {
+        Ok(Heard::Created(event)) => {
+            env.send(event.reservation_id, Work::Created(Box::new(event), delivery));
+        }
+        Ok(Heard::Cancelled(event)) => {
+            env.send(event.reservation.reservation_id, Work::Cancelled(Box::new(event), delivery));
+        }
+        Ok(Heard::Refund(event)) => env.send(event.reservation_id, Work::Refund(Box::new(event), delivery)),
+        Err(failure) => delivery.fail(failure),
+    }
+}
+
+enum Heard {
+    Created(ReservationCreated),
+    Cancelled(ReservationCancelled),
+    Refund(RefundRequested),
+}
+
+fn read(delivery: &Delivery) -> Result<Heard, Failure> {
+    match delivery.subject.as_str() {
+        ReservationCreated::SUBJECT => delivery.event().map(Heard::Created),
+        ReservationCancelled::SUBJECT => delivery.event().map(Heard::Cancelled),
+        RefundRequested::SUBJECT => delivery.event().map(Heard::Refund),
+        other => Err(Failure::poison(format!("payment does not hear {other}"))),
+    }
+}

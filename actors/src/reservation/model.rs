@@ -84,7 +84,9 @@ impl Reservation {
                 (Some(*reason), Some((refund, RefundStatus::Requested)))
             }
             State::Refunded { reason, refund } => (Some(*reason), Some((refund, RefundStatus::Completed))),
-            State::NeedsAttention { reason, refund } => (Some(*reason), Some((refund, RefundStatus::Failed))),
+            State::NeedsAttention { reason, refund, .. } => {
+                (Some(*reason), Some((refund, RefundStatus::Failed)))
+            }
             State::AwaitingPayment { .. } | State::Ending { .. } | State::Confirmed { .. } => (None, None),
         };
         View {

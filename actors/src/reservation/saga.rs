@@ -63,6 +63,20 @@ pub struct Refund {
     pub id: Uuid,
     pub payment_id: Uuid,
     pub total: Money,
+    /// Counts the refunds that were refused for good before this one.
+    pub round: u32,
+}
+
+impl Refund {
+    /// The id follows from payment and round, so that deciding twice (after a lost race) asks for one refund.
+    pub fn new(payment_id: Uuid, total: Money, round: u32) -> Self {
+        Self {
+            id: Uuid::new_v5(&payment_id, format!("full-refund/{round}").as_bytes()),
+            payment_id,
+            total,
+            round,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,10 +108,11 @@ pub enum State {
         reason: CancelReason,
         refund: Refund,
     },
-    /// A refund that does not settle; a person must look.
+    /// A refund that does not settle; a person must look. `refused`: for good, so that only a new one can settle.
     NeedsAttention {
         reason: CancelReason,
         refund: Refund,
+        refused: bool,
     },
 }
 
@@ -262,7 +277,7 @@ impl Saga {
 
             // refunds
             (
-                S::Refunding { reason, refund, .. } | S::NeedsAttention { reason, refund },
+                S::Refunding { reason, refund, .. } | S::NeedsAttention { reason, refund, .. },
                 I::RefundCompleted { refund_id },
             ) if refund.id == *refund_id => {
                 (self.at(S::Refunded { reason: *reason, refund: refund.clone() }), Vec::new())
@@ -270,10 +285,16 @@ impl Saga {
             (S::Refunding { reason, refund, .. }, I::RefundFailed { refund_id })
                 if refund.id == *refund_id =>
             {
-                (self.at(S::NeedsAttention { reason: *reason, refund: refund.clone() }), Vec::new())
+                (
+                    self.at(S::NeedsAttention { reason: *reason, refund: refund.clone(), refused: true }),
+                    Vec::new(),
+                )
             }
             (_, I::RefundCompleted { .. } | I::RefundFailed { .. }) => self.same(),
-            (S::NeedsAttention { reason, refund }, I::Resume) => self.ask_refund(*reason, refund, 0, now),
+            (S::NeedsAttention { reason, refund, refused }, I::Resume) => {
+                let refund = Refund::new(refund.payment_id, refund.total, refund.round + u32::from(*refused));
+                self.ask_refund(*reason, &refund, 0, now)
+            }
             (_, I::Resume) => return Err(Rejection::NotPending),
         })
     }
@@ -340,9 +361,7 @@ impl Saga {
         reason: CancelReason,
         now: Timestamp,
     ) -> (Self, Vec<Effect>) {
-        // Derived from the payment, so that deciding twice (after a lost race) asks for one refund.
-        let id = Uuid::new_v5(&payment_id, b"full-refund");
-        self.ask_refund(reason, &Refund { id, payment_id, total }, 0, now)
+        self.ask_refund(reason, &Refund::new(payment_id, total, 0), 0, now)
     }
 
     fn ask_refund(
@@ -354,7 +373,7 @@ impl Saga {
     ) -> (Self, Vec<Effect>) {
         let refund = refund.clone();
         if asked >= REFUND_ASKS_MAX {
-            return (self.at(State::NeedsAttention { reason, refund }), Vec::new());
+            return (self.at(State::NeedsAttention { reason, refund, refused: false }), Vec::new());
         }
         let wait = (REFUND_ASKED_AFTER * (1 << asked.min(10))).min(REFUND_ASKED_AFTER_MAX);
         let ask = Effect::RequestRefund(refund.clone());

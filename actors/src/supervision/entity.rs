@@ -234,10 +234,15 @@ mod tests {
     use crate::supervision::{Supervisor, SupervisorArguments};
     use tokio::sync::oneshot;
 
-    struct Counter(u64);
+    struct Counter {
+        count: u64,
+        busy: bool,
+    }
 
     enum Ask {
         Next(oneshot::Sender<u64>),
+        /// There is something to do from now on.
+        Stay,
         Crash,
     }
 
@@ -247,19 +252,20 @@ mod tests {
         const KIND: &'static str = "counter";
         const IDLE: Duration = Duration::from_millis(40);
         fn new(_: Uuid, _: (), _: Address<Self>) -> Self {
-            Self(0)
+            Self { count: 0, busy: false }
         }
         fn handle(&mut self, message: Ask) {
             match message {
                 Ask::Next(reply) => {
-                    self.0 += 1;
-                    let _ = reply.send(self.0);
+                    self.count += 1;
+                    let _ = reply.send(self.count);
                 }
+                Ask::Stay => self.busy = true,
                 Ask::Crash => panic!("planned"),
             }
         }
         fn is_quiet(&self) -> bool {
-            true
+            !self.busy
         }
     }
 
@@ -297,6 +303,8 @@ mod tests {
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
         next(&counters, id).await;
         next(&counters, other).await;
+        // Printing the panic's backtrace may take longer than the other would idle.
+        counters.send(other, Ask::Stay);
         counters.send(id, Ask::Crash);
         let afresh = async {
             loop {

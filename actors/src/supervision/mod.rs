@@ -1,7 +1,7 @@
 //! Supervision: what fails is restarted with growing delay and a budget; a spent budget escalates to the parent,
 //! and at the top of the tree to the exit of the host.
 //!
-//! A [`Worker`] is a loop (consumer, relay, journal) as a supervised actor; an [`entity`] is an actor of its own
+//! A [`worker()`] is a loop (consumer, relay, journal) as a supervised actor; an [`entity`] is an actor of its own
 //! for each showtime, reservation or payment, spawned on demand.
 
 pub mod entity;

@@ -165,7 +165,7 @@ mod tests {
             async move {
                 let start = starts.fetch_add(1, Ordering::SeqCst);
                 if start < fails {
-                    if start % 2 == 0 { panic!("planned") } else { anyhow::bail!("planned") }
+                    if start.is_multiple_of(2) { panic!("planned") } else { anyhow::bail!("planned") }
                 }
                 stop.cancelled().await;
                 Ok(())

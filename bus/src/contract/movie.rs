@@ -181,6 +181,7 @@ impl Request for GetMovie {
     type Answer = Movie;
 }
 
+/// By title. `date` and `showTime` are of one showtime, which without a `date` has not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListMovies {
@@ -280,7 +281,7 @@ impl Request for CreateShowtime {
         let currencies: HashSet<_> = self.prices.values().map(|p| p.currency).collect();
         fields.check(currencies.len() <= 1, "prices", "must be of one currency");
         // 50 minor units is the least that Stripe charges in most currencies; the upper bound is a typing guard.
-        let fair = self.prices.values().all(|p| (50..=100_000_00).contains(&p.amount));
+        let fair = self.prices.values().all(|p| (50..=10_000_000).contains(&p.amount));
         fields.check(fair, "prices", "each amount must be 50–10000000 minor units");
     }
 }
@@ -310,13 +311,16 @@ impl Request for DescribeShowtime {
     type Answer = ShowtimeScheduled;
 }
 
+/// By start. Without `date`, `from` and `to`: those that have not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListShowtimes {
     pub movie_id: Option<Uuid>,
     /// `YYYY-MM-DD` in the auditorium's time zone.
     pub date: Option<String>,
+    /// Begins then or later.
     pub from: Option<Timestamp>,
+    /// Begins then or earlier.
     pub to: Option<Timestamp>,
     pub paging: Paging,
 }

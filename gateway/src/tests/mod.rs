@@ -5,9 +5,11 @@
 mod front;
 mod guard;
 mod live;
+mod socket;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus::contract::auth::Role;
 use bus::contract::{Problem, Request};
@@ -28,6 +30,7 @@ use crate::house::{Hosts, House};
 pub struct Told {
     answers: Mutex<HashMap<&'static str, Result<String, Problem>>>,
     asked: Mutex<Vec<Asked>>,
+    thinks: Mutex<Duration>,
     notices: broadcast::Sender<(String, Bytes)>,
     pub connections: watch::Sender<u64>,
 }
@@ -44,7 +47,8 @@ impl Told {
         let request = serde_json::to_value(request).unwrap();
         self.asked.lock().unwrap().push(Asked { subject: R::SUBJECT, request, ask: ask.clone() });
         // Others get their turn, as they would while a real host thinks.
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let thinks = *self.thinks.lock().unwrap();
+        tokio::time::sleep(thinks).await;
         let answer = self.answers.lock().unwrap().get(R::SUBJECT).cloned();
         match answer {
             Some(Ok(json)) if json == "panic" => panic!("told to"),
@@ -88,6 +92,7 @@ impl Gateway {
         let told = Arc::new(Told {
             answers: Mutex::default(),
             asked: Mutex::default(),
+            thinks: Mutex::new(Duration::from_millis(1)),
             notices: broadcast::Sender::new(1_024),
             connections: watch::Sender::new(0),
         });
@@ -95,6 +100,12 @@ impl Gateway {
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
         let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, vec![ready])));
         Self { house, told, app }
+    }
+
+    /// The same over a real socket.
+    pub fn serve(&self) -> crate::Running {
+        let listener = crate::listen::bind(Some(([127, 0, 0, 1], 0).into())).unwrap();
+        crate::serve(listener, self.house.clone(), Vec::new()).unwrap()
     }
 
     /// From now on the host of `R` answers this.
@@ -106,6 +117,11 @@ impl Gateway {
     pub fn refuse<R: Request>(&self, problem: Problem) -> &Self {
         self.told.answers.lock().unwrap().insert(R::SUBJECT, Err(problem));
         self
+    }
+
+    /// From now on hosts take so long to answer.
+    pub fn think(&self, time: Duration) {
+        *self.told.thinks.lock().unwrap() = time;
     }
 
     pub fn notify(&self, subject: String, payload: impl Into<Bytes>) {

@@ -274,7 +274,13 @@ async fn nothing_is_said_before_it_is_committed() {
     assert_eq!(committed(&outcomes), 30, "{outcomes:?}");
     assert_eq!(probing.until_all_is_out(&bus).await.len(), 30);
     bus.client.flush().await.unwrap();
-    assert!(said.next().now_or_never().is_none(), "a refused change was said");
+    // A busy machine may make the sweep say something twice, but never what was refused.
+    let accounts = probing.accounts().await;
+    while let Some(Some(message)) = said.next().now_or_never() {
+        let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        let id: Uuid = event["probe"].as_str().unwrap().parse().unwrap();
+        assert!(accounts.contains(&id), "a refused change was said");
+    }
 }
 
 #[tokio::test]

@@ -240,8 +240,8 @@ async fn a_database_that_takes_no_writes_is_away_and_makes_no_poison() {
     bounded("notices", probing.well.wait_for(|well| !*well)).await.unwrap();
     let outcomes = write_all(&probing, vec![Change::new(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Failed(Failure::Transient(_))), "{outcomes:?}");
-    let lured = probing.well.wait_for(|well| *well);
-    let lured = tokio::time::timeout(Duration::from_millis(1_500), lured).await.is_ok();
+    let lured =
+        tokio::time::timeout(Duration::from_millis(1_500), probing.well.wait_for(|well| *well)).await.is_ok();
     assert!(!lured, "it lets us in, but is not well");
     read_only("off").await;
     bounded("comes back", probing.well.wait_for(|well| *well)).await.unwrap();

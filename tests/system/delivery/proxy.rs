@@ -56,7 +56,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cuts: Arc<Cuts>) {
                 }
                 if turn == 1 {
                     // Some of the answers are on their way when the wire is cut, some commits still under way.
-                    if cuts.after_commit.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+                    if cuts.after_commit.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                         let _ = server.read(&mut from_server).await;
                     }
                     return;
@@ -72,7 +72,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cuts: Arc<Cuts>) {
                 let answered = questioned && bytes.windows(10).any(|window| window == b"INSERT 0 1");
                 if answered {
                     questioned = false;
-                    if cuts.questions.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+                    if cuts.questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                         cuts.after_question.fetch_add(1, Ordering::SeqCst);
                         return;
                     }

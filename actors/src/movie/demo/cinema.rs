@@ -1,0 +1,179 @@
+//! What plays in the demo cinema, and where: titles, seats, times, prices. All of it is invented.
+
+use bus::contract::movie::{Prices, Row, Seat, SeatKind};
+use bus::contract::{Currency, Money};
+use time::macros::time;
+use time::{Date, Time};
+
+use crate::movie::model::kinds_sold;
+
+pub const TIME_ZONE: &str = "Europe/Berlin";
+/// The programme is out until this many days from today.
+pub const DAYS: i32 = 14;
+/// From here on the evening's prices count.
+const EVENING: Time = time!(17:00);
+
+/// A movie of the demo cinema.
+pub struct Reel {
+    pub title: &'static str,
+    pub synopsis: &'static str,
+    pub minutes: u16,
+    pub rating: &'static str,
+    pub genres: &'static [&'static str],
+    /// Weeks since its release.
+    pub weeks_out: u8,
+}
+
+pub const MOVIES: [Reel; 8] = [
+    Reel {
+        title: "Paper Comets",
+        synopsis: "Every August the children of a harbour town fold a thousand paper comets and throw them off the \
+                   pier. This year one of them comes back, with an answer written on its wing.",
+        minutes: 96,
+        rating: "0",
+        genres: &["Animation", "Family", "Adventure"],
+        weeks_out: 1,
+    },
+    Reel {
+        title: "The Lighthouse Orchestra",
+        synopsis: "Eleven keepers who have never met play together every night over the radio, until one of them \
+                   stops in the middle of a bar.",
+        minutes: 118,
+        rating: "6",
+        genres: &["Drama", "Mystery"],
+        weeks_out: 3,
+    },
+    Reel {
+        title: "Salt and Marigold",
+        synopsis: "A botanist and a smuggler share the only boat out of a flooded valley, and neither of them has \
+                   told the truth about what is in the crates.",
+        minutes: 107,
+        rating: "12",
+        genres: &["Romance", "Adventure"],
+        weeks_out: 2,
+    },
+    Reel {
+        title: "The Understudy Astronaut",
+        synopsis: "Nora Quist has trained for nine missions and flown none. When the crew of the tenth falls ill \
+                   she is alone on the list, and cannot find her other glove.",
+        minutes: 101,
+        rating: "6",
+        genres: &["Comedy", "Science Fiction"],
+        weeks_out: 5,
+    },
+    Reel {
+        title: "Eleven Kites over Marrow Hill",
+        synopsis: "A retired inspector counts the kites from his window each morning. On the first day of spring \
+                   there are eleven, and only ten families are left on the hill.",
+        minutes: 124,
+        rating: "16",
+        genres: &["Thriller", "Mystery"],
+        weeks_out: 0,
+    },
+    Reel {
+        title: "Static in Bloom",
+        synopsis: "In a city where every screen has gone dark, a repairwoman hears a broadcast that only plants \
+                   seem to receive.",
+        minutes: 139,
+        rating: "12",
+        genres: &["Science Fiction", "Drama"],
+        weeks_out: 4,
+    },
+    Reel {
+        title: "Umbrella Season",
+        synopsis: "Two rival umbrella makers are snowed in at the annual fair, in July, with one working stove and \
+                   a very honest goat.",
+        minutes: 92,
+        rating: "0",
+        genres: &["Comedy", "Romance"],
+        weeks_out: 6,
+    },
+    Reel {
+        title: "The Slow Train to Velmora",
+        synopsis: "It leaves once a year, takes nine days, and sells one ticket fewer than it has passengers.",
+        minutes: 131,
+        rating: "12",
+        genres: &["Mystery", "Adventure", "Drama"],
+        weeks_out: 8,
+    },
+];
+
+/// An auditorium of the demo cinema.
+pub struct Hall {
+    pub name: &'static str,
+    rows: u8,
+    width: u16,
+    /// Numbers where nobody sits.
+    aisles: &'static [u16],
+    /// When shows begin, by the clock on the wall: far enough apart for the longest movie.
+    pub times: &'static [Time],
+}
+
+pub const HALLS: [Hall; 3] = [
+    Hall {
+        name: "Grand Hall",
+        rows: 14,
+        width: 24,
+        aisles: &[6, 19],
+        times: &[time!(13:30), time!(16:30), time!(19:30), time!(22:30)],
+    },
+    Hall {
+        name: "Studio",
+        rows: 8,
+        width: 15,
+        aisles: &[8],
+        times: &[time!(11:00), time!(14:15), time!(17:15), time!(20:15)],
+    },
+    Hall {
+        name: "Attic",
+        rows: 5,
+        width: 9,
+        aisles: &[3],
+        times: &[time!(12:15), time!(15:15), time!(18:15), time!(21:15)],
+    },
+];
+
+/// The genres of all movies, each once.
+pub fn genres() -> Vec<&'static str> {
+    let mut genres: Vec<&str> = MOVIES.iter().flat_map(|reel| reel.genres).copied().collect();
+    genres.sort_unstable();
+    genres.dedup();
+    genres
+}
+
+/// Row A, which is reached without steps, begins and ends with a wheelchair's place and its companion's; the last row
+/// is all loveseats.
+pub fn rows(hall: &Hall) -> Vec<Row> {
+    let kind = |row: u8, number: u16| match (row, number.min(hall.width + 1 - number)) {
+        _ if hall.aisles.contains(&number) => SeatKind::Gap,
+        (0, 1) => SeatKind::Wheelchair,
+        (0, 2) => SeatKind::Companion,
+        (row, _) if row + 1 == hall.rows => SeatKind::Loveseat,
+        _ => SeatKind::Standard,
+    };
+    let row = |row: u8| Row {
+        label: char::from(b'A' + row).to_string(),
+        seats: (1..=hall.width).map(|number| Seat { number, kind: kind(row, number) }).collect(),
+    };
+    (0..hall.rows).map(row).collect()
+}
+
+/// A price for each kind of seat that is there.
+pub fn prices(rows: &[Row], begins: Time) -> Prices {
+    let evening = if begins >= EVENING { 300 } else { 0 };
+    let price = |kind| {
+        let amount = match kind {
+            SeatKind::Loveseat => 1_350 + evening,
+            SeatKind::Companion => 500,
+            _ => 950 + evening,
+        };
+        (kind, Money { amount, currency: Currency::EUR })
+    };
+    kinds_sold(rows).into_iter().map(price).collect()
+}
+
+/// What plays on a day in a hall's slot: another movie in each hall and slot, others the next day.
+pub fn playing<T>(movies: &[T], date: Date, hall: usize, slot: usize) -> Option<&T> {
+    let turn = date.to_julian_day().unsigned_abs() as usize + 3 * hall + 2 * slot;
+    movies.get(turn % movies.len().max(1))
+}

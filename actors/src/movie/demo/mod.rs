@@ -1,0 +1,187 @@
+//! The demo cinema: invented movies, three auditoriums in Berlin, and a programme for the coming two weeks.
+//!
+//! It goes through the journal as staff's own changes do, so the same rules and events apply. Run again it adds only what
+//! is missing, such as the showtimes of newly reached days, and leaves alone what staff changed.
+
+pub(super) mod cinema;
+mod store;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::Context;
+use bus::contract::Timestamp;
+use bus::contract::movie::{Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection};
+use futures::future::try_join_all;
+use uuid::Uuid;
+
+use super::actor::{self, Desk};
+use super::model;
+use super::store::Write;
+use crate::delivery::{Change, Outcome};
+use crate::host::Parts;
+use cinema::{DAYS, HALLS, Hall, MOVIES, Reel, TIME_ZONE};
+use store::{Instant, Named};
+
+/// How much a seeding added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Added {
+    pub genres: usize,
+    pub movies: usize,
+    pub auditoriums: usize,
+    pub showtimes: usize,
+}
+
+/// Adds what is missing of the demo cinema; `staff` is who creates it.
+pub async fn seed(parts: Parts, staff: Uuid) -> anyhow::Result<Added> {
+    let (journal, wellness, children) = parts.delivery(None);
+    let desk = Desk { journal, pool: parts.database.pool.clone(), clock: parts.clock.clone() };
+    // Titles are not unique, so two that seed at once take turns.
+    let turn = store::take_turn(&parts.database).await?;
+    let host = parts.start(wellness, move || children.clone()).await?;
+    let added = add_missing(&desk, staff).await;
+    drop(turn);
+    // Publishes what was written, too.
+    host.stop().await;
+    added
+}
+
+async fn add_missing(desk: &Desk, staff: Uuid) -> anyhow::Result<Added> {
+    let mut added = Added { genres: add_genres(desk).await?, ..Added::default() };
+    let (movies, new) = add_movies(desk, staff).await?;
+    added.movies = new;
+    let (auditoriums, new) = add_auditoriums(desk).await?;
+    added.auditoriums = new;
+    let mut changes = Vec::new();
+    for (index, hall) in HALLS.iter().enumerate() {
+        let auditorium =
+            auditoriums.iter().find(|a| a.name == hall.name).context("a demo auditorium is gone")?;
+        changes.extend(programme(desk, index, hall, auditorium, &movies).await?);
+    }
+    added.showtimes = write(desk, changes).await?;
+    Ok(added)
+}
+
+async fn add_genres(desk: &Desk) -> anyhow::Result<usize> {
+    let names = cinema::genres();
+    let there = store::ids(&desk.pool, Named::Genre, &names).await?;
+    let there: Vec<String> = there.into_keys().map(|name| name.to_lowercase()).collect();
+    let now = desk.clock.now();
+    let missing = names.iter().filter(|name| !there.contains(&name.to_lowercase())).map(|name| {
+        Change::new(Write::Genre(Genre {
+            id: Uuid::now_v7(),
+            name: (*name).to_owned(),
+            created_at: now,
+            updated_at: now,
+        }))
+    });
+    write(desk, missing.collect()).await
+}
+
+async fn add_movies(desk: &Desk, staff: Uuid) -> anyhow::Result<(Vec<Movie>, usize)> {
+    let titles: Vec<&str> = MOVIES.iter().map(|reel| reel.title).collect();
+    let there = store::ids(&desk.pool, Named::Movie, &titles).await?;
+    let genres = store::ids(&desk.pool, Named::Genre, &cinema::genres()).await?;
+    let genres: HashMap<String, Uuid> =
+        genres.into_iter().map(|(name, id)| (name.to_lowercase(), id)).collect();
+    let found: Vec<Uuid> = genres.values().copied().collect();
+    let found = super::store::genres(&desk.pool, &found).await?;
+    let now = desk.clock.now();
+    let mut changes = Vec::new();
+    for reel in MOVIES.iter().filter(|reel| !there.contains_key(reel.title)) {
+        let ids = reel.genres.iter().filter_map(|name| genres.get(&name.to_lowercase()).copied()).collect();
+        let movie = model::movie(create_movie(reel, ids, now), found.clone(), now)
+            .map_err(|rejection| anyhow::anyhow!("demo movie {}: {rejection:?}", reel.title))?;
+        let created = actor::created(&movie, staff, &Context::new());
+        changes.push(Change { outbox: vec![created], ..Change::new(Write::Movie(movie)) });
+    }
+    let new = write(desk, changes).await?;
+    let ids = store::ids(&desk.pool, Named::Movie, &titles).await?;
+    // In the order of the programme, whatever order they were written in.
+    let ids: Vec<Uuid> = titles.iter().filter_map(|title| ids.get(*title).copied()).collect();
+    let mut movies = super::store::movies(&desk.pool, &ids).await?;
+    movies.sort_by_key(|movie| ids.iter().position(|id| *id == movie.id));
+    Ok((movies, new))
+}
+
+fn create_movie(reel: &Reel, genre_ids: Vec<Uuid>, now: Timestamp) -> CreateMovie {
+    let released = now.minus(Duration::from_secs(u64::from(reel.weeks_out) * 7 * 24 * 60 * 60));
+    CreateMovie {
+        title: reel.title.to_owned(),
+        synopsis: reel.synopsis.to_owned(),
+        duration_minutes: reel.minutes,
+        rating: reel.rating.to_owned(),
+        release_date: model::date_text(released.date_time().date()),
+        language: "en".to_owned(),
+        genre_ids,
+    }
+}
+
+async fn add_auditoriums(desk: &Desk) -> anyhow::Result<(Vec<Auditorium>, usize)> {
+    let names: Vec<&str> = HALLS.iter().map(|hall| hall.name).collect();
+    let there = store::ids(&desk.pool, Named::Auditorium, &names).await?;
+    let now = desk.clock.now();
+    let is_there = |hall: &&Hall| there.keys().any(|name| name.eq_ignore_ascii_case(hall.name));
+    let missing = HALLS.iter().filter(|hall| !is_there(hall)).map(|hall| {
+        Change::new(Write::Auditorium(Auditorium {
+            id: Uuid::now_v7(),
+            name: hall.name.to_owned(),
+            time_zone: TIME_ZONE.to_owned(),
+            rows: cinema::rows(hall),
+            created_at: now,
+            updated_at: now,
+        }))
+    });
+    let new = write(desk, missing.collect()).await?;
+    let ids = store::ids(&desk.pool, Named::Auditorium, &names).await?;
+    let ids: Vec<Uuid> = ids.into_values().collect();
+    Ok((super::store::auditoriums(&desk.pool, &ids).await?, new))
+}
+
+/// The showtimes that an auditorium lacks.
+async fn programme(
+    desk: &Desk,
+    index: usize,
+    hall: &Hall,
+    auditorium: &Auditorium,
+    movies: &[Movie],
+) -> anyhow::Result<Vec<Change<Write>>> {
+    let instants = store::instants(&desk.pool, &auditorium.time_zone, DAYS, hall.times).await?;
+    let mut busy = store::busy(&desk.pool, auditorium.id).await?;
+    let now = desk.clock.now();
+    let mut changes = Vec::new();
+    for Instant { date, slot, at } in instants {
+        let Some(movie) = cinema::playing(movies, date, index, slot) else { break };
+        let wanted = CreateShowtime {
+            movie_id: movie.id,
+            auditorium_id: auditorium.id,
+            starts_at: at,
+            prices: cinema::prices(&auditorium.rows, hall.times[slot]),
+        };
+        // The only no that is left here: today's slot has begun.
+        let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), now) else { continue };
+        let ends_at = scheduled.showtime.ends_at;
+        if busy.iter().any(|(from, to)| at < *to && *from < ends_at) {
+            continue;
+        }
+        busy.push((at, ends_at));
+        let event = actor::scheduled_event(&scheduled, &Context::new());
+        changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtime(scheduled)) });
+    }
+    Ok(changes)
+}
+
+/// Commits all changes together and tells how many there were. What somebody else was quicker to add is fine.
+async fn write(desk: &Desk, changes: Vec<Change<Write>>) -> anyhow::Result<usize> {
+    let outcomes = try_join_all(changes.into_iter().map(|change| async {
+        match desk.journal.commit(change).await {
+            Outcome::Committed { .. } => Ok(1),
+            Outcome::Rejected(
+                Rejection::GenreTaken | Rejection::AuditoriumNameTaken | Rejection::AuditoriumBusy,
+            ) => Ok(0),
+            other => Err(anyhow::anyhow!("seeding the demo cinema: {other:?}")),
+        }
+    }));
+    Ok(outcomes.await?.into_iter().sum())
+}

@@ -1,0 +1,376 @@
+//! The payment actor: one for each reservation whose payment something happens to. It takes work one at a time, asks
+//! the pure rules, has the step written, and only then acknowledges, answers and calls the provider.
+//!
+//! Invariant: at most one change of a payment is in the journal, and no call leaves before its step is committed.
+//! What the provider answers comes back as work like any other; whoever waits is told when it is settled.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use bus::Failure;
+use bytes::Bytes;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Env;
+use super::calls::{self, Heard};
+use super::hear::NO_SUCH_METHOD;
+use super::model::{Payment, Stage, State};
+use super::step::{Call, Step};
+use super::store::Rows;
+use super::work::{self, Decision, EndReply, PayReply, PayWork, Work};
+use crate::delivery::Outcome;
+use crate::supervision::entity::{Address, Entity};
+use bus::contract::payment::{PaymentEnd, Rejection};
+
+/// Tries to write one piece of work when the version keeps moving.
+const STALE_MAX: u32 = 10;
+/// For a call that nobody waits for; shorter than any deadline that would repeat it.
+const CALL_WITHIN: Duration = Duration::from_secs(8);
+
+pub enum Message {
+    Work(Work),
+    /// A payment is about to begin: read its row ahead.
+    Warm,
+    Loaded(Result<Option<Payment>, Failure>),
+    Written(Box<Written>),
+    Heard(Call, Heard),
+}
+
+pub struct Written {
+    work: Work,
+    step: Option<Step>,
+    /// The stored answer, where the step completes a key.
+    completed: Option<(i32, Bytes)>,
+    outcome: Outcome<Rows>,
+}
+
+/// What is known of the row.
+pub enum Known {
+    Unread,
+    Absent,
+    Here(Payment),
+}
+
+pub struct PaymentActor {
+    id: Uuid,
+    env: Env,
+    me: Address<Self>,
+    known: Known,
+    waiting: VecDeque<Work>,
+    /// A load or a change is under way.
+    busy: bool,
+    /// The row was read for the work that is next.
+    fresh: bool,
+    stale: u32,
+    /// Calls that are at the provider.
+    calls: HashSet<Call>,
+    /// Who waits for an attempt.
+    pays: HashMap<i32, PayReply>,
+    completed: HashMap<i32, Bytes>,
+    /// Waits for an older attempt to be closed.
+    parked: Option<Box<PayWork>>,
+    ends: Vec<EndReply>,
+}
+
+impl Entity for PaymentActor {
+    type Env = Env;
+    type Message = Message;
+    const KIND: &'static str = "payments";
+    const IDLE: Duration = Duration::from_secs(20);
+
+    fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
+        Self {
+            id,
+            env,
+            me,
+            known: Known::Unread,
+            waiting: VecDeque::new(),
+            busy: false,
+            fresh: false,
+            stale: 0,
+            calls: HashSet::new(),
+            pays: HashMap::new(),
+            completed: HashMap::new(),
+            parked: None,
+            ends: Vec::new(),
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && !self.busy && self.calls.is_empty() && self.parked.is_none()
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Work(Work::Due) if self.waiting.iter().any(|work| matches!(work, Work::Due)) => {}
+            Message::Work(work) => self.waiting.push_back(work),
+            Message::Warm if matches!(self.known, Known::Unread) && !self.busy => self.load(),
+            Message::Warm => {}
+            Message::Loaded(loaded) => self.loaded(loaded),
+            Message::Written(written) => self.written(*written),
+            Message::Heard(call, heard) => {
+                self.calls.remove(&call);
+                self.waiting.push_back(Work::Heard(call, heard));
+            }
+        }
+        self.go_on();
+    }
+}
+
+impl PaymentActor {
+    /// Takes work until some of it has to wait for the database.
+    fn go_on(&mut self) {
+        while !self.busy {
+            let Some(work) = self.waiting.pop_front() else { break };
+            if matches!(self.known, Known::Unread) && (work.needs_row() || self.stale > 0) {
+                self.waiting.push_front(work);
+                return self.load();
+            }
+            self.take(work);
+            if !self.busy {
+                self.tell();
+            }
+        }
+    }
+
+    fn load(&mut self) {
+        self.busy = true;
+        let (id, reads, me) = (self.id, self.env.payments.clone(), self.me.clone());
+        tokio::spawn(async move { me.send(Message::Loaded(reads.get(id).await)) });
+    }
+
+    fn loaded(&mut self, loaded: Result<Option<Payment>, Failure>) {
+        self.busy = false;
+        match loaded {
+            Ok(found) => {
+                self.known = found.map_or(Known::Absent, Known::Here);
+                self.fresh = true;
+            }
+            Err(failure) => {
+                self.waiting.drain(..).for_each(|work| work.fail(failure.clone()));
+                self.tell();
+            }
+        }
+    }
+
+    fn take(&mut self, work: Work) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let decision = work.decide(&self.known, self.env.clock.now());
+        let writes = matches!(&decision, Ok(Decision { step: Some((_, step)), .. }) if step.changed);
+        if !writes && !fresh && work.wants_fresh(&self.known) {
+            // Another host may have moved on: what writes nothing would not notice.
+            self.known = Known::Unread;
+            return self.waiting.push_front(work);
+        }
+        match decision {
+            Err(no) => work.refuse(no),
+            Ok(decision) => self.write(work, decision),
+        }
+    }
+
+    fn write(&mut self, work: Work, decision: Decision) {
+        let event = work.provider_event();
+        let Some((before, step)) = decision.step else {
+            return match event {
+                Some(_) => self.journal(work, None),
+                None => self.settle(work, None),
+            };
+        };
+        if step.changed || event.is_some() {
+            self.journal(work, Some((before, step)));
+        } else {
+            // What it asks of the provider was decided and committed before.
+            self.perform(&step.payment, &step.calls, work.until());
+            self.settle(work, Some(&step));
+        }
+    }
+
+    fn journal(&mut self, work: Work, step: Option<(Payment, Step)>) {
+        let (change, completed) = match work::change(&self.env, &work, step.as_ref()) {
+            Ok(change) => change,
+            Err(no) => return work.refuse(no),
+        };
+        self.busy = true;
+        let (me, step) = (self.me.clone(), step.map(|(_, step)| step));
+        self.env.journal.write(change, move |outcome| {
+            me.send(Message::Written(Box::new(Written { work, step, completed, outcome })));
+        });
+    }
+
+    fn written(&mut self, written: Written) {
+        self.busy = false;
+        let Written { work, step, completed, outcome } = written;
+        match outcome {
+            Outcome::Committed { .. } => {
+                self.stale = 0;
+                self.completed.extend(completed);
+                if let Some(step) = &step {
+                    note(step);
+                    self.perform(&step.payment, &step.calls, work.until());
+                    if step.changed {
+                        self.known = Known::Here(step.payment.clone());
+                    }
+                }
+                self.settle(work, step.as_ref());
+            }
+            Outcome::Stale if self.stale < STALE_MAX => {
+                self.stale += 1;
+                self.known = Known::Unread;
+                self.waiting.push_front(work);
+            }
+            Outcome::Stale => {
+                self.stale = 0;
+                self.known = Known::Unread;
+                work.fail(Failure::transient("the payment keeps changing"));
+            }
+            Outcome::Duplicate => self.settle(work, None),
+            Outcome::Repeated(stored) => work.repeated(&stored),
+            Outcome::Failed(failure) => {
+                self.known = Known::Unread;
+                work.fail(failure);
+            }
+            Outcome::Rejected(never) => match never {},
+        }
+        self.tell();
+    }
+
+    /// The work is done as far as rows go: acknowledge it, or keep whom to tell.
+    fn settle(&mut self, work: Work, step: Option<&Step>) {
+        match work {
+            Work::Pay(mut pay) => {
+                let begun = step.and_then(|step| {
+                    step.calls.iter().find_map(|call| match call {
+                        Call::Begin(number) => Some(*number),
+                        _ => None,
+                    })
+                });
+                match begun {
+                    Some(number) => {
+                        self.pays.insert(number, pay.reply);
+                    }
+                    None => {
+                        pay.waited = true;
+                        self.parked = Some(pay);
+                    }
+                }
+            }
+            Work::End { reply, .. } => self.ends.push(reply),
+            work => work.done(),
+        }
+    }
+
+    /// Calls the provider, each call once at a time.
+    fn perform(&mut self, payment: &Payment, calls: &[Call], until: Option<Instant>) {
+        let until = until.unwrap_or_else(|| Instant::now() + CALL_WITHIN);
+        for call in calls {
+            // A beginning that is under way tells by its answer what there is to close.
+            let begins = matches!(call, Call::Close(number) if self.calls.contains(&Call::Begin(*number)));
+            if begins || !self.calls.insert(*call) {
+                continue;
+            }
+            let Some(request) = calls::request(payment, *call) else {
+                self.calls.remove(call);
+                continue;
+            };
+            let (provider, me, call) = (self.env.provider.clone(), self.me.clone(), *call);
+            tokio::spawn(async move {
+                let heard = calls::ask(&*provider, &request, until).await;
+                me.send(Message::Heard(call, heard));
+            });
+        }
+    }
+
+    /// Tells whoever waits for what is settled by now, or for what nobody is working on any more.
+    fn tell(&mut self) {
+        let answers_wait = self.waiting.iter().any(|work| matches!(work, Work::Heard(..)));
+        if self.busy || answers_wait {
+            return;
+        }
+        let closing = self.calls.iter().any(|call| matches!(call, Call::Close(_) | Call::Begin(_)));
+        if !closing && let Some(pay) = self.parked.take() {
+            self.waiting.push_front(Work::Pay(pay));
+            // Decided by `go_on`, which called this or is about to go on.
+        }
+        let Known::Here(payment) = &self.known else {
+            return self.give_up(closing);
+        };
+        let (calls, completed) = (&self.calls, &mut self.completed);
+        let done: Vec<i32> = self
+            .pays
+            .keys()
+            .filter(|number| is_settled(payment, **number) || !is_asked(calls, **number))
+            .copied()
+            .collect();
+        for number in done {
+            if let Some(reply) = self.pays.remove(&number) {
+                // The asker may have given up waiting.
+                let _ = reply.send(outcome(payment, number, completed.remove(&number)));
+            }
+        }
+        completed.clear();
+        let ended = match &payment.stage {
+            Stage::Over { .. } => Some(PaymentEnd::Over),
+            Stage::Captured { .. } => {
+                payment.success(self.env.provider.name()).map(|success| PaymentEnd::Captured { success })
+            }
+            _ if closing => None,
+            _ => Some(PaymentEnd::Unknown),
+        };
+        if let Some(ended) = ended {
+            self.ends.drain(..).for_each(|reply| drop(reply.send(Ok(ended.clone()))));
+        }
+    }
+
+    /// The row is not known: nobody may be told anything but that.
+    fn give_up(&mut self, closing: bool) {
+        if closing || !self.waiting.is_empty() {
+            return;
+        }
+        for (_, reply) in self.pays.drain() {
+            let _ = reply.send(Err(Rejection::ProviderAway.into()));
+        }
+        self.ends.drain(..).for_each(|reply| drop(reply.send(Ok(PaymentEnd::Unknown))));
+    }
+}
+
+fn is_asked(calls: &HashSet<Call>, number: i32) -> bool {
+    calls.contains(&Call::Begin(number)) || calls.contains(&Call::Close(number))
+}
+
+fn is_settled(payment: &Payment, number: i32) -> bool {
+    payment.attempt(number).is_none_or(|attempt| !matches!(attempt.state, State::Opening | State::Closing))
+}
+
+/// What the asker of an attempt is told: `Ok(None)` where the stored answer has to be looked up.
+fn outcome(payment: &Payment, number: i32, completed: Option<Bytes>) -> Result<Option<Bytes>, bus::Problem> {
+    let Some(attempt) = payment.attempt(number) else { return Err(Rejection::ProviderAway.into()) };
+    let paid = matches!(&payment.stage, Stage::Captured { provider_ref, .. } if attempt.intent.as_ref() == Some(provider_ref));
+    let rejection = match attempt.state {
+        State::Open => return Ok(completed),
+        State::Captured if paid => return Ok(completed),
+        State::Captured if matches!(payment.stage, Stage::Captured { .. }) => Rejection::AlreadyPaid,
+        State::Declined if attempt.code.as_deref() == Some(NO_SUCH_METHOD) => Rejection::UnknownPaymentMethod,
+        State::Declined => Rejection::CardDeclined { code: attempt.code.clone().unwrap_or_default() },
+        State::Closed if attempt.code.is_none() => Rejection::PaymentOver,
+        State::Opening | State::Closing | State::Captured | State::Closed => Rejection::ProviderAway,
+    };
+    Err(rejection.into())
+}
+
+fn note(step: &Step) {
+    for line in &step.log {
+        tracing::info!(
+            payment = %step.payment.id,
+            version = step.payment.version,
+            detail = line.detail,
+            request_id = step.payment.context.correlation_id,
+            "payment: {}", line.entry
+        );
+    }
+    if step.alarm {
+        metrics::counter!("payment_attention_total").increment(1);
+        let why = step.payment.attention.as_deref().unwrap_or_default();
+        tracing::error!(payment = %step.payment.id, why, "a payment needs attention: a person must look");
+    }
+}

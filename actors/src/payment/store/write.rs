@@ -1,0 +1,314 @@
+//! Writes decisions set-based: many payments in one statement a table.
+//!
+//! Invariant: a payment's row is written only over the version that was decided on, and its attempts, refunds and log
+//! only together with it.
+
+use bus::contract::Timestamp;
+use bus::contract::payment::PaymentStatus;
+use bus::contract::reservation::RefundStatus;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::super::model::{Attempt, Kind, Line, Origin, Payment, Refund, Stage, State};
+use super::super::step::Step;
+use crate::delivery::{self, WriteError};
+
+/// What one decision writes.
+#[derive(Debug)]
+pub struct Rows {
+    /// `None` where only the provider's event is kept.
+    pub payment: Option<PaymentRows>,
+    pub event: Option<ProviderEvent>,
+}
+
+#[derive(Debug)]
+pub struct PaymentRows {
+    payment: Payment,
+    /// 0: it must not be there yet.
+    expected: i64,
+    attempts: Vec<Attempt>,
+    refunds: Vec<Refund>,
+    log: Vec<Line>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ProviderEvent {
+    pub id: String,
+    pub kind: String,
+    pub body: String,
+}
+
+impl PaymentRows {
+    /// What differs between the payment before and after the step.
+    pub fn of(before: &Payment, step: &Step) -> Self {
+        let after = &step.payment;
+        let attempts = after.attempts.iter().filter(|a| !before.attempts.contains(a)).cloned().collect();
+        let refunds = after.refunds.iter().filter(|r| !before.refunds.contains(r)).cloned().collect();
+        let log = step.log.clone();
+        Self { payment: after.clone(), expected: before.version, attempts, refunds, log }
+    }
+}
+
+impl delivery::Rows for Rows {
+    /// The model says every no; the database only says that it moved on.
+    type Rejection = std::convert::Infallible;
+    type Written = ();
+
+    fn write<'a>(
+        connection: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, Result<Vec<()>, WriteError<Self::Rejection>>> {
+        async move {
+            let mut payments: Vec<&PaymentRows> =
+                rows.iter().filter_map(|rows| rows.payment.as_ref()).collect();
+            payments.sort_by_key(|rows| rows.payment.id);
+            let short = if rows.len() > 1 { WriteError::Short } else { WriteError::Stale };
+            if !write_payments(&mut *connection, &payments).await? {
+                return Err(short);
+            }
+            write_attempts(&mut *connection, &payments).await?;
+            write_refunds(&mut *connection, &payments).await?;
+            write_log(&mut *connection, &payments).await?;
+            let events: Vec<&ProviderEvent> = rows.iter().filter_map(|rows| rows.event.as_ref()).collect();
+            write_events(&mut *connection, events).await?;
+            Ok(rows.iter().map(|_| ()).collect())
+        }
+        .boxed()
+    }
+}
+
+/// Whether every row was where its decision expected it.
+async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<bool, sqlx::Error> {
+    let (new, known): (Vec<&PaymentRows>, Vec<&PaymentRows>) =
+        rows.iter().partition(|rows| rows.expected == 0);
+    if !new.is_empty() {
+        let inserted = bind_payments(
+            "insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
+               code, provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
+               created_at, updated_at)
+             select id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
+               provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context::json,
+               created_at, updated_at from unnest(
+               $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[],
+               $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::int8[], $14::timestamptz[],
+               $15::timestamptz[], $16::int4[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[],
+               $21::int8[])
+               as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
+                 provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
+                 created_at, updated_at, expected)
+             on conflict do nothing",
+            &new,
+        );
+        if inserted.execute(&mut *db).await?.rows_affected() != new.len() as u64 {
+            return Ok(false);
+        }
+    }
+    if known.is_empty() {
+        return Ok(true);
+    }
+    let updated = bind_payments(
+        "update payments set email = new.email, description = new.description, status = new.status,
+           stage = new.stage, code = new.code, provider_ref = new.provider_ref, paid_at = new.paid_at,
+           version = new.version, expires_at = new.expires_at, next_check_at = new.next_check_at,
+           checks = new.checks, attention = new.attention, context = new.context::json, updated_at = new.updated_at
+         from unnest(
+           $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[],
+           $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::int8[], $14::timestamptz[],
+           $15::timestamptz[], $16::int4[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[],
+           $21::int8[])
+           as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
+             provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context, created_at,
+             updated_at, expected)
+         where payments.id = new.id and payments.version = new.expected",
+        &known,
+    );
+    Ok(updated.execute(db).await?.rows_affected() == known.len() as u64)
+}
+
+type PgQuery<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind_payments<'q>(sql: &'static str, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
+    fn column<'q, T>(rows: &[&'q PaymentRows], of: impl Fn(&'q Payment) -> T) -> Vec<T> {
+        rows.iter().map(|rows| of(&rows.payment)).collect()
+    }
+    sqlx::query(sql)
+        .bind(column(rows, |p| p.id))
+        .bind(column(rows, |p| p.reservation_id))
+        .bind(column(rows, |p| p.user_id))
+        .bind(column(rows, |p| p.email.as_deref()))
+        .bind(column(rows, |p| p.description.as_str()))
+        .bind(column(rows, |p| p.total.amount))
+        .bind(column(rows, |p| p.total.currency.as_str()))
+        .bind(column(rows, |p| status_name(p.status())))
+        .bind(column(rows, |p| stage_columns(&p.stage).0))
+        .bind(column(rows, |p| stage_columns(&p.stage).1))
+        .bind(column(rows, |p| stage_columns(&p.stage).2))
+        .bind(column(rows, |p| stage_columns(&p.stage).3))
+        .bind(column(rows, |p| p.version))
+        .bind(column(rows, |p| p.expires_at.date_time()))
+        .bind(column(rows, |p| p.next_check_at.map(Timestamp::date_time)))
+        .bind(column(rows, |p| p.checks))
+        .bind(column(rows, |p| p.attention.as_deref()))
+        .bind(column(rows, |p| serde_json::to_string(&p.context).unwrap_or_default()))
+        .bind(column(rows, |p| p.created_at.date_time()))
+        .bind(column(rows, |p| p.updated_at.date_time()))
+        .bind(rows.iter().map(|rows| rows.expected).collect::<Vec<_>>())
+}
+
+async fn write_attempts(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
+    let of: Vec<(Uuid, &Attempt)> =
+        rows.iter().flat_map(|r| r.attempts.iter().map(|attempt| (r.payment.id, attempt))).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    let (kinds, pages): (Vec<(&str, Option<&str>)>, Vec<Option<i64>>) =
+        of.iter().map(|(_, a)| kind_columns(&a.kind)).unzip();
+    let (kinds, methods): (Vec<&str>, Vec<Option<&str>>) = kinds.into_iter().unzip();
+    sqlx::query(
+        "insert into attempts (payment_id, number, kind, state, method, page_ends_at, intent, session, checkout_url,
+           code, claim_user, claim_key, created_at)
+         select * from unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[],
+           $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::timestamptz[])
+         on conflict (payment_id, number) do update set state = excluded.state, method = excluded.method,
+           intent = excluded.intent, session = excluded.session, checkout_url = excluded.checkout_url,
+           code = excluded.code, claim_user = excluded.claim_user, claim_key = excluded.claim_key",
+    )
+    .bind(of.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.number).collect::<Vec<_>>())
+    .bind(kinds)
+    .bind(of.iter().map(|(_, a)| state_name(a.state)).collect::<Vec<_>>())
+    .bind(methods)
+    .bind(pages)
+    .bind(of.iter().map(|(_, a)| a.intent.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.session.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.checkout_url.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.code.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.user_id)).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.key.as_str())).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, a)| a.created_at.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn write_refunds(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
+    let mut of: Vec<(Uuid, &Refund)> =
+        rows.iter().flat_map(|r| r.refunds.iter().map(|refund| (r.payment.id, refund))).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    of.sort_by_key(|(_, refund)| refund.id);
+    sqlx::query(
+        "insert into refunds (id, payment_id, origin, intent, amount, currency, status, provider_ref, tries, code,
+           reason, created_at, tried_at)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int8[], $6::text[], $7::text[],
+           $8::text[], $9::int4[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[])
+         on conflict (id) do update set status = excluded.status, provider_ref = excluded.provider_ref,
+           tries = excluded.tries, code = excluded.code, tried_at = excluded.tried_at",
+    )
+    .bind(of.iter().map(|(_, r)| r.id).collect::<Vec<_>>())
+    .bind(of.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| if r.origin == Origin::Own { "OWN" } else { "ASKED" }).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.intent.as_str()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.total.amount).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.total.currency.as_str()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| refund_name(r.status)).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.provider_ref.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.tries).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.code.as_deref()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.reason.as_str()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.created_at.date_time()).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, r)| r.tried_at.date_time()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn write_log(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
+    let of: Vec<(&Payment, &Line)> =
+        rows.iter().flat_map(|r| r.log.iter().map(|line| (&r.payment, line))).collect();
+    if of.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into log (payment_id, at, entry, detail)
+         select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[])",
+    )
+    .bind(of.iter().map(|(p, _)| p.id).collect::<Vec<_>>())
+    .bind(of.iter().map(|(p, _)| p.updated_at.date_time()).collect::<Vec<OffsetDateTime>>())
+    .bind(of.iter().map(|(_, line)| line.entry).collect::<Vec<_>>())
+    .bind(of.iter().map(|(_, line)| line.detail.as_str()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The inbox has seen to it that an event comes once; after it has forgotten, the key here still does.
+async fn write_events(db: &mut PgConnection, mut events: Vec<&ProviderEvent>) -> Result<(), sqlx::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    events.sort_by(|a, b| a.id.cmp(&b.id));
+    sqlx::query(
+        "insert into provider_events (id, kind, body)
+         select * from unnest($1::text[], $2::text[], $3::text[]) on conflict do nothing",
+    )
+    .bind(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Stage, code, provider reference, time of payment.
+fn stage_columns(stage: &Stage) -> (&'static str, Option<&str>, Option<&str>, Option<OffsetDateTime>) {
+    match stage {
+        Stage::Payable => ("PAYABLE", None, None, None),
+        Stage::Ending { code } => ("ENDING", Some(code), None, None),
+        Stage::Over { code } => ("OVER", Some(code), None, None),
+        Stage::Captured { provider_ref, paid_at } => {
+            ("CAPTURED", None, Some(provider_ref), Some(paid_at.date_time()))
+        }
+    }
+}
+
+fn kind_columns(kind: &Kind) -> ((&'static str, Option<&str>), Option<i64>) {
+    match kind {
+        Kind::Token { method } => (("TOKEN", method.as_deref()), None),
+        Kind::Hosted { ends_at } => (("HOSTED", None), Some(*ends_at)),
+    }
+}
+
+fn status_name(status: PaymentStatus) -> &'static str {
+    match status {
+        PaymentStatus::Open => "OPEN",
+        PaymentStatus::Processing => "PROCESSING",
+        PaymentStatus::Succeeded => "SUCCEEDED",
+        PaymentStatus::Failed => "FAILED",
+        PaymentStatus::PartiallyRefunded => "PARTIALLY_REFUNDED",
+        PaymentStatus::Refunded => "REFUNDED",
+    }
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Opening => "OPENING",
+        State::Open => "OPEN",
+        State::Closing => "CLOSING",
+        State::Captured => "CAPTURED",
+        State::Declined => "DECLINED",
+        State::Closed => "CLOSED",
+    }
+}
+
+fn refund_name(status: RefundStatus) -> &'static str {
+    match status {
+        RefundStatus::Requested => "REQUESTED",
+        RefundStatus::Completed => "COMPLETED",
+        RefundStatus::Failed => "FAILED",
+    }
+}

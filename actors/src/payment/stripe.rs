@@ -1,0 +1,298 @@
+//! Stripe's HTTP API as a [`Provider`] (docs.stripe.com/api): form bodies, a pinned version, idempotency keys.
+//!
+//! Invariant: only an answer that Stripe means to be final counts as one. 409 (the key is in use), 429, 5xx, broken
+//! connections and refused credentials say nothing about the payment.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::contract::Money;
+use ractor::async_trait;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::model::Kind;
+use super::provider::{Answer, Order, Place, Provider, RefundOrder, RefundSight, Sight, Standing};
+use super::wire::{Failure, Intent, Session, StripeRefund};
+use crate::config::PaymentSettings;
+
+/// The version whose objects `wire` reads; pinned, so that Stripe's own upgrades change nothing here.
+const VERSION: &str = "2025-09-30.clover";
+/// A charge takes one to three seconds; beyond this its outcome is unknown.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The type of the error when a key comes with other parameters than before.
+const KEY_SPENT: &str = "idempotency_error";
+
+pub struct Stripe {
+    client: reqwest::Client,
+    settings: PaymentSettings,
+}
+
+type Form<'a> = Vec<(&'a str, String)>;
+
+/// What came back, before it is known what it means.
+enum Reply<T> {
+    Object(T),
+    Error(u16, Box<Failure>),
+    Unknown(String),
+}
+
+impl Stripe {
+    pub fn new(settings: PaymentSettings) -> anyhow::Result<Self> {
+        let url = reqwest::Url::parse(&settings.api_url).context("PAYMENT_API_URL is not a URL")?;
+        let mut client = reqwest::Client::builder()
+            .user_agent("Marquee")
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        // The sandbox is reached directly, whatever proxy the way to Stripe needs.
+        if matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
+            client = client.no_proxy();
+        }
+        Ok(Self { client: client.build().context("making the provider's HTTP client")?, settings })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Reply<T> {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, key: Option<&str>, form: &Form<'_>) -> Reply<T> {
+        let request = self.client.post(self.url(path)).form(form);
+        self.send(match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        })
+        .await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1/{path}", self.settings.api_url)
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Reply<T> {
+        let request = request.bearer_auth(&self.settings.api_key).header("Stripe-Version", VERSION);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Reply::Unknown(error.without_url().to_string()),
+        };
+        let status = response.status().as_u16();
+        let body = match response.bytes().await {
+            Ok(body) => body,
+            Err(error) => return Reply::Unknown(error.without_url().to_string()),
+        };
+        match status {
+            200 => match serde_json::from_slice(&body) {
+                Ok(object) => Reply::Object(object),
+                Err(error) => Reply::Unknown(format!("unreadable answer: {error}")),
+            },
+            401 | 403 => {
+                // It was not done, and will be once the key is mended: no reason to turn anybody's card down.
+                tracing::error!(status, "the payment provider refuses our credentials");
+                Reply::Unknown(format!("status {status}"))
+            }
+            400 | 402 | 404 => {
+                #[derive(Deserialize)]
+                struct Body {
+                    error: Failure,
+                }
+                match serde_json::from_slice::<Body>(&body) {
+                    Ok(body) => Reply::Error(status, Box::new(body.error)),
+                    Err(_) => Reply::Unknown(format!("status {status} without Stripe's error")),
+                }
+            }
+            _ => Reply::Unknown(format!("status {status}")),
+        }
+    }
+
+    async fn charge(&self, order: &Order, method: &str) -> Answer<Sight> {
+        let mut form = self.intent_form(order);
+        form.extend([
+            ("payment_method", method.to_owned()),
+            ("confirm", "true".to_owned()),
+            ("automatic_payment_methods[enabled]", "true".to_owned()),
+            ("automatic_payment_methods[allow_redirects]", "never".to_owned()),
+            // Nobody can be led to their bank from here: a card that asks for it is declined at once.
+            ("error_on_requires_action", "true".to_owned()),
+        ]);
+        let reply: Reply<Intent> = self.post("payment_intents", Some(&charge_key(order)), &form).await;
+        match reply {
+            Reply::Error(402, error) => Answer::Done(Sight {
+                intent: error.payment_intent.as_ref().map(|intent| intent.id.clone()),
+                session: None,
+                url: None,
+                total: Some(order.total),
+                standing: Standing::Declined { code: error.reason() },
+            }),
+            reply => reply.into_answer(|intent| intent.sight()),
+        }
+    }
+
+    fn intent_form(&self, order: &Order) -> Form<'static> {
+        vec![
+            ("amount", order.total.amount.to_string()),
+            ("currency", currency(order.total)),
+            ("description", order.description.clone()),
+            ("metadata[payment_id]", order.payment_id.to_string()),
+            ("metadata[reservation_id]", order.reservation_id.to_string()),
+            ("metadata[attempt]", order.attempt.to_string()),
+        ]
+    }
+
+    async fn open_page(&self, order: &Order, ends_at: i64) -> Answer<Sight> {
+        let back = format!("{}/reservations/{}", self.settings.public_url, order.reservation_id);
+        let mut form: Form = vec![
+            ("mode", "payment".to_owned()),
+            ("line_items[0][quantity]", "1".to_owned()),
+            ("line_items[0][price_data][currency]", currency(order.total)),
+            ("line_items[0][price_data][unit_amount]", order.total.amount.to_string()),
+            ("line_items[0][price_data][product_data][name]", order.description.clone()),
+            ("success_url", format!("{back}?session_id={{CHECKOUT_SESSION_ID}}")),
+            ("cancel_url", back),
+            ("expires_at", ends_at.to_string()),
+            ("client_reference_id", order.reservation_id.to_string()),
+            ("metadata[payment_id]", order.payment_id.to_string()),
+            ("metadata[reservation_id]", order.reservation_id.to_string()),
+            ("metadata[attempt]", order.attempt.to_string()),
+            ("payment_intent_data[metadata][payment_id]", order.payment_id.to_string()),
+            ("payment_intent_data[metadata][reservation_id]", order.reservation_id.to_string()),
+            ("payment_intent_data[metadata][attempt]", order.attempt.to_string()),
+        ];
+        if let Some(email) = &order.email {
+            form.push(("customer_email", email.clone()));
+        }
+        let key = format!("page:{}:{}", order.payment_id, order.attempt);
+        self.post::<Session>("checkout/sessions", Some(&key), &form).await.into_answer(Session::sight)
+    }
+
+    /// Without an idempotency key: closing twice is closing, and a kept answer would hide what became of it since.
+    async fn close_place(&self, place: &Place) -> Answer<Sight> {
+        let answer = match place {
+            Place::Intent(id) => {
+                let path = format!("payment_intents/{id}/cancel");
+                self.post::<Intent>(&path, None, &Form::new()).await.into_answer(|intent| intent.sight())
+            }
+            Place::Page(id) => {
+                let path = format!("checkout/sessions/{id}/expire");
+                self.post::<Session>(&path, None, &Form::new()).await.into_answer(Session::sight)
+            }
+        };
+        match answer {
+            // It cannot be closed because it is paid, or closed already.
+            Answer::Refused { .. } => self.look(place).await,
+            answer => answer,
+        }
+    }
+
+    /// A charge that was never answered: spends its key on an intent that nobody confirms. If the key is spent
+    /// already, the charge did arrive, and repeating it tells what came of it.
+    async fn abandon(&self, order: &Order) -> Answer<Sight> {
+        let barred: Reply<Intent> =
+            self.post("payment_intents", Some(&charge_key(order)), &self.intent_form(order)).await;
+        let answer = match barred {
+            Reply::Error(400, error) if error.kind == KEY_SPENT => self.begin(order).await,
+            reply => reply.into_answer(|intent| intent.sight()),
+        };
+        self.close_if_open(answer).await
+    }
+
+    async fn close_if_open(&self, answer: Answer<Sight>) -> Answer<Sight> {
+        match answer {
+            Answer::Done(Sight { session: Some(id), standing: Standing::Open, .. }) => {
+                self.close_place(&Place::Page(id)).await
+            }
+            Answer::Done(Sight { intent: Some(id), standing: Standing::Open, .. }) => {
+                self.close_place(&Place::Intent(id)).await
+            }
+            // It was never made.
+            Answer::Refused { .. } => Answer::Done(Sight {
+                intent: None,
+                session: None,
+                url: None,
+                total: None,
+                standing: Standing::Closed,
+            }),
+            answer => answer,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    async fn begin(&self, order: &Order) -> Answer<Sight> {
+        match &order.kind {
+            Kind::Token { method: Some(method) } => self.charge(order, method).await,
+            Kind::Token { method: None } => Answer::Unknown("the token was forgotten".into()),
+            Kind::Hosted { ends_at } => self.open_page(order, *ends_at).await,
+        }
+    }
+
+    async fn look(&self, place: &Place) -> Answer<Sight> {
+        match place {
+            Place::Intent(id) => {
+                let path = format!("payment_intents/{id}");
+                self.get::<Intent>(&path).await.into_answer(|intent| intent.sight())
+            }
+            Place::Page(id) => {
+                let path = format!("checkout/sessions/{id}");
+                self.get::<Session>(&path).await.into_answer(Session::sight)
+            }
+        }
+    }
+
+    async fn close(&self, order: &Order, place: Option<&Place>) -> Answer<Sight> {
+        match (place, &order.kind) {
+            (Some(place), _) => self.close_place(place).await,
+            (None, Kind::Token { .. }) => self.abandon(order).await,
+            (None, Kind::Hosted { .. }) => {
+                let opened = self.begin(order).await;
+                self.close_if_open(opened).await
+            }
+        }
+    }
+
+    async fn refund(&self, order: &RefundOrder) -> Answer<RefundSight> {
+        let form: Form = vec![
+            ("payment_intent", order.intent.clone()),
+            ("amount", order.total.amount.to_string()),
+            ("metadata[refund_id]", order.refund_id.to_string()),
+            ("metadata[try]", order.tries.to_string()),
+            ("metadata[payment_id]", order.payment_id.to_string()),
+            ("metadata[reservation_id]", order.reservation_id.to_string()),
+        ];
+        let key = format!("refund:{}:{}", order.refund_id, order.tries);
+        self.post::<StripeRefund>("refunds", Some(&key), &form).await.into_answer(StripeRefund::sight)
+    }
+
+    async fn look_at_refund(&self, reference: &str) -> Answer<RefundSight> {
+        self.get::<StripeRefund>(&format!("refunds/{reference}")).await.into_answer(StripeRefund::sight)
+    }
+}
+
+impl<T> Reply<T> {
+    fn into_answer<S>(self, read: impl FnOnce(T) -> S) -> Answer<S> {
+        match self {
+            Reply::Object(object) => Answer::Done(read(object)),
+            Reply::Error(404, _) => Answer::NoSuchObject,
+            // It tells that something was done under this key, and not what.
+            Reply::Error(_, error) if error.kind == KEY_SPENT => {
+                Answer::Unknown("the key was used with other parameters".into())
+            }
+            Reply::Error(status, error) => Answer::Refused { code: error.reason(), status },
+            Reply::Unknown(why) => Answer::Unknown(why),
+        }
+    }
+}
+
+fn charge_key(order: &Order) -> String {
+    format!("charge:{}:{}", order.payment_id, order.attempt)
+}
+
+fn currency(total: Money) -> String {
+    total.currency.as_str().to_ascii_lowercase()
+}

@@ -1,0 +1,252 @@
+//! Thousands of random histories against a small world: a provider that executes or not, answers or not, tells late,
+//! twice and out of order, and moviegoers who pay when they like. Whatever happens: no money is kept for nothing, no two
+//! attempts can capture, everything settles, and every key gets its answer or is free again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::payment::provider::{RefundSight, RefundStanding};
+use crate::payment::refund;
+
+struct Thing {
+    attempt: i32,
+    page: bool,
+    standing: Standing,
+}
+
+struct World {
+    random: StdRng,
+    now: i64,
+    payment: Payment,
+    /// The provider's books, by intent.
+    things: BTreeMap<String, Thing>,
+    refunded: HashMap<String, i64>,
+    refunds: HashMap<(Uuid, i32), RefundStanding>,
+    calls: Vec<Call>,
+    news: Vec<(i32, Sight)>,
+    successes: usize,
+    keys: HashSet<String>,
+    story: Vec<String>,
+}
+
+fn name(attempt: i32) -> String {
+    format!("pi_{attempt}")
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            now: 1,
+            payment: opened(),
+            things: BTreeMap::new(),
+            refunded: HashMap::new(),
+            refunds: HashMap::new(),
+            calls: Vec::new(),
+            news: Vec::new(),
+            successes: 0,
+            keys: HashSet::new(),
+            story: Vec::new(),
+        }
+    }
+
+    fn sight(&self, intent: &str) -> Sight {
+        let thing = &self.things[intent];
+        Sight { session: thing.page.then(|| format!("cs_{intent}")), ..sight(intent, thing.standing.clone()) }
+    }
+
+    fn set(&mut self, intent: &str, standing: Standing) {
+        if let Some(thing) = self.things.get_mut(intent) {
+            thing.standing = standing;
+        }
+        let (attempt, sight) = (self.things[intent].attempt, self.sight(intent));
+        self.news.push((attempt, sight));
+    }
+
+    fn take(&mut self, step: Step) {
+        for said in &step.said {
+            self.story.push(format!("says {said:?}"));
+            self.successes += usize::from(*said == Said::Success);
+        }
+        match &step.key {
+            Some(KeyWrite::Claim { key, .. }) => assert!(self.keys.insert(key.key.clone())),
+            Some(KeyWrite::Complete { key, .. } | KeyWrite::Forget { key }) => {
+                assert!(self.keys.remove(&key.key), "a key is settled once");
+            }
+            None => {}
+        }
+        self.calls.extend(&step.calls);
+        self.payment = step.payment;
+        let open = self.payment.attempts.iter().filter(|attempt| attempt.state.is_open()).count();
+        assert!(open <= 1, "two attempts are open");
+        assert!(open == 0 || self.payment.next_check_at.is_some(), "an open attempt without a deadline");
+    }
+
+    fn execute(&mut self, call: Call) {
+        match call {
+            Call::Begin(number) if !self.things.contains_key(&name(number)) => {
+                let attempt = self.payment.attempt(number).unwrap();
+                let page = matches!(attempt.kind, Kind::Hosted { .. });
+                let capturable =
+                    self.things.values().filter(|thing| thing.standing == Standing::Open).count();
+                assert_eq!(capturable, 0, "a new attempt while an old one can still capture");
+                let standing = match self.random.random_range(0..3) {
+                    _ if page => Standing::Open,
+                    0 => Standing::Captured,
+                    1 => Standing::Declined { code: "no".into() },
+                    _ => Standing::Open,
+                };
+                self.things.insert(name(number), Thing { attempt: number, page, standing: Standing::Open });
+                self.set(&name(number), standing);
+            }
+            Call::Close(number) => {
+                let thing = Thing { attempt: number, page: false, standing: Standing::Open };
+                let thing = self.things.entry(name(number)).or_insert(thing);
+                if thing.standing == Standing::Open {
+                    self.set(&name(number), Standing::Closed);
+                }
+            }
+            Call::Refund(id) => {
+                let (intent, total, tries) = {
+                    let refund = self.payment.refund(id).unwrap();
+                    (refund.intent.clone(), refund.total.amount, refund.tries)
+                };
+                if !self.refunds.contains_key(&(id, tries)) {
+                    let fails = self.random.random_bool(0.2) && tries < 3;
+                    let standing = if fails {
+                        RefundStanding::Failed { code: "bank".into() }
+                    } else {
+                        *self.refunded.entry(intent.clone()).or_default() += total;
+                        RefundStanding::Succeeded
+                    };
+                    assert!(self.refunded.get(&intent).is_none_or(|sum| *sum <= 2400), "gave back too much");
+                    self.refunds.insert((id, tries), standing);
+                }
+            }
+            Call::Begin(_) | Call::Look(_) | Call::LookAtRefund(_) => {}
+        }
+    }
+
+    fn answer(&mut self, call: Call, heard: bool) {
+        let now = at(self.now);
+        let step = match call {
+            Call::Begin(number) | Call::Look(number) | Call::Close(number) => {
+                let answer = match heard {
+                    true => Answer::Done(self.sight(&name(number))),
+                    false => Answer::Unknown("silence".into()),
+                };
+                rules::answered(&self.payment, call, &answer, now)
+            }
+            Call::Refund(id) | Call::LookAtRefund(id) => {
+                let tries = self.payment.refund(id).unwrap().tries;
+                let standing = self.refunds.get(&(id, tries)).cloned().filter(|_| heard);
+                let answer = match standing {
+                    Some(standing) => {
+                        let total = self.payment.refund(id).map(|refund| refund.total);
+                        Answer::Done(RefundSight { reference: format!("re_{tries}"), total, standing })
+                    }
+                    None => Answer::Unknown("silence".into()),
+                };
+                refund::answered(&self.payment, id, tries, &answer, now)
+            }
+        };
+        self.take(step);
+    }
+
+    fn go_on(&mut self) {
+        self.now += self.random.random_range(0..40);
+        match self.random.random_range(0..12) {
+            0 | 1 => {
+                let kind = if self.random.random_bool(0.5) { token() } else { page() };
+                let wish = wish(kind, &format!("key {}", self.story.len()));
+                if let Ok(Paying::Begin(step) | Paying::CloseFirst(step)) =
+                    rules::pay(&self.payment, &wish, at(self.now))
+                {
+                    self.take(*step);
+                }
+            }
+            2..=5 if !self.calls.is_empty() => {
+                let call = self.calls.remove(self.random.random_range(0..self.calls.len()));
+                let (executed, heard) = (self.random.random_bool(0.7), self.random.random_bool(0.7));
+                if executed {
+                    self.execute(call);
+                }
+                self.answer(call, executed && heard);
+            }
+            6 => self.somebody_pays(),
+            7 | 8 if !self.news.is_empty() => {
+                let (attempt, sight) = self.news[self.random.random_range(0..self.news.len())].clone();
+                self.take(rules::seen(&self.payment, Some(attempt), &sight, at(self.now)));
+            }
+            9 if self.random.random_bool(0.3) => {
+                self.take(rules::end(&self.payment, "hold-expired", at(self.now)))
+            }
+            10 if self.random.random_bool(0.1) && !self.payment.attempts.is_empty() => {
+                let intent = format!("pi_extra{}", self.things.len());
+                self.things
+                    .insert(intent.clone(), Thing { attempt: 1, page: false, standing: Standing::Open });
+                self.set(&intent, Standing::Captured);
+            }
+            _ => self.take(rules::due(&self.payment, at(self.now))),
+        }
+        self.story.push(format!("{}: {:?} {:?}", self.now, self.payment.stage, self.calls));
+    }
+
+    fn somebody_pays(&mut self) {
+        let open = self.things.iter().find(|(_, thing)| thing.standing == Standing::Open);
+        if let Some(intent) = open.map(|(intent, _)| intent.clone()) {
+            self.set(&intent, Standing::Captured);
+        }
+    }
+
+    /// From now on the provider is well, and every webhook arrives.
+    fn settle(&mut self) {
+        self.take(rules::end(&self.payment, "hold-expired", at(self.now)));
+        for _ in 0..60 {
+            for (attempt, sight) in std::mem::take(&mut self.news) {
+                self.take(rules::seen(&self.payment, Some(attempt), &sight, at(self.now)));
+            }
+            while let Some(call) = self.calls.pop() {
+                self.execute(call);
+                self.answer(call, true);
+            }
+            let Some(next) = self.payment.next_check_at else { return };
+            self.now = self.now.max(next.unix_seconds());
+            self.take(rules::due(&self.payment, at(self.now)));
+        }
+        panic!("does not settle");
+    }
+
+    fn check(&self) {
+        let captured =
+            self.things.values().filter(|thing| thing.standing == Standing::Captured).count() as i64;
+        let kept = captured * 2400 - self.refunded.values().sum::<i64>();
+        let accepted = matches!(self.payment.stage, Stage::Captured { .. });
+        assert_eq!(accepted, captured > 0, "money came, or it did not");
+        assert_eq!(kept, if accepted { 2400 } else { 0 }, "one capture is kept, and only one");
+        assert_eq!(self.successes, usize::from(accepted), "the house hears once");
+        assert!(self.keys.is_empty(), "keys without an answer: {:?}", self.keys);
+    }
+}
+
+#[test]
+fn whatever_happens_one_capture_is_kept_and_everything_settles() {
+    let (mut kept, mut double) = (0, 0);
+    for seed in 0..1_500 {
+        let mut world = World::new(seed);
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..40 {
+                world.go_on();
+            }
+            world.settle();
+            world.check();
+        }));
+        assert!(told.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
+        kept += usize::from(world.successes > 0);
+        double += usize::from(!world.refunded.is_empty());
+    }
+    assert!(kept > 400 && kept < 1_500 && double > 20, "the histories tell too little: {kept}, {double}");
+}

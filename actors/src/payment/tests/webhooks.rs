@@ -1,0 +1,97 @@
+//! Whose webhooks are believed, and what they say.
+
+use ring::hmac;
+use serde_json::json;
+
+use super::*;
+use crate::payment::webhook::{self, About};
+
+const SECRET: &str = "whsec_test";
+const NOW: i64 = 1_700_000_000;
+const BODY: &[u8] = br#"{"id":"evt_1"}"#;
+
+fn signature(secret: &str, at: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex::encode(hmac::sign(&key, &[at.as_bytes(), b".", body].concat()))
+}
+
+fn header(at: i64) -> String {
+    format!("t={at},v1={}", signature(SECRET, &at.to_string(), BODY))
+}
+
+fn verify(header: &str) -> bool {
+    webhook::verify(SECRET, header, BODY, NOW).is_ok()
+}
+
+#[test]
+fn a_signature_counts_for_five_minutes_both_ways() {
+    for (away, believed) in [(0, true), (-300, true), (300, true), (-301, false), (301, false)] {
+        assert_eq!(verify(&header(NOW + away)), believed, "{away}");
+    }
+}
+
+#[test]
+fn a_signature_by_another_secret_or_over_another_body_is_refused() {
+    let forged = format!("t={NOW},v1={}", signature("whsec_other", &NOW.to_string(), BODY));
+    assert!(!verify(&forged));
+    assert!(webhook::verify(SECRET, &header(NOW), br#"{"id":"evt_2"}"#, NOW).is_err());
+    let moved = header(NOW - 400).replace(&format!("t={}", NOW - 400), &format!("t={NOW}"));
+    assert!(!verify(&moved), "the time is signed as well");
+}
+
+#[test]
+fn one_right_signature_among_several_is_enough() {
+    let both =
+        format!("t={NOW},v1={},v0=x,v1={}", "ab".repeat(32), signature(SECRET, &NOW.to_string(), BODY));
+    assert!(verify(&both));
+}
+
+#[test]
+fn a_malformed_signature_is_refused() {
+    let good = signature(SECRET, &NOW.to_string(), BODY);
+    let signed = |time: &str| format!("t={time},v1={}", signature(SECRET, time, BODY));
+    let malformed = [
+        String::new(),
+        "v1=".into(),
+        format!("v1={good}"),
+        format!("t={NOW}"),
+        format!("t={NOW},v1=nothex"),
+        format!("t={NOW},v0={good}"),
+        format!("t={NOW},t={NOW},v1={good}"),
+        format!("{NOW},{good}"),
+        signed(""),
+        signed("+1700000000"),
+        signed("-1"),
+        signed("99999999999999999999999999"),
+    ];
+    for header in malformed {
+        assert!(!verify(&header), "{header:?}");
+    }
+}
+
+#[test]
+fn an_event_names_its_payment_by_our_metadata() {
+    let event = json!({"id": "evt_1", "type": "payment_intent.succeeded", "data": {"object": {
+        "id": "pi_1", "object": "payment_intent", "amount": 2400, "amount_received": 2400, "currency": "eur",
+        "status": "succeeded", "last_payment_error": null,
+        "metadata": {"payment_id": payment_id(RESERVATION), "reservation_id": RESERVATION, "attempt": "2"},
+    }}});
+    let notice = webhook::parse(event.to_string().as_bytes()).unwrap();
+    assert_eq!(notice.reservation_id, Some(RESERVATION));
+    let About::Attempt { number, sight: told } = notice.about else { panic!() };
+    assert_eq!((number, told), (Some(2), sight("pi_1", Standing::Captured)));
+}
+
+#[test]
+fn what_means_nothing_to_us_is_kept_and_what_is_no_event_is_refused() {
+    let unknown =
+        json!({"id": "evt_1", "type": "radar.x", "data": {"object": {"object": "radar", "id": "r"}}});
+    let notice = webhook::parse(unknown.to_string().as_bytes()).unwrap();
+    assert!(matches!(notice.about, About::Other) && notice.reservation_id.is_none());
+    let torn =
+        json!({"id": "evt_2", "type": "payment_intent.x", "data": {"object": {"object": "payment_intent"}}});
+    assert!(matches!(webhook::parse(torn.to_string().as_bytes()).unwrap().about, About::Other));
+    for body in ["", "[]", "{}", r#"{"id":"evt_1"}"#] {
+        assert!(matches!(webhook::parse(body.as_bytes()), Err(Rejection::BadWebhook)), "{body}");
+    }
+}

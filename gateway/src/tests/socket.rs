@@ -1,0 +1,97 @@
+//! Over a real socket: kept connections, streams as they come, and an orderly end.
+
+use std::time::{Duration, Instant};
+
+use bus::contract::movie::ListMovies;
+use bus::contract::reservation::GetSeatMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Gateway;
+
+const EVENTS: &str = "/v1/showtimes/01890a5d-ac96-774b-bcce-b302099a8057/seats/events";
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(running: &crate::Running) -> Self {
+        Self(TcpStream::connect(running.addr()).await.unwrap())
+    }
+
+    async fn send(&mut self, head: &str) {
+        self.0.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    async fn get(&mut self, path: &str) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: marquee\r\n\r\n")).await;
+    }
+
+    /// Reads until `text` has come, or the connection ends.
+    async fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let reading = async {
+            while !String::from_utf8_lossy(&seen).contains(text)
+                && self.0.read_buf(&mut seen).await.unwrap() > 0
+            {}
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
+        let seen = String::from_utf8(seen).unwrap();
+        assert!(seen.contains(text), "{text:?} did not come: {seen:?}");
+        seen
+    }
+
+    /// Whether the other side has closed.
+    async fn closes(&mut self) -> bool {
+        let mut rest = Vec::new();
+        tokio::time::timeout(Duration::from_secs(5), self.0.read_to_end(&mut rest)).await.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>("{\"total\":7}");
+    let running = gateway.serve();
+    let mut client = Client::connect(&running).await;
+    let begun = Instant::now();
+    for _ in 0..40 {
+        client.get("/v1/movies").await;
+        client.until("{\"total\":7}").await;
+    }
+    // With Nagle's algorithm and delayed acks each would take 40 ms.
+    assert!(begun.elapsed() < Duration::from_millis(1_200), "{:?}", begun.elapsed());
+    running.stop().await;
+    assert!(client.closes().await);
+}
+
+#[tokio::test]
+async fn a_refused_body_is_answered_though_it_never_comes() {
+    let gateway = Gateway::new();
+    let running = gateway.serve();
+    let mut client = Client::connect(&running).await;
+    client.send("POST /v1/auth/login HTTP/1.1\r\nHost: m\r\nContent-Length: 9999999\r\n\r\n").await;
+    assert!(client.until("too-large").await.starts_with("HTTP/1.1 413"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_ends_streams_at_once_and_lets_requests_end() {
+    let gateway = Gateway::new();
+    gateway.tell::<GetSeatMap>("{\"sequence\":3,\"seats\":[]}").tell::<ListMovies>("{\"total\":7}");
+    let running = gateway.serve();
+    let mut watching = Client::connect(&running).await;
+    watching.get(EVENTS).await;
+    watching.until("event: snapshot").await;
+    gateway.think(Duration::from_millis(500));
+    let mut asking = Client::connect(&running).await;
+    asking.get("/v1/movies").await;
+    while gateway.asked().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let begun = Instant::now();
+    let (addr, stopping) = (running.addr(), running.stop());
+    let (_, closed, answer) = tokio::join!(stopping, watching.closes(), asking.until("{\"total\":7}"));
+    assert!(closed && answer.starts_with("HTTP/1.1 200"));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(TcpStream::connect(addr).await.is_err(), "no further connection is taken");
+}

@@ -1,0 +1,137 @@
+//! A whole cinema in one process: hosts, sandbox provider and gateway on given servers. `marquee up` and the
+//! whole-system tests run the same one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use actors::host::Host;
+use bus::Bus;
+use bus::config::Environment;
+use bus::token::Verifier;
+use gateway::Part;
+
+use crate::{config, hosts, sandbox, telemetry};
+
+/// What a cinema is opened with. The environment names the servers.
+pub struct Opening {
+    pub environment: Environment,
+    /// The sandbox provider's books; `None` when `PAYMENT_API_URL` names another provider.
+    pub sandbox_log: Option<PathBuf>,
+    /// More than one as in production, where hosts share the work.
+    pub reservation_hosts: usize,
+    pub seed: bool,
+}
+
+/// An open cinema.
+pub struct Cinema {
+    pub gateway: gateway::Running,
+    pub sandbox: Option<sandbox::Running>,
+    pub hosts: Vec<Host>,
+    pub bus: Bus,
+}
+
+impl Cinema {
+    pub async fn open(opening: Opening) -> anyhow::Result<Self> {
+        let mut environment = opening.environment;
+        let database_url = environment.required("DATABASE_URL");
+        let nats = config::nats(&mut environment, "marquee");
+        environment.check()?;
+        let (migrated, bus) = tokio::join!(actors::delivery::migrate(&database_url), Bus::connect(nats));
+        migrated?;
+        let bus = bus?;
+        bus::topology::ensure_streams(&bus).await?;
+        let sandbox = match opening.sandbox_log {
+            Some(log_file) => Some(sandbox::start(sandbox_config(&environment, log_file)).await?),
+            None => None,
+        };
+        if let Some(sandbox) = &sandbox {
+            environment = environment.or("PAYMENT_API_URL", sandbox.url());
+        }
+        let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+        // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
+        let healths = std::sync::Arc::new(std::sync::OnceLock::new());
+        let told = healths.clone();
+        let gateway_config = gateway::Config::read(&mut environment);
+        environment.check()?;
+        let gateway =
+            gateway::start(gateway_config, bus.clone(), verifier, telemetry::metrics(), move || parts(&told))
+                .await?;
+        environment = environment.or("PUBLIC_URL", gateway.url());
+        if let Some(sandbox) = &sandbox {
+            sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
+        }
+        let hosts = start_hosts(&environment, &bus, opening.reservation_hosts).await?;
+        if opening.seed {
+            actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
+        }
+        let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
+        let _ = healths.set(hosts.iter().map(health).collect());
+        Ok(Self { gateway, sandbox, hosts, bus })
+    }
+
+    /// Waits until a part has failed for good.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let failing = self.hosts.iter_mut().map(|host| {
+            Box::pin(async {
+                host.failed().await;
+                anyhow::anyhow!("the {} host failed too often", host.domain())
+            })
+        });
+        tokio::select! {
+            (error, ..) = futures::future::select_all(failing) => error,
+            error = self.gateway.ended() => error,
+        }
+    }
+
+    /// First the gateway, so that nobody asks any more; then the hosts; the provider last, since hosts may still ask it.
+    pub async fn close(self) {
+        self.gateway.stop().await;
+        futures::future::join_all(self.hosts.into_iter().map(Host::stop)).await;
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+    }
+}
+
+async fn start_hosts(
+    environment: &Environment,
+    bus: &Bus,
+    reservation_hosts: usize,
+) -> anyhow::Result<Vec<Host>> {
+    let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
+    let domains = hosts::DOMAINS.into_iter().flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
+    let starting = domains.map(|domain| {
+        let (mut environment, bus) = (environment.clone(), bus.clone());
+        async move { hosts::start(domain, &mut environment, bus).await }
+    });
+    futures::future::try_join_all(starting).await
+}
+
+fn sandbox_config(environment: &Environment, log_file: PathBuf) -> sandbox::Config {
+    sandbox::Config {
+        addr: ([127, 0, 0, 1], 0).into(),
+        log_file,
+        webhook_url: None,
+        webhook_secret: environment.get("PAYMENT_WEBHOOK_SECRET").unwrap_or_default(),
+        api_key: environment.get("PAYMENT_API_KEY").unwrap_or_default(),
+        public_url: None,
+    }
+}
+
+type HealthOf = Box<dyn Fn() -> actors::host::Health + Send + Sync>;
+type Healths = Vec<(&'static str, HealthOf)>;
+
+fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
+    let Some(healths) = healths.get() else {
+        return BTreeMap::from([("hosts".to_owned(), Part::new(false, "starting"))]);
+    };
+    let part = |health: actors::host::Health| {
+        let away = [(health.nats, "NATS is away"), (health.database, "the database is away")];
+        let detail: Vec<&str> =
+            away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
+        let restarts =
+            if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
+        Part::new(health.nats && health.database, [detail.join(", "), restarts].concat())
+    };
+    healths.iter().map(|(domain, health)| ((*domain).to_owned(), part(health()))).collect()
+}

@@ -1,0 +1,184 @@
+//! What each subcommand does.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bus::Bus;
+use bus::contract::auth::Role;
+use bus::token::Verifier;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cinema::{Cinema, Opening};
+use crate::local::{Folder, Servers};
+use crate::{config, health, hosts, telemetry};
+
+/// The whole cinema on local servers, until Ctrl-C.
+pub async fn up(data: &Path) -> anyhow::Result<()> {
+    let started = std::time::Instant::now();
+    let folder = Folder::kept(data)?;
+    let environment = config::environment();
+    let servers = Servers::start(&folder, config::external(&environment)).await?;
+    let mut environment = config::demo_defaults(environment, folder.path())?
+        .or("DATABASE_URL", &servers.database_url)
+        .or("NATS_URL", &servers.nats_url)
+        .or("NATS_USER", &servers.nats_user)
+        .or("NATS_PASSWORD", &servers.nats_password);
+    if let Some(redis) = &servers.redis_url {
+        environment = environment.or("REDIS_URL", redis);
+    }
+    let sandbox_log =
+        environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
+    let super_admin = environment.get("SUPER_ADMIN_EMAIL").unwrap_or_default();
+    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, seed: true };
+    let mut cinema = tokio::select! {
+        cinema = Cinema::open(opening) => cinema?,
+        () = told_to_stop() => return servers.stop().await,
+    };
+    print_welcome(&cinema, &servers, &super_admin, started.elapsed());
+    let ended = tokio::select! {
+        () = told_to_stop() => Ok(()),
+        error = cinema.failed() => Err(error),
+    };
+    eprintln!("closing …");
+    tokio::spawn(async {
+        told_to_stop().await;
+        eprintln!("told twice: ending at once");
+        std::process::exit(130);
+    });
+    cinema.close().await;
+    servers.stop().await?;
+    ended
+}
+
+fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: std::time::Duration) {
+    let url = cinema.gateway.url();
+    let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
+    let redis =
+        servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
+    let account =
+        |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
+    let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
+    println!(
+        "
+  Marquee is open ({:.1} s).  Ctrl-C closes it.
+
+  REST and docs   {url}/docs      health  {url}/health/ready
+  NATS            {}  (user {}, password {})
+  Postgres        {}
+  Redis           {redis}
+  Payments        {sandbox}  (sandbox: speaks Stripe's API)
+
+  Accounts        {super_admin:<24} SUPER_ADMIN
+{accounts}                  (password popcorn-2026, unless you set another)
+
+  Try             curl {url}/v1/showtimes
+                  README.md has a walk from there to a ticket.
+",
+        took.as_secs_f64(),
+        servers.nats_url,
+        servers.nats_user,
+        servers.nats_password,
+        servers.database_url,
+    );
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::User => "USER",
+        Role::Admin => "ADMIN",
+        Role::SuperAdmin => "SUPER_ADMIN",
+    }
+}
+
+/// One actor host, until SIGTERM.
+pub async fn host(domain: &str) -> anyhow::Result<()> {
+    let mut environment = config::environment();
+    let health_addr = config::health_addr(&mut environment);
+    let bus = connect(&mut environment, &format!("marquee-{domain}")).await?;
+    let mut host = hosts::start(domain, &mut environment, bus).await?;
+    let stop = CancellationToken::new();
+    let addr = health::serve(health_addr, host.health(), stop.clone()).await?;
+    tracing::info!(domain, %addr, "health at /health/ready");
+    let ended = tokio::select! {
+        () = told_to_stop() => Ok(()),
+        () = host.failed() => Err(anyhow::anyhow!("the {domain} host failed too often")),
+    };
+    host.stop().await;
+    stop.cancel();
+    ended
+}
+
+/// The REST gateway, until SIGTERM.
+pub async fn gateway() -> anyhow::Result<()> {
+    let mut environment = config::environment();
+    let keys = actors::config::public_keys(&mut environment);
+    let gateway_config = gateway::Config::read(&mut environment);
+    let bus = connect(&mut environment, "marquee-gateway").await?;
+    let verifier = Verifier::new(bus.clone(), &keys);
+    let mut gateway =
+        gateway::start(gateway_config, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
+            .await?;
+    let ended = tokio::select! {
+        () = told_to_stop() => Ok(()),
+        error = gateway.ended() => Err(error),
+    };
+    gateway.stop().await;
+    ended
+}
+
+pub async fn migrate() -> anyhow::Result<()> {
+    let mut environment = config::environment();
+    let url = environment.required("DATABASE_URL");
+    environment.check()?;
+    actors::delivery::migrate(&url).await?;
+    println!("every schema is up to date");
+    Ok(())
+}
+
+pub async fn seed() -> anyhow::Result<()> {
+    let mut environment = config::environment();
+    let host = config::host(&mut environment);
+    let bus = connect(&mut environment, "marquee-seed").await?;
+    actors::seed::seed(&host, bus).await?;
+    println!("the demo cinema is there");
+    Ok(())
+}
+
+/// The sandbox provider on its own, until SIGTERM.
+pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<String>) -> anyhow::Result<()> {
+    let mut environment = config::environment();
+    let api_key = environment.required("PAYMENT_API_KEY");
+    let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
+    environment.check()?;
+    let config =
+        crate::sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
+    let sandbox = crate::sandbox::start(config).await?;
+    println!("the sandbox provider listens at {}", sandbox.url());
+    told_to_stop().await;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// Checks what was read so far and connects to NATS.
+async fn connect(environment: &mut bus::config::Environment, name: &str) -> anyhow::Result<Bus> {
+    let nats = config::nats(environment, name);
+    environment.check()?;
+    let bus = Bus::connect(nats).await?;
+    bus::topology::ensure_streams(&bus).await?;
+    Ok(bus)
+}
+
+/// SIGINT or SIGTERM.
+async fn told_to_stop() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("signals cannot be heard; only SIGKILL will end this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

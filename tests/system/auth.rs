@@ -1,0 +1,292 @@
+//! The auth domain on real servers.
+
+use bus::contract::Timestamp;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actors::auth::token::{self, Signer};
+use actors::config::AuthSettings;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bus::contract::auth::{Claims, GetKeys, Logout, Me, Refresh, Register, Role, Session, UserRegistered};
+use futures::future::join_all;
+
+use crate::harness::{PASSWORD, TestSystem};
+
+fn refresh(session: &Session) -> Refresh {
+    Refresh { refresh_token: session.refresh_token.clone() }
+}
+
+#[tokio::test]
+async fn who_registers_is_logged_in_and_heard_of() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("Ada@Example.org").await;
+    assert_eq!((session.user.role, session.expires_in), (Role::User, 900));
+    let me = system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
+    assert_eq!(me, session.user);
+    let events = system.events::<UserRegistered>(2).await;
+    assert!(
+        events.iter().any(|e| e.user_id == me.id && e.email == "Ada@Example.org" && e.role == Role::User)
+    );
+
+    let again = Register { email: "aDA@example.ORG".into(), password: PASSWORD.into(), name: "Eve".into() };
+    let taken = system.ask(&again, None).await.unwrap_err();
+    assert_eq!((taken.status, taken.code.as_str()), (409, "email-taken"));
+    let session = system.log_in("ADA@example.org", PASSWORD).await.unwrap();
+    assert_eq!(session.user, me);
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_refresh_token_buys_one_pair_and_its_reuse_ends_the_family() {
+    let system = TestSystem::start().await.with_auth().await;
+    let first = system.register("ada@example.org").await;
+    let other_login = system.log_in("ada@example.org", PASSWORD).await.unwrap();
+    let second = system.ask(&refresh(&first), None).await.unwrap();
+    assert_ne!(second.refresh_token, first.refresh_token);
+    assert_eq!(second.user, first.user);
+    system.ask(&Me {}, Some(&second.access_token)).await.unwrap();
+    let third = system.ask(&refresh(&second), None).await.unwrap();
+
+    for session in [&first, &third, &second] {
+        let refused = system.ask(&refresh(session), None).await.unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (401, "refresh-token"));
+    }
+    system.ask(&refresh(&other_login), None).await.expect("another login of the same user lives on");
+    let kept: i64 = sqlx::query_scalar("select count(*) from auth.families where end_reason = 'REUSE'")
+        .fetch_one(&system.database)
+        .await
+        .unwrap();
+    assert_eq!(kept, 1);
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_refreshes_at_once_on_two_hosts_one_wins_and_the_other_ends_the_family() {
+    let system = TestSystem::start().await.with_auth().await.with_auth().await;
+    for round in 0..10 {
+        let session = system.register(&format!("ada{round}@example.org")).await;
+        let asked = refresh(&session);
+        let answers = join_all((0..4).map(|_| system.ask(&asked, None))).await;
+        let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!((won.len(), lost.len()), (1, 3), "round {round}");
+        for refused in lost {
+            assert_eq!(refused.unwrap_err().code, "refresh-token");
+        }
+        let next = won.into_iter().next().unwrap().unwrap();
+        let refused = system.ask(&refresh(&next), None).await.unwrap_err();
+        assert_eq!(refused.status, 401, "the family has ended, round {round}");
+    }
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn an_expired_refresh_token_buys_nothing_and_is_forgotten() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("ada@example.org").await;
+    for table in ["auth.refresh_tokens", "auth.families"] {
+        let update = format!("update {table} set expires_at = now() - interval '1 second'");
+        sqlx::query(sqlx::AssertSqlSafe(update)).execute(&system.database).await.unwrap();
+    }
+    let refused = system.ask(&refresh(&session), None).await.unwrap_err();
+    assert_eq!(refused.status, 401);
+    // A host tidies up when it starts.
+    let system = system.with_auth().await;
+    system
+        .until("expired logins are forgotten", async |db| {
+            let left: i64 = sqlx::query_scalar(
+                "select (select count(*) from auth.families) + (select count(*) from auth.refresh_tokens)",
+            )
+            .fetch_one(db)
+            .await
+            .unwrap();
+            left == 0
+        })
+        .await;
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_callers_own_login_and_no_other() {
+    let system = TestSystem::start().await.with_auth().await;
+    let (ada, eve) = (system.register("ada@example.org").await, system.register("eve@example.org").await);
+    let logout = |session: &Session| Logout { refresh_token: session.refresh_token.clone() };
+    assert_eq!(system.ask(&logout(&ada), None).await.unwrap_err().status, 401);
+    system.ask(&logout(&ada), Some(&eve.access_token)).await.unwrap();
+    let ada = system.ask(&refresh(&ada), None).await.expect("only ada ends her login");
+
+    system.ask(&logout(&ada), Some(&ada.access_token)).await.unwrap();
+    system.ask(&logout(&ada), Some(&ada.access_token)).await.expect("twice is fine");
+    assert_eq!(system.ask(&refresh(&ada), None).await.unwrap_err().status, 401);
+    system.ask(&refresh(&eve), None).await.unwrap();
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_email_and_a_wrong_password_get_the_same_answer_after_the_same_time() {
+    let system = TestSystem::start().await.with_auth().await;
+    system.register("ada@example.org").await;
+    let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        for (email, times) in [("ada@example.org", &mut wrong), ("nobody@example.org", &mut unknown)] {
+            let started = Instant::now();
+            let mut refused = system.log_in(email, "not the password").await.unwrap_err();
+            times.push((started.elapsed(), {
+                refused.request_id.clear();
+                refused
+            }));
+        }
+    }
+    assert!(wrong.iter().zip(&unknown).all(|((_, a), (_, b))| a == b));
+    assert_eq!((wrong[0].1.status, wrong[0].1.code.as_str()), (401, "credentials"));
+    // Without the dummy hash the unknown would be told some twenty times sooner.
+    let median = |times: &mut Vec<(Duration, _)>| {
+        times.sort_by_key(|(time, _)| *time);
+        times[times.len() / 2].0
+    };
+    let (wrong, unknown) = (median(&mut wrong), median(&mut unknown));
+    assert!(unknown * 3 > wrong && wrong * 3 > unknown, "wrong {wrong:?}, unknown {unknown:?}");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn expired_and_forged_tokens_are_refused() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("ada@example.org").await;
+    let refused = async |token: &str| system.ask(&Me {}, Some(token)).await.unwrap_err();
+    let now = Timestamp::wall_clock().unix_seconds();
+    let claims = Claims {
+        iss: "marquee".into(),
+        sub: session.user.id,
+        sid: session.user.id,
+        email: session.user.email.clone(),
+        name: session.user.name.clone(),
+        role: Role::SuperAdmin,
+        iat: now - 901,
+        exp: now - 1,
+    };
+    let ours = Signer::from_pem(&system.jwt_private_key).unwrap();
+    let problem = refused(&ours.sign(&claims).unwrap()).await;
+    assert_eq!((problem.status, problem.code.as_str()), (401, "token-expired"));
+
+    let valid = Claims { exp: now + 900, ..claims };
+    system.ask(&Me {}, Some(&ours.sign(&valid).unwrap())).await.expect("these claims are fine as such");
+    let theirs = Signer::from_pem(&token::generate_pem()).unwrap().sign(&valid).unwrap();
+    let part = |token: &str, n: usize| token.split('.').nth(n).unwrap().to_owned();
+    let theirs_as_ours = [part(&session.access_token, 0), part(&theirs, 1), part(&theirs, 2)].join(".");
+    let other_claims =
+        [part(&session.access_token, 0), part(&theirs, 1), part(&session.access_token, 2)].join(".");
+    let unsigned =
+        format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#), part(&theirs, 1));
+    let foreign = ours.sign(&Claims { iss: "elsewhere".into(), ..valid }).unwrap();
+    for forged in [theirs, theirs_as_ours, other_claims, unsigned, foreign, "nonsense".into()] {
+        let problem = refused(&forged).await;
+        assert_eq!((problem.status, problem.code.as_str()), (401, "token-invalid"), "{forged}");
+    }
+    assert_eq!(system.ask(&Me {}, None).await.unwrap_err().code, "token-missing");
+    let keys = system.ask(&GetKeys {}, None).await.unwrap();
+    assert_eq!(keys, *ours.keys());
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_refreshed_token_has_the_role_of_now_and_the_database_has_no_secret() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("ada@example.org").await;
+    sqlx::query("update auth.users set role = 'ADMIN' where id = $1")
+        .bind(session.user.id)
+        .execute(&system.database)
+        .await
+        .unwrap();
+    let refreshed = system.ask(&refresh(&session), None).await.unwrap();
+    assert_eq!(refreshed.user.role, Role::Admin);
+    let payload = URL_SAFE_NO_PAD.decode(refreshed.access_token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Claims = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(claims.role, Role::Admin);
+
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select to_jsonb(t)::text from auth.refresh_tokens t union all select to_jsonb(u)::text from auth.users u
+         union all select payload::text from auth.outbox",
+    )
+    .fetch_all(&system.database)
+    .await
+    .unwrap();
+    for secret in [&session.refresh_token, &refreshed.refresh_token, PASSWORD] {
+        assert!(rows.iter().all(|row| !row.contains(secret)));
+    }
+    assert!(rows.iter().any(|row| row.contains("$argon2id$v=19$m=19456,t=2,p=1$")));
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_storm_of_logins_is_bounded_and_stalls_nobody_else() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("ada@example.org").await;
+    let storming = AtomicUsize::new(200);
+    let storm = join_all((0..200).map(|_| async {
+        let answer = system.log_in("ada@example.org", PASSWORD).await;
+        storming.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }));
+    let others = async {
+        // From when the queue is full and the surplus has been sent away.
+        while storming.load(Ordering::SeqCst) > 66 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
+        }
+        storming.load(Ordering::SeqCst)
+    };
+    let (answers, left) = tokio::join!(storm, others);
+    assert!(left > 0, "the others waited until the storm was over");
+    let (ok, busy): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!(ok.len() >= 64, "only {} were let in", ok.len());
+    for refused in &busy {
+        let problem = refused.as_ref().unwrap_err();
+        assert_eq!((problem.status, problem.retry_after), (503, Some(1)));
+    }
+    assert!(!busy.is_empty(), "everybody was let in");
+    system.log_in("ada@example.org", PASSWORD).await.expect("afterwards all is as before");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn hosts_that_start_together_make_one_super_admin() {
+    let system = TestSystem::start().await;
+    let pem = system.jwt_private_key.clone();
+    let settings = |email: &str, password: &str| AuthSettings {
+        jwt_private_key: pem.clone(),
+        super_admin: Some((email.to_owned(), password.to_owned())),
+    };
+    let spawn =
+        async |settings: AuthSettings| actors::auth::spawn(system.parts("auth").await, settings).await;
+    let unusable = spawn(settings("root", "short")).await.err().unwrap().to_string();
+    assert!(unusable.contains("SUPER_ADMIN") && unusable.contains("password must have"), "{unusable}");
+
+    let emails: Vec<String> = (0..4).map(|n| format!("root{n}@marquee.example")).collect();
+    let hosts = join_all(emails.iter().map(|email| spawn(settings(email, PASSWORD)))).await;
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("select email, role from auth.users").fetch_all(&system.database).await.unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].1, "SUPER_ADMIN");
+    assert_eq!(system.log_in(&rows[0].0, PASSWORD).await.unwrap().user.role, Role::SuperAdmin);
+    assert_eq!(system.events::<UserRegistered>(1).await.len(), 1);
+    for host in hosts {
+        host.unwrap().stop().await;
+    }
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_host_answers_again_after_nats_was_killed_and_loses_no_event() {
+    let mut system = TestSystem::start().await.with_auth().await;
+    system.register("ada@example.org").await;
+    system.nats.kill().await;
+    system.nats.start_again().await.unwrap();
+    let session = system.log_in("ada@example.org", PASSWORD).await.unwrap();
+    system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
+    let heard: Vec<_> = system.events::<UserRegistered>(2).await.into_iter().map(|e| e.email).collect();
+    assert!(heard.contains(&"ada@example.org".to_owned()), "{heard:?}");
+    system.finish().await;
+}

@@ -1,0 +1,229 @@
+//! Reserving: from register to CONFIRMED, the fight for seats, holds, idempotency, the live seat map.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cinema::{Plan, TestCinema, id};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_moviegoer_reserves_pays_and_is_confirmed() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let created = cinema.try_reserve(&ada, &["C5", "C6"]).await.expect(201);
+    assert_eq!(created["status"], "PENDING");
+    assert_eq!(created["seats"], json!(["C5", "C6"]));
+    assert_eq!(created["total"], json!({"amount": 2400, "currency": "EUR"}));
+    assert_eq!(cinema.seat("C5").await, "HELD");
+    let reservation = id(&created);
+
+    let payment = cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    assert_eq!(payment["status"], "SUCCEEDED");
+    assert_eq!(payment["total"], created["total"]);
+    let confirmed = cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(confirmed["payment"]["status"], "SUCCEEDED");
+    assert_eq!(cinema.seat("C6").await, "SOLD");
+    assert_eq!(cinema.captured(&reservation).await, 2400);
+
+    for subject in ["reservation.created", "reservation.confirmed", "payment.success"] {
+        let events = cinema.events(subject).await;
+        assert_eq!(events.len(), 1, "{subject}: {events:?}");
+        assert_eq!(events[0]["reservationId"], reservation.as_str());
+    }
+    let again = cinema.pay(&ada, &reservation, "pm_card_visa").await;
+    assert_eq!((again.status.as_u16(), again.code()), (409, "already-paid"));
+    assert_eq!(cinema.captured(&reservation).await, 2400);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_clients_fight_for_twenty_seats_over_two_hosts() {
+    let mut cinema =
+        TestCinema::open_with(Plan { reservation_hosts: 2, redis: true, ..Plan::default() }).await;
+    cinema.showtime = cinema.schedule(&["SSSSSSSSSS", "SSSSSSSSSS"], 3600).await;
+    let cinema = Arc::new(cinema);
+    // One account is enough: what is fought for is seats, not holds.
+    let people = futures::future::join_all((0..8).map(|_| cinema.register())).await;
+    let fights = (0..200).map(|client| {
+        let (cinema, who) = (cinema.clone(), people[client % people.len()].clone());
+        tokio::spawn(async move {
+            let seat = format!("{}{}", ["A", "B"][client % 2], client / 2 % 10 + 1);
+            (seat.clone(), cinema.try_reserve(&who, &[&seat]).await)
+        })
+    });
+    let mut owners: Vec<(String, String)> = Vec::new();
+    for fought in futures::future::join_all(fights).await {
+        let (seat, answer) = fought.unwrap();
+        match answer.status.as_u16() {
+            201 => owners.push((seat, id(&answer.body))),
+            409 => {
+                assert_eq!(answer.code(), "seats-taken", "{}", answer.text);
+                assert_eq!(answer.body["seats"], json!([seat]), "{}", answer.text);
+            }
+            _ => panic!("answered {}", answer.text),
+        }
+    }
+    let seats: HashSet<&String> = owners.iter().map(|(seat, _)| seat).collect();
+    assert_eq!((owners.len(), seats.len()), (20, 20));
+    assert_eq!(cinema.count("select count(*) from reservation.claims").await, 20);
+    Arc::into_inner(cinema).unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn best_available_never_refuses_while_seats_are_left_on_either_host() {
+    let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
+    cinema.showtime = cinema.schedule(&["SSSSSSSSSS", "SSSSSSSSSS"], 3600).await;
+    let ada = cinema.register().await;
+    let best = |count: u16| {
+        let body = json!({"showtimeId": cinema.showtime, "bestAvailable": {"count": count}});
+        cinema.call(Method::POST, "/v1/reservations", Some(&ada), Some(body))
+    };
+    let answers = futures::future::join_all((0..8).map(|_| best(2))).await;
+    for answer in answers {
+        let seats = answer.expect(201)["seats"].as_array().unwrap().len();
+        assert_eq!(seats, 2);
+    }
+    best(4).await.expect(201);
+    let none = best(1).await;
+    assert_eq!((none.status.as_u16(), none.code()), (409, "not-enough-seats"));
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_seat_map_agrees_with_every_answer_from_any_host() {
+    let cinema = TestCinema::open_with(Plan { reservation_hosts: 3, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    for round in 0..15 {
+        let seat = format!("A{}", round % 10 + 1);
+        let reservation = cinema.reserve(&ada, &[&seat]).await;
+        for _ in 0..3 {
+            assert_eq!(cinema.seat(&seat).await, "HELD", "round {round}");
+        }
+        cinema.cancel(&ada, &reservation).await.expect(200);
+        for _ in 0..3 {
+            assert_eq!(cinema.seat(&seat).await, "FREE", "round {round}");
+        }
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_idempotency_key_gives_the_same_bytes() {
+    let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    let body = json!({"showtimeId": cinema.showtime, "seats": ["B1"]});
+    let create =
+        |body: Value| cinema.call_with_key(Method::POST, "/v1/reservations", Some(&ada), Some(body), "key-1");
+    // At once, over both hosts, and again later: one reservation.
+    let answers = futures::future::join_all((0..6).map(|_| create(body.clone()))).await;
+    let first = answers.iter().find(|a| a.status.as_u16() == 201).expect("one is created").text.clone();
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), &answer.text), (201, &first));
+    }
+    assert_eq!(create(body).await.text, first);
+    let other = create(json!({"showtimeId": cinema.showtime, "seats": ["B2"]})).await;
+    assert_eq!((other.status.as_u16(), other.code()), (422, "idempotency-mismatch"));
+    assert_eq!(cinema.count("select count(*) from reservation.reservations").await, 1);
+
+    let reservation = id(&serde_json::from_str(&first).unwrap());
+    let body = json!({"reservationId": reservation, "paymentMethod": "pm_card_visa"});
+    let pay = |key: &'static str| {
+        cinema.call_with_key(Method::POST, "/v1/payments", Some(&ada), Some(body.clone()), key)
+    };
+    let paid = pay("pay-1").await;
+    assert_eq!(paid.status.as_u16(), 201, "{}", paid.text);
+    let again = pay("pay-1").await;
+    assert_eq!((again.status, again.text), (paid.status, paid.text));
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    cinema.until_confirmed(&ada, &reservation).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_ends_on_time_also_when_the_house_was_closed_meanwhile() {
+    let mut cinema = TestCinema::open_with(Plan::default().with("HOLD_SECONDS", 2)).await;
+    let ada = cinema.register().await;
+    let first = cinema.reserve(&ada, &["A1"]).await;
+    let cancelled = cinema.until_status(&ada, &first, "CANCELLED").await;
+    assert_eq!(cancelled["reason"], "HOLD_EXPIRED");
+    assert_eq!(cinema.seat("A1").await, "FREE");
+
+    let second = cinema.reserve(&ada, &["A1"]).await;
+    cinema.close_doors().await;
+    cinema.open_doors().await;
+    cinema.until_status(&ada, &second, "CANCELLED").await;
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_and_open_holds_have_a_limit() {
+    let plan = Plan { reservation_hosts: 2, ..Plan::default() }
+        .with("OPEN_HOLDS_MAX", 2)
+        .with("SEATS_PER_ORDER_MAX", 3);
+    let cinema = TestCinema::open_with(plan).await;
+    let ada = cinema.register().await;
+    let large = cinema.try_reserve(&ada, &["A1", "A2", "A3", "A4"]).await;
+    assert_eq!((large.status.as_u16(), large.code()), (422, "seats-per-order"));
+    // Six at once over two hosts: two are given, however they are spread.
+    let seats = ["B1", "B2", "B3", "B4", "B5", "B6"];
+    let answers = futures::future::join_all(seats.chunks(1).map(|seat| cinema.try_reserve(&ada, seat))).await;
+    let given: Vec<_> = answers.iter().filter(|answer| answer.status.as_u16() == 201).collect();
+    assert_eq!(given.len(), 2);
+    assert!(answers.iter().all(|a| a.status.as_u16() == 201 || a.code() == "hold-limit"), "{answers:?}");
+    cinema.cancel(&ada, &id(&given[0].body)).await.expect(200);
+    cinema.reserve(&ada, &["C1"]).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_browser_sees_seats_go_and_come_back_live() {
+    let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    let url = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
+    let mut stream = cinema.http.get(url).send().await.unwrap().bytes_stream();
+    let mut seen = String::new();
+    let mut until = async |wanted: &str| {
+        let found = async {
+            while !seen.contains(wanted) {
+                seen.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+            }
+        };
+        let came = tokio::time::timeout(Duration::from_secs(10), found).await;
+        assert!(came.is_ok(), "no {wanted} in the stream");
+        seen.clear();
+    };
+    until("event: snapshot").await;
+    let reservation = cinema.reserve(&ada, &["D4"]).await;
+    until(r#"{"id":"D4","status":"HELD"}"#).await;
+    cinema.cancel(&ada, &reservation).await.expect(200);
+    until(r#"{"id":"D4","status":"FREE"}"#).await;
+    drop(stream);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_is_seen_by_its_owner_and_staff_only() {
+    let cinema = TestCinema::open().await;
+    let (ada, bob) = (cinema.register().await, cinema.register().await);
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let path = format!("/v1/reservations/{reservation}");
+    assert_eq!(cinema.call(Method::GET, &path, Some(&bob), None).await.expect(404)["code"], "not-found");
+    assert_eq!(cinema.cancel(&bob, &reservation).await.expect(404)["code"], "not-found");
+    let paid = cinema.pay(&bob, &reservation, "pm_card_visa").await;
+    assert_eq!(paid.status.as_u16(), 404, "{}", paid.text);
+    cinema.call(Method::GET, &path, Some(&cinema.owner()), None).await.expect(200);
+    let own = cinema.call(Method::GET, "/v1/reservations", Some(&bob), None).await.expect(200);
+    assert_eq!(own["total"], 0);
+    let all = cinema
+        .call(Method::GET, "/v1/reservations?status=PENDING", Some(&cinema.owner()), None)
+        .await
+        .expect(200);
+    assert_eq!(all["total"], 1);
+    assert_eq!(cinema.seat("A1").await, "HELD");
+    cinema.close().await;
+}

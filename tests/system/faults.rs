@@ -1,0 +1,247 @@
+//! Faults: the process, NATS, Postgres and Redis killed in the middle of a sale; hosts that are away.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bus::topology::EVENTS;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cinema::{Plan, TestCinema, answer, id};
+
+/// `marquee up` as a process of its own, on servers that outlive it.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    async fn start(cinema: &TestCinema, database_url: &str, port: u16) -> Self {
+        let log = std::fs::File::create(cinema.folder.path().join("up.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_marquee"))
+            .args(["up", "--data"])
+            .arg(cinema.folder.path().join("up"))
+            .env("DATABASE_URL", database_url)
+            .env("NATS_URL", cinema.nats.url())
+            .env("REDIS_URL", "redis://127.0.0.1:1")
+            .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
+            .env_remove("PAYMENT_API_URL")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let process = Self { child, url: format!("http://127.0.0.1:{port}") };
+        let began = Instant::now();
+        loop {
+            let ready = cinema.http.get(format!("{}/health/ready", process.url)).send().await;
+            if ready.is_ok_and(|ready| ready.status().is_success()) {
+                return process;
+            }
+            assert!(began.elapsed() < Duration::from_secs(40), "not ready within 40 s");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    async fn post(&self, http: &reqwest::Client, path: &str, token: Option<&str>, body: Value) -> Value {
+        let mut request = http
+            .post(format!("{}{path}", self.url))
+            .header("Idempotency-Key", uuid::Uuid::new_v4().to_string());
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = answer(request.json(&body).send().await.unwrap()).await.unwrap();
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+        answer.body
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
+    let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
+    cinema.close_doors().await;
+    // The data of the process is its own: this cinema only lends its servers.
+    let database_url = cinema.postgres.as_ref().unwrap().create_database("killed").await.unwrap();
+    let port = free_port();
+    let process = Process::start(&cinema, &database_url, port).await;
+    let account = json!({"email": "ada@marquee.example", "password": "popcorn-2026"});
+    let token =
+        process.post(&cinema.http, "/v1/auth/login", None, account.clone()).await["accessToken"].clone();
+    let token = token.as_str().unwrap();
+    let showtimes: Value = cinema
+        .http
+        .get(format!("{}/v1/showtimes?pageSize=100", process.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let showtime = showtimes["items"].as_array().unwrap().last().unwrap()["id"].clone();
+    let order = json!({"showtimeId": showtime, "bestAvailable": {"count": 2}});
+    let reserved = process.post(&cinema.http, "/v1/reservations", Some(token), order.clone()).await;
+    process.kill();
+
+    let process = Process::start(&cinema, &database_url, port).await;
+    // The token still holds: the keys are kept.
+    let pay = json!({"reservationId": reserved["id"], "paymentMethod": "pm_card_visa"});
+    let paid = process.post(&cinema.http, "/v1/payments", Some(token), pay).await;
+    assert_eq!(paid["status"], "SUCCEEDED");
+    // And killed again, right after the money was taken.
+    process.kill();
+    let process = Process::start(&cinema, &database_url, port).await;
+    let path = format!("{}/v1/reservations/{}?wait=20", process.url, id(&reserved));
+    let confirmed = answer(cinema.http.get(path).bearer_auth(token).send().await.unwrap()).await.unwrap();
+    assert_eq!(confirmed.expect(200)["status"], "CONFIRMED");
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_restarted_in_the_middle_of_a_sale_loses_nothing() {
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    cinema.nats.kill().await;
+    let refused = cinema.try_reserve(&ada, &["A2"]).await;
+    assert_eq!(refused.status.as_u16(), 503, "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"));
+    cinema.nats.start_again().await.unwrap();
+    let paid = retried(
+        &cinema,
+        "/v1/payments",
+        &ada,
+        json!({"reservationId": reservation, "paymentMethod": "pm_card_visa"}),
+    )
+    .await;
+    assert_eq!(paid["status"], "SUCCEEDED");
+    cinema.until_confirmed(&ada, &reservation).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_data_wiped_is_published_again_and_changes_no_row() {
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let first = cinema.reserve(&ada, &["A1"]).await;
+    cinema.pay(&ada, &first, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &first).await;
+    let second = cinema.reserve(&ada, &["A2"]).await;
+    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
+    let steps = "select count(*) from reservation.saga_steps";
+    let before = cinema.count(steps).await;
+    let told = cinema.count("select (select count(*) from reservation.outbox) + (select count(*) from payment.outbox) + (select count(*) from movie.outbox) + (select count(*) from auth.outbox)").await;
+
+    cinema.nats.wipe().await.unwrap();
+    let began = Instant::now();
+    loop {
+        let stored = match cinema.cinema().bus.jetstream.get_stream(EVENTS).await {
+            Ok(mut stream) => stream.info().await.map(|info| info.state.messages as i64).unwrap_or(-1),
+            Err(_) => -1,
+        };
+        if stored >= told {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(40), "the stream has {stored} of {told} events");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    retried(&cinema, "/v1/payments", &ada, json!({"reservationId": second, "paymentMethod": "pm_card_visa"}))
+        .await;
+    cinema.until_confirmed(&ada, &second).await;
+    // paying began, was initiated and succeeded; what came again changed nothing
+    assert!(cinema.count(steps).await <= before + 3);
+    assert_eq!(
+        cinema.reservation(&ada, &first).await["version"],
+        cinema.reservation(&ada, &first).await["version"]
+    );
+    assert_eq!(cinema.captured(&first).await, 1200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_killed_in_the_middle_of_a_rush_changes_nothing() {
+    let mut cinema =
+        TestCinema::open_with(Plan { redis: true, reservation_hosts: 2, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    cinema.reserve(&ada, &["A1"]).await;
+    cinema.redis.as_mut().unwrap().kill().await;
+    let rows = ["B", "C", "D", "E"];
+    let seats: Vec<String> = rows.iter().flat_map(|row| (1..=10).map(move |n| format!("{row}{n}"))).collect();
+    // Every seat is wanted twice.
+    let wanted: Vec<&str> = seats.iter().chain(&seats).map(String::as_str).collect();
+    let answers =
+        futures::future::join_all(wanted.chunks(1).map(|seat| cinema.try_reserve(&ada, seat))).await;
+    assert_eq!(answers.iter().filter(|a| a.status.as_u16() == 201).count(), 40);
+    assert!(answers.iter().all(|a| a.status.as_u16() == 201 || a.code() == "seats-taken"), "{answers:?}");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_restarted_in_the_middle_of_a_sale_loses_nothing_that_was_answered() {
+    let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let postgres = cinema.postgres.as_mut().unwrap();
+    postgres.kill().await;
+    postgres.start_again().await.unwrap();
+    let paid = retried(
+        &cinema,
+        "/v1/payments",
+        &ada,
+        json!({"reservationId": reservation, "paymentMethod": "pm_card_visa"}),
+    )
+    .await;
+    assert_eq!(paid["reservationId"], reservation.as_str());
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_away_is_a_503_and_the_sale_goes_on_when_it_is_back() {
+    let plan =
+        Plan::default().with("HOLD_SECONDS", 3).with("HOLD_SECONDS_MAX", 4).with("HOLD_GRACE_SECONDS", 3);
+    let mut cinema = TestCinema::open_with(plan).await;
+    let ada = cinema.register().await;
+    let (kept, lost) = (cinema.reserve(&ada, &["A1"]).await, cinema.reserve(&ada, &["A2"]).await);
+    let page = cinema.open_pay_page(&ada, &lost).await;
+    let hosts = &mut cinema.cinema_mut().hosts;
+    let at = hosts.iter().position(|host| host.domain() == "payment").unwrap();
+    hosts.remove(at).kill();
+    let refused = cinema.pay(&ada, &kept, "pm_card_visa").await;
+    assert_eq!(refused.status.as_u16(), 503, "{}", refused.text);
+    // With payment away the saga asks, is not answered, and gives the seats back when the grace is over.
+    cinema.until_status(&ada, &kept, "CANCELLED").await;
+    cinema.until_status(&ada, &lost, "CANCELLED").await;
+    assert_eq!((cinema.seat("A1").await, cinema.seat("A2").await), ("FREE".to_owned(), "FREE".to_owned()));
+    // Payment comes back, hears of the cancellations and closes the page.
+    cinema.close_doors().await;
+    cinema.open_doors().await;
+    cinema.until_sql("select count(*) from payment.payments where status <> 'FAILED'", 0).await;
+    let _ = page;
+    cinema.close().await;
+}
+
+/// Sends the same request with the same key until it is answered well, as a client does after a 503.
+async fn retried(cinema: &TestCinema, path: &str, who: &crate::cinema::Person, body: Value) -> Value {
+    let key = uuid::Uuid::new_v4().to_string();
+    let began = Instant::now();
+    loop {
+        match cinema.try_call(Method::POST, path, Some(who), Some(body.clone()), &key).await {
+            Ok(answer) if answer.status.is_success() => return answer.body,
+            Ok(answer)
+                if [503, 409].contains(&answer.status.as_u16())
+                    && began.elapsed() < Duration::from_secs(30) => {}
+            Ok(answer) => panic!("{path}: {}", answer.text),
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(30), "{path}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,165 @@
+//! A system for one test: its own NATS and its own database on the shared Postgres, hosts started in this process, and
+//! accounts to ask them with.
+
+use std::time::{Duration, Instant};
+
+use actors::auth::token;
+use actors::config::{AuthSettings, HostConfig};
+use actors::host::{Host, Parts};
+use bus::contract::Request;
+use bus::contract::auth::{KeySet, Login, Register, Session};
+use bus::service::Ask;
+use bus::{Bus, Config, Context, Problem};
+use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, shared_postgres};
+use sqlx::PgPool;
+use tokio::sync::OnceCell;
+
+pub const SUPER_ADMIN: (&str, &str) = ("root@marquee.example", "the first of all");
+pub const PASSWORD: &str = "correct horse";
+
+/// The name of a migrated database, which the tests copy.
+pub async fn template() -> &'static str {
+    const NAME: &str = "template_migrated";
+    static MIGRATED: OnceCell<()> = OnceCell::const_new();
+    MIGRATED
+        .get_or_init(async || {
+            let url = shared_postgres().await.unwrap().create_database(NAME).await.unwrap();
+            actors::delivery::migrate(&url).await.unwrap();
+        })
+        .await;
+    NAME
+}
+
+/// Everything that a test talks to.
+pub struct TestSystem {
+    pub bus: Bus,
+    pub database: PgPool,
+    pub config: HostConfig,
+    /// Signs access tokens.
+    pub jwt_private_key: String,
+    pub nats: Nats,
+    hosts: Vec<Host>,
+}
+
+impl TestSystem {
+    /// Servers, and no host yet.
+    pub async fn start() -> Self {
+        let nats = Nats::start(&Folder::temporary().unwrap()).await.unwrap();
+        let database_url =
+            shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
+        let bus = Bus::connect(Config {
+            url: nats.url(),
+            user: NATS_USER.into(),
+            password: NATS_PASSWORD.into(),
+            name: "test".into(),
+            replicas: 1,
+        });
+        Self {
+            bus: bus.await.unwrap(),
+            database: PgPool::connect_lazy(&database_url).unwrap(),
+            config: HostConfig {
+                database_url,
+                redis_url: None,
+                jwt_public_keys: KeySet { keys: Vec::new() },
+            },
+            jwt_private_key: token::generate_pem(),
+            nats,
+            hosts: Vec::new(),
+        }
+    }
+
+    pub async fn parts(&self, domain: &'static str) -> Parts {
+        Parts::connect(&self.config, self.bus.clone(), domain).await.unwrap()
+    }
+
+    pub async fn with_auth(mut self) -> Self {
+        let (email, password) = SUPER_ADMIN;
+        let settings = AuthSettings {
+            jwt_private_key: self.jwt_private_key.clone(),
+            super_admin: Some((email.into(), password.into())),
+        };
+        self.hosts.push(actors::auth::spawn(self.parts("auth").await, settings).await.unwrap());
+        self
+    }
+
+    pub async fn with_movie(mut self) -> Self {
+        self.hosts.push(actors::movie::spawn(self.parts("movie").await).await.unwrap());
+        self
+    }
+
+    /// Asks with a token, or without one for public requests. Waits for a host that has just been started.
+    pub async fn ask<R: Request>(&self, request: &R, token: Option<&str>) -> Result<R::Answer, Problem> {
+        let ask = Ask { token: token.map(str::to_owned), ..Ask::new(Context::new()) };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.bus.ask(request, &ask).await {
+                // Nobody listens there yet; a host that is busy would say so itself.
+                Err(problem) if problem.detail.contains("away or slow") && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    pub async fn register(&self, email: &str) -> Session {
+        let (email, password, name) = (email.to_owned(), PASSWORD.to_owned(), "Ada".to_owned());
+        self.ask(&Register { email, password, name }, None).await.unwrap()
+    }
+
+    pub async fn log_in(&self, email: &str, password: &str) -> Result<Session, Problem> {
+        self.ask(&Login { email: email.to_owned(), password: password.to_owned() }, None).await
+    }
+
+    /// The token of somebody who may do everything.
+    pub async fn super_admin(&self) -> String {
+        self.log_in(SUPER_ADMIN.0, SUPER_ADMIN.1).await.unwrap().access_token
+    }
+
+    /// Waits until so many events of this subject are in the stream, and returns their payloads in order.
+    pub async fn events<E: bus::contract::Event>(&self, count: usize) -> Vec<E> {
+        let seen = tokio::time::timeout(Duration::from_secs(30), async {
+            let stream = loop {
+                match bus::topology::events(&self.bus).await {
+                    Ok(stream) => break stream,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
+            let mut seen = Vec::new();
+            let mut next = 1;
+            while seen.len() < count {
+                match stream.get_first_raw_message_by_subject(E::SUBJECT, next).await {
+                    Ok(message) => {
+                        next = message.sequence + 1;
+                        seen.push(serde_json::from_slice(&message.payload).unwrap());
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+            seen
+        });
+        seen.await.unwrap_or_else(|_| panic!("not {count} events {} within 30 s", E::SUBJECT))
+    }
+
+    /// Waits for a fact in the database.
+    pub async fn until(&self, what: &str, fact: impl AsyncFn(&PgPool) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !fact(&self.database).await {
+            assert!(Instant::now() < deadline, "not within 30 s: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops the hosts in order; what they wrote has left by then.
+    pub async fn finish(self) {
+        for host in self.hosts {
+            host.stop().await;
+        }
+        for schema in ["auth", "movie", "reservation", "payment"] {
+            let query = format!("select count(*) from {schema}.outbox where published_at is null");
+            let unsent: i64 =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&self.database).await.unwrap();
+            assert_eq!(unsent, 0, "events in {schema}'s outbox were not sent");
+        }
+    }
+}

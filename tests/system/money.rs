@@ -1,0 +1,256 @@
+//! Money: webhooks twice and never, declines, late money, cancelling while paying, failing parts at each step.
+
+use marquee::sandbox::{FailCalls, Switches};
+use serde_json::json;
+
+use crate::cinema::{Plan, TestCinema};
+
+const VISA: &str = "4242424242424242";
+const DECLINED: &str = "4000000000000002";
+
+fn quick() -> Plan {
+    Plan::default().with("HOLD_SECONDS", 2).with("HOLD_SECONDS_MAX", 3).with("HOLD_GRACE_SECONDS", 2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_on_the_providers_page_confirms_by_webhook() {
+    let cinema = TestCinema::open().await;
+    cinema.switch(Switches { webhook_duplicate: true, webhook_reorder: true, ..Switches::default() });
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let page = cinema.open_pay_page(&ada, &reservation).await;
+    assert!(!cinema.pay_on_page(&page, DECLINED).await);
+    assert!(cinema.pay_on_page(&page, VISA).await);
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    assert_eq!(cinema.events("payment.success").await.len(), 1);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_never_comes_costs_nobody_a_ticket() {
+    let cinema = TestCinema::open_with(quick()).await;
+    cinema.switch(Switches { webhook_drop: true, ..Switches::default() });
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let page = cinema.open_pay_page(&ada, &reservation).await;
+    assert!(cinema.pay_on_page(&page, VISA).await);
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.seat("A1").await, "SOLD");
+    // Hours later the webhook does come: nothing changes.
+    cinema.switch(Switches::default());
+    cinema.flush_webhooks().await;
+    cinema
+        .until_sql(
+            "select count(*) from payment.provider_events where kind = 'checkout.session.completed'",
+            1,
+        )
+        .await;
+    assert_eq!(cinema.reservation(&ada, &reservation).await["status"], "CONFIRMED");
+    assert_eq!(cinema.events("payment.success").await.len(), 1);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declined_card_keeps_the_seats_and_another_card_pays() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let declined = cinema.pay(&ada, &reservation, "pm_card_chargeDeclined").await;
+    assert_eq!((declined.status.as_u16(), declined.code()), (402, "card-declined"));
+    assert_eq!(cinema.seat("A1").await, "HELD");
+    assert_eq!(cinema.reservation(&ada, &reservation).await["status"], "PENDING");
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unpaid_page_is_closed_at_the_end_of_the_hold() {
+    let cinema = TestCinema::open_with(quick()).await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let page = cinema.open_pay_page(&ada, &reservation).await;
+    let cancelled = cinema.until_status(&ada, &reservation, "CANCELLED").await;
+    assert_eq!(cancelled["reason"], "HOLD_EXPIRED");
+    assert!(!cinema.pay_on_page(&page, VISA).await, "a closed page takes no money");
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    cinema.until_sql("select count(*) from payment.payments where status = 'FAILED'", 1).await;
+    let late = cinema.pay(&ada, &reservation, "pm_card_visa").await;
+    assert_eq!((late.status.as_u16(), late.code()), (409, "hold-expired"));
+    cinema.close().await;
+}
+
+/// The provider answers no call, so that the hold ends without knowing; then the moviegoer pays on the page.
+async fn pay_late(cinema: &TestCinema, seat: &str) -> (crate::cinema::Person, String, String) {
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &[seat]).await;
+    let page = cinema.open_pay_page(&ada, &reservation).await;
+    let away = FailCalls { status: 503, next: -1, path_prefix: Some("/v1/".into()), kept: false };
+    cinema.switch(Switches { fail_calls: Some(away), ..Switches::default() });
+    let cancelled = cinema.until_status(&ada, &reservation, "CANCELLED").await;
+    assert_eq!(cancelled["reason"], "HOLD_EXPIRED");
+    (ada, reservation, page)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_after_expiry_buys_the_same_seats_if_they_are_free() {
+    let cinema = TestCinema::open_with(quick()).await;
+    let (ada, reservation, page) = pay_late(&cinema, "A1").await;
+    assert!(cinema.pay_on_page(&page, VISA).await);
+    cinema.switch(Switches::default());
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.seat("A1").await, "SOLD");
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_after_expiry_goes_back_if_the_seats_are_gone() {
+    let cinema = TestCinema::open_with(quick()).await;
+    let (ada, reservation, page) = pay_late(&cinema, "A1").await;
+    cinema.switch(Switches::default());
+    let bob = cinema.register().await;
+    let faster = cinema.reserve(&bob, &["A1"]).await;
+    let paid = cinema.pay(&bob, &faster, "pm_card_visa").await;
+    assert_eq!(paid.status.as_u16(), 201, "{}", paid.text);
+    if cinema.pay_on_page(&page, VISA).await {
+        let refunded = cinema.until_status(&ada, &reservation, "REFUNDED").await;
+        assert_eq!(refunded["refund"]["status"], "COMPLETED");
+    }
+    assert_eq!(cinema.captured(&reservation).await, 0);
+    cinema.until_confirmed(&bob, &faster).await;
+    assert_eq!(cinema.captured(&faster).await, 1200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelling_while_paying_frees_the_seats_and_keeps_no_money() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    // The page is open, and is paid after the cancellation while the provider cannot be told.
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let page = cinema.open_pay_page(&ada, &reservation).await;
+    let away = FailCalls { status: 503, next: -1, path_prefix: Some("/v1/".into()), kept: false };
+    cinema.switch(Switches { fail_calls: Some(away), ..Switches::default() });
+    let cancelled = cinema.cancel(&ada, &reservation).await.expect(200);
+    assert_eq!(
+        (cancelled["status"].as_str(), cancelled["reason"].as_str()),
+        (Some("CANCELLED"), Some("USER_REQUEST"))
+    );
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    assert!(cinema.pay_on_page(&page, VISA).await);
+    cinema.switch(Switches::default());
+    let refunded = cinema.until_status(&ada, &reservation, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], json!({"amount": 1200, "currency": "EUR"}));
+    assert_eq!(cinema.captured(&reservation).await, 0);
+
+    // Without money, the page is simply closed.
+    let second = cinema.reserve(&ada, &["A2"]).await;
+    let page = cinema.open_pay_page(&ada, &second).await;
+    cinema.cancel(&ada, &second).await.expect(200);
+    cinema.until_sql("select count(*) from payment.payments where status = 'FAILED'", 1).await;
+    assert!(!cinema.pay_on_page(&page, VISA).await);
+    // A repeated cancel answers as the first.
+    cinema.cancel(&ada, &second).await.expect(200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmed_reservation_is_cancelled_for_its_money() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1", "A2"]).await;
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &reservation).await;
+    let cancelled = cinema.cancel(&ada, &reservation).await.expect(200);
+    assert_eq!(cancelled["status"], "CANCELLED");
+    assert_eq!(cinema.seat("A2").await, "FREE");
+    cinema.until_status(&ada, &reservation, "REFUNDED").await;
+    assert_eq!(cinema.captured(&reservation).await, 0);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_whose_answers_get_lost_charges_once() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    for (seat, lost) in [("A1", 1), ("A2", 2)] {
+        let reservation = cinema.reserve(&ada, &[seat]).await;
+        cinema.switch(Switches { answer_lost: lost, ..Switches::default() });
+        let paid = cinema.pay(&ada, &reservation, "pm_card_visa").await;
+        assert!([201, 503].contains(&paid.status.as_u16()), "{}", paid.text);
+        cinema.until_confirmed(&ada, &reservation).await;
+        assert_eq!(cinema.captured(&reservation).await, 1200);
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_fails_for_a_while_is_asked_again() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let failing = FailCalls { status: 500, next: 2, path_prefix: None, kept: false };
+    cinema.switch(Switches { fail_calls: Some(failing), ..Switches::default() });
+    let paid = cinema.pay(&ada, &reservation, "pm_card_visa").await;
+    assert!([201, 503].contains(&paid.status.as_u16()), "{}", paid.text);
+    cinema.until_confirmed(&ada, &reservation).await;
+    // and when giving money back
+    let failing = FailCalls { status: 500, next: 3, path_prefix: Some("/v1/refunds".into()), kept: false };
+    cinema.switch(Switches { fail_calls: Some(failing), ..Switches::default() });
+    cinema.cancel(&ada, &reservation).await.expect(200);
+    cinema.until_status(&ada, &reservation, "REFUNDED").await;
+    assert_eq!(cinema.captured(&reservation).await, 0);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_never_answers_ends_in_a_cancellation_without_money() {
+    let cinema = TestCinema::open_with(quick()).await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let away = FailCalls { status: 503, next: -1, path_prefix: Some("/v1/".into()), kept: false };
+    cinema.switch(Switches { fail_calls: Some(away), ..Switches::default() });
+    let paid = cinema.pay(&ada, &reservation, "pm_card_visa").await;
+    assert_eq!(paid.status.as_u16(), 503, "{}", paid.text);
+    cinema.until_status(&ada, &reservation, "CANCELLED").await;
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    cinema.switch(Switches::default());
+    // Once the provider is back the attempt is closed, or what it took is settled; never both kept and unsold.
+    cinema.until_sql("select count(*) from payment.payments where status in ('OPEN', 'PROCESSING')", 0).await;
+    let reservation_now = cinema.reservation(&ada, &reservation).await["status"].clone();
+    if reservation_now == "CANCELLED" {
+        assert_eq!(cinema.captured(&reservation).await, 0);
+    } else {
+        cinema.until_confirmed(&ada, &reservation).await;
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_that_the_provider_refuses_waits_for_a_person_and_is_resumed() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &reservation).await;
+    cinema.switch(Switches { refunds_fail: true, ..Switches::default() });
+    cinema.cancel(&ada, &reservation).await.expect(200);
+    cinema.until_sql("select count(*) from reservation.reservations where attention", 1).await;
+    let waiting = cinema.reservation(&ada, &reservation).await;
+    assert_eq!((waiting["status"].as_str(), waiting["attention"].as_bool()), (Some("CANCELLED"), Some(true)));
+    cinema.switch(Switches::default());
+    let resume = bus::contract::reservation::ResumeSaga { reservation_id: reservation.parse().unwrap() };
+    let ask = |token: &str| bus::service::Ask {
+        token: Some(token.to_owned()),
+        ..bus::service::Ask::new(bus::Context::new())
+    };
+    let refused = cinema.cinema().bus.ask(&resume, &ask(&ada.token)).await.unwrap_err();
+    assert_eq!(refused.status, 403);
+    cinema.cinema().bus.ask(&resume, &ask(&cinema.owner().token)).await.unwrap();
+    cinema.until_status(&ada, &reservation, "REFUNDED").await;
+    assert_eq!(cinema.captured(&reservation).await, 0);
+    cinema.close().await;
+}

@@ -1,0 +1,317 @@
+//! Payment's whole domain on real servers: NATS, Postgres, and the sandbox as the provider. A stand-in answers for
+//! reservation on the bus; webhooks go through a small door that hands them on as the gateway does.
+
+mod faults;
+mod paying;
+mod refunds;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actors::auth::token::Signer;
+use actors::config::PaymentSettings;
+use actors::host::Host;
+use base64::Engine;
+use bus::contract::auth::{Claims, Role};
+use bus::contract::payment::{EndPayment, GetPayment, Pay, Payment, PaymentEnd, Webhook};
+use bus::contract::reservation::{
+    BeginPayment, CancelReason, PaymentBegun, RefundRequested, ReservationCancelled, ReservationCreated,
+};
+use bus::contract::{Currency, Event, Money, Timestamp};
+use bus::event::Outgoing;
+use bus::service::{Ask, Call, Server, json};
+use bus::token::{ISSUER, Verifier};
+use bus::{Context, Problem, topology};
+use bytes::Bytes;
+use marquee::local::Folder;
+use marquee::sandbox::{self, Switches};
+use poem::http::StatusCode;
+use poem::listener::TcpAcceptor;
+use poem::{Endpoint, Request, Response};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::harness::TestSystem;
+
+const API_KEY: &str = "sk_test_till";
+const SECRET: &str = "whsec_till";
+const PRICE: Money = Money { amount: 2400, currency: Currency::EUR };
+
+/// A running payment host with all that it needs.
+struct Till {
+    system: TestSystem,
+    hosts: Vec<Host>,
+    sandbox: sandbox::Running,
+    signer: Signer,
+    ada: Uuid,
+    bookings: Bookings,
+    http: reqwest::Client,
+    stop: CancellationToken,
+    _folder: Folder,
+}
+
+/// What the stand-in for reservation knows: the reservation as created, and why it refuses if it does.
+type Bookings = Arc<Mutex<HashMap<Uuid, (ReservationCreated, Option<Problem>)>>>;
+
+impl Till {
+    async fn open() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut system = TestSystem::start().await;
+        let signer = Signer::from_pem(&system.jwt_private_key).unwrap();
+        system.config.jwt_public_keys = signer.keys().clone();
+        topology::ensure_streams(&system.bus).await.unwrap();
+        let folder = Folder::temporary().unwrap();
+        let sandbox = sandbox::start(sandbox::Config {
+            addr: ([127, 0, 0, 1], 0).into(),
+            log_file: folder.path().join("sandbox.jsonl"),
+            webhook_url: None,
+            webhook_secret: SECRET.into(),
+            api_key: API_KEY.into(),
+            public_url: None,
+        });
+        let sandbox = sandbox.await.unwrap();
+        let (bookings, stop) = (Bookings::default(), CancellationToken::new());
+        stand_in(&system, bookings.clone(), stop.clone()).await;
+        sandbox.set_webhook_url(door(system.bus.clone()).await);
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let http = http.build().unwrap();
+        let ada = Uuid::now_v7();
+        let hosts = Vec::new();
+        let mut till = Self { system, hosts, sandbox, signer, ada, bookings, http, stop, _folder: folder };
+        till.start_host().await;
+        till
+    }
+
+    async fn start_host(&mut self) {
+        let settings = PaymentSettings {
+            api_url: self.sandbox.url(),
+            api_key: API_KEY.into(),
+            webhook_secret: SECRET.into(),
+            public_url: "http://cinema.test".into(),
+        };
+        let parts = self.system.parts("payment").await;
+        self.hosts.push(actors::payment::spawn(parts, settings).await.unwrap());
+    }
+
+    fn token(&self, user: Uuid, role: Role) -> String {
+        let now = Timestamp::wall_clock().unix_seconds();
+        let claims = Claims {
+            iss: ISSUER.into(),
+            sub: user,
+            sid: Uuid::now_v7(),
+            email: "ada@example.org".into(),
+            name: "Ada".into(),
+            role,
+            iat: now,
+            exp: now + 900,
+        };
+        self.signer.sign(&claims).unwrap()
+    }
+
+    /// A reservation that the stand-in knows and that payment has not heard of.
+    fn book(&self) -> Uuid {
+        let now = Timestamp::wall_clock();
+        let created = ReservationCreated {
+            reservation_id: Uuid::now_v7(),
+            version: 1,
+            user_id: self.ada,
+            email: "ada@example.org".into(),
+            showtime_id: Uuid::now_v7(),
+            movie_id: Uuid::now_v7(),
+            movie_title: "Metropolis".into(),
+            starts_at: now.plus(Duration::from_secs(86_400)),
+            seats: vec!["A1".into(), "A2".into()],
+            total: PRICE,
+            expires_at: now.plus(Duration::from_secs(600)),
+        };
+        let id = created.reservation_id;
+        self.bookings.lock().unwrap().insert(id, (created, None));
+        id
+    }
+
+    fn created(&self, reservation: Uuid) -> ReservationCreated {
+        self.bookings.lock().unwrap()[&reservation].0.clone()
+    }
+
+    /// Reserves: the event is out, and payment has its row.
+    async fn reserve(&self) -> Uuid {
+        let reservation = self.book();
+        self.publish(&self.created(reservation)).await;
+        self.until("the payment's row", reservation, |row| row["status"] == "OPEN").await;
+        reservation
+    }
+
+    async fn publish<E: Event>(&self, event: &E) {
+        let event = Outgoing::new("reservation", event, Timestamp::wall_clock(), &Context::new());
+        event.send(&self.system.bus).await.unwrap().await.unwrap();
+    }
+
+    async fn pay_raw(&self, reservation: Uuid, method: Option<&str>, key: &str) -> Result<Bytes, Problem> {
+        let pay = Pay { reservation_id: reservation, payment_method: method.map(str::to_owned) };
+        let ask = Ask {
+            token: Some(self.token(self.ada, Role::User)),
+            idempotency_key: Some(key.to_owned()),
+            ..Ask::new(Context::new())
+        };
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.system.bus.ask_raw(&pay, &ask).await {
+                // A host that has just been started does not listen yet.
+                Err(problem) if problem.detail.contains("away or slow") && Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn pay(&self, reservation: Uuid, method: Option<&str>) -> Result<Payment, Problem> {
+        let answer = self.pay_raw(reservation, method, &Uuid::now_v7().to_string()).await?;
+        Ok(serde_json::from_slice(&answer).unwrap())
+    }
+
+    async fn get(&self, payment: Uuid) -> Payment {
+        let admin = self.token(Uuid::now_v7(), Role::Admin);
+        self.system.ask(&GetPayment { id: payment }, Some(&admin)).await.unwrap()
+    }
+
+    async fn end(&self, reservation: Uuid) -> PaymentEnd {
+        let payment_id = self.row(reservation).await["id"].as_str().unwrap().parse().unwrap();
+        self.system.ask(&EndPayment { reservation_id: reservation, payment_id }, None).await.unwrap()
+    }
+
+    async fn cancel(&self, reservation: Uuid) {
+        let reservation = self.created(reservation);
+        self.publish(&ReservationCancelled { reason: CancelReason::UserRequest, reservation }).await;
+    }
+
+    async fn give_back(&self, payment: &Payment, refund_id: Uuid, amount: i64) {
+        let (payment_id, reservation_id) = (payment.id, payment.reservation_id);
+        let total = Money { amount, ..PRICE };
+        let reason = "USER_REQUEST".into();
+        self.publish(&RefundRequested { refund_id, reservation_id, payment_id, total, reason }).await;
+    }
+
+    /// Types a card number into the pay page and presses the button.
+    async fn pay_on_page(&self, payment: &Payment, card: &str) -> StatusCode {
+        let page = payment.checkout_url.as_deref().unwrap();
+        self.http.post(page).form(&[("number", card)]).send().await.unwrap().status()
+    }
+
+    /// A list of the provider's, newest first.
+    async fn provider(&self, list: &str) -> Vec<Value> {
+        let url = format!("{}/v1/{list}", self.sandbox.url());
+        let answer = self.http.get(url).bearer_auth(API_KEY).send().await.unwrap();
+        let list: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        list["data"].as_array().unwrap().clone()
+    }
+
+    fn switch(&self, switches: Switches) {
+        self.sandbox.set_switches(switches);
+    }
+
+    /// The payment's row, as JSON.
+    async fn row(&self, reservation: Uuid) -> Value {
+        sqlx::query_scalar(
+            "select coalesce((select to_jsonb(p) from payment.payments p where reservation_id = $1), '{}')",
+        )
+        .bind(reservation)
+        .fetch_one(&self.system.database)
+        .await
+        .unwrap()
+    }
+
+    async fn until(&self, what: &str, reservation: Uuid, fact: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            let row = self.row(reservation).await;
+            if fact(&row) {
+                return row;
+            }
+            assert!(Instant::now() < end, "not within 40 s: {what}; the row is {row:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.system.database).await.unwrap()
+    }
+
+    /// So many events of this subject, and no more.
+    async fn said<E: Event>(&self, count: usize) -> Vec<E> {
+        let seen = self.system.events(count).await;
+        let all = "select count(*) from payment.outbox where subject = $1";
+        let all: i64 =
+            sqlx::query_scalar(all).bind(E::SUBJECT).fetch_one(&self.system.database).await.unwrap();
+        assert_eq!(all, count as i64, "{}", E::SUBJECT);
+        seen
+    }
+
+    /// Ends the test: nothing unsent, no dead letter.
+    async fn close(self) {
+        for host in self.hosts {
+            host.stop().await;
+        }
+        self.stop.cancel();
+        let dead = self.system.bus.jetstream.get_stream(topology::DLQ).await.unwrap();
+        assert_eq!(dead.cached_info().state.messages, 0, "dead letters were left");
+        self.sandbox.stop().await;
+        self.system.finish().await;
+    }
+}
+
+async fn stand_in(system: &TestSystem, bookings: Bookings, stop: CancellationToken) {
+    let verifier = Verifier::new(system.bus.clone(), &system.config.jwt_public_keys);
+    let mut server = Server::start(&system.bus, "reservation", verifier, stop).await.unwrap();
+    let begin = move |call: Call<BeginPayment>| {
+        let known = bookings.lock().unwrap().get(&call.request.reservation_id).cloned();
+        let caller = call.caller().map(|identity| identity.user_id);
+        async move {
+            let (created, refusal) = known.ok_or_else(|| Problem::not_found("reservation"))?;
+            if created.user_id != caller? {
+                return Err(Problem::not_found("reservation"));
+            }
+            match refusal {
+                Some(problem) => Err(problem),
+                None => json(&PaymentBegun {
+                    reservation_id: created.reservation_id,
+                    user_id: created.user_id,
+                    email: created.email,
+                    description: format!("{} · {}", created.movie_title, created.seats.join(", ")),
+                    total: created.total,
+                    expires_at: created.expires_at,
+                }),
+            }
+        }
+    };
+    server.serve(begin).await.unwrap();
+    tokio::spawn(server.ended());
+}
+
+/// Takes webhooks over HTTP and hands them to the host, byte for byte.
+async fn door(bus: bus::Bus) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/payments/webhook", listener.local_addr().unwrap());
+    let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
+    tokio::spawn(server.run(Door(bus)));
+    url
+}
+
+struct Door(bus::Bus);
+
+impl Endpoint for Door {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let signature = request.header("stripe-signature").unwrap_or_default().to_owned();
+        let body = request.take_body().into_bytes().await.unwrap();
+        let webhook = Webhook { body: base64::engine::general_purpose::STANDARD.encode(&body), signature };
+        let status = match self.0.ask(&webhook, &Ask::new(Context::new())).await {
+            Ok(()) => 200,
+            Err(problem) => problem.status,
+        };
+        Ok(Response::builder().status(StatusCode::from_u16(status).unwrap()).finish())
+    }
+}

@@ -1,0 +1,63 @@
+//! Refunds that the saga asks for: in part, in full, too much, again, and by a bank that fails.
+
+use bus::contract::payment::{PaymentStatus, RefundCompleted, RefundFailed};
+use bus::contract::reservation::RefundStatus;
+
+use super::*;
+
+#[tokio::test]
+async fn money_goes_back_in_parts_up_to_what_was_paid() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
+    let (part, rest, much) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    till.give_back(&paid, part, 1000).await;
+    till.until("the part", reservation, |row| row["status"] == "PARTIALLY_REFUNDED").await;
+    till.give_back(&paid, much, 1500).await;
+    let failed: Vec<RefundFailed> = till.said(1).await;
+    assert_eq!((failed[0].refund_id, failed[0].code.as_deref()), (much, Some("exceeds-captured")));
+    till.give_back(&paid, rest, 1400).await;
+    till.until("the rest", reservation, |row| row["status"] == "REFUNDED").await;
+    till.said::<RefundCompleted>(2).await;
+
+    till.give_back(&paid, part, 1000).await;
+    let told: Vec<RefundCompleted> = till.said(3).await;
+    assert_eq!(told[2].refund_id, part, "asked again, told again");
+    assert_eq!(till.provider("refunds").await.len(), 2, "and not given back again");
+    let shown = till.get(paid.id).await;
+    let statuses: Vec<RefundStatus> = shown.refunds.iter().map(|refund| refund.status).collect();
+    assert_eq!(statuses, [RefundStatus::Completed, RefundStatus::Failed, RefundStatus::Completed]);
+    till.close().await;
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_is_lost_is_made_once() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
+    till.switch(Switches { answer_lost: 2, ..Switches::default() });
+    till.give_back(&paid, Uuid::now_v7(), 2400).await;
+    till.until("the refund", reservation, |row| row["status"] == "REFUNDED").await;
+    assert_eq!(till.provider("refunds").await.len(), 1);
+    till.said::<RefundCompleted>(1).await;
+    till.close().await;
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_at_the_bank_is_tried_three_times_and_then_told() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
+    till.switch(Switches { refunds_fail: true, ..Switches::default() });
+    till.give_back(&paid, Uuid::now_v7(), 2400).await;
+    let failed: Vec<RefundFailed> = till.said(1).await;
+    assert_eq!(failed[0].code.as_deref(), Some("expired_or_canceled_card"));
+    assert_eq!(till.provider("refunds").await.len(), 3);
+    assert_eq!(till.get(paid.id).await.status, PaymentStatus::Succeeded, "the money is still here");
+
+    // The bank is well again: another refund goes through.
+    till.switch(Switches::default());
+    till.give_back(&paid, Uuid::now_v7(), 2400).await;
+    till.until("the refund", reservation, |row| row["status"] == "REFUNDED").await;
+    till.close().await;
+}

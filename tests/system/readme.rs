@@ -1,0 +1,25 @@
+//! The README's walk, pasted as it stands: it must end with a confirmed ticket.
+
+use crate::cinema::{Plan, TestCinema};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readmes_walk_sells_a_seat_when_pasted() {
+    let cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
+    let readme = include_str!("../../README.md");
+    let walk = readme.split("```sh\n").find(|block| block.starts_with("URL=")).unwrap();
+    let walk = walk.split("```").next().unwrap();
+    assert!(walk.contains("URL=http://127.0.0.1:8080\n"), "the walk names the default address");
+    let walk = walk.replace("URL=http://127.0.0.1:8080\n", &format!("URL={}\n", cinema.url()));
+    let ran = tokio::process::Command::new("bash")
+        .arg("-euo")
+        .arg("pipefail")
+        .arg("-c")
+        .arg(walk)
+        .output()
+        .await
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    assert_eq!(out.trim_end().lines().last(), Some("CONFIRMED"), "{out}\n{err}");
+    cinema.close().await;
+}

@@ -1,0 +1,98 @@
+//! The house rules that no compiler keeps: who imports whom, where SQL and the environment may be, what may not be said.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(found.len() > 1, "{folder} has no sources");
+    found
+}
+
+/// Every line that breaks a rule, as `path:line: text`.
+fn offences(folder: &str, allowed: impl Fn(&str) -> bool, forbidden: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut offences = Vec::new();
+    for (path, text) in sources(folder) {
+        let name = path.to_string_lossy().into_owned();
+        if allowed(&name) {
+            continue;
+        }
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//") && forbidden(line));
+        offences.extend(lines.map(|(at, line)| format!("{name}:{}: {}", at + 1, line.trim())));
+    }
+    offences
+}
+
+#[test]
+fn a_domain_never_imports_another() {
+    let domains = ["auth", "movie", "payment", "reservation"];
+    for domain in domains {
+        let others: Vec<String> =
+            domains.iter().filter(|d| **d != domain).map(|d| format!("crate::{d}::")).collect();
+        let folder = format!("actors/src/{domain}");
+        let broken =
+            offences(&folder, |_| false, |line| others.iter().any(|other| line.contains(other.as_str())));
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+}
+
+#[test]
+fn the_bus_knows_no_sql_no_http_server_and_no_actors() {
+    let foreign = ["sqlx", "poem", "ractor", "actors::", "gateway::"];
+    let broken = offences("bus/src", |_| false, |line| foreign.iter().any(|name| line.contains(name)));
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn gateway_and_actors_never_see_each_other() {
+    let broken =
+        offences("gateway/src", |_| false, |line| line.contains("actors::") || line.contains("sqlx"));
+    assert!(broken.is_empty(), "{broken:#?}");
+    let broken =
+        offences("actors/src", |_| false, |line| line.contains("gateway::") || line.contains("poem"));
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn only_stores_and_delivery_speak_sql() {
+    let speaks = |line: &str| line.contains("sqlx::query");
+    let allowed = |path: &str| path.contains("/delivery/") || path.contains("store");
+    let broken = offences("actors/src", allowed, speaks);
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn only_config_files_read_the_environment() {
+    let reads = |line: &str| line.contains("env::var") || line.contains("Environment::of_process");
+    // Where a program is found is no setting.
+    let allowed = |path: &str| path.ends_with("config.rs") || path.ends_with("local/binary.rs");
+    for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
+        let broken = offences(folder, allowed, reads);
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for folder in ["bus/src", "actors/src", "gateway/src", "src", "tests/system"] {
+        let silent: Vec<_> =
+            sources(folder).into_iter().filter(|(_, text)| !text.starts_with("//!")).collect();
+        let silent: Vec<_> = silent.iter().map(|(path, _)| path.display()).collect();
+        assert!(silent.is_empty(), "{silent:?} begin without //!");
+    }
+}
