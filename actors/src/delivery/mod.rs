@@ -13,6 +13,8 @@ mod reads;
 pub mod relay;
 mod statements;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use clock::Clock;
 pub use journal::{Journal, JournalParts};
