@@ -6,27 +6,24 @@
 //! the connection is lost at commit, it finds out by the batch's id before it answers anybody.
 //! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Failure;
-use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use futures::FutureExt;
-use sqlx::{Connection, PgConnection, PgTransaction};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::statements as sql;
-use super::{
-    Change, Clock, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome, Rows, SeatLock, StoredAnswer,
-    WriteError, is_away, is_collision, within,
-};
+use super::transaction::{Failed, STATEMENTS_MAX, transaction};
+use super::{Change, Clock, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, within};
 use crate::database::Database;
 
 /// Changes of one transaction: beyond this a batch's latency grows faster than its throughput.
@@ -46,9 +43,6 @@ const ONE_BY_ONE_MAX: Duration = Duration::from_secs(10);
 /// Connecting, with the check that the database takes writes.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const PING_MAX: Duration = Duration::from_secs(2);
-/// A batch's statements take milliseconds, after a lock wait 2 s more: what takes longer hangs.
-const STATEMENTS_MAX: Duration = Duration::from_secs(8);
-const COMMIT_MAX: Duration = Duration::from_secs(5);
 
 /// What the server is told, so that it too gives up: a journal that hangs or is cut off must not keep row locks that
 /// every other host waits for.
@@ -519,166 +513,4 @@ impl<R> BatchError<R> {
 fn is_passing(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|c|
         c == "57014" || c == "55P03" || c.starts_with("3F") || c.starts_with("42")))
-}
-
-enum Failed<R: Rows> {
-    Before(WriteError<R::Rejection>),
-    /// The answer to `commit` did not come; it may or may not have gone through.
-    AtCommit(sqlx::Error, Written<R>),
-}
-
-impl<R: Rows> From<sqlx::Error> for Failed<R> {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Before(WriteError::Sql(error))
-    }
-}
-
-struct Written<R: Rows> {
-    outcomes: Vec<Outcome<R>>,
-    /// The database's time, and when it was read.
-    at: Timestamp,
-    read: Instant,
-}
-
-async fn transaction<R: Rows>(
-    connection: &mut PgConnection,
-    id: Uuid,
-    changes: &[&Change<R>],
-) -> Result<Written<R>, Failed<R>> {
-    let prepared = tokio::time::timeout(STATEMENTS_MAX, async {
-        let mut tx = connection.begin().await?;
-        let written = write(&mut tx, id, changes).await;
-        Ok::<_, sqlx::Error>((tx, written))
-    });
-    let (tx, written) = match prepared.await {
-        Ok(prepared) => prepared?,
-        // `commit` was not sent and will not be: the connection is given up.
-        Err(_) => return Err(super::timed_out().into()),
-    };
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // Now: sqlx's own rollback on drop would be sent with the next statement, and until then other hosts
-            // would wait for our row locks.
-            within(PING_MAX, tx.rollback()).await?;
-            return Err(Failed::Before(error));
-        }
-    };
-    match within(COMMIT_MAX, tx.commit()).await {
-        Ok(()) => Ok(written),
-        // Postgres itself refused (a deferred constraint): surely rolled back.
-        Err(error @ sqlx::Error::Database(_)) if !is_away(&error) => Err(error.into()),
-        Err(error) => Err(Failed::AtCommit(error, written)),
-    }
-}
-
-async fn write<R: Rows>(
-    tx: &mut PgTransaction<'_>,
-    id: Uuid,
-    changes: &[&Change<R>],
-) -> Result<Written<R>, WriteError<R::Rejection>> {
-    let mut outcomes: Vec<Option<Outcome<R>>> = changes.iter().map(|_| None).collect();
-    drop_duplicates(tx, changes, &mut outcomes).await?;
-    drop_repeats(tx, changes, &mut outcomes).await?;
-    let open: Vec<usize> = (0..changes.len()).filter(|i| outcomes[*i].is_none()).collect();
-    let rows: Vec<&R> = open.iter().map(|i| &changes[*i].rows).collect();
-    let written = if rows.is_empty() { Vec::new() } else { R::write(tx, &rows).await? };
-    assert_eq!(written.len(), rows.len(), "write returns one result for each of its rows");
-    let events: Vec<&Outgoing> = open.iter().flat_map(|i| &changes[*i].outbox).collect();
-    if !events.is_empty() {
-        sql::insert_outbox(tx, &events).await?;
-    }
-    let at = sql::insert_batch(tx, id).await?;
-    let read = Instant::now();
-    for (index, written) in open.into_iter().zip(written) {
-        outcomes[index] = Some(Outcome::Committed { written, at });
-    }
-    let outcomes =
-        outcomes.into_iter().map(|outcome| outcome.expect("every change has an outcome by now")).collect();
-    Ok(Written { outcomes, at, read })
-}
-
-/// Messages that were handled before, or that are twice in this batch, change nothing.
-async fn drop_duplicates<R: Rows>(
-    db: &mut PgConnection,
-    changes: &[&Change<R>],
-    outcomes: &mut [Option<Outcome<R>>],
-) -> Result<(), sqlx::Error> {
-    let keys: HashSet<&InboxKey> = changes.iter().filter_map(|change| change.inbox.as_ref()).collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<&InboxKey> = keys.into_iter().collect();
-    let mut new = sql::insert_inbox(db, &keys).await?;
-    for (change, outcome) in changes.iter().zip(outcomes) {
-        if change.inbox.as_ref().is_some_and(|key| !new.remove(key)) {
-            *outcome = Some(Outcome::Duplicate);
-        }
-    }
-    Ok(())
-}
-
-/// Requests whose key was used before change nothing; they are told what is stored. A key that is settled by one
-/// change and claimed by another of the batch is treated in their order.
-async fn drop_repeats<R: Rows>(
-    db: &mut PgConnection,
-    changes: &[&Change<R>],
-    outcomes: &mut [Option<Outcome<R>>],
-) -> Result<(), sqlx::Error> {
-    let (mut claims, mut claimed) = (Vec::new(), HashSet::new());
-    let (mut settled_before, mut settled_after) = (Vec::new(), Vec::new());
-    for (change, outcome) in changes.iter().zip(outcomes.iter()) {
-        match &change.idempotency {
-            Some(IdempotencyWrite::Claim { key, request_hash, response })
-                if outcome.is_none() && claimed.insert(key) =>
-            {
-                claims.push((key, request_hash, response.as_deref()));
-            }
-            Some(write @ (IdempotencyWrite::Complete { key, .. } | IdempotencyWrite::Forget { key }))
-                if outcome.is_none() =>
-            {
-                if claimed.contains(key) {
-                    settled_after.push(write)
-                } else {
-                    settled_before.push(write)
-                }
-            }
-            _ => {}
-        }
-    }
-    sql::settle_idempotency(db, &settled_before).await?;
-    if !claims.is_empty() {
-        let new = sql::claim_idempotency(db, &claims).await?;
-        tell_repeats(db, changes, outcomes, new).await?;
-    }
-    sql::settle_idempotency(db, &settled_after).await
-}
-
-/// The first change that claims a key of `new` goes on, every other one is told what is stored.
-async fn tell_repeats<R: Rows>(
-    db: &mut PgConnection,
-    changes: &[&Change<R>],
-    outcomes: &mut [Option<Outcome<R>>],
-    mut new: HashSet<IdempotencyKey>,
-) -> Result<(), sqlx::Error> {
-    let mut used: Vec<(usize, IdempotencyKey)> = Vec::new();
-    for (index, change) in changes.iter().enumerate() {
-        if let (Some(IdempotencyWrite::Claim { key, .. }), None) = (&change.idempotency, &outcomes[index])
-            && !new.remove(key)
-        {
-            used.push((index, key.clone()));
-        }
-    }
-    if used.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<IdempotencyKey> = used.iter().map(|(_, key)| key.clone()).collect();
-    let stored = sql::find_idempotency(db, &keys).await?;
-    for (index, key) in used {
-        let answer: Option<StoredAnswer> =
-            stored.iter().find(|(k, _)| *k == key).map(|(_, answer)| answer.clone());
-        let answer = answer.ok_or(sqlx::Error::RowNotFound)?;
-        outcomes[index] = Some(Outcome::Repeated(answer));
-    }
-    Ok(())
 }

@@ -15,6 +15,7 @@ mod statements;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use clock::Clock;
 pub use journal::{Journal, JournalParts};

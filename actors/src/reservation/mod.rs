@@ -7,6 +7,7 @@
 mod actor;
 mod best_available;
 mod model;
+mod order;
 mod saga;
 mod seat_map;
 mod showtime;
@@ -44,8 +45,9 @@ use crate::host::{Host, Parts};
 use crate::supervision::entity::Entities;
 use actor::{Origin, SagaActor, call, may_act, read_event};
 use model::Reservation;
+use order::Order;
 use saga::{CancelledBy, Input};
-use showtime::{Order, ShowtimeActor};
+use showtime::ShowtimeActor;
 use store::Rows;
 
 const CONSUMER: ConsumerSpec = ConsumerSpec {

@@ -6,13 +6,11 @@
 //! refused a seat that had become free.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bus::contract::movie::{DescribeShowtime, SeatKind, ShowtimeStatus};
-use bus::contract::reservation::{CreateReservation, GetSeatMap, Rejection, SeatsChanged, seats_subject};
+use bus::contract::movie::DescribeShowtime;
+use bus::contract::reservation::{GetSeatMap, Rejection, SeatStatus, SeatsChanged, seats_subject};
 use bus::service::Ask;
-use bus::token::Identity;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,12 +18,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Env;
-use super::best_available::best_available;
-use super::model::{Reservation, SeatWrite, Showtime, Snapshot};
-use super::saga::{Saga, Terms};
-use super::seat_map::{Applied, Named, SeatMap};
+use super::model::{SeatWrite, Showtime, Snapshot};
+use super::order::{self, Order, Reply, answer, new_reservation, replay};
+use super::seat_map::{Applied, SeatMap};
 use super::store::{self, Rows, Step};
-use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, StoredAnswer};
+use crate::delivery::{Change, IdempotencyWrite, Outcome, StoredAnswer};
 use crate::supervision::entity::{Address, Entity};
 
 /// A version that is missing for this long is not on its way any more: read again.
@@ -33,28 +30,13 @@ const GAP_MAX: Duration = Duration::from_millis(100);
 /// Tries of one order that loses its seats to other hosts; best-available then finds others.
 const TRIES_MAX: u32 = 8;
 
-type Reply = oneshot::Sender<Result<Bytes, Problem>>;
-
-/// A request for seats on its way to a decision.
-pub struct Order {
-    pub request: CreateReservation,
-    pub identity: Arc<Identity>,
-    pub context: Context,
-    pub key: IdempotencyKey,
-    pub request_hash: [u8; 32],
-    pub reply: Reply,
-    /// The showtime's sequence in the database, read after the order came and when its key was found unused.
-    pub checked: Option<i64>,
-    pub tries: u32,
-}
-
 pub enum Message {
     Create(Box<Order>),
     View(Reply),
     Loaded(Result<Option<Snapshot>, Failure>),
     Noticed(SeatsChanged),
-    /// Still missing a version since the given one: read again.
-    GapLasts(i64),
+    /// Time to read again, unless the map has come to this version by itself.
+    ReadUpTo(i64),
     Checked(Box<Order>, Result<(Option<StoredAnswer>, i64), Failure>),
     ViewChecked(Reply, Result<i64, Failure>),
     Written(Box<Written>),
@@ -134,10 +116,10 @@ impl Entity for ShowtimeActor {
         match message {
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Noticed(notice) => self.noticed(&notice),
-            Message::GapLasts(since) if self.hall.as_ref().is_some_and(|hall| hall.map.sequence == since) => {
+            Message::ReadUpTo(wanted) if self.hall.as_ref().is_none_or(|hall| hall.map.sequence < wanted) => {
                 self.load()
             }
-            Message::GapLasts(_) => {}
+            Message::ReadUpTo(_) => {}
             Message::Create(_) | Message::View(_) if self.hall.is_none() => {
                 self.unloaded.push_back(message);
                 self.load();
@@ -181,6 +163,11 @@ impl ShowtimeActor {
                     hall.map.load(snapshot.sequence, claims);
                 }
                 self.advanced();
+                // Who asked while the query ran may want a version that it did not see.
+                let orders = self.waiting_for_sequence.iter().filter_map(|order| order.checked);
+                if let Some(wanted) = orders.chain(self.views.iter().map(|(_, wanted)| *wanted)).max() {
+                    self.expect(wanted);
+                }
             }
             Ok(None) => self.refuse_unloaded(|| Rejection::NoSuchShowtime.into()),
             Err(failure) => {
@@ -214,16 +201,16 @@ impl ShowtimeActor {
         match hall.map.apply(notice) {
             Applied::Newer => self.advanced(),
             Applied::Old => {}
-            Applied::Gap => self.reload_if_gap_lasts(),
+            Applied::Gap => self.expect(notice.sequence),
         }
     }
 
-    fn reload_if_gap_lasts(&self) {
-        let Some(since) = self.hall.as_ref().map(|hall| hall.map.sequence) else { return };
+    /// A version that exists should come as a notice; it is read if it does not.
+    fn expect(&self, sequence: i64) {
         let me = self.me.clone();
         tokio::spawn(async move {
             tokio::time::sleep(GAP_MAX).await;
-            me.send(Message::GapLasts(since));
+            me.send(Message::ReadUpTo(sequence));
         });
     }
 
@@ -243,16 +230,8 @@ impl ShowtimeActor {
 
     fn decide(&mut self, order: Box<Order>) {
         let Some(hall) = &mut self.hall else { return answer(order.reply, Err(Problem::internal())) };
-        let now = self.env.clock.now();
-        let wanted = match order_size(&order.request) {
-            size if size > self.env.settings.seats_per_order_max => {
-                Err(Rejection::SeatsPerOrder { most: self.env.settings.seats_per_order_max })
-            }
-            _ if hall.showtime.status == ShowtimeStatus::Cancelled => Err(Rejection::ShowtimeNotOnSale),
-            _ if hall.showtime.starts_at <= now => Err(Rejection::ShowtimeStarted),
-            _ => choose(&hall.map, &order.request),
-        };
-        match wanted {
+        let (settings, now) = (&self.env.settings, self.env.clock.now());
+        match order::decide(&order.request, &hall.showtime, &hall.map, settings, now) {
             Ok(Some(seats)) => self.take(order, &seats),
             Ok(None) => self.waiting_for_marks.push(order),
             Err(rejection) => self.refuse(order, rejection),
@@ -262,8 +241,9 @@ impl ShowtimeActor {
     /// Marks the seats and hands the change to the journal.
     fn take(&mut self, order: Box<Order>, seats: &[usize]) {
         let Some(hall) = &mut self.hall else { return };
+        let (settings, now) = (&self.env.settings, self.env.clock.now());
         let (reservation, effects) =
-            new_reservation(&self.env, &hall.showtime, &hall.map, &order.identity, seats);
+            new_reservation(&order.identity, &hall.showtime, &hall.map, seats, settings, now);
         let response = match bus::service::json(&reservation.view()) {
             Ok(response) => response,
             Err(problem) => return answer(order.reply, Err(problem)),
@@ -280,7 +260,7 @@ impl ShowtimeActor {
             ..Change::new(Rows::Step(Box::new(Step {
                 reservation,
                 input: "create",
-                seats: SeatWrite::Claim(bus::contract::reservation::SeatStatus::Held),
+                seats: SeatWrite::Claim(SeatStatus::Held),
                 open_holds_max: Some(self.env.settings.open_holds_max),
             })))
         };
@@ -345,7 +325,7 @@ impl ShowtimeActor {
         match &self.hall {
             Some(hall) if hall.map.sequence < sequence => {
                 self.waiting_for_sequence.push(order);
-                self.reload_if_gap_lasts();
+                self.expect(sequence);
             }
             _ => self.decide(order),
         }
@@ -368,82 +348,11 @@ impl ShowtimeActor {
             }
             (Ok(sequence), _) => {
                 self.views.push((reply, sequence));
-                self.reload_if_gap_lasts();
+                self.expect(sequence);
             }
             (Err(failure), _) => answer(reply, Err(failure.into())),
         }
     }
-}
-
-/// Seats for the request, `None` when only marks are in the way.
-fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize>>, Rejection> {
-    if let Some(best) = &request.best_available {
-        let kind = best.kind.unwrap_or(SeatKind::Standard);
-        let count = usize::from(best.count);
-        let (left, marked) = map.left(kind);
-        return match best_available(map, count, kind) {
-            Some(seats) => Ok(Some(seats)),
-            None if left >= count && marked > 0 => Ok(None),
-            None => Err(Rejection::NotEnoughSeats { left }),
-        };
-    }
-    let named = map.find(request.seats.as_deref().unwrap_or_default())?;
-    match map.named(named) {
-        Named::Free(seats) => Ok(Some(seats)),
-        Named::Wait => Ok(None),
-        Named::Taken(taken) => Err(Rejection::SeatsTaken(taken)),
-    }
-}
-
-fn order_size(request: &CreateReservation) -> usize {
-    let best = request.best_available.as_ref().map_or(0, |best| usize::from(best.count));
-    request.seats.as_ref().map_or(best, Vec::len)
-}
-
-fn new_reservation(
-    env: &Env,
-    showtime: &Showtime,
-    map: &SeatMap,
-    identity: &Identity,
-    seats: &[usize],
-) -> (Reservation, Vec<super::saga::Effect>) {
-    let (now, settings) = (env.clock.now(), &env.settings);
-    let terms = Terms {
-        total: map.total(seats),
-        starts_at: showtime.starts_at,
-        hold_seconds: settings.hold.as_secs(),
-        hold_until_max: now.plus(settings.hold_max),
-        grace_seconds: settings.grace.as_secs(),
-        refund_until: showtime.starts_at.minus(settings.refund_until),
-    };
-    let (saga, effects) = Saga::start(terms, now.plus(settings.hold));
-    let reservation = Reservation {
-        id: Uuid::now_v7(),
-        user_id: identity.user_id,
-        email: identity.email.clone(),
-        showtime_id: showtime.id,
-        movie_id: showtime.movie_id,
-        movie_title: showtime.movie_title.clone(),
-        starts_at: showtime.starts_at,
-        seats: map.ids(seats),
-        version: 1,
-        saga,
-        created_at: now,
-        updated_at: now,
-    };
-    (reservation, effects)
-}
-
-fn replay(request_hash: &[u8; 32], stored: StoredAnswer) -> Result<Bytes, Problem> {
-    if stored.request_hash != *request_hash {
-        return Err(Rejection::IdempotencyMismatch.into());
-    }
-    stored.response.ok_or_else(|| Problem::unavailable("The first request with this key is still running."))
-}
-
-fn answer(reply: Reply, answer: Result<Bytes, Problem>) {
-    // The asker may have given up waiting.
-    let _ = reply.send(answer);
 }
 
 async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {

@@ -1,0 +1,126 @@
+//! An order: a request for seats on its way to a decision, and the rules that decide it.
+
+use std::sync::Arc;
+
+use bus::contract::Timestamp;
+use bus::contract::movie::{SeatKind, ShowtimeStatus};
+use bus::contract::reservation::{CreateReservation, Rejection};
+use bus::token::Identity;
+use bus::{Context, Problem};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::best_available::best_available;
+use super::model::{Reservation, Showtime};
+use super::saga::{Effect, Saga, Terms};
+use super::seat_map::{Named, SeatMap};
+use crate::config::ReservationSettings;
+use crate::delivery::{IdempotencyKey, StoredAnswer};
+
+pub type Reply = oneshot::Sender<Result<Bytes, Problem>>;
+
+/// A request for seats on its way to a decision.
+pub struct Order {
+    pub request: CreateReservation,
+    pub identity: Arc<Identity>,
+    pub context: Context,
+    pub key: IdempotencyKey,
+    pub request_hash: [u8; 32],
+    pub reply: Reply,
+    /// The showtime's sequence in the database, read after the order came and when its key was found unused.
+    pub checked: Option<i64>,
+    pub tries: u32,
+}
+
+/// The seats that the order gets, or `None` when only marks are in the way.
+pub fn decide(
+    request: &CreateReservation,
+    showtime: &Showtime,
+    map: &SeatMap,
+    settings: &ReservationSettings,
+    now: Timestamp,
+) -> Result<Option<Vec<usize>>, Rejection> {
+    if size(request) > settings.seats_per_order_max {
+        return Err(Rejection::SeatsPerOrder { most: settings.seats_per_order_max });
+    }
+    if showtime.status == ShowtimeStatus::Cancelled {
+        return Err(Rejection::ShowtimeNotOnSale);
+    }
+    if showtime.starts_at <= now {
+        return Err(Rejection::ShowtimeStarted);
+    }
+    choose(map, request)
+}
+
+fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize>>, Rejection> {
+    if let Some(best) = &request.best_available {
+        let kind = best.kind.unwrap_or(SeatKind::Standard);
+        let count = usize::from(best.count);
+        let (left, marked) = map.left(kind);
+        return match best_available(map, count, kind) {
+            Some(seats) => Ok(Some(seats)),
+            None if left >= count && marked > 0 => Ok(None),
+            None => Err(Rejection::NotEnoughSeats { left }),
+        };
+    }
+    let named = map.find(request.seats.as_deref().unwrap_or_default())?;
+    match map.named(named) {
+        Named::Free(seats) => Ok(Some(seats)),
+        Named::Wait => Ok(None),
+        Named::Taken(taken) => Err(Rejection::SeatsTaken(taken)),
+    }
+}
+
+fn size(request: &CreateReservation) -> usize {
+    let best = request.best_available.as_ref().map_or(0, |best| usize::from(best.count));
+    request.seats.as_ref().map_or(best, Vec::len)
+}
+
+/// The reservation that holds the seats, with what it says.
+pub fn new_reservation(
+    identity: &Identity,
+    showtime: &Showtime,
+    map: &SeatMap,
+    seats: &[usize],
+    settings: &ReservationSettings,
+    now: Timestamp,
+) -> (Reservation, Vec<Effect>) {
+    let terms = Terms {
+        total: map.total(seats),
+        starts_at: showtime.starts_at,
+        hold_seconds: settings.hold.as_secs(),
+        hold_until_max: now.plus(settings.hold_max),
+        grace_seconds: settings.grace.as_secs(),
+        refund_until: showtime.starts_at.minus(settings.refund_until),
+    };
+    let (saga, effects) = Saga::start(terms, now.plus(settings.hold));
+    let reservation = Reservation {
+        id: Uuid::now_v7(),
+        user_id: identity.user_id,
+        email: identity.email.clone(),
+        showtime_id: showtime.id,
+        movie_id: showtime.movie_id,
+        movie_title: showtime.movie_title.clone(),
+        starts_at: showtime.starts_at,
+        seats: map.ids(seats),
+        version: 1,
+        saga,
+        created_at: now,
+        updated_at: now,
+    };
+    (reservation, effects)
+}
+
+/// What a request is told whose key was used before.
+pub fn replay(request_hash: &[u8; 32], stored: StoredAnswer) -> Result<Bytes, Problem> {
+    if stored.request_hash != *request_hash {
+        return Err(Rejection::IdempotencyMismatch.into());
+    }
+    stored.response.ok_or_else(|| Problem::unavailable("The first request with this key is still running."))
+}
+
+pub fn answer(reply: Reply, answer: Result<Bytes, Problem>) {
+    // The asker may have given up waiting.
+    let _ = reply.send(answer);
+}

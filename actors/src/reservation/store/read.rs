@@ -1,0 +1,140 @@
+//! What is read: snapshots of a showtime, reservations by id and by user, what is due.
+
+use std::collections::HashMap;
+
+use bus::contract::movie::ShowtimeStatus;
+use bus::contract::reservation::{ReservationStatus, SeatStatus};
+use bus::contract::{Paging, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgExecutor, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::reservation::model::{Reservation, Showtime, Snapshot};
+use crate::reservation::saga::FORMAT;
+
+/// Showtime, sequence and claims, read by one statement.
+pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
+    let row = sqlx::query(
+        "select id, status, starts_at, movie_id, movie_title, layout, prices, sequence,
+           (select coalesce(array_agg(seat), '{}') from reservation.claims
+            where showtime_id = showtimes.id and status = 'HELD') as held,
+           (select coalesce(array_agg(seat), '{}') from reservation.claims
+            where showtime_id = showtimes.id and status = 'SOLD') as sold
+         from reservation.showtimes where id = $1",
+    )
+    .bind(showtime)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let starts_at: OffsetDateTime = row.try_get("starts_at")?;
+    let status: String = row.try_get("status")?;
+    let on_sale = status == "ON_SALE";
+    let held: Vec<String> = row.try_get("held")?;
+    let sold: Vec<String> = row.try_get("sold")?;
+    let held = held.into_iter().map(|seat| (seat, SeatStatus::Held));
+    Ok(Some(Snapshot {
+        showtime: Showtime {
+            id: row.try_get("id")?,
+            status: if on_sale { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled },
+            starts_at: starts_at.into(),
+            movie_id: row.try_get("movie_id")?,
+            movie_title: row.try_get("movie_title")?,
+            layout: row.try_get::<Json<_>, _>("layout")?.0,
+            prices: row.try_get::<Json<_>, _>("prices")?.0,
+        },
+        sequence: row.try_get("sequence")?,
+        claims: held.chain(sold.into_iter().map(|seat| (seat, SeatStatus::Sold))).collect(),
+    }))
+}
+
+pub async fn sequences(pool: &PgPool, showtimes: &[Uuid]) -> Result<HashMap<Uuid, i64>, sqlx::Error> {
+    let rows = sqlx::query("select id, sequence from reservation.showtimes where id = any($1)")
+        .bind(showtimes)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+pub async fn reservations(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Reservation>, sqlx::Error> {
+    let rows = sqlx::query("select * from reservation.reservations where id = any($1)")
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| from_row(row).map(|reservation| (reservation.id, reservation))).collect()
+}
+
+/// Newest first, with the total.
+pub async fn list(
+    pool: &PgPool,
+    user: Option<Uuid>,
+    status: Option<ReservationStatus>,
+    paging: Paging,
+) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
+    let rows = sqlx::query(
+        "select * from reservation.reservations
+         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
+         order by id desc limit $3 offset $4",
+    )
+    .bind(user)
+    .bind(status.map(ReservationStatus::as_str))
+    .bind(paging.limit())
+    .bind(paging.offset())
+    .fetch_all(pool)
+    .await?;
+    let total: i64 = sqlx::query_scalar(
+        "select count(*) from reservation.reservations
+         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)",
+    )
+    .bind(user)
+    .bind(status.map(ReservationStatus::as_str))
+    .fetch_one(pool)
+    .await?;
+    Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
+}
+
+/// Those whose seats are held or sold.
+pub async fn open_of_showtime(pool: &PgPool, showtime: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar("select distinct reservation_id from reservation.claims where showtime_id = $1")
+        .bind(showtime)
+        .fetch_all(pool)
+        .await
+}
+
+/// Whose deadline has passed by the database's clock. Rows that another host is just writing are left to it.
+pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select id from reservation.reservations where deadline <= now()
+         order by deadline limit $1 for update skip locked",
+    )
+    .bind(most)
+    .fetch_all(db)
+    .await
+}
+
+fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
+    let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
+    let checkpoint: serde_json::Value = row.try_get("checkpoint")?;
+    let format = checkpoint.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if format > u64::from(FORMAT) {
+        // Transient for this host: a newer one can read it.
+        return Err(sqlx::Error::Configuration(
+            format!("checkpoint format {format} is newer than {FORMAT}").into(),
+        ));
+    }
+    Ok(Reservation {
+        id: row.try_get("id")?,
+        user_id: row.try_get("user_id")?,
+        email: row.try_get("email")?,
+        showtime_id: row.try_get("showtime_id")?,
+        movie_id: row.try_get("movie_id")?,
+        movie_title: row.try_get("movie_title")?,
+        starts_at: time("starts_at")?,
+        seats: row.try_get("seats")?,
+        version: row.try_get("version")?,
+        saga: serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        created_at: time("created_at")?,
+        updated_at: time("updated_at")?,
+    })
+}
