@@ -227,3 +227,62 @@ async fn a_reservation_is_seen_by_its_owner_and_staff_only() {
     assert_eq!(cinema.seat("A1").await, "HELD");
     cinema.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_that_got_lost_costs_a_moment_and_no_answer() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    cinema.reserve(&ada, &["A1"]).await;
+    // As if other hosts had changed seats and their notices were dropped.
+    sqlx::query("update reservation.showtimes set sequence = sequence + 3")
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(cinema.seat("A1").await, "HELD");
+    sqlx::query("update reservation.showtimes set sequence = sequence + 3")
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    let taken = cinema.try_reserve(&ada, &["A1"]).await;
+    assert_eq!((taken.status.as_u16(), taken.code()), (409, "seats-taken"));
+    cinema.reserve(&ada, &["A2"]).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let paid = cinema
+        .http
+        .post(format!("{}/v1/payments", cinema.url()))
+        .bearer_auth(&ada.token)
+        .header("Idempotency-Key", "traced")
+        .header("X-Request-Id", "order-4711")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .json(&json!({"reservationId": reservation, "paymentMethod": "pm_card_visa"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(paid.headers()["x-request-id"], "order-4711");
+    cinema.until_confirmed(&ada, &reservation).await;
+    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
+    let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
+    for subject in ["payment.success", "reservation.confirmed"] {
+        let message = stream.get_last_raw_message_by_subject(subject).await.unwrap();
+        let header =
+            |name: &str| message.headers.get(name).map(|value| value.to_string()).unwrap_or_default();
+        assert_eq!(header("X-Correlation-Id"), "order-4711", "{subject}");
+        assert!(
+            header("traceparent").starts_with(&format!("00-{trace}-")),
+            "{subject}: {}",
+            header("traceparent")
+        );
+        assert_eq!(header("ce-type"), subject);
+    }
+    cinema.close().await;
+}
