@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const OUTAGE_ECHO: Duration = Duration::from_secs(60);
 /// Characters of a reason in a dead letter's header.
 const REASON_MAX: usize = 500;
+/// How long a consumer that stops waits for messages that the server has already sent, to give them back.
+const GIVE_BACK: Duration = Duration::from_millis(200);
 /// Headers of a dead letter.
 pub const DLQ_REASON: &str = "Marquee-Reason";
 pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
@@ -193,8 +195,9 @@ async fn pull(
             None => return Err(Failure::transient("the pull ended")),
         }
     }
-    // What was pulled and not handed on need not wait for the end of the ack wait.
-    while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+    // What was pulled and not handed on, some of it still on its way, need not wait for the end of the ack wait.
+    let until = Instant::now() + GIVE_BACK;
+    while let Ok(Some(Ok(message))) = tokio::time::timeout_at(until, messages.next()).await {
         intake.ticket(message, connection).settle(Verdict::Retry("pulled and not handled".into()));
     }
     Ok(())
