@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use marquee::sandbox::Switches;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -256,6 +257,8 @@ async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() 
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
+    // A webhook that overtakes the provider's answer would be the cause instead.
+    cinema.switch(Switches { webhook_drop: true, ..Switches::default() });
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let paid = cinema
         .http
