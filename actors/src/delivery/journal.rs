@@ -46,7 +46,7 @@ const PING_MAX: Duration = Duration::from_secs(2);
 
 /// What the server is told, so that it too gives up: a journal that hangs or is cut off must not keep row locks that
 /// every other host waits for.
-const SESSION: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 9] = [
     ("statement_timeout", "5s"),
     // Longer than `deadlock_timeout` (1 s), so that a deadlock shows as one.
     ("lock_timeout", "2s"),
@@ -54,6 +54,12 @@ const SESSION: [(&str, &str); 5] = [
     // A statement that waits for a lock does not notice that its client has gone, unless it looks.
     ("client_connection_check_interval", "1s"),
     ("tcp_user_timeout", "10s"),
+    // Every statement here finds its rows by key. The planner cannot know how short the arrays are: on a small table it
+    // took a hash join over all of it, kept that plan, and each batch read the growing table (measured: 20 ms a batch).
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
 ];
 
 struct Entry<R: Rows> {

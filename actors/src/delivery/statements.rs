@@ -117,8 +117,11 @@ pub async fn find_idempotency<'e>(
     let rows = sqlx::query(
         "select kept.user_id, kept.route, kept.key, kept.request_hash, kept.response
          from unnest($1::uuid[], $2::text[], $3::text[]) as wanted (user_id, route, key)
-         join idempotency kept using (user_id, route, key)
-         where kept.created_at >= now() - interval '24 hours'",
+         cross join lateral (
+           -- one look-up by key each, never a join over the whole table
+           select * from idempotency
+           where user_id = wanted.user_id and route = wanted.route and key = wanted.key
+             and created_at >= now() - interval '24 hours' limit 1) as kept",
     )
     .bind(keys.iter().map(|key| key.user_id).collect::<Vec<_>>())
     .bind(keys.iter().map(|key| key.route).collect::<Vec<_>>())
