@@ -226,7 +226,70 @@ pub struct UserRoleChanged {
     pub by: Option<Uuid>,
 }
 
+/// Somebody asked for a new password. The link's token is no part of the event, which many may read: whoever sends
+/// the mail asks for it by [`GetResetToken`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordResetRequested {
+    pub reset_id: Uuid,
+    pub user_id: Uuid,
+    pub email: String,
+    pub name: String,
+    pub expires_at: Timestamp,
+}
+
+/// The token of a password reset's link. The same whenever it is asked for, until it is used or expires: 404.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetResetToken {
+    pub reset_id: Uuid,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResetToken {
+    pub token: String,
+}
+
+impl Request for GetResetToken {
+    const SUBJECT: &'static str = "rpc.auth.reset_token";
+    const ACCESS: Access = Access::Internal;
+    type Answer = ResetToken;
+}
+
+/// Signs tickets, so that a door can check them offline against the public keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignTickets {
+    pub tickets: Vec<Ticket>,
+}
+
+/// One seat's right of entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ticket {
+    pub reservation_id: Uuid,
+    pub showtime_id: Uuid,
+    /// `C7`.
+    pub seat: String,
+    pub starts_at: Timestamp,
+}
+
+/// One compact JWS (RFC 7515) a ticket, in the order of the request; its `typ` is `ticket+jwt`, so that it is never
+/// taken for an access token, nor one for it. Short claims keep its QR code coarse: `sub` the reservation,
+/// `show` the showtime, `seat`, `exp` a day after the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SignedTickets {
+    pub tokens: Vec<String>,
+}
+
+impl Request for SignTickets {
+    const SUBJECT: &'static str = "rpc.auth.sign_tickets";
+    const ACCESS: Access = Access::Internal;
+    type Answer = SignedTickets;
+}
+
 events! {
+    PasswordResetRequested => "user.password_reset_requested",
     UserRegistered => "user.registered",
     UserRoleChanged => "user.role_changed",
 }
