@@ -1,6 +1,6 @@
 //! Starts an actor host by its name: the one place that knows every domain.
 
-use actors::config::{AuthSettings, HostConfig, PaymentSettings, ReservationSettings};
+use actors::config::{AuthSettings, HostConfig, MovieSettings, PaymentSettings, ReservationSettings};
 use actors::host::{Host, Parts};
 use bus::Bus;
 use bus::config::Environment;
@@ -18,8 +18,9 @@ pub async fn start(domain: &str, environment: &mut Environment, bus: Bus) -> any
             actors::auth::spawn(Parts::connect(&config, bus, "auth").await?, settings).await
         }
         "movie" => {
+            let settings = MovieSettings::read(environment);
             environment.check()?;
-            actors::movie::spawn(Parts::connect(&config, bus, "movie").await?).await
+            actors::movie::spawn(Parts::connect(&config, bus, "movie").await?, settings).await
         }
         "reservation" => {
             let settings = ReservationSettings::read(environment);

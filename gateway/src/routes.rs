@@ -5,8 +5,9 @@
 
 use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
 use bus::contract::movie::{
-    CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
-    ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
+    CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
+    DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
+    ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
 };
 use bus::contract::payment::{GetPayment, Pay, Webhook};
 use bus::contract::reservation::{
@@ -108,23 +109,34 @@ pub const ROWS: &[Row] = &[
     get::<ListMovies>("/v1/movies", "listMovies"),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie"),
+    patch::<UpdateMovie>("/v1/movies/{id}", "updateMovie").body(Body::Json(SMALL)),
+    delete::<DeleteMovie>("/v1/movies/{id}", "deleteMovie"),
     get::<ListGenres>("/v1/genres", "listGenres"),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    patch::<UpdateGenre>("/v1/genres/{id}", "updateGenre").body(Body::Json(SMALL)),
+    delete::<DeleteGenre>("/v1/genres/{id}", "deleteGenre"),
     get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums"),
     post::<CreateAuditorium>("/v1/auditoriums", "createAuditorium")
         .body(Body::Json(LAYOUT))
         .key(Idempotency::Optional)
         .refuses(&[409]),
     get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium"),
+    patch::<UpdateAuditorium>("/v1/auditoriums/{id}", "updateAuditorium").body(Body::Json(LAYOUT)),
+    delete::<DeleteAuditorium>("/v1/auditoriums/{id}", "deleteAuditorium"),
     get::<ListShowtimes>("/v1/showtimes", "listShowtimes"),
     post::<CreateShowtime>("/v1/showtimes", "createShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    post::<CreateShowtimes>("/v1/showtimes/bulk", "createShowtimes")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
     get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime"),
+    patch::<UpdateShowtime>("/v1/showtimes/{id}", "updateShowtime").body(Body::Json(SMALL)),
+    delete::<CancelShowtime>("/v1/showtimes/{id}", "cancelShowtime"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
     get::<ListReservations>("/v1/reservations", "listReservations"),
@@ -151,6 +163,15 @@ const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Post, ..get::<R>(path, operation) }
+}
+
+/// A change of a row; the same key changes it once.
+const fn patch<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Patch, ..get::<R>(path, operation) }.key(Idempotency::Optional)
+}
+
+const fn delete<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Delete, ..get::<R>(path, operation) }.key(Idempotency::Optional)
 }
 
 impl Row {

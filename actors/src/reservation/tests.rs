@@ -415,7 +415,10 @@ fn hall(rows: &[&str]) -> SeatMap {
 fn take(map: &mut SeatMap, seats: &[&str]) {
     let changes =
         seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
-    assert_eq!(map.apply(&SeatsChanged { sequence: map.sequence + 1, changes }), Applied::Newer);
+    assert_eq!(
+        map.apply(&SeatsChanged { sequence: map.sequence + 1, changes, reload: false }),
+        Applied::Newer
+    );
 }
 
 fn best(map: &SeatMap, count: usize) -> Vec<String> {
@@ -475,8 +478,11 @@ fn a_mark_keeps_others_waiting_and_ends_with_its_change() {
 #[test]
 fn notices_are_applied_in_order_or_not_at_all() {
     let mut map = hall(&["SSS"]);
-    let notice =
-        |sequence, status| SeatsChanged { sequence, changes: vec![SeatChange { id: "A1".into(), status }] };
+    let notice = |sequence, status| SeatsChanged {
+        sequence,
+        changes: vec![SeatChange { id: "A1".into(), status }],
+        reload: false,
+    };
     assert_eq!(map.apply(&notice(2, SeatStatus::Sold)), Applied::Gap);
     assert_eq!(map.view().seats[0].status, SeatStatus::Free);
     assert_eq!(map.apply(&notice(1, SeatStatus::Held)), Applied::Newer);

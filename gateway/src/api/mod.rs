@@ -6,6 +6,7 @@ pub mod auth;
 pub mod movie;
 pub mod payment;
 pub mod reservation;
+pub mod showtime;
 
 use bus::contract::Paging;
 use poem_openapi::Tags;
@@ -14,6 +15,7 @@ pub use auth::Auth;
 pub use movie::Movies;
 pub use payment::Payments;
 pub use reservation::Reservations;
+pub use showtime::Showtimes;
 
 /// How the document is divided.
 #[derive(Tags)]
