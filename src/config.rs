@@ -3,20 +3,25 @@
 use anyhow::Context;
 use bus::config::Environment;
 
-use crate::local::{External, NATS_PASSWORD, NATS_USER};
+use crate::local::{External, NATS_PASSWORD};
 
 /// This process's environment.
 pub fn environment() -> Environment {
     Environment::of_process()
 }
 
-/// How to reach NATS; `name` is what the server shows of us.
-pub fn nats(environment: &mut Environment, name: &str) -> bus::Config {
+/// The user of the command line in `nats.conf`, who may do everything.
+pub const OPERATOR: &str = "operator";
+
+/// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, the operator. A process that holds several
+/// (`marquee up`) finds each one's password under its name; `NATS_PASSWORD` serves those without.
+pub fn nats(environment: &mut Environment, user: &str) -> bus::Config {
+    let own = environment.get(&format!("NATS_PASSWORD_{}", user.to_uppercase()));
     bus::Config {
         url: environment.required("NATS_URL"),
-        user: environment.get("NATS_USER").unwrap_or_else(|| NATS_USER.into()),
-        password: environment.get("NATS_PASSWORD").unwrap_or_else(|| NATS_PASSWORD.into()),
-        name: name.to_owned(),
+        user: environment.get("NATS_USER").unwrap_or_else(|| user.to_owned()),
+        password: own.or(environment.get("NATS_PASSWORD")).unwrap_or_else(|| NATS_PASSWORD.into()),
+        name: format!("marquee-{user}"),
         replicas: environment.number("NATS_REPLICAS", 1, 1..=5),
     }
 }
@@ -31,8 +36,6 @@ pub fn external(environment: &Environment) -> External {
     External {
         database_url: environment.get("DATABASE_URL"),
         nats_url: environment.get("NATS_URL"),
-        nats_user: environment.get("NATS_USER"),
-        nats_password: environment.get("NATS_PASSWORD"),
         redis_url: environment.get("REDIS_URL"),
     }
 }
