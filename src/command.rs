@@ -138,6 +138,16 @@ pub async fn migrate() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks `/health/ready`; an error tells what is not ready.
+pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
+    // Shorter than the time-out of the container engine, whose message would say less.
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(2)).no_proxy().build()?;
+    let answer = client.get(format!("http://{addr}/health/ready")).send().await?;
+    let status = answer.status();
+    anyhow::ensure!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
+    Ok(())
+}
+
 pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);

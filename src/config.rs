@@ -128,7 +128,7 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
 
 /// What `marquee up` needs and nobody has set: keys of its own, kept in the data folder, and the demo's accounts.
 pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyhow::Result<Environment> {
-    let key = kept(&folder.join("jwt.pem"), actors::auth::token::generate_pem)?;
+    let key = signing_key(&folder.join("jwt.pem"))?;
     let secret = kept(&folder.join("webhook-secret"), || {
         format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
     })?;
@@ -138,6 +138,11 @@ pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyh
         .or("PAYMENT_API_KEY", "sk_test_marquee")
         .or("SUPER_ADMIN_EMAIL", "owner@marquee.example")
         .or("SUPER_ADMIN_PASSWORD", "popcorn-2026"))
+}
+
+/// The key that signs access tokens, made where it is not there yet.
+pub fn signing_key(path: &std::path::Path) -> anyhow::Result<String> {
+    kept(path, actors::auth::token::generate_pem)
 }
 
 /// A secret that is made once and found again.
