@@ -36,8 +36,10 @@ impl Cinema {
     pub async fn open(opening: Opening) -> anyhow::Result<Self> {
         let mut environment = opening.environment;
         let database_url = environment.required("DATABASE_URL");
-        let (operator, door) =
-            (config::nats(&mut environment, OPERATOR), config::nats(&mut environment, "gateway"));
+        let (operator, door) = (
+            config::nats_among_others(&mut environment, OPERATOR),
+            config::nats_among_others(&mut environment, "gateway"),
+        );
         environment.check()?;
         let (migrated, bus, door) = tokio::join!(
             actors::delivery::migrate(&database_url),
@@ -106,7 +108,7 @@ async fn start_hosts(environment: &Environment, reservation_hosts: usize) -> any
     let starting = domains.map(|domain| {
         let mut environment = environment.clone();
         async move {
-            let bus = Bus::connect(config::nats(&mut environment, domain)).await?;
+            let bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
             hosts::start(domain, &mut environment, bus).await
         }
     });
