@@ -127,7 +127,14 @@ fn any_movie() -> ListMovies {
 }
 
 fn any_showtime() -> ListShowtimes {
-    ListShowtimes { movie_id: None, auditorium_id: None, date: None, from: None, to: None, paging: Paging::default() }
+    ListShowtimes {
+        movie_id: None,
+        auditorium_id: None,
+        date: None,
+        from: None,
+        to: None,
+        paging: Paging::default(),
+    }
 }
 
 /// A whole hour, so many hours ahead.

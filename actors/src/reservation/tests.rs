@@ -493,6 +493,24 @@ fn notices_are_applied_in_order_or_not_at_all() {
 }
 
 #[test]
+fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
+    let mut map = hall(&["SSS"]);
+    let reload = SeatsChanged { sequence: 1, changes: vec![], reload: true };
+    assert_eq!(map.apply(&reload), Applied::Gap);
+    let (mine, a2) = (Uuid::now_v7(), map.find(&ids(&["A2"])).unwrap());
+    map.mark(&a2, mine);
+    let seat = |number| Seat { number, kind: SeatKind::Standard };
+    let fitted = Row { label: "A".into(), seats: vec![seat(2), seat(9)] };
+    map.refit(&[fitted], &Prices::from([(SeatKind::Standard, euros(1500))]));
+    map.load(1, [("A9", SeatStatus::Sold)].into_iter());
+    assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatUnknown(ids(&["A1"]))));
+    let a2 = map.find(&ids(&["A2"])).unwrap();
+    assert_eq!((map.named(a2.clone()), map.total(&a2)), (Named::Wait, euros(1500)));
+    let a9 = map.find(&ids(&["A9"])).unwrap();
+    assert_eq!(map.named(a9), Named::Taken(ids(&["A9"])));
+}
+
+#[test]
 fn unknown_and_unsold_seats_are_named() {
     let map = hall(&["S-S"]);
     assert_eq!(map.find(&ids(&["A1", "A2", "Z9"])), Err(Rejection::SeatUnknown(ids(&["A2", "Z9"]))));

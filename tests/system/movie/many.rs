@@ -32,7 +32,9 @@ async fn a_programme_skips_what_cannot_be_and_says_why() {
     assert_eq!(starts, expected);
     let reasons: Vec<_> = skipped
         .iter()
-        .map(|one| (one.date.as_str(), one.time.as_str(), one.starts_at.is_some(), one.reason, one.showtime_id))
+        .map(|one| {
+            (one.date.as_str(), one.time.as_str(), one.starts_at.is_some(), one.reason, one.showtime_id)
+        })
         .collect();
     let expected = [
         ("2027-03-28", "02:30", false, SkipReason::NoSuchTime, None),

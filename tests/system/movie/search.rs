@@ -109,7 +109,8 @@ async fn what_has_begun_is_listed_only_when_asked_for() {
 #[tokio::test]
 async fn a_title_is_found_without_its_accents_and_by_an_index() {
     let cinema = Cinema::open().await;
-    for title in ["Amélie à l'Océan", "Ocean's Eight", "Straßenmusik", "Ämne Noll", "Ирония судьбы"] {
+    for title in ["Amélie à l'Océan", "Ocean's Eight", "Straßenmusik", "Ämne Noll", "Ирония судьбы"]
+    {
         cinema.movie(title, &[]).await;
     }
     // Composed of a letter and an accent after it.
@@ -123,7 +124,8 @@ async fn a_title_is_found_without_its_accents_and_by_an_index() {
     assert_eq!(named("café").await, ["Cafe\u{301} Noir"]);
     assert_eq!(named("ирония").await, ["Ирония судьбы"]);
 
-    let many = "insert into movie.movies (id, title, synopsis, duration_minutes, rating, release_date, language,
+    let many =
+        "insert into movie.movies (id, title, synopsis, duration_minutes, rating, release_date, language,
                   created_at, updated_at)
                 select gen_random_uuid(), 'Part ' || n, '', 90, '', '2026-01-01', 'en', now(), now()
                 from generate_series(1, 20000) n";
@@ -150,8 +152,11 @@ async fn movies_come_in_the_order_asked_for() {
         let wanted = CreateMovie { release_date: on.into(), ..super::movie(title, &[]) };
         cinema.ask(&wanted).await.unwrap()
     };
-    let (b, a, c) =
-        (released("b", "2026-01-01").await, released("A", "2026-03-01").await, released("c", "2026-02-01").await);
+    let (b, a, c) = (
+        released("b", "2026-01-01").await,
+        released("A", "2026-03-01").await,
+        released("c", "2026-02-01").await,
+    );
     let hall = cinema.auditorium("One", "UTC").await;
     cinema.show(&c, &hall, ahead(30)).await.unwrap();
     cinema.show(&b, &hall, ahead(40)).await.unwrap();
@@ -163,7 +168,10 @@ async fn movies_come_in_the_order_asked_for() {
     assert_eq!(sorted(MovieSort::ReleaseDateDown).await, ["A", "c", "b"]);
     assert_eq!(sorted(MovieSort::NextShowtime).await, ["c", "b", "A"], "without a showtime last");
     let second = Paging { page: 2, page_size: 2 };
-    let page = cinema.ask(&ListMovies { sort: MovieSort::NextShowtime, paging: second, ..any_movie() }).await.unwrap();
+    let page = cinema
+        .ask(&ListMovies { sort: MovieSort::NextShowtime, paging: second, ..any_movie() })
+        .await
+        .unwrap();
     assert_eq!((page.total, page.items.first().map(|movie| movie.id)), (3, Some(a.id)));
     let there = ListShowtimes { auditorium_id: Some(hall.id), movie_id: Some(c.id), ..any_showtime() };
     assert_eq!(cinema.starts(there).await, [ahead(30), ahead(50)]);
