@@ -44,6 +44,11 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    match &arguments.command {
+        Some(Command::Host { domain }) => marquee::config::this_is(domain),
+        Some(Command::Gateway) => marquee::config::this_is("gateway"),
+        _ => {}
+    }
     marquee::telemetry::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
