@@ -38,7 +38,9 @@ pub async fn compress(accepted: bool, mut response: Response) -> Response {
         gzip(&body)
     } else {
         let body = body.clone();
-        tokio::task::spawn_blocking(move || gzip(&body)).await.unwrap_or_else(|e| Err(std::io::Error::other(e)))
+        tokio::task::spawn_blocking(move || gzip(&body))
+            .await
+            .unwrap_or_else(|e| Err(std::io::Error::other(e)))
     };
     match packed {
         Ok(packed) => {

@@ -22,8 +22,10 @@ pub async fn freshen(mut response: Response, if_none_match: Option<HeaderValue>)
     let body = response.take_body().into_bytes().await?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &body);
     let tag = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..15]);
-    let held = if_none_match.as_ref().and_then(|held| held.to_str().ok()).and_then(|held| matching(held, &tag));
-    let (status, sent) = if held.is_some() { (StatusCode::NOT_MODIFIED, "") } else { (StatusCode::OK, "body") };
+    let held =
+        if_none_match.as_ref().and_then(|held| held.to_str().ok()).and_then(|held| matching(held, &tag));
+    let (status, sent) =
+        if held.is_some() { (StatusCode::NOT_MODIFIED, "") } else { (StatusCode::OK, "body") };
     let value = HeaderValue::try_from(format!("\"{}\"", held.unwrap_or(tag))).expect("base64 is printable");
     response.headers_mut().insert(header::ETAG, value);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(KEPT));
