@@ -125,3 +125,19 @@ fn a_bad_start_names_every_bad_value_and_shows_none() {
         assert!(!message.contains("s3cret"), "{part}: {message}");
     }
 }
+
+#[test]
+fn docker_compose_starts_every_host_with_what_it_needs() {
+    let compose = include_str!("../../docker-compose.yml");
+    for part in DOMAINS {
+        assert!(
+            compose.contains(&format!("command: host {part}\n")),
+            "docker-compose.yml lacks the {part} host"
+        );
+        let example = example(part);
+        let required = settings(&example).into_iter().filter(|(_, (required, _))| *required);
+        for (name, _) in required {
+            assert!(compose.contains(&format!("{name}: ")), "docker-compose.yml never sets {name} of {part}");
+        }
+    }
+}
