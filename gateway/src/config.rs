@@ -4,10 +4,13 @@
 //! not a setting stands as a constant beside the code that keeps it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bus::config::Environment;
 
 use crate::client::{ForwardedBy, Proxies};
+use crate::media::Account;
 
 /// Where the gateway listens and how the world reaches it.
 #[derive(Debug, Clone, Default)]
@@ -17,10 +20,27 @@ pub struct Config {
     /// The address that users type, when it is not the one listened on (a proxy, a container). No slash at its end.
     pub public_url: Option<String>,
     pub proxies: Proxies,
+    pub media: MediaPlace,
+    /// How often files that no movie shows are deleted.
+    pub media_sweep: Duration,
+}
+
+/// Where posters and trailers are kept.
+#[derive(Debug, Clone)]
+pub enum MediaPlace {
+    Folder(PathBuf),
+    Cloudinary(Account),
+}
+
+impl Default for MediaPlace {
+    fn default() -> Self {
+        Self::Folder("media".into())
+    }
 }
 
 impl Config {
-    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`.
+    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CLOUDINARY_URL` or `MEDIA_DIR`,
+    /// `MEDIA_SWEEP_SECONDS`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = environment.get("HTTP_ADDR").and_then(|text| {
             let addr = text.trim().parse().ok();
@@ -36,7 +56,8 @@ impl Config {
                 environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
             }
         }
-        Self { addr, public_url, proxies: proxies(environment) }
+        let media_sweep = Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400));
+        Self { addr, public_url, proxies: proxies(environment), media: media(environment), media_sweep }
     }
 
     /// From this process's environment, or one message with all that is bad.
@@ -45,6 +66,20 @@ impl Config {
         let config = Self::read(&mut environment);
         environment.check()?;
         Ok(config)
+    }
+}
+
+fn media(environment: &mut Environment) -> MediaPlace {
+    let Some(url) = environment.get("CLOUDINARY_URL") else {
+        let folder = environment.get("MEDIA_DIR");
+        return folder.map_or_else(MediaPlace::default, |folder| MediaPlace::Folder(folder.into()));
+    };
+    match Account::read(&url) {
+        Ok(account) => MediaPlace::Cloudinary(account),
+        Err(what) => {
+            environment.problem("CLOUDINARY_URL", what);
+            MediaPlace::default()
+        }
     }
 }
 

@@ -390,9 +390,11 @@ impl From<Rejection> for Problem {
             Rejection::AuditoriumBusy => {
                 Problem::new(409, "auditorium-busy", "Another showtime has the auditorium at that time.")
             }
-            Rejection::MediaGone => {
-                Problem::new(409, "media-gone", "The upload took too long, or its movie is gone. Send it again.")
-            }
+            Rejection::MediaGone => Problem::new(
+                409,
+                "media-gone",
+                "The upload took too long, or its movie is gone. Send it again.",
+            ),
             Rejection::StartsInThePast => field("startsAt", "must lie in the future"),
         }
     }

@@ -9,12 +9,11 @@ use uuid::Uuid;
 
 use super::Domain;
 use crate::house::House;
-use crate::media::{MediaRoom, Upload};
+use crate::media::Upload;
 use crate::payload::{Answer, Answered, Caller, Of};
 
 pub struct MediaFiles {
     pub house: Arc<House>,
-    pub room: Arc<MediaRoom>,
 }
 
 #[OpenApi(tag = "Domain::Movie")]
@@ -25,7 +24,7 @@ impl MediaFiles {
     /// two sizes, without what a camera wrote into it.
     #[oai(path = "/v1/movies/:id/poster", method = "put")]
     async fn put_poster(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
-        let stored = self.room.take(&self.house, &caller, id.0.0, MediaKind::Poster, upload).await?;
+        let stored = self.house.media.take(&self.house, &caller, id.0.0, MediaKind::Poster, upload).await?;
         Ok(Answer::new(stored))
     }
 
@@ -34,7 +33,7 @@ impl MediaFiles {
     /// A form with one part, `file`: an MP4 or WebM of at most 100 MiB.
     #[oai(path = "/v1/movies/:id/trailer", method = "put")]
     async fn put_trailer(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
-        let stored = self.room.take(&self.house, &caller, id.0.0, MediaKind::Trailer, upload).await?;
+        let stored = self.house.media.take(&self.house, &caller, id.0.0, MediaKind::Trailer, upload).await?;
         Ok(Answer::new(stored))
     }
 }

@@ -66,7 +66,9 @@ impl Account {
                 ("upload_prefix", prefix) => account.prefix = prefix.trim_end_matches('/').to_owned(),
                 ("signature_algorithm", "sha1") => {}
                 ("signature_algorithm", "sha256") => account.algorithm = &digest::SHA256,
-                ("signature_algorithm", _) => return Err("has a signature_algorithm other than sha1, sha256"),
+                ("signature_algorithm", _) => {
+                    return Err("has a signature_algorithm other than sha1, sha256");
+                }
                 // The official libraries pass more settings in this way; the others do not concern uploads.
                 _ => {}
             }
@@ -110,20 +112,13 @@ impl Cloudinary {
     }
 
     pub async fn keep_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
-        let small = self.upload("image", &small(id), || bytes_part(&picture.small)).await?;
-        let large = self.upload("image", &large(id), || bytes_part(&picture.large)).await?;
-        Ok(Stored {
-            small_url: Some(small.secure_url),
-            ..stored(large, "image/jpeg")
-        })
+        let small = self.upload("image", &small(id), File::Bytes(&picture.small)).await?;
+        let large = self.upload("image", &large(id), File::Bytes(&picture.large)).await?;
+        Ok(Stored { small_url: Some(small.secure_url), ..stored(large, "image/jpeg") })
     }
 
     pub async fn keep_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
-        let part = async || {
-            let file = tokio::fs::File::open(film.path()).await.context("cannot read a film")?;
-            Ok(Part::stream_with_length(file, film.bytes).file_name("file"))
-        };
-        let uploaded = self.upload("video", &large(id), part).await?;
+        let uploaded = self.upload("video", &large(id), File::Film(&film)).await?;
         Ok(stored(uploaded, film.format.content_type()))
     }
 
@@ -138,16 +133,11 @@ impl Cloudinary {
         Ok(())
     }
 
-    async fn upload(
-        &self,
-        kind: &str,
-        public_id: &str,
-        part: impl AsyncFn() -> anyhow::Result<Part>,
-    ) -> anyhow::Result<Uploaded> {
+    async fn upload(&self, kind: &str, public_id: &str, file: File<'_>) -> anyhow::Result<Uploaded> {
         let mut tried = 1;
         loop {
             let parameters = self.parameters(public_id, ("overwrite", "true"));
-            match self.post::<Uploaded>(kind, "upload", parameters, Some(part().await?)).await {
+            match self.post::<Uploaded>(kind, "upload", parameters, Some(file.part().await?)).await {
                 Ok(uploaded) => {
                     ensure!(uploaded.public_id == public_id, "Cloudinary gave the file another public id");
                     return Ok(uploaded);
@@ -229,8 +219,23 @@ fn stored(uploaded: Uploaded, content_type: &str) -> Stored {
     }
 }
 
-async fn bytes_part(bytes: &[u8]) -> anyhow::Result<Part> {
-    Ok(Part::bytes(bytes.to_vec()).file_name("file"))
+/// What is uploaded, as often as it has to be.
+enum File<'a> {
+    Bytes(&'a [u8]),
+    Film(&'a Film),
+}
+
+impl File<'_> {
+    async fn part(&self) -> anyhow::Result<Part> {
+        let part = match self {
+            Self::Bytes(bytes) => Part::bytes(bytes.to_vec()),
+            Self::Film(film) => {
+                let file = tokio::fs::File::open(film.path()).await.context("cannot read a film")?;
+                Part::stream_with_length(file, film.bytes)
+            }
+        };
+        Ok(part.file_name("file"))
+    }
 }
 
 fn large(id: Uuid) -> String {

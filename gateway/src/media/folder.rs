@@ -71,9 +71,9 @@ impl Folder {
             for path in [self.0.join(&name), self.0.join(coming_name(&name))] {
                 match tokio::fs::remove_file(&path).await {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(
-                            anyhow::Error::new(error).context(format!("cannot delete {name}")).into()
-                        );
+                        return Err(anyhow::Error::new(error)
+                            .context(format!("cannot delete {name}"))
+                            .into());
                     }
                     _ => {}
                 }
@@ -99,12 +99,15 @@ impl Folder {
 
     /// Gives a whole file its name. It is on disk before its movie tells of it.
     async fn arrive(&self, coming: &Path, name: &str) -> anyhow::Result<()> {
-        let sync = async |path: &Path| tokio::fs::File::open(path).await?.sync_all().await;
         sync(coming).await.context("cannot sync a file")?;
         tokio::fs::rename(coming, self.0.join(name)).await.context("cannot rename a file")?;
         sync(&self.0).await.context("cannot sync the folder")?;
         Ok(())
     }
+}
+
+async fn sync(path: &Path) -> std::io::Result<()> {
+    tokio::fs::File::open(path).await?.sync_all().await
 }
 
 /// Hidden, and not of a form that is served.
@@ -121,7 +124,7 @@ pub fn serve(folder: &Folder) -> (&'static str, BoxEndpoint<'static>) {
             let name = request.path_params::<String>().unwrap_or_default();
             let path = request.uri().path();
             if !is_ours(&name) {
-                return Err(Refused(no_route(path)).into());
+                return Err(poem::Error::from(Refused(no_route(path))));
             }
             let wanted = StaticFileRequest::from_request_without_body(&request).await?;
             let found = wanted.create_response(folder.0.join(&name), false, false)?;
@@ -147,10 +150,14 @@ mod tests {
     #[test]
     fn only_our_own_names_are_looked_up() {
         let id = Uuid::now_v7();
-        for ours in [format!("{id}.jpg"), format!("{id}-small.jpg"), format!("{id}.mp4"), format!("{id}.webm")] {
+        for ours in
+            [format!("{id}.jpg"), format!("{id}-small.jpg"), format!("{id}.mp4"), format!("{id}.webm")]
+        {
             assert!(is_ours(&ours), "{ours}");
         }
-        for other in ["", "../nats.conf", "x.jpg", &format!(".{id}.jpg"), &format!("{id}.svg"), &format!("{id}")] {
+        for other in
+            ["", "../nats.conf", "x.jpg", &format!(".{id}.jpg"), &format!("{id}.svg"), &format!("{id}")]
+        {
             assert!(!is_ours(other), "{other}");
         }
     }

@@ -104,7 +104,9 @@ impl<'a> ApiExtractor<'a> for Upload {
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
         // The guard has seen the type, so what is missing is the boundary.
-        let form = Multipart::from_request(request, body).await.map_err(|error| Refused(unreadable(error)))?;
+        let form = <Multipart as FromRequest>::from_request(request, body)
+            .await
+            .map_err(|error| Refused(unreadable(error)))?;
         Ok(Self(form))
     }
 }

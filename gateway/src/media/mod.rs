@@ -23,13 +23,14 @@ use crate::config::MediaPlace;
 use crate::house::House;
 use crate::payload::Caller;
 
-pub use cloudinary::Cloudinary;
+pub use cloudinary::Account;
 pub use film::FILM_MAX;
 pub use folder::{Folder, serve};
-pub use form::Upload;
+pub use form::{FORM, Upload};
 pub use picture::PICTURE_MAX;
 pub use sweep::sweep;
 
+use cloudinary::Cloudinary;
 use film::Film;
 use picture::Picture;
 
@@ -170,4 +171,3 @@ impl Store {
         }
     }
 }
-

@@ -11,18 +11,17 @@ use bus::contract::Problem;
 use bus::contract::media::{CONDEMNED_MAX, CondemnMedia, Condemned, ForgetMedia};
 use bus::service::Ask;
 
-use super::MediaRoom;
 use crate::house::House;
 
 /// Sweeps until the gateway stops.
-pub async fn sweep(house: Arc<House>, room: Arc<MediaRoom>, every: Duration) {
+pub async fn sweep(house: Arc<House>, every: Duration) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = house.stop.cancelled() => return,
         }
         loop {
-            match once(&house, &room).await {
+            match once(&house).await {
                 Ok(CONDEMNED_MAX) => {}
                 Ok(_) => break,
                 Err(problem) => {
@@ -35,7 +34,7 @@ pub async fn sweep(house: Arc<House>, room: Arc<MediaRoom>, every: Duration) {
 }
 
 /// One sweep; how many files went.
-async fn once(house: &House, room: &MediaRoom) -> Result<usize, Problem> {
+async fn once(house: &House) -> Result<usize, Problem> {
     let ask = Ask::new(Context::new());
     let answer = house.ask(&CondemnMedia {}, &ask).await?;
     let condemned: Condemned = serde_json::from_slice(&answer).map_err(|error| {
@@ -44,7 +43,7 @@ async fn once(house: &House, room: &MediaRoom) -> Result<usize, Problem> {
     })?;
     let mut ids = Vec::with_capacity(condemned.media.len());
     for media in &condemned.media {
-        match room.store.remove(media).await {
+        match house.media.store.remove(media).await {
             Ok(()) => ids.push(media.id),
             Err(failure) => drop(Problem::from(failure)),
         }

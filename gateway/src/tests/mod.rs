@@ -25,6 +25,7 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::house::{Hosts, House};
+use crate::media::MediaRoom;
 
 /// Hosts that answer what they were told, and remember what they were asked.
 pub struct Told {
@@ -96,7 +97,7 @@ impl Gateway {
             notices: broadcast::Sender::new(1_024),
             connections: watch::Sender::new(0),
         });
-        let house = House::new(Hosts::Told(told.clone()));
+        let house = House::new(Hosts::Told(told.clone()), MediaRoom::open(&Default::default()).unwrap());
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
         let app =
             Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, Default::default(), vec![ready])));
