@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
+use crate::limit::Limiter;
 use crate::media::MediaRoom;
 use crate::payload::{Answer, Answered, Caller};
 
@@ -107,6 +108,7 @@ async fn reach(bus: &Bus) -> Result<(), Problem> {
 pub struct House {
     pub hosts: Hosts,
     pub hub: Hub,
+    pub limiter: Limiter,
     pub media: MediaRoom,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
@@ -114,10 +116,11 @@ pub struct House {
 }
 
 impl House {
-    pub fn new(hosts: Hosts, media: MediaRoom) -> Arc<Self> {
+    pub fn new(hosts: Hosts, limiter: Limiter, media: MediaRoom) -> Arc<Self> {
         Arc::new(Self {
             hosts,
             hub: Hub::new(),
+            limiter,
             media,
             stop: CancellationToken::new(),
             asked: Semaphore::new(ASKED_MAX),

@@ -13,5 +13,6 @@ mod media;
 mod money;
 mod movie;
 mod payment;
+mod permissions;
 mod readme;
 mod tidy;
