@@ -4,6 +4,7 @@
 //! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
 
 use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
     DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
@@ -18,6 +19,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
+use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -36,6 +38,8 @@ pub enum Body {
     OptionalJson(usize),
     /// Any bytes, at most so many.
     Raw(usize),
+    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    Upload(usize),
 }
 
 /// Whether a request may be sent twice and done once.
@@ -131,6 +135,8 @@ pub const ROWS: &[Row] = &[
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
     patch::<UpdateMovie>("/v1/movies/{id}", "updateMovie").body(Body::Json(SMALL)),
     delete::<DeleteMovie>("/v1/movies/{id}", "deleteMovie"),
+    put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
+    put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
@@ -196,6 +202,10 @@ const fn patch<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn delete<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Delete, ..get::<R>(path, operation) }.key(Idempotency::Optional)
+}
+
+const fn put<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Put, ..get::<R>(path, operation) }
 }
 
 impl Row {
@@ -274,7 +284,7 @@ impl Row {
         }
         match self.body {
             Body::None => {}
-            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Raw(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {

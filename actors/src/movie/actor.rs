@@ -24,6 +24,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::media;
 use super::model::Scheduled;
 use super::store::Write;
 use crate::config::MovieSettings;
@@ -72,10 +73,14 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     catalogue::serve(&desk, &mut server).await?;
     auditorium::serve(&desk, &mut server).await?;
     showtime::serve(&desk, &mut server).await?;
+    server.serve(reading(&desk, media::begin)).await?;
+    server.serve(reading(&desk, media::attach)).await?;
+    server.serve(reading(&desk, media::condemn)).await?;
+    server.serve(reading(&desk, media::forget)).await?;
     Ok(server)
 }
 
-/// An endpoint that reads.
+/// An endpoint that reads, or that writes by itself.
 fn reading<R: Request, F>(
     desk: &Arc<Desk>,
     handle: impl Fn(Arc<Desk>, Call<R>) -> F + Send + Sync + 'static,
@@ -180,7 +185,7 @@ fn again(first: StoredAnswer, hash: &[u8; 32]) -> Answered {
     })
 }
 
-fn unread(error: sqlx::Error) -> Problem {
+pub fn unread(error: sqlx::Error) -> Problem {
     tracing::warn!(%error, "movie could not read");
     crate::delivery::read_failure(error).into()
 }

@@ -48,6 +48,7 @@ pub fn movie(wanted: CreateMovie, genres: &[Genre], now: Timestamp) -> Result<Mo
         genres: wanted.genre_ids.iter().map(find).collect::<Result<_, _>>()?,
         genre_ids: wanted.genre_ids,
         poster_url: None,
+        poster_small_url: None,
         trailer_url: None,
         version: 1,
         created_at: now,
@@ -65,6 +66,7 @@ pub fn changed_movie(
     Ok(Movie {
         id: known.id,
         poster_url: known.poster_url.clone(),
+        poster_small_url: known.poster_small_url.clone(),
         trailer_url: known.trailer_url.clone(),
         version: known.version + 1,
         created_at: known.created_at,

@@ -6,9 +6,12 @@
 
 mod auditorium;
 mod catalogue;
+mod media;
 mod page;
 mod showtime;
 
+use bus::contract::Timestamp;
+use bus::contract::media::{AttachMedia, Media};
 use bus::contract::movie::{Auditorium, Genre, Movie, Rejection};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,6 +23,7 @@ use crate::delivery::{Rows, WriteError};
 
 pub use auditorium::{auditoriums, is_time_zone, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
+pub use media::condemned;
 pub use showtime::{Of, busy, find_showtime, list_showtimes, scheduled, to_come};
 
 /// Movie's changes. A row of version 1 is new; any other replaces the version before.
@@ -34,6 +38,10 @@ pub enum Write {
     Auditorium(Auditorium, Vec<Scheduled>),
     AuditoriumDeleted(Auditorium),
     Showtimes(Vec<Scheduled>),
+    BeginMedia(Media, Timestamp),
+    AttachMedia(AttachMedia, Timestamp),
+    CondemnMedia(Timestamp),
+    ForgetMedia(Vec<Uuid>),
 }
 
 type Result<T> = std::result::Result<T, WriteError<Rejection>>;
@@ -67,13 +75,12 @@ async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
     let (mut movies, mut auditoriums) = (Vec::new(), Vec::new());
     for row in rows {
         match row {
-            Write::Genre(_) | Write::GenreDeleted(_) => {}
             Write::Movie(movie) => movies.push(movie.id),
             Write::MovieDeleted(movie, _) => movies.push(movie.id),
             Write::Auditorium(auditorium, _) | Write::AuditoriumDeleted(auditorium) => {
                 auditoriums.push(auditorium.id)
             }
-            Write::Showtimes(_) => {}
+            _ => {}
         }
         if let Write::MovieDeleted(_, showtimes)
         | Write::Auditorium(_, showtimes)
@@ -107,6 +114,10 @@ impl Write {
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
             Self::Showtimes(showtimes) => showtime::put_showtimes(db, showtimes).await,
+            Self::BeginMedia(media, now) => media::begin(db, media, *now).await,
+            Self::AttachMedia(wanted, now) => media::attach(db, wanted, *now).await,
+            Self::CondemnMedia(now) => media::condemn(db, *now).await,
+            Self::ForgetMedia(ids) => media::forget(db, ids).await,
         };
         written.map_err(refused)
     }

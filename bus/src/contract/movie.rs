@@ -85,7 +85,10 @@ pub struct Movie {
     pub language: String,
     pub genre_ids: Vec<Uuid>,
     pub genres: Vec<Genre>,
+    /// Absolute, or a path from this API's root; so are the next two.
     pub poster_url: Option<String>,
+    /// The poster at most 400 pixels wide, for lists.
+    pub poster_small_url: Option<String>,
     pub trailer_url: Option<String>,
     pub version: i64,
     pub created_at: Timestamp,

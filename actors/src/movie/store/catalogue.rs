@@ -1,6 +1,7 @@
 //! SQL of movies and genres.
 //!
-//! A deleted movie keeps its row, for the showtimes that were, and loses its genres, which may then be deleted too.
+//! A deleted movie keeps its row, for the showtimes that were, and loses its genres, which may then be deleted too, and its
+//! files, which the sweep then takes from the store.
 
 use bus::contract::Page;
 use bus::contract::Paging;
@@ -44,15 +45,16 @@ pub async fn delete_genre(db: &mut PgConnection, genre: &Genre) -> Result<()> {
     expect(gone.execute(db).await?.rows_affected(), 1)
 }
 
+/// Poster and trailer are left as they are: those come by another way.
 pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
     let query = if movie.version == 1 {
-        "insert into movies (id, title, synopsis, duration_minutes, rating, release_date, language, poster_url,
-                             trailer_url, created_at, updated_at, version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "insert into movies (id, title, synopsis, duration_minutes, rating, release_date, language, created_at,
+                             updated_at, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
     } else {
         "update movies set title = $2, synopsis = $3, duration_minutes = $4, rating = $5, release_date = $6,
-           language = $7, poster_url = $8, trailer_url = $9, created_at = $10, updated_at = $11, version = $12
-         where id = $1 and version = $12 - 1 and deleted_at is null"
+           language = $7, created_at = $8, updated_at = $9, version = $10
+         where id = $1 and version = $10 - 1 and deleted_at is null"
     };
     let put = sqlx::query(query)
         .bind(movie.id)
@@ -62,8 +64,6 @@ pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
         .bind(&movie.rating)
         .bind(model::date(&movie.release_date))
         .bind(&movie.language)
-        .bind(&movie.poster_url)
-        .bind(&movie.trailer_url)
         .bind(movie.created_at.date_time())
         .bind(movie.updated_at.date_time())
         .bind(movie.version);
@@ -84,7 +84,8 @@ pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
 
 pub async fn delete_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
     let gone = sqlx::query(
-        "update movies set deleted_at = $3, updated_at = $3, version = $2
+        "update movies set deleted_at = $3, updated_at = $3, version = $2,
+           poster_url = null, poster_small_url = null, poster_media = null, trailer_url = null, trailer_media = null
          where id = $1 and version = $2 - 1 and deleted_at is null",
     )
     .bind(movie.id)
@@ -206,6 +207,7 @@ fn movie(row: &PgRow) -> sqlx::Result<Movie> {
         genre_ids: genres.iter().map(|genre| genre.id).collect(),
         genres,
         poster_url: row.try_get("poster_url")?,
+        poster_small_url: row.try_get("poster_small_url")?,
         trailer_url: row.try_get("trailer_url")?,
         version: row.try_get("version")?,
         created_at: timestamp(row, "created_at")?,

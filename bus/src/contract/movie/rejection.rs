@@ -54,6 +54,8 @@ pub enum Rejection {
     /// Seats held or sold that would vanish or change, by showtime.
     SeatsSold(Vec<(Uuid, Timestamp, Vec<String>)>),
     IdempotencyMismatch,
+    /// A file that was given up before it was attached, or whose movie is gone.
+    MediaGone,
 }
 
 impl From<Rejection> for Problem {
@@ -108,6 +110,11 @@ impl From<Rejection> for Problem {
                 let detail = "Seats that are held or sold would vanish or change; see showtimes.";
                 Problem::new(409, "seats-sold", detail).with_showtimes(showtimes(sold))
             }
+            Rejection::MediaGone => Problem::new(
+                409,
+                "media-gone",
+                "The upload took too long, or its movie is gone. Send it again.",
+            ),
             Rejection::IdempotencyMismatch => {
                 Problem::new(422, "idempotency-mismatch", "This Idempotency-Key was used with another body.")
             }
