@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::RequestErrorKind;
 use async_nats::service::{NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,6 +26,8 @@ use crate::{Bus, Context, Failure};
 pub const AUTHORIZATION: &str = "Authorization";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const DEADLINE: &str = "X-Deadline-Ms";
+/// The address of the person behind a request: for throttling and the audit, never for a right.
+pub const CLIENT_IP: &str = "X-Client-Ip";
 
 /// How long an asker waits unless told otherwise: beyond it a moviegoer has pressed reload.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,12 +41,14 @@ pub struct Ask {
     /// The caller's own bearer token, never a host's.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
+    /// Set by the gateway, which alone sees it.
+    pub client_ip: Option<IpAddr>,
     pub timeout: Duration,
 }
 
 impl Ask {
     pub fn new(context: Context) -> Self {
-        Self { context, token: None, idempotency_key: None, timeout: ASK_TIMEOUT }
+        Self { context, token: None, idempotency_key: None, client_ip: None, timeout: ASK_TIMEOUT }
     }
 
     fn headers(&self) -> HeaderMap {
@@ -54,6 +60,9 @@ impl Ask {
         }
         if let Some(key) = &self.idempotency_key {
             headers.insert(IDEMPOTENCY_KEY, key.as_str());
+        }
+        if let Some(ip) = self.client_ip {
+            headers.insert(CLIENT_IP, ip.to_string().as_str());
         }
         headers
     }
@@ -80,7 +89,12 @@ impl Bus {
             .timeout(Some(ask.timeout));
         let domain = R::SUBJECT.split('.').nth(1).unwrap_or_default();
         let reply = self.client.send_request(R::SUBJECT, message).await.map_err(|error| {
-            tracing::warn!(subject = R::SUBJECT, %error, request_id = ask.context.correlation_id, "no answer");
+            // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
+            if error.kind() == RequestErrorKind::NoResponders {
+                tracing::debug!(subject = R::SUBJECT, request_id = ask.context.correlation_id, "nobody answers");
+            } else {
+                tracing::warn!(subject = R::SUBJECT, %error, request_id = ask.context.correlation_id, "no answer");
+            }
             Problem::unavailable(format!("The {domain} host is away or slow. Try again shortly."))
         })?;
         let refused = reply.headers.as_ref().is_some_and(|h| h.get(NATS_SERVICE_ERROR_CODE).is_some());
@@ -100,6 +114,8 @@ pub struct Call<R> {
     /// The caller's token, for asking further in their name.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
+    /// Where the gateway saw the request come from.
+    pub client_ip: Option<IpAddr>,
     pub deadline: Instant,
 }
 
@@ -221,7 +237,9 @@ where
         authorize(R::ACCESS, identity.as_deref())?;
         let decoded = decode::<R>(&request.message.payload)?;
         let idempotency_key = text(IDEMPOTENCY_KEY);
-        handle(Call { request: decoded, context, identity, token, idempotency_key, deadline }).await
+        let client_ip = text(CLIENT_IP).and_then(|ip| ip.parse().ok());
+        handle(Call { request: decoded, context, identity, token, idempotency_key, client_ip, deadline })
+            .await
     };
     let answered = match tokio::time::timeout_at(deadline, called).await {
         Ok(answered) => answered,

@@ -162,6 +162,7 @@ async fn expired_and_forged_tokens_are_refused() {
         email: session.user.email.clone(),
         name: session.user.name.clone(),
         role: Role::SuperAdmin,
+        epoch: 0,
         iat: now - 901,
         exp: now - 1,
     };
@@ -258,6 +259,8 @@ async fn hosts_that_start_together_make_one_super_admin() {
     let settings = |email: &str, password: &str| AuthSettings {
         jwt_private_key: pem.clone(),
         super_admin: Some((email.to_owned(), password.to_owned())),
+        throttle: None,
+        promote_movie_creators: true,
     };
     let spawn =
         async |settings: AuthSettings| actors::auth::spawn(system.parts("auth").await, settings).await;

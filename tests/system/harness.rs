@@ -77,6 +77,8 @@ impl TestSystem {
         let settings = AuthSettings {
             jwt_private_key: self.jwt_private_key.clone(),
             super_admin: Some((email.into(), password.into())),
+            throttle: None,
+            promote_movie_creators: true,
         };
         self.hosts.push(actors::auth::spawn(self.parts("auth").await, settings).await.unwrap());
         self
