@@ -26,7 +26,7 @@ use crate::{Bus, Context, Failure};
 pub const AUTHORIZATION: &str = "Authorization";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const DEADLINE: &str = "X-Deadline-Ms";
-/// The address of the person behind a request: for throttling and the audit, never for a right.
+/// The address that a request came from, as the gateway saw it; nobody else sets it.
 pub const CLIENT_IP: &str = "X-Client-Ip";
 
 /// How long an asker waits unless told otherwise: beyond it a moviegoer has pressed reload.
@@ -41,7 +41,7 @@ pub struct Ask {
     /// The caller's own bearer token, never a host's.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
-    /// Set by the gateway, which alone sees it.
+    /// Who is at the other end of the wire; absent when no person's request caused it.
     pub client_ip: Option<IpAddr>,
     pub timeout: Duration,
 }
@@ -61,7 +61,7 @@ impl Ask {
         if let Some(key) = &self.idempotency_key {
             headers.insert(IDEMPOTENCY_KEY, key.as_str());
         }
-        if let Some(ip) = self.client_ip {
+        if let Some(ip) = &self.client_ip {
             headers.insert(CLIENT_IP, ip.to_string().as_str());
         }
         headers
@@ -114,7 +114,7 @@ pub struct Call<R> {
     /// The caller's token, for asking further in their name.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
-    /// Where the gateway saw the request come from.
+    /// Where the person's request came from, where one caused this.
     pub client_ip: Option<IpAddr>,
     pub deadline: Instant,
 }
@@ -176,6 +176,7 @@ impl Server {
         let metadata = HashMap::from([
             ("request".to_owned(), schema(schemars::schema_for!(R))),
             ("response".to_owned(), schema(schemars::schema_for!(R::Answer))),
+            ("access".to_owned(), R::ACCESS.name().to_owned()),
         ]);
         let mut requests = self
             .service

@@ -52,7 +52,7 @@ impl Gate {
         // The handlers' query parameters look for it there.
         request.set_data(UrlQuery(query(request)?));
         let context = trace.context.clone();
-        let client_ip = request.remote_addr().as_socket_addr().map(|addr| addr.ip().to_canonical());
+        let client_ip = Some(trace.client);
         request.set_data(Arc::new(Ask { context, token, idempotency_key, client_ip, timeout: ASK_TIMEOUT }));
         Ok(())
     }
