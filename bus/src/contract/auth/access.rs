@@ -154,7 +154,8 @@ impl Revocation {
     }
 }
 
-/// The revocations of the last access token's lifetime, by user, in pages.
+/// The revocations of the last access token's lifetime, by user, in pages. Asked by whoever verifies tokens, like the
+/// keys; the gateway asks too and has no route to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRevocations {
@@ -171,6 +172,6 @@ pub struct Revocations {
 
 impl Request for ListRevocations {
     const SUBJECT: &'static str = "rpc.auth.list_revocations";
-    const ACCESS: Access = Access::Internal;
+    const ACCESS: Access = Access::Public;
     type Answer = Revocations;
 }
