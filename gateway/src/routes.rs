@@ -7,6 +7,7 @@ use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
     Refresh, Register, ResetPassword, SetRole, UpdateMe,
 };
+use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
@@ -20,6 +21,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
+use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -38,6 +40,8 @@ pub enum Body {
     OptionalJson(usize),
     /// Any bytes, at most so many.
     Raw(usize),
+    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    Upload(usize),
 }
 
 /// Whether a request may be sent twice and done once.
@@ -143,6 +147,8 @@ pub const ROWS: &[Row] = &[
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
+    put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
@@ -276,7 +282,7 @@ impl Row {
         }
         match self.body {
             Body::None => {}
-            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Raw(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {
