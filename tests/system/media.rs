@@ -67,6 +67,9 @@ async fn a_poster_is_kept_in_two_sizes_and_served_to_be_cached_for_ever() {
     assert_eq!((&stored["width"], &stored["height"]), (&json!(1_000), &json!(1_500)), "{stored}");
     let shown = cinema.shown(&movie).await;
     assert_eq!((&shown["posterUrl"], &shown["posterSmallUrl"]), (&stored["url"], &stored["smallUrl"]));
+    assert_eq!(shown["version"], 2);
+    let told = "select count(*) from movie.outbox where subject = 'movie.updated' and payload->>'posterUrl' is not null";
+    assert_eq!(cinema.count(told).await, 1);
     let large = cinema.file(&shown["posterUrl"]).await;
     assert_eq!(large.status(), 200);
     assert_eq!(large.headers()[CONTENT_TYPE], "image/jpeg");

@@ -5,6 +5,7 @@
 
 mod auditorium;
 mod catalogue;
+mod media;
 pub mod refusal;
 mod showtime;
 
@@ -24,7 +25,6 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::media;
 use super::model::Scheduled;
 use super::store::Write;
 use crate::config::MovieSettings;
@@ -73,10 +73,7 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     catalogue::serve(&desk, &mut server).await?;
     auditorium::serve(&desk, &mut server).await?;
     showtime::serve(&desk, &mut server).await?;
-    server.serve(reading(&desk, media::begin)).await?;
-    server.serve(reading(&desk, media::attach)).await?;
-    server.serve(reading(&desk, media::condemn)).await?;
-    server.serve(reading(&desk, media::forget)).await?;
+    media::serve(&desk, &mut server).await?;
     Ok(server)
 }
 
@@ -185,7 +182,7 @@ fn again(first: StoredAnswer, hash: &[u8; 32]) -> Answered {
     })
 }
 
-pub fn unread(error: sqlx::Error) -> Problem {
+fn unread(error: sqlx::Error) -> Problem {
     tracing::warn!(%error, "movie could not read");
     crate::delivery::read_failure(error).into()
 }

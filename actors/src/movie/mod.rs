@@ -6,7 +6,6 @@
 
 mod actor;
 mod demo;
-mod media;
 mod model;
 mod programme;
 mod store;

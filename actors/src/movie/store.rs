@@ -11,7 +11,7 @@ mod page;
 mod showtime;
 
 use bus::contract::Timestamp;
-use bus::contract::media::{AttachMedia, Media};
+use bus::contract::media::Media;
 use bus::contract::movie::{Auditorium, Genre, Movie, Rejection};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -23,7 +23,7 @@ use crate::delivery::{Rows, WriteError};
 
 pub use auditorium::{auditoriums, is_time_zone, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
-pub use media::condemned;
+pub use media::{condemned, media};
 pub use showtime::{Of, busy, find_showtime, list_showtimes, scheduled, to_come};
 
 /// Movie's changes. A row of version 1 is new; any other replaces the version before.
@@ -38,10 +38,11 @@ pub enum Write {
     Auditorium(Auditorium, Vec<Scheduled>),
     AuditoriumDeleted(Auditorium),
     Showtimes(Vec<Scheduled>),
-    BeginMedia(Media, Timestamp),
-    AttachMedia(AttachMedia, Timestamp),
-    CondemnMedia(Timestamp),
-    ForgetMedia(Vec<Uuid>),
+    MediaBegun(Media, Timestamp),
+    /// With the movie as it shows it.
+    MediaAttached(Media, Movie),
+    MediaCondemned(Timestamp),
+    MediaForgotten(Vec<Uuid>),
 }
 
 type Result<T> = std::result::Result<T, WriteError<Rejection>>;
@@ -114,10 +115,10 @@ impl Write {
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
             Self::Showtimes(showtimes) => showtime::put_showtimes(db, showtimes).await,
-            Self::BeginMedia(media, now) => media::begin(db, media, *now).await,
-            Self::AttachMedia(wanted, now) => media::attach(db, wanted, *now).await,
-            Self::CondemnMedia(now) => media::condemn(db, *now).await,
-            Self::ForgetMedia(ids) => media::forget(db, ids).await,
+            Self::MediaBegun(media, now) => media::begin(db, media, *now).await,
+            Self::MediaAttached(media, movie) => media::attach(db, media, movie).await,
+            Self::MediaCondemned(now) => media::condemn(db, *now).await,
+            Self::MediaForgotten(ids) => media::forget(db, ids).await,
         };
         written.map_err(refused)
     }

@@ -69,7 +69,7 @@ async fn update_movie(desk: &Desk, call: &Call<UpdateMovie>) -> Result<Decision,
     Decision::new(&movie, Write::Movie(movie.clone()), vec![event])
 }
 
-fn updated(movie: &Movie, by: Uuid) -> MovieUpdated {
+pub(super) fn updated(movie: &Movie, by: Uuid) -> MovieUpdated {
     let movie = movie.clone();
     MovieUpdated {
         movie_id: movie.id,

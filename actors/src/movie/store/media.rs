@@ -4,13 +4,13 @@
 //! row in the state that they expect.
 
 use bus::contract::Timestamp;
-use bus::contract::media::{AttachMedia, CONDEMNED_MAX, Media, MediaKind};
-use bus::contract::movie::Rejection;
+use bus::contract::media::{CONDEMNED_MAX, Media, MediaKind};
+use bus::contract::movie::{Movie, Rejection};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
-use super::Result;
+use super::{Result, expect};
 use crate::delivery::WriteError;
 
 /// An upload that takes longer has failed; a picture that was replaced may still be on somebody's screen. In seconds.
@@ -33,36 +33,32 @@ pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Resu
     }
 }
 
-pub async fn attach(db: &mut PgConnection, wanted: &AttachMedia, now: Timestamp) -> Result<()> {
+/// Shows a file with its movie, which is as `movie` afterwards.
+pub async fn attach(db: &mut PgConnection, media: &Media, movie: &Movie) -> Result<()> {
     let shown = sqlx::query(
         "with attached as (
-           update media set touched_at = $4 where id = $1 and condemned_at is null returning movie_id, kind
+           update media set touched_at = $7 where id = $1 and condemned_at is null returning kind
          ), shown as (
            select case kind when 'POSTER' then poster_media else trailer_media end as id
-           from movies join attached on movies.id = attached.movie_id
+           from movies, attached where movies.id = $2
          ), replaced as (
-           update media set touched_at = $4 where id in (select id from shown) and id <> $1
+           update media set touched_at = $7 where id in (select id from shown) and id <> $1
          )
          update movies set
-           poster_url       = case kind when 'POSTER' then $2 else poster_url end,
-           poster_small_url = case kind when 'POSTER' then $3 else poster_small_url end,
-           poster_media     = case kind when 'POSTER' then $1 else poster_media end,
-           trailer_url      = case kind when 'TRAILER' then $2 else trailer_url end,
-           trailer_media    = case kind when 'TRAILER' then $1 else trailer_media end,
-           updated_at       = $4,
-           version          = version + 1
-         from attached where movies.id = attached.movie_id and deleted_at is null",
+           poster_url = $4, poster_small_url = $5, trailer_url = $6,
+           poster_media  = case kind when 'POSTER' then $1 else poster_media end,
+           trailer_media = case kind when 'TRAILER' then $1 else trailer_media end,
+           version = $3, updated_at = $7
+         from attached where movies.id = $2 and version = $3 - 1 and deleted_at is null",
     )
-    .bind(wanted.id)
-    .bind(&wanted.stored.url)
-    .bind(&wanted.stored.small_url)
-    .bind(now.date_time())
-    .execute(db)
-    .await?;
-    match shown.rows_affected() {
-        0 => Err(WriteError::Rejected(Rejection::MediaGone)),
-        _ => Ok(()),
-    }
+    .bind(media.id)
+    .bind(movie.id)
+    .bind(movie.version)
+    .bind(&movie.poster_url)
+    .bind(&movie.poster_small_url)
+    .bind(&movie.trailer_url)
+    .bind(movie.updated_at.date_time());
+    expect(shown.execute(db).await?.rows_affected(), 1)
 }
 
 pub async fn condemn(db: &mut PgConnection, now: Timestamp) -> Result<()> {
@@ -91,14 +87,20 @@ pub async fn forget(db: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
     Ok(())
 }
 
+/// A file that may still be attached.
+pub async fn media<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<Media>> {
+    let query = sqlx::query("select id, movie_id, kind from media where id = $1 and condemned_at is null");
+    query.bind(id).fetch_optional(db).await?.as_ref().map(of_row).transpose()
+}
+
 pub async fn condemned<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<Vec<Media>> {
     let query = sqlx::query(
         "select id, movie_id, kind from media where condemned_at is not null order by touched_at limit $1",
     );
-    query.bind(CONDEMNED_MAX as i64).fetch_all(db).await?.iter().map(media).collect()
+    query.bind(CONDEMNED_MAX as i64).fetch_all(db).await?.iter().map(of_row).collect()
 }
 
-fn media(row: &PgRow) -> sqlx::Result<Media> {
+fn of_row(row: &PgRow) -> sqlx::Result<Media> {
     let kind: &str = row.try_get("kind")?;
     let kind = [MediaKind::Poster, MediaKind::Trailer].into_iter().find(|known| kind_name(*known) == kind);
     let kind = kind.ok_or_else(|| sqlx::Error::Decode("unknown kind of media".into()))?;
