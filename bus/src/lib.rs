@@ -15,6 +15,7 @@ pub mod retry;
 pub mod service;
 pub mod token;
 pub mod topology;
+pub mod trace;
 
 pub use connection::{Bus, Config};
 pub use context::Context;

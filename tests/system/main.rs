@@ -15,3 +15,4 @@ mod payment;
 mod permissions;
 mod readme;
 mod tidy;
+mod traces;
