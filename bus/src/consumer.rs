@@ -14,7 +14,7 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::Event;
@@ -76,6 +76,7 @@ struct Settlement {
     message: jetstream::Message,
     connection: u64,
     verdict: Verdict,
+    span: Span,
 }
 
 impl Ticket {
@@ -85,7 +86,7 @@ impl Ticket {
                 trace::fail(&self.span);
             }
             // A closed channel means that the consumer is gone; the server gives the message again.
-            let _ = self.settler.send(Settlement { message, connection, verdict });
+            let _ = self.settler.send(Settlement { message, connection, verdict, span: self.span.clone() });
         }
     }
 }
@@ -286,7 +287,7 @@ impl Intake {
 
 async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedReceiver<Settlement>) {
     let connections = bus.connections();
-    while let Some(Settlement { message, connection, verdict }) = verdicts.recv().await {
+    while let Some(Settlement { message, connection, verdict, span }) = verdicts.recv().await {
         // An ack names only stream, consumer and sequence. After a wipe of NATS's data another message may have them,
         // and would be lost. Over a mere reconnect the message comes again, and the inbox knows it.
         if *connections.borrow() != connection || !bus.is_connected() {
@@ -298,12 +299,14 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
                 let info =
                     message.info().map(|i| (i.delivered.max(1) as u64, i.stream_sequence)).unwrap_or((1, 0));
                 let delay = retry::delay(info.0, info.1);
-                tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                span.in_scope(|| {
+                    tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                });
                 message.ack_with(AckKind::Nak(Some(delay))).await.map_err(|e| e.to_string())
             }
             Verdict::Park(reason) => {
                 // In a task of its own: an ack from the dead letter stream may take seconds.
-                tokio::spawn(park(bus.clone(), consumer, message, reason));
+                tokio::spawn(park(bus.clone(), consumer, message, reason).instrument(span));
                 Ok(())
             }
         };

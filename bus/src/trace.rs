@@ -122,7 +122,8 @@ pub fn fail(span: &Span) {
 /// Names a span anew, once it is known what it is about.
 pub fn rename(span: &Span, name: &str) {
     if is_on() {
-        span.record("otel.name", name);
+        // Not `record`: a span that has begun keeps the name of its field.
+        span.context().span().update_name(name.to_owned());
     }
 }
 

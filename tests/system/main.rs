@@ -8,6 +8,7 @@ mod cinema;
 mod delivery;
 mod faults;
 mod harness;
+mod limits;
 mod local_servers;
 mod money;
 mod movie;
