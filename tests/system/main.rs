@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod limits;
 mod local_servers;
+mod media;
 mod money;
 mod movie;
 mod payment;
