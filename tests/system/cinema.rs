@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bus::config::Environment;
 use futures::StreamExt;
 use marquee::cinema::{Cinema, Opening};
-use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, shared_postgres};
+use marquee::local::{Folder, Nats, Postgres, Redis, shared_postgres};
 use marquee::sandbox::Switches;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -106,8 +106,6 @@ impl TestCinema {
         let environment = Environment::default()
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
-            .or("NATS_USER", NATS_USER)
-            .or("NATS_PASSWORD", NATS_PASSWORD)
             .or("HTTP_ADDR", "127.0.0.1:0")
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
