@@ -7,6 +7,7 @@ mod api;
 mod client;
 mod config;
 mod document;
+mod example;
 mod front;
 mod guard;
 mod health;
@@ -46,6 +47,12 @@ use guard::Gate;
 use house::{Hosts, House};
 use listen::Door;
 use routes::{ROWS, Row};
+
+/// The OpenAPI document of all domains.
+pub fn openapi() -> serde_json::Value {
+    let [(_, whole), ..] = document::documents();
+    whole
+}
 
 /// How long requests in work may take to end once the gateway stops: a question's own time limit.
 const DRAIN: Duration = Duration::from_secs(10);
