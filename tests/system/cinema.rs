@@ -111,6 +111,7 @@ impl TestCinema {
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
             .or("OPEN_HOLDS_MAX", "1000")
+            .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
             .or("SUPER_ADMIN_PASSWORD", OWNER.1);
         let environment = redis.iter().fold(environment, |e, redis| e.or("REDIS_URL", redis.url()));
