@@ -184,7 +184,7 @@ async fn every_write_refuses_a_spoiled_body_and_names_what_is_wrong() {
         }
         check("an array", 422, None, with(&json!(["a", "b"])).await);
         let typed = || ask().header(header::CONTENT_TYPE, "application/json");
-        check("half of a JSON text", 400, None, refusal(typed().body("{\"a\": ")).await);
+        check("half of a JSON text", 400, None, refusal(typed().body("{")).await);
         check("more than one JSON text", 400, None, refusal(typed().body(format!("{example} 7"))).await);
         // Most bodies may have 16 KiB, a hall's 256.
         let mut large = refusal(typed().body(" ".repeat(20 * 1024))).await;

@@ -98,3 +98,28 @@ fn every_file_says_what_it_is() {
         assert!(silent.is_empty(), "{silent:?} begin without //!");
     }
 }
+
+/// Texts in backticks, line by line.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[test]
+fn what_the_specifications_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/specification.md")).unwrap();
+    let folders = ["bus/src", "actors/src", "gateway/src", "src", "tests/system"];
+    let code: String = folders.iter().flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
+    let is_path = |name: &str| name.contains('/') && !name.contains(' ') && !name.starts_with('/');
+    let is_test = |name: &str| {
+        name.matches('_').count() >= 3 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let missing: Vec<&str> = quoted(&page)
+        .filter(|name| match (is_path(name), is_test(name)) {
+            (true, _) => !root.join(name).exists(),
+            (_, true) => !code.contains(&format!("fn {name}(")),
+            _ => false,
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/specification.md names what is not there: {missing:#?}");
+}
