@@ -36,6 +36,9 @@ enum Command {
     Key { file: std::path::PathBuf },
     /// Fill the database with the demo cinema, or what is missing of it
     Seed,
+    /// Print a document that is made from the contract
+    #[command(hide = true)]
+    Document { which: Which },
     /// The sandbox payment provider, speaking Stripe's API
     Sandbox {
         #[arg(long, default_value = "127.0.0.1:12111")]
@@ -47,6 +50,23 @@ enum Command {
         #[arg(long)]
         webhook_url: Option<String>,
     },
+}
+
+#[derive(Clone, clap::ValueEnum)]
+enum Which {
+    Openapi,
+    Asyncapi,
+    Postman,
+}
+
+impl Which {
+    fn text(&self) -> String {
+        match self {
+            Self::Openapi => format!("{:#}\n", gateway::openapi()),
+            Self::Asyncapi => marquee::document::asyncapi(),
+            Self::Postman => marquee::document::postman(),
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -66,6 +86,10 @@ fn main() -> anyhow::Result<()> {
             Command::Migrate => command::migrate().await,
             Command::Ready { addr } => command::ready(addr).await,
             Command::Key { file } => marquee::config::signing_key(&file).map(drop),
+            Command::Document { which } => {
+                print!("{}", which.text());
+                Ok(())
+            }
             Command::Seed => command::seed().await,
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }

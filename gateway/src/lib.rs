@@ -9,6 +9,7 @@ mod compression;
 mod config;
 mod cors;
 mod document;
+mod example;
 mod fresh;
 mod front;
 mod guard;
@@ -52,6 +53,12 @@ use limit::Limiter;
 use listen::Door;
 use media::MediaRoom;
 use routes::{ROWS, Row};
+
+/// The OpenAPI document of all domains.
+pub fn openapi() -> serde_json::Value {
+    let [(_, whole), ..] = document::documents();
+    whole
+}
 
 /// How long requests in work may take to end once the gateway stops: a question's own time limit.
 const DRAIN: Duration = Duration::from_secs(10);

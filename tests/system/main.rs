@@ -13,6 +13,7 @@ mod local_servers;
 mod media;
 mod money;
 mod movie;
+mod operations;
 mod payment;
 mod permissions;
 mod readme;
