@@ -111,6 +111,8 @@ pub struct PaymentSettings {
     pub webhook_secret: String,
     /// Where the provider's page sends the moviegoer back to.
     pub public_url: String,
+    /// How often the provider's list of events is read for webhooks that never came.
+    pub reconcile: Duration,
 }
 
 impl PaymentSettings {
@@ -120,6 +122,7 @@ impl PaymentSettings {
             api_key: environment.required("PAYMENT_API_KEY"),
             webhook_secret: environment.required("PAYMENT_WEBHOOK_SECRET"),
             public_url: environment.get("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+            reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
         }
     }
 }

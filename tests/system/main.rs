@@ -13,4 +13,5 @@ mod money;
 mod movie;
 mod payment;
 mod readme;
+mod revenue;
 mod tidy;
