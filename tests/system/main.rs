@@ -12,6 +12,7 @@ mod local_servers;
 mod money;
 mod movie;
 mod payment;
+mod permissions;
 mod readme;
 mod revenue;
 mod tidy;
