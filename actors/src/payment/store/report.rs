@@ -8,10 +8,10 @@ use time::OffsetDateTime;
 
 /// The sums of one group of postings. Sales are credits, so their sign is turned.
 const SUMS: &str = "
-  currency,
-  coalesce(-sum(amount) filter (where account = 'SALES'), 0)::int8 gross,
-  coalesce(sum(amount) filter (where account = 'REFUNDS'), 0)::int8 refunded,
-  coalesce(sum(amount) filter (where account in ('DISPUTED', 'CHARGEBACKS')), 0)::int8 disputed,
+  b.currency,
+  coalesce(-sum(b.amount) filter (where b.account = 'SALES'), 0)::int8 gross,
+  coalesce(sum(b.amount) filter (where b.account = 'REFUNDS'), 0)::int8 refunded,
+  coalesce(sum(b.amount) filter (where b.account in ('DISPUTED', 'CHARGEBACKS')), 0)::int8 disputed,
   sum(b.tickets)::int8 tickets";
 
 /// Postings of the days from $1 to $2 in the time zone $3; a day begins at midnight there, whatever the clocks did.
@@ -45,7 +45,7 @@ pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueRepo
         "select {columns}, {SUMS}, count(*) over () as total
          from (select {group}, p.movie_title, p.show_starts_at, b.account, b.amount, b.currency, b.tickets
                {POSTINGS}) b
-         group by day, movie_id, showtime_id, currency order by {order}, currency limit $4 offset $5"
+         group by day, movie_id, showtime_id, b.currency order by {order}, b.currency limit $4 offset $5"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
@@ -57,7 +57,7 @@ pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueRepo
         .await?;
     let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
     let items = rows.iter().map(|row| line(row, asked.by)).collect::<Result<_, _>>()?;
-    let sql = format!("select {SUMS} {POSTINGS} group by currency order by currency");
+    let sql = format!("select {SUMS} {POSTINGS} group by b.currency order by b.currency");
     let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(from).bind(to).bind(&asked.time_zone);
     let totals = totals.fetch_all(pool).await?.iter().map(sums).collect::<Result<_, _>>()?;
     Ok(RevenueReport {
