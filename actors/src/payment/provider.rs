@@ -26,6 +26,18 @@ pub enum Answer<T> {
     Unknown(String),
 }
 
+impl<T> Answer<T> {
+    /// What was said, read further.
+    pub fn then<S>(self, read: impl FnOnce(T) -> Answer<S>) -> Answer<S> {
+        match self {
+            Self::Done(said) => read(said),
+            Self::Refused { code, status } => Answer::Refused { code, status },
+            Self::NoSuchObject => Answer::NoSuchObject,
+            Self::Unknown(why) => Answer::Unknown(why),
+        }
+    }
+}
+
 /// What the provider shows of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sight {

@@ -1,6 +1,7 @@
 //! Payment's SQL. Here the reads: a payment with all that belongs to it in one statement, so that it is never torn.
 //! Writing is in `write`, set-based, with the ledger and disputes beside it; `report` reads the ledger.
 
+mod columns;
 mod dispute;
 mod ledger;
 mod reconciliation;
@@ -73,7 +74,7 @@ pub async fn list(pool: &PgPool, asked: &ListPayments) -> Result<(Vec<Payment>, 
            and ($3::bool is null or (attention is not null) = $3)
          order by id desc limit $4 offset $5",
     )
-    .bind(asked.status.map(write::status_name))
+    .bind(asked.status.map(columns::status_name))
     .bind(asked.reservation_id)
     .bind(asked.attention)
     .bind(asked.paging.limit())

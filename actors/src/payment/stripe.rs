@@ -298,16 +298,15 @@ impl Provider for Stripe {
         let ours = |refund: &StripeRefund| {
             written.iter().all(|(name, value)| refund.metadata.get(*name) == Some(value))
         };
-        match self.get::<Listed<StripeRefund>>(&path).await.into_answer(|list| list) {
-            Answer::Done(list) if list.has_more => Answer::Unknown("more refunds than a page".into()),
-            Answer::Done(list) => match list.data.into_iter().find(ours) {
-                Some(refund) => Answer::Done(refund.sight()),
-                None => Answer::NoSuchObject,
-            },
-            Answer::Refused { code, status } => Answer::Refused { code, status },
+        let listed = self.get::<Listed<StripeRefund>>(&path).await.into_answer(|list| list);
+        match listed {
             // The list's own address is wrong: that tells nothing about the refund.
             Answer::NoSuchObject => Answer::Unknown("no list of refunds".into()),
-            Answer::Unknown(why) => Answer::Unknown(why),
+            listed => listed.then(|list| match list.data.into_iter().find(ours) {
+                Some(refund) => Answer::Done(refund.sight()),
+                None if list.has_more => Answer::Unknown("more refunds than a page".into()),
+                None => Answer::NoSuchObject,
+            }),
         }
     }
 
@@ -324,22 +323,13 @@ impl Provider for Stripe {
             path.push_str(&format!("&starting_after={after}"));
         }
         let listed = self.get::<Listed<serde_json::Value>>(&path).await.into_answer(|list| list);
-        let page = |list: Listed<serde_json::Value>| {
-            let event = |event: serde_json::Value| {
-                Some(ToldEvent { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
-            };
-            let events: Option<Vec<ToldEvent>> = list.data.into_iter().map(event).collect();
-            Some(EventPage { events: events?, has_more: list.has_more })
+        let event = |event: serde_json::Value| {
+            Some(ToldEvent { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
         };
-        match listed {
-            Answer::Done(list) => match page(list) {
-                Some(page) => Answer::Done(page),
-                None => Answer::Unknown("an event without an id".into()),
-            },
-            Answer::Refused { code, status } => Answer::Refused { code, status },
-            Answer::NoSuchObject => Answer::NoSuchObject,
-            Answer::Unknown(why) => Answer::Unknown(why),
-        }
+        listed.then(|list| match list.data.into_iter().map(event).collect() {
+            Some(events) => Answer::Done(EventPage { events, has_more: list.has_more }),
+            None => Answer::Unknown("an event without an id".into()),
+        })
     }
 
     async fn owner_of(&self, intent: &str) -> Answer<Option<Uuid>> {

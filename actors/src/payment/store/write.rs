@@ -4,8 +4,7 @@
 //! only together with it.
 
 use bus::contract::Timestamp;
-use bus::contract::payment::PaymentStatus;
-use bus::contract::reservation::{RefundStatus, Sale};
+use bus::contract::reservation::Sale;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -14,8 +13,9 @@ use uuid::Uuid;
 
 use super::super::dispute::Dispute;
 use super::super::ledger::Posting;
-use super::super::model::{Attempt, Kind, Line, Origin, Payment, Refund, Stage, State};
+use super::super::model::{Attempt, Line, Origin, Payment, Refund};
 use super::super::step::Step;
+use super::columns::{kind_columns, refund_name, stage_columns, state_name, status_name};
 use super::reconciliation::{self, Advance};
 use super::{dispute, ledger};
 use crate::delivery::{self, WriteError};
@@ -274,53 +274,4 @@ async fn write_events(db: &mut PgConnection, mut events: Vec<&ProviderEvent>) ->
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// Stage, code, provider reference, time of payment.
-fn stage_columns(stage: &Stage) -> (&'static str, Option<&str>, Option<&str>, Option<OffsetDateTime>) {
-    match stage {
-        Stage::Payable => ("PAYABLE", None, None, None),
-        Stage::Ending { code } => ("ENDING", Some(code), None, None),
-        Stage::Over { code } => ("OVER", Some(code), None, None),
-        Stage::Captured { provider_ref, paid_at } => {
-            ("CAPTURED", None, Some(provider_ref), Some(paid_at.date_time()))
-        }
-    }
-}
-
-fn kind_columns(kind: &Kind) -> ((&'static str, Option<&str>), Option<i64>) {
-    match kind {
-        Kind::Token { method } => (("TOKEN", method.as_deref()), None),
-        Kind::Hosted { ends_at } => (("HOSTED", None), Some(*ends_at)),
-    }
-}
-
-pub fn status_name(status: PaymentStatus) -> &'static str {
-    match status {
-        PaymentStatus::Open => "OPEN",
-        PaymentStatus::Processing => "PROCESSING",
-        PaymentStatus::Succeeded => "SUCCEEDED",
-        PaymentStatus::Failed => "FAILED",
-        PaymentStatus::PartiallyRefunded => "PARTIALLY_REFUNDED",
-        PaymentStatus::Refunded => "REFUNDED",
-    }
-}
-
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Opening => "OPENING",
-        State::Open => "OPEN",
-        State::Closing => "CLOSING",
-        State::Captured => "CAPTURED",
-        State::Declined => "DECLINED",
-        State::Closed => "CLOSED",
-    }
-}
-
-fn refund_name(status: RefundStatus) -> &'static str {
-    match status {
-        RefundStatus::Requested => "REQUESTED",
-        RefundStatus::Completed => "COMPLETED",
-        RefundStatus::Failed => "FAILED",
-    }
 }
