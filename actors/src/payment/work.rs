@@ -207,7 +207,8 @@ impl Work {
         }
     }
 
-    /// The request that caused it; what nobody in the house asked for just now goes back to who began the payment.
+    /// The request that caused it; what nobody in the house asked for just now goes back to who began the payment, and so
+    /// does what the provider tells: it came of that request, whichever of webhook and answer was faster.
     pub fn context<'a>(&'a self, payment: &'a Payment) -> &'a Context {
         match self {
             Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {

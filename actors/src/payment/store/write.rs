@@ -8,7 +8,6 @@ use bus::contract::reservation::Sale;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::dispute::Dispute;
