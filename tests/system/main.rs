@@ -17,5 +17,6 @@ mod operations;
 mod payment;
 mod permissions;
 mod readme;
+mod revenue;
 mod tidy;
 mod traces;
