@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use marquee::sandbox::Switches;
 use reqwest::Method;
 use serde_json::{Value, json};
 
