@@ -82,6 +82,8 @@ mod tests {
     #[tokio::test]
     async fn a_host_tells_how_it_is_and_measures_in_buckets() {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // What is recorded before there is a recorder is lost.
+        crate::telemetry::metrics();
         let stop = CancellationToken::new();
         let health = |database| move || Health { domain: "movie", nats: true, database, restarts: 0 };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
