@@ -10,7 +10,9 @@ use bus::contract::movie::{
 };
 use bus::contract::payment::{GetPayment, Pay, Webhook};
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
+    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, ReportOccupancy, RequestRefund,
+    ResumeSaga,
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
@@ -136,12 +138,28 @@ pub const ROWS: &[Row] = &[
     post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
         .body(Body::OptionalJson(SMALL))
         .key(Idempotency::Optional)
+        .refuses(&[403, 409]),
+    post::<ExchangeReservation>("/v1/reservations/{id}/exchange", "exchangeReservation")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Required)
+        .refuses(&[404, 409]),
+    get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
+    get::<ListSagas>("/v1/admin/sagas", "listSagas"),
+    get::<GetSaga>("/v1/admin/sagas/{reservationId}", "getSaga"),
+    post::<ResumeSaga>("/v1/admin/sagas/{reservationId}/resume", "resumeSaga")
+        .key(Idempotency::Optional)
         .refuses(&[409]),
+    get::<GetShowtimeCancellation>("/v1/admin/showtimes/{id}/cancellation", "getShowtimeCancellation"),
+    get::<ReportOccupancy>("/v1/admin/reports/occupancy", "reportOccupancy"),
     post::<Pay>("/v1/payments", "createPayment")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
         .refuses(&[402, 404, 409]),
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
+    post::<RequestRefund>("/v1/payments/{id}/refund", "refundPayment")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook").body(Body::Raw(WEBHOOK)),
 ];
 

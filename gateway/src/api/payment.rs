@@ -7,14 +7,15 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bus::contract::Problem;
-use bus::contract::payment::{GetPayment, Pay, Payment, Rejection, Webhook};
+use bus::contract::payment::{GetPayment, Pay, Payment, Refund, Rejection, Webhook};
+use bus::contract::reservation::RequestRefund;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path};
 use uuid::Uuid;
 
 use super::Domain;
 use crate::house::House;
-use crate::payload::{Answered, Body, Caller, Done, Of, Raw};
+use crate::payload::{Answered, Body, Caller, Done, Of, Raw, Rest};
 use crate::problem::Refused;
 
 pub struct Payments {
@@ -36,6 +37,20 @@ impl Payments {
     #[oai(path = "/v1/payments/:id", method = "get")]
     async fn get(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
         self.house.pass(&caller, GetPayment { id: id.0.0 }).await
+    }
+
+    /// Give money back
+    ///
+    /// All that is left, without `amount`: then the reservation is cancelled and its seats are free. Less leaves it
+    /// CONFIRMED. `amount` is in minor units, or money with its currency.
+    #[oai(path = "/v1/payments/:id/refund", method = "post")]
+    async fn refund(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<RequestRefund>,
+    ) -> Answered<Refund, 202> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
     }
 
     /// What the payment provider tells
