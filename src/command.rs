@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Cinema, Opening};
-use crate::local::{Folder, Servers};
-use crate::{config, health, hosts, telemetry};
+use crate::config::{GatewayProcess, HostProcess};
+use crate::local::{Folder, NATS_PASSWORD, Servers};
+use crate::{config, health, telemetry};
 
 /// The whole cinema on local servers, until Ctrl-C.
 pub async fn up(data: &Path) -> anyhow::Result<()> {
@@ -21,9 +22,7 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
     let servers = Servers::start(&folder, config::external(&environment)).await?;
     let mut environment = config::demo_defaults(environment, folder.path())?
         .or("DATABASE_URL", &servers.database_url)
-        .or("NATS_URL", &servers.nats_url)
-        .or("NATS_USER", &servers.nats_user)
-        .or("NATS_PASSWORD", &servers.nats_password);
+        .or("NATS_URL", &servers.nats_url);
     if let Some(redis) = &servers.redis_url {
         environment = environment.or("REDIS_URL", redis);
     }
@@ -56,6 +55,10 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
     let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
     let redis =
         servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
+    let nats = match &servers.nats {
+        Some(_) => format!("  (user {}, password {NATS_PASSWORD})", config::OPERATOR),
+        None => String::new(),
+    };
     let account =
         |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
     let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
@@ -64,7 +67,7 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
   Marquee is open ({:.1} s).  Ctrl-C closes it.
 
   REST and docs   {url}/docs      health  {url}/health/ready
-  NATS            {}  (user {}, password {})
+  NATS            {}{nats}
   Postgres        {}
   Redis           {redis}
   Payments        {sandbox}  (sandbox: speaks Stripe's API)
@@ -77,8 +80,6 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
 ",
         took.as_secs_f64(),
         servers.nats_url,
-        servers.nats_user,
-        servers.nats_password,
         servers.database_url,
     );
 }
@@ -94,11 +95,13 @@ fn role(role: Role) -> &'static str {
 /// One actor host, until SIGTERM.
 pub async fn host(domain: &str) -> anyhow::Result<()> {
     let mut environment = config::environment();
-    let health_addr = config::health_addr(&mut environment);
-    let bus = connect(&mut environment, &format!("marquee-{domain}")).await?;
-    let mut host = hosts::start(domain, &mut environment, bus).await?;
+    let process = HostProcess::read(domain, &mut environment)?;
+    environment.check()?;
+    let bus = Bus::connect(process.nats).await?;
+    bus::topology::ensure_streams(&bus).await?;
+    let mut host = process.plan.start(bus).await?;
     let stop = CancellationToken::new();
-    let addr = health::serve(health_addr, host.health(), stop.clone()).await?;
+    let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
     tracing::info!(domain, %addr, "health at /health/ready");
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
@@ -112,12 +115,12 @@ pub async fn host(domain: &str) -> anyhow::Result<()> {
 /// The REST gateway, until SIGTERM.
 pub async fn gateway() -> anyhow::Result<()> {
     let mut environment = config::environment();
-    let keys = actors::config::public_keys(&mut environment);
-    let gateway_config = gateway::Config::read(&mut environment);
-    let bus = connect(&mut environment, "marquee-gateway").await?;
-    let verifier = Verifier::new(bus.clone(), &keys);
+    let process = GatewayProcess::read(&mut environment);
+    environment.check()?;
+    let bus = Bus::connect(process.nats).await?;
+    let verifier = Verifier::new(bus.clone(), &process.keys);
     let mut gateway =
-        gateway::start(gateway_config, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
+        gateway::start(process.gateway, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
             .await?;
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
@@ -133,13 +136,31 @@ pub async fn migrate() -> anyhow::Result<()> {
     environment.check()?;
     actors::delivery::migrate(&url).await?;
     println!("every schema is up to date");
+    if environment.get("NATS_URL").is_some() {
+        let nats = config::nats(&mut environment, config::OPERATOR);
+        environment.check()?;
+        bus::topology::update_streams(&Bus::connect(nats).await?).await?;
+        println!("every stream is up to date");
+    }
+    Ok(())
+}
+
+/// Asks `/health/ready`; an error tells what is not ready.
+pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
+    // Shorter than the time-out of the container engine, whose message would say less.
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(2)).no_proxy().build()?;
+    let answer = client.get(format!("http://{addr}/health/ready")).send().await?;
+    let status = answer.status();
+    anyhow::ensure!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
     Ok(())
 }
 
 pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);
-    let bus = connect(&mut environment, "marquee-seed").await?;
+    let nats = config::nats(&mut environment, config::OPERATOR);
+    environment.check()?;
+    let bus = Bus::connect(nats).await?;
     actors::seed::seed(&host, bus).await?;
     println!("the demo cinema is there");
     Ok(())
@@ -158,15 +179,6 @@ pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<St
     told_to_stop().await;
     sandbox.stop().await;
     Ok(())
-}
-
-/// Checks what was read so far and connects to NATS.
-async fn connect(environment: &mut bus::config::Environment, name: &str) -> anyhow::Result<Bus> {
-    let nats = config::nats(environment, name);
-    environment.check()?;
-    let bus = Bus::connect(nats).await?;
-    bus::topology::ensure_streams(&bus).await?;
-    Ok(bus)
 }
 
 /// SIGINT or SIGTERM.

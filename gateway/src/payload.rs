@@ -185,8 +185,15 @@ impl<T, const STATUS: u16> Answer<T, STATUS> {
     }
 }
 
+/// What a 201 made; the guard turns it into `Location`.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+pub struct Created {
+    pub id: uuid::Uuid,
+}
+
 impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
     fn into_response(self) -> Response {
+        let created = if STATUS == 201 { serde_json::from_slice::<Created>(&self.json).ok() } else { None };
         let mut response = Response::builder()
             .status(StatusCode::from_u16(STATUS).expect("an endpoint's status is one of HTTP's"))
             .content_type(JSON)
@@ -194,6 +201,9 @@ impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
         if let Some(seconds) = self.cache_seconds {
             let value = HeaderValue::try_from(format!("public, max-age={seconds}"));
             response.headers_mut().insert(header::CACHE_CONTROL, value.expect("a number is printable"));
+        }
+        if let Some(created) = created {
+            response.set_data(created);
         }
         response
     }
@@ -212,6 +222,33 @@ impl<T: JsonSchema, const STATUS: u16> ApiResponse for Answer<T, STATUS> {
 
     fn register(registry: &mut Registry) {
         schema::register::<T>(registry, Contract::Serialize);
+    }
+}
+
+/// Either what was asked about has changed (200), or something new was made (201).
+pub enum Changed<T> {
+    This(Answer<T>),
+    Another(Answer<T, 201>),
+}
+
+impl<T: Send> IntoResponse for Changed<T> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::This(answer) => answer.into_response(),
+            Self::Another(answer) => answer.into_response(),
+        }
+    }
+}
+
+impl<T: JsonSchema> ApiResponse for Changed<T> {
+    fn meta() -> MetaResponses {
+        let mut responses = Answer::<T>::meta();
+        responses.responses.extend(Answer::<T, 201>::meta().responses);
+        responses
+    }
+
+    fn register(registry: &mut Registry) {
+        Answer::<T>::register(registry);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bus::config::Environment;
 use futures::StreamExt;
 use marquee::cinema::{Cinema, Opening};
-use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, shared_postgres};
+use marquee::local::{Folder, Nats, Postgres, Redis, shared_postgres};
 use marquee::sandbox::Switches;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -106,13 +106,12 @@ impl TestCinema {
         let environment = Environment::default()
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
-            .or("NATS_USER", NATS_USER)
-            .or("NATS_PASSWORD", NATS_PASSWORD)
             .or("HTTP_ADDR", "127.0.0.1:0")
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
             .or("OPEN_HOLDS_MAX", "1000")
+            .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
             .or("SUPER_ADMIN_PASSWORD", OWNER.1);
         let environment = redis.iter().fold(environment, |e, redis| e.or("REDIS_URL", redis.url()));

@@ -13,5 +13,6 @@ mod local_servers;
 mod money;
 mod movie;
 mod payment;
+mod permissions;
 mod readme;
 mod tidy;

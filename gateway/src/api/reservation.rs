@@ -12,7 +12,7 @@ use bus::contract::reservation::{
     Reservation, ReservationStatus, ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation,
     Tickets, When, changed_subject,
 };
-use bus::contract::{Page, Timestamp};
+use bus::contract::{Page, Problem, Timestamp};
 use futures::StreamExt;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
-use crate::payload::{Answer, Answered, Body, Caller, Events, Of, Rest};
+use crate::house::{House, valid};
+use crate::payload::{Answer, Answered, Body, Caller, Changed, Created, Events, Of, Rest};
 use crate::problem::{Refused, bad_query};
 
 /// The contract's longest `?wait`, in seconds: below the idle limits of browsers and proxies.
@@ -181,7 +181,7 @@ impl Reservations {
     /// Take other seats
     ///
     /// Of a CONFIRMED reservation, as long as it may be cancelled for its money. For the same price or less it is done
-    /// at once, and the difference is given back. For more, the answer is a new reservation with `exchangeOf`: pay it
+    /// at once (200), and the difference is given back. For more, a new reservation with `exchangeOf` is made (201): pay it
     /// before `expiresAt`, and the old one is given back in full; let it expire, and the old one stays.
     #[oai(path = "/v1/reservations/:id/exchange", method = "post")]
     async fn exchange(
@@ -189,8 +189,16 @@ impl Reservations {
         caller: Caller,
         id: Path<Of<Uuid>>,
         body: Rest<ExchangeReservation>,
-    ) -> Answered<Reservation, 201> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    ) -> Result<Changed<Reservation>, Refused> {
+        let request: ExchangeReservation = body.with_id(id.0.0)?;
+        valid(&request)?;
+        let json = self.house.ask(&request, &caller.0).await?;
+        let answered: Created = serde_json::from_slice(&json).map_err(|_| Problem::internal())?;
+        Ok(if answered.id == id.0.0 {
+            Changed::This(Answer::new(json))
+        } else {
+            Changed::Another(Answer::new(json))
+        })
     }
 
     /// The tickets
