@@ -12,7 +12,6 @@ use bus::contract::reservation::{
 };
 use bus::service::{Answered, Ask, Call, json};
 use bus::{Failure, Problem};
-use bytes::Bytes;
 
 use super::actor::{Caller, Done, Shape, as_view, call, may_act};
 use super::model::Reservation;
@@ -42,19 +41,26 @@ pub async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
 }
 
 /// The request's idempotency key with the hash that it is bound to.
-pub fn key<R: Request>(call: &Call<R>) -> Result<Option<(IdempotencyKey, [u8; 32])>, Problem> {
+pub fn key<R: Request>(call: &Call<R>) -> Result<Option<Keyed>, Problem> {
     let Some(key) = call.idempotency_key.clone() else { return Ok(None) };
     let key = IdempotencyKey { user_id: call.caller()?.user_id, route: R::SUBJECT, key };
     Ok(Some((key, request_hash(&call.request)?)))
 }
 
-/// The first answer, where the request was answered before.
-pub async fn first_answer(
-    env: &Env,
-    key: &Option<(IdempotencyKey, [u8; 32])>,
-) -> Result<Option<Bytes>, Problem> {
-    let Some((key, hash)) = key else { return Ok(None) };
-    env.answers.get(key.clone()).await?.map(|stored| replay(hash, stored)).transpose()
+type Keyed = (IdempotencyKey, [u8; 32]);
+
+/// Answers a request, or gives the first answer to it again. Looks before and after: what `answer` saw may be the doing
+/// of the same request, sent twice at once.
+pub async fn once(env: &Env, key: &Option<Keyed>, answer: impl Future<Output = Answered>) -> Answered {
+    let Some((key, hash)) = key else { return answer.await };
+    if let Some(first) = env.answers.get(key.clone()).await? {
+        return replay(hash, first);
+    }
+    let answered = answer.await;
+    match env.answers.get(key.clone()).await {
+        Ok(Some(first)) => replay(hash, first),
+        _ => answered,
+    }
 }
 
 /// One reservation, if the caller may see it.
@@ -73,12 +79,9 @@ async fn ask_saga<R: Request>(
     shape: Shape,
 ) -> Answered {
     let key = key(&asked)?;
-    if let Some(first) = first_answer(env, &key).await? {
-        return Ok(first);
-    }
     let identity = asked.caller()?.clone();
-    let context = asked.context;
-    call(env, id, input, |reply| Caller { identity, context, key, shape, reply }).await
+    let (context, kept) = (asked.context, key.clone());
+    once(env, &key, call(env, id, input, |reply| Caller { identity, context, key: kept, shape, reply })).await
 }
 
 pub async fn get(env: Env, call: Call<GetReservation>) -> Answered {

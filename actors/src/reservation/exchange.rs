@@ -4,13 +4,12 @@
 //! For the same price or less the reservation itself moves; for more, a new one is made in the transaction in which the old
 //! one's saga learns of it, and takes its place when it is paid. Which seats are free is read here and decided by Postgres.
 
-use bus::Problem;
 use bus::contract::Timestamp;
 use bus::contract::reservation::{CreateReservation, ExchangeReservation, Rejection, SeatStatus};
 use bus::service::{Answered, Call, json};
 
 use super::actor::{Caller, Done, as_view, call};
-use super::endpoint::{find, first_answer, key};
+use super::endpoint::{find, key, once};
 use super::model::{Reservation, Snapshot};
 use super::order::{self, Owner, new_reservation};
 use super::saga::{Input, Place};
@@ -23,25 +22,27 @@ const TRIES_MAX: u32 = 8;
 
 pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
     let key = Some(key(&asked)?.ok_or(Rejection::IdempotencyKeyMissing)?);
-    if let Some(first) = first_answer(&env, &key).await? {
-        return Ok(first);
-    }
-    let identity = asked.caller()?.clone();
-    for tries in 1.. {
-        let old = find(&env, &asked, asked.request.id).await?;
-        old.saga.may_exchange(env.clock.now())?;
-        let target = asked.request.showtime_id.unwrap_or(old.showtime_id);
-        let hall = showtime::read(target, &env).await?.ok_or(Rejection::NoSuchShowtime)?;
-        let input = choose(&asked.request, &old, &hall, &env.settings, env.clock.now())?;
-        let shape = if matches!(input, Input::BeginExchange(_)) { as_new } else { as_view };
-        let (identity, context, key) = (identity.clone(), asked.context.clone(), key.clone());
-        let caller = |reply| Caller { identity, context, key, shape, reply };
-        match call(&env, old.id, input, caller).await {
-            Err(problem) if problem.code == "seats-taken" && tries < TRIES_MAX => {}
-            answered => return answered,
+    let tried = async {
+        for _ in 1..TRIES_MAX {
+            match attempt(&env, &asked).await {
+                Err(problem) if problem.code == "seats-taken" => {}
+                answered => return answered,
+            }
         }
-    }
-    Err(Problem::internal())
+        attempt(&env, &asked).await
+    };
+    once(&env, &key, tried).await
+}
+
+async fn attempt(env: &Env, asked: &Call<ExchangeReservation>) -> Answered {
+    let old = find(env, asked, asked.request.id).await?;
+    old.saga.may_exchange(env.clock.now())?;
+    let target = asked.request.showtime_id.unwrap_or(old.showtime_id);
+    let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
+    let input = choose(&asked.request, &old, &hall, &env.settings, env.clock.now())?;
+    let shape = if matches!(input, Input::BeginExchange(_)) { as_new } else { as_view };
+    let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key(asked)?);
+    call(env, old.id, input, |reply| Caller { identity, context, key, shape, reply }).await
 }
 
 /// The answer to the beginning of a dearer exchange is the reservation to pay.
