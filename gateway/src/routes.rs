@@ -4,6 +4,7 @@
 //! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
 
 use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
@@ -19,6 +20,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
+use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -37,6 +39,8 @@ pub enum Body {
     OptionalJson(usize),
     /// Any bytes, at most so many.
     Raw(usize),
+    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    Upload(usize),
 }
 
 /// Whether a request may be sent twice and done once.
@@ -132,6 +136,8 @@ pub const ROWS: &[Row] = &[
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
+    put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
@@ -196,6 +202,10 @@ const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Post, ..get::<R>(path, operation) }
+}
+
+const fn put<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Put, ..get::<R>(path, operation) }
 }
 
 impl Row {
@@ -275,7 +285,7 @@ impl Row {
         }
         match self.body {
             Body::None => {}
-            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Raw(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {

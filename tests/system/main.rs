@@ -10,6 +10,7 @@ mod faults;
 mod giving_back;
 mod harness;
 mod local_servers;
+mod media;
 mod money;
 mod movie;
 mod payment;

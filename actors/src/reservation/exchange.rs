@@ -4,9 +4,11 @@
 //! For the same price or less the reservation itself moves; for more, a new one is made in the transaction in which the old
 //! one's saga learns of it, and takes its place when it is paid. Which seats are free is read here and decided by Postgres.
 
+use bus::Problem;
 use bus::contract::Timestamp;
 use bus::contract::reservation::{CreateReservation, ExchangeReservation, Rejection, SeatStatus};
 use bus::service::{Answered, Call, json};
+use uuid::Uuid;
 
 use super::actor::{Caller, Done, as_view, call};
 use super::endpoint::{find, key, once};
@@ -23,26 +25,28 @@ const TRIES_MAX: u32 = 8;
 pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
     let key = Some(key(&asked)?.ok_or(Rejection::IdempotencyKeyMissing)?);
     let tried = async {
-        for _ in 1..TRIES_MAX {
-            match attempt(&env, &asked).await {
-                Err(problem) if problem.code == "seats-taken" => {}
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // A refusal here rests on what was read just now; only a race that is lost later is run again.
+            let (id, input) = plan(&env, &asked).await?;
+            let shape = if matches!(input, Input::BeginExchange(_)) { as_new } else { as_view };
+            let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key.clone());
+            match call(&env, id, input, |reply| Caller { identity, context, key, shape, reply }).await {
+                Err(problem) if problem.code == "seats-taken" && tries < TRIES_MAX => {}
                 answered => return answered,
             }
         }
-        attempt(&env, &asked).await
     };
     once(&env, &key, tried).await
 }
 
-async fn attempt(env: &Env, asked: &Call<ExchangeReservation>) -> Answered {
+async fn plan(env: &Env, asked: &Call<ExchangeReservation>) -> Result<(Uuid, Input), Problem> {
     let old = find(env, asked, asked.request.id).await?;
     old.saga.may_exchange(env.clock.now())?;
     let target = asked.request.showtime_id.unwrap_or(old.showtime_id);
     let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
-    let input = choose(&asked.request, &old, &hall, &env.settings, env.clock.now())?;
-    let shape = if matches!(input, Input::BeginExchange(_)) { as_new } else { as_view };
-    let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key(asked)?);
-    call(env, old.id, input, |reply| Caller { identity, context, key, shape, reply }).await
+    Ok((old.id, choose(&asked.request, &old, &hall, &env.settings, env.clock.now())?))
 }
 
 /// The answer to the beginning of a dearer exchange is the reservation to pay.
