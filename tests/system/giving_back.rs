@@ -1,9 +1,5 @@
 //! Giving back and exchanging: the agreed policy, what staff say, parts, other seats, a showtime's end, what staff see.
 
-use bus::Context;
-use bus::contract::Timestamp;
-use bus::contract::movie::ShowtimeCancelled;
-use bus::event::Outgoing;
 use marquee::sandbox::Switches;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -304,15 +300,8 @@ async fn staff_see_how_full_a_showtime_is_and_how_its_reservations_end() {
     assert_eq!(before, wanted);
     let unknown = format!("/v1/admin/showtimes/{}/cancellation", uuid::Uuid::now_v7());
     assert_eq!(cinema.look(&unknown, &owner).await.status.as_u16(), 404);
-    // As movie tells it.
-    let told = ShowtimeCancelled {
-        showtime_id: cinema.showtime.parse().unwrap(),
-        movie_id: uuid::Uuid::now_v7(),
-        movie_title: "The Long Night".into(),
-        starts_at: Timestamp::wall_clock(),
-    };
-    let event = Outgoing::new("movie", &told, Timestamp::wall_clock(), &Context::new());
-    event.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+    let showtime = format!("/v1/showtimes/{}", cinema.showtime);
+    cinema.call(Method::DELETE, &showtime, Some(&owner), None).await.expect(204);
     cinema.until_status(&ada, &sold, "REFUNDED").await;
     cinema.until_status(&ada, &held, "CANCELLED").await;
     let after = cinema.look(&path, &owner).await.expect(200);

@@ -229,9 +229,12 @@ impl SagaActor {
         let mut outbox = after.events(&known, &effects, &context);
         let step = step(&known, &after, &input);
         let rows = match &input {
-            Input::BeginExchange(new) => {
+            Input::BeginExchange { new, showtime_version } => {
                 outbox.extend(new.events(new, &[Effect::TellCreated], &context));
-                Rows::Pair(Box::new([step, Step::of_new(Reservation::clone(new), &self.env.settings)]))
+                Rows::Pair(Box::new([
+                    step,
+                    Step::of_new(Reservation::clone(new), &self.env.settings, *showtime_version),
+                ]))
             }
             _ => Rows::Step(Box::new(step)),
         };
@@ -394,7 +397,11 @@ fn exchanged(to: Uuid, paid: bool) -> Input {
 
 /// The step as it is written.
 fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
-    let moved = matches!(input, Input::Exchange(_));
+    let showtime_version = match input {
+        Input::Exchange(to) => Some(to.showtime_version),
+        _ => None,
+    };
+    let moved = showtime_version.is_some();
     Step {
         reservation: after.clone(),
         log: Logged { input: input.name(), by: input.by(), detail: input.detail() },
@@ -405,6 +412,7 @@ fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
         },
         previous: moved.then(|| (before.showtime_id, before.seats.clone())),
         open_holds_max: None,
+        showtime_version,
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
             tries += 1;
             // A refusal here rests on what was read just now; only a race that is lost later is run again.
             let (id, input) = plan(&env, &asked).await?;
-            let shape = if matches!(input, Input::BeginExchange(_)) { as_new } else { as_view };
+            let shape = if matches!(input, Input::BeginExchange { .. }) { as_new } else { as_view };
             let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key.clone());
             match call(&env, id, input, |reply| Caller { identity, context, key, shape, reply }).await {
                 Err(problem) if problem.code == "seats-taken" && tries < TRIES_MAX => {}
@@ -52,7 +52,7 @@ async fn plan(env: &Env, asked: &Call<ExchangeReservation>) -> Result<(Uuid, Inp
 /// The answer to the beginning of a dearer exchange is the reservation to pay.
 fn as_new(done: &Done<'_>) -> Answered {
     match done.input {
-        Input::BeginExchange(new) => json(&new.view(done.now)),
+        Input::BeginExchange { new, .. } => json(&new.view(done.now)),
         _ => as_view(done),
     }
 }
@@ -88,6 +88,7 @@ pub fn choose(
     if total.amount <= old.saga.terms.total.amount {
         return Ok(Input::Exchange(Place {
             showtime_id: hall.showtime.id,
+            showtime_version: hall.showtime.version,
             movie_id: hall.showtime.movie_id,
             movie_title: hall.showtime.movie_title.clone(),
             starts_at: hall.showtime.starts_at,
@@ -108,7 +109,7 @@ pub fn choose(
     };
     let owner = Owner { user_id: old.user_id, email: &old.email, exchange_of: Some(old.id) };
     let (new, _) = new_reservation(&owner, &hall.showtime, &map, &seats, settings, now);
-    Ok(Input::BeginExchange(Box::new(new)))
+    Ok(Input::BeginExchange { new: Box::new(new), showtime_version: hall.showtime.version })
 }
 
 /// The hall as it was read, in which `own` seats count as free.

@@ -6,6 +6,7 @@
 
 mod actor;
 mod best_available;
+mod change;
 mod endpoint;
 mod exchange;
 mod model;
@@ -21,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use bus::consumer::Delivery;
 use bus::contract::Event;
-use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled};
+use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
@@ -50,6 +51,7 @@ const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: actor::CONSUMER,
     subjects: &[
         ShowtimeScheduled::SUBJECT,
+        ShowtimeUpdated::SUBJECT,
         ShowtimeCancelled::SUBJECT,
         PaymentInitiated::SUBJECT,
         PaymentSuccess::SUBJECT,
@@ -158,6 +160,7 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
         endpoint::cancellation,
         endpoint::occupancy,
         exchange::exchange,
+        change::claimed,
         seats,
     );
     Ok(server)
@@ -172,6 +175,10 @@ fn hear(env: &Env, delivery: Delivery) {
         ShowtimeScheduled::SUBJECT => {
             let env = env.clone();
             tokio::spawn(async move { keep_showtime(&env, delivery).await });
+        }
+        ShowtimeUpdated::SUBJECT => {
+            let env = env.clone();
+            tokio::spawn(async move { change::hear(&env, delivery).await });
         }
         ShowtimeCancelled::SUBJECT => {
             let env = env.clone();
@@ -191,11 +198,13 @@ async fn cancel_showtime(env: &Env, delivery: Delivery) {
         Ok(told) => told,
         Err(failure) => return delivery.fail(failure),
     };
-    let closed = env.journal.commit(Change::new(Rows::ShowtimeCancelled(told.showtime_id))).await;
+    let showtime_id = told.showtime.showtime_id;
+    let closed = Rows::ShowtimeCancelled(Box::new(told.showtime.into()));
+    let closed = env.journal.commit(Change::new(closed)).await;
     if !matches!(closed, Outcome::Committed { .. }) {
         return delivery.retry(format!("the showtime was not closed: {closed:?}"));
     }
-    let open = match store::open_of_showtime(&env.pool, told.showtime_id).await {
+    let open = match store::open_of_showtime(&env.pool, showtime_id).await {
         Ok(open) => open,
         Err(error) => return delivery.retry(error),
     };

@@ -265,11 +265,11 @@ impl Saga {
                 self.may_exchange(now)?;
                 self.exchange(*payment_id, place, now)
             }
-            (S::Confirmed { .. }, I::BeginExchange(new)) => {
+            (S::Confirmed { .. }, I::BeginExchange { new, .. }) => {
                 self.may_exchange(now)?;
                 self.exchanging(Some(new.id), now)
             }
-            (_, I::Exchange(_) | I::BeginExchange(_)) => return Err(Rejection::NotConfirmed),
+            (_, I::Exchange(_) | I::BeginExchange { .. }) => return Err(Rejection::NotConfirmed),
             (S::Confirmed { payment_id, exchanging: Some(known), .. }, I::ExchangePaid { to })
                 if known.to == *to =>
             {

@@ -157,6 +157,10 @@ impl ShowtimeActor {
                     ),
                     showtime: snapshot.showtime.clone(),
                 });
+                if snapshot.showtime.version > hall.showtime.version {
+                    hall.map.refit(&snapshot.showtime.layout, &snapshot.showtime.prices);
+                    hall.showtime = snapshot.showtime.clone();
+                }
                 hall.showtime.status = snapshot.showtime.status;
                 // Notices that came while the query ran may have taken the map further.
                 if snapshot.sequence >= hall.map.sequence {
@@ -258,7 +262,7 @@ impl ShowtimeActor {
                 request_hash: order.request_hash,
                 response: Some(response.clone()),
             }),
-            ..Change::new(Rows::Step(Box::new(Step::of_new(reservation, settings))))
+            ..Change::new(Rows::Step(Box::new(Step::of_new(reservation, settings, hall.showtime.version))))
         };
         self.under_way += 1;
         let me = self.me.clone();
@@ -278,6 +282,12 @@ impl ShowtimeActor {
             Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
             // Another host was faster. Named seats are gone; best-available looks for others.
             Outcome::Rejected(Rejection::SeatsTaken(_)) if order.tries < TRIES_MAX => {
+                order.tries += 1;
+                order.checked = None;
+                self.check(order);
+            }
+            // Seats or prices changed since: decided again by the new ones.
+            Outcome::Stale if order.tries < TRIES_MAX => {
                 order.tries += 1;
                 order.checked = None;
                 self.check(order);

@@ -4,8 +4,9 @@
 mod claims;
 mod read;
 mod report;
+mod showtime;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bus::contract::Timestamp;
 use bus::contract::movie::ShowtimeStatus;
@@ -15,7 +16,6 @@ use bus::contract::reservation::{
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ use crate::delivery::{self, WriteError};
 use claims::{raise_sequences, write_claims};
 pub use read::{Filter, due, list, open_of_showtime, reservations, sequences, snapshot};
 pub use report::{cancellation, occupancy, sagas, steps};
+pub use showtime::claimed;
+use showtime::{cancel_showtime, change_showtime, check_still_there, put_showtime};
 
 type Written<T> = Result<T, WriteError<Rejection>>;
 
@@ -35,8 +37,10 @@ type Written<T> = Result<T, WriteError<Rejection>>;
 pub enum Rows {
     /// A showtime as movie told it.
     Showtime(Showtime),
+    /// Later words of movie; a version that is not newer changes nothing.
+    ShowtimeChanged(Box<Showtime>),
     /// Nothing is sold any more.
-    ShowtimeCancelled(Uuid),
+    ShowtimeCancelled(Box<Showtime>),
     Step(Box<Step>),
     /// Two reservations at once: one and the new one that shall take its place.
     Pair(Box<[Step; 2]>),
@@ -62,6 +66,8 @@ pub struct Step {
     pub previous: Option<(Uuid, Vec<String>)>,
     /// For a new reservation: how many open holds its user may have, itself included.
     pub open_holds_max: Option<usize>,
+    /// The showtime's version that new seats were chosen by: they and their prices are those.
+    pub showtime_version: Option<i64>,
 }
 
 /// What the saga's log says of a step.
@@ -75,14 +81,21 @@ pub struct Logged {
 
 impl Step {
     /// A new reservation that holds its seats.
-    pub fn of_new(reservation: Reservation, settings: &ReservationSettings) -> Self {
+    pub fn of_new(reservation: Reservation, settings: &ReservationSettings, showtime_version: i64) -> Self {
         let log = Logged {
             input: "create",
             detail: reservation.saga.exchange_of.map(|old| format!("exchange of {old}")),
             ..Logged::default()
         };
         let seats = SeatWrite::Claim(SeatStatus::Held);
-        Self { reservation, log, seats, previous: None, open_holds_max: Some(settings.open_holds_max) }
+        Self {
+            reservation,
+            log,
+            seats,
+            previous: None,
+            open_holds_max: Some(settings.open_holds_max),
+            showtime_version: Some(showtime_version),
+        }
     }
 
     fn is_new(&self) -> bool {
@@ -162,6 +175,10 @@ impl delivery::Rows for Rows {
         let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();
         let mut notices = Vec::new();
         for (rows, sequences) in committed {
+            if let (Self::ShowtimeChanged(showtime), Some((_, sequence))) = (rows, sequences.first()) {
+                let reload = SeatsChanged { sequence: *sequence, changes: vec![], reload: true };
+                notices.push((seats_subject(showtime.id), json(&reload)));
+            }
             for step in rows.steps() {
                 for (showtime, change) in step.changes() {
                     let at = sequences.iter().find(|(id, _)| *id == showtime);
@@ -174,7 +191,7 @@ impl delivery::Rows for Rows {
             }
         }
         for ((showtime, sequence), changes) in halls {
-            notices.push((seats_subject(showtime), json(&SeatsChanged { sequence, changes })));
+            notices.push((seats_subject(showtime), json(&SeatsChanged { sequence, changes, reload: false })));
         }
         notices
     }
@@ -186,56 +203,38 @@ fn json<T: serde::Serialize>(notice: &T) -> Bytes {
 
 async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
     let alone = rows.len() == 1;
-    for row in rows {
+    let mut changed = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
         match row {
             Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
-            Rows::ShowtimeCancelled(id) => cancel_showtime(db, *id).await?,
+            Rows::ShowtimeChanged(showtime) => {
+                if let Some(sequence) = change_showtime(db, showtime, alone).await? {
+                    changed.insert(index, vec![(showtime.id, sequence)]);
+                }
+            }
+            Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
             Rows::Step(_) | Rows::Pair(_) => {}
         }
     }
     let mut steps: Vec<&Step> = rows.iter().flat_map(|rows| rows.steps()).collect();
     steps.sort_by_key(|step| step.reservation.id);
     if steps.is_empty() {
-        return Ok(rows.iter().map(|_| Vec::new()).collect());
+        return Ok((0..rows.len()).map(|index| changed.remove(&index).unwrap_or_default()).collect());
     }
     check_open_holds(db, &steps, alone).await?;
     let sequences = raise_sequences(db, &steps, alone).await?;
+    check_still_there(db, &steps, alone).await?;
     insert_reservations(db, &steps).await?;
     update_reservations(db, &steps).await?;
     move_reservations(db, &steps).await?;
     write_claims(db, &steps, alone).await?;
     insert_steps(db, &steps).await?;
-    let of = |rows: &&Rows| {
+    let of = |(index, rows): (usize, &&Rows)| {
         let touched: BTreeSet<Uuid> = rows.steps().iter().flat_map(Step::showtimes).collect();
-        touched.into_iter().filter_map(|id| sequences.get(&id).map(|at| (id, *at))).collect()
+        let touched = touched.into_iter().filter_map(|id| sequences.get(&id).map(|at| (id, *at)));
+        changed.remove(&index).unwrap_or_else(|| touched.collect())
     };
-    Ok(rows.iter().map(of).collect())
-}
-
-/// The first word about a showtime stays.
-async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
-    )
-    .bind(showtime.id)
-    .bind(status_text(showtime.status))
-    .bind(showtime.starts_at.date_time())
-    .bind(showtime.movie_id)
-    .bind(&showtime.movie_title)
-    .bind(Json(&showtime.layout))
-    .bind(Json(&showtime.prices))
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn cancel_showtime(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query("update reservation.showtimes set status = 'CANCELLED' where id = $1")
-        .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+    Ok(rows.iter().enumerate().map(of).collect())
 }
 
 /// A user's holds are counted under a lock of that user, so that two hosts cannot both give the last one.

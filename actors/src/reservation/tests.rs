@@ -67,6 +67,7 @@ fn confirmed() -> State {
 fn place(amount: i64) -> Place {
     Place {
         showtime_id: Uuid::nil(),
+        showtime_version: 1,
         movie_id: Uuid::nil(),
         movie_title: String::new(),
         starts_at: at(36_000),
@@ -90,6 +91,10 @@ fn dearer() -> Box<Reservation> {
         created_at: at(0),
         updated_at: at(0),
     })
+}
+
+fn begin_exchange() -> Input {
+    Input::BeginExchange { new: dearer(), showtime_version: 1 }
 }
 
 fn give_back(amount: Option<i64>) -> Input {
@@ -142,7 +147,7 @@ fn inputs() -> Vec<Input> {
         give_back(None),
         Input::Exchange(place(2400)),
         Input::Exchange(place(2000)),
-        Input::BeginExchange(dearer()),
+        begin_exchange(),
         Input::ExchangePaid { to: DEARER },
         Input::ExchangeOver { to: DEARER },
         Input::RefundCompleted { refund_id },

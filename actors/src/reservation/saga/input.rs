@@ -34,7 +34,10 @@ pub enum Input {
     /// Other seats for the same price or less.
     Exchange(Place),
     /// A dearer reservation shall take this one's place once it is paid. It is made in the same transaction.
-    BeginExchange(Box<Reservation>),
+    BeginExchange {
+        new: Box<Reservation>,
+        showtime_version: i64,
+    },
     /// It was paid.
     ExchangePaid {
         to: Uuid,
@@ -101,6 +104,8 @@ pub struct GiveBack {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     pub showtime_id: Uuid,
+    /// Its seats and prices were chosen by this version.
+    pub showtime_version: i64,
     pub movie_id: Uuid,
     pub movie_title: String,
     pub starts_at: Timestamp,
@@ -123,7 +128,7 @@ impl Input {
             Self::Cancel(Cancel { by: CancelledBy::Showtime, .. }) => "showtime-cancelled",
             Self::GiveBack(_) => "give-back",
             Self::Exchange(_) => "exchange",
-            Self::BeginExchange(_) => "begin-exchange",
+            Self::BeginExchange { .. } => "begin-exchange",
             Self::ExchangePaid { .. } => "exchange-paid",
             Self::ExchangeOver { .. } => "exchange-over",
             Self::RefundCompleted { .. } => "refund-completed",
@@ -155,7 +160,7 @@ impl Input {
                 None => format!("all: {}", back.reason),
             }),
             Self::Exchange(to) => Some(format!("{} of {}", to.seats.join(","), to.showtime_id)),
-            Self::BeginExchange(to) => Some(to.id.to_string()),
+            Self::BeginExchange { new, .. } => Some(new.id.to_string()),
             Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
             Self::RefundCompleted { refund_id } => Some(refund_id.to_string()),
             Self::RefundFailed { refund_id, code } => {

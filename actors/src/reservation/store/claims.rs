@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{Rejection, SeatStatus};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use super::showtime::{is_at, status_named};
 use super::{Step, Written};
 use crate::delivery::WriteError;
 use crate::reservation::model::SeatWrite;
@@ -28,18 +30,21 @@ pub async fn raise_sequences(
            select id from reservation.showtimes where id = any($1) order by id for no key update)
          update reservation.showtimes as showtime set sequence = sequence + 1
          from locked where showtime.id = locked.id
-         returning showtime.id, showtime.sequence, showtime.status, showtime.starts_at > clock_timestamp()",
+         returning showtime.id, showtime.sequence, showtime.status, showtime.starts_at > clock_timestamp(),
+           showtime.version",
     )
     .bind(ids.into_iter().collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
     let mut sequences = HashMap::with_capacity(rows.len());
     let mut closed: HashMap<Uuid, Rejection> = HashMap::new();
+    let mut versions: HashMap<Uuid, i64> = HashMap::new();
     for row in rows {
         let id: Uuid = row.try_get(0)?;
+        versions.insert(id, row.try_get(4)?);
         sequences.insert(id, row.try_get(1)?);
         let (status, upcoming): (String, bool) = (row.try_get(2)?, row.try_get(3)?);
-        if status != "ON_SALE" {
+        if status_named(&status) != ShowtimeStatus::OnSale {
             closed.insert(id, Rejection::ShowtimeNotOnSale);
         } else if !upcoming {
             closed.insert(id, Rejection::ShowtimeStarted);
@@ -49,6 +54,10 @@ pub async fn raise_sequences(
     for step in steps.iter().filter(|s| matches!(s.seats, SeatWrite::Claim(_) | SeatWrite::Exchange)) {
         if let Some(rejection) = closed.get(&step.reservation.showtime_id) {
             return Err(if alone { WriteError::Rejected(rejection.clone()) } else { WriteError::Short });
+        }
+        // Decided by other seats or prices.
+        if versions.get(&step.reservation.showtime_id).is_some_and(|known| !is_at(*known, step)) {
+            return Err(WriteError::Stale);
         }
     }
     Ok(sequences)

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::read::from_row;
+use super::showtime::status_named;
 
 /// Those that need a person first, then the newest. Two questions in this order: one `order by attention` would
 /// have to sort every reservation there ever was.
@@ -179,6 +180,5 @@ fn count(row: &PgRow, name: &str) -> Result<u64, sqlx::Error> {
 }
 
 fn status(row: &PgRow) -> Result<ShowtimeStatus, sqlx::Error> {
-    let status: String = row.try_get("status")?;
-    Ok(if status == "ON_SALE" { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled })
+    Ok(status_named(row.try_get("status")?))
 }

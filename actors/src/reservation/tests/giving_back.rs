@@ -90,7 +90,7 @@ fn an_exchange_gives_the_difference_back_and_keeps_the_agreement() {
     let refused = |saga: &Saga, seconds| saga.step(&Input::Exchange(place(2000)), at(seconds)).unwrap_err();
     assert_eq!(refused(&paid(100), 28_801), Rejection::RefundWindowClosed);
     assert_eq!(refused(&saga(), 100), Rejection::NotConfirmed);
-    let (begun, _) = paid(100).step(&Input::BeginExchange(dearer()), at(100)).unwrap();
+    let (begun, _) = paid(100).step(&begin_exchange(), at(100)).unwrap();
     assert_eq!(refused(&begun, 100), Rejection::ExchangeRunning);
 }
 

@@ -80,7 +80,7 @@ impl Scene {
             cancel(CancelledBy::Showtime),
             give_back(None),
             give_back(Some(3000)),
-            Input::BeginExchange(dearer()),
+            begin_exchange(),
             Input::ExchangePaid { to: DEARER },
             Input::ExchangeOver { to: DEARER },
             resume(),
@@ -345,7 +345,7 @@ fn paid_new() -> PaymentSuccess {
 #[test]
 fn every_history_of_a_dearer_exchange_ends_with_one_of_both_and_its_price() {
     let old = Saga { captured: Some(euros(2400)), state: confirmed(), ..saga() };
-    let (old, _) = old.step(&Input::BeginExchange(dearer()), at(10)).unwrap();
+    let (old, _) = old.step(&begin_exchange(), at(10)).unwrap();
     let new = Saga { exchange_of: Some(Uuid::nil()), ..saga() };
     let new = Saga { terms: Terms { total: euros(3000), ..new.terms.clone() }, ..new };
     let mut front = vec![Pair { old, new, payment: Provider::Nothing, now: at(10) }];
