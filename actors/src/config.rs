@@ -46,6 +46,8 @@ pub struct ReservationSettings {
     pub open_holds_max: usize,
     /// Until how long before the show a confirmed reservation may be cancelled for its money.
     pub refund_until: Duration,
+    /// How much of what was paid that gives back.
+    pub refund_percent: u8,
 }
 
 impl ReservationSettings {
@@ -67,6 +69,7 @@ impl ReservationSettings {
             refund_until: Duration::from_secs(
                 60 * environment.number("REFUND_UNTIL_MINUTES", 120, 0..=525_600),
             ),
+            refund_percent: environment.number("REFUND_PERCENT", 100, 0..=100),
         }
     }
 }

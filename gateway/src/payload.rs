@@ -218,11 +218,43 @@ impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
 impl<T: JsonSchema, const STATUS: u16> ApiResponse for Answer<T, STATUS> {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: JSON, schema: schema::reference::<T>() }];
-        response_meta(STATUS, if STATUS == 201 { "Created" } else { "OK" }, content)
+        let description = match STATUS {
+            201 => "Created",
+            202 => "Accepted",
+            _ => "OK",
+        };
+        response_meta(STATUS, description, content)
     }
 
     fn register(registry: &mut Registry) {
         schema::register::<T>(registry, Contract::Serialize);
+    }
+}
+
+/// Either what was asked about has changed (200), or something new was made (201).
+pub enum Changed<T> {
+    This(Answer<T>),
+    Another(Answer<T, 201>),
+}
+
+impl<T: Send> IntoResponse for Changed<T> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::This(answer) => answer.into_response(),
+            Self::Another(answer) => answer.into_response(),
+        }
+    }
+}
+
+impl<T: JsonSchema> ApiResponse for Changed<T> {
+    fn meta() -> MetaResponses {
+        let mut responses = Answer::<T>::meta();
+        responses.responses.extend(Answer::<T, 201>::meta().responses);
+        responses
+    }
+
+    fn register(registry: &mut Registry) {
+        Answer::<T>::register(registry);
     }
 }
 

@@ -15,7 +15,9 @@ use bus::contract::movie::{
 };
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
+    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, ReportOccupancy, RequestRefund,
+    ResumeSaga,
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
@@ -59,6 +61,8 @@ pub enum Idempotency {
 pub enum Made {
     /// Below the path that it was posted to, by the answer's id.
     Here,
+    /// Below another path, by the answer's id.
+    Below(&'static str),
     At(&'static str),
 }
 
@@ -193,7 +197,20 @@ pub const ROWS: &[Row] = &[
     post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
         .body(Body::OptionalJson(SMALL))
         .key(Idempotency::Optional)
+        .refuses(&[403, 409]),
+    post::<ExchangeReservation>("/v1/reservations/{id}/exchange", "exchangeReservation")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Required)
+        .made(Made::Below("/v1/reservations"))
+        .refuses(&[404, 409]),
+    get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
+    get::<ListSagas>("/v1/admin/sagas", "listSagas"),
+    get::<GetSaga>("/v1/admin/sagas/{reservationId}", "getSaga"),
+    post::<ResumeSaga>("/v1/admin/sagas/{reservationId}/resume", "resumeSaga")
+        .key(Idempotency::Optional)
         .refuses(&[409]),
+    get::<GetShowtimeCancellation>("/v1/admin/showtimes/{id}/cancellation", "getShowtimeCancellation"),
+    get::<ReportOccupancy>("/v1/admin/reports/occupancy", "reportOccupancy"),
     post::<Pay>("/v1/payments", "createPayment")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
@@ -202,6 +219,10 @@ pub const ROWS: &[Row] = &[
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
     post::<ResumePayment>("/v1/admin/payments/{id}/resume", "resumePayment"),
     get::<ReportRevenue>("/v1/admin/reports/revenue", "reportRevenue").refuses(&[422]),
+    post::<RequestRefund>("/v1/payments/{id}/refund", "refundPayment")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook")
         .body(Body::Raw(WEBHOOK))
         // All of them come from a few addresses, and one that is refused is money that nobody hears of for minutes. What is
@@ -287,6 +308,7 @@ impl Row {
             // Below a parameter there is no such place.
             Made::Here if self.path.contains('{') => None,
             Made::Here => id.map(|id| format!("{}/{id}", self.path)),
+            Made::Below(path) => id.map(|id| format!("{path}/{id}")),
             Made::At(path) => Some(path.to_owned()),
         }
     }

@@ -7,6 +7,7 @@ mod booking;
 mod cinema;
 mod delivery;
 mod faults;
+mod giving_back;
 mod harness;
 mod limits;
 mod local_servers;

@@ -202,7 +202,8 @@ impl Till {
         let (payment_id, reservation_id) = (payment.id, payment.reservation_id);
         let total = Money { amount, ..PRICE };
         let reason = "USER_REQUEST".into();
-        self.publish(&RefundRequested { refund_id, reservation_id, payment_id, total, reason }).await;
+        let by = None;
+        self.publish(&RefundRequested { refund_id, reservation_id, payment_id, total, reason, by }).await;
     }
 
     /// Types a card number into the pay page and presses the button.

@@ -10,22 +10,25 @@ use std::time::Duration;
 
 use bus::consumer::Delivery;
 use bus::contract::Event;
+use bus::contract::Timestamp;
 use bus::contract::auth::Role;
 use bus::contract::payment::{
     EndPayment, PaymentEnd, PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
-use bus::contract::reservation::Rejection;
-use bus::service::Ask;
+use bus::contract::reservation::{Rejection, ReservationStatus};
+use bus::service::{Answered, Ask};
 use bus::token::Identity;
 use bus::{Context, Failure, Problem};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Env;
 use super::model::{Reservation, SeatWrite};
-use super::saga::{Effect, Input, Saga, State};
-use super::store::{Rows, Step};
-use crate::delivery::{Change, InboxKey, Outcome};
+use super::order::replay;
+use super::saga::{Effect, Input, Saga};
+use super::store::{Logged, Rows, Step};
+use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome};
 use crate::supervision::entity::{Address, Entity};
 
 pub const CONSUMER: &str = "reservation";
@@ -34,22 +37,42 @@ const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries to write one input when the version keeps moving.
 const STALE_MAX: u32 = 10;
 
-type Reply = oneshot::Sender<Result<Reservation, Problem>>;
-
 /// Where an input came from, and whom to tell.
 pub enum Origin {
     Event(Delivery),
-    Call {
-        identity: Arc<Identity>,
-        context: Context,
-        reply: Reply,
-    },
+    Call(Box<Caller>),
     /// The house itself.
     Asked {
         context: Context,
-        reply: Reply,
+        reply: oneshot::Sender<Result<(), Problem>>,
     },
     Clock,
+}
+
+/// Someone who waits for an answer.
+pub struct Caller {
+    pub identity: Arc<Identity>,
+    pub context: Context,
+    /// Where the request had an `Idempotency-Key`: the key and the request's hash. The answer is kept under it.
+    pub key: Option<(IdempotencyKey, [u8; 32])>,
+    pub shape: Shape,
+    pub reply: oneshot::Sender<Answered>,
+}
+
+/// What a caller is told.
+pub type Shape = fn(&Done<'_>) -> Answered;
+
+/// A step as its caller may hear of it.
+pub struct Done<'a> {
+    pub input: &'a Input,
+    pub after: &'a Reservation,
+    pub effects: &'a [Effect],
+    pub now: Timestamp,
+}
+
+/// The reservation as it is now.
+pub fn as_view(done: &Done<'_>) -> Answered {
+    bus::service::json(&done.after.view(done.now))
 }
 
 pub enum Message {
@@ -65,6 +88,8 @@ pub struct Written {
     after: Reservation,
     effects: Vec<Effect>,
     context: Context,
+    /// What the caller is told if it is committed.
+    response: Option<Bytes>,
     outcome: Outcome<Rows>,
 }
 
@@ -143,10 +168,7 @@ impl SagaActor {
                 for (_, origin) in self.waiting.drain(..) {
                     match origin {
                         Origin::Event(delivery) => delivery.park("there is no such reservation"),
-                        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => {
-                            answer(reply, Err(Rejection::NoSuchReservation.into()));
-                        }
-                        Origin::Clock => {}
+                        other => refuse(other, Rejection::NoSuchReservation),
                     }
                 }
             }
@@ -160,8 +182,8 @@ impl SagaActor {
 
     /// One input: nothing to do, refused, or a step to write.
     fn take(&mut self, known: Reservation, input: Input, origin: Origin) {
-        if let Origin::Call { identity, .. } = &origin
-            && !may_act(&known, identity)
+        if let Origin::Call(caller) = &origin
+            && !may_act(&known, &caller.identity)
         {
             self.known = Some(known);
             return refuse(origin, Rejection::NoSuchReservation);
@@ -174,61 +196,93 @@ impl SagaActor {
             // Another host may have moved on, which a decision that writes nothing would not notice: read again.
             return self.waiting.push_front((input, origin));
         }
-        let (saga, effects) = match stepped {
+        match stepped {
             Ok(next) if unchanged(&next) => {
-                settle(origin, &known);
+                settle(origin, &Done { input: &input, after: &known, effects: &[], now });
                 self.known = Some(known);
-                return;
             }
-            Ok(next) => next,
+            Ok((saga, effects)) => self.write(known, saga, effects, input, origin, now),
             Err(rejection) => {
                 self.known = Some(known);
-                return refuse(origin, rejection);
+                refuse(origin, rejection);
             }
-        };
-        let seats = SeatWrite::between(known.saga.state.claim(), saga.state.claim());
-        let after = known.with(saga, now);
+        }
+    }
+
+    /// Hands a step to the journal; with the beginning of an exchange also the new reservation's first.
+    fn write(
+        &mut self,
+        known: Reservation,
+        saga: Saga,
+        effects: Vec<Effect>,
+        input: Input,
+        origin: Origin,
+        now: Timestamp,
+    ) {
+        let after = known.with(saga, &input, now);
         let context = match &origin {
             Origin::Event(delivery) => delivery.context.clone(),
-            Origin::Call { context, .. } | Origin::Asked { context, .. } => context.clone(),
+            Origin::Call(caller) => caller.context.clone(),
+            Origin::Asked { context, .. } => context.clone(),
             Origin::Clock => Context::new(),
         };
-        let event_id = if let Origin::Event(delivery) = &origin { Some(delivery.id.clone()) } else { None };
-        let step = Step {
-            reservation: after.clone(),
-            input: input.name(),
-            seats,
-            open_holds_max: None,
-            showtime_version: None,
+        let mut outbox = after.events(&known, &effects, &context);
+        let step = step(&known, &after, &input);
+        let rows = match &input {
+            Input::BeginExchange { new, showtime_version } => {
+                outbox.extend(new.events(new, &[Effect::TellCreated], &context));
+                Rows::Pair(Box::new([
+                    step,
+                    Step::of_new(Reservation::clone(new), &self.env.settings, *showtime_version),
+                ]))
+            }
+            _ => Rows::Step(Box::new(step)),
         };
-        let change = Change {
-            inbox: event_id.map(|event_id| InboxKey { consumer: CONSUMER, event_id }),
-            outbox: after.events(&effects, &context),
-            ..Change::new(Rows::Step(Box::new(step)))
+        let inbox = match &origin {
+            Origin::Event(delivery) => Some(InboxKey { consumer: CONSUMER, event_id: delivery.id.clone() }),
+            _ => None,
         };
+        let (mut response, mut idempotency) = (None, None);
+        if let Origin::Call(caller) = &origin {
+            let told = (caller.shape)(&Done { input: &input, after: &after, effects: &effects, now });
+            match told {
+                Ok(told) => response = Some(told),
+                Err(problem) => {
+                    self.known = Some(known);
+                    return answer(origin, Err(problem));
+                }
+            }
+            idempotency = caller.key.clone().map(|(key, request_hash)| IdempotencyWrite::Claim {
+                key,
+                request_hash,
+                response: response.clone(),
+            });
+        }
         self.busy = true;
         let me = self.me.clone();
-        self.env.journal.write(change, move |outcome| {
-            me.send(Message::Written(Box::new(Written { input, origin, after, effects, context, outcome })));
+        self.env.journal.write(Change { rows, inbox, idempotency, outbox }, move |outcome| {
+            let written = Written { input, origin, after, effects, context, response, outcome };
+            me.send(Message::Written(Box::new(written)));
         });
     }
 
     fn written(&mut self, written: Written) {
         self.busy = false;
-        let Written { input, origin, after, effects, context, outcome } = written;
+        let Written { input, origin, after, effects, context, response, outcome } = written;
         match outcome {
             Outcome::Committed { .. } => {
                 self.stale = 0;
                 log_step(&after, &input, &context);
-                settle(origin, &after);
+                match (response, origin) {
+                    (Some(response), origin) => answer(origin, Ok(response)),
+                    (None, origin) => acknowledge(origin),
+                }
                 for effect in effects {
-                    if let Effect::EndPayment { payment_id } = effect {
-                        self.ask_end(payment_id, context.clone());
-                    }
+                    self.perform(&effect, &context);
                 }
                 self.known = Some(after);
             }
-            Outcome::Duplicate => settle(origin, &after),
+            Outcome::Duplicate => acknowledge(origin),
             Outcome::Stale if self.stale < STALE_MAX => {
                 self.stale += 1;
                 self.waiting.push_front((input, origin));
@@ -242,8 +296,40 @@ impl SagaActor {
             }
             Outcome::Rejected(rejection) => refuse(origin, rejection),
             Outcome::Failed(failure) => fail(origin, failure),
-            Outcome::Repeated(_) => fail(origin, Failure::poison("a step has no idempotency key")),
+            Outcome::Repeated(stored) => match &origin {
+                Origin::Call(caller) if let Some((_, hash)) = &caller.key => {
+                    let first = replay(hash, stored);
+                    answer(origin, first);
+                }
+                _ => fail(origin, Failure::poison("this step has no idempotency key")),
+            },
         }
+    }
+
+    /// What is asked or told besides the outbox. Lost with the process; a deadline does it again.
+    fn perform(&mut self, effect: &Effect, context: &Context) {
+        match effect {
+            Effect::EndPayment { payment_id } => self.ask_end(*payment_id, context.clone()),
+            Effect::TellOld { old, paid } => {
+                let input = exchanged(self.id, *paid);
+                self.env.sagas().send(*old, Message::Input(input, Origin::Clock));
+            }
+            Effect::LookAtNew { to } => self.look_at_new(*to),
+            _ => {}
+        }
+    }
+
+    fn look_at_new(&self, to: Uuid) {
+        let (id, env) = (self.id, self.env.clone());
+        tokio::spawn(async move {
+            let paid = match env.reservations.get(to).await {
+                Ok(Some(new)) if new.saga.captured.is_some() => true,
+                Ok(Some(new)) if new.saga.status() == ReservationStatus::Pending => return,
+                Ok(_) => false,
+                Err(failure) => return tracing::warn!(reservation = %to, %failure, "not read; looking again"),
+            };
+            env.sagas().send(id, Message::Input(exchanged(to, paid), Origin::Clock));
+        });
     }
 
     /// Not kept anywhere: the saga's deadline asks again.
@@ -298,17 +384,58 @@ pub fn read_event(delivery: &Delivery) -> Result<(Uuid, Input), Failure> {
         }
         RefundFailed::SUBJECT => {
             let event: RefundFailed = delivery.event()?;
-            (event.reservation_id, Input::RefundFailed { refund_id: event.refund_id })
+            (event.reservation_id, Input::RefundFailed { refund_id: event.refund_id, code: event.code })
         }
         other => return Err(Failure::poison(format!("no saga hears {other}"))),
     })
 }
 
-fn settle(origin: Origin, reservation: &Reservation) {
+/// What became of the reservation that shall take another's place.
+fn exchanged(to: Uuid, paid: bool) -> Input {
+    if paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } }
+}
+
+/// The step as it is written.
+fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
+    let showtime_version = match input {
+        Input::Exchange(to) => Some(to.showtime_version),
+        _ => None,
+    };
+    let moved = showtime_version.is_some();
+    Step {
+        reservation: after.clone(),
+        log: Logged { input: input.name(), by: input.by(), detail: input.detail() },
+        seats: if moved {
+            SeatWrite::Exchange
+        } else {
+            SeatWrite::between(before.saga.state.claim(), after.saga.state.claim())
+        },
+        previous: moved.then(|| (before.showtime_id, before.seats.clone())),
+        open_holds_max: None,
+        showtime_version,
+    }
+}
+
+/// Nothing was left to do.
+fn settle(origin: Origin, done: &Done<'_>) {
+    match origin {
+        Origin::Call(caller) => {
+            let told = (caller.shape)(done);
+            answer(Origin::Call(caller), told);
+        }
+        other => acknowledge(other),
+    }
+}
+
+/// It is done; nobody waits for more than that.
+fn acknowledge(origin: Origin) {
     match origin {
         Origin::Event(delivery) => delivery.ack(),
-        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Ok(reservation.clone())),
-        Origin::Clock => {}
+        Origin::Asked { reply, .. } => {
+            // The asker may have given up waiting.
+            let _ = reply.send(Ok(()));
+        }
+        Origin::Call(_) | Origin::Clock => {}
     }
 }
 
@@ -316,27 +443,34 @@ fn settle(origin: Origin, reservation: &Reservation) {
 fn refuse(origin: Origin, rejection: Rejection) {
     match origin {
         Origin::Event(delivery) => delivery.ack(),
-        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Err(rejection.into())),
-        Origin::Clock => {}
+        other => answer(other, Err(rejection.into())),
     }
 }
 
 fn fail(origin: Origin, failure: Failure) {
     match origin {
         Origin::Event(delivery) => delivery.fail(failure),
-        Origin::Call { reply, .. } | Origin::Asked { reply, .. } => answer(reply, Err(failure.into())),
         // The sweep finds it again.
         Origin::Clock => tracing::warn!(%failure, "deadline not handled; again with the next sweep"),
+        other => answer(other, Err(failure.into())),
     }
 }
 
-fn answer(reply: Reply, answer: Result<Reservation, Problem>) {
-    // The asker may have given up waiting.
-    let _ = reply.send(answer);
+fn answer(origin: Origin, answered: Answered) {
+    match origin {
+        Origin::Call(caller) => {
+            // The asker may have given up waiting.
+            let _ = caller.reply.send(answered);
+        }
+        Origin::Asked { reply, .. } => {
+            let _ = reply.send(answered.map(|_| ()));
+        }
+        Origin::Event(_) | Origin::Clock => {}
+    }
 }
 
 fn log_step(after: &Reservation, input: &Input, context: &Context) {
-    let state = after.saga.state.name();
+    let state = after.saga.state.name().as_str();
     metrics::counter!("saga_steps_total", "input" => input.name(), "state" => state).increment(1);
     tracing::info!(
         reservation = %after.id,
@@ -346,7 +480,7 @@ fn log_step(after: &Reservation, input: &Input, context: &Context) {
         request_id = context.correlation_id,
         "saga step"
     );
-    if let State::NeedsAttention { .. } = after.saga.state {
+    if after.saga.needs_attention() {
         tracing::error!(reservation = %after.id, "a refund does not settle: a person must look");
     }
 }
@@ -356,11 +490,10 @@ pub async fn call(
     env: &Env,
     id: Uuid,
     input: Input,
-    identity: Arc<Identity>,
-    context: Context,
-) -> Result<Reservation, Problem> {
+    caller: impl FnOnce(oneshot::Sender<Answered>) -> Caller,
+) -> Answered {
     let (reply, answer) = oneshot::channel();
-    env.sagas().send(id, Message::Input(input, Origin::Call { identity, context, reply }));
+    env.sagas().send(id, Message::Input(input, Origin::Call(Box::new(caller(reply)))));
     answer
         .await
         .unwrap_or_else(|_| Err(Problem::unavailable("The reservation's keeper was restarted. Try again.")))

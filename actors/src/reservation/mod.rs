@@ -7,6 +7,8 @@
 mod actor;
 mod best_available;
 mod change;
+mod endpoint;
+mod exchange;
 mod model;
 mod order;
 mod saga;
@@ -19,17 +21,13 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use bus::consumer::Delivery;
-use bus::contract::auth::Role;
+use bus::contract::Event;
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
-use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListClaimed,
-    ListReservations, PaymentBegun, Rejection, ResumeSaga, Sale,
-};
-use bus::contract::{Event, Request};
-use bus::service::{Answered, Call, Server, json};
+use bus::contract::reservation::GetSeatMap;
+use bus::service::{Answered, Call, Server};
 use bus::topology::ConsumerSpec;
 use bus::{Bus, Failure};
 use futures::FutureExt;
@@ -39,15 +37,13 @@ use uuid::Uuid;
 
 use crate::config::ReservationSettings;
 use crate::delivery::{
-    self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer,
-    request_hash, sweep,
+    self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, sweep,
 };
 use crate::host::{Host, Parts};
 use crate::supervision::entity::Entities;
-use actor::{Origin, SagaActor, call, may_act, read_event};
+use actor::{Origin, SagaActor, read_event};
 use model::Reservation;
-use order::Order;
-use saga::{CancelledBy, Input};
+use saga::{Cancel, CancelledBy, Input};
 use showtime::ShowtimeActor;
 use store::Rows;
 
@@ -142,97 +138,37 @@ pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Resul
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
-    let e = env.clone();
-    server.serve(move |call: Call<CreateReservation>| create(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<GetReservation>| get(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ListReservations>| list(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<CancelReservation>| cancel(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<BeginPayment>| begin_payment(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ResumeSaga>| resume(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ListClaimed>| change::claimed(e.clone(), call)).await?;
-    let e = env;
-    server
-        .serve(move |call: Call<GetSeatMap>| {
-            let env = e.clone();
-            async move { showtime::view(&env, &call.request).await }
-        })
-        .await?;
+    /// Serves each request with its function.
+    macro_rules! serve {
+        ($($answer:path),* $(,)?) => {
+            $({
+                let env = env.clone();
+                server.serve(move |call| $answer(env.clone(), call)).await?;
+            })*
+        };
+    }
+    serve!(
+        endpoint::create,
+        endpoint::get,
+        endpoint::list,
+        endpoint::cancel,
+        endpoint::begin_payment,
+        endpoint::resume,
+        endpoint::refund,
+        endpoint::tickets,
+        endpoint::sagas,
+        endpoint::saga,
+        endpoint::cancellation,
+        endpoint::occupancy,
+        exchange::exchange,
+        change::claimed,
+        seats,
+    );
     Ok(server)
 }
 
-async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
-    let identity = call.caller()?.clone();
-    let key = call.idempotency_key.clone().ok_or(Rejection::IdempotencyKeyMissing)?;
-    let key = IdempotencyKey { user_id: identity.user_id, route: CreateReservation::SUBJECT, key };
-    let request_hash = request_hash(&call.request)?;
-    let (showtime, context) = (call.request.showtime_id, call.context);
-    let order = |reply| {
-        Box::new(Order {
-            request: call.request,
-            identity,
-            context,
-            key,
-            request_hash,
-            reply,
-            checked: None,
-            tries: 0,
-        })
-    };
-    showtime::create(&env, order, showtime).await
-}
-
-async fn get(env: Env, call: Call<GetReservation>) -> Answered {
-    let found = env.reservations.get(call.request.id).await?;
-    let mine = found.filter(|reservation| call.caller().is_ok_and(|identity| may_act(reservation, identity)));
-    json(&mine.ok_or(Rejection::NoSuchReservation)?.view())
-}
-
-async fn list(env: Env, call: Call<ListReservations>) -> Answered {
-    let identity = call.caller()?;
-    let ListReservations { status, user_id, paging } = call.request;
-    let user = if identity.role >= Role::Admin { user_id } else { Some(identity.user_id) };
-    let (found, total) = store::list(&env.pool, user, status, paging).await.map_err(Failure::transient)?;
-    json(&paging.of(found.iter().map(Reservation::view).collect(), total))
-}
-
-async fn cancel(env: Env, request: Call<CancelReservation>) -> Answered {
-    let identity = request.caller()?.clone();
-    let own = env.reservations.get(request.request.id).await?.is_some_and(|r| r.user_id == identity.user_id);
-    let by = if own { CancelledBy::User } else { CancelledBy::Admin };
-    json(&call(&env, request.request.id, Input::Cancel(by), identity, request.context).await?.view())
-}
-
-async fn begin_payment(env: Env, request: Call<BeginPayment>) -> Answered {
-    let identity = request.caller()?.clone();
-    let BeginPayment { reservation_id, payment_id } = request.request;
-    let reservation =
-        call(&env, reservation_id, Input::BeginPayment { payment_id }, identity, request.context).await?;
-    json(&PaymentBegun {
-        reservation_id,
-        user_id: reservation.user_id,
-        email: reservation.email.clone(),
-        description: format!("{} · {}", reservation.movie_title, reservation.seats.join(", ")),
-        total: reservation.saga.terms.total,
-        expires_at: reservation.saga.expires_at,
-        sale: Some(Sale {
-            showtime_id: reservation.showtime_id,
-            movie_id: reservation.movie_id,
-            movie_title: reservation.movie_title.clone(),
-            starts_at: reservation.starts_at,
-            tickets: reservation.seats.len() as u16,
-        }),
-    })
-}
-
-async fn resume(env: Env, request: Call<ResumeSaga>) -> Answered {
-    let identity = request.caller()?.clone();
-    json(&call(&env, request.request.reservation_id, Input::Resume, identity, request.context).await?.view())
+async fn seats(env: Env, call: Call<GetSeatMap>) -> Answered {
+    showtime::view(&env, &call.request).await
 }
 
 fn hear(env: &Env, delivery: Delivery) {
@@ -276,7 +212,7 @@ async fn cancel_showtime(env: &Env, delivery: Delivery) {
     let cancels = open.into_iter().map(|id| {
         let (told, cancelled) = oneshot::channel();
         let origin = Origin::Asked { context: delivery.context.clone(), reply: told };
-        env.sagas().send(id, actor::Message::Input(Input::Cancel(CancelledBy::Showtime), origin));
+        env.sagas().send(id, actor::Message::Input(Input::Cancel(Cancel::by(CancelledBy::Showtime)), origin));
         cancelled
     });
     let cancelled = futures::future::join_all(cancels).await;

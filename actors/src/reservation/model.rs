@@ -1,17 +1,18 @@
 //! A reservation as one value, and what the world and the other domains are told of it.
 
 use bus::Context;
-use bus::contract::Timestamp;
 use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
-    RefundRequested, RefundStatus, Reservation as View, ReservationCancelled, ReservationConfirmed,
-    ReservationCreated, ReservationPayment, ReservationRefund, SeatStatus,
+    Cancellation, RefundRequested, RefundStatus, Reservation as View, ReservationCancelled,
+    ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationRefund,
+    Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
 };
+use bus::contract::{Money, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
-use super::saga::{Claim, Effect, Refund, Saga, State};
+use super::saga::{Cancel, CancelledBy, Claim, Effect, Input, Refund, Saga, Standing, State};
 
 pub const DOMAIN: &str = "reservation";
 
@@ -71,16 +72,23 @@ pub struct Reservation {
 
 impl Reservation {
     /// The reservation after a step of its saga.
-    pub fn with(&self, saga: Saga, now: Timestamp) -> Self {
-        Self { saga, version: self.version + 1, updated_at: now, ..self.clone() }
+    pub fn with(&self, saga: Saga, input: &Input, now: Timestamp) -> Self {
+        let after = Self { saga, version: self.version + 1, updated_at: now, ..self.clone() };
+        match input {
+            Input::Exchange(to) => Self {
+                showtime_id: to.showtime_id,
+                movie_id: to.movie_id,
+                movie_title: to.movie_title.clone(),
+                starts_at: to.starts_at,
+                seats: to.seats.clone(),
+                ..after
+            },
+            _ => after,
+        }
     }
 
-    pub fn needs_attention(&self) -> bool {
-        matches!(self.saga.state, State::NeedsAttention { .. })
-    }
-
-    /// What the moviegoer sees.
-    pub fn view(&self) -> View {
+    /// What the moviegoer sees; `now` tells what a cancellation would give back.
+    pub fn view(&self, now: Timestamp) -> View {
         let (reason, refund) = match &self.saga.state {
             State::Cancelled { reason } => (Some(*reason), None),
             State::Refunding { reason, refund, .. } => {
@@ -91,6 +99,15 @@ impl Reservation {
                 (Some(*reason), Some((refund, RefundStatus::Failed)))
             }
             State::AwaitingPayment { .. } | State::Ending { .. } | State::Confirmed { .. } => (None, None),
+        };
+        let exchanging_to = match &self.saga.state {
+            State::Confirmed { exchanging: Some(exchanging), .. } => Some(exchanging.to),
+            _ => None,
+        };
+        let shown = |(refund, status): (&Refund, RefundStatus)| ReservationRefund {
+            id: refund.id,
+            status,
+            total: refund.total,
         };
         View {
             id: self.id,
@@ -106,32 +123,51 @@ impl Reservation {
             expires_at: self.saga.expires_at,
             reason,
             payment: self.payment(),
-            refund: refund.map(|(refund, status)| ReservationRefund {
-                id: refund.id,
-                status,
-                total: refund.total,
-            }),
-            attention: self.needs_attention(),
+            refund: refund.map(shown),
+            partial_refunds: self.saga.parts.iter().map(|p| shown((&p.refund, p.status()))).collect(),
+            refund_policy: self.saga.terms.refund_policy,
+            cancellation: self.cancellation(now),
+            exchange_of: self.saga.exchange_of,
+            exchanging_to,
+            attention: self.saga.needs_attention(),
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
     }
 
+    /// What its owner would get back by cancelling now.
+    fn cancellation(&self, now: Timestamp) -> Option<Cancellation> {
+        let terms = &self.saga.terms;
+        let cancel = Cancel::by(CancelledBy::User);
+        let (after, _) = match &self.saga.state {
+            State::Confirmed { .. } => self.saga.step(&Input::Cancel(cancel), now).ok()?,
+            _ => return None,
+        };
+        let refund = match after.state {
+            State::Refunding { refund, .. } => refund.total,
+            _ => Money { amount: 0, ..terms.total },
+        };
+        let until = if now <= terms.refund_until { terms.refund_until } else { terms.starts_at };
+        Some(Cancellation { refund, until })
+    }
+
     fn payment(&self) -> Option<ReservationPayment> {
         let known = self.saga.payment.as_ref()?;
+        let kept = self.saga.captured.is_some() || matches!(self.saga.state, State::Confirmed { .. });
+        let parted = self.saga.parts.iter().any(|part| part.standing == Standing::Completed);
+        let paid = if parted { PaymentStatus::PartiallyRefunded } else { PaymentStatus::Succeeded };
         let status = match &self.saga.state {
             State::AwaitingPayment { .. } | State::Ending { .. } => PaymentStatus::Processing,
-            State::Confirmed { .. } | State::Refunding { .. } | State::NeedsAttention { .. } => {
-                PaymentStatus::Succeeded
-            }
-            State::Refunded { .. } => PaymentStatus::Refunded,
-            State::Cancelled { .. } => PaymentStatus::Failed,
+            State::Cancelled { .. } if !kept => PaymentStatus::Failed,
+            State::Refunded { .. } if self.saga.left().amount == 0 => PaymentStatus::Refunded,
+            State::Refunded { .. } => PaymentStatus::PartiallyRefunded,
+            _ => paid,
         };
         Some(ReservationPayment { id: known.id, status, checkout_url: known.checkout_url.clone() })
     }
 
-    /// The events that leave with the change that made this version.
-    pub fn events(&self, effects: &[Effect], context: &Context) -> Vec<Outgoing> {
+    /// The events that leave with the change that made this version of `before`.
+    pub fn events(&self, before: &Self, effects: &[Effect], context: &Context) -> Vec<Outgoing> {
         let at = self.updated_at;
         let say = |effect: &Effect| match effect {
             Effect::TellCreated => Some(Outgoing::new(DOMAIN, &self.told(), at, context)),
@@ -143,10 +179,19 @@ impl Reservation {
                 let event = ReservationCancelled { reason: *reason, reservation: self.told() };
                 Some(Outgoing::new(DOMAIN, &event, at, context))
             }
+            Effect::TellExchanged { payment_id } => {
+                let event = ReservationExchanged {
+                    payment_id: *payment_id,
+                    previous_showtime_id: before.showtime_id,
+                    previous_seats: before.seats.clone(),
+                    reservation: self.told(),
+                };
+                Some(Outgoing::new(DOMAIN, &event, at, context))
+            }
             Effect::RequestRefund(refund) => {
                 Some(Outgoing::new(DOMAIN, &self.refund_requested(refund), at, context))
             }
-            Effect::EndPayment { .. } => None,
+            Effect::EndPayment { .. } | Effect::TellOld { .. } | Effect::LookAtNew { .. } => None,
         };
         effects.iter().filter_map(say).collect()
     }
@@ -168,13 +213,75 @@ impl Reservation {
     }
 
     fn refund_requested(&self, refund: &Refund) -> RefundRequested {
-        let reason = self.view().reason.and_then(|reason| serde_json::to_value(reason).ok());
         RefundRequested {
             refund_id: refund.id,
             reservation_id: self.id,
             payment_id: refund.payment_id,
             total: refund.total,
-            reason: reason.and_then(|reason| reason.as_str().map(str::to_owned)).unwrap_or_default(),
+            reason: self.reason_of(refund),
+            by: refund.by,
+        }
+    }
+
+    /// A refund of format 1 has the reason of its cancellation.
+    fn reason_of(&self, refund: &Refund) -> String {
+        match &self.saga.state {
+            State::Refunding { reason, .. }
+            | State::Refunded { reason, .. }
+            | State::NeedsAttention { reason, .. }
+                if refund.reason.is_empty() =>
+            {
+                reason.as_str().to_owned()
+            }
+            _ => refund.reason.clone(),
+        }
+    }
+
+    pub fn summary(&self) -> SagaSummary {
+        SagaSummary {
+            reservation_id: self.id,
+            state: self.saga.state.name(),
+            status: self.saga.status(),
+            version: self.version,
+            attention: self.saga.needs_attention(),
+            user_id: self.user_id,
+            showtime_id: self.showtime_id,
+            total: self.saga.terms.total,
+            deadline: self.saga.deadline(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// The saga as staff see it, with its story.
+    pub fn saga_view(&self, steps: Vec<SagaStep>, now: Timestamp) -> SagaView {
+        let shown = |refund: &Refund, status, asked, ask_at| SagaRefund {
+            id: refund.id,
+            total: refund.total,
+            status,
+            reason: self.reason_of(refund),
+            by: refund.by,
+            asked,
+            ask_at,
+        };
+        let whole = match &self.saga.state {
+            State::Refunding { refund, asked, ask_at, .. } => {
+                Some(shown(refund, RefundStatus::Requested, *asked, Some(*ask_at)))
+            }
+            State::Refunded { refund, .. } => Some(shown(refund, RefundStatus::Completed, 0, None)),
+            State::NeedsAttention { refund, .. } => Some(shown(refund, RefundStatus::Failed, 0, None)),
+            _ => None,
+        };
+        let parts = self.saga.parts.iter().map(|part| {
+            let asked = if let Standing::Asked { asked, .. } = part.standing { asked } else { 0 };
+            shown(&part.refund, part.status(), asked, part.ask_at())
+        });
+        SagaView {
+            summary: self.summary(),
+            reservation: self.view(now),
+            captured: self.saga.captured,
+            refunds: whole.into_iter().chain(parts).collect(),
+            steps,
         }
     }
 }
@@ -187,6 +294,8 @@ pub enum SeatWrite {
     Claim(SeatStatus),
     Sell,
     Free,
+    /// Claims the seats that are new and frees those that are not among them any more, in one transaction.
+    Exchange,
 }
 
 impl SeatWrite {
@@ -209,7 +318,7 @@ impl SeatWrite {
         match self {
             Self::Keep => None,
             Self::Claim(status) => Some(status),
-            Self::Sell => Some(SeatStatus::Sold),
+            Self::Sell | Self::Exchange => Some(SeatStatus::Sold),
             Self::Free => Some(SeatStatus::Free),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bus::contract::Timestamp;
 use bus::contract::movie::{SeatKind, ShowtimeStatus};
-use bus::contract::reservation::{CreateReservation, Rejection};
+use bus::contract::reservation::{CreateReservation, RefundPolicy, Rejection};
 use bus::token::Identity;
 use bus::{Context, Problem};
 use bytes::Bytes;
@@ -77,9 +77,17 @@ fn size(request: &CreateReservation) -> usize {
     request.seats.as_ref().map_or(best, Vec::len)
 }
 
+/// Whose the reservation will be.
+pub struct Owner<'a> {
+    pub user_id: Uuid,
+    pub email: &'a str,
+    /// The reservation whose place it takes once it is paid.
+    pub exchange_of: Option<Uuid>,
+}
+
 /// The reservation that holds the seats, with what it says.
 pub fn new_reservation(
-    identity: &Identity,
+    owner: &Owner<'_>,
     showtime: &Showtime,
     map: &SeatMap,
     seats: &[usize],
@@ -93,12 +101,16 @@ pub fn new_reservation(
         hold_until_max: now.plus(settings.hold_max),
         grace_seconds: settings.grace.as_secs(),
         refund_until: showtime.starts_at.minus(settings.refund_until),
+        refund_policy: Some(RefundPolicy {
+            until_minutes: settings.refund_until.as_secs() / 60,
+            percent: settings.refund_percent,
+        }),
     };
-    let (saga, effects) = Saga::start(terms, now.plus(settings.hold));
+    let (saga, effects) = Saga::start(terms, now.plus(settings.hold), owner.exchange_of);
     let reservation = Reservation {
         id: Uuid::now_v7(),
-        user_id: identity.user_id,
-        email: identity.email.clone(),
+        user_id: owner.user_id,
+        email: owner.email.to_owned(),
         showtime_id: showtime.id,
         movie_id: showtime.movie_id,
         movie_title: showtime.movie_title.clone(),

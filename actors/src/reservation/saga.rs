@@ -6,37 +6,23 @@
 //! Invariant: every state that waits has a deadline, and a deadline asks instead of guessing.
 //! Rows are not effects: which seats are held or sold follows from the state alone ([`State::claim`]).
 
+mod input;
+mod money;
+mod steps;
+
 use std::time::Duration;
 
-use bus::contract::payment::PaymentSuccess;
-use bus::contract::reservation::{CancelReason, Rejection, ReservationStatus};
+use bus::contract::reservation::{CancelReason, Rejection, ReservationStatus, SagaState};
 use bus::contract::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Format of the checkpoint; a host that meets a newer one leaves it to a newer host.
-pub const FORMAT: u32 = 1;
-/// Between two questions to the payment host while a hold is ending.
-const END_ASKED_EVERY: Duration = Duration::from_secs(5);
-/// First wait for a refund; each further is twice as long, up to an hour.
-const REFUND_ASKED_AFTER: Duration = Duration::from_secs(30);
-const REFUND_ASKED_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// Questions about a refund before a person must look: more than a day in all.
-const REFUND_ASKS_MAX: u32 = 32;
+pub use input::{Cancel, CancelledBy, GiveBack, Input, Place};
+pub use money::{Part, Refund, Standing, Terms};
 
-/// What was agreed when the reservation was made; it never changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Terms {
-    pub total: Money,
-    pub starts_at: Timestamp,
-    /// How long the hold lasts from the moment that paying begins, and when it ends at the latest.
-    pub hold_seconds: u64,
-    pub hold_until_max: Timestamp,
-    pub grace_seconds: u64,
-    /// Until when a confirmed reservation may be cancelled for its money.
-    pub refund_until: Timestamp,
-}
+/// Format of the checkpoint; a host that meets a newer one leaves it to a newer host. 2 added the refund policy, what
+/// was captured, parts given back, and exchanges; what it lacks in a row of format 1 keeps its old meaning.
+pub const FORMAT: u32 = 2;
 
 /// The checkpoint: all that the next step needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +34,14 @@ pub struct Saga {
     pub expires_at: Timestamp,
     pub payment: Option<KnownPayment>,
     pub state: State,
+    /// What was captured, once it was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured: Option<Money>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// The reservation whose place it takes once it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_of: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,26 +51,12 @@ pub struct KnownPayment {
     pub checkout_url: Option<String>,
 }
 
+/// A dearer reservation that takes this one's place once it is paid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Refund {
-    pub id: Uuid,
-    pub payment_id: Uuid,
-    pub total: Money,
-    /// Counts the refunds that were refused for good before this one.
-    pub round: u32,
-}
-
-impl Refund {
-    /// The id follows from payment and round, so that deciding twice (after a lost race) asks for one refund.
-    pub fn new(payment_id: Uuid, total: Money, round: u32) -> Self {
-        Self {
-            id: Uuid::new_v5(&payment_id, format!("full-refund/{round}").as_bytes()),
-            payment_id,
-            total,
-            round,
-        }
-    }
+pub struct Exchanging {
+    pub to: Uuid,
+    pub ask_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,6 +74,8 @@ pub enum State {
     Confirmed {
         payment_id: Uuid,
         provider_ref: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exchanging: Option<Exchanging>,
     },
     Cancelled {
         reason: CancelReason,
@@ -124,44 +106,6 @@ pub enum Claim {
     Sold,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CancelledBy {
-    User,
-    Admin,
-    Showtime,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    BeginPayment {
-        payment_id: Uuid,
-    },
-    PaymentInitiated {
-        payment_id: Uuid,
-        checkout_url: Option<String>,
-    },
-    PaymentSucceeded(PaymentSuccess),
-    PaymentFailed {
-        payment_id: Uuid,
-    },
-    /// Payment says: nothing was captured and nothing can be any more.
-    PaymentOver {
-        payment_id: Uuid,
-    },
-    /// The database refused to claim the seats again.
-    ReclaimLost(PaymentSuccess),
-    Cancel(CancelledBy),
-    RefundCompleted {
-        refund_id: Uuid,
-    },
-    RefundFailed {
-        refund_id: Uuid,
-    },
-    Resume,
-    /// The deadline has passed, as the database sees it.
-    Deadline,
-}
-
 /// A message that leaves after the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -172,44 +116,82 @@ pub enum Effect {
     TellCancelled {
         reason: CancelReason,
     },
+    TellExchanged {
+        payment_id: Uuid,
+    },
     RequestRefund(Refund),
     /// Asked of the payment host; not kept, since every deadline asks again.
     EndPayment {
         payment_id: Uuid,
     },
+    /// Tells the reservation whose place this one takes; not kept, since that one's deadline asks.
+    TellOld {
+        old: Uuid,
+        paid: bool,
+    },
+    /// Looks at the reservation that takes this one's place; not kept either.
+    LookAtNew {
+        to: Uuid,
+    },
 }
 
 impl Saga {
-    pub fn start(terms: Terms, expires_at: Timestamp) -> (Self, Vec<Effect>) {
-        let state = State::AwaitingPayment { begun: false };
-        (Self { format: FORMAT, terms, expires_at, payment: None, state }, vec![Effect::TellCreated])
+    pub fn start(terms: Terms, expires_at: Timestamp, exchange_of: Option<Uuid>) -> (Self, Vec<Effect>) {
+        let saga = Self {
+            format: FORMAT,
+            terms,
+            expires_at,
+            payment: None,
+            state: State::AwaitingPayment { begun: false },
+            captured: None,
+            parts: Vec::new(),
+            exchange_of,
+        };
+        (saga, vec![Effect::TellCreated])
     }
 
     /// When the saga must be looked at again, whatever else happens.
     pub fn deadline(&self) -> Option<Timestamp> {
+        self.parts.iter().filter_map(Part::ask_at).chain(self.state_deadline()).min()
+    }
+
+    fn state_deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::AwaitingPayment { .. } => Some(self.expires_at),
             State::Ending { ask_at, .. } | State::Refunding { ask_at, .. } => Some(*ask_at),
-            State::Confirmed { .. } | State::Cancelled { .. } | State::Refunded { .. } => None,
-            State::NeedsAttention { .. } => None,
+            State::Confirmed { exchanging, .. } => exchanging.as_ref().map(|exchanging| exchanging.ask_at),
+            State::Cancelled { .. } | State::Refunded { .. } | State::NeedsAttention { .. } => None,
         }
     }
 
     pub fn status(&self) -> ReservationStatus {
-        match &self.state {
-            State::AwaitingPayment { .. } | State::Ending { .. } => ReservationStatus::Pending,
-            State::Confirmed { .. } => ReservationStatus::Confirmed,
-            State::Cancelled { .. } | State::Refunding { .. } | State::NeedsAttention { .. } => {
-                ReservationStatus::Cancelled
+        self.state.name().status()
+    }
+
+    pub fn needs_attention(&self) -> bool {
+        matches!(self.state, State::NeedsAttention { .. }) || self.parts.iter().any(Part::is_stuck)
+    }
+
+    /// What happens to the parts that go back, then to the whole. Unchanged and without effects means: nothing to do.
+    pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
+        let (saga, mut effects) = self.hear_parts(input, now);
+        match saga.transition(input, now) {
+            Ok((saga, more)) => {
+                effects.extend(more);
+                Ok((saga, effects))
             }
-            State::Refunded { .. } => ReservationStatus::Refunded,
+            // A part goes on, and nothing else waited.
+            Err(Rejection::NotPending) if matches!(input, Input::Resume { .. }) && saga != *self => {
+                Ok((saga, effects))
+            }
+            Err(rejection) => Err(rejection),
         }
     }
 
-    /// The transition table. Unchanged and without effects means: nothing to do.
-    pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
-        use {Input as I, State as S};
-        let due = self.deadline().is_some_and(|deadline| deadline <= now);
+    /// The transition table.
+    fn transition(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
+        use {CancelReason as R, Input as I, State as S};
+        let due = self.state_deadline().is_some_and(|deadline| deadline <= now);
         Ok(match (&self.state, input) {
             // paying begins: at most once it extends the hold
             (S::AwaitingPayment { .. }, I::BeginPayment { .. }) if due => return Err(Rejection::HoldExpired),
@@ -219,7 +201,7 @@ impl Saga {
             (S::AwaitingPayment { begun: true }, I::BeginPayment { .. }) => self.same(),
             (S::Ending { .. }, I::BeginPayment { .. }) => return Err(Rejection::HoldExpired),
             (S::Confirmed { .. }, I::BeginPayment { .. }) => return Err(Rejection::AlreadyPaid),
-            (S::Cancelled { reason: CancelReason::HoldExpired }, I::BeginPayment { .. }) => {
+            (S::Cancelled { reason: R::HoldExpired }, I::BeginPayment { .. }) => {
                 return Err(Rejection::HoldExpired);
             }
             (_, I::BeginPayment { .. }) => return Err(Rejection::NotPending),
@@ -232,48 +214,71 @@ impl Saga {
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success)) => {
                 self.confirm(success)
             }
-            (S::Cancelled { reason: CancelReason::HoldExpired }, I::PaymentSucceeded(success)) => {
+            // the money of a confirmed one is settled: kept by its policy, or not
+            (S::Cancelled { .. }, I::PaymentSucceeded(_)) if self.captured.is_some() => self.same(),
+            // the reservation whose place it was to take lives on
+            (S::Cancelled { reason: R::HoldExpired }, I::PaymentSucceeded(success))
+                if self.exchange_of.is_none() =>
+            {
                 self.confirm(success)
             }
-            (S::Cancelled { reason }, I::PaymentSucceeded(success)) => self.give_back(*reason, success, now),
-            (S::Cancelled { reason }, I::ReclaimLost(success)) => self.give_back(*reason, success, now),
+            (S::Cancelled { reason }, I::PaymentSucceeded(success) | I::ReclaimLost(success)) => {
+                self.give_all_back(*reason, success, now)
+            }
             // one capture a reservation: payment itself gives back a second one
             (_, I::PaymentSucceeded(_) | I::ReclaimLost(_)) => self.same(),
 
             // no money
-            (S::AwaitingPayment { begun: true }, I::PaymentFailed { .. }) => {
-                self.cancel(CancelReason::PaymentFailed)
-            }
+            (S::AwaitingPayment { begun: true }, I::PaymentFailed { .. }) => self.cancel(R::PaymentFailed),
             (S::Ending { .. }, I::PaymentFailed { .. } | I::PaymentOver { .. }) => {
-                self.cancel(CancelReason::HoldExpired)
+                self.cancel(R::HoldExpired)
             }
             (_, I::PaymentFailed { .. } | I::PaymentOver { .. }) => self.same(),
 
             // time
             (_, I::Deadline) if !due => self.same(),
-            (S::AwaitingPayment { begun: false }, I::Deadline) => self.cancel(CancelReason::HoldExpired),
+            (S::AwaitingPayment { begun: false }, I::Deadline) => self.cancel(R::HoldExpired),
             (S::AwaitingPayment { begun: true }, I::Deadline) => {
                 self.end(now, self.expires_at.plus(Duration::from_secs(self.terms.grace_seconds)))
             }
-            (S::Ending { until, .. }, I::Deadline) if *until <= now => self.cancel(CancelReason::HoldExpired),
+            (S::Ending { until, .. }, I::Deadline) if *until <= now => self.cancel(R::HoldExpired),
             (S::Ending { until, .. }, I::Deadline) => self.end(now, *until),
+            (S::Confirmed { exchanging: Some(Exchanging { to, .. }), .. }, I::Deadline) => {
+                let (saga, _) = self.exchanging(Some(*to), now);
+                (saga, vec![Effect::LookAtNew { to: *to }])
+            }
             (S::Refunding { reason, refund, asked, .. }, I::Deadline) => {
                 self.ask_refund(*reason, refund, *asked, now)
             }
             (_, I::Deadline) => self.same(),
 
             // people
-            (S::AwaitingPayment { .. } | S::Ending { .. }, I::Cancel(by)) => self.cancel(by.reason()),
-            (S::Confirmed { .. }, I::Cancel(CancelledBy::User | CancelledBy::Admin))
-                if self.terms.starts_at <= now =>
-            {
-                return Err(Rejection::ShowtimeStarted);
+            (S::AwaitingPayment { .. } | S::Ending { .. }, I::Cancel(cancel)) => {
+                self.cancel(cancel.by.reason())
             }
-            (S::Confirmed { .. }, I::Cancel(CancelledBy::User)) if self.terms.refund_until < now => {
-                return Err(Rejection::RefundWindowClosed);
-            }
-            (S::Confirmed { payment_id, .. }, I::Cancel(by)) => self.refund(*payment_id, by.reason(), now),
+            (S::Confirmed { .. }, I::Cancel(cancel)) => self.cancel_paid(cancel, now)?,
             (_, I::Cancel(_)) => self.same(),
+            (_, I::GiveBack(back)) => self.staff_give_back(back, now)?,
+
+            // exchanges
+            (S::Confirmed { payment_id, .. }, I::Exchange(place)) => {
+                self.may_exchange(now)?;
+                self.exchange(*payment_id, place, now)
+            }
+            (S::Confirmed { .. }, I::BeginExchange { new, .. }) => {
+                self.may_exchange(now)?;
+                self.exchanging(Some(new.id), now)
+            }
+            (_, I::Exchange(_) | I::BeginExchange { .. }) => return Err(Rejection::NotConfirmed),
+            (S::Confirmed { payment_id, exchanging: Some(known), .. }, I::ExchangePaid { to })
+                if known.to == *to =>
+            {
+                self.refund(*payment_id, R::Exchanged, self.left(), None, now)
+            }
+            (S::Confirmed { exchanging: Some(known), .. }, I::ExchangeOver { to }) if known.to == *to => {
+                self.exchanging(None, now)
+            }
+            (_, I::ExchangePaid { .. } | I::ExchangeOver { .. }) => self.same(),
 
             // refunds
             (
@@ -282,102 +287,20 @@ impl Saga {
             ) if refund.id == *refund_id => {
                 (self.at(S::Refunded { reason: *reason, refund: refund.clone() }), Vec::new())
             }
-            (S::Refunding { reason, refund, .. }, I::RefundFailed { refund_id })
-                if refund.id == *refund_id =>
-            {
-                (
-                    self.at(S::NeedsAttention { reason: *reason, refund: refund.clone(), refused: true }),
-                    Vec::new(),
-                )
+            // a bank may send money back days after it was refunded
+            (
+                S::Refunding { reason, refund, .. } | S::Refunded { reason, refund },
+                I::RefundFailed { refund_id, .. },
+            ) if refund.id == *refund_id => {
+                let state = S::NeedsAttention { reason: *reason, refund: refund.clone(), refused: true };
+                (self.at(state), Vec::new())
             }
             (_, I::RefundCompleted { .. } | I::RefundFailed { .. }) => self.same(),
-            (S::NeedsAttention { reason, refund, refused }, I::Resume) => {
-                let refund = Refund::new(refund.payment_id, refund.total, refund.round + u32::from(*refused));
-                self.ask_refund(*reason, &refund, 0, now)
+            (S::NeedsAttention { reason, refund, refused }, I::Resume { .. }) => {
+                self.ask_refund(*reason, &refund.resumed(None, *refused), 0, now)
             }
-            (_, I::Resume) => return Err(Rejection::NotPending),
+            (_, I::Resume { .. }) => return Err(Rejection::NotPending),
         })
-    }
-
-    fn at(&self, state: State) -> Self {
-        Self { state, ..self.clone() }
-    }
-
-    fn same(&self) -> (Self, Vec<Effect>) {
-        (self.clone(), Vec::new())
-    }
-
-    fn begin(&self, payment_id: Uuid, now: Timestamp) -> (Self, Vec<Effect>) {
-        let extended = now.plus(Duration::from_secs(self.terms.hold_seconds)).min(self.terms.hold_until_max);
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: None });
-        let saga = Self { expires_at: self.expires_at.max(extended), payment, ..self.clone() };
-        (saga.at(State::AwaitingPayment { begun: true }), Vec::new())
-    }
-
-    fn initiated(&self, payment_id: Uuid, checkout_url: &Option<String>) -> (Self, Vec<Effect>) {
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: checkout_url.clone() });
-        (Self { payment, ..self.clone() }, Vec::new())
-    }
-
-    fn confirm(&self, success: &PaymentSuccess) -> (Self, Vec<Effect>) {
-        let payment_id = success.payment_id;
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: None });
-        let state = State::Confirmed { payment_id, provider_ref: success.provider_ref.clone() };
-        (Self { payment, ..self.at(state) }, vec![Effect::TellConfirmed { payment_id }])
-    }
-
-    fn cancel(&self, reason: CancelReason) -> (Self, Vec<Effect>) {
-        (self.at(State::Cancelled { reason }), vec![Effect::TellCancelled { reason }])
-    }
-
-    /// Asks payment to close what is open, now and again until the grace is over.
-    fn end(&self, now: Timestamp, until: Timestamp) -> (Self, Vec<Effect>) {
-        let ask_at = now.plus(END_ASKED_EVERY).min(until);
-        let ask = self.payment.iter().map(|payment| Effect::EndPayment { payment_id: payment.id }).collect();
-        (self.at(State::Ending { ask_at, until }), ask)
-    }
-
-    /// Money for a reservation that is cancelled already.
-    fn give_back(
-        &self,
-        reason: CancelReason,
-        success: &PaymentSuccess,
-        now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        self.request_refund(success.payment_id, success.total, reason, now)
-    }
-
-    /// A confirmed reservation is cancelled: the seats go at once, the money follows.
-    fn refund(&self, payment_id: Uuid, reason: CancelReason, now: Timestamp) -> (Self, Vec<Effect>) {
-        let (saga, mut effects) = self.request_refund(payment_id, self.terms.total, reason, now);
-        effects.insert(0, Effect::TellCancelled { reason });
-        (saga, effects)
-    }
-
-    fn request_refund(
-        &self,
-        payment_id: Uuid,
-        total: Money,
-        reason: CancelReason,
-        now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        self.ask_refund(reason, &Refund::new(payment_id, total, 0), 0, now)
-    }
-
-    fn ask_refund(
-        &self,
-        reason: CancelReason,
-        refund: &Refund,
-        asked: u32,
-        now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        let refund = refund.clone();
-        if asked >= REFUND_ASKS_MAX {
-            return (self.at(State::NeedsAttention { reason, refund, refused: false }), Vec::new());
-        }
-        let wait = (REFUND_ASKED_AFTER * (1 << asked.min(10))).min(REFUND_ASKED_AFTER_MAX);
-        let ask = Effect::RequestRefund(refund.clone());
-        (self.at(State::Refunding { reason, refund, asked: asked + 1, ask_at: now.plus(wait) }), vec![ask])
     }
 }
 
@@ -394,47 +317,16 @@ impl State {
         }
     }
 
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> SagaState {
         match self {
-            Self::AwaitingPayment { begun: false } => "awaiting-payment",
-            Self::AwaitingPayment { begun: true } => "paying",
-            Self::Ending { .. } => "ending",
-            Self::Confirmed { .. } => "confirmed",
-            Self::Cancelled { .. } => "cancelled",
-            Self::Refunding { .. } => "refunding",
-            Self::Refunded { .. } => "refunded",
-            Self::NeedsAttention { .. } => "needs-attention",
-        }
-    }
-}
-
-impl CancelledBy {
-    fn reason(self) -> CancelReason {
-        match self {
-            Self::User => CancelReason::UserRequest,
-            Self::Admin => CancelReason::Admin,
-            Self::Showtime => CancelReason::ShowtimeCancelled,
-        }
-    }
-}
-
-impl Input {
-    /// As it stands in the saga's log.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::BeginPayment { .. } => "begin-payment",
-            Self::PaymentInitiated { .. } => "payment-initiated",
-            Self::PaymentSucceeded(_) => "payment-succeeded",
-            Self::PaymentFailed { .. } => "payment-failed",
-            Self::PaymentOver { .. } => "payment-over",
-            Self::ReclaimLost(_) => "reclaim-lost",
-            Self::Cancel(CancelledBy::User) => "cancel-by-user",
-            Self::Cancel(CancelledBy::Admin) => "cancel-by-admin",
-            Self::Cancel(CancelledBy::Showtime) => "showtime-cancelled",
-            Self::RefundCompleted { .. } => "refund-completed",
-            Self::RefundFailed { .. } => "refund-failed",
-            Self::Resume => "resume",
-            Self::Deadline => "deadline",
+            Self::AwaitingPayment { begun: false } => SagaState::AwaitingPayment,
+            Self::AwaitingPayment { begun: true } => SagaState::Paying,
+            Self::Ending { .. } => SagaState::Ending,
+            Self::Confirmed { .. } => SagaState::Confirmed,
+            Self::Cancelled { .. } => SagaState::Cancelled,
+            Self::Refunding { .. } => SagaState::Refunding,
+            Self::Refunded { .. } => SagaState::Refunded,
+            Self::NeedsAttention { .. } => SagaState::NeedsAttention,
         }
     }
 }

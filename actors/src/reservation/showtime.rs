@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bus::contract::movie::DescribeShowtime;
-use bus::contract::reservation::{GetSeatMap, Rejection, SeatStatus, SeatsChanged, seats_subject};
+use bus::contract::reservation::{GetSeatMap, Rejection, SeatsChanged, seats_subject};
 use bus::service::Ask;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Env;
-use super::model::{SeatWrite, Showtime, Snapshot};
-use super::order::{self, Order, Reply, answer, new_reservation, replay};
+use super::model::{Showtime, Snapshot};
+use super::order::{self, Order, Owner, Reply, answer, new_reservation, replay};
 use super::seat_map::{Applied, SeatMap};
 use super::store::{self, Rows, Step};
 use crate::delivery::{Change, IdempotencyWrite, Outcome, StoredAnswer};
@@ -246,28 +246,23 @@ impl ShowtimeActor {
     fn take(&mut self, order: Box<Order>, seats: &[usize]) {
         let Some(hall) = &mut self.hall else { return };
         let (settings, now) = (&self.env.settings, self.env.clock.now());
-        let (reservation, effects) =
-            new_reservation(&order.identity, &hall.showtime, &hall.map, seats, settings, now);
-        let response = match bus::service::json(&reservation.view()) {
+        let owner =
+            Owner { user_id: order.identity.user_id, email: &order.identity.email, exchange_of: None };
+        let (reservation, effects) = new_reservation(&owner, &hall.showtime, &hall.map, seats, settings, now);
+        let response = match bus::service::json(&reservation.view(now)) {
             Ok(response) => response,
             Err(problem) => return answer(order.reply, Err(problem)),
         };
         hall.map.mark(seats, reservation.id);
         let id = reservation.id;
         let change = Change {
-            outbox: reservation.events(&effects, &order.context),
+            outbox: reservation.events(&reservation, &effects, &order.context),
             idempotency: Some(IdempotencyWrite::Claim {
                 key: order.key.clone(),
                 request_hash: order.request_hash,
                 response: Some(response.clone()),
             }),
-            ..Change::new(Rows::Step(Box::new(Step {
-                reservation,
-                input: "create",
-                seats: SeatWrite::Claim(SeatStatus::Held),
-                open_holds_max: Some(self.env.settings.open_holds_max),
-                showtime_version: Some(hall.showtime.version),
-            })))
+            ..Change::new(Rows::Step(Box::new(Step::of_new(reservation, settings, hall.showtime.version))))
         };
         self.under_way += 1;
         let me = self.me.clone();
@@ -366,7 +361,8 @@ impl ShowtimeActor {
     }
 }
 
-async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
+/// A showtime as the database has it; movie is asked for one that was never heard of.
+pub async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
     let snapshot = store::snapshot(&env.pool, id).await.map_err(Failure::transient)?;
     if snapshot.is_some() {
         return Ok(snapshot);

@@ -1,18 +1,22 @@
-//! Pure tests: the transition table, every history of up to eight inputs, seat maps, best-available.
+//! Pure tests: the transition table here; every history of up to eight inputs, what is given back, exchanges and halls
+//! in files of their own.
 
-use std::collections::HashSet;
+mod giving_back;
+mod halls;
+mod histories;
 
-use bus::contract::movie::{Prices, Row, Seat, SeatKind};
 use bus::contract::payment::PaymentSuccess;
-use bus::contract::reservation::{CancelReason, Rejection, SeatChange, SeatStatus, SeatsChanged};
+use bus::contract::reservation::{CancelReason, RefundAmount, RefundPolicy, Rejection, SagaState};
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
-use super::best_available::best_available;
-use super::saga::{CancelledBy, Claim, Effect, Input, Refund, Saga, State, Terms};
-use super::seat_map::{Applied, Named, SeatMap};
+use super::model::Reservation;
+use super::saga::{
+    Cancel, CancelledBy, Claim, Effect, Exchanging, GiveBack, Input, Place, Refund, Saga, State, Terms,
+};
 
 const PAYMENT: Uuid = Uuid::from_u128(1);
+const DEARER: Uuid = Uuid::from_u128(2);
 const HOLD: u64 = 600;
 
 fn at(seconds: i64) -> Timestamp {
@@ -31,8 +35,9 @@ fn saga() -> Saga {
         hold_until_max: at(1200),
         grace_seconds: 60,
         refund_until: at(28_800),
+        refund_policy: Some(RefundPolicy { until_minutes: 120, percent: 100 }),
     };
-    Saga::start(terms, at(HOLD as i64)).0
+    Saga::start(terms, at(HOLD as i64), None).0
 }
 
 fn success() -> PaymentSuccess {
@@ -50,13 +55,73 @@ fn refund() -> Refund {
     Refund::new(PAYMENT, euros(2400), 0)
 }
 
+fn ids(seats: &[&str]) -> Vec<String> {
+    seats.iter().map(|id| (*id).to_owned()).collect()
+}
+
+fn confirmed() -> State {
+    State::Confirmed { payment_id: PAYMENT, provider_ref: "pi_1".into(), exchanging: None }
+}
+
+/// Other seats of the same showtime.
+fn place(amount: i64) -> Place {
+    Place {
+        showtime_id: Uuid::nil(),
+        showtime_version: 1,
+        movie_id: Uuid::nil(),
+        movie_title: String::new(),
+        starts_at: at(36_000),
+        seats: ids(&["B1"]),
+        total: euros(amount),
+    }
+}
+
+fn dearer() -> Box<Reservation> {
+    Box::new(Reservation {
+        id: DEARER,
+        user_id: Uuid::nil(),
+        email: String::new(),
+        showtime_id: Uuid::nil(),
+        movie_id: Uuid::nil(),
+        movie_title: String::new(),
+        starts_at: at(36_000),
+        seats: ids(&["C1"]),
+        version: 1,
+        saga: saga(),
+        created_at: at(0),
+        updated_at: at(0),
+    })
+}
+
+fn begin_exchange() -> Input {
+    Input::BeginExchange { new: dearer(), showtime_version: 1 }
+}
+
+fn give_back(amount: Option<i64>) -> Input {
+    let amount = amount.map(RefundAmount::Minor);
+    Input::GiveBack(GiveBack { amount, reason: "the film broke".into(), by: Uuid::nil() })
+}
+
+fn cancel(by: CancelledBy) -> Input {
+    Input::Cancel(Cancel::by(by))
+}
+
+fn resume() -> Input {
+    Input::Resume { by: None }
+}
+
 fn states() -> Vec<State> {
     let reason = CancelReason::HoldExpired;
     vec![
         State::AwaitingPayment { begun: false },
         State::AwaitingPayment { begun: true },
         State::Ending { ask_at: at(605), until: at(660) },
-        State::Confirmed { payment_id: PAYMENT, provider_ref: "pi_1".into() },
+        confirmed(),
+        State::Confirmed {
+            payment_id: PAYMENT,
+            provider_ref: "pi_1".into(),
+            exchanging: Some(Exchanging { to: DEARER, ask_at: at(90) }),
+        },
         State::Cancelled { reason },
         State::Cancelled { reason: CancelReason::UserRequest },
         State::Refunding { reason, refund: refund(), asked: 1, ask_at: at(630) },
@@ -75,19 +140,27 @@ fn inputs() -> Vec<Input> {
         Input::PaymentOver { payment_id: PAYMENT },
         Input::ReclaimLost(success()),
         Input::Deadline,
-        Input::Cancel(CancelledBy::User),
-        Input::Cancel(CancelledBy::Admin),
-        Input::Cancel(CancelledBy::Showtime),
+        cancel(CancelledBy::User),
+        cancel(CancelledBy::Admin),
+        cancel(CancelledBy::Showtime),
+        give_back(Some(500)),
+        give_back(None),
+        Input::Exchange(place(2400)),
+        Input::Exchange(place(2000)),
+        begin_exchange(),
+        Input::ExchangePaid { to: DEARER },
+        Input::ExchangeOver { to: DEARER },
         Input::RefundCompleted { refund_id },
-        Input::RefundFailed { refund_id },
-        Input::Resume,
+        Input::RefundFailed { refund_id, code: None },
+        resume(),
     ]
 }
 
 fn label(state: &State) -> String {
     match state {
         State::Cancelled { reason } => format!("cancelled ({reason:?})"),
-        other => other.name().to_owned(),
+        State::Confirmed { exchanging: Some(_), .. } => "confirmed (exchanging)".to_owned(),
+        other => other.name().as_str().to_owned(),
     }
 }
 
@@ -103,6 +176,9 @@ fn the_transition_table_changes_only_on_purpose() {
         for input in inputs() {
             let now = if input == Input::Deadline { now } else { at(60) };
             let outcome = match from.step(&input, now) {
+                Err(Rejection::RefundTooLarge { left }) => {
+                    format!("refused: RefundTooLarge, {} left", left.amount)
+                }
                 Err(rejection) => format!("refused: {rejection:?}"),
                 Ok((to, effects)) if to == from && effects.is_empty() => continue,
                 Ok((to, effects)) => {
@@ -110,7 +186,12 @@ fn the_transition_table_changes_only_on_purpose() {
                     format!("{} {}", label(&to.state), said.join(" + "))
                 }
             };
-            table.push_str(&format!("    {:<20} {}\n", input.name(), outcome.trim_end()));
+            let name = match &input {
+                Input::GiveBack(GiveBack { amount: Some(_), .. }) => "give-back (part)",
+                Input::Exchange(to) if to.total != euros(2400) => "exchange (cheaper)",
+                input => input.name(),
+            };
+            table.push_str(&format!("    {name:<20} {}\n", outcome.trim_end()));
         }
     }
     insta::assert_snapshot!(table);
@@ -122,7 +203,10 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::TellConfirmed { .. } => "tell-confirmed",
         Effect::TellCancelled { .. } => "tell-cancelled",
         Effect::RequestRefund(_) => "request-refund",
+        Effect::TellExchanged { .. } => "tell-exchanged",
         Effect::EndPayment { .. } => "end-payment",
+        Effect::TellOld { .. } => "tell-old",
+        Effect::LookAtNew { .. } => "look-at-new",
     }
 }
 
@@ -139,229 +223,6 @@ fn beginning_to_pay_extends_the_hold_once_and_up_to_the_cap() {
 }
 
 #[test]
-fn a_confirmed_reservation_is_refunded_until_the_window_closes() {
-    let confirmed =
-        Saga { state: State::Confirmed { payment_id: PAYMENT, provider_ref: "pi_1".into() }, ..saga() };
-    let (refunding, effects) = confirmed.step(&Input::Cancel(CancelledBy::User), at(28_800)).unwrap();
-    assert_eq!(refunding.state.claim(), Claim::None);
-    assert_eq!(effects.iter().map(effect_name).collect::<Vec<_>>(), ["tell-cancelled", "request-refund"]);
-    let late = |by, seconds| confirmed.step(&Input::Cancel(by), at(seconds)).map(|_| ());
-    assert_eq!(late(CancelledBy::User, 28_801), Err(Rejection::RefundWindowClosed));
-    assert_eq!(late(CancelledBy::Admin, 28_801), Ok(()));
-    assert_eq!(late(CancelledBy::Admin, 36_000), Err(Rejection::ShowtimeStarted));
-    assert_eq!(late(CancelledBy::Showtime, 40_000), Ok(()));
-}
-
-/// What is true outside the saga.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct World {
-    payment: Provider,
-    refund: RefundAt,
-    /// The refund asked for last.
-    round: u32,
-    /// Someone else has claimed the seats.
-    other_has_seats: bool,
-    now: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Provider {
-    Nothing,
-    Open,
-    Captured,
-    Closed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum RefundAt {
-    Nothing,
-    Requested,
-    Completed,
-    Failed,
-}
-
-#[derive(Debug, Clone)]
-struct Scene {
-    saga: Saga,
-    world: World,
-}
-
-impl Scene {
-    /// Everything that can happen next, repeats and late messages included, as (name, scene).
-    fn next(&self) -> Vec<(String, Scene)> {
-        let mut scenes: Vec<(String, Scene)> =
-            self.messages().into_iter().map(|input| (input.name().to_owned(), self.hear(&input))).collect();
-        let mut happen = |name: &str, change: &dyn Fn(&mut World)| {
-            let mut scene = self.clone();
-            change(&mut scene.world);
-            scenes.push((name.to_owned(), scene));
-        };
-        if self.world.payment == Provider::Open {
-            happen("provider captures", &|world| world.payment = Provider::Captured);
-            happen("provider closes", &|world| world.payment = Provider::Closed);
-        }
-        if self.world.refund == RefundAt::Requested {
-            happen("provider refunds", &|world| world.refund = RefundAt::Completed);
-            happen("provider refuses the refund", &|world| world.refund = RefundAt::Failed);
-        }
-        if self.saga.state.claim() == Claim::None {
-            happen("someone else takes the seats", &|world| world.other_has_seats = true);
-        }
-        if let Some(deadline) = self.saga.deadline() {
-            happen("time passes", &|world| world.now = world.now.max(deadline));
-        }
-        scenes
-    }
-
-    /// Inputs that may arrive now: what the world can truthfully say, as often as it likes.
-    fn messages(&self) -> Vec<Input> {
-        let refund_id = self.refund_id();
-        let mut messages = vec![
-            Input::BeginPayment { payment_id: PAYMENT },
-            Input::Deadline,
-            Input::Cancel(CancelledBy::User),
-            Input::Cancel(CancelledBy::Admin),
-            Input::Cancel(CancelledBy::Showtime),
-            Input::Resume,
-        ];
-        match self.world.payment {
-            Provider::Nothing => {}
-            Provider::Open => {
-                messages.push(Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None })
-            }
-            Provider::Captured => messages.push(Input::PaymentSucceeded(success())),
-            Provider::Closed => {
-                messages.push(Input::PaymentFailed { payment_id: PAYMENT });
-                messages.push(Input::PaymentOver { payment_id: PAYMENT });
-            }
-        }
-        match self.world.refund {
-            RefundAt::Nothing | RefundAt::Requested => {}
-            RefundAt::Completed => messages.push(Input::RefundCompleted { refund_id }),
-            RefundAt::Failed => messages.push(Input::RefundFailed { refund_id }),
-        }
-        messages
-    }
-
-    /// The saga takes an input as its actor does: a claim that the database refuses comes back as an input.
-    fn hear(&self, input: &Input) -> Scene {
-        let Ok((saga, effects)) = self.saga.step(input, self.world.now) else { return self.clone() };
-        let reclaims = self.saga.state.claim() == Claim::None && saga.state.claim() != Claim::None;
-        let lost = self.world.other_has_seats || saga.terms.starts_at <= self.world.now;
-        if let (true, true, Input::PaymentSucceeded(success)) = (reclaims, lost, input) {
-            return self.hear(&Input::ReclaimLost(success.clone()));
-        }
-        let mut world = self.world.clone();
-        for effect in &effects {
-            match effect {
-                Effect::RequestRefund(asked) => {
-                    assert_eq!(world.payment, Provider::Captured, "only captured money is refunded");
-                    assert_eq!(*asked, Refund::new(PAYMENT, euros(2400), asked.round));
-                    let another = asked.round != world.round;
-                    assert!(
-                        !another || world.refund == RefundAt::Failed,
-                        "a second refund while one may succeed"
-                    );
-                    if another || world.refund == RefundAt::Nothing {
-                        world.refund = RefundAt::Requested;
-                        world.round = asked.round;
-                    }
-                }
-                Effect::TellCreated => panic!("a reservation is created once"),
-                Effect::TellConfirmed { .. } | Effect::TellCancelled { .. } | Effect::EndPayment { .. } => {}
-            }
-        }
-        if matches!(input, Input::BeginPayment { .. })
-            && saga.state.claim() == Claim::Held
-            && world.payment == Provider::Nothing
-        {
-            world.payment = Provider::Open;
-        }
-        Scene { saga, world }
-    }
-
-    fn refund_id(&self) -> Uuid {
-        Refund::new(PAYMENT, euros(2400), self.world.round).id
-    }
-
-    fn check(&self, history: &[String]) {
-        let owns = self.saga.state.claim() != Claim::None;
-        assert!(!(owns && self.world.other_has_seats), "a seat has two owners after {history:?}");
-        let sold = self.saga.state.claim() == Claim::Sold;
-        assert!(!sold || self.world.payment == Provider::Captured, "sold for nothing after {history:?}");
-        assert!(!sold || self.world.refund == RefundAt::Nothing, "sold and refunded after {history:?}");
-    }
-
-    /// Lets the world come to rest and every truth arrive: then money and seats must agree.
-    fn settle(mut self, history: &[String]) {
-        for _ in 0..80 {
-            match self.world.payment {
-                // A cancelled or ended reservation has its payment closed; an unpaid one is closed by its deadline.
-                Provider::Open => self.world.payment = Provider::Closed,
-                Provider::Captured => self = self.hear(&Input::PaymentSucceeded(success())),
-                Provider::Closed => self = self.hear(&Input::PaymentOver { payment_id: PAYMENT }),
-                Provider::Nothing => {}
-            }
-            match self.world.refund {
-                RefundAt::Requested => self.world.refund = RefundAt::Completed,
-                RefundAt::Completed => {
-                    self = self.hear(&Input::RefundCompleted { refund_id: self.refund_id() })
-                }
-                RefundAt::Failed => {
-                    self = self.hear(&Input::RefundFailed { refund_id: self.refund_id() });
-                    self = self.hear(&Input::Resume);
-                }
-                RefundAt::Nothing => {}
-            }
-            if let Some(deadline) = self.saga.deadline() {
-                self.world.now = self.world.now.max(deadline);
-                self = self.hear(&Input::Deadline);
-            }
-            self.check(history);
-        }
-        let paid = self.world.payment == Provider::Captured;
-        let fine = match &self.saga.state {
-            State::Confirmed { .. } => paid && self.world.refund == RefundAt::Nothing,
-            State::Cancelled { .. } => !paid,
-            State::Refunded { .. } => paid && self.world.refund == RefundAt::Completed,
-            _ => false,
-        };
-        assert!(fine, "after {history:?} it rests at {:?} with {:?}", self.saga.state, self.world);
-    }
-}
-
-#[test]
-fn every_history_of_eight_inputs_leaks_no_seat_and_keeps_no_money() {
-    let world = World {
-        payment: Provider::Nothing,
-        refund: RefundAt::Nothing,
-        round: 0,
-        other_has_seats: false,
-        now: at(10),
-    };
-    let mut front = vec![(Scene { saga: saga(), world }, Vec::new())];
-    let mut seen = HashSet::new();
-    for _ in 0..8 {
-        let mut further = Vec::new();
-        for (scene, history) in front {
-            for (name, next) in scene.next() {
-                let known = format!("{:?}", (&next.saga, &next.world));
-                if !seen.insert(known) {
-                    continue;
-                }
-                let mut history: Vec<String> = history.clone();
-                history.push(name);
-                next.check(&history);
-                next.clone().settle(&history);
-                further.push((next, history));
-            }
-        }
-        front = further;
-    }
-    assert!(seen.len() > 250, "only {} scenes: the world has become too small", seen.len());
-}
-
-#[test]
 fn a_refund_that_never_settles_is_put_before_a_person() {
     let refunding =
         State::Refunding { reason: CancelReason::Admin, refund: refund(), asked: 1, ask_at: at(700) };
@@ -370,11 +231,11 @@ fn a_refund_that_never_settles_is_put_before_a_person() {
         let Some(deadline) = saga.deadline() else { break };
         saga = saga.step(&Input::Deadline, deadline).unwrap().0;
     }
-    assert_eq!(saga.state.name(), "needs-attention");
-    let (resumed, effects) = saga.step(&Input::Resume, at(1_000_000)).unwrap();
+    assert_eq!(saga.state.name(), SagaState::NeedsAttention);
+    let (resumed, effects) = saga.step(&resume(), at(1_000_000)).unwrap();
     assert_eq!(
         (resumed.state.name(), effects.iter().map(effect_name).collect()),
-        ("refunding", vec!["request-refund"])
+        (SagaState::Refunding, vec!["request-refund"])
     );
 }
 
@@ -385,136 +246,4 @@ fn a_checkpoint_reads_back_as_it_was_written() {
         let written = serde_json::to_string(&saga).unwrap();
         assert_eq!(serde_json::from_str::<Saga>(&written).unwrap(), saga);
     }
-}
-
-/// Rows as text: `S` standard, `W` wheelchair, `-` gap.
-fn hall(rows: &[&str]) -> SeatMap {
-    let layout: Vec<Row> = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| Row {
-            label: char::from(b'A' + index as u8).to_string(),
-            seats: row
-                .chars()
-                .enumerate()
-                .map(|(at, kind)| Seat {
-                    number: at as u16 + 1,
-                    kind: match kind {
-                        'W' => SeatKind::Wheelchair,
-                        '-' => SeatKind::Gap,
-                        _ => SeatKind::Standard,
-                    },
-                })
-                .collect(),
-        })
-        .collect();
-    let prices = Prices::from([(SeatKind::Standard, euros(1200)), (SeatKind::Wheelchair, euros(800))]);
-    SeatMap::new(&layout, &prices, 0)
-}
-
-fn take(map: &mut SeatMap, seats: &[&str]) {
-    let changes =
-        seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
-    assert_eq!(
-        map.apply(&SeatsChanged { sequence: map.sequence + 1, changes, reload: false }),
-        Applied::Newer
-    );
-}
-
-fn best(map: &SeatMap, count: usize) -> Vec<String> {
-    map.ids(&best_available(map, count, SeatKind::Standard).unwrap_or_default())
-}
-
-fn ids(seats: &[&str]) -> Vec<String> {
-    seats.iter().map(|id| (*id).to_owned()).collect()
-}
-
-#[test]
-fn best_available_sits_together_in_the_middle() {
-    assert_eq!(best(&hall(&["SSSSSSS"]), 3), ids(&["A3", "A4", "A5"]));
-    assert_eq!(best(&hall(&["SSSSSSS", "SSSSSSS", "SSSSSSS", "SSSSSSS"]), 1), ids(&["C4"]));
-}
-
-#[test]
-fn best_available_leaves_no_single_seat_behind() {
-    // A4+A5 would be most central but leave A3 or A6 alone.
-    let mut map = hall(&["SSSSSSSS"]);
-    take(&mut map, &["A1", "A2", "A7", "A8"]);
-    assert_eq!(best(&map, 2), ids(&["A3", "A4"]));
-    // Here three of four cannot but leave one; adjacent matters more.
-    assert_eq!(best(&map, 3).len(), 3);
-}
-
-#[test]
-fn best_available_splits_a_party_rather_than_refuse() {
-    let mut map = hall(&["SSSS", "SSSS"]);
-    take(&mut map, &["A2", "A4", "B1", "B3"]);
-    let seats = best(&map, 4);
-    assert_eq!(seats, ids(&["A1", "A3", "B2", "B4"]));
-    assert!(best_available(&map, 5, SeatKind::Standard).is_none());
-}
-
-#[test]
-fn best_available_minds_gaps_and_kinds() {
-    let map = hall(&["SS-SW"]);
-    assert_eq!(best(&map, 2), ids(&["A1", "A2"]));
-    assert_eq!(best_available(&map, 1, SeatKind::Wheelchair).map(|s| map.ids(&s)), Some(ids(&["A5"])));
-}
-
-#[test]
-fn a_mark_keeps_others_waiting_and_ends_with_its_change() {
-    let mut map = hall(&["SSS"]);
-    let (mine, a1) = (Uuid::now_v7(), map.find(&ids(&["A1"])).unwrap());
-    map.mark(&a1, mine);
-    assert_eq!(map.named(a1.clone()), Named::Wait);
-    assert_eq!(map.view().seats[0].status, SeatStatus::Free, "the world sees only what is committed");
-    map.settle(mine, false);
-    assert_eq!(map.named(a1.clone()), Named::Free(a1.clone()));
-    map.mark(&a1, mine);
-    map.settle(mine, true);
-    assert_eq!(map.named(a1), Named::Taken(ids(&["A1"])));
-}
-
-#[test]
-fn notices_are_applied_in_order_or_not_at_all() {
-    let mut map = hall(&["SSS"]);
-    let notice = |sequence, status| SeatsChanged {
-        sequence,
-        changes: vec![SeatChange { id: "A1".into(), status }],
-        reload: false,
-    };
-    assert_eq!(map.apply(&notice(2, SeatStatus::Sold)), Applied::Gap);
-    assert_eq!(map.view().seats[0].status, SeatStatus::Free);
-    assert_eq!(map.apply(&notice(1, SeatStatus::Held)), Applied::Newer);
-    assert_eq!(map.apply(&notice(1, SeatStatus::Free)), Applied::Old);
-    assert_eq!(map.view().seats[0].status, SeatStatus::Held);
-    map.load(9, std::iter::empty());
-    assert_eq!((map.sequence, map.view().seats[0].status), (9, SeatStatus::Free));
-}
-
-#[test]
-fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
-    let mut map = hall(&["SSS"]);
-    let reload = SeatsChanged { sequence: 1, changes: vec![], reload: true };
-    assert_eq!(map.apply(&reload), Applied::Gap);
-    let (mine, a2) = (Uuid::now_v7(), map.find(&ids(&["A2"])).unwrap());
-    map.mark(&a2, mine);
-    let seat = |number| Seat { number, kind: SeatKind::Standard };
-    let fitted = Row { label: "A".into(), seats: vec![seat(2), seat(9)] };
-    map.refit(&[fitted], &Prices::from([(SeatKind::Standard, euros(1500))]));
-    map.load(1, [("A9", SeatStatus::Sold)].into_iter());
-    assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatUnknown(ids(&["A1"]))));
-    let a2 = map.find(&ids(&["A2"])).unwrap();
-    assert_eq!((map.named(a2.clone()), map.total(&a2)), (Named::Wait, euros(1500)));
-    let a9 = map.find(&ids(&["A9"])).unwrap();
-    assert_eq!(map.named(a9), Named::Taken(ids(&["A9"])));
-}
-
-#[test]
-fn unknown_and_unsold_seats_are_named() {
-    let map = hall(&["S-S"]);
-    assert_eq!(map.find(&ids(&["A1", "A2", "Z9"])), Err(Rejection::SeatUnknown(ids(&["A2", "Z9"]))));
-    let unpriced = Row { label: "A".into(), seats: vec![Seat { number: 1, kind: SeatKind::Loveseat }] };
-    let map = SeatMap::new(&[unpriced], &Prices::new(), 0);
-    assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatBlocked(ids(&["A1"]))));
 }

@@ -1,4 +1,12 @@
-//! Reservation's contract: seats held, paid for, given back; the live seat map.
+//! Reservation's contract: seats held, paid for, exchanged, given back; the live seat map.
+//!
+//! What only staff ask is in `staff.rs`, why something is refused in `rejection.rs`.
+
+mod rejection;
+mod staff;
+
+pub use rejection::{Rejection, idempotency_mismatch};
+pub use staff::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +15,7 @@ use uuid::Uuid;
 
 use super::movie::SeatKind;
 use super::payment::PaymentStatus;
-use super::{Access, Fields, Money, Page, Paging, Problem, Request, Timestamp, events};
+use super::{Access, Fields, Money, Page, Paging, Request, Timestamp, events};
 
 /// Core NATS subject of a showtime's seat changes: [`SeatsChanged`].
 pub fn seats_subject(showtime: Uuid) -> String {
@@ -96,6 +104,21 @@ pub enum CancelReason {
     HoldExpired,
     ShowtimeCancelled,
     Admin,
+    /// Another reservation took its place.
+    Exchanged,
+}
+
+impl CancelReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserRequest => "USER_REQUEST",
+            Self::PaymentFailed => "PAYMENT_FAILED",
+            Self::HoldExpired => "HOLD_EXPIRED",
+            Self::ShowtimeCancelled => "SHOWTIME_CANCELLED",
+            Self::Admin => "ADMIN",
+            Self::Exchanged => "EXCHANGED",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -123,6 +146,24 @@ pub struct ReservationRefund {
     pub total: Money,
 }
 
+/// What a cancellation gives back, agreed when the reservation was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundPolicy {
+    /// Until so many minutes before the show.
+    pub until_minutes: u64,
+    /// So much of what was paid; nothing later.
+    pub percent: u8,
+}
+
+/// What a cancellation would give back now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancellation {
+    pub refund: Money,
+    /// Until when this is so.
+    pub until: Timestamp,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reservation {
@@ -145,6 +186,20 @@ pub struct Reservation {
     pub payment: Option<ReservationPayment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<ReservationRefund>,
+    /// Parts that were given back besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial_refunds: Vec<ReservationRefund>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_policy: Option<RefundPolicy>,
+    /// While CONFIRMED and the show has not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancellation: Option<Cancellation>,
+    /// The reservation whose place this one takes once it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_of: Option<Uuid>,
+    /// The unpaid reservation that will take this one's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanging_to: Option<Uuid>,
     /// Something did not settle by itself; our staff look at it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attention: bool,
@@ -177,23 +232,77 @@ impl Request for CreateReservation {
     const ACCESS: Access = Access::User;
     type Answer = Reservation;
     fn validate(&self, fields: &mut Fields) {
-        let one = self.seats.is_some() != self.best_available.is_some();
-        fields.check(one, "seats", "give either seats or bestAvailable");
-        if let Some(seats) = &self.seats {
-            // How many an order may have is the host's setting; this only bounds the message.
-            fields.check((1..=100).contains(&seats.len()), "seats", "must name 1–100 seats");
-            let mut seen = std::collections::HashSet::new();
-            for (index, seat) in seats.iter().enumerate() {
-                let field = format!("seats[{index}]");
-                fields.check(is_seat_id(seat), &field, "must be a seat id such as C7");
-                fields.check(seen.insert(seat), &field, "is there twice");
-            }
-        }
-        if let Some(best) = &self.best_available {
-            fields.check((1..=100).contains(&best.count), "bestAvailable.count", "must be 1–100");
-            fields.check(best.kind != Some(SeatKind::Gap), "bestAvailable.kind", "a gap is not sold");
+        validate_choice(&self.seats, &self.best_available, fields);
+    }
+}
+
+/// Either seats by name or the best available, never both.
+fn validate_choice(seats: &Option<Vec<String>>, best: &Option<BestAvailable>, fields: &mut Fields) {
+    fields.check(seats.is_some() != best.is_some(), "seats", "give either seats or bestAvailable");
+    if let Some(seats) = seats {
+        // How many an order may have is the host's setting; this only bounds the message.
+        fields.check((1..=100).contains(&seats.len()), "seats", "must name 1–100 seats");
+        let mut seen = std::collections::HashSet::new();
+        for (index, seat) in seats.iter().enumerate() {
+            let field = format!("seats[{index}]");
+            fields.check(is_seat_id(seat), &field, "must be a seat id such as C7");
+            fields.check(seen.insert(seat), &field, "is there twice");
         }
     }
+    if let Some(best) = best {
+        fields.check((1..=100).contains(&best.count), "bestAvailable.count", "must be 1–100");
+        fields.check(best.kind != Some(SeatKind::Gap), "bestAvailable.kind", "a gap is not sold");
+    }
+}
+
+/// Other seats for a confirmed reservation. For the same price or less it is changed at once and the difference is given
+/// back; for more the answer is a new reservation with `exchangeOf`, which takes its place when it is paid. Needs an
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExchangeReservation {
+    pub id: Uuid,
+    /// The same showtime when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_available: Option<BestAvailable>,
+}
+
+impl Request for ExchangeReservation {
+    const SUBJECT: &'static str = "rpc.reservation.exchange";
+    const ACCESS: Access = Access::User;
+    type Answer = Reservation;
+    fn validate(&self, fields: &mut Fields) {
+        validate_choice(&self.seats, &self.best_available, fields);
+    }
+}
+
+/// The right of entry for each seat, signed. Only of a CONFIRMED reservation.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetTickets {
+    pub id: Uuid,
+}
+
+impl Request for GetTickets {
+    const SUBJECT: &'static str = "rpc.reservation.tickets";
+    const ACCESS: Access = Access::User;
+    type Answer = Tickets;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tickets {
+    pub tickets: Vec<SeatTicket>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeatTicket {
+    pub seat: String,
+    /// A compact JWS that verifies offline against `/.well-known/jwks.json`.
+    pub token: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -214,7 +323,20 @@ impl Request for GetReservation {
 pub struct ListReservations {
     pub status: Option<ReservationStatus>,
     pub user_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
     pub paging: Paging,
+}
+
+/// Where a show stands in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// It has not begun.
+    Upcoming,
+    Past,
 }
 
 impl Request for ListReservations {
@@ -233,6 +355,9 @@ pub struct CancelReservation {
     /// The caller's own words, kept in the saga's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Only for ADMIN: gives back so much of what was paid, whatever the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_percent: Option<u8>,
 }
 
 impl Request for CancelReservation {
@@ -243,6 +368,7 @@ impl Request for CancelReservation {
         if let Some(reason) = &self.reason {
             fields.text(reason, 0..=500, "reason");
         }
+        fields.check(self.refund_percent.is_none_or(|p| p <= 100), "refundPercent", "must be 0–100");
     }
 }
 
@@ -286,19 +412,6 @@ pub struct Claimed {
     pub showtimes: BTreeMap<Uuid, Vec<String>>,
 }
 
-/// Lets a saga that needs a person go on: it asks again for what did not settle.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ResumeSaga {
-    pub reservation_id: Uuid,
-}
-
-impl Request for ResumeSaga {
-    const SUBJECT: &'static str = "rpc.reservation.resume";
-    const ACCESS: Access = Access::SuperAdmin;
-    type Answer = Reservation;
-}
-
 /// Asked by the payment host in the moviegoer's name before it begins an attempt: commits that a payment has
 /// begun and extends the hold once, or refuses. Asking again with the same payment is harmless.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -339,95 +452,6 @@ pub struct Sale {
     pub tickets: u16,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    NoSuchReservation,
-    NoSuchShowtime,
-    /// Ids that the hall does not have, gaps among them.
-    SeatUnknown(Vec<String>),
-    /// Seats that the hall has but that are not for sale.
-    SeatBlocked(Vec<String>),
-    SeatsTaken(Vec<String>),
-    /// Fewer seats of the kind are left than `bestAvailable` asked for.
-    NotEnoughSeats {
-        left: usize,
-    },
-    SeatsPerOrder {
-        most: usize,
-    },
-    HoldLimit {
-        most: usize,
-    },
-    ShowtimeStarted,
-    ShowtimeNotOnSale,
-    HoldExpired,
-    AlreadyPaid,
-    /// The reservation's status does not allow this.
-    NotPending,
-    RefundWindowClosed,
-    IdempotencyKeyMissing,
-    IdempotencyMismatch,
-}
-
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        let field = |field: &str, message: String| {
-            Problem::invalid(vec![super::FieldError { field: field.to_owned(), message }])
-        };
-        match rejection {
-            Rejection::NoSuchReservation => Problem::not_found("reservation"),
-            Rejection::NoSuchShowtime => Problem::not_found("showtime"),
-            Rejection::SeatUnknown(seats) => {
-                let errors = field("seats", format!("the hall has no seat {}", seats.join(", "))).errors;
-                let detail = "The hall has no such seat.";
-                Problem { errors, ..Problem::new(422, "seat-unknown", detail) }.with_seats(seats)
-            }
-            Rejection::SeatBlocked(seats) => {
-                Problem::new(409, "seat-blocked", "These seats are not for sale.").with_seats(seats)
-            }
-            Rejection::SeatsTaken(seats) => {
-                Problem::new(409, "seats-taken", "Someone else was faster with these seats.")
-                    .with_seats(seats)
-            }
-            Rejection::NotEnoughSeats { left } => {
-                Problem::new(409, "not-enough-seats", format!("Only {left} seats of this kind are left."))
-            }
-            Rejection::SeatsPerOrder { most } => {
-                let what = format!("an order may have at most {most} seats");
-                Problem { code: "seats-per-order".into(), ..field("seats", what) }
-            }
-            Rejection::HoldLimit { most } => {
-                let detail =
-                    format!("You may hold seats in at most {most} unpaid reservations. Pay or cancel one.");
-                Problem::new(409, "hold-limit", detail)
-            }
-            Rejection::ShowtimeStarted => Problem::new(409, "showtime-started", "The show has begun."),
-            Rejection::ShowtimeNotOnSale => {
-                Problem::new(409, "showtime-cancelled", "The showtime was cancelled.")
-            }
-            Rejection::HoldExpired => {
-                Problem::new(409, "hold-expired", "The seats were kept until now; they are free again.")
-            }
-            Rejection::AlreadyPaid => Problem::new(409, "already-paid", "The reservation is already paid."),
-            Rejection::NotPending => {
-                Problem::new(409, "not-pending", "The reservation's status does not allow this.")
-            }
-            Rejection::RefundWindowClosed => {
-                Problem::new(409, "refund-window-closed", "It is too late to cancel for a refund.")
-            }
-            Rejection::IdempotencyKeyMissing => {
-                Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")
-            }
-            Rejection::IdempotencyMismatch => idempotency_mismatch(),
-        }
-    }
-}
-
-/// The same in every domain that keeps idempotency records.
-pub fn idempotency_mismatch() -> Problem {
-    Problem::new(422, "idempotency-mismatch", "This Idempotency-Key was used with another request.")
-}
-
 /// What every `reservation.*` event says. A projection ignores a `version` lower than the one it knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -461,6 +485,17 @@ pub struct ReservationCancelled {
     pub reservation: ReservationCreated,
 }
 
+/// A confirmed reservation has other seats now, perhaps of another showtime; it stays confirmed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationExchanged {
+    pub payment_id: Uuid,
+    pub previous_showtime_id: Uuid,
+    pub previous_seats: Vec<String>,
+    #[serde(flatten)]
+    pub reservation: ReservationCreated,
+}
+
 /// Payment gives back `total`. The same `refundId` again asks how it went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -470,12 +505,16 @@ pub struct RefundRequested {
     pub payment_id: Uuid,
     pub total: Money,
     pub reason: String,
+    /// Who asked, where it was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Uuid>,
 }
 
 events! {
     ReservationCreated => "reservation.created",
     ReservationConfirmed => "reservation.confirmed",
     ReservationCancelled => "reservation.cancelled",
+    ReservationExchanged => "reservation.exchanged",
     RefundRequested => "refund.requested",
 }
 

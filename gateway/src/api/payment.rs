@@ -7,9 +7,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bus::contract::payment::{
-    GetPayment, ListPayments, Pay, Payment, PaymentStatus, Rejection, ReportRevenue, ResumePayment,
+    GetPayment, ListPayments, Pay, Payment, PaymentStatus, Refund, Rejection, ReportRevenue, ResumePayment,
     RevenueBy, RevenueReport, Webhook,
 };
+use bus::contract::reservation::RequestRefund;
 use bus::contract::{Page, Problem};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::{Domain, paging};
 use crate::house::House;
-use crate::payload::{Answered, Body, Caller, Done, Of, Raw};
+use crate::payload::{Answered, Body, Caller, Done, Of, Raw, Rest};
 use crate::problem::Refused;
 
 pub struct Payments {
@@ -107,6 +108,20 @@ impl Payments {
             paging: paging(page.0, page_size.0),
         };
         self.house.pass(&caller, request).await
+    }
+
+    /// Give money back
+    ///
+    /// All that is left, without `amount`: then the reservation is cancelled and its seats are free. Less leaves it
+    /// CONFIRMED. `amount` is in minor units, or money with its currency.
+    #[oai(path = "/v1/payments/:id/refund", method = "post")]
+    async fn refund(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<RequestRefund>,
+    ) -> Answered<Refund, 202> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
     }
 
     /// What the payment provider tells

@@ -1,4 +1,4 @@
-//! REST of the reservation domain: seats, the live seat map, reservations and waiting for them.
+//! REST of the reservation domain: seats, the live seat map, reservations and waiting for them, and what staff see.
 //!
 //! Invariant: a wait listens before it asks, so that no change falls in between, and asks once more at its end, so
 //! that a notice lost on its way costs time but never a wrong answer.
@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::contract::Page;
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations, Reservation,
-    ReservationStatus, SeatMap, changed_subject,
+    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy, ReportOccupancy,
+    Reservation, ReservationStatus, ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation,
+    Tickets, When, changed_subject,
 };
+use bus::contract::{Page, Problem, Timestamp};
 use futures::StreamExt;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -18,8 +20,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
-use crate::payload::{Answer, Answered, Body, Caller, Events, Of, Rest};
+use crate::house::{House, valid};
+use crate::payload::{Answer, Answered, Body, Caller, Changed, Created, Events, Of, Rest};
 use crate::problem::{Refused, bad_query};
 
 /// The contract's longest `?wait`, in seconds: below the idle limits of browsers and proxies.
@@ -118,6 +120,9 @@ impl Reservations {
         &self,
         caller: Caller,
         status: Query<Option<Of<ReservationStatus>>>,
+        #[oai(name = "showtimeId")] showtime_id: Query<Option<Of<Uuid>>>,
+        /// By the show's start.
+        when: Query<Option<Of<When>>>,
         /// Only for ADMIN.
         #[oai(name = "userId")]
         user_id: Query<Option<Of<Uuid>>>,
@@ -130,6 +135,8 @@ impl Reservations {
         let request = ListReservations {
             status: status.0.map(|status| status.0),
             user_id: user_id.0.map(|id| id.0),
+            showtime_id: showtime_id.0.map(|id| id.0),
+            when: when.0.map(|when| when.0),
             paging: paging(page.0, page_size.0),
         };
         self.house.pass(&caller, request).await
@@ -159,7 +166,8 @@ impl Reservations {
 
     /// Give seats back
     ///
-    /// A reservation that is not yet paid is cancelled.
+    /// A reservation that is not yet paid is cancelled. A paid one gives back what `cancellation` says, by the
+    /// `refundPolicy` it was made on; an ADMIN may say otherwise with `refundPercent`.
     #[oai(path = "/v1/reservations/:id/cancel", method = "post")]
     async fn cancel(
         &self,
@@ -168,5 +176,115 @@ impl Reservations {
         body: Rest<CancelReservation>,
     ) -> Answered<Reservation> {
         self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Take other seats
+    ///
+    /// Of a CONFIRMED reservation, as long as it may be cancelled for its money. For the same price or less it is done
+    /// at once (200), and the difference is given back. For more, a new reservation with `exchangeOf` is made (201): pay it
+    /// before `expiresAt`, and the old one is given back in full; let it expire, and the old one stays.
+    #[oai(path = "/v1/reservations/:id/exchange", method = "post")]
+    async fn exchange(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<ExchangeReservation>,
+    ) -> Result<Changed<Reservation>, Refused> {
+        let request: ExchangeReservation = body.with_id(id.0.0)?;
+        valid(&request)?;
+        let json = self.house.ask(&request, &caller.0).await?;
+        let answered: Created = serde_json::from_slice(&json).map_err(|_| Problem::internal())?;
+        Ok(if answered.id == id.0.0 {
+            Changed::This(Answer::new(json))
+        } else {
+            Changed::Another(Answer::new(json))
+        })
+    }
+
+    /// The tickets
+    ///
+    /// One for each seat, signed: each verifies offline against `/.well-known/jwks.json`.
+    #[oai(path = "/v1/reservations/:id/tickets", method = "get")]
+    async fn tickets(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Tickets> {
+        self.house.pass(&caller, GetTickets { id: id.0.0 }).await
+    }
+
+    /// Sagas
+    ///
+    /// Each carries one reservation. Those that need a person come first, then the newest.
+    #[oai(path = "/v1/admin/sagas", method = "get")]
+    async fn sagas(
+        &self,
+        caller: Caller,
+        state: Query<Option<Of<SagaState>>>,
+        /// Only those that need a person, or only the others.
+        attention: Query<Option<bool>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<SagaSummary>> {
+        let request = ListSagas {
+            state: state.0.map(|state| state.0),
+            attention: attention.0,
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
+    }
+
+    /// One saga with its story
+    #[oai(path = "/v1/admin/sagas/:reservationId", method = "get")]
+    async fn saga(
+        &self,
+        caller: Caller,
+        #[oai(name = "reservationId")] reservation_id: Path<Of<Uuid>>,
+    ) -> Answered<Saga> {
+        self.house.pass(&caller, GetSaga { reservation_id: reservation_id.0.0 }).await
+    }
+
+    /// Let a saga go on
+    ///
+    /// One that needs a person asks again for what did not settle, with a new refund where the old one was refused.
+    #[oai(path = "/v1/admin/sagas/:reservationId/resume", method = "post")]
+    async fn resume(
+        &self,
+        caller: Caller,
+        #[oai(name = "reservationId")] reservation_id: Path<Of<Uuid>>,
+    ) -> Answered<Reservation> {
+        self.house.pass(&caller, ResumeSaga { reservation_id: reservation_id.0.0 }).await
+    }
+
+    /// How a showtime's cancellation is getting on
+    #[oai(path = "/v1/admin/showtimes/:id/cancellation", method = "get")]
+    async fn cancellation(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<ShowtimeCancellation> {
+        self.house.pass(&caller, GetShowtimeCancellation { showtime_id: id.0.0 }).await
+    }
+
+    /// How full the showtimes are
+    ///
+    /// Those that start in a span of time, the earliest first.
+    #[oai(path = "/v1/admin/reports/occupancy", method = "get")]
+    async fn occupancy(
+        &self,
+        caller: Caller,
+        /// The earliest start.
+        from: Query<Of<Timestamp>>,
+        /// The latest start.
+        to: Query<Of<Timestamp>>,
+        #[oai(name = "movieId")] movie_id: Query<Option<Of<Uuid>>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Occupancy>> {
+        let request = ReportOccupancy {
+            from: from.0.0,
+            to: to.0.0,
+            movie_id: movie_id.0.map(|id| id.0),
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
     }
 }

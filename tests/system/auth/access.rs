@@ -28,7 +28,13 @@ async fn ask<R: Request>(cinema: &TestCinema, request: &R, token: &str) -> Optio
 /// What each host says to a token, by its code.
 async fn codes_of_hosts(cinema: &TestCinema, token: &str) -> Vec<String> {
     let genre = CreateGenre { name: format!("Genre {}", Uuid::now_v7()) };
-    let reservations = ListReservations { status: None, user_id: None, paging: Paging::default() };
+    let reservations = ListReservations {
+        status: None,
+        user_id: None,
+        showtime_id: None,
+        when: None,
+        paging: Paging::default(),
+    };
     let answers = [
         ask(cinema, &genre, token).await,
         ask(cinema, &reservations, token).await,

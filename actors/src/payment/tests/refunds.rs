@@ -15,6 +15,7 @@ fn wanted(id: Uuid, amount: i64) -> RefundRequested {
         payment_id: payment_id(RESERVATION),
         total: euros(amount),
         reason: "USER_REQUEST".into(),
+        by: None,
     }
 }
 

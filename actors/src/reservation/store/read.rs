@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bus::contract::movie::ShowtimeStatus;
-use bus::contract::reservation::{ReservationStatus, SeatStatus};
+use bus::contract::reservation::{ReservationStatus, SeatStatus, When};
 use bus::contract::{Paging, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::reservation::model::{Reservation, Showtime, Snapshot};
-use crate::reservation::saga::FORMAT;
+use crate::reservation::saga::{FORMAT, Saga};
 
 /// Showtime, sequence and claims, read by one statement.
 pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
@@ -66,30 +66,45 @@ pub async fn reservations(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, R
     rows.iter().map(|row| from_row(row).map(|reservation| (reservation.id, reservation))).collect()
 }
 
+/// Which reservations to list.
+pub struct Filter {
+    pub user: Option<Uuid>,
+    pub status: Option<ReservationStatus>,
+    pub showtime: Option<Uuid>,
+    pub when: Option<When>,
+}
+
 /// Newest first, with the total.
 pub async fn list(
     pool: &PgPool,
-    user: Option<Uuid>,
-    status: Option<ReservationStatus>,
+    filter: &Filter,
     paging: Paging,
 ) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
+    let status = filter.status.map(ReservationStatus::as_str);
+    let upcoming = filter.when.map(|when| when == When::Upcoming);
     let rows = sqlx::query(
         "select * from reservation.reservations
          where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
-         order by id desc limit $3 offset $4",
+           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)
+         order by id desc limit $5 offset $6",
     )
-    .bind(user)
-    .bind(status.map(ReservationStatus::as_str))
+    .bind(filter.user)
+    .bind(status)
+    .bind(filter.showtime)
+    .bind(upcoming)
     .bind(paging.limit())
     .bind(paging.offset())
     .fetch_all(pool)
     .await?;
     let total: i64 = sqlx::query_scalar(
         "select count(*) from reservation.reservations
-         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)",
+         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
+           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)",
     )
-    .bind(user)
-    .bind(status.map(ReservationStatus::as_str))
+    .bind(filter.user)
+    .bind(status)
+    .bind(filter.showtime)
+    .bind(upcoming)
     .fetch_one(pool)
     .await?;
     Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
@@ -114,7 +129,7 @@ pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sq
     .await
 }
 
-fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
+pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
     let checkpoint: serde_json::Value = row.try_get("checkpoint")?;
     let format = checkpoint.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -124,6 +139,7 @@ fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
             format!("checkpoint format {format} is newer than {FORMAT}").into(),
         ));
     }
+    let saga: Saga = serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(Reservation {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
@@ -134,7 +150,8 @@ fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
         starts_at: time("starts_at")?,
         seats: row.try_get("seats")?,
         version: row.try_get("version")?,
-        saga: serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        // Written again it is of this format: an older host would drop what it does not know.
+        saga: Saga { format: FORMAT, ..saga },
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
     })

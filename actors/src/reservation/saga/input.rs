@@ -1,0 +1,173 @@
+//! What may happen to a reservation, and how each input stands in the saga's log: its name, who asked, in which words.
+//!
+//! Invariant: an input carries every fact that its step needs; the saga looks nothing up.
+
+use bus::contract::payment::PaymentSuccess;
+use bus::contract::reservation::{CancelReason, RefundAmount};
+use bus::contract::{Money, Timestamp};
+use uuid::Uuid;
+
+use crate::reservation::model::Reservation;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    BeginPayment {
+        payment_id: Uuid,
+    },
+    PaymentInitiated {
+        payment_id: Uuid,
+        checkout_url: Option<String>,
+    },
+    PaymentSucceeded(PaymentSuccess),
+    PaymentFailed {
+        payment_id: Uuid,
+    },
+    /// Payment says: nothing was captured and nothing can be any more.
+    PaymentOver {
+        payment_id: Uuid,
+    },
+    /// The database refused to claim the seats again.
+    ReclaimLost(PaymentSuccess),
+    Cancel(Cancel),
+    /// Staff give money back.
+    GiveBack(GiveBack),
+    /// Other seats for the same price or less.
+    Exchange(Place),
+    /// A dearer reservation shall take this one's place once it is paid. It is made in the same transaction.
+    BeginExchange {
+        new: Box<Reservation>,
+        showtime_version: i64,
+    },
+    /// It was paid.
+    ExchangePaid {
+        to: Uuid,
+    },
+    /// It never will be.
+    ExchangeOver {
+        to: Uuid,
+    },
+    RefundCompleted {
+        refund_id: Uuid,
+    },
+    RefundFailed {
+        refund_id: Uuid,
+        code: Option<String>,
+    },
+    Resume {
+        by: Option<Uuid>,
+    },
+    /// The deadline has passed, as the database sees it.
+    Deadline,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cancel {
+    pub by: CancelledBy,
+    pub asker: Option<Uuid>,
+    /// How much of what was paid an ADMIN gives back, whatever the policy says.
+    pub percent: Option<u8>,
+    pub words: Option<String>,
+}
+
+impl Cancel {
+    pub fn by(by: CancelledBy) -> Self {
+        Self { by, asker: None, percent: None, words: None }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelledBy {
+    User,
+    Admin,
+    Showtime,
+}
+
+impl CancelledBy {
+    pub fn reason(self) -> CancelReason {
+        match self {
+            Self::User => CancelReason::UserRequest,
+            Self::Admin => CancelReason::Admin,
+            Self::Showtime => CancelReason::ShowtimeCancelled,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GiveBack {
+    /// All that is left when absent.
+    pub amount: Option<RefundAmount>,
+    pub reason: String,
+    pub by: Uuid,
+}
+
+/// Where an exchange leads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    pub showtime_id: Uuid,
+    /// Its seats and prices were chosen by this version.
+    pub showtime_version: i64,
+    pub movie_id: Uuid,
+    pub movie_title: String,
+    pub starts_at: Timestamp,
+    pub seats: Vec<String>,
+    pub total: Money,
+}
+
+impl Input {
+    /// As it stands in the saga's log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BeginPayment { .. } => "begin-payment",
+            Self::PaymentInitiated { .. } => "payment-initiated",
+            Self::PaymentSucceeded(_) => "payment-succeeded",
+            Self::PaymentFailed { .. } => "payment-failed",
+            Self::PaymentOver { .. } => "payment-over",
+            Self::ReclaimLost(_) => "reclaim-lost",
+            Self::Cancel(Cancel { by: CancelledBy::User, .. }) => "cancel-by-user",
+            Self::Cancel(Cancel { by: CancelledBy::Admin, .. }) => "cancel-by-admin",
+            Self::Cancel(Cancel { by: CancelledBy::Showtime, .. }) => "showtime-cancelled",
+            Self::GiveBack(_) => "give-back",
+            Self::Exchange(_) => "exchange",
+            Self::BeginExchange { .. } => "begin-exchange",
+            Self::ExchangePaid { .. } => "exchange-paid",
+            Self::ExchangeOver { .. } => "exchange-over",
+            Self::RefundCompleted { .. } => "refund-completed",
+            Self::RefundFailed { .. } => "refund-failed",
+            Self::Resume { .. } => "resume",
+            Self::Deadline => "deadline",
+        }
+    }
+
+    /// The person who asked.
+    pub fn by(&self) -> Option<Uuid> {
+        match self {
+            Self::Cancel(cancel) => cancel.asker,
+            Self::GiveBack(back) => Some(back.by),
+            Self::Resume { by } => *by,
+            _ => None,
+        }
+    }
+
+    /// What else the log should tell.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Cancel(Cancel { percent: Some(percent), words, .. }) => Some(
+                format!("{percent} % back. {}", words.as_deref().unwrap_or_default()).trim_end().to_owned(),
+            ),
+            Self::Cancel(cancel) => cancel.words.clone(),
+            Self::GiveBack(back) => Some(match back.amount {
+                Some(amount) => format!("{}: {}", amount.amount(), back.reason),
+                None => format!("all: {}", back.reason),
+            }),
+            Self::Exchange(to) => Some(format!("{} of {}", to.seats.join(","), to.showtime_id)),
+            Self::BeginExchange { new, .. } => Some(new.id.to_string()),
+            Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
+            Self::RefundCompleted { refund_id } => Some(refund_id.to_string()),
+            Self::RefundFailed { refund_id, code } => {
+                Some(format!("{refund_id}: {}", code.as_deref().unwrap_or("no code")))
+            }
+            Self::PaymentSucceeded(success) => Some(success.provider_ref.clone()),
+            _ => None,
+        }
+    }
+}

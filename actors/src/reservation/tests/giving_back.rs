@@ -1,0 +1,111 @@
+//! What goes back: the policy that was agreed, what staff say, parts, the difference of an exchange, old checkpoints.
+
+use super::*;
+
+fn paid(percent: u8) -> Saga {
+    let saga = Saga { captured: Some(euros(2400)), state: confirmed(), ..saga() };
+    let refund_policy = Some(RefundPolicy { until_minutes: 120, percent });
+    Saga { terms: Terms { refund_policy, ..saga.terms.clone() }, ..saga }
+}
+
+/// Where it stands after the input, and what is given back.
+fn after(saga: &Saga, input: &Input, seconds: i64) -> (SagaState, i64) {
+    let (saga, effects) = saga.step(input, at(seconds)).unwrap();
+    let back = effects.iter().map(|effect| match effect {
+        Effect::RequestRefund(refund) => refund.total.amount,
+        _ => 0,
+    });
+    (saga.state.name(), back.sum())
+}
+
+#[test]
+fn a_cancellation_gives_back_what_was_agreed_until_the_limit_and_nothing_later() {
+    let user = cancel(CancelledBy::User);
+    assert_eq!(after(&paid(100), &user, 28_800), (SagaState::Refunding, 2400));
+    assert_eq!(after(&paid(50), &user, 28_800), (SagaState::Refunding, 1200));
+    assert_eq!(after(&paid(33), &user, 100), (SagaState::Refunding, 792));
+    assert_eq!(after(&paid(100), &user, 28_801), (SagaState::Cancelled, 0));
+    assert_eq!(after(&paid(0), &user, 100), (SagaState::Cancelled, 0));
+    assert_eq!(paid(100).step(&user, at(36_000)).unwrap_err(), Rejection::ShowtimeStarted);
+    assert_eq!(after(&paid(50), &cancel(CancelledBy::Showtime), 40_000), (SagaState::Refunding, 2400));
+}
+
+#[test]
+fn staff_may_give_back_more_or_less_than_was_agreed() {
+    let staff = |percent| Input::Cancel(Cancel { percent, ..Cancel::by(CancelledBy::Admin) });
+    assert_eq!(after(&paid(50), &staff(None), 100), (SagaState::Refunding, 1200));
+    assert_eq!(after(&paid(50), &staff(None), 28_801), (SagaState::Cancelled, 0));
+    assert_eq!(after(&paid(50), &staff(Some(100)), 28_801), (SagaState::Refunding, 2400));
+    assert_eq!(after(&paid(100), &staff(Some(0)), 100), (SagaState::Cancelled, 0));
+    assert_eq!(paid(50).step(&staff(Some(100)), at(36_000)).unwrap_err(), Rejection::ShowtimeStarted);
+}
+
+#[test]
+fn money_kept_by_the_policy_is_not_given_back_by_a_late_word_of_its_capture() {
+    let (cancelled, _) = paid(100).step(&cancel(CancelledBy::User), at(30_000)).unwrap();
+    assert_eq!(after(&cancelled, &Input::PaymentSucceeded(success()), 30_001), (SagaState::Cancelled, 0));
+    // but staff may think better of it
+    assert_eq!(after(&cancelled, &give_back(None), 30_002), (SagaState::Refunding, 2400));
+}
+
+#[test]
+fn a_part_leaves_it_confirmed_and_all_that_is_left_ends_it() {
+    let (once, _) = paid(100).step(&give_back(Some(500)), at(100)).unwrap();
+    assert_eq!((once.state.name(), once.left()), (SagaState::Confirmed, euros(1900)));
+    let too_much = once.step(&give_back(Some(1901)), at(100)).unwrap_err();
+    assert_eq!(too_much, Rejection::RefundTooLarge { left: euros(1900) });
+    assert_eq!(after(&once, &give_back(Some(1900)), 100), (SagaState::Refunding, 1900));
+    assert_eq!(after(&once, &cancel(CancelledBy::User), 100), (SagaState::Refunding, 1900));
+    // a show that broke down may be refunded after it began
+    assert_eq!(after(&once, &give_back(None), 40_000), (SagaState::Refunding, 1900));
+    let unpaid = saga().step(&give_back(None), at(100)).unwrap_err();
+    assert_eq!(unpaid, Rejection::NotConfirmed);
+}
+
+#[test]
+fn a_part_that_the_provider_refuses_waits_for_a_person_and_is_tried_anew() {
+    let (saga, _) = paid(100).step(&give_back(Some(500)), at(100)).unwrap();
+    let first = saga.parts[0].refund.id;
+    let failed = Input::RefundFailed { refund_id: first, code: None };
+    let (stuck, _) = saga.step(&failed, at(200)).unwrap();
+    assert!(stuck.needs_attention() && stuck.deadline().is_none());
+    let (resumed, effects) = stuck.step(&resume(), at(300)).unwrap();
+    assert!(!resumed.needs_attention() && resumed.parts[0].refund.id != first);
+    assert_eq!(effects.len(), 1);
+    let done = Input::RefundCompleted { refund_id: resumed.parts[0].refund.id };
+    let (done, _) = resumed.step(&done, at(400)).unwrap();
+    assert_eq!((done.state.name(), done.left(), done.deadline()), (SagaState::Confirmed, euros(1900), None));
+    assert_eq!(done.step(&resume(), at(500)).unwrap_err(), Rejection::NotPending);
+}
+
+#[test]
+fn an_exchange_gives_the_difference_back_and_keeps_the_agreement() {
+    let later = Place { starts_at: at(72_000), ..place(2000) };
+    let (moved, effects) = paid(100).step(&Input::Exchange(later), at(100)).unwrap();
+    assert_eq!(effects.iter().map(effect_name).collect::<Vec<_>>(), ["tell-exchanged", "request-refund"]);
+    assert_eq!((moved.terms.total, moved.left()), (euros(2000), euros(2000)));
+    assert_eq!(moved.terms.refund_until, at(72_000 - 7_200));
+    assert_eq!(after(&moved, &cancel(CancelledBy::User), 100), (SagaState::Refunding, 2000));
+    assert_eq!(after(&paid(100), &Input::Exchange(place(2400)), 100), (SagaState::Confirmed, 0));
+    let refused = |saga: &Saga, seconds| saga.step(&Input::Exchange(place(2000)), at(seconds)).unwrap_err();
+    assert_eq!(refused(&paid(100), 28_801), Rejection::RefundWindowClosed);
+    assert_eq!(refused(&saga(), 100), Rejection::NotConfirmed);
+    let (begun, _) = paid(100).step(&begin_exchange(), at(100)).unwrap();
+    assert_eq!(refused(&begun, 100), Rejection::ExchangeRunning);
+}
+
+#[test]
+fn a_reservation_of_before_the_policy_keeps_its_old_rules() {
+    let old = r#"{"format": 1, "terms": {"total": {"amount": 2400, "currency": "EUR"},
+        "startsAt": "1970-01-01T10:00:00Z", "holdSeconds": 600, "holdUntilMax": "1970-01-01T00:20:00Z",
+        "graceSeconds": 60, "refundUntil": "1970-01-01T08:00:00Z"}, "expiresAt": "1970-01-01T00:10:00Z",
+        "payment": null, "state": {"is": "confirmed",
+        "paymentId": "00000000-0000-0000-0000-000000000001", "providerRef": "pi_1"}}"#;
+    let old: Saga = serde_json::from_str(old).unwrap();
+    assert_eq!(after(&old, &cancel(CancelledBy::User), 28_800), (SagaState::Refunding, 2400));
+    let late = old.step(&cancel(CancelledBy::User), at(28_801)).unwrap_err();
+    assert_eq!(late, Rejection::RefundWindowClosed);
+    assert_eq!(after(&old, &cancel(CancelledBy::Admin), 28_801), (SagaState::Refunding, 2400));
+    let (moved, _) = old.step(&Input::Exchange(place(2000)), at(100)).unwrap();
+    assert_eq!((moved.left(), moved.captured()), (euros(2000), euros(2400)));
+}

@@ -1,0 +1,138 @@
+//! Why reservation says no, and what whoever asked is told.
+
+use crate::contract::{FieldError, Money, Problem};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    NoSuchReservation,
+    NoSuchShowtime,
+    /// Ids that the hall does not have, gaps among them.
+    SeatUnknown(Vec<String>),
+    /// Seats that the hall has but that are not for sale.
+    SeatBlocked(Vec<String>),
+    SeatsTaken(Vec<String>),
+    /// Fewer seats of the kind are left than `bestAvailable` asked for.
+    NotEnoughSeats {
+        left: usize,
+    },
+    SeatsPerOrder {
+        most: usize,
+    },
+    HoldLimit {
+        most: usize,
+    },
+    ShowtimeStarted,
+    ShowtimeNotOnSale,
+    HoldExpired,
+    AlreadyPaid,
+    /// The reservation's status does not allow this.
+    NotPending,
+    /// Not paid, or not any more.
+    NotConfirmed,
+    RefundWindowClosed,
+    /// More than what was captured and not yet given back.
+    RefundTooLarge {
+        left: Money,
+    },
+    /// Only an ADMIN says how much a cancellation gives back.
+    RefundByStaffOnly,
+    /// A dearer reservation that takes this one's place waits to be paid.
+    ExchangeRunning,
+    /// These seats are what the reservation has already.
+    SameSeats,
+    /// Seats of the old reservation, which a dearer new one could only have after it is paid.
+    ExchangeKeepsSeats(Vec<String>),
+    OtherCurrency,
+    IdempotencyKeyMissing,
+    IdempotencyMismatch,
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let field = |field: &str, message: String| {
+            Problem::invalid(vec![FieldError { field: field.to_owned(), message }])
+        };
+        match rejection {
+            Rejection::NoSuchReservation => Problem::not_found("reservation"),
+            Rejection::NoSuchShowtime => Problem::not_found("showtime"),
+            Rejection::SeatUnknown(seats) => {
+                let errors = field("seats", format!("the hall has no seat {}", seats.join(", "))).errors;
+                let detail = "The hall has no such seat.";
+                Problem { errors, ..Problem::new(422, "seat-unknown", detail) }.with_seats(seats)
+            }
+            Rejection::SeatBlocked(seats) => {
+                Problem::new(409, "seat-blocked", "These seats are not for sale.").with_seats(seats)
+            }
+            Rejection::SeatsTaken(seats) => {
+                Problem::new(409, "seats-taken", "Someone else was faster with these seats.")
+                    .with_seats(seats)
+            }
+            Rejection::NotEnoughSeats { left } => {
+                Problem::new(409, "not-enough-seats", format!("Only {left} seats of this kind are left."))
+            }
+            Rejection::SeatsPerOrder { most } => {
+                let what = format!("an order may have at most {most} seats");
+                Problem { code: "seats-per-order".into(), ..field("seats", what) }
+            }
+            Rejection::HoldLimit { most } => {
+                let detail =
+                    format!("You may hold seats in at most {most} unpaid reservations. Pay or cancel one.");
+                Problem::new(409, "hold-limit", detail)
+            }
+            Rejection::ShowtimeStarted => Problem::new(409, "showtime-started", "The show has begun."),
+            Rejection::ShowtimeNotOnSale => {
+                Problem::new(409, "showtime-cancelled", "The showtime was cancelled.")
+            }
+            Rejection::HoldExpired => {
+                Problem::new(409, "hold-expired", "The seats were kept until now; they are free again.")
+            }
+            Rejection::AlreadyPaid => Problem::new(409, "already-paid", "The reservation is already paid."),
+            Rejection::NotPending => {
+                Problem::new(409, "not-pending", "The reservation's status does not allow this.")
+            }
+            Rejection::NotConfirmed => {
+                Problem::new(409, "not-confirmed", "This is only for a reservation that is CONFIRMED.")
+            }
+            Rejection::RefundWindowClosed => Problem::new(
+                409,
+                "refund-window-closed",
+                "It is too late to cancel for a refund or to exchange.",
+            ),
+            Rejection::RefundTooLarge { left } => {
+                let Money { amount, currency } = left;
+                let detail =
+                    format!("At most {amount} {} (minor units) are left to refund.", currency.as_str());
+                Problem::new(409, "refund-too-large", detail)
+            }
+            Rejection::RefundByStaffOnly => {
+                Problem::new(403, "forbidden", "Only an ADMIN may say how much is given back.")
+            }
+            Rejection::ExchangeRunning => Problem::new(
+                409,
+                "exchange-running",
+                "A reservation that takes this one's place waits to be paid. Pay or cancel it first.",
+            ),
+            Rejection::SameSeats => {
+                Problem::new(409, "same-seats", "The reservation has exactly these seats already.")
+            }
+            Rejection::ExchangeKeepsSeats(seats) => Problem::new(
+                409,
+                "exchange-keeps-seats",
+                "For a higher price all seats must be new ones: the old are freed when the new are paid.",
+            )
+            .with_seats(seats),
+            Rejection::OtherCurrency => {
+                Problem::new(409, "other-currency", "The other showtime is sold in another currency.")
+            }
+            Rejection::IdempotencyKeyMissing => {
+                Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")
+            }
+            Rejection::IdempotencyMismatch => idempotency_mismatch(),
+        }
+    }
+}
+
+/// The same in every domain that keeps idempotency records.
+pub fn idempotency_mismatch() -> Problem {
+    Problem::new(422, "idempotency-mismatch", "This Idempotency-Key was used with another request.")
+}
