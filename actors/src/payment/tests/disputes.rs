@@ -86,6 +86,7 @@ fn an_amount_that_cannot_be_ours_is_for_a_person() {
 #[test]
 fn what_a_dispute_holds_is_not_given_back_as_well() {
     let wanted = RefundRequested {
+        by: None,
         refund_id: Uuid::from_u128(91),
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
@@ -115,6 +116,7 @@ fn a_person_who_looked_ends_the_attention_where_nothing_is_open() {
 fn a_refund_that_nobody_heard_of_is_looked_for_and_made_where_it_is_not() {
     let id = Uuid::from_u128(91);
     let wanted = RefundRequested {
+        by: None,
         refund_id: id,
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),

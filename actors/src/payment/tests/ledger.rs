@@ -15,6 +15,7 @@ fn rows(step: &Step) -> Vec<(&str, Account, i64, i64)> {
 fn refunded(payment: &Payment, id: u128, amount: i64) -> Step {
     let id = Uuid::from_u128(id);
     let wanted = RefundRequested {
+        by: None,
         refund_id: id,
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
@@ -82,6 +83,7 @@ fn a_refund_of_another_amount_is_not_taken_for_ours() {
     let wanted = refunded(&paid(), 91, 1000).payment;
     let id = Uuid::from_u128(93);
     let request = RefundRequested {
+        by: None,
         refund_id: id,
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
