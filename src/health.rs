@@ -21,7 +21,7 @@ fn live() -> &'static str {
 fn ready(health: poem::web::Data<&Read>) -> Response {
     let health = (health.0)();
     let status =
-        if health.nats && health.database { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Json(health).with_status(status).into_response()
 }
 

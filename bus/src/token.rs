@@ -79,7 +79,9 @@ impl Verifier {
             return if identity.expires_at > now { Ok(identity) } else { Err(expired()) };
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
-        let kid = header.kid.filter(|_| header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
+        // Tickets are signed with the same key; a `typ` says what a token is for (RFC 8725, 3.11).
+        let access = header.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
+        let kid = header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
         let key = match self.key(&kid) {
             Some(key) => key,
             None => {

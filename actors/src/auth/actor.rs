@@ -39,6 +39,7 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, logout)).await?;
     server.serve(with(&desk, me)).await?;
     server.serve(with(&desk, keys)).await?;
+    server.serve(with(&desk, super::ticket::sign)).await?;
     Ok(server)
 }
 

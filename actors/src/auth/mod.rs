@@ -9,6 +9,7 @@ mod actor;
 mod model;
 mod password;
 mod store;
+mod ticket;
 pub mod token;
 
 #[cfg(test)]

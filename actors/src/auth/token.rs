@@ -1,11 +1,11 @@
-//! Signs access tokens (RFC 7519) with the house's Ed25519 key, and tells its public half.
+//! Signs access tokens and tickets (RFC 7519) with the house's Ed25519 key, and tells its public half.
 //!
 //! Keys are PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes them. Verifying is `bus::token`'s.
 
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bus::contract::auth::{Claims, KeySet};
+use bus::contract::auth::{Claims, KeySet, TICKET_TYP, TicketClaims};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
@@ -43,6 +43,12 @@ impl Signer {
 
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
         jsonwebtoken::encode(&self.header, claims, &self.key).context("signing an access token")
+    }
+
+    /// One key for both, told apart by `typ`: a door needs no second key set.
+    pub fn sign_ticket(&self, claims: &TicketClaims) -> anyhow::Result<String> {
+        let header = Header { typ: Some(TICKET_TYP.to_owned()), ..self.header.clone() };
+        jsonwebtoken::encode(&header, claims, &self.key).context("signing a ticket")
     }
 
     /// What verifies the tokens.

@@ -18,6 +18,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::model::{self, Scheduled};
+use super::reminder;
 use super::store::{self, Write};
 use crate::delivery::{
     Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Outcome, StoredAnswer, request_hash,
@@ -44,6 +45,8 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, get_showtime)).await?;
     server.serve(with(&desk, describe_showtime)).await?;
     server.serve(with(&desk, list_showtimes)).await?;
+    server.serve(with(&desk, reminder::upcoming)).await?;
+    server.serve(with(&desk, reminder::reminded)).await?;
     Ok(server)
 }
 

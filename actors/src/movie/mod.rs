@@ -7,6 +7,7 @@
 mod actor;
 mod demo;
 mod model;
+mod reminder;
 mod store;
 
 #[cfg(test)]

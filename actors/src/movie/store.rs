@@ -7,6 +7,7 @@ use bus::contract::movie::{
     Auditorium, Genre, ListMovies, ListShowtimes, Movie, Prices, Rejection, Row as SeatRow, Showtime,
 };
 use bus::contract::{Page, Paging, Timestamp};
+use bus::contract::reminder::Reminded;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::postgres::PgRow;
@@ -25,6 +26,7 @@ pub enum Write {
     Movie(Movie),
     Auditorium(Auditorium),
     Showtime(Scheduled),
+    Reminded(Vec<Reminded>),
 }
 
 type Result<T> = std::result::Result<T, WriteError<Rejection>>;
@@ -76,6 +78,7 @@ impl Write {
             Self::Movie(movie) => insert_movie(db, movie).await,
             Self::Auditorium(auditorium) => insert_auditorium(db, auditorium).await,
             Self::Showtime(scheduled) => insert_showtime(db, scheduled).await,
+            Self::Reminded(reminded) => super::reminder::mark(db, reminded).await,
         };
         written.map_err(refused)
     }

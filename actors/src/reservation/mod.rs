@@ -24,8 +24,8 @@ use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
-    PaymentBegun, Rejection, ResumeSaga,
+    BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSeatMap, ListReservations,
+    PaymentBegun, Rejection, ReservationDescribed, ResumeSaga,
 };
 use bus::contract::{Event, Request};
 use bus::service::{Answered, Call, Server, json};
@@ -144,6 +144,8 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     let e = env.clone();
     server.serve(move |call: Call<GetReservation>| get(e.clone(), call)).await?;
     let e = env.clone();
+    server.serve(move |call: Call<DescribeReservation>| describe(e.clone(), call)).await?;
+    let e = env.clone();
     server.serve(move |call: Call<ListReservations>| list(e.clone(), call)).await?;
     let e = env.clone();
     server.serve(move |call: Call<CancelReservation>| cancel(e.clone(), call)).await?;
@@ -186,6 +188,11 @@ async fn get(env: Env, call: Call<GetReservation>) -> Answered {
     let found = env.reservations.get(call.request.id).await?;
     let mine = found.filter(|reservation| call.caller().is_ok_and(|identity| may_act(reservation, identity)));
     json(&mine.ok_or(Rejection::NoSuchReservation)?.view())
+}
+
+async fn describe(env: Env, call: Call<DescribeReservation>) -> Answered {
+    let found = env.reservations.get(call.request.id).await?.ok_or(Rejection::NoSuchReservation)?;
+    json(&ReservationDescribed { status: found.view().status, reservation: found.told() })
 }
 
 async fn list(env: Env, call: Call<ListReservations>) -> Answered {

@@ -254,6 +254,27 @@ impl Request for GetSeatMap {
     type Answer = SeatMap;
 }
 
+/// The reservation with all that its events tell, for a host that missed them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DescribeReservation {
+    pub id: Uuid,
+}
+
+impl Request for DescribeReservation {
+    const SUBJECT: &'static str = "rpc.reservation.describe";
+    const ACCESS: Access = Access::Internal;
+    type Answer = ReservationDescribed;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationDescribed {
+    pub status: ReservationStatus,
+    #[serde(flatten)]
+    pub reservation: ReservationCreated,
+}
+
 /// Lets a saga that needs a person go on: it asks again for what did not settle.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
