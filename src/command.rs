@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Cinema, Opening};
+use crate::config::{GatewayProcess, HostProcess};
 use crate::local::{Folder, Servers};
-use crate::{config, health, hosts, telemetry};
+use crate::{config, health, telemetry};
 
 /// The whole cinema on local servers, until Ctrl-C.
 pub async fn up(data: &Path) -> anyhow::Result<()> {
@@ -94,11 +95,12 @@ fn role(role: Role) -> &'static str {
 /// One actor host, until SIGTERM.
 pub async fn host(domain: &str) -> anyhow::Result<()> {
     let mut environment = config::environment();
-    let health_addr = config::health_addr(&mut environment);
-    let bus = connect(&mut environment, &format!("marquee-{domain}")).await?;
-    let mut host = hosts::start(domain, &mut environment, bus).await?;
+    let process = HostProcess::read(domain, &mut environment)?;
+    environment.check()?;
+    let bus = connect(process.nats).await?;
+    let mut host = process.plan.start(bus).await?;
     let stop = CancellationToken::new();
-    let addr = health::serve(health_addr, host.health(), stop.clone()).await?;
+    let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
     tracing::info!(domain, %addr, "health at /health/ready");
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
@@ -112,12 +114,12 @@ pub async fn host(domain: &str) -> anyhow::Result<()> {
 /// The REST gateway, until SIGTERM.
 pub async fn gateway() -> anyhow::Result<()> {
     let mut environment = config::environment();
-    let keys = actors::config::public_keys(&mut environment);
-    let gateway_config = gateway::Config::read(&mut environment);
-    let bus = connect(&mut environment, "marquee-gateway").await?;
-    let verifier = Verifier::new(bus.clone(), &keys);
+    let process = GatewayProcess::read(&mut environment);
+    environment.check()?;
+    let bus = connect(process.nats).await?;
+    let verifier = Verifier::new(bus.clone(), &process.keys);
     let mut gateway =
-        gateway::start(gateway_config, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
+        gateway::start(process.gateway, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
             .await?;
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
@@ -136,10 +138,22 @@ pub async fn migrate() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks `/health/ready`; an error tells what is not ready.
+pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
+    // Shorter than the time-out of the container engine, whose message would say less.
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(2)).no_proxy().build()?;
+    let answer = client.get(format!("http://{addr}/health/ready")).send().await?;
+    let status = answer.status();
+    anyhow::ensure!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
+    Ok(())
+}
+
 pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);
-    let bus = connect(&mut environment, "marquee-seed").await?;
+    let nats = config::nats(&mut environment, "marquee-seed");
+    environment.check()?;
+    let bus = connect(nats).await?;
     actors::seed::seed(&host, bus).await?;
     println!("the demo cinema is there");
     Ok(())
@@ -160,10 +174,7 @@ pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<St
     Ok(())
 }
 
-/// Checks what was read so far and connects to NATS.
-async fn connect(environment: &mut bus::config::Environment, name: &str) -> anyhow::Result<Bus> {
-    let nats = config::nats(environment, name);
-    environment.check()?;
+async fn connect(nats: bus::Config) -> anyhow::Result<Bus> {
     let bus = Bus::connect(nats).await?;
     bus::topology::ensure_streams(&bus).await?;
     Ok(bus)

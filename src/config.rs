@@ -1,19 +1,76 @@
 //! What the program itself reads from the environment: where NATS is, how to log, what `marquee up` fills in.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 use anyhow::Context;
 use bus::config::Environment;
+use bus::contract::auth::KeySet;
+use tracing_subscriber::EnvFilter;
 
+use crate::hosts;
 use crate::local::{External, NATS_PASSWORD, NATS_USER};
 
-/// This process's environment.
+/// The part of the house that this process is, if it is one alone; it names the file of its settings.
+static PART: OnceLock<String> = OnceLock::new();
+
+/// Says once, at the start, that this process is one host or the gateway.
+pub fn this_is(part: &str) {
+    let _ = PART.set(part.to_owned());
+}
+
+/// This process's environment; where it is one part of the house, what is not set there comes from
+/// `config/<part>.env`.
 pub fn environment() -> Environment {
-    Environment::of_process()
+    let environment = Environment::of_process();
+    match PART.get() {
+        Some(part) => environment.or_file(&PathBuf::from(format!("config/{part}.env"))),
+        None => environment,
+    }
+}
+
+/// All that one host of its own is started with.
+pub struct HostProcess {
+    pub health_addr: SocketAddr,
+    pub nats: bus::Config,
+    pub plan: hosts::Plan,
+}
+
+impl HostProcess {
+    /// Reads everything that a host reads, and notes all that is wrong.
+    pub fn read(domain: &str, environment: &mut Environment) -> anyhow::Result<Self> {
+        logging(environment);
+        Ok(Self {
+            plan: hosts::Plan::read(domain, environment)?,
+            health_addr: health_addr(environment),
+            nats: nats(environment, &format!("marquee-{domain}")),
+        })
+    }
+}
+
+/// All that a gateway of its own is started with.
+pub struct GatewayProcess {
+    pub gateway: gateway::Config,
+    pub nats: bus::Config,
+    pub keys: KeySet,
+}
+
+impl GatewayProcess {
+    pub fn read(environment: &mut Environment) -> Self {
+        logging(environment);
+        Self {
+            gateway: gateway::Config::read(environment),
+            nats: nats(environment, "marquee-gateway"),
+            keys: actors::config::public_keys(environment),
+        }
+    }
 }
 
 /// How to reach NATS; `name` is what the server shows of us.
 pub fn nats(environment: &mut Environment, name: &str) -> bus::Config {
     bus::Config {
-        url: environment.required("NATS_URL"),
+        url: environment.required_url("NATS_URL", &["nats://", "tls://"]),
         user: environment.get("NATS_USER").unwrap_or_else(|| NATS_USER.into()),
         password: environment.get("NATS_PASSWORD").unwrap_or_else(|| NATS_PASSWORD.into()),
         name: name.to_owned(),
@@ -38,8 +95,8 @@ pub fn external(environment: &Environment) -> External {
 }
 
 /// Where a host answers `/health/*` and `/metrics`; a free port of this machine when not set.
-pub fn health_addr(environment: &mut Environment) -> std::net::SocketAddr {
-    let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+pub fn health_addr(environment: &mut Environment) -> SocketAddr {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
     match environment.get("HEALTH_ADDR").map(|text| text.parse()) {
         None => free,
         Some(Ok(addr)) => addr,
@@ -50,16 +107,28 @@ pub fn health_addr(environment: &mut Environment) -> std::net::SocketAddr {
     }
 }
 
-/// `RUST_LOG` and `LOG_FORMAT` (pretty or json).
-pub fn logging() -> (String, bool) {
-    let environment = environment();
-    let filter = environment.get("RUST_LOG").unwrap_or_else(|| "info,sqlx=warn,async_nats=warn".into());
-    (filter, environment.get("LOG_FORMAT").as_deref() == Some("json"))
+/// `RUST_LOG` and whether `LOG_FORMAT` is json.
+pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
+    const DEFAULT: &str = "info,sqlx=warn,async_nats=warn";
+    let filter = environment.get("RUST_LOG").unwrap_or_else(|| DEFAULT.into());
+    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| {
+        environment.problem("RUST_LOG", "must be a filter such as info,sqlx=warn");
+        EnvFilter::new(DEFAULT)
+    });
+    let json = match environment.get("LOG_FORMAT").as_deref() {
+        None | Some("pretty") => false,
+        Some("json") => true,
+        Some(_) => {
+            environment.problem("LOG_FORMAT", "must be pretty or json");
+            false
+        }
+    };
+    (filter, json)
 }
 
 /// What `marquee up` needs and nobody has set: keys of its own, kept in the data folder, and the demo's accounts.
 pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyhow::Result<Environment> {
-    let key = kept(&folder.join("jwt.pem"), actors::auth::token::generate_pem)?;
+    let key = signing_key(&folder.join("jwt.pem"))?;
     let secret = kept(&folder.join("webhook-secret"), || {
         format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
     })?;
@@ -69,6 +138,11 @@ pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyh
         .or("PAYMENT_API_KEY", "sk_test_marquee")
         .or("SUPER_ADMIN_EMAIL", "owner@marquee.example")
         .or("SUPER_ADMIN_PASSWORD", "popcorn-2026"))
+}
+
+/// The key that signs access tokens, made where it is not there yet.
+pub fn signing_key(path: &std::path::Path) -> anyhow::Result<String> {
+    kept(path, actors::auth::token::generate_pem)
 }
 
 /// A secret that is made once and found again.
@@ -88,3 +162,6 @@ fn kept(path: &std::path::Path, make: impl Fn() -> String) -> anyhow::Result<Str
     written().with_context(|| format!("writing {}", path.display()))?;
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,13 @@ enum Command {
     Gateway,
     /// Bring the database's schemas up to date
     Migrate,
+    /// Ask a host or gateway of this machine whether it is ready; for the health checks of containers
+    Ready {
+        /// Its HEALTH_ADDR or HTTP_ADDR
+        addr: std::net::SocketAddr,
+    },
+    /// Make the key that signs access tokens, unless the file is there
+    Key { file: std::path::PathBuf },
     /// Fill the database with the demo cinema, or what is missing of it
     Seed,
     /// The sandbox payment provider, speaking Stripe's API
@@ -44,6 +51,11 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    match &arguments.command {
+        Some(Command::Host { domain }) => marquee::config::this_is(domain),
+        Some(Command::Gateway) => marquee::config::this_is("gateway"),
+        _ => {}
+    }
     marquee::telemetry::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
@@ -52,6 +64,8 @@ fn main() -> anyhow::Result<()> {
             Command::Host { domain } => command::host(&domain).await,
             Command::Gateway => command::gateway().await,
             Command::Migrate => command::migrate().await,
+            Command::Ready { addr } => command::ready(addr).await,
+            Command::Key { file } => marquee::config::signing_key(&file).map(drop),
             Command::Seed => command::seed().await,
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }

@@ -3,14 +3,12 @@
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 
 /// Sets up what is once in a process: the TLS provider, logs, metrics.
 pub fn install() {
     // Two libraries could otherwise disagree about it at the first connection.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (filter, json) = crate::config::logging();
-    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, json) = crate::config::logging(&mut crate::config::environment());
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // An error means that a test has installed its own.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bus::config::Environment;
-use bus::contract::auth::KeySet;
+use bus::contract::auth::{KeySet, Register};
+use bus::contract::{Fields, Request};
 
 /// What every host needs.
 #[derive(Clone)]
@@ -16,8 +17,8 @@ pub struct HostConfig {
 impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
         Self {
-            database_url: environment.required("DATABASE_URL"),
-            redis_url: environment.get("REDIS_URL"),
+            database_url: environment.required_url("DATABASE_URL", &["postgres://", "postgresql://"]),
+            redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
             jwt_public_keys: public_keys(environment),
         }
     }
@@ -90,9 +91,17 @@ impl AuthSettings {
                 String::new()
             })
         };
+        if !jwt_private_key.is_empty() && crate::auth::token::Signer::from_pem(&jwt_private_key).is_err() {
+            let wanted =
+                "must be an Ed25519 key in PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` makes it";
+            environment.problem("JWT_PRIVATE_KEY", wanted);
+        }
         let super_admin =
             match (environment.get("SUPER_ADMIN_EMAIL"), environment.get("SUPER_ADMIN_PASSWORD")) {
-                (Some(email), Some(password)) => Some((email, password)),
+                (Some(email), Some(password)) => {
+                    first_account(&email, &password, environment);
+                    Some((email, password))
+                }
                 (None, None) => None,
                 _ => {
                     environment.problem("SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD", "must be set together");
@@ -100,6 +109,16 @@ impl AuthSettings {
                 }
             };
         Self { jwt_private_key, super_admin }
+    }
+}
+
+/// The first account keeps the rules of every other.
+fn first_account(email: &str, password: &str, environment: &mut Environment) {
+    let account = Register { email: email.into(), password: password.into(), name: "Owner".into() };
+    let mut fields = Fields::default();
+    account.validate(&mut fields);
+    for wrong in fields.into_result().err().into_iter().flat_map(|problem| problem.errors) {
+        environment.problem(&format!("SUPER_ADMIN_{}", wrong.field.to_uppercase()), &wrong.message);
     }
 }
 
@@ -116,10 +135,15 @@ pub struct PaymentSettings {
 impl PaymentSettings {
     pub fn read(environment: &mut Environment) -> Self {
         Self {
-            api_url: environment.required("PAYMENT_API_URL").trim_end_matches('/').to_owned(),
+            api_url: environment
+                .required_url("PAYMENT_API_URL", &["https://", "http://"])
+                .trim_end_matches('/')
+                .to_owned(),
             api_key: environment.required("PAYMENT_API_KEY"),
             webhook_secret: environment.required("PAYMENT_WEBHOOK_SECRET"),
-            public_url: environment.get("PUBLIC_URL").unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+            public_url: environment
+                .url("PUBLIC_URL", &["https://", "http://"])
+                .unwrap_or_else(|| "http://127.0.0.1:8080".into()),
         }
     }
 }

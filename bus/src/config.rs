@@ -1,26 +1,58 @@
 //! Settings from the environment: every `config.rs` reads through this, so that a start with bad values stops with
 //! one message that lists them all, and never shows a value.
+//!
+//! It remembers which names it was asked for, so that a test can hold `config/*.env.example` against the code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The environment and what was found wrong with it so far.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub struct Environment {
     values: HashMap<String, String>,
     problems: Vec<String>,
+    asked: Arc<Mutex<Asked>>,
 }
+
+/// Names that were asked for, with the default where it is known.
+type Asked = BTreeMap<String, Option<String>>;
 
 impl Environment {
     /// This process's environment. Empty values count as absent.
     pub fn of_process() -> Self {
-        Self { values: std::env::vars().collect(), problems: Vec::new() }
+        Self { values: std::env::vars().collect(), ..Self::default() }
+    }
+
+    /// Fills in what is not set from a file of `NAME=value` lines, as Docker's `--env-file` reads them: no quotes, no
+    /// expansion, `#` begins a comment line. A file that is not there is an empty one.
+    pub fn or_file(mut self, path: &Path) -> Self {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return self,
+            Err(error) => {
+                self.problem(&path.display().to_string(), &format!("is not readable: {error}"));
+                return self;
+            }
+        };
+        for (at, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match line.split_once('=') {
+                Some((name, value)) if is_name(name) => self = self.or(name, value.trim()),
+                // The line may hold a secret, so it is not shown.
+                _ => self.problem(&format!("{}:{at}", path.display()), "is not NAME=value"),
+            }
+        }
+        self
     }
 
     /// Fills in what is not set.
     pub fn or(mut self, name: &str, value: impl Into<String>) -> Self {
-        if self.get(name).is_none() {
+        if self.value(name).is_none() {
             self.set(name, value);
         }
         self
@@ -31,7 +63,27 @@ impl Environment {
     }
 
     pub fn get(&self, name: &str) -> Option<String> {
+        self.ask(name, None);
+        self.value(name)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
         self.values.get(name).filter(|value| !value.trim().is_empty()).cloned()
+    }
+
+    fn ask(&self, name: &str, default: Option<String>) {
+        let mut asked = self.asked_so_far();
+        let known = asked.entry(name.to_owned()).or_default();
+        *known = known.take().or(default);
+    }
+
+    fn asked_so_far(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Every name that was asked for so far, here and in clones, with its default where that is a number or a flag.
+    pub fn asked(&self) -> BTreeMap<String, Option<String>> {
+        self.asked_so_far().clone()
     }
 
     /// The value, or a problem and an empty text.
@@ -42,12 +94,31 @@ impl Environment {
         })
     }
 
+    /// An address that begins with one of `schemes` (`https://`), or a problem. Several are separated by commas.
+    pub fn url(&mut self, name: &str, schemes: &[&str]) -> Option<String> {
+        let url = self.get(name)?.trim().to_owned();
+        let known = |url: &str| {
+            let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+        };
+        if !url.split(',').all(|one| known(one.trim())) {
+            self.problem(name, &format!("must begin with {}", schemes.join(" or ")));
+        }
+        Some(url)
+    }
+
+    /// The same, or a problem and an empty text.
+    pub fn required_url(&mut self, name: &str, schemes: &[&str]) -> String {
+        self.url(name, schemes).unwrap_or_else(|| self.required(name))
+    }
+
     /// The value read as `T` within `bounds`, or the default when it is not set.
     pub fn number<T>(&mut self, name: &str, default: T, bounds: std::ops::RangeInclusive<T>) -> T
     where
         T: FromStr + PartialOrd + Display,
     {
-        let Some(text) = self.get(name) else { return default };
+        self.ask(name, Some(default.to_string()));
+        let Some(text) = self.value(name) else { return default };
         match text.trim().parse::<T>() {
             Ok(value) if bounds.contains(&value) => value,
             _ => {
@@ -58,7 +129,8 @@ impl Environment {
     }
 
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
-        match self.get(name).as_deref() {
+        self.ask(name, Some(default.to_string()));
+        match self.value(name).as_deref() {
             None => default,
             Some("true" | "1") => true,
             Some("false" | "0") => false,
@@ -69,6 +141,7 @@ impl Environment {
         }
     }
 
+    /// Notes what is wrong with a name; never with its value in it.
     pub fn problem(&mut self, name: &str, what: &str) {
         self.problems.push(format!("{name} {what}"));
     }
@@ -82,9 +155,64 @@ impl Environment {
     }
 }
 
+/// Values may be secrets.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut names: Vec<_> = self.values.keys().collect();
+        names.sort_unstable();
+        f.debug_struct("Environment").field("names", &names).field("problems", &self.problems).finish()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_a_bad_line_is_named_but_not_shown() {
+        let path = std::env::temp_dir().join(format!("marquee-{}.env", uuid::Uuid::now_v7()));
+        std::fs::write(
+            &path,
+            "# a comment\n\nHOLD_SECONDS=60\nMAIL_FROM = a@b.c\nOPEN_HOLDS_MAX=2\ns3cret\n",
+        )
+        .unwrap();
+        let mut environment = Environment::default();
+        environment.set("HOLD_SECONDS", "30");
+        let environment = environment.or_file(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(environment.get("HOLD_SECONDS").as_deref(), Some("30"));
+        assert_eq!(environment.get("OPEN_HOLDS_MAX").as_deref(), Some("2"));
+        let message = environment.check().unwrap_err().to_string();
+        assert!(message.contains(".env:4 is not") && message.contains(".env:6 is not"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+        assert!(Environment::default().or_file(&path).check().is_ok(), "no file is an empty file");
+    }
+
+    #[test]
+    fn it_remembers_what_it_was_asked_for() {
+        let mut environment = Environment::default();
+        environment.number("HOLD_SECONDS", 600u64, 10..=3600);
+        environment.clone().get("REDIS_URL");
+        let asked = environment.asked();
+        assert_eq!(asked["HOLD_SECONDS"].as_deref(), Some("600"));
+        assert_eq!(asked["REDIS_URL"], None);
+    }
+
+    #[test]
+    fn an_address_of_another_kind_is_a_problem() {
+        let mut environment = Environment::default();
+        environment.set("DATABASE_URL", "mysql://root:s3cret@db");
+        environment.set("NATS_URL", "nats://a:4222, tls://b:4222");
+        environment.required_url("DATABASE_URL", &["postgres://"]);
+        environment.required_url("NATS_URL", &["nats://", "tls://"]);
+        let message = environment.check().unwrap_err().to_string();
+        assert!(message.contains("DATABASE_URL must begin with postgres://"), "{message}");
+        assert!(!message.contains("NATS_URL") && !message.contains("s3cret"), "{message}");
+    }
 
     #[test]
     fn one_message_lists_every_problem_and_no_value() {

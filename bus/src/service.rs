@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::{Bus, Context, Failure};
 pub const AUTHORIZATION: &str = "Authorization";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const DEADLINE: &str = "X-Deadline-Ms";
+/// The address that a request came from, as the gateway saw it; nobody else sets it.
+pub const CLIENT_IP: &str = "X-Client-Ip";
 
 /// How long an asker waits unless told otherwise: beyond it a moviegoer has pressed reload.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,12 +40,14 @@ pub struct Ask {
     /// The caller's own bearer token, never a host's.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
+    /// Who is at the other end of the wire; absent when no person's request caused it.
+    pub client_ip: Option<IpAddr>,
     pub timeout: Duration,
 }
 
 impl Ask {
     pub fn new(context: Context) -> Self {
-        Self { context, token: None, idempotency_key: None, timeout: ASK_TIMEOUT }
+        Self { context, token: None, idempotency_key: None, client_ip: None, timeout: ASK_TIMEOUT }
     }
 
     fn headers(&self) -> HeaderMap {
@@ -54,6 +59,9 @@ impl Ask {
         }
         if let Some(key) = &self.idempotency_key {
             headers.insert(IDEMPOTENCY_KEY, key.as_str());
+        }
+        if let Some(ip) = &self.client_ip {
+            headers.insert(CLIENT_IP, ip.to_string().as_str());
         }
         headers
     }
@@ -100,6 +108,8 @@ pub struct Call<R> {
     /// The caller's token, for asking further in their name.
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
+    /// Where the person's request came from, where one caused this.
+    pub client_ip: Option<IpAddr>,
     pub deadline: Instant,
 }
 
@@ -221,7 +231,9 @@ where
         authorize(R::ACCESS, identity.as_deref())?;
         let decoded = decode::<R>(&request.message.payload)?;
         let idempotency_key = text(IDEMPOTENCY_KEY);
-        handle(Call { request: decoded, context, identity, token, idempotency_key, deadline }).await
+        let client_ip = text(CLIENT_IP).and_then(|ip| ip.parse().ok());
+        handle(Call { request: decoded, context, identity, token, idempotency_key, client_ip, deadline })
+            .await
     };
     let answered = match tokio::time::timeout_at(deadline, called).await {
         Ok(answered) => answered,

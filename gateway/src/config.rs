@@ -3,9 +3,11 @@
 //! What is bad is noted, and all of it is told at once by whoever reads the whole configuration. A limit that is
 //! not a setting stands as a constant beside the code that keeps it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bus::config::Environment;
+
+use crate::client::{ForwardedBy, Proxies};
 
 /// Where the gateway listens and how the world reaches it.
 #[derive(Debug, Clone, Default)]
@@ -14,10 +16,11 @@ pub struct Config {
     pub addr: Option<SocketAddr>,
     /// The address that users type, when it is not the one listened on (a proxy, a container). No slash at its end.
     pub public_url: Option<String>,
+    pub proxies: Proxies,
 }
 
 impl Config {
-    /// `HTTP_ADDR` and `PUBLIC_URL`.
+    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = environment.get("HTTP_ADDR").and_then(|text| {
             let addr = text.trim().parse().ok();
@@ -33,7 +36,7 @@ impl Config {
                 environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
             }
         }
-        Self { addr, public_url }
+        Self { addr, public_url, proxies: proxies(environment) }
     }
 
     /// From this process's environment, or one message with all that is bad.
@@ -43,6 +46,30 @@ impl Config {
         environment.check()?;
         Ok(config)
     }
+}
+
+/// Addresses and networks, separated by commas. None is trusted unless named.
+fn proxies(environment: &mut Environment) -> Proxies {
+    let given = environment.get("TRUSTED_PROXIES").unwrap_or_default();
+    let network = |text: &str| text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
+    let trusted: Option<Vec<_>> = list(&given).map(network).collect();
+    if trusted.is_none() {
+        environment.problem("TRUSTED_PROXIES", "must be addresses or networks such as 10.0.0.0/8,192.0.2.7");
+    }
+    let forwarded_by = match environment.get("FORWARDED_HEADER").map(|name| name.to_ascii_lowercase()) {
+        None => ForwardedBy::default(),
+        Some(name) if name == "x-forwarded-for" => ForwardedBy::XForwardedFor,
+        Some(name) if name == "forwarded" => ForwardedBy::Forwarded,
+        Some(_) => {
+            environment.problem("FORWARDED_HEADER", "must be X-Forwarded-For or Forwarded");
+            ForwardedBy::default()
+        }
+    };
+    Proxies { trusted: trusted.unwrap_or_default(), forwarded_by }
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Invariant: whatever happens inside, an answer leaves with a request id, `nosniff` and a content security policy,
 //! and every error leaves as a problem. One line is logged a request, also when its client goes away.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -14,6 +15,7 @@ use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Endpoint, Request, Response, Result};
 use uuid::Uuid;
 
+use crate::client::Proxies;
 use crate::problem;
 use crate::routes::Row;
 
@@ -26,6 +28,7 @@ const CLIENT_GONE: u16 = 499;
 /// What is known of a request while it is under way, for its log line.
 pub struct Trace {
     pub context: Context,
+    pub client: IpAddr,
     row: OnceLock<&'static Row>,
     user: OnceLock<Uuid>,
 }
@@ -40,7 +43,10 @@ impl Trace {
 }
 
 /// The outermost endpoint; it never fails.
-pub struct Front<E>(pub E);
+pub struct Front<E> {
+    pub inner: E,
+    pub proxies: Proxies,
+}
 
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
     type Output = Response;
@@ -48,11 +54,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
         let context = Context::from_parts(text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
-        let trace = Arc::new(Trace { context, row: OnceLock::new(), user: OnceLock::new() });
+        let client = self.proxies.client(request.remote_addr(), request.headers());
+        let trace = Arc::new(Trace { context, client, row: OnceLock::new(), user: OnceLock::new() });
         let mut line = Line::begin(request.method().clone(), trace.clone());
         let uri = request.uri().clone();
         request.set_data(trace.clone());
-        let problem = match AssertUnwindSafe(self.0.call(request)).catch_unwind().await {
+        let problem = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(problem::of(error, uri.path())),
             Err(_) => {

@@ -52,7 +52,8 @@ impl Gate {
         // The handlers' query parameters look for it there.
         request.set_data(UrlQuery(query(request)?));
         let context = trace.context.clone();
-        request.set_data(Arc::new(Ask { context, token, idempotency_key, timeout: ASK_TIMEOUT }));
+        let client_ip = Some(trace.client);
+        request.set_data(Arc::new(Ask { context, token, idempotency_key, client_ip, timeout: ASK_TIMEOUT }));
         Ok(())
     }
 

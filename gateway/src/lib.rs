@@ -4,6 +4,7 @@
 //! Invariant: it keeps nothing that a restart would lose, so any number of gateways may run.
 
 mod api;
+mod client;
 mod config;
 mod document;
 mod front;
@@ -39,6 +40,7 @@ pub use config::Config;
 pub use health::{Part, Parts};
 
 use api::{Auth, Movies, Payments, Reservations};
+use client::Proxies;
 use front::Front;
 use guard::Gate;
 use house::{Hosts, House};
@@ -109,7 +111,8 @@ pub async fn start(
         (page("/health/ready"), health::ready(house.clone(), parts)),
         (page("/metrics"), health::metrics(metrics.clone())),
     ];
-    let mut running = serve(listener, house, pages).context("cannot use the listening socket")?;
+    let mut running =
+        serve(listener, house, config.proxies, pages).context("cannot use the listening socket")?;
     running.upkeep = Some(tokio::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP).await;
@@ -124,10 +127,11 @@ pub async fn start(
 fn serve(
     listener: std::net::TcpListener,
     house: Arc<House>,
+    proxies: Proxies,
     pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
 ) -> std::io::Result<Running> {
     let addr = listener.local_addr()?;
-    let app = app(&house, pages);
+    let app = app(&house, proxies, pages);
     let stop = house.stop.clone().cancelled_owned();
     let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
     let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
@@ -142,6 +146,7 @@ fn page(path: &'static str) -> &'static Row {
 /// All paths behind their gates, behind the front.
 fn app(
     house: &Arc<House>,
+    proxies: Proxies,
     pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
 ) -> impl Endpoint<Output = Response> + use<> {
     let mut endpoints = HashMap::new();
@@ -162,7 +167,7 @@ fn app(
     let routes = gates
         .into_iter()
         .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
-    Front(routes)
+    Front { inner: routes, proxies }
 }
 
 fn take(

@@ -98,14 +98,15 @@ impl Gateway {
         });
         let house = House::new(Hosts::Told(told.clone()));
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
-        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, vec![ready])));
+        let app =
+            Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, Default::default(), vec![ready])));
         Self { house, told, app }
     }
 
     /// The same over a real socket.
     pub fn serve(&self) -> crate::Running {
         let listener = crate::listen::bind(Some(([127, 0, 0, 1], 0).into())).unwrap();
-        crate::serve(listener, self.house.clone(), Vec::new()).unwrap()
+        crate::serve(listener, self.house.clone(), Default::default(), Vec::new()).unwrap()
     }
 
     /// From now on the host of `R` answers this.

@@ -1,0 +1,138 @@
+//! Whose request it is: the address at the other end, seen through the proxies that are ours.
+//!
+//! Invariant: what a client writes into a forwarding header counts for nothing. The header is read from its right end
+//! and only as far as trusted proxies wrote it; the first address that is not one of them is the client's.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+use poem::Addr;
+use poem::http::{HeaderMap, HeaderName, header};
+use poem::web::RemoteAddr;
+
+/// Addresses of one header that are looked at: more proxies than this in a row are no proxies of ours.
+const HOPS_MAX: usize = 16;
+
+/// The one header that our proxies write. A second one would be the client's to fill in, since a proxy passes on what it
+/// does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// What nearly every proxy writes.
+    #[default]
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+}
+
+impl ForwardedBy {
+    fn header(self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+            Self::Forwarded => header::FORWARDED,
+        }
+    }
+}
+
+/// The proxies in front of this gateway.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    pub trusted: Vec<IpNet>,
+    pub forwarded_by: ForwardedBy,
+}
+
+impl Proxies {
+    /// The client's address. A socket without one (a test's) counts as one client.
+    pub fn client(&self, peer: &RemoteAddr, headers: &HeaderMap) -> IpAddr {
+        match &peer.0 {
+            Addr::SocketAddr(peer) => self.seen_from(peer.ip().to_canonical(), headers),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
+    fn seen_from(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer;
+        if !self.is_trusted(client) {
+            return client;
+        }
+        let values: Vec<&str> =
+            headers.get_all(self.forwarded_by.header()).iter().filter_map(|v| v.to_str().ok()).collect();
+        let hops = values.iter().rev().flat_map(|value| value.rsplit(',')).take(HOPS_MAX);
+        for hop in hops {
+            let address = match self.forwarded_by {
+                ForwardedBy::XForwardedFor => address(hop),
+                ForwardedBy::Forwarded => forwarded_for(hop).and_then(address),
+            };
+            // What cannot be read was not written by a proxy of ours: the nearest known hop is as far as we see.
+            let Some(address) = address else { break };
+            client = address;
+            if !self.is_trusted(client) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address, perhaps in quotes, in brackets, with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let parsed = bare.parse::<IpAddr>().ok();
+    parsed.or_else(|| text.parse::<SocketAddr>().ok().map(|s| s.ip())).map(|ip| ip.to_canonical())
+}
+
+/// The `for` of one element of a `Forwarded` header.
+fn forwarded_for(element: &str) -> Option<&str> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("for").then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(forwarded_by: ForwardedBy, peer: &str, given: &[&str]) -> String {
+        let trusted = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        for value in given {
+            headers.append(forwarded_by.header(), value.parse().unwrap());
+        }
+        let proxies = Proxies { trusted, forwarded_by };
+        proxies.seen_from(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn the_rightmost_address_that_is_no_proxy_of_ours_is_the_client() {
+        let seen = |peer, given: &[&str]| seen(ForwardedBy::XForwardedFor, peer, given);
+        assert_eq!(
+            seen("203.0.113.9", &["1.1.1.1"]),
+            "203.0.113.9",
+            "a stranger's header counts for nothing"
+        );
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["203.0.113.7"]), "203.0.113.7");
+        assert_eq!(
+            seen("10.0.0.1", &["6.6.6.6, 203.0.113.7, 10.0.0.2"]),
+            "203.0.113.7",
+            "6.6.6.6 is made up"
+        );
+        assert_eq!(seen("10.0.0.1", &["6.6.6.6", "203.0.113.7:4711"]), "203.0.113.7", "two headers are one");
+        assert_eq!(seen("10.0.0.1", &["203.0.113.7, rubbish"]), "10.0.0.1");
+        assert_eq!(seen("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
+        assert_eq!(seen("10.0.0.1", &["::ffff:203.0.113.7"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn the_standard_header_is_read_where_it_is_the_one() {
+        let seen = |given: &[&str]| seen(ForwardedBy::Forwarded, "10.0.0.1", given);
+        assert_eq!(seen(&["for=6.6.6.6, For=\"[2001:db8::7]:99\";proto=https"]), "2001:db8::7");
+        assert_eq!(seen(&["for=203.0.113.7;by=10.0.0.1, for=10.0.0.2"]), "203.0.113.7");
+        assert_eq!(seen(&["for=unknown"]), "10.0.0.1");
+    }
+}
