@@ -133,6 +133,7 @@ pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyh
         format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
     })?;
     Ok(environment
+        .or("MAIL_DIR", folder.join("mail").display().to_string())
         .or("JWT_PRIVATE_KEY", key)
         .or("PAYMENT_WEBHOOK_SECRET", secret)
         .or("PAYMENT_API_KEY", "sk_test_marquee")

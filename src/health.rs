@@ -20,8 +20,7 @@ fn live() -> &'static str {
 #[handler]
 fn ready(health: poem::web::Data<&Read>) -> Response {
     let health = (health.0)();
-    let status =
-        if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Json(health).with_status(status).into_response()
 }
 

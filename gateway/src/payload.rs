@@ -202,7 +202,12 @@ impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
 impl<T: JsonSchema, const STATUS: u16> ApiResponse for Answer<T, STATUS> {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: JSON, schema: schema::reference::<T>() }];
-        response_meta(STATUS, if STATUS == 201 { "Created" } else { "OK" }, content)
+        let meaning = match STATUS {
+            201 => "Created",
+            202 => "Accepted",
+            _ => "OK",
+        };
+        response_meta(STATUS, meaning, content)
     }
 
     fn register(registry: &mut Registry) {

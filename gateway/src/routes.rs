@@ -8,6 +8,7 @@ use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
 };
+use bus::contract::notification::{GetNotification, ListNotifications, ResendNotification};
 use bus::contract::payment::{GetPayment, Pay, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
@@ -143,6 +144,11 @@ pub const ROWS: &[Row] = &[
         .refuses(&[402, 404, 409]),
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook").body(Body::Raw(WEBHOOK)),
+    get::<ListNotifications>("/v1/notifications", "listNotifications"),
+    get::<GetNotification>("/v1/notifications/{id}", "getNotification"),
+    post::<ResendNotification>("/v1/notifications/{id}/resend", "resendNotification")
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {

@@ -46,8 +46,12 @@ mod tests {
     fn a_ticket_is_told_from_an_access_token_and_signed_alike_each_time() {
         let signer = Signer::from_pem(&generate_pem()).unwrap();
         let starts_at = Timestamp::wall_clock();
-        let ticket =
-            Ticket { reservation_id: Uuid::now_v7(), showtime_id: Uuid::now_v7(), seat: "C7".into(), starts_at };
+        let ticket = Ticket {
+            reservation_id: Uuid::now_v7(),
+            showtime_id: Uuid::now_v7(),
+            seat: "C7".into(),
+            starts_at,
+        };
         let claims = claims(ticket);
         let token = signer.sign_ticket(&claims).unwrap();
         assert_eq!(token, signer.sign_ticket(&claims).unwrap());

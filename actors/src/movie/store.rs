@@ -6,8 +6,8 @@
 use bus::contract::movie::{
     Auditorium, Genre, ListMovies, ListShowtimes, Movie, Prices, Rejection, Row as SeatRow, Showtime,
 };
-use bus::contract::{Page, Paging, Timestamp};
 use bus::contract::reminder::Reminded;
+use bus::contract::{Page, Paging, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::postgres::PgRow;

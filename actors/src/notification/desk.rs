@@ -12,9 +12,7 @@ use bus::{Failure, Problem};
 use super::Env;
 use super::model::message_id;
 use super::store::{self, Write};
-use crate::delivery::{
-    Change, IdempotencyKey, IdempotencyWrite, Outcome, read_failure, request_hash,
-};
+use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, read_failure, request_hash};
 
 /// A mail whose version moves under a resend is being sent just now; once more, then it is told.
 const TRIES_MAX: u32 = 3;

@@ -8,11 +8,6 @@ pub fn date_time(at: Timestamp, zone: &str) -> String {
     format!("{} ({})", strftime(at, zone, "%A, %-d %B %Y, %H:%M"), strftime(at, zone, "%Z"))
 }
 
-/// `Sat 7 Mar 2026`.
-pub fn date(at: Timestamp, zone: &str) -> String {
-    strftime(at, zone, "%a %-d %b %Y")
-}
-
 /// `20:15`.
 pub fn time(at: Timestamp, zone: &str) -> String {
     strftime(at, zone, "%H:%M")

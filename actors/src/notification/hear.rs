@@ -129,7 +129,11 @@ fn of_reservation(
         recipient: Some(told.email.clone()),
         context: context.clone(),
     };
-    Heard { attendee: Some((Attendee { status, told }, context.clone())), mails: vec![mail], ..Heard::default() }
+    Heard {
+        attendee: Some((Attendee { status, told }, context.clone())),
+        mails: vec![mail],
+        ..Heard::default()
+    }
 }
 
 fn of_refund(refund: Uuid, reservation: Uuid, topic: Topic, context: &Context) -> Heard {

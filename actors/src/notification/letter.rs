@@ -81,9 +81,8 @@ pub fn message(
             parts = parts.singlepart(attachment("show.ics", kind, entry.into_bytes()));
         }
     }
-    let raw = |name: &'static str, value: String| {
-        HeaderValue::new(HeaderName::new_from_ascii_str(name), value)
-    };
+    let raw =
+        |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
     Message::builder()
         .from(from.clone())
         .to(to)

@@ -39,20 +39,21 @@ pub struct Mailer {
 impl Mailer {
     pub fn new(settings: &NotificationSettings) -> anyhow::Result<Self> {
         let from = settings.mail_from.parse().context("MAIL_FROM is not a mailbox")?;
-        let way = match (&settings.smtp_url, &settings.mail_dir) {
-            (Some(url), _) => {
+        let way = match &settings.smtp_url {
+            Some(url) => {
                 let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
                     // The error could show the password.
                     .map_err(|_| anyhow::anyhow!("SMTP_URL is not an SMTP address"))?;
                 let pool = PoolConfig::new().max_size(CONNECTIONS_MAX);
                 Way::Smtp(Box::new(builder.timeout(Some(COMMAND_MAX)).pool_config(pool).build()))
             }
-            (None, Some(folder)) => {
+            None => {
+                let folder = &settings.mail_dir;
                 std::fs::create_dir_all(folder)
                     .with_context(|| format!("making MAIL_DIR {}", folder.display()))?;
+                tracing::info!(folder = %folder.display(), "no SMTP_URL: mails are files");
                 Way::Folder(folder.clone())
             }
-            (None, None) => anyhow::bail!("neither SMTP_URL nor MAIL_DIR is set"),
         };
         Ok(Self { way, from })
     }

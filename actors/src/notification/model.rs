@@ -188,7 +188,11 @@ pub enum End {
     Sent,
     Skipped(String),
     /// `counts` is false for a try that reached no server: such a mail waits, it does not fail.
-    Again { after: Duration, counts: bool, error: String },
+    Again {
+        after: Duration,
+        counts: bool,
+        error: String,
+    },
     Failed(String),
 }
 

@@ -118,8 +118,7 @@ async fn attempt(env: &Env, mail: &Mail, facts: Facts, pace: &Pace) -> (End, Opt
         Ok(None) => return (End::Skipped("nobody knows the reservation".to_owned()), None, true),
         Err(trouble) => return (failed(env, mail, trouble), None, true),
     };
-    let recipient =
-        mail.recipient.clone().or_else(|| facts.attendee.as_ref().map(|a| a.told.email.clone()));
+    let recipient = mail.recipient.clone().or_else(|| facts.attendee.as_ref().map(|a| a.told.email.clone()));
     if let Verdict::Skip(why) = judge(&mail.topic, &facts, env.clock.now()) {
         return (End::Skipped(why.to_owned()), recipient, true);
     }
@@ -163,8 +162,7 @@ async fn complete(env: &Env, mail: &Mail, mut facts: Facts) -> Result<Option<Fac
             Err(problem) => return Err(unanswered(&problem)),
         };
         let attendee = Attendee { status: described.status, told: described.reservation };
-        let heard =
-            Heard { attendee: Some((attendee.clone(), mail.context.clone())), ..Heard::default() };
+        let heard = Heard { attendee: Some((attendee.clone(), mail.context.clone())), ..Heard::default() };
         learn(env, heard).await;
         facts.attendee = Some(attendee);
     }
@@ -193,11 +191,7 @@ async fn learn(env: &Env, heard: Heard) {
 }
 
 /// What only other hosts can give: signed tickets, the link's token. The inner error says why the mail is skipped.
-async fn enclose(
-    env: &Env,
-    mail: &Mail,
-    facts: &Facts,
-) -> Result<Result<Enclosed, &'static str>, Trouble> {
+async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclosed, &'static str>, Trouble> {
     let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
     if let Topic::PasswordReset { reset_id, .. } = &mail.topic {
         return match env.bus.ask(&GetResetToken { reset_id: *reset_id }, &ask).await {

@@ -78,8 +78,7 @@ pub async fn facts(pool: &PgPool, mails: &[Mail]) -> Result<HashMap<Uuid, Facts>
     let attendees = rows.iter().map(|row| attendee(row).map(|found| (found.told.reservation_id, found)));
     let attendees: HashMap<Uuid, Attendee> = attendees.collect::<Result<_, sqlx::Error>>()?;
     let wanted: Vec<Uuid> = attendees.values().map(|attendee| attendee.told.showtime_id).collect();
-    let rows =
-        sqlx::query("select * from showtimes where id = any($1)").bind(wanted).fetch_all(pool).await?;
+    let rows = sqlx::query("select * from showtimes where id = any($1)").bind(wanted).fetch_all(pool).await?;
     let showtimes = rows.iter().map(|row| showtime(row).map(|found| (found.id, found)));
     let showtimes: HashMap<Uuid, Showtime> = showtimes.collect::<Result<_, sqlx::Error>>()?;
     let of_mail = |mail: &Mail| {

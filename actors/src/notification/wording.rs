@@ -132,7 +132,9 @@ fn reset(name: &str, expires_at: Timestamp, enclosed: &Enclosed, public_url: &st
         heading: "Choose a new password".to_owned(),
         paragraphs: vec![
             format!("Hello {name}, somebody, hopefully you, asked for a new password for your account."),
-            format!("The link works once, until {until}. If it was not you, do nothing: your password stays."),
+            format!(
+                "The link works once, until {until}. If it was not you, do nothing: your password stays."
+            ),
         ],
         button,
         ..Words::default()
@@ -155,8 +157,7 @@ impl About {
         let told = facts.attendee.as_ref().map(|attendee| &attendee.told);
         let showtime = facts.showtime.as_ref();
         let zone = showtime.map_or("UTC", |showtime| showtime.time_zone.as_str());
-        let starts_at =
-            showtime.map(|showtime| showtime.starts_at).or(told.map(|told| told.starts_at));
+        let starts_at = showtime.map(|showtime| showtime.starts_at).or(told.map(|told| told.starts_at));
         Self {
             title: told.map(|told| told.movie_title.clone()).unwrap_or_default(),
             zone: zone.to_owned(),

@@ -24,8 +24,8 @@ use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSeatMap, ListReservations,
-    PaymentBegun, Rejection, ReservationDescribed, ResumeSaga,
+    BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSeatMap,
+    ListReservations, PaymentBegun, Rejection, ReservationDescribed, ResumeSaga,
 };
 use bus::contract::{Event, Request};
 use bus::service::{Answered, Call, Server, json};

@@ -97,8 +97,10 @@ mod tests {
         };
         let renamed = MovieReminder { movie_title: "Heat (1995)".into(), ..reminder.clone() };
         assert_eq!(reminder.event_id(), renamed.event_id());
-        let moved =
-            MovieReminder { starts_at: starts_at.plus(std::time::Duration::from_secs(1)), ..reminder.clone() };
+        let moved = MovieReminder {
+            starts_at: starts_at.plus(std::time::Duration::from_secs(1)),
+            ..reminder.clone()
+        };
         assert_ne!(reminder.event_id(), moved.event_id());
         let other = MovieReminder { showtime_id: Uuid::now_v7(), ..reminder.clone() };
         assert_ne!(reminder.event_id(), other.event_id());

@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod movie;
+pub mod notification;
 pub mod payment;
 pub mod reservation;
 
@@ -12,6 +13,7 @@ use poem_openapi::Tags;
 
 pub use auth::Auth;
 pub use movie::Movies;
+pub use notification::Notifications;
 pub use payment::Payments;
 pub use reservation::Reservations;
 
@@ -26,6 +28,8 @@ pub enum Domain {
     Reservation,
     /// Money for seats.
     Payment,
+    /// Mails to moviegoers.
+    Notification,
 }
 
 /// The page asked for; without a wish the first, with 20 items.

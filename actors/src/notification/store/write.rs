@@ -47,7 +47,11 @@ impl Rows for Write {
                 written.push(match row {
                     Self::Heard(_) => Written::Done,
                     Self::Settle { id, .. } => {
-                        if settled.remove(id) { Written::Done } else { Written::Lost }
+                        if settled.remove(id) {
+                            Written::Done
+                        } else {
+                            Written::Lost
+                        }
                     }
                     Self::Claim { most, lease } => {
                         Written::Claimed(claim(connection, *most, lease.as_millis() as i64).await?)
@@ -169,13 +173,11 @@ async fn cancel_showtimes(db: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
 async fn remind(db: &mut PgConnection, reminders: &[&(MovieReminder, Context)]) -> Result<Vec<NewMail>> {
     let mut mails = Vec::new();
     for (reminder, context) in reminders {
-        sqlx::query(
-            "insert into reminders (showtime_id, starts_at) values ($1, $2) on conflict do nothing",
-        )
-        .bind(reminder.showtime_id)
-        .bind(reminder.starts_at.date_time())
-        .execute(&mut *db)
-        .await?;
+        sqlx::query("insert into reminders (showtime_id, starts_at) values ($1, $2) on conflict do nothing")
+            .bind(reminder.showtime_id)
+            .bind(reminder.starts_at.date_time())
+            .execute(&mut *db)
+            .await?;
         let reservations: Vec<Uuid> = sqlx::query_scalar(
             "select reservation_id from attendees where showtime_id = $1 and status = 'CONFIRMED'",
         )
@@ -189,18 +191,16 @@ async fn remind(db: &mut PgConnection, reminders: &[&(MovieReminder, Context)]) 
 
 /// Confirmed reservations whose event came after their showtime's reminder, though they were made before it: another
 /// host had the event, or it was handled again.
-async fn remind_late(
-    db: &mut PgConnection,
-    confirmed: &[&(Attendee, Context)],
-) -> Result<Vec<NewMail>> {
+async fn remind_late(db: &mut PgConnection, confirmed: &[&(Attendee, Context)]) -> Result<Vec<NewMail>> {
     if confirmed.is_empty() {
         return Ok(Vec::new());
     }
     let showtimes: Vec<Uuid> = confirmed.iter().map(|(attendee, _)| attendee.told.showtime_id).collect();
-    let rows = sqlx::query("select showtime_id, starts_at, heard_at from reminders where showtime_id = any($1)")
-        .bind(showtimes)
-        .fetch_all(db)
-        .await?;
+    let rows =
+        sqlx::query("select showtime_id, starts_at, heard_at from reminders where showtime_id = any($1)")
+            .bind(showtimes)
+            .fetch_all(db)
+            .await?;
     let mut mails = Vec::new();
     for row in rows {
         let (showtime, starts_at): (Uuid, OffsetDateTime) = (row.try_get(0)?, row.try_get(1)?);
