@@ -10,7 +10,8 @@ use bus::config::Environment;
 use bus::token::Verifier;
 use gateway::Part;
 
-use crate::{config, hosts, sandbox, telemetry};
+use crate::config::{self, OPERATOR};
+use crate::{hosts, sandbox, telemetry};
 
 /// What a cinema is opened with. The environment names the servers.
 pub struct Opening {
@@ -27,6 +28,7 @@ pub struct Cinema {
     pub gateway: gateway::Running,
     pub sandbox: Option<sandbox::Running>,
     pub hosts: Vec<Host>,
+    /// The operator's own; hosts and gateway have theirs, each as its own user.
     pub bus: Bus,
 }
 
@@ -34,12 +36,19 @@ impl Cinema {
     pub async fn open(opening: Opening) -> anyhow::Result<Self> {
         let mut environment = opening.environment;
         let database_url = environment.required("DATABASE_URL");
-        let nats = config::nats(&mut environment, "marquee");
+        let (operator, door) = (
+            config::nats_among_others(&mut environment, OPERATOR),
+            config::nats_among_others(&mut environment, "gateway"),
+        );
         environment.check()?;
-        let (migrated, bus) = tokio::join!(actors::delivery::migrate(&database_url), Bus::connect(nats));
+        let (migrated, bus, door) = tokio::join!(
+            actors::delivery::migrate(&database_url),
+            Bus::connect(operator),
+            Bus::connect(door)
+        );
         migrated?;
-        let bus = bus?;
-        bus::topology::ensure_streams(&bus).await?;
+        let (bus, door) = (bus?, door?);
+        bus::topology::update_streams(&bus).await?;
         let sandbox = match opening.sandbox_log {
             Some(log_file) => Some(sandbox::start(sandbox_config(&environment, log_file)).await?),
             None => None,
@@ -47,20 +56,20 @@ impl Cinema {
         if let Some(sandbox) = &sandbox {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
-        let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+        let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
         // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let told = healths.clone();
         let gateway_config = gateway::Config::read(&mut environment);
         environment.check()?;
         let gateway =
-            gateway::start(gateway_config, bus.clone(), verifier, telemetry::metrics(), move || parts(&told))
+            gateway::start(gateway_config, door, verifier, telemetry::metrics(), move || parts(&told))
                 .await?;
         environment = environment.or("PUBLIC_URL", gateway.url());
         if let Some(sandbox) = &sandbox {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
         }
-        let hosts = start_hosts(&environment, &bus, opening.reservation_hosts).await?;
+        let hosts = start_hosts(&environment, opening.reservation_hosts).await?;
         if opening.seed {
             actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
         }
@@ -93,16 +102,15 @@ impl Cinema {
     }
 }
 
-async fn start_hosts(
-    environment: &Environment,
-    bus: &Bus,
-    reservation_hosts: usize,
-) -> anyhow::Result<Vec<Host>> {
+async fn start_hosts(environment: &Environment, reservation_hosts: usize) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
     let domains = hosts::DOMAINS.into_iter().flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
     let starting = domains.map(|domain| {
-        let (mut environment, bus) = (environment.clone(), bus.clone());
-        async move { hosts::start(domain, &mut environment, bus).await }
+        let mut environment = environment.clone();
+        async move {
+            let bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
+            hosts::start(domain, &mut environment, bus).await
+        }
     });
     futures::future::try_join_all(starting).await
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Cinema, Opening};
 use crate::config::{GatewayProcess, HostProcess};
-use crate::local::{Folder, Servers};
+use crate::local::{Folder, NATS_PASSWORD, Servers};
 use crate::{config, health, telemetry};
 
 /// The whole cinema on local servers, until Ctrl-C.
@@ -22,9 +22,7 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
     let servers = Servers::start(&folder, config::external(&environment)).await?;
     let mut environment = config::demo_defaults(environment, folder.path())?
         .or("DATABASE_URL", &servers.database_url)
-        .or("NATS_URL", &servers.nats_url)
-        .or("NATS_USER", &servers.nats_user)
-        .or("NATS_PASSWORD", &servers.nats_password);
+        .or("NATS_URL", &servers.nats_url);
     if let Some(redis) = &servers.redis_url {
         environment = environment.or("REDIS_URL", redis);
     }
@@ -67,6 +65,10 @@ fn print_welcome(
     let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
     let redis =
         servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
+    let nats = match &servers.nats {
+        Some(_) => format!("  (user {}, password {NATS_PASSWORD})", config::OPERATOR),
+        None => String::new(),
+    };
     let account =
         |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
     let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
@@ -75,7 +77,7 @@ fn print_welcome(
   Marquee is open ({:.1} s).  Ctrl-C closes it.
 
   REST and docs   {url}/docs      health  {url}/health/ready
-  NATS            {}  (user {}, password {})
+  NATS            {}{nats}
   Postgres        {}
   Redis           {redis}
   Payments        {sandbox}  (sandbox: speaks Stripe's API)
@@ -89,8 +91,6 @@ fn print_welcome(
 ",
         took.as_secs_f64(),
         servers.nats_url,
-        servers.nats_user,
-        servers.nats_password,
         servers.database_url,
     );
 }
@@ -108,7 +108,8 @@ pub async fn host(domain: &str) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = HostProcess::read(domain, &mut environment)?;
     environment.check()?;
-    let bus = connect(process.nats).await?;
+    let bus = Bus::connect(process.nats).await?;
+    bus::topology::ensure_streams(&bus).await?;
     let mut host = process.plan.start(bus).await?;
     let stop = CancellationToken::new();
     let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
@@ -127,7 +128,7 @@ pub async fn gateway() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = GatewayProcess::read(&mut environment);
     environment.check()?;
-    let bus = connect(process.nats).await?;
+    let bus = Bus::connect(process.nats).await?;
     let verifier = Verifier::new(bus.clone(), &process.keys);
     let mut gateway =
         gateway::start(process.gateway, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
@@ -146,6 +147,12 @@ pub async fn migrate() -> anyhow::Result<()> {
     environment.check()?;
     actors::delivery::migrate(&url).await?;
     println!("every schema is up to date");
+    if environment.get("NATS_URL").is_some() {
+        let nats = config::nats(&mut environment, config::OPERATOR);
+        environment.check()?;
+        bus::topology::update_streams(&Bus::connect(nats).await?).await?;
+        println!("every stream is up to date");
+    }
     Ok(())
 }
 
@@ -162,9 +169,9 @@ pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
 pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);
-    let nats = config::nats(&mut environment, "marquee-seed");
+    let nats = config::nats(&mut environment, config::OPERATOR);
     environment.check()?;
-    let bus = connect(nats).await?;
+    let bus = Bus::connect(nats).await?;
     actors::seed::seed(&host, bus).await?;
     println!("the demo cinema is there");
     Ok(())
@@ -183,12 +190,6 @@ pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<St
     told_to_stop().await;
     sandbox.stop().await;
     Ok(())
-}
-
-async fn connect(nats: bus::Config) -> anyhow::Result<Bus> {
-    let bus = Bus::connect(nats).await?;
-    bus::topology::ensure_streams(&bus).await?;
-    Ok(bus)
 }
 
 /// SIGINT or SIGTERM.

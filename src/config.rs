@@ -10,7 +10,7 @@ use bus::contract::auth::KeySet;
 use tracing_subscriber::EnvFilter;
 
 use crate::hosts;
-use crate::local::{External, NATS_PASSWORD, NATS_USER};
+use crate::local::{External, NATS_PASSWORD};
 
 /// The part of the house that this process is, if it is one alone; it names the file of its settings.
 static PART: OnceLock<String> = OnceLock::new();
@@ -44,7 +44,7 @@ impl HostProcess {
         Ok(Self {
             plan: hosts::Plan::read(domain, environment)?,
             health_addr: health_addr(environment),
-            nats: nats(environment, &format!("marquee-{domain}")),
+            nats: nats(environment, domain),
         })
     }
 }
@@ -61,19 +61,30 @@ impl GatewayProcess {
         logging(environment);
         Self {
             gateway: gateway::Config::read(environment),
-            nats: nats(environment, "marquee-gateway"),
+            nats: nats(environment, "gateway"),
             keys: actors::config::public_keys(environment),
         }
     }
 }
 
-/// How to reach NATS; `name` is what the server shows of us.
-pub fn nats(environment: &mut Environment, name: &str) -> bus::Config {
+/// The user of the command line in `nats.conf`, who may do everything.
+pub const OPERATOR: &str = "operator";
+
+/// As [`nats`], for a process that holds several users: each one's password is found under its name, such as
+/// `NATS_PASSWORD_AUTH`, and `NATS_PASSWORD` serves those without.
+pub fn nats_among_others(environment: &mut Environment, user: &str) -> bus::Config {
+    let own = environment.get(&format!("NATS_PASSWORD_{}", user.to_uppercase()));
+    let config = nats(environment, user);
+    bus::Config { password: own.unwrap_or(config.password), ..config }
+}
+
+/// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, the operator.
+pub fn nats(environment: &mut Environment, user: &str) -> bus::Config {
     bus::Config {
         url: environment.required_url("NATS_URL", &["nats://", "tls://"]),
-        user: environment.get("NATS_USER").unwrap_or_else(|| NATS_USER.into()),
+        user: environment.get("NATS_USER").unwrap_or_else(|| user.to_owned()),
         password: environment.get("NATS_PASSWORD").unwrap_or_else(|| NATS_PASSWORD.into()),
-        name: name.to_owned(),
+        name: format!("marquee-{user}"),
         replicas: environment.number("NATS_REPLICAS", 1, 1..=5),
     }
 }
@@ -88,8 +99,6 @@ pub fn external(environment: &Environment) -> External {
     External {
         database_url: environment.get("DATABASE_URL"),
         nats_url: environment.get("NATS_URL"),
-        nats_user: environment.get("NATS_USER"),
-        nats_password: environment.get("NATS_PASSWORD"),
         redis_url: environment.get("REDIS_URL"),
     }
 }

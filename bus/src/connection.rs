@@ -57,6 +57,7 @@ impl Bus {
             let sender = sender.clone();
             ConnectOptions::with_user_and_password(config.user.clone(), config.password.clone())
                 .name(&config.name)
+                .custom_inbox_prefix(inbox(&config.user))
                 .request_timeout(Some(API_TIMEOUT))
                 .connection_timeout(Duration::from_secs(2))
                 .ping_interval(Duration::from_secs(5))
@@ -134,6 +135,12 @@ fn note_event(event: Event, connections: &watch::Sender<u64>) {
         }
         other => tracing::info!(event = %other, "NATS"),
     }
+}
+
+/// Where answers to this user come: permissions let each user hear its own only.
+fn inbox(user: &str) -> String {
+    let token: String = user.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect();
+    if token.is_empty() { "_INBOX".to_owned() } else { format!("_INBOX.{token}") }
 }
 
 /// The address without user and password.

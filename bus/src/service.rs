@@ -170,6 +170,7 @@ impl Server {
         let metadata = HashMap::from([
             ("request".to_owned(), schema(schemars::schema_for!(R))),
             ("response".to_owned(), schema(schemars::schema_for!(R::Answer))),
+            ("access".to_owned(), R::ACCESS.name().to_owned()),
         ]);
         let mut requests = self
             .service

@@ -1,11 +1,14 @@
-//! The streams and consumers of the house with every limit, created or brought up to date at each start.
+//! The streams and consumers of the house with every limit.
 //!
 //! Invariant: nobody else creates a stream or a consumer. All of it can be run again at any time; after NATS's
-//! data was wiped it builds everything anew.
+//! data was wiped it builds everything anew. Hosts make what is missing; only the operator (`marquee migrate`) changes a
+//! stream that is there, so that during a deploy old and new hosts do not undo each other.
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 
 use crate::{Bus, Failure};
@@ -43,8 +46,47 @@ pub struct ConsumerSpec {
     pub subjects: &'static [&'static str],
 }
 
-/// Creates or updates both streams.
+/// Makes the streams that are missing. One with other limits is left as it is, and told of.
 pub async fn ensure_streams(bus: &Bus) -> Result<(), Failure> {
+    for wanted in streams(bus.replicas) {
+        // Asked first: the server refuses to make a stream anew, even the same one, for which there is no more room.
+        let found = match find(bus, &wanted.name).await? {
+            Some(found) => found,
+            None => match bus.jetstream.create_stream(wanted.clone()).await {
+                Ok(made) => made.cached_info().config.clone(),
+                // Another host was quicker, or it really failed.
+                Err(error) => find(bus, &wanted.name).await?.ok_or_else(|| Failure::transient(error))?,
+            },
+        };
+        let limits = |c: &Config| (c.subjects.clone(), c.max_age, c.max_bytes, c.num_replicas);
+        if limits(&found) != limits(&wanted) {
+            tracing::warn!(name = wanted.name, "a stream of another version; `marquee migrate` updates it");
+        }
+    }
+    Ok(())
+}
+
+async fn find(bus: &Bus, name: &str) -> Result<Option<Config>, Failure> {
+    match bus.jetstream.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                Ok(None)
+            }
+            _ => Err(Failure::transient(error)),
+        },
+    }
+}
+
+/// Makes both streams, or brings them up to date. Needs the operator's rights.
+pub async fn update_streams(bus: &Bus) -> Result<(), Failure> {
+    for config in streams(bus.replicas) {
+        bus.jetstream.create_or_update_stream(config).await.map_err(Failure::transient)?;
+    }
+    Ok(())
+}
+
+fn streams(replicas: usize) -> [Config; 2] {
     let events = Config {
         name: EVENTS.into(),
         description: Some("Every fact of the house, by RabbitMQ routing key".into()),
@@ -58,7 +100,7 @@ pub async fn ensure_streams(bus: &Bus) -> Result<(), Failure> {
         duplicate_window: DUPLICATE_WINDOW,
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
-        num_replicas: bus.replicas,
+        num_replicas: replicas,
         allow_direct: true,
         ..Default::default()
     };
@@ -72,10 +114,7 @@ pub async fn ensure_streams(bus: &Bus) -> Result<(), Failure> {
         max_bytes: DLQ_MAX_BYTES,
         ..events.clone()
     };
-    for config in [events, dead_letters] {
-        bus.jetstream.create_or_update_stream(config).await.map_err(Failure::transient)?;
-    }
-    Ok(())
+    [events, dead_letters]
 }
 
 /// Creates or updates a durable consumer and returns its handle. Streams must be there.

@@ -15,7 +15,7 @@ mod server;
 use anyhow::{Context, Result};
 
 pub use folder::Folder;
-pub use nats::{NATS_PASSWORD, NATS_USER, Nats};
+pub use nats::{NATS_PASSWORD, Nats};
 pub use postgres::{Postgres, shared_postgres};
 pub use redis::Redis;
 pub use server::{Engine, Server};
@@ -30,9 +30,6 @@ pub const DATABASE: &str = "marquee";
 pub struct External {
     pub database_url: Option<String>,
     pub nats_url: Option<String>,
-    /// Used only together with `nats_url`.
-    pub nats_user: Option<String>,
-    pub nats_password: Option<String>,
     pub redis_url: Option<String>,
 }
 
@@ -41,8 +38,6 @@ pub struct External {
 pub struct Servers {
     pub database_url: String,
     pub nats_url: String,
-    pub nats_user: String,
-    pub nats_password: String,
     /// None where Redis is not installed: everything works without.
     pub redis_url: Option<String>,
     pub postgres: Option<Postgres>,
@@ -71,15 +66,9 @@ impl Servers {
             async { anyhow::Ok(if external.redis_url.is_none() { start_redis(folder).await } else { None }) },
         )?;
         let (postgres, database_url) = postgres.unzip();
-        let own_nats = nats.is_some();
-        let nats_login = |given: Option<String>, own: &str| {
-            if own_nats { own.to_owned() } else { given.unwrap_or_default() }
-        };
         Ok(Self {
             database_url: external.database_url.or(database_url).unwrap_or_default(),
             nats_url: external.nats_url.or(nats.as_ref().map(Nats::url)).unwrap_or_default(),
-            nats_user: nats_login(external.nats_user, NATS_USER),
-            nats_password: nats_login(external.nats_password, NATS_PASSWORD),
             redis_url: external.redis_url.or(redis.as_ref().map(Redis::url)),
             postgres,
             nats,

@@ -1,6 +1,7 @@
 //! A local NATS with JetStream, with the same `nats.conf` as everywhere; it is built in, so that the program works from any
 //! directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +19,9 @@ use super::server::{Engine, Server};
 
 const CONFIGURATION: &str = include_str!("../../nats.conf");
 
-/// The user in `nats.conf`.
-pub const NATS_USER: &str = "marquee";
-/// The password of a local NATS, which only this machine reaches.
+/// Where `nats.conf` takes each user's password from.
+const PASSWORD_VARIABLE: &str = "$NATS_PASSWORD_";
+/// Every user's password of a local NATS, which only this machine reaches.
 pub const NATS_PASSWORD: &str = "marquee";
 
 /// A local NATS; see [`Server`] for what can be done with it.
@@ -85,7 +86,7 @@ impl Engine for NatsEngine {
             "--store_dir".into(),
             store.into(),
         ];
-        Launch { program, environment: vec![("NATS_PASSWORD", NATS_PASSWORD.into())], end: self.end() }
+        Launch { program, environment: passwords(CONFIGURATION), end: self.end() }
     }
 
     async fn answers(&self, _folder: &Path, port: u16, _server: Pid) -> bool {
@@ -95,4 +96,13 @@ impl Engine for NatsEngine {
         let read = BufReader::new(connection).read_line(&mut greeting).await;
         read.is_ok() && greeting.starts_with("INFO ") && greeting.contains(&self.server_name)
     }
+}
+
+/// The variables that the configuration wants.
+fn passwords(configuration: &'static str) -> Vec<(&'static str, OsString)> {
+    let wanted = configuration.match_indices(PASSWORD_VARIABLE).map(|(at, _)| {
+        let name = configuration[at + 1..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next();
+        (name.unwrap_or_default(), NATS_PASSWORD.into())
+    });
+    wanted.collect()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bus::config::Environment;
 use futures::StreamExt;
 use marquee::cinema::{Cinema, Opening};
-use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, shared_postgres};
+use marquee::local::{Folder, Nats, Postgres, Redis, shared_postgres};
 use marquee::sandbox::Switches;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -106,14 +106,13 @@ impl TestCinema {
         let environment = Environment::default()
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
-            .or("NATS_USER", NATS_USER)
-            .or("NATS_PASSWORD", NATS_PASSWORD)
             .or("HTTP_ADDR", "127.0.0.1:0")
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
             .or("MAIL_DIR", folder.path().join("mail").display().to_string())
             .or("OPEN_HOLDS_MAX", "1000")
+            .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
             .or("SUPER_ADMIN_PASSWORD", OWNER.1);
         let environment = redis.iter().fold(environment, |e, redis| e.or("REDIS_URL", redis.url()));
@@ -162,7 +161,8 @@ impl TestCinema {
     /// One more host of a domain, as in production, where several share the work.
     pub async fn start_another(&mut self, domain: &str) {
         let mut environment = self.environment.clone();
-        let bus = self.cinema().bus.clone();
+        let nats = marquee::config::nats_among_others(&mut environment, domain);
+        let bus = bus::Bus::connect(nats).await.unwrap();
         let host = marquee::hosts::start(domain, &mut environment, bus).await.unwrap();
         self.cinema_mut().hosts.push(host);
     }

@@ -10,7 +10,8 @@ use bus::contract::Request;
 use bus::contract::auth::{KeySet, Login, Register, Session};
 use bus::service::Ask;
 use bus::{Bus, Config, Context, Problem};
-use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, shared_postgres};
+use marquee::config::OPERATOR;
+use marquee::local::{Folder, NATS_PASSWORD, Nats, shared_postgres};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
@@ -49,7 +50,7 @@ impl TestSystem {
             shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
         let bus = Bus::connect(Config {
             url: nats.url(),
-            user: NATS_USER.into(),
+            user: OPERATOR.into(),
             password: NATS_PASSWORD.into(),
             name: "test".into(),
             replicas: 1,

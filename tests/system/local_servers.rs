@@ -9,9 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use marquee::local::{
-    External, Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, Redis, Servers, shared_postgres,
-};
+use marquee::config::OPERATOR;
+use marquee::local::{External, Folder, NATS_PASSWORD, Nats, Postgres, Redis, Servers, shared_postgres};
 use nix::unistd::{Pid, getpgid};
 use sqlx::{Connection, PgConnection};
 
@@ -34,7 +33,7 @@ async fn sql(url: &str, statement: &'static str) -> sqlx::Result<i64> {
 }
 
 async fn nats(server: &Nats) -> async_nats::Client {
-    let login = async_nats::ConnectOptions::with_user_and_password(NATS_USER.into(), NATS_PASSWORD.into());
+    let login = async_nats::ConnectOptions::with_user_and_password(OPERATOR.into(), NATS_PASSWORD.into());
     login.connect(server.url()).await.unwrap()
 }
 
@@ -212,13 +211,11 @@ async fn what_is_given_is_not_started() {
     let external = External {
         database_url: Some("postgres://elsewhere/cinema".into()),
         nats_url: Some("nats://elsewhere".into()),
-        nats_user: Some("host".into()),
-        nats_password: None,
         redis_url: Some("redis://elsewhere".into()),
     };
     let servers = Servers::start(&folder, external).await.unwrap();
     assert_eq!(servers.database_url, "postgres://elsewhere/cinema");
-    assert_eq!((servers.nats_url.as_str(), servers.nats_user.as_str()), ("nats://elsewhere", "host"));
+    assert_eq!(servers.nats_url, "nats://elsewhere");
     assert_eq!(servers.redis_url.as_deref(), Some("redis://elsewhere"));
     assert!(servers.postgres.is_none() && servers.nats.is_none() && servers.redis.is_none());
     servers.stop().await.unwrap();

@@ -13,5 +13,6 @@ mod mail;
 mod money;
 mod movie;
 mod payment;
+mod permissions;
 mod readme;
 mod tidy;

@@ -34,6 +34,19 @@ pub enum Access {
     Internal,
 }
 
+impl Access {
+    /// As a service's metadata tells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::SuperAdmin => "super-admin",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// A request over the NATS services API and the answer it gets.
 pub trait Request: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const SUBJECT: &'static str;

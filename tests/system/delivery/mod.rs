@@ -26,7 +26,8 @@ use bus::contract::Timestamp;
 use bus::contract::auth::KeySet;
 use bus::event::Outgoing;
 use futures::StreamExt;
-use marquee::local::{Folder, NATS_PASSWORD, NATS_USER, Nats, Postgres, shared_postgres};
+use marquee::config::OPERATOR;
+use marquee::local::{Folder, NATS_PASSWORD, Nats, Postgres, shared_postgres};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -103,7 +104,7 @@ async fn own_nats() -> Nats {
 async fn connect(nats: &Nats) -> Bus {
     let config = bus::Config {
         url: nats.url(),
-        user: NATS_USER.into(),
+        user: OPERATOR.into(),
         password: NATS_PASSWORD.into(),
         name: "delivery test".into(),
         replicas: 1,
