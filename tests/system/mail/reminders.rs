@@ -8,11 +8,11 @@ use crate::cinema::{Plan, TestCinema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everyone_with_tickets_is_reminded_once_however_many_schedulers_run() {
-    let plan = Plan::default().with("REMINDER_CRON", "* * * * * *");
+    let plan = Plan::default().with("REMINDER_CRON", "* * * * * *").with("REFUND_UNTIL_MINUTES", 30);
     let mut cinema = TestCinema::open_with(plan).await;
     cinema.start_another("scheduler").await;
-    // An hour before the start is in twelve seconds.
-    cinema.showtime = cinema.schedule(&["SSSSSSSSSS"], 3612).await;
+    // An hour before the start is in fifteen seconds.
+    cinema.showtime = cinema.schedule(&["SSSSSSSSSS"], 3615).await;
     let (ada, bob) = (cinema.register().await, cinema.register().await);
     let bought = cinema.buy(&ada, &["A1", "A2"]).await;
     let cancelled = cinema.buy(&bob, &["A3"]).await;
