@@ -12,6 +12,7 @@ pub mod contract;
 pub mod event;
 pub mod failure;
 pub mod retry;
+pub mod revoked;
 pub mod service;
 pub mod token;
 pub mod topology;

@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use crate::problem::Refused;
 use crate::schema;
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// With what a request is passed on to its host; made by the guard.
 pub struct Caller(pub Arc<Ask>);
@@ -236,7 +236,12 @@ impl<const STATUS: u16> IntoResponse for Done<STATUS> {
 
 impl<const STATUS: u16> ApiResponse for Done<STATUS> {
     fn meta() -> MetaResponses {
-        response_meta(STATUS, if STATUS == 204 { "No Content" } else { "OK" }, Vec::new())
+        let description = match STATUS {
+            202 => "Accepted",
+            204 => "No Content",
+            _ => "OK",
+        };
+        response_meta(STATUS, description, Vec::new())
     }
     fn register(_: &mut Registry) {}
 }

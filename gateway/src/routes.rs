@@ -3,7 +3,11 @@
 //! The guard decides by the row, and the document is completed from it, so that neither can disagree with it. A
 //! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
 
-use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::auth::{
+    ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
+    Refresh, Register, ResetPassword, SetRole, UpdateMe,
+};
+use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
@@ -18,6 +22,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
+use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -36,6 +41,8 @@ pub enum Body {
     OptionalJson(usize),
     /// Any bytes, at most so many.
     Raw(usize),
+    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    Upload(usize),
 }
 
 /// Whether a request may be sent twice and done once.
@@ -124,11 +131,25 @@ pub const ROWS: &[Row] = &[
     post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
+    post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
+    post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login),
+    post::<ResetPassword>("/v1/auth/password/reset", "resetPassword")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login),
     get::<Me>("/v1/me", "getMe"),
+    patch::<UpdateMe>("/v1/me", "updateMe").body(Body::Json(SMALL)),
+    post::<ChangePassword>("/v1/me/password", "changePassword").body(Body::Json(SMALL)).rate(Rate::Login),
+    get::<ListUsers>("/v1/users", "listUsers"),
+    put::<SetRole>("/v1/users/{id}/role", "setRole").body(Body::Json(SMALL)).refuses(&[409]),
+    get::<ListAudit>("/v1/admin/audit", "listAudit"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
+    put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
@@ -181,6 +202,14 @@ const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Post, ..get::<R>(path, operation) }
+}
+
+const fn put<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Put, ..get::<R>(path, operation) }
+}
+
+const fn patch<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Patch, ..get::<R>(path, operation) }
 }
 
 impl Row {
@@ -259,7 +288,7 @@ impl Row {
         }
         match self.body {
             Body::None => {}
-            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Raw(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {

@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod local_servers;
 mod mail;
+mod media;
 mod money;
 mod movie;
 mod payment;

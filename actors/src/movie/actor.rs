@@ -17,6 +17,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::media;
 use super::model::{self, Scheduled};
 use super::reminder;
 use super::store::{self, Write};
@@ -47,6 +48,10 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, list_showtimes)).await?;
     server.serve(with(&desk, reminder::upcoming)).await?;
     server.serve(with(&desk, reminder::reminded)).await?;
+    server.serve(with(&desk, media::begin)).await?;
+    server.serve(with(&desk, media::attach)).await?;
+    server.serve(with(&desk, media::condemn)).await?;
+    server.serve(with(&desk, media::forget)).await?;
     Ok(server)
 }
 
@@ -200,7 +205,7 @@ fn again(first: StoredAnswer, hash: &[u8; 32]) -> Answered {
     })
 }
 
-fn unread(error: sqlx::Error) -> Problem {
+pub fn unread(error: sqlx::Error) -> Problem {
     tracing::warn!(%error, "movie could not read");
     crate::delivery::read_failure(error).into()
 }

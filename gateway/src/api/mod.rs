@@ -3,6 +3,7 @@
 //! Who may ask, how large a body may be and which problems may come is the row's to say (`routes.rs`), not theirs.
 
 pub mod auth;
+pub mod media;
 pub mod movie;
 pub mod notification;
 pub mod payment;
@@ -12,6 +13,7 @@ use bus::contract::Paging;
 use poem_openapi::Tags;
 
 pub use auth::Auth;
+pub use media::MediaFiles;
 pub use movie::Movies;
 pub use notification::Notifications;
 pub use payment::Payments;
