@@ -3,7 +3,8 @@
 //! Settings are read, all of them, before anything is connected, so that one message lists all that is wrong.
 
 use actors::config::{
-    AuthSettings, HostConfig, NotificationSettings, PaymentSettings, ReservationSettings, SchedulerSettings,
+    AuthSettings, HostConfig, MovieSettings, NotificationSettings, PaymentSettings, ReservationSettings,
+    SchedulerSettings,
 };
 use actors::host::{Frame, Host, Parts};
 use bus::Bus;
@@ -18,7 +19,7 @@ pub struct Plan(Settings);
 /// What each domain is started with.
 enum Settings {
     Auth(HostConfig, AuthSettings),
-    Movie(HostConfig),
+    Movie(HostConfig, MovieSettings),
     Reservation(HostConfig, ReservationSettings),
     Payment(HostConfig, PaymentSettings),
     Notification(HostConfig, NotificationSettings),
@@ -32,7 +33,7 @@ impl Plan {
         let e = environment;
         Ok(Self(match domain {
             "auth" => Settings::Auth(HostConfig::read(e), AuthSettings::read(e)),
-            "movie" => Settings::Movie(HostConfig::read(e)),
+            "movie" => Settings::Movie(HostConfig::read(e), MovieSettings::read(e)),
             "reservation" => Settings::Reservation(HostConfig::read(e), ReservationSettings::read(e)),
             "payment" => Settings::Payment(HostConfig::read(e), PaymentSettings::read(e)),
             "notification" => Settings::Notification(HostConfig::read(e), NotificationSettings::read(e)),
@@ -47,8 +48,8 @@ impl Plan {
             Settings::Auth(config, settings) => {
                 actors::auth::spawn(Parts::connect(&config, bus, "auth").await?, settings).await
             }
-            Settings::Movie(config) => {
-                actors::movie::spawn(Parts::connect(&config, bus, "movie").await?).await
+            Settings::Movie(config, settings) => {
+                actors::movie::spawn(Parts::connect(&config, bus, "movie").await?, settings).await
             }
             Settings::Reservation(config, settings) => {
                 actors::reservation::spawn(Parts::connect(&config, bus, "reservation").await?, settings).await

@@ -24,6 +24,8 @@ create index attendees_of_showtime on notification.attendees (showtime_id) where
 -- Where and when, by which clock: fed by showtime.*, asked for where it is missing.
 create table notification.showtimes (
   id              uuid primary key,
+  -- an event with a lower one changes nothing
+  version         bigint not null,
   movie_title     text not null,
   auditorium_name text not null,
   time_zone       text not null,

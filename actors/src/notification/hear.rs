@@ -8,7 +8,7 @@ use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
 use bus::contract::auth::PasswordResetRequested;
-use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled};
+use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::RefundCompleted;
 use bus::contract::reminder::MovieReminder;
 use bus::contract::reservation::{
@@ -32,6 +32,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         RefundRequested::SUBJECT,
         RefundCompleted::SUBJECT,
         ShowtimeScheduled::SUBJECT,
+        ShowtimeUpdated::SUBJECT,
         ShowtimeCancelled::SUBJECT,
         MovieReminder::SUBJECT,
         PasswordResetRequested::SUBJECT,
@@ -84,13 +85,12 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
             let topic = Topic::RefundCompleted { total: told.total };
             of_refund(told.refund_id, told.reservation_id, topic, context)
         }
-        ShowtimeScheduled::SUBJECT => {
-            let told: ShowtimeScheduled = delivery.event()?;
-            Heard { showtime: Some(told.into()), ..Heard::default() }
-        }
+        ShowtimeScheduled::SUBJECT => of_showtime(delivery.event()?),
+        ShowtimeUpdated::SUBJECT => of_showtime(delivery.event::<ShowtimeUpdated>()?.showtime),
         ShowtimeCancelled::SUBJECT => {
-            let told: ShowtimeCancelled = delivery.event()?;
-            Heard { cancelled: Some(told.showtime_id), ..Heard::default() }
+            let mut heard = of_showtime(delivery.event::<ShowtimeCancelled>()?.showtime);
+            heard.showtime.iter_mut().for_each(|showtime| showtime.cancelled = true);
+            heard
         }
         MovieReminder::SUBJECT => {
             Heard { reminder: Some((delivery.event()?, context.clone())), ..Heard::default() }
@@ -134,6 +134,10 @@ fn of_reservation(
         mails: vec![mail],
         ..Heard::default()
     }
+}
+
+fn of_showtime(told: ShowtimeScheduled) -> Heard {
+    Heard { showtime: Some(told.into()), ..Heard::default() }
 }
 
 fn of_refund(refund: Uuid, reservation: Uuid, topic: Topic, context: &Context) -> Heard {

@@ -31,6 +31,7 @@ pub struct Attendee {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Showtime {
     pub id: Uuid,
+    pub version: i64,
     pub movie_title: String,
     pub auditorium_name: String,
     pub time_zone: String,
@@ -43,6 +44,7 @@ impl From<ShowtimeScheduled> for Showtime {
     fn from(told: ShowtimeScheduled) -> Self {
         Self {
             id: told.showtime_id,
+            version: told.version,
             movie_title: told.movie_title,
             auditorium_name: told.auditorium_name,
             time_zone: told.time_zone,

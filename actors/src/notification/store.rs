@@ -23,8 +23,6 @@ pub struct Heard {
     /// With the context that a reminder which it is late for gets.
     pub attendee: Option<(Attendee, Context)>,
     pub showtime: Option<Showtime>,
-    /// A showtime that was cancelled.
-    pub cancelled: Option<Uuid>,
     pub reminder: Option<(MovieReminder, Context)>,
     pub mails: Vec<NewMail>,
 }
@@ -191,6 +189,7 @@ fn status_of(name: &str) -> Result<ReservationStatus, sqlx::Error> {
 fn showtime(row: &PgRow) -> Result<Showtime, sqlx::Error> {
     Ok(Showtime {
         id: row.try_get("id")?,
+        version: row.try_get("version")?,
         movie_title: row.try_get("movie_title")?,
         auditorium_name: row.try_get("auditorium_name")?,
         time_zone: row.try_get("time_zone")?,

@@ -41,6 +41,7 @@ fn facts(status: ReservationStatus, title: &str) -> Facts {
     };
     let showtime = Showtime {
         id: showtime_id,
+        version: 1,
         movie_title: title.into(),
         auditorium_name: "Großer Saal".into(),
         time_zone: "Europe/Berlin".into(),

@@ -75,8 +75,6 @@ async fn hear(db: &mut PgConnection, heard: &[&Heard]) -> Result<()> {
     upsert_attendees(db, attendees.iter().map(|(attendee, _)| attendee)).await?;
     let showtimes: Vec<&Showtime> = heard.iter().filter_map(|heard| heard.showtime.as_ref()).collect();
     upsert_showtimes(db, &showtimes).await?;
-    let cancelled: Vec<Uuid> = heard.iter().filter_map(|heard| heard.cancelled).collect();
-    cancel_showtimes(db, &cancelled).await?;
     let reminders: Vec<&(MovieReminder, Context)> =
         heard.iter().filter_map(|h| h.reminder.as_ref()).collect();
     mails.extend(remind(db, &reminders).await?);
@@ -139,17 +137,19 @@ async fn upsert_attendees<'a>(
     Ok(())
 }
 
-/// A few a day: one by one, in the order of their events. What was cancelled stays so.
+/// A few a day: one by one, by version.
 async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> Result<()> {
     for showtime in showtimes {
         sqlx::query(
-            "insert into showtimes as known (id, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled)
-             values ($1, $2, $3, $4, $5, $6, $7)
-             on conflict (id) do update set movie_title = excluded.movie_title, time_zone = excluded.time_zone,
+            "insert into showtimes as known (id, version, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             on conflict (id) do update set version = excluded.version, movie_title = excluded.movie_title, time_zone = excluded.time_zone,
                auditorium_name = excluded.auditorium_name, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
-               cancelled = known.cancelled or excluded.cancelled",
+               cancelled = excluded.cancelled
+             where known.version < excluded.version",
         )
         .bind(showtime.id)
+        .bind(showtime.version)
         .bind(&showtime.movie_title)
         .bind(&showtime.auditorium_name)
         .bind(&showtime.time_zone)
@@ -158,13 +158,6 @@ async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> Res
         .bind(showtime.cancelled)
         .execute(&mut *db)
         .await?;
-    }
-    Ok(())
-}
-
-async fn cancel_showtimes(db: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
-    if !ids.is_empty() {
-        sqlx::query("update showtimes set cancelled = true where id = any($1)").bind(ids).execute(db).await?;
     }
     Ok(())
 }
