@@ -9,6 +9,7 @@ use actors::config::{
 use actors::host::{Frame, Host, Parts};
 use bus::Bus;
 use bus::config::Environment;
+use bus::topology::ConsumerSpec;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
 pub const DOMAINS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
@@ -66,6 +67,11 @@ impl Plan {
             }
         }
     }
+}
+
+/// Which events are heard, and by whom.
+pub fn consumers() -> Vec<ConsumerSpec> {
+    vec![actors::auth::CONSUMER, actors::payment::CONSUMER, actors::reservation::CONSUMER]
 }
 
 /// Reads a domain's settings and starts its host. All that is wrong with the environment comes in one error.
