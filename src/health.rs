@@ -83,7 +83,8 @@ mod tests {
     async fn a_host_tells_how_it_is_and_measures_in_buckets() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let stop = CancellationToken::new();
-        let health = |database| move || Health { domain: "movie", nats: true, database, restarts: 0 };
+        let health =
+            |database| move || Health { domain: "movie", nats: true, database: Some(database), restarts: 0 };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let well = serve(anywhere, health(true), stop.clone()).await.unwrap();
         let unwell = serve(anywhere, health(false), stop.clone()).await.unwrap();
