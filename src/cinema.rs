@@ -134,12 +134,12 @@ fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
         return BTreeMap::from([("hosts".to_owned(), Part::new(false, "starting"))]);
     };
     let part = |health: actors::host::Health| {
-        let away = [(health.nats, "NATS is away"), (health.database, "the database is away")];
+        let away = [(health.nats, "NATS is away"), (health.database != Some(false), "the database is away")];
         let detail: Vec<&str> =
             away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
         let restarts =
             if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
-        Part::new(health.nats && health.database, [detail.join(", "), restarts].concat())
+        Part::new(health.is_ready(), [detail.join(", "), restarts].concat())
     };
     healths.iter().map(|(domain, health)| ((*domain).to_owned(), part(health()))).collect()
 }

@@ -29,12 +29,16 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
     let sandbox_log =
         environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
     let super_admin = environment.get("SUPER_ADMIN_EMAIL").unwrap_or_default();
+    let mails = match environment.get("SMTP_URL") {
+        Some(_) => "by SMTP_URL".to_owned(),
+        None => environment.get("MAIL_DIR").unwrap_or_default() + "  (one .eml file each)",
+    };
     let opening = Opening { environment, sandbox_log, reservation_hosts: 1, seed: true };
     let mut cinema = tokio::select! {
         cinema = Cinema::open(opening) => cinema?,
         () = told_to_stop() => return servers.stop().await,
     };
-    print_welcome(&cinema, &servers, &super_admin, started.elapsed());
+    print_welcome(&cinema, &servers, &super_admin, &mails, started.elapsed());
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
         error = cinema.failed() => Err(error),
@@ -50,7 +54,13 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
     ended
 }
 
-fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: std::time::Duration) {
+fn print_welcome(
+    cinema: &Cinema,
+    servers: &Servers,
+    super_admin: &str,
+    mails: &str,
+    took: std::time::Duration,
+) {
     let url = cinema.gateway.url();
     let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
     let redis =
@@ -71,6 +81,7 @@ fn print_welcome(cinema: &Cinema, servers: &Servers, super_admin: &str, took: st
   Postgres        {}
   Redis           {redis}
   Payments        {sandbox}  (sandbox: speaks Stripe's API)
+  Mails           {mails}
 
   Accounts        {super_admin:<24} SUPER_ADMIN
 {accounts}                  (password popcorn-2026, unless you set another)

@@ -155,6 +155,7 @@ pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyh
         format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
     })?;
     Ok(environment
+        .or("MAIL_DIR", folder.join("mail").display().to_string())
         .or("JWT_PRIVATE_KEY", key)
         .or("MEDIA_DIR", folder.join("media").to_string_lossy())
         .or("PAYMENT_WEBHOOK_SECRET", secret)

@@ -32,7 +32,7 @@ fn live() -> Response {
 #[handler]
 fn ready(health: poem::web::Data<&Read>) -> Response {
     let health = (health.0)();
-    let away: Vec<&str> = [(health.nats, "NATS"), (health.database, "the database")]
+    let away: Vec<&str> = [(health.nats, "NATS"), (health.database != Some(false), "the database")]
         .into_iter()
         .filter_map(|(well, name)| (!well).then_some(name))
         .collect();
@@ -85,7 +85,8 @@ mod tests {
         // What is recorded before there is a recorder is lost.
         crate::telemetry::metrics();
         let stop = CancellationToken::new();
-        let health = |database| move || Health { domain: "movie", nats: true, database, restarts: 0 };
+        let health =
+            |database| move || Health { domain: "movie", nats: true, database: Some(database), restarts: 0 };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let well = serve(anywhere, health(true), stop.clone()).await.unwrap();
         let unwell = serve(anywhere, health(false), stop.clone()).await.unwrap();

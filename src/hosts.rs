@@ -2,52 +2,69 @@
 //!
 //! Settings are read, all of them, before anything is connected, so that one message lists all that is wrong.
 
-use actors::config::{AuthSettings, HostConfig, MovieSettings, PaymentSettings, ReservationSettings};
-use actors::host::{Host, Parts};
+use actors::config::{
+    AuthSettings, HostConfig, MovieSettings, NotificationSettings, PaymentSettings, ReservationSettings,
+    SchedulerSettings,
+};
+use actors::host::{Frame, Host, Parts};
 use bus::Bus;
 use bus::config::Environment;
 use bus::topology::ConsumerSpec;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
-pub const DOMAINS: [&str; 4] = ["auth", "movie", "reservation", "payment"];
+pub const DOMAINS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
 
 /// A host that is not yet started: its settings.
-pub struct Plan {
-    config: HostConfig,
-    settings: Settings,
-}
+pub struct Plan(Settings);
 
-/// What a domain has settings of its own for.
+/// What each domain is started with.
 enum Settings {
-    Auth(AuthSettings),
-    Movie(MovieSettings),
-    Reservation(ReservationSettings),
-    Payment(PaymentSettings),
+    Auth(HostConfig, AuthSettings),
+    Movie(HostConfig, MovieSettings),
+    Reservation(HostConfig, ReservationSettings),
+    Payment(HostConfig, PaymentSettings),
+    Notification(HostConfig, NotificationSettings),
+    /// It keeps nothing, so it knows no database.
+    Scheduler(SchedulerSettings),
 }
 
 impl Plan {
     /// Reads a domain's settings; what is wrong with them is noted in the environment. An error: there is no such host.
     pub fn read(domain: &str, environment: &mut Environment) -> anyhow::Result<Self> {
-        let settings = match domain {
-            "auth" => Settings::Auth(AuthSettings::read(environment)),
-            "movie" => Settings::Movie(MovieSettings::read(environment)),
-            "reservation" => Settings::Reservation(ReservationSettings::read(environment)),
-            "payment" => Settings::Payment(PaymentSettings::read(environment)),
+        let e = environment;
+        Ok(Self(match domain {
+            "auth" => Settings::Auth(HostConfig::read(e), AuthSettings::read(e)),
+            "movie" => Settings::Movie(HostConfig::read(e), MovieSettings::read(e)),
+            "reservation" => Settings::Reservation(HostConfig::read(e), ReservationSettings::read(e)),
+            "payment" => Settings::Payment(HostConfig::read(e), PaymentSettings::read(e)),
+            "notification" => Settings::Notification(HostConfig::read(e), NotificationSettings::read(e)),
+            "scheduler" => Settings::Scheduler(SchedulerSettings::read(e)),
             _ => anyhow::bail!("there is no host {domain:?}; there are {}", DOMAINS.join(", ")),
-        };
-        Ok(Self { config: HostConfig::read(environment), settings })
+        }))
     }
 
     /// Connects and starts. Whoever calls this has checked the environment.
     pub async fn start(self, bus: Bus) -> anyhow::Result<Host> {
-        let parts = |domain| Parts::connect(&self.config, bus, domain);
-        match self.settings {
-            Settings::Auth(settings) => actors::auth::spawn(parts("auth").await?, settings).await,
-            Settings::Movie(settings) => actors::movie::spawn(parts("movie").await?, settings).await,
-            Settings::Reservation(settings) => {
-                actors::reservation::spawn(parts("reservation").await?, settings).await
+        match self.0 {
+            Settings::Auth(config, settings) => {
+                actors::auth::spawn(Parts::connect(&config, bus, "auth").await?, settings).await
             }
-            Settings::Payment(settings) => actors::payment::spawn(parts("payment").await?, settings).await,
+            Settings::Movie(config, settings) => {
+                actors::movie::spawn(Parts::connect(&config, bus, "movie").await?, settings).await
+            }
+            Settings::Reservation(config, settings) => {
+                actors::reservation::spawn(Parts::connect(&config, bus, "reservation").await?, settings).await
+            }
+            Settings::Payment(config, settings) => {
+                actors::payment::spawn(Parts::connect(&config, bus, "payment").await?, settings).await
+            }
+            Settings::Notification(config, settings) => {
+                let parts = Parts::connect(&config, bus, "notification").await?;
+                actors::notification::spawn(parts, settings).await
+            }
+            Settings::Scheduler(settings) => {
+                actors::scheduler::spawn(Frame::new(bus, "scheduler"), settings).await
+            }
         }
     }
 }

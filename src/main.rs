@@ -20,7 +20,7 @@ enum Command {
     },
     /// One actor host, as in production
     Host {
-        /// auth, movie, reservation or payment
+        /// auth, movie, reservation, payment, notification or scheduler
         domain: String,
     },
     /// The REST gateway

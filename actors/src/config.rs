@@ -1,5 +1,6 @@
 //! What the hosts read from the environment, typed, with bounds. Every default is the contract's.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bus::config::Environment;
@@ -197,5 +198,58 @@ impl PaymentSettings {
                 .unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
         }
+    }
+}
+
+/// How mails leave, and how fast.
+#[derive(Clone)]
+pub struct NotificationSettings {
+    /// With user and password in it, so it is never shown.
+    pub smtp_url: Option<String>,
+    /// Where mails are written to as `.eml` files, without an SMTP server.
+    pub mail_dir: PathBuf,
+    pub mail_from: String,
+    /// Where links in mails lead. No slash at its end.
+    pub public_url: String,
+    pub mails_per_second: u32,
+    /// How long a host may keep a mail that it is sending; after that another host sends it.
+    pub claim: Duration,
+}
+
+impl NotificationSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        let mail_from =
+            environment.get("MAIL_FROM").unwrap_or_else(|| "Marquee <tickets@marquee.example>".into());
+        if mail_from.parse::<lettre::message::Mailbox>().is_err() {
+            environment.problem("MAIL_FROM", "must be an address such as Marquee <tickets@marquee.example>");
+        }
+        let public_url = environment.url("PUBLIC_URL", &["https://", "http://"]);
+        Self {
+            smtp_url: environment.url("SMTP_URL", &["smtp://", "smtps://"]),
+            mail_dir: environment.get("MAIL_DIR").unwrap_or_else(|| ".data/mail".into()).into(),
+            mail_from,
+            public_url: public_url
+                .map_or_else(|| "http://127.0.0.1:8080".into(), |url| url.trim_end_matches('/').to_owned()),
+            mails_per_second: environment.number("MAILS_PER_SECOND", 50, 1..=1_000),
+            claim: Duration::from_secs(environment.number("MAIL_CLAIM_SECONDS", 120, 1..=3_600)),
+        }
+    }
+}
+
+/// When to look for showtimes that start soon, and how soon that is.
+#[derive(Debug, Clone)]
+pub struct SchedulerSettings {
+    /// With seconds: `second minute hour day month weekday`, in UTC.
+    pub cron: String,
+    pub within_minutes: u32,
+}
+
+impl SchedulerSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        let cron = environment.get("REMINDER_CRON").unwrap_or_else(|| "0 * * * * *".into());
+        if tokio_cron_scheduler::Job::new(cron.as_str(), |_, _| {}).is_err() {
+            environment.problem("REMINDER_CRON", "must be a cron line with seconds such as 0 * * * * *");
+        }
+        Self { cron, within_minutes: environment.number("REMINDER_MINUTES", 60, 1..=10_080) }
     }
 }

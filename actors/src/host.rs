@@ -28,15 +28,11 @@ use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessa
 /// Longest wait for what is in work when the host stops; a request's own deadline is shorter.
 const STOP_MAX: Duration = Duration::from_secs(12);
 
-/// What a domain is built from.
+/// What every host has: its way to the others, and the order in which its workers stop.
 #[derive(Clone)]
-pub struct Parts {
+pub struct Frame {
     pub domain: &'static str,
     pub bus: Bus,
-    pub database: Database,
-    pub clock: Clock,
-    pub verifier: Verifier,
-    pub redis: Option<ConnectionManager>,
     /// Cancelled first: endpoints, consumers and sweeps take nothing more.
     pub intake: CancellationToken,
     taking: TaskTracker,
@@ -44,6 +40,62 @@ pub struct Parts {
     writing: TaskTracker,
     sending: CancellationToken,
     publishing: TaskTracker,
+}
+
+impl Frame {
+    pub fn new(bus: Bus, domain: &'static str) -> Self {
+        Self {
+            domain,
+            bus,
+            intake: CancellationToken::new(),
+            taking: TaskTracker::new(),
+            deciding: CancellationToken::new(),
+            writing: TaskTracker::new(),
+            sending: CancellationToken::new(),
+            publishing: TaskTracker::new(),
+        }
+    }
+
+    /// A loop of the intake.
+    pub fn taker<F, Fut>(&self, name: &'static str, run: F) -> Child
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        tracked(name, &self.taking, &self.intake, run)
+    }
+
+    /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
+    /// failure only every half minute and restart for ever.
+    pub async fn start(
+        self,
+        database: Option<Database>,
+        well: Wellness,
+        children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
+    ) -> anyhow::Result<Host> {
+        let domain = self.domain;
+        let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
+        let (supervisor, ended) = Actor::spawn(None, Supervisor, arguments).await?;
+        tracing::info!(domain, "host started");
+        Ok(Host { frame: self, database, supervisor, ended: Some(ended), well })
+    }
+}
+
+/// What a domain is built from.
+#[derive(Clone)]
+pub struct Parts {
+    frame: Frame,
+    pub database: Database,
+    pub clock: Clock,
+    pub verifier: Verifier,
+    pub redis: Option<ConnectionManager>,
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Frame;
+    fn deref(&self) -> &Frame {
+        &self.frame
+    }
 }
 
 impl Parts {
@@ -56,20 +108,8 @@ impl Parts {
             Some(url) => connect_redis(url).await?,
             None => None,
         };
-        Ok(Self {
-            domain,
-            verifier: Verifier::new(bus.clone(), &config.jwt_public_keys),
-            bus,
-            database,
-            clock,
-            redis,
-            intake: CancellationToken::new(),
-            taking: TaskTracker::new(),
-            deciding: CancellationToken::new(),
-            writing: TaskTracker::new(),
-            sending: CancellationToken::new(),
-            publishing: TaskTracker::new(),
-        })
+        let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
+        Ok(Self { frame: Frame::new(bus, domain), verifier, database, clock, redis })
     }
 
     /// The domain's journal and relay, with the children that run them.
@@ -129,33 +169,21 @@ impl Parts {
         })
     }
 
-    /// A loop of the intake.
-    pub fn taker<F, Fut>(&self, name: &'static str, run: F) -> Child
-    where
-        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        tracked(name, &self.taking, &self.intake, run)
-    }
-
-    /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
-    /// failure only every half minute and restart for ever.
+    /// Starts the tree; see [`Frame::start`].
     pub async fn start(
         self,
         well: Wellness,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
-        let domain = self.domain;
-        let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
-        let (supervisor, ended) = Actor::spawn(None, Supervisor, arguments).await?;
-        tracing::info!(domain, "host started");
-        Ok(Host { parts: self, supervisor, ended: Some(ended), well })
+        self.frame.start(Some(self.database), well, children).await
     }
 }
 
 /// A running host.
 pub struct Host {
-    parts: Parts,
+    frame: Frame,
+    /// A host that keeps nothing has none.
+    database: Option<Database>,
     supervisor: ActorRef<SupervisorMessage>,
     ended: Option<JoinHandle<()>>,
     well: Wellness,
@@ -167,23 +195,32 @@ pub struct Host {
 pub struct Health {
     pub domain: &'static str,
     pub nats: bool,
-    pub database: bool,
+    /// Absent where the host has no database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<bool>,
     /// Children that were restarted since this process started.
     pub restarts: u64,
 }
 
+impl Health {
+    pub fn is_ready(&self) -> bool {
+        self.nats && self.database != Some(false)
+    }
+}
+
 impl Host {
     pub fn domain(&self) -> &'static str {
-        self.parts.domain
+        self.frame.domain
     }
 
     /// Reads a host's health at any time, without holding the host.
     pub fn health(&self) -> impl Fn() -> Health + Send + Sync + Clone + 'static {
-        let (domain, bus, well) = (self.parts.domain, self.parts.bus.clone(), self.well.clone());
+        let (domain, bus, well) = (self.frame.domain, self.frame.bus.clone(), self.well.clone());
+        let has_database = self.database.is_some();
         move || Health {
             domain,
             nats: bus.is_connected(),
-            database: *well.borrow(),
+            database: has_database.then(|| *well.borrow()),
             restarts: crate::supervision::restarts(),
         }
     }
@@ -199,28 +236,30 @@ impl Host {
 
     /// Takes nothing more, finishes what is in work, writes and sends what waits, ends.
     pub async fn stop(self) {
-        let parts = self.parts;
-        parts.intake.cancel();
-        parts.taking.close();
-        if tokio::time::timeout(STOP_MAX, parts.taking.wait()).await.is_err() {
-            tracing::warn!(domain = parts.domain, "requests still in work at the stop");
+        let frame = self.frame;
+        frame.intake.cancel();
+        frame.taking.close();
+        if tokio::time::timeout(STOP_MAX, frame.taking.wait()).await.is_err() {
+            tracing::warn!(domain = frame.domain, "requests still in work at the stop");
         }
-        parts.deciding.cancel();
-        parts.writing.close();
-        if tokio::time::timeout(STOP_MAX, parts.writing.wait()).await.is_err() {
+        frame.deciding.cancel();
+        frame.writing.close();
+        if tokio::time::timeout(STOP_MAX, frame.writing.wait()).await.is_err() {
             tracing::warn!(
-                domain = parts.domain,
+                domain = frame.domain,
                 "the database hangs; what was not written is lost and was told so"
             );
         }
-        parts.sending.cancel();
-        parts.publishing.close();
-        if tokio::time::timeout(STOP_MAX, parts.publishing.wait()).await.is_err() {
-            tracing::warn!(domain = parts.domain, "the outbox waits for the next start");
+        frame.sending.cancel();
+        frame.publishing.close();
+        if tokio::time::timeout(STOP_MAX, frame.publishing.wait()).await.is_err() {
+            tracing::warn!(domain = frame.domain, "the outbox waits for the next start");
         }
         self.supervisor.stop(None);
-        parts.database.pool.close().await;
-        tracing::info!(domain = parts.domain, "host stopped");
+        if let Some(database) = self.database {
+            database.pool.close().await;
+        }
+        tracing::info!(domain = frame.domain, "host stopped");
     }
 
     /// Ends at once, as a crash would: nothing is finished, nothing is sent.

@@ -11,7 +11,9 @@ pub mod supervision;
 
 pub mod auth;
 pub mod movie;
+pub mod notification;
 pub mod payment;
 pub mod reservation;
+pub mod scheduler;
 
 pub mod seed;

@@ -23,7 +23,7 @@ use poem_openapi::{ContactObject, OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, MediaFiles, Movies, Payments, Reservations, Showtimes};
+use crate::api::{Auth, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
 use crate::routes::{Idempotency, Row, row};
 use crate::{example, schema};
 
@@ -168,20 +168,27 @@ fn meaning(status: u16) -> &'static str {
 }
 
 /// The documents by name: the whole under the empty one.
-pub fn documents() -> [(&'static str, Value); 5] {
+pub fn documents() -> [(&'static str, Value); 6] {
     type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
-    type Whole = (Documented<Auth>, Catalogue, Documented<Reservations>, Documented<Payments>);
+    type Whole = (
+        Documented<Auth>,
+        Catalogue,
+        Documented<Reservations>,
+        Documented<Payments>,
+        Documented<Notifications>,
+    );
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
     let catalogue = || -> Catalogue { (only(), only(), only()) };
-    let whole: Whole = (only(), catalogue(), only(), only());
+    let whole: Whole = (only(), catalogue(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(only::<Auth>(), "Marquee: auth")),
         ("movie", document(catalogue(), "Marquee: movie")),
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),
+        ("notification", document(only::<Notifications>(), "Marquee: notification")),
     ]
 }
 

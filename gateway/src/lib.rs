@@ -45,7 +45,7 @@ use tokio::task::JoinHandle;
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, MediaFiles, Movies, Payments, Reservations, Showtimes};
+use api::{Auth, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
@@ -161,6 +161,7 @@ fn app(
     MediaFiles { house: house.clone() }.add_routes(&mut endpoints);
     Reservations { house: house.clone() }.add_routes(&mut endpoints);
     Payments { house: house.clone() }.add_routes(&mut endpoints);
+    Notifications { house: house.clone() }.add_routes(&mut endpoints);
     let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
     for row in ROWS {
         let pattern = pattern(row.path);

@@ -13,6 +13,7 @@ use bus::contract::movie::{
     DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
     ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
 };
+use bus::contract::notification::{GetNotification, ListNotifications, ResendNotification};
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
@@ -228,6 +229,11 @@ pub const ROWS: &[Row] = &[
         // All of them come from a few addresses, and one that is refused is money that nobody hears of for minutes. What is
         // not signed costs one hash; the bound is the number of questions at hosts at once.
         .rate(Rate::Free),
+    get::<ListNotifications>("/v1/notifications", "listNotifications"),
+    get::<GetNotification>("/v1/notifications/{id}", "getNotification"),
+    post::<ResendNotification>("/v1/notifications/{id}/resend", "resendNotification")
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {

@@ -111,6 +111,7 @@ impl TestCinema {
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
+            .or("MAIL_DIR", folder.path().join("mail").display().to_string())
             .or("OPEN_HOLDS_MAX", "1000")
             .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
@@ -156,6 +157,20 @@ impl TestCinema {
         if let Some(cinema) = self.open.take() {
             cinema.close().await;
         }
+    }
+
+    /// One more host of a domain, as in production, where several share the work.
+    pub async fn start_another(&mut self, domain: &str) {
+        let mut environment = self.environment.clone();
+        let nats = marquee::config::nats_among_others(&mut environment, domain);
+        let bus = bus::Bus::connect(nats).await.unwrap();
+        let host = marquee::hosts::start(domain, &mut environment, bus).await.unwrap();
+        self.cinema_mut().hosts.push(host);
+    }
+
+    /// Changes a setting of what is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.set(name, value);
     }
 
     pub fn cinema(&self) -> &Cinema {
@@ -426,8 +441,9 @@ impl TestCinema {
 
     /// Ends the test: everything must have come to rest and add up.
     pub async fn close(mut self) {
-        for schema in ["auth", "movie", "reservation", "payment"] {
+        for schema in ["auth", "movie", "reservation", "payment", "notification"] {
             let unsent = match schema {
+                "notification" => "select count(*) from notification.outbox where published_at is null",
                 "auth" => "select count(*) from auth.outbox where published_at is null",
                 "movie" => "select count(*) from movie.outbox where published_at is null",
                 "reservation" => "select count(*) from reservation.outbox where published_at is null",

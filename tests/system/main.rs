@@ -11,6 +11,7 @@ mod giving_back;
 mod harness;
 mod limits;
 mod local_servers;
+mod mail;
 mod media;
 mod money;
 mod movie;

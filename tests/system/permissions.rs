@@ -137,7 +137,7 @@ const SWEEP: [&str; 2] = ["rpc.movie.condemn_media", "rpc.movie.forget_media"];
 async fn every_endpoint_tells_its_schemas_and_those_between_hosts_are_closed_to_the_gateway() {
     let cinema = TestCinema::open().await;
     let services = services(&cinema).await;
-    for domain in ["auth", "movie", "reservation", "payment"] {
+    for domain in ["auth", "movie", "reservation", "payment", "notification"] {
         assert!(services.contains_key(domain), "{:?}", services.keys());
     }
     // Nobody answers there, so that asking does nothing.

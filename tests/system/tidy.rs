@@ -17,7 +17,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(found.len() > 1, "{folder} has no sources");
+    assert!(!found.is_empty(), "{folder} has no sources");
     found
 }
 
@@ -40,7 +40,7 @@ fn offences(folder: &str, allowed: impl Fn(&str) -> bool, forbidden: impl Fn(&st
 
 #[test]
 fn a_domain_never_imports_another() {
-    let domains = ["auth", "movie", "payment", "reservation"];
+    let domains = ["auth", "movie", "notification", "payment", "reservation", "scheduler"];
     for domain in domains {
         let others: Vec<String> =
             domains.iter().filter(|d| **d != domain).map(|d| format!("crate::{d}::")).collect();

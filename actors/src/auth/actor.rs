@@ -49,6 +49,7 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, logout)).await?;
     server.serve(with(&desk, logout_everywhere)).await?;
     server.serve(with(&desk, keys)).await?;
+    server.serve(with(&desk, super::ticket::sign)).await?;
     server.serve(with(&desk, me)).await?;
     server.serve(with(&desk, account::update_me)).await?;
     server.serve(with(&desk, account::change_password)).await?;

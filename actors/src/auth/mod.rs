@@ -15,6 +15,7 @@ mod password;
 mod reset;
 mod store;
 mod throttle;
+mod ticket;
 pub mod token;
 mod upkeep;
 

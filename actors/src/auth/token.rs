@@ -1,4 +1,4 @@
-//! Signs access tokens (RFC 7519) with the house's Ed25519 key, tells its public half, and derives from it the tokens
+//! Signs access tokens and tickets (RFC 7519) with the house's Ed25519 key, tells its public half, and derives from it the tokens
 //! to new passwords, so that no database and no event holds those.
 //!
 //! Keys are PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes them. Verifying is `bus::token`'s.
@@ -6,7 +6,7 @@
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bus::contract::auth::{Claims, KeySet};
+use bus::contract::auth::{Claims, KeySet, TICKET_TYP, TicketClaims};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -54,6 +54,12 @@ impl Signer {
 
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
         jsonwebtoken::encode(&self.header, claims, &self.key).context("signing an access token")
+    }
+
+    /// One key for both, told apart by `typ`: a door needs no second key set.
+    pub fn sign_ticket(&self, claims: &TicketClaims) -> anyhow::Result<String> {
+        let header = Header { typ: Some(TICKET_TYP.to_owned()), ..self.header.clone() };
+        jsonwebtoken::encode(&header, claims, &self.key).context("signing a ticket")
     }
 
     /// The token of a password reset: the same each time, and not to be guessed without the key.

@@ -14,13 +14,14 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 const OUTBOX_DAYS: i32 = 7;
 
 /// One folder and one schema a domain; `delivery` first, since the others call its functions.
-fn migrators() -> [(&'static str, Migrator); 5] {
+fn migrators() -> [(&'static str, Migrator); 6] {
     [
         ("delivery", sqlx::migrate!("../migrations/delivery")),
         ("auth", sqlx::migrate!("../migrations/auth")),
         ("movie", sqlx::migrate!("../migrations/movie")),
         ("reservation", sqlx::migrate!("../migrations/reservation")),
         ("payment", sqlx::migrate!("../migrations/payment")),
+        ("notification", sqlx::migrate!("../migrations/notification")),
     ]
 }
 

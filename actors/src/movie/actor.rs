@@ -26,6 +26,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::model::Scheduled;
+use super::reminder;
 use super::store::Write;
 use crate::config::MovieSettings;
 use crate::delivery::{
@@ -74,6 +75,8 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     auditorium::serve(&desk, &mut server).await?;
     showtime::serve(&desk, &mut server).await?;
     media::serve(&desk, &mut server).await?;
+    server.serve(reading(&desk, reminder::upcoming)).await?;
+    server.serve(reading(&desk, reminder::reminded)).await?;
     Ok(server)
 }
 

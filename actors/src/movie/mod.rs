@@ -8,6 +8,7 @@ mod actor;
 mod demo;
 mod model;
 mod programme;
+mod reminder;
 mod store;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod showtime;
 use bus::contract::Timestamp;
 use bus::contract::media::Media;
 use bus::contract::movie::{Auditorium, Genre, Movie, Rejection};
+use bus::contract::reminder::Reminded;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -38,6 +39,7 @@ pub enum Write {
     Auditorium(Auditorium, Vec<Scheduled>),
     AuditoriumDeleted(Auditorium),
     Showtimes(Vec<Scheduled>),
+    Reminded(Vec<Reminded>),
     MediaBegun(Media, Timestamp),
     /// With the movie as it shows it.
     MediaAttached(Media, Movie),
@@ -115,6 +117,7 @@ impl Write {
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
             Self::Showtimes(showtimes) => showtime::put_showtimes(db, showtimes).await,
+            Self::Reminded(reminded) => super::reminder::mark(db, reminded).await.map_err(WriteError::Sql),
             Self::MediaBegun(media, now) => media::begin(db, media, *now).await,
             Self::MediaAttached(media, movie) => media::attach(db, media, movie).await,
             Self::MediaCondemned(now) => media::condemn(db, *now).await,

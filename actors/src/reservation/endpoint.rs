@@ -6,9 +6,10 @@ use bus::contract::Request;
 use bus::contract::auth::{Role, SignTickets, Ticket};
 use bus::contract::payment::{GetPayment, Refund};
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSaga, GetShowtimeCancellation,
-    GetTickets, ListReservations, ListSagas, PaymentBegun, RefundStatus, Rejection, ReportOccupancy,
-    RequestRefund, ReservationStatus, ResumeSaga, Sale, SeatTicket, Tickets,
+    BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSaga,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PaymentBegun, RefundStatus, Rejection,
+    ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus, ResumeSaga, Sale, SeatTicket,
+    Tickets,
 };
 use bus::service::{Answered, Ask, Call, json};
 use bus::{Failure, Problem};
@@ -86,6 +87,12 @@ async fn ask_saga<R: Request>(
 
 pub async fn get(env: Env, call: Call<GetReservation>) -> Answered {
     json(&find(&env, &call, call.request.id).await?.view(env.clock.now()))
+}
+
+/// For hosts that heard of a payment before its reservation.
+pub async fn describe(env: Env, call: Call<DescribeReservation>) -> Answered {
+    let found = env.reservations.get(call.request.id).await?.ok_or(Rejection::NoSuchReservation)?;
+    json(&ReservationDescribed { status: found.saga.status(), reservation: found.told() })
 }
 
 pub async fn list(env: Env, call: Call<ListReservations>) -> Answered {

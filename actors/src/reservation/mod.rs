@@ -150,6 +150,7 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     serve!(
         endpoint::create,
         endpoint::get,
+        endpoint::describe,
         endpoint::list,
         endpoint::cancel,
         endpoint::begin_payment,

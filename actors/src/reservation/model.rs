@@ -196,7 +196,7 @@ impl Reservation {
         effects.iter().filter_map(say).collect()
     }
 
-    fn told(&self) -> ReservationCreated {
+    pub fn told(&self) -> ReservationCreated {
         ReservationCreated {
             reservation_id: self.id,
             version: self.version,

@@ -328,6 +328,25 @@ impl Request for SignTickets {
     const SUBJECT: &'static str = "rpc.auth.sign_tickets";
     const ACCESS: Access = Access::Internal;
     type Answer = SignedTickets;
+    fn validate(&self, fields: &mut Fields) {
+        // No order has more seats.
+        fields.check((1..=100).contains(&self.tickets.len()), "tickets", "must name 1–100 tickets");
+    }
+}
+
+/// The `typ` of a ticket's header.
+pub const TICKET_TYP: &str = "ticket+jwt";
+
+/// What a ticket says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TicketClaims {
+    /// The reservation.
+    pub sub: Uuid,
+    /// The showtime.
+    pub show: Uuid,
+    pub seat: String,
+    /// Unix seconds.
+    pub exp: i64,
 }
 
 events! {

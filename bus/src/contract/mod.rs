@@ -6,9 +6,11 @@
 pub mod auth;
 pub mod media;
 pub mod movie;
+pub mod notification;
 pub mod payment;
 pub mod primitive;
 pub mod problem;
+pub mod reminder;
 pub mod reservation;
 
 use schemars::JsonSchema;
@@ -105,8 +107,14 @@ pub(crate) use events;
 
 /// The JSON Schema of every event, by subject.
 pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
-    [auth::event_schemas(), movie::event_schemas(), reservation::event_schemas(), payment::event_schemas()]
-        .concat()
+    [
+        auth::event_schemas(),
+        movie::event_schemas(),
+        reminder::event_schemas(),
+        reservation::event_schemas(),
+        payment::event_schemas(),
+    ]
+    .concat()
 }
 
 #[cfg(test)]

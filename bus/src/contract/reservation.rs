@@ -384,6 +384,27 @@ impl Request for GetSeatMap {
     type Answer = SeatMap;
 }
 
+/// The reservation with all that its events tell, for a host that missed them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DescribeReservation {
+    pub id: Uuid,
+}
+
+impl Request for DescribeReservation {
+    const SUBJECT: &'static str = "rpc.reservation.describe";
+    const ACCESS: Access = Access::Internal;
+    type Answer = ReservationDescribed;
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationDescribed {
+    pub status: ReservationStatus,
+    #[serde(flatten)]
+    pub reservation: ReservationCreated,
+}
+
 /// Showtimes that one question may be about: the answer, at worst every seat of the largest halls, stays below the
 /// size of a message.
 pub const CLAIMED_SHOWTIMES_MAX: usize = 50;

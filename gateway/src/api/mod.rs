@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod media;
 pub mod movie;
+pub mod notification;
 pub mod payment;
 pub mod reservation;
 pub mod showtime;
@@ -15,6 +16,7 @@ use poem_openapi::Tags;
 pub use auth::Auth;
 pub use media::MediaFiles;
 pub use movie::Movies;
+pub use notification::Notifications;
 pub use payment::Payments;
 pub use reservation::Reservations;
 pub use showtime::Showtimes;
@@ -30,6 +32,8 @@ pub enum Domain {
     Reservation,
     /// Money for seats.
     Payment,
+    /// Mails to moviegoers.
+    Notification,
 }
 
 /// The page asked for; without a wish the first, with 20 items.

@@ -1,0 +1,64 @@
+//! Signs tickets, so that a door can check them offline against the public keys.
+//!
+//! Invariant: the same ticket gets the same token however often it is asked for (Ed25519 is deterministic, and nothing in
+//! the token tells when it was signed), so a mail that is sent again brings the same codes.
+//! Whether somebody may have a ticket is the asker's to know: hosts ask, never a caller from outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::Problem;
+use bus::contract::auth::{SignTickets, SignedTickets, Ticket, TicketClaims};
+use bus::service::{Answered, Call, json};
+
+use super::actor::Desk;
+
+/// How long after the start a ticket still verifies: longer than any film, so that whoever steps out gets in again.
+const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub async fn sign(desk: Arc<Desk>, call: Call<SignTickets>) -> Answered {
+    let tokens = call.request.tickets.into_iter().map(|ticket| desk.signer.sign_ticket(&claims(ticket)));
+    let tokens = tokens.collect::<anyhow::Result<Vec<String>>>().map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "tickets not signed");
+        Problem::internal()
+    })?;
+    json(&SignedTickets { tokens })
+}
+
+fn claims(ticket: Ticket) -> TicketClaims {
+    TicketClaims {
+        sub: ticket.reservation_id,
+        show: ticket.showtime_id,
+        seat: ticket.seat,
+        exp: ticket.starts_at.plus(GOOD_FOR).unix_seconds(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::{Signer, generate_pem};
+    use super::*;
+    use bus::contract::Timestamp;
+    use bus::contract::auth::TICKET_TYP;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_ticket_is_told_from_an_access_token_and_signed_alike_each_time() {
+        let signer = Signer::from_pem(&generate_pem()).unwrap();
+        let starts_at = Timestamp::wall_clock();
+        let ticket = Ticket {
+            reservation_id: Uuid::now_v7(),
+            showtime_id: Uuid::now_v7(),
+            seat: "C7".into(),
+            starts_at,
+        };
+        let claims = claims(ticket);
+        let token = signer.sign_ticket(&claims).unwrap();
+        assert_eq!(token, signer.sign_ticket(&claims).unwrap());
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(TICKET_TYP));
+        assert_eq!(header.kid.as_ref(), Some(&signer.keys().keys[0].kid));
+        assert_eq!(claims.exp, starts_at.unix_seconds() + 86_400);
+        assert!(token.len() < 420, "{} characters make the QR code too fine", token.len());
+    }
+}

@@ -1,0 +1,164 @@
+//! What the events mean: rows of the projections, and mails to be sent. Pure but for the journal at the end.
+//!
+//! Invariant: an event is acknowledged after its rows are committed together with its inbox id. Nothing is asked of other
+//! hosts here: a mail that lacks its reservation is stored, and whoever sends it asks.
+
+use bus::Context;
+use bus::Failure;
+use bus::consumer::Delivery;
+use bus::contract::Event;
+use bus::contract::auth::PasswordResetRequested;
+use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
+use bus::contract::payment::RefundCompleted;
+use bus::contract::reminder::MovieReminder;
+use bus::contract::reservation::{
+    CancelReason, RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated,
+    ReservationStatus,
+};
+use bus::topology::ConsumerSpec;
+use uuid::Uuid;
+
+use super::Env;
+use super::model::{Attendee, NewMail, Topic};
+use super::store::{Heard, Write};
+use crate::delivery::{Change, InboxKey, Outcome};
+
+pub const CONSUMER: ConsumerSpec = ConsumerSpec {
+    name: "notification",
+    subjects: &[
+        ReservationCreated::SUBJECT,
+        ReservationConfirmed::SUBJECT,
+        ReservationCancelled::SUBJECT,
+        RefundRequested::SUBJECT,
+        RefundCompleted::SUBJECT,
+        ShowtimeScheduled::SUBJECT,
+        ShowtimeUpdated::SUBJECT,
+        ShowtimeCancelled::SUBJECT,
+        MovieReminder::SUBJECT,
+        PasswordResetRequested::SUBJECT,
+    ],
+};
+
+/// Writes what an event means, then acknowledges it and wakes the sender.
+pub fn hear(env: &Env, delivery: Delivery) {
+    let heard = match read(&delivery) {
+        Ok(heard) => heard,
+        Err(failure) => return delivery.fail(failure),
+    };
+    let wake = !heard.mails.is_empty() || heard.reminder.is_some();
+    let inbox = Some(InboxKey { consumer: CONSUMER.name, event_id: delivery.id.clone() });
+    let change = Change { inbox, ..Change::new(Write::Heard(Box::new(heard))) };
+    let sender = env.wake.clone();
+    env.journal.write(change, move |outcome| match outcome {
+        Outcome::Committed { .. } | Outcome::Duplicate => {
+            delivery.ack();
+            if wake {
+                sender.notify_one();
+            }
+        }
+        Outcome::Failed(failure) => delivery.fail(failure),
+        other => delivery.park(format!("what was heard is only ever stored, but: {other:?}")),
+    });
+}
+
+fn read(delivery: &Delivery) -> Result<Heard, Failure> {
+    let context = &delivery.context;
+    Ok(match delivery.subject.as_str() {
+        ReservationCreated::SUBJECT => created(delivery.event()?, context),
+        ReservationConfirmed::SUBJECT => {
+            let told: ReservationConfirmed = delivery.event()?;
+            of_reservation(
+                told.reservation,
+                ReservationStatus::Confirmed,
+                Topic::ReservationConfirmed,
+                context,
+            )
+        }
+        ReservationCancelled::SUBJECT => cancelled(delivery.event()?, context),
+        RefundRequested::SUBJECT => {
+            let told: RefundRequested = delivery.event()?;
+            let topic = Topic::RefundRequested { total: told.total };
+            of_refund(told.refund_id, told.reservation_id, topic, context)
+        }
+        RefundCompleted::SUBJECT => {
+            let told: RefundCompleted = delivery.event()?;
+            let topic = Topic::RefundCompleted { total: told.total };
+            of_refund(told.refund_id, told.reservation_id, topic, context)
+        }
+        ShowtimeScheduled::SUBJECT => of_showtime(delivery.event()?),
+        ShowtimeUpdated::SUBJECT => of_showtime(delivery.event::<ShowtimeUpdated>()?.showtime),
+        ShowtimeCancelled::SUBJECT => {
+            let mut heard = of_showtime(delivery.event::<ShowtimeCancelled>()?.showtime);
+            heard.showtime.iter_mut().for_each(|showtime| showtime.cancelled = true);
+            heard
+        }
+        MovieReminder::SUBJECT => {
+            Heard { reminder: Some((delivery.event()?, context.clone())), ..Heard::default() }
+        }
+        PasswordResetRequested::SUBJECT => reset(delivery.event()?, context),
+        other => return Err(Failure::poison(format!("notification does not hear {other}"))),
+    })
+}
+
+fn created(told: ReservationCreated, context: &Context) -> Heard {
+    let topic = Topic::ReservationCreated { expires_at: told.expires_at };
+    of_reservation(told, ReservationStatus::Pending, topic, context)
+}
+
+fn cancelled(told: ReservationCancelled, context: &Context) -> Heard {
+    let topic = match told.reason {
+        CancelReason::HoldExpired => Topic::HoldExpired,
+        CancelReason::PaymentFailed => Topic::PaymentFailed,
+        CancelReason::ShowtimeCancelled => Topic::ShowtimeCancelled,
+        CancelReason::UserRequest | CancelReason::Admin => Topic::ReservationCancelled,
+    };
+    of_reservation(told.reservation, ReservationStatus::Cancelled, topic, context)
+}
+
+/// One mail of each kind for a reservation.
+fn of_reservation(
+    told: ReservationCreated,
+    status: ReservationStatus,
+    topic: Topic,
+    context: &Context,
+) -> Heard {
+    let mail = NewMail {
+        topic,
+        subject: told.reservation_id.to_string(),
+        reservation_id: Some(told.reservation_id),
+        recipient: Some(told.email.clone()),
+        context: context.clone(),
+    };
+    Heard {
+        attendee: Some((Attendee { status, told }, context.clone())),
+        mails: vec![mail],
+        ..Heard::default()
+    }
+}
+
+fn of_showtime(told: ShowtimeScheduled) -> Heard {
+    Heard { showtime: Some(told.into()), ..Heard::default() }
+}
+
+fn of_refund(refund: Uuid, reservation: Uuid, topic: Topic, context: &Context) -> Heard {
+    let mail = NewMail {
+        topic,
+        subject: refund.to_string(),
+        reservation_id: Some(reservation),
+        // The store looks it up.
+        recipient: None,
+        context: context.clone(),
+    };
+    Heard { mails: vec![mail], ..Heard::default() }
+}
+
+fn reset(told: PasswordResetRequested, context: &Context) -> Heard {
+    let mail = NewMail {
+        subject: told.reset_id.to_string(),
+        topic: Topic::PasswordReset { reset_id: told.reset_id, name: told.name, expires_at: told.expires_at },
+        reservation_id: None,
+        recipient: Some(told.email),
+        context: context.clone(),
+    };
+    Heard { mails: vec![mail], ..Heard::default() }
+}

@@ -1,0 +1,101 @@
+//! A mail as a message: words poured into the HTML and the text template, with tickets and a calendar entry where they
+//! belong.
+//!
+//! Invariant: both parts say the same, since both templates are filled from the same words.
+
+use askama::Template;
+use lettre::Message;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart};
+
+use super::model::{Facts, Mail, Trouble, message_id};
+use super::{calendar, ticket};
+
+/// What only other hosts can give.
+pub enum Enclosed {
+    Nothing,
+    /// One signed code for each seat of the order, in the seats' order.
+    Tickets {
+        tokens: Vec<String>,
+    },
+    Reset {
+        token: String,
+    },
+}
+
+/// One fact of the table.
+pub struct Line {
+    pub label: &'static str,
+    pub value: String,
+}
+
+pub struct Button {
+    pub label: String,
+    pub url: String,
+}
+
+/// What a mail says.
+#[derive(Default)]
+pub struct Words {
+    pub subject: String,
+    pub heading: String,
+    pub paragraphs: Vec<String>,
+    pub lines: Vec<Line>,
+    pub button: Option<Button>,
+    /// The short name of the order.
+    pub order: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Html<'a> {
+    words: &'a Words,
+}
+
+#[derive(Template)]
+#[template(path = "letter.txt")]
+struct Text<'a> {
+    words: &'a Words,
+}
+
+/// The whole message. A recipient that no mail can be addressed to is refused for good.
+pub fn message(
+    from: &Mailbox,
+    to: &str,
+    mail: &Mail,
+    facts: &Facts,
+    words: Words,
+    enclosed: Enclosed,
+) -> Result<Message, Trouble> {
+    let broken = |what: &str, error: &dyn std::fmt::Display| Trouble::Refused(format!("{what}: {error}"));
+    let to = to.parse().map_err(|error| broken("the recipient is no address", &error))?;
+    let to = Mailbox::new(None, to);
+    let html = Html { words: &words }.render().map_err(|error| broken("the HTML", &error))?;
+    let text = Text { words: &words }.render().map_err(|error| broken("the text", &error))?;
+    let mut parts = MultiPart::mixed().multipart(MultiPart::alternative_plain_html(text, html));
+    if let Enclosed::Tickets { tokens } = &enclosed {
+        let pdf = ticket::pdf(facts, tokens).map_err(|error| broken("the tickets", &error))?;
+        parts = parts.singlepart(attachment("tickets.pdf", "application/pdf", pdf));
+        if let Some(entry) = calendar::entry(facts, mail.queued_at) {
+            let kind = "text/calendar; charset=utf-8; method=PUBLISH";
+            parts = parts.singlepart(attachment("show.ics", kind, entry.into_bytes()));
+        }
+    }
+    let raw =
+        |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
+    Message::builder()
+        .from(from.clone())
+        .to(to)
+        .subject(words.subject)
+        .message_id(Some(format!("<{}>", message_id(mail.id, mail.resends, from.email.domain()))))
+        // No "out of office" comes back (RFC 3834).
+        .raw_header(raw("Auto-Submitted", "auto-generated".to_owned()))
+        .raw_header(raw("X-Correlation-Id", mail.context.correlation_id.clone()))
+        .multipart(parts)
+        .map_err(|error| broken("the message", &error))
+}
+
+fn attachment(name: &str, kind: &str, content: Vec<u8>) -> lettre::message::SinglePart {
+    let kind = ContentType::parse(kind).expect("our content types are well formed");
+    Attachment::new(name.to_owned()).body(content, kind)
+}

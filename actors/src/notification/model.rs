@@ -1,0 +1,238 @@
+//! Notification's types and pure rules: which mails an event makes, whether a mail is still true when its turn comes, and
+//! when to try again. Facts and `now` come in as arguments.
+
+use std::time::Duration;
+
+use bus::Context;
+use bus::contract::movie::{ShowtimeScheduled, ShowtimeStatus};
+use bus::contract::notification::{NotificationKind as Kind, NotificationStatus};
+use bus::contract::reservation::{ReservationCreated, ReservationStatus};
+use bus::contract::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Tries of a mail that the server puts off; with the delays below that is some six hours.
+pub const TRIES_MAX: i32 = 12;
+/// A mail that reaches no server waits as long as mail servers themselves would (RFC 5321, 4.5.4.1: four to five days).
+pub const AWAY_MAX: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+const FIRST_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
+/// Another host, or the mail server, is away: it is back soon or the sender waits anyway.
+const AWAY_DELAY: Duration = Duration::from_secs(2);
+
+/// A reservation as its events told it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attendee {
+    pub status: ReservationStatus,
+    pub told: ReservationCreated,
+}
+
+/// A showtime as far as a mail tells of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Showtime {
+    pub id: Uuid,
+    pub version: i64,
+    pub movie_title: String,
+    pub auditorium_name: String,
+    pub time_zone: String,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub cancelled: bool,
+}
+
+impl From<ShowtimeScheduled> for Showtime {
+    fn from(told: ShowtimeScheduled) -> Self {
+        Self {
+            id: told.showtime_id,
+            version: told.version,
+            movie_title: told.movie_title,
+            auditorium_name: told.auditorium_name,
+            time_zone: told.time_zone,
+            starts_at: told.starts_at,
+            ends_at: told.ends_at,
+            cancelled: told.status == ShowtimeStatus::Cancelled,
+        }
+    }
+}
+
+/// What a mail is about, with what its event told that no projection keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum Topic {
+    ReservationCreated { expires_at: Timestamp },
+    ReservationConfirmed,
+    ReservationExchanged { previous_seats: Vec<String> },
+    HoldExpired,
+    PaymentFailed,
+    ReservationCancelled,
+    ShowtimeCancelled,
+    RefundRequested { total: Money },
+    RefundCompleted { total: Money },
+    Reminder { starts_at: Timestamp },
+    PasswordReset { reset_id: Uuid, name: String, expires_at: Timestamp },
+}
+
+impl Topic {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ReservationCreated { .. } => Kind::ReservationCreated,
+            Self::ReservationConfirmed => Kind::ReservationConfirmed,
+            Self::ReservationExchanged { .. } => Kind::ReservationExchanged,
+            Self::HoldExpired => Kind::HoldExpired,
+            Self::PaymentFailed => Kind::PaymentFailed,
+            Self::ReservationCancelled => Kind::ReservationCancelled,
+            Self::ShowtimeCancelled => Kind::ShowtimeCancelled,
+            Self::RefundRequested { .. } => Kind::RefundRequested,
+            Self::RefundCompleted { .. } => Kind::RefundCompleted,
+            Self::Reminder { .. } => Kind::Reminder,
+            Self::PasswordReset { .. } => Kind::PasswordReset,
+        }
+    }
+
+    /// Whether the mail brings the tickets.
+    pub fn has_tickets(&self) -> bool {
+        matches!(self, Self::ReservationConfirmed | Self::ReservationExchanged { .. })
+    }
+}
+
+/// A mail to be stored. `subject` and the topic's kind name it: the same again is not stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewMail {
+    pub topic: Topic,
+    pub subject: String,
+    pub reservation_id: Option<Uuid>,
+    pub recipient: Option<String>,
+    pub context: Context,
+}
+
+/// A mail that this host has claimed.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    pub id: Uuid,
+    pub version: i64,
+    pub attempts: i32,
+    pub resends: i32,
+    pub topic: Topic,
+    pub reservation_id: Option<Uuid>,
+    pub recipient: Option<String>,
+    pub context: Context,
+    pub queued_at: Timestamp,
+}
+
+/// What is known of a mail's reservation and showtime.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub attendee: Option<Attendee>,
+    pub showtime: Option<Showtime>,
+}
+
+/// Whether a mail is to be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Send,
+    /// It would not be true any more.
+    Skip(&'static str),
+}
+
+/// Judges a mail by what is known when its turn comes.
+pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
+    let status = facts.attendee.as_ref().map(|attendee| attendee.status);
+    let confirmed = status == Some(ReservationStatus::Confirmed);
+    let starts_at = facts
+        .showtime
+        .as_ref()
+        .map(|showtime| showtime.starts_at)
+        .or(facts.attendee.as_ref().map(|attendee| attendee.told.starts_at));
+    let begun = starts_at.is_some_and(|starts_at| starts_at <= now);
+    let over = facts.showtime.as_ref().is_some_and(|showtime| showtime.ends_at <= now);
+    let skip = match topic {
+        Topic::ReservationCreated { .. } if confirmed => Some("the reservation is already paid"),
+        Topic::ReservationCreated { .. } if status != Some(ReservationStatus::Pending) => {
+            Some("the hold has ended")
+        }
+        // Paying may have extended it; but who pays just now needs no mail that says pay.
+        Topic::ReservationCreated { expires_at } if *expires_at <= now => Some("the hold has ended"),
+        Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } if !confirmed => {
+            Some("the reservation is not confirmed any more")
+        }
+        Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } if over => Some("the show is over"),
+        Topic::HoldExpired | Topic::PaymentFailed if confirmed => Some("the reservation was paid after all"),
+        Topic::Reminder { .. } if !confirmed => Some("the reservation is not confirmed any more"),
+        Topic::Reminder { .. } if facts.showtime.as_ref().is_some_and(|showtime| showtime.cancelled) => {
+            Some("the showtime is cancelled")
+        }
+        Topic::Reminder { .. } if begun => Some("the show has begun"),
+        Topic::Reminder { starts_at: told } if starts_at.is_some_and(|starts_at| starts_at != *told) => {
+            Some("the showtime was moved")
+        }
+        Topic::PasswordReset { expires_at, .. } if *expires_at <= now => Some("the link has expired"),
+        _ => None,
+    };
+    skip.map_or(Verdict::Send, Verdict::Skip)
+}
+
+/// Why a mail was not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No mail server could be reached, or it will not speak to us at all: no mail's fault.
+    Away(String),
+    /// Another host did not answer what the mail needs.
+    Unanswered(String),
+    /// The server put it off (4xx).
+    PutOff(String),
+    /// The server refused it for good (5xx), or it can never be sent.
+    Refused(String),
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    Sent,
+    Skipped(String),
+    /// `counts` is false for a try that reached no server: such a mail waits, it does not fail.
+    Again {
+        after: Duration,
+        counts: bool,
+        error: String,
+    },
+    Failed(String),
+}
+
+/// What becomes of a mail after a try that failed; `waited` is how long it has been queued.
+pub fn after(trouble: Trouble, attempts: i32, waited: Duration, seed: u64) -> End {
+    match trouble {
+        Trouble::Refused(error) => End::Failed(error),
+        Trouble::Away(error) | Trouble::Unanswered(error) if waited >= AWAY_MAX => End::Failed(error),
+        Trouble::Away(error) | Trouble::Unanswered(error) => {
+            End::Again { after: AWAY_DELAY, counts: false, error }
+        }
+        Trouble::PutOff(error) if attempts >= TRIES_MAX => End::Failed(error),
+        Trouble::PutOff(error) => End::Again { after: delay(attempts, seed), counts: true, error },
+    }
+}
+
+/// The delay after the try with this number, counted from 1: five seconds, three times as long each time, at most an hour;
+/// and up to a fifth more by `seed`, so that mails which failed together do not come back together.
+pub fn delay(attempts: i32, seed: u64) -> Duration {
+    let factor = 3u32.saturating_pow(attempts.saturating_sub(1).clamp(0, 12) as u32);
+    let base = FIRST_DELAY.saturating_mul(factor).min(LONGEST_DELAY);
+    let spread = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    base + base.mul_f64(0.2 * spread as f64 / f64::from(u32::MAX))
+}
+
+/// The `Message-ID`, without its angle brackets: the same on every retry, another after a resend.
+pub fn message_id(mail: Uuid, resends: i32, domain: &str) -> String {
+    format!("{}.{resends}@{domain}", mail.simple())
+}
+
+/// The name that the contract and the database give to a kind or a status.
+pub fn name_of<T: Serialize>(value: T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => unreachable!("kinds and statuses are written as strings"),
+    }
+}
+
+pub fn status_named(name: &str) -> Option<NotificationStatus> {
+    serde_json::from_value(name.into()).ok()
+}

@@ -1,0 +1,246 @@
+//! Notification's rules and letters without any server.
+
+use std::time::Duration;
+
+use bus::Context;
+use bus::contract::reservation::{ReservationCreated, ReservationStatus};
+use bus::contract::{Currency, Money, Timestamp};
+use uuid::Uuid;
+
+use super::letter::{self, Enclosed};
+use super::model::{
+    AWAY_MAX, Attendee, End, Facts, Mail, Showtime, TRIES_MAX, Topic, Trouble, Verdict, after, delay, judge,
+    message_id,
+};
+use super::{format, ticket, winansi, wording};
+
+fn at(text: &str) -> Timestamp {
+    serde_json::from_value(text.into()).unwrap()
+}
+
+fn eur(amount: i64) -> Money {
+    Money { amount, currency: Currency::EUR }
+}
+
+const START: &str = "2026-03-07T19:15:00Z";
+
+fn facts(status: ReservationStatus, title: &str) -> Facts {
+    let showtime_id = Uuid::now_v7();
+    let told = ReservationCreated {
+        reservation_id: Uuid::now_v7(),
+        version: 3,
+        user_id: Uuid::now_v7(),
+        email: "ada@example.org".into(),
+        showtime_id,
+        movie_id: Uuid::now_v7(),
+        movie_title: title.into(),
+        starts_at: at(START),
+        seats: vec!["C5".into(), "C6".into()],
+        total: eur(2400),
+        expires_at: at("2026-03-07T18:00:00Z"),
+    };
+    let showtime = Showtime {
+        id: showtime_id,
+        version: 1,
+        movie_title: title.into(),
+        auditorium_name: "Großer Saal".into(),
+        time_zone: "Europe/Berlin".into(),
+        starts_at: at(START),
+        ends_at: at("2026-03-07T21:15:00Z"),
+        cancelled: false,
+    };
+    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime) }
+}
+
+fn mail(topic: Topic) -> Mail {
+    Mail {
+        id: Uuid::now_v7(),
+        version: 2,
+        attempts: 1,
+        resends: 0,
+        topic,
+        reservation_id: None,
+        recipient: None,
+        context: Context::new(),
+        queued_at: at("2026-03-07T17:50:00Z"),
+    }
+}
+
+/// The message as it would leave, with quoted-printable undone as far as these texts need it.
+fn written(topic: Topic, facts: &Facts, enclosed: Enclosed) -> String {
+    let words = wording::of(&topic, facts, &enclosed, "https://kino.example");
+    let from = "Marquee <tickets@kino.example>".parse().unwrap();
+    let message = letter::message(&from, "ada@example.org", &mail(topic), facts, words, enclosed)
+        .unwrap_or_else(|e| panic!("{e:?}"));
+    String::from_utf8(message.formatted()).unwrap().replace("=\r\n", "").replace("=3D", "=")
+}
+
+#[test]
+fn a_mail_that_is_not_true_any_more_is_skipped() {
+    use ReservationStatus::{Cancelled, Confirmed, Pending};
+    let held = Topic::ReservationCreated { expires_at: at("2026-03-07T18:00:00Z") };
+    let reminder = Topic::Reminder { starts_at: at(START) };
+    let reset = Topic::PasswordReset {
+        reset_id: Uuid::nil(),
+        name: "Ada".into(),
+        expires_at: at("2026-03-07T18:00:00Z"),
+    };
+    let (early, late, begun, over) = (
+        at("2026-03-07T17:59:59Z"),
+        at("2026-03-07T18:00:00Z"),
+        at("2026-03-07T19:15:00Z"),
+        at("2026-03-07T21:15:00Z"),
+    );
+    let cases = [
+        (&held, Pending, early, true),
+        (&held, Pending, late, false),
+        (&held, Confirmed, early, false),
+        (&held, Cancelled, early, false),
+        (&Topic::ReservationConfirmed, Confirmed, begun, true),
+        (&Topic::ReservationConfirmed, Confirmed, over, false),
+        (&Topic::ReservationConfirmed, Cancelled, early, false),
+        (&Topic::HoldExpired, Cancelled, late, true),
+        (&Topic::HoldExpired, Confirmed, late, false),
+        (&Topic::ReservationCancelled, Cancelled, over, true),
+        (&reminder, Confirmed, late, true),
+        (&reminder, Confirmed, begun, false),
+        (&reminder, Cancelled, late, false),
+        (&reset, Pending, early, true),
+        (&reset, Pending, late, false),
+    ];
+    for (topic, status, now, sent) in cases {
+        let verdict = judge(topic, &facts(status, "Heat"), now);
+        assert_eq!(verdict == Verdict::Send, sent, "{topic:?} {status:?} at {now}: {verdict:?}");
+    }
+    let mut moved = facts(Confirmed, "Heat");
+    moved.showtime.as_mut().unwrap().starts_at = at("2026-03-07T20:15:00Z");
+    assert_eq!(judge(&reminder, &moved, late), Verdict::Skip("the showtime was moved"));
+    let mut cancelled = facts(Confirmed, "Heat");
+    cancelled.showtime.as_mut().unwrap().cancelled = true;
+    assert_eq!(judge(&reminder, &cancelled, late), Verdict::Skip("the showtime is cancelled"));
+}
+
+#[test]
+fn delays_grow_to_an_hour_and_neighbours_do_not_return_together() {
+    let delays: Vec<u64> = (1..=TRIES_MAX).map(|attempt| delay(attempt, 0).as_secs()).collect();
+    assert_eq!(delays[..7], [5, 15, 45, 135, 405, 1215, 3600]);
+    assert_eq!(delays.last(), Some(&3600));
+    let distinct: std::collections::BTreeSet<_> = (0..50).map(|seed| delay(3, seed)).collect();
+    assert!(distinct.len() > 40, "{distinct:?}");
+    assert!(delay(12, u64::MAX) <= Duration::from_secs(4320));
+}
+
+#[test]
+fn what_was_put_off_too_often_or_refused_fails_and_what_reached_no_server_waits() {
+    let error = || "no".to_owned();
+    let day = Duration::from_secs(86_400);
+    assert_eq!(after(Trouble::Refused(error()), 1, Duration::ZERO, 0), End::Failed(error()));
+    let again = after(Trouble::PutOff(error()), TRIES_MAX - 1, day, 0);
+    assert!(matches!(again, End::Again { counts: true, .. }), "{again:?}");
+    assert_eq!(after(Trouble::PutOff(error()), TRIES_MAX, day, 0), End::Failed(error()));
+    let waits = after(Trouble::Away(error()), 1_000, day, 0);
+    assert!(matches!(waits, End::Again { counts: false, .. }), "{waits:?}");
+    assert_eq!(after(Trouble::Away(error()), 1, AWAY_MAX, 0), End::Failed(error()));
+}
+
+#[test]
+fn a_retry_keeps_the_message_id_and_a_resend_has_another() {
+    let id = Uuid::now_v7();
+    assert_eq!(message_id(id, 0, "kino.example"), format!("{}.0@kino.example", id.simple()));
+    assert_ne!(message_id(id, 0, "kino.example"), message_id(id, 1, "kino.example"));
+}
+
+#[test]
+fn money_is_written_by_its_currency() {
+    let money = |amount, code| format::money(Money { amount, currency: Currency::parse(code).unwrap() });
+    assert_eq!(money(2400, "EUR"), "€24.00");
+    assert_eq!(money(5, "USD"), "$0.05");
+    assert_eq!(money(123_456_789, "GBP"), "£1,234,567.89");
+    assert_eq!(money(1200, "JPY"), "¥1,200");
+    assert_eq!(money(-2450, "CHF"), "-CHF 24.50");
+    assert_eq!(money(1_234, "KWD"), "KWD 1.234");
+}
+
+#[test]
+fn times_are_the_cinemas_own_also_after_the_clocks_change() {
+    let written = |time| format::date_time(at(time), "Europe/Berlin");
+    assert_eq!(written(START), "Saturday, 7 March 2026, 20:15 (CET)");
+    assert_eq!(written("2026-03-29T19:15:00Z"), "Sunday, 29 March 2026, 21:15 (CEST)");
+    assert_eq!(format::date_time(at(START), "Mars/Olympus"), "Saturday, 7 March 2026, 19:15 (UTC)");
+    assert_eq!(format::basic_utc(at(START)), "20260307T191500Z");
+}
+
+#[test]
+fn any_title_is_readable_in_the_tickets() {
+    assert_eq!(winansi::encode("Für 5 € – „ja“"), b"F\xfcr 5 \x80 \x96 \x84ja\x93");
+    let spirited = String::from_utf8(winansi::encode("千と千尋の神隠し")).unwrap();
+    assert!(spirited.is_ascii() && spirited.starts_with("Qian"), "{spirited}");
+    assert_eq!(winansi::encode("Сталкер"), b"Stalker");
+    assert_eq!(winansi::encode("a\u{0}\u{7}b").len(), 2);
+    let lines = winansi::wrap(&"Night ".repeat(60), 22.0, true, 300.0, 2);
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| winansi::width(line, 22.0, true) <= 300.0));
+    assert!(!winansi::wrap(&"W".repeat(100), 22.0, true, 300.0, 9).is_empty(), "no space, still broken");
+}
+
+#[test]
+fn there_is_a_page_for_each_seat_with_its_own_code() {
+    let facts = facts(ReservationStatus::Confirmed, "Amélie (千)");
+    let tokens = ["x".repeat(340), "y".repeat(340)];
+    let pdf = ticket::pdf(&facts, &tokens).unwrap();
+    let text = String::from_utf8_lossy(&pdf);
+    assert!(text.starts_with("%PDF-"));
+    assert_eq!(text.matches("/Type /Page\n").count(), 2, "a page a seat");
+    assert!(text.contains(&"x".repeat(80)) && text.contains(&"y".repeat(80)));
+    // Strings beyond ASCII are written in hexadecimal digits: é is E9 in WinAnsi.
+    assert!(text.contains("<416DE96C696520"), "the title is in WinAnsi");
+    assert!(ticket::pdf(&facts, &tokens[..1]).is_err(), "a seat without a code");
+}
+
+#[test]
+fn the_confirmation_brings_tickets_and_a_calendar_entry() {
+    let facts = facts(ReservationStatus::Confirmed, "Heat <3 & more");
+    let tokens = vec!["a.b.c".to_owned(), "d.e.f".to_owned()];
+    let text = written(Topic::ReservationConfirmed, &facts, Enclosed::Tickets { tokens });
+    assert!(text.contains("Subject: Your tickets: Heat <3 & more"), "{text}");
+    assert!(text.contains("Seats: C5, C6") && text.contains("Saturday, 7 March 2026, 20:15 (CET)"), "{text}");
+    assert!(text.contains("Heat &#60;3 &#38; more"), "the HTML is escaped: {text}");
+    assert!(text.contains("tickets.pdf") && text.contains("application/pdf"));
+    assert!(text.contains("show.ics") && text.contains("method=PUBLISH"));
+    assert!(text.contains("Auto-Submitted: auto-generated"));
+}
+
+#[test]
+fn the_reset_leads_to_our_own_address_and_names_nobody_elses() {
+    let topic = Topic::PasswordReset { reset_id: Uuid::nil(), name: "Ada".into(), expires_at: at(START) };
+    let text = written(topic, &Facts::default(), Enclosed::Reset { token: "t0k-en_".into() });
+    assert!(text.contains("https://kino.example/reset?token=t0k-en_"), "{text}");
+    assert!(text.contains("Hello Ada"), "{text}");
+    assert!(!text.contains("Order "), "{text}");
+}
+
+#[test]
+fn every_kind_has_words() {
+    let facts = facts(ReservationStatus::Cancelled, "Heat");
+    let topics = [
+        Topic::ReservationCreated { expires_at: at("2026-03-07T18:00:00Z") },
+        Topic::HoldExpired,
+        Topic::PaymentFailed,
+        Topic::ReservationCancelled,
+        Topic::ShowtimeCancelled,
+        Topic::RefundRequested { total: eur(1200) },
+        Topic::RefundCompleted { total: eur(1200) },
+        Topic::Reminder { starts_at: at(START) },
+    ];
+    let mut subjects = std::collections::BTreeSet::new();
+    for topic in topics {
+        let words = wording::of(&topic, &facts, &Enclosed::Nothing, "https://kino.example");
+        assert!(
+            !words.heading.is_empty() && !words.paragraphs.is_empty() && words.order.is_some(),
+            "{topic:?}"
+        );
+        assert!(subjects.insert(words.subject), "{topic:?} is told apart by its subject");
+    }
+    assert!(subjects.contains("Held until 19:00: Heat"), "{subjects:?}");
+    assert!(subjects.contains("Refunded: €12.00"), "{subjects:?}");
+}

@@ -1,0 +1,191 @@
+//! The words of every mail, once for its HTML and its text. Calm and short: what happened, what follows, what to do.
+
+use bus::contract::Timestamp;
+
+use super::format;
+use super::letter::{Button, Enclosed, Line, Words};
+use super::model::{Facts, Topic};
+
+/// The words of a mail about `topic`. What is not known is left out.
+pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -> Words {
+    let about = About::new(facts);
+    let title = about.title.clone();
+    let mut words = match topic {
+        Topic::ReservationCreated { expires_at } => held(&about, *expires_at),
+        Topic::ReservationConfirmed => Words {
+            subject: format!("Your tickets: {title}"),
+            heading: "Enjoy the film".to_owned(),
+            paragraphs: vec![
+                "Your payment has arrived and the seats are yours. The tickets are attached, one page a seat. \
+                 Show their codes at the door, on paper or on your phone."
+                    .to_owned(),
+            ],
+            lines: about.lines(true),
+            ..Words::default()
+        },
+        Topic::ReservationExchanged { previous_seats } => Words {
+            subject: format!("Your new tickets: {title}"),
+            heading: "Exchanged".to_owned(),
+            paragraphs: vec![
+                format!(
+                    "Your order has been changed. The tickets for {} are not valid any more; the new ones are attached.",
+                    previous_seats.join(", ")
+                ),
+                "If something is to be paid back, another mail tells you.".to_owned(),
+            ],
+            lines: about.lines(true),
+            ..Words::default()
+        },
+        Topic::HoldExpired => over(
+            &about,
+            "Your seats were released",
+            "The time to pay is over, so the seats are free again. Nothing was charged. If a payment of yours still \
+             arrives, you get either these seats or your money back, and a mail that says which.",
+        ),
+        Topic::PaymentFailed => over(
+            &about,
+            "Your payment did not go through",
+            "The payment failed, so the seats are free again. Nothing was charged. You are welcome to try again.",
+        ),
+        Topic::ReservationCancelled => over(
+            &about,
+            "Your reservation is cancelled",
+            "The reservation is cancelled and its tickets are not valid any more. If something is to be paid back, \
+             another mail tells you.",
+        ),
+        Topic::ShowtimeCancelled => over(
+            &about,
+            "This showing will not take place",
+            "We are sorry: we had to cancel this showing, and your reservation with it. What you have paid is paid \
+             back in full; you need not do anything.",
+        ),
+        Topic::RefundRequested { total } => Words {
+            subject: format!("Refund on its way: {}", format::money(*total)),
+            heading: "Your money is on its way".to_owned(),
+            paragraphs: vec![
+                "We have asked our payment provider to pay this back, the same way that you paid. Another mail comes \
+                 when that is done."
+                    .to_owned(),
+            ],
+            lines: about.with_amount("Refund", format::money(*total)),
+            ..Words::default()
+        },
+        Topic::RefundCompleted { total } => Words {
+            subject: format!("Refunded: {}", format::money(*total)),
+            heading: "Paid back".to_owned(),
+            paragraphs: vec![
+                "Our payment provider has paid this back. Depending on your bank it shows within a few days.".to_owned(),
+            ],
+            lines: about.with_amount("Refunded", format::money(*total)),
+            ..Words::default()
+        },
+        Topic::Reminder { starts_at } => Words {
+            subject: format!("Today at {}: {title}", format::time(*starts_at, &about.zone)),
+            heading: "It starts soon".to_owned(),
+            paragraphs: vec![
+                "See you in a moment. Your tickets are in the mail that confirmed your order.".to_owned(),
+            ],
+            lines: about.lines(false),
+            ..Words::default()
+        },
+        Topic::PasswordReset { name, expires_at, .. } => reset(name, *expires_at, enclosed, public_url),
+    };
+    words.order = about.order;
+    words
+}
+
+fn held(about: &About, expires_at: Timestamp) -> Words {
+    let until = format::time(expires_at, &about.zone);
+    Words {
+        subject: format!("Held until {until}: {}", about.title),
+        heading: "Your seats are held".to_owned(),
+        paragraphs: vec![format!(
+            "We keep these seats for you until {until}. They are yours once you have paid; after that time they go back \
+             on sale."
+        )],
+        lines: about.lines(true),
+        ..Words::default()
+    }
+}
+
+fn over(about: &About, heading: &str, paragraph: &str) -> Words {
+    Words {
+        subject: format!("{heading}: {}", about.title),
+        heading: heading.to_owned(),
+        paragraphs: vec![paragraph.to_owned()],
+        lines: about.lines(false),
+        ..Words::default()
+    }
+}
+
+fn reset(name: &str, expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words {
+    // An account has no time zone.
+    let until = format::date_time(expires_at, "UTC");
+    let link = |token: &str| Button {
+        label: "Choose a new password".to_owned(),
+        // base64url needs no escaping.
+        url: format!("{public_url}/reset?token={token}"),
+    };
+    let button = if let Enclosed::Reset { token } = enclosed { Some(link(token)) } else { None };
+    Words {
+        subject: "Choose a new password".to_owned(),
+        heading: "Choose a new password".to_owned(),
+        paragraphs: vec![
+            format!("Hello {name}, somebody, hopefully you, asked for a new password for your account."),
+            format!(
+                "The link works once, until {until}. If it was not you, do nothing: your password stays."
+            ),
+        ],
+        button,
+        ..Words::default()
+    }
+}
+
+/// What a mail says of an order.
+struct About {
+    title: String,
+    zone: String,
+    order: Option<String>,
+    when: Option<String>,
+    hall: Option<String>,
+    seats: Option<String>,
+    total: Option<String>,
+}
+
+impl About {
+    fn new(facts: &Facts) -> Self {
+        let told = facts.attendee.as_ref().map(|attendee| &attendee.told);
+        let showtime = facts.showtime.as_ref();
+        let zone = showtime.map_or("UTC", |showtime| showtime.time_zone.as_str());
+        let starts_at = showtime.map(|showtime| showtime.starts_at).or(told.map(|told| told.starts_at));
+        Self {
+            title: told.map(|told| told.movie_title.clone()).unwrap_or_default(),
+            zone: zone.to_owned(),
+            order: told.map(|told| super::ticket::short_code(told.reservation_id)),
+            when: starts_at.map(|at| format::date_time(at, zone)),
+            hall: showtime.map(|showtime| showtime.auditorium_name.clone()),
+            seats: told.map(|told| told.seats.join(", ")),
+            total: told.map(|told| format::money(told.total)),
+        }
+    }
+
+    fn lines(&self, with_total: bool) -> Vec<Line> {
+        let film = Some(self.title.clone()).filter(|title| !title.is_empty());
+        let total = self.total.clone().filter(|_| with_total);
+        let lines = [
+            ("Film", film),
+            ("When", self.when.clone()),
+            ("Hall", self.hall.clone()),
+            ("Seats", self.seats.clone()),
+            ("Total", total),
+        ];
+        let line = |(label, value): (&'static str, Option<String>)| value.map(|value| Line { label, value });
+        lines.into_iter().filter_map(line).collect()
+    }
+
+    fn with_amount(&self, label: &'static str, value: String) -> Vec<Line> {
+        let mut lines = self.lines(false);
+        lines.insert(0, Line { label, value });
+        lines
+    }
+}

@@ -1,0 +1,131 @@
+//! A real mail server that goes away, refuses, puts off, or is never heard from again; hosts that are killed.
+
+use std::time::{Duration, Instant};
+
+use marquee::local::Folder;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::sink::Sink;
+use crate::cinema::{Plan, TestCinema};
+
+async fn with_sink(plan: Plan) -> (TestCinema, Sink, Folder) {
+    let folder = Folder::temporary().unwrap();
+    let sink = Sink::start(folder.path());
+    let cinema = TestCinema::open_with(plan.with("SMTP_URL", sink.url())).await;
+    (cinema, sink, folder)
+}
+
+async fn until_letters(sink: &Sink, count: usize) {
+    let began = Instant::now();
+    while sink.letters().len() < count {
+        assert!(began.elapsed() < Duration::from_secs(45), "{} of {count} mails", sink.letters().len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_server_that_is_away_loses_no_mail_and_what_is_not_true_any_more_is_not_sent() {
+    let plan =
+        Plan::default().with("HOLD_SECONDS", 5).with("HOLD_SECONDS_MAX", 60).with("HOLD_GRACE_SECONDS", 1);
+    let (cinema, mut sink, _folder) = with_sink(plan).await;
+    sink.go_away();
+    let ada = cinema.register().await;
+    let lost = cinema.reserve(&ada, &["A1"]).await;
+    let paid = cinema.buy(&ada, &["A2"]).await;
+    cinema.until_status(&ada, &lost, "CANCELLED").await;
+    let waiting = cinema.until_mail(&paid, "RESERVATION_CONFIRMED", "QUEUED").await;
+    assert!(waiting["nextTry"].is_string(), "{waiting}");
+    assert!(sink.letters().is_empty());
+
+    sink.come_back();
+    cinema.until_mail(&lost, "HOLD_EXPIRED", "SENT").await;
+    let confirmed = cinema.until_mail(&paid, "RESERVATION_CONFIRMED", "SENT").await;
+    assert_eq!(confirmed["attempts"], 1, "a server that is away costs no tries");
+    let skipped = cinema.until_mail(&lost, "RESERVATION_CREATED", "SKIPPED").await;
+    assert_eq!(skipped["reason"], "the hold has ended");
+    let mut subjects: Vec<String> = sink.letters().into_iter().map(|letter| letter.subject).collect();
+    subjects.sort();
+    assert_eq!(subjects, ["Your seats were released: The Long Night", "Your tickets: The Long Night"]);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_mail_fails_and_is_sent_again_by_hand() {
+    let (cinema, sink, _folder) = with_sink(Plan::default()).await;
+    sink.is_to("refuse");
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let failed = cinema.until_mail(&reservation, "RESERVATION_CREATED", "FAILED").await;
+    assert!(failed["error"].as_str().unwrap().contains("550"), "{failed}");
+    let path = "/v1/notifications?status=FAILED";
+    let listed = cinema.call(Method::GET, path, Some(&cinema.owner()), None).await.expect(200);
+    assert_eq!((&listed["total"], &listed["items"][0]["id"]), (&1.into(), &failed["id"]));
+
+    sink.is_to("take");
+    let path = format!("/v1/notifications/{}", failed["id"].as_str().unwrap());
+    let resend = |key: &'static str| {
+        let (cinema, path) = (&cinema, format!("{path}/resend"));
+        async move { cinema.call_with_key(Method::POST, &path, Some(&cinema.owner()), None, key).await }
+    };
+    let queued = resend("once").await.expect(202);
+    assert_eq!((&queued["status"], &queued["attempts"]), (&"QUEUED".into(), &0.into()));
+    assert_eq!(resend("once").await.expect(202), queued, "the same key gets the first answer");
+    let sent = cinema.until_mail(&reservation, "RESERVATION_CREATED", "SENT").await;
+    assert_eq!(sent["messageId"], queued["messageId"]);
+    assert_ne!(sent["messageId"], failed["messageId"]);
+    let seen: Value = cinema.call(Method::GET, &path, Some(&cinema.owner()), None).await.expect(200);
+    assert_eq!(seen, sent);
+    assert_eq!(sink.letters().len(), 1);
+    let unknown = format!("/v1/notifications/{}/resend", uuid::Uuid::now_v7());
+    cinema.call(Method::POST, &unknown, Some(&cinema.owner()), None).await.expect(404);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_is_put_off_is_tried_again_under_the_same_message_id() {
+    let (cinema, sink, _folder) = with_sink(Plan::default()).await;
+    sink.is_to("defer");
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let began = Instant::now();
+    let put_off = loop {
+        let log = cinema.mail_log(&reservation).await;
+        if let Some(mail) = log.iter().find(|mail| mail["error"].is_string()) {
+            break mail.clone();
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{log:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((&put_off["status"], &put_off["attempts"]), (&"QUEUED".into(), &1.into()));
+    assert!(put_off["error"].as_str().unwrap().contains("451"), "{put_off}");
+    let busy = format!("/v1/notifications/{}/resend", put_off["id"].as_str().unwrap());
+    let refused = cinema.call(Method::POST, &busy, Some(&cinema.owner()), None).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (409, "notification-queued"), "{}", refused.text);
+    sink.is_to("take");
+    let sent = cinema.until_mail(&reservation, "RESERVATION_CREATED", "SENT").await;
+    assert_eq!((&sent["attempts"], &sent["messageId"]), (&2.into(), &put_off["messageId"]));
+    assert_eq!(Some(sink.letters()[0].message_id.as_str()), put_off["messageId"].as_str());
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_killed_between_send_and_mark_leaves_the_mail_to_another_under_the_same_message_id() {
+    let (mut cinema, sink, _folder) = with_sink(Plan::default().with("MAIL_CLAIM_SECONDS", 3)).await;
+    sink.is_to("hold");
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    // The server has it, the host does not know.
+    until_letters(&sink, 1).await;
+    let hosts = &mut cinema.cinema_mut().hosts;
+    let at = hosts.iter().position(|host| host.domain() == "notification").unwrap();
+    hosts.remove(at).kill();
+    sink.is_to("take");
+    cinema.start_another("notification").await;
+    let sent = cinema.until_mail(&reservation, "RESERVATION_CREATED", "SENT").await;
+    assert_eq!(sent["attempts"], 2);
+    let letters = sink.letters();
+    let ids: Vec<Option<&str>> = letters.iter().map(|letter| Some(letter.message_id.as_str())).collect();
+    assert_eq!(ids, [sent["messageId"].as_str(); 2]);
+    cinema.close().await;
+}

@@ -1,0 +1,49 @@
+"""An SMTP server that keeps what it takes as files and does as it is told: the tests' mail server.
+
+`mode` in its folder says what to do with the next mail: `take`, `refuse` (550), `defer` (451), or `hold`: take it and
+answer nothing until the mode changes. A mail that was taken is `<number>.eml` before the answer leaves.
+"""
+
+import asyncio
+import pathlib
+import sys
+
+from aiosmtpd.smtp import SMTP
+
+folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+
+
+def mode():
+    try:
+        return (folder / "mode").read_text().strip()
+    except FileNotFoundError:
+        return "take"
+
+
+class Sink:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if mode() == "refuse":
+            return "550 5.1.1 nobody of that name here"
+        if mode() == "defer":
+            return "451 4.3.2 not now"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 fine"
+
+    async def handle_DATA(self, server, session, envelope):
+        number = sum(1 for _ in folder.glob("*.eml"))
+        part = folder / f"{number:05}.part"
+        part.write_bytes(envelope.content)
+        part.rename(folder / f"{number:05}.eml")
+        while mode() == "hold":
+            await asyncio.sleep(0.02)
+        return "250 2.0.0 taken"
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Sink(), enable_SMTPUTF8=True), "127.0.0.1", port)
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(main())
