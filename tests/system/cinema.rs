@@ -302,6 +302,14 @@ impl TestCinema {
         self.call(Method::POST, "/v1/payments", Some(who), Some(body)).await
     }
 
+    /// Reserves, pays and waits until it is confirmed.
+    pub async fn buy(&self, who: &Person, seats: &[&str]) -> String {
+        let reservation = self.reserve(who, seats).await;
+        self.pay(who, &reservation, "pm_card_visa").await.expect(201);
+        self.until_confirmed(who, &reservation).await;
+        reservation
+    }
+
     /// Opens the provider's page and returns its address.
     pub async fn open_pay_page(&self, who: &Person, reservation: &str) -> String {
         let body = json!({"reservationId": reservation});

@@ -7,14 +7,6 @@ use serde_json::{Value, json};
 use crate::cinema::{Answer, Person, Plan, TestCinema, id};
 
 impl TestCinema {
-    /// Reserves, pays and waits until it is confirmed.
-    async fn buy(&self, who: &Person, seats: &[&str]) -> String {
-        let reservation = self.reserve(who, seats).await;
-        self.pay(who, &reservation, "pm_card_visa").await.expect(201);
-        self.until_confirmed(who, &reservation).await;
-        reservation
-    }
-
     async fn post(&self, path: &str, who: &Person, body: Value) -> Answer {
         self.call(Method::POST, path, Some(who), Some(body)).await
     }

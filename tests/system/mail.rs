@@ -53,13 +53,6 @@ impl TestCinema {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-
-    async fn buy(&self, who: &Person, seats: &[&str]) -> String {
-        let reservation = self.reserve(who, seats).await;
-        self.pay(who, &reservation, "pm_card_visa").await.expect(201);
-        self.until_confirmed(who, &reservation).await;
-        reservation
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

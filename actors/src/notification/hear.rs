@@ -13,7 +13,7 @@ use bus::contract::payment::RefundCompleted;
 use bus::contract::reminder::MovieReminder;
 use bus::contract::reservation::{
     CancelReason, RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated,
-    ReservationStatus,
+    ReservationExchanged, ReservationStatus,
 };
 use bus::topology::ConsumerSpec;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         ReservationCreated::SUBJECT,
         ReservationConfirmed::SUBJECT,
         ReservationCancelled::SUBJECT,
+        ReservationExchanged::SUBJECT,
         RefundRequested::SUBJECT,
         RefundCompleted::SUBJECT,
         ShowtimeScheduled::SUBJECT,
@@ -75,6 +76,7 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
             )
         }
         ReservationCancelled::SUBJECT => cancelled(delivery.event()?, context),
+        ReservationExchanged::SUBJECT => exchanged(delivery.event()?, context),
         RefundRequested::SUBJECT => {
             let told: RefundRequested = delivery.event()?;
             let topic = Topic::RefundRequested { total: told.total };
@@ -110,9 +112,20 @@ fn cancelled(told: ReservationCancelled, context: &Context) -> Heard {
         CancelReason::HoldExpired => Topic::HoldExpired,
         CancelReason::PaymentFailed => Topic::PaymentFailed,
         CancelReason::ShowtimeCancelled => Topic::ShowtimeCancelled,
-        CancelReason::UserRequest | CancelReason::Admin => Topic::ReservationCancelled,
+        CancelReason::UserRequest | CancelReason::Admin | CancelReason::Exchanged => {
+            Topic::ReservationCancelled
+        }
     };
     of_reservation(told.reservation, ReservationStatus::Cancelled, topic, context)
+}
+
+/// One mail for each exchange: a reservation may have several.
+fn exchanged(told: ReservationExchanged, context: &Context) -> Heard {
+    let subject = format!("{}/{}", told.reservation.reservation_id, told.reservation.version);
+    let topic = Topic::ReservationExchanged { previous_seats: told.previous_seats };
+    let mut heard = of_reservation(told.reservation, ReservationStatus::Confirmed, topic, context);
+    heard.mails.iter_mut().for_each(|mail| mail.subject.clone_from(&subject));
+    heard
 }
 
 /// One mail of each kind for a reservation.
