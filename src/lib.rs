@@ -3,8 +3,10 @@
 pub mod cinema;
 pub mod command;
 pub mod config;
+pub mod fsck;
 pub mod health;
 pub mod hosts;
 pub mod local;
+pub mod operate;
 pub mod sandbox;
 pub mod telemetry;

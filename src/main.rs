@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use marquee::command;
+use marquee::operate::{self, DeadLetters, Events};
 
 #[derive(Parser)]
 #[command(name = "marquee", version, about = "Sells cinema seats", long_about = None)]
@@ -36,6 +37,19 @@ enum Command {
     Key { file: std::path::PathBuf },
     /// Fill the database with the demo cinema, or what is missing of it
     Seed,
+    /// Show what a host or the gateway would be started with, secrets hidden, or all that is wrong with it
+    Config {
+        /// gateway, or a host's name
+        part: String,
+    },
+    /// Check on the live database that seats, money, sagas and outboxes are as promised; exit code 1 when not
+    Fsck,
+    /// Messages that their consumer could not handle
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Events that the stream keeps
+    #[command(subcommand)]
+    Events(Events),
     /// The sandbox payment provider, speaking Stripe's API
     Sandbox {
         #[arg(long, default_value = "127.0.0.1:12111")]
@@ -54,6 +68,7 @@ fn main() -> anyhow::Result<()> {
     match &arguments.command {
         Some(Command::Host { domain }) => marquee::config::this_is(domain),
         Some(Command::Gateway) => marquee::config::this_is("gateway"),
+        Some(Command::Config { part }) => marquee::config::this_is(part),
         _ => {}
     }
     marquee::telemetry::install();
@@ -67,6 +82,10 @@ fn main() -> anyhow::Result<()> {
             Command::Ready { addr } => command::ready(addr).await,
             Command::Key { file } => marquee::config::signing_key(&file).map(drop),
             Command::Seed => command::seed().await,
+            Command::Config { part } => command::config(&part),
+            Command::Fsck => marquee::fsck::run(marquee::config::environment()).await,
+            Command::DeadLetters(command) => operate::dead_letters(command).await,
+            Command::Events(command) => operate::events(command).await,
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }
     });

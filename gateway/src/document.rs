@@ -23,7 +23,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, Movies, Payments, Reservations};
+use crate::api::{Auth, DeadLetters, Movies, Payments, Reservations};
 use crate::routes::{Idempotency, Row, row};
 use crate::schema;
 
@@ -119,18 +119,25 @@ fn meaning(status: u16) -> &'static str {
 }
 
 /// The documents by name: the whole under the empty one.
-pub fn documents() -> [(&'static str, Value); 5] {
-    type Whole = (Documented<Auth>, Documented<Movies>, Documented<Reservations>, Documented<Payments>);
+pub fn documents() -> [(&'static str, Value); 6] {
+    type Whole = (
+        Documented<Auth>,
+        Documented<Movies>,
+        Documented<Reservations>,
+        Documented<Payments>,
+        Documented<DeadLetters>,
+    );
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
-    let whole: Whole = (only(), only(), only(), only());
+    let whole: Whole = (only(), only(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(only::<Auth>(), "Marquee: auth")),
         ("movie", document(only::<Movies>(), "Marquee: movie")),
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),
+        ("operation", document(only::<DeadLetters>(), "Marquee: operation")),
     ]
 }
 

@@ -39,7 +39,7 @@ use tokio::task::JoinHandle;
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, Movies, Payments, Reservations};
+use api::{Auth, DeadLetters, Movies, Payments, Reservations};
 use client::Proxies;
 use front::Front;
 use guard::Gate;
@@ -154,6 +154,7 @@ fn app(
     Movies { house: house.clone() }.add_routes(&mut endpoints);
     Reservations { house: house.clone() }.add_routes(&mut endpoints);
     Payments { house: house.clone() }.add_routes(&mut endpoints);
+    DeadLetters { house: house.clone() }.add_routes(&mut endpoints);
     let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
     for row in ROWS {
         let pattern = pattern(row.path);

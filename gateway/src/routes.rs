@@ -4,6 +4,7 @@
 //! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
 
 use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
@@ -143,6 +144,10 @@ pub const ROWS: &[Row] = &[
         .refuses(&[402, 404, 409]),
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook").body(Body::Raw(WEBHOOK)),
+    get::<ListDeadLetters>("/v1/admin/dead-letters", "listDeadLetters"),
+    get::<GetDeadLetter>("/v1/admin/dead-letters/{sequence}", "getDeadLetter"),
+    delete::<DropDeadLetter>("/v1/admin/dead-letters/{sequence}", "dropDeadLetter"),
+    post::<ReplayDeadLetter>("/v1/admin/dead-letters/{sequence}/replay", "replayDeadLetter").refuses(&[409]),
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
@@ -151,6 +156,10 @@ const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Post, ..get::<R>(path, operation) }
+}
+
+const fn delete<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Delete, ..get::<R>(path, operation) }
 }
 
 impl Row {

@@ -3,6 +3,7 @@
 //! Who may ask, how large a body may be and which problems may come is the row's to say (`routes.rs`), not theirs.
 
 pub mod auth;
+pub mod dead_letter;
 pub mod movie;
 pub mod payment;
 pub mod reservation;
@@ -11,6 +12,7 @@ use bus::contract::Paging;
 use poem_openapi::Tags;
 
 pub use auth::Auth;
+pub use dead_letter::DeadLetters;
 pub use movie::Movies;
 pub use payment::Payments;
 pub use reservation::Reservations;
@@ -26,6 +28,8 @@ pub enum Domain {
     Reservation,
     /// Money for seats.
     Payment,
+    /// What went wrong and waits for a person.
+    Operation,
 }
 
 /// The page asked for; without a wish the first, with 20 items.

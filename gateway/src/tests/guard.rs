@@ -240,11 +240,11 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"reservationId": ID}),
     ];
     for row in ROWS {
-        let path = row.path.replace("{id}", ID);
+        let path = row.path.replace("{id}", ID).replace("{sequence}", "7");
         let mut subjects = Vec::new();
         // The one body that fits is asked with; the others are refused before.
         for body in &bodies {
-            let sending = gateway.send(row.verb.method(), &path).token("admin");
+            let sending = gateway.send(row.verb.method(), &path).token("owner");
             let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", "s");
             let before = gateway.asked().len();
             sending.json(body.clone()).answer().await;
