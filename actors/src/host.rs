@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::consumer::{Delivery, Wellness};
+use bus::contract::auth::KeySet;
 use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
 use bus::{Bus, service};
@@ -36,6 +37,8 @@ pub struct Parts {
     pub database: Database,
     pub clock: Clock,
     pub verifier: Verifier,
+    /// `JWT_PUBLIC_KEYS`: what tokens may be signed with besides what auth signs with now.
+    pub public_keys: KeySet,
     pub redis: Option<ConnectionManager>,
     /// Cancelled first: endpoints, consumers and sweeps take nothing more.
     pub intake: CancellationToken,
@@ -59,6 +62,7 @@ impl Parts {
         Ok(Self {
             domain,
             verifier: Verifier::new(bus.clone(), &config.jwt_public_keys),
+            public_keys: config.jwt_public_keys.clone(),
             bus,
             database,
             clock,

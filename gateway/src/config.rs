@@ -6,8 +6,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bus::config::Environment;
+use poem::http::HeaderValue;
 
 use crate::client::{ForwardedBy, Proxies};
+use crate::cors::Cors;
+use crate::front::Manners;
+use crate::limit::Quotas;
 
 /// Where the gateway listens and how the world reaches it.
 #[derive(Debug, Clone, Default)]
@@ -16,11 +20,15 @@ pub struct Config {
     pub addr: Option<SocketAddr>,
     /// The address that users type, when it is not the one listened on (a proxy, a container). No slash at its end.
     pub public_url: Option<String>,
-    pub proxies: Proxies,
+    pub manners: Manners,
+    /// Without them nothing is limited.
+    pub quotas: Option<Quotas>,
+    /// Where all gateways count together.
+    pub redis_url: Option<String>,
 }
 
 impl Config {
-    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`.
+    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`, `REDIS_URL`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = environment.get("HTTP_ADDR").and_then(|text| {
             let addr = text.trim().parse().ok();
@@ -36,7 +44,13 @@ impl Config {
                 environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
             }
         }
-        Self { addr, public_url, proxies: proxies(environment) }
+        Self {
+            addr,
+            public_url,
+            manners: Manners { proxies: proxies(environment), cors: cors(environment) },
+            quotas: quotas(environment),
+            redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
+        }
     }
 
     /// From this process's environment, or one message with all that is bad.
@@ -68,6 +82,35 @@ fn proxies(environment: &mut Environment) -> Proxies {
     Proxies { trusted: trusted.unwrap_or_default(), forwarded_by }
 }
 
+/// Origins as browsers send them, or `*`.
+fn cors(environment: &mut Environment) -> Cors {
+    let given = environment.get("CORS_ORIGINS").unwrap_or_default();
+    let origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+        let is_bare = !host.is_empty() && !host.contains(['/', '*', ' ']);
+        HeaderValue::from_str(&text.to_ascii_lowercase()).ok().filter(|_| is_bare)
+    };
+    let origins: Option<Vec<_>> = list(&given).filter(|one| *one != "*").map(origin).collect();
+    if origins.is_none() {
+        environment
+            .problem("CORS_ORIGINS", "must be * or origins such as https://kino.example, without a path");
+    }
+    Cors { origins: origins.unwrap_or_default(), any: list(&given).any(|one| one == "*") }
+}
+
+/// Requests a minute. The defaults are far above what one person does, and leave room for many behind one address; they
+/// are there for what runs wild.
+fn quotas(environment: &mut Environment) -> Option<Quotas> {
+    let mut a_minute = |name: &str, default: u32| environment.number(name, default, 1..=1_000_000);
+    let quotas = Quotas {
+        reads: a_minute("RATE_LIMIT_READS", 3_000),
+        writes: a_minute("RATE_LIMIT_WRITES", 600),
+        logins: a_minute("RATE_LIMIT_LOGINS", 300),
+    };
+    let disabled = environment.flag("RATE_LIMIT_DISABLED", false);
+    (!disabled).then_some(quotas)
+}
+
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
@@ -87,9 +130,16 @@ mod tests {
 
     #[test]
     fn every_bad_value_is_named_in_one_message() {
-        let (_, checked) = given(&[("HTTP_ADDR", "8080"), ("PUBLIC_URL", "kino.example")]);
-        let error = checked.unwrap_err().to_string();
-        assert!(error.contains("HTTP_ADDR") && error.contains("PUBLIC_URL"), "{error}");
+        let bad = [
+            ("HTTP_ADDR", "8080"),
+            ("PUBLIC_URL", "kino.example"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+            ("FORWARDED_HEADER", "X-Real-Ip"),
+            ("CORS_ORIGINS", "https://kino.example/page"),
+            ("RATE_LIMIT_READS", "0"),
+        ];
+        let error = given(&bad).1.unwrap_err().to_string();
+        assert!(bad.iter().all(|(name, _)| error.contains(name)), "{error}");
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn meaning(status: u16) -> &'static str {
         413 => "The body is too large",
         415 => "The body is of another type",
         422 => "Readable, but not valid: see `errors`",
+        429 => "Too many requests; `Retry-After` says when to go on",
         503 => "A part of the house is away; `Retry-After` says when to try again",
         _ => "Our mistake; the request id finds it in our log",
     }

@@ -16,8 +16,10 @@ use poem::{Endpoint, Request, Response, Result};
 use uuid::Uuid;
 
 use crate::client::Proxies;
-use crate::problem;
+use crate::cors::Cors;
+use crate::limit::Standing;
 use crate::routes::Row;
+use crate::{compression, problem};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// For everything but the documentation, which sets its own: nothing may load, run or frame.
@@ -31,6 +33,7 @@ pub struct Trace {
     pub client: IpAddr,
     row: OnceLock<&'static Row>,
     user: OnceLock<Uuid>,
+    standing: OnceLock<Standing>,
 }
 
 impl Trace {
@@ -40,12 +43,22 @@ impl Trace {
     pub fn note_user(&self, user: Uuid) {
         let _ = self.user.set(user);
     }
+    pub fn note_standing(&self, standing: Standing) {
+        let _ = self.standing.set(standing);
+    }
 }
 
 /// The outermost endpoint; it never fails.
 pub struct Front<E> {
     pub inner: E,
+    pub manners: Manners,
+}
+
+/// How a gateway deals with the world in front of it.
+#[derive(Debug, Clone, Default)]
+pub struct Manners {
     pub proxies: Proxies,
+    pub cors: Cors,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
@@ -54,11 +67,24 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
         let context = Context::from_parts(text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
-        let client = self.proxies.client(request.remote_addr(), request.headers());
-        let trace = Arc::new(Trace { context, client, row: OnceLock::new(), user: OnceLock::new() });
+        let client = self.manners.proxies.client(request.remote_addr(), request.headers());
+        let trace = Arc::new(Trace {
+            context,
+            client,
+            row: OnceLock::new(),
+            user: OnceLock::new(),
+            standing: OnceLock::new(),
+        });
         let mut line = Line::begin(request.method().clone(), trace.clone());
         let uri = request.uri().clone();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let takes_gzip = compression::is_accepted(request.headers());
         request.set_data(trace.clone());
+        if let Some(mut response) = self.manners.cors.preflight(&request) {
+            self.finish(&mut response, &trace, origin.as_ref());
+            line.status = response.status().as_u16();
+            return Ok(response);
+        }
         let problem = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(problem::of(error, uri.path())),
@@ -73,9 +99,19 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         };
         let id = &trace.context.correlation_id;
         let mut response = problem.unwrap_or_else(|problem| problem::respond(problem, id));
-        secure(&mut response, id);
+        self.finish(&mut response, &trace, origin.as_ref());
         line.status = response.status().as_u16();
-        Ok(response)
+        Ok(compression::compress(takes_gzip, response).await)
+    }
+}
+
+impl<E> Front<E> {
+    fn finish(&self, response: &mut Response, trace: &Trace, origin: Option<&HeaderValue>) {
+        secure(response, &trace.context.correlation_id);
+        if let Some(standing) = trace.standing.get() {
+            standing.write(response.headers_mut());
+        }
+        self.manners.cors.allow(origin, response.headers_mut());
     }
 }
 

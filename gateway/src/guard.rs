@@ -1,4 +1,4 @@
-//! Decides whether a request may pass, before anyone reads it: in the order 405, 401, 403, 413, 415, 400.
+//! Decides whether a request may pass, before anyone reads it: in the order 405, 401, 429, 403, 413, 415, 400.
 //!
 //! Invariant: an endpoint is reached only through its [`Gate`], so no endpoint checks a token, a size, a content
 //! type or a key itself. Unknown paths (404) never get here; 422 and the state are for the body's type and the host.
@@ -12,12 +12,15 @@ use bus::token::authorize;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderMap, HeaderValue, header};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use poem_openapi::__private::UrlQuery;
 
+use crate::fresh::freshen;
 use crate::front::Trace;
 use crate::house::House;
+use crate::limit::{Rate, Who};
+use crate::payload::Created;
 use crate::problem::{self, Refused};
 use crate::routes::{Body, Idempotency, Row};
 
@@ -41,7 +44,10 @@ impl Gate {
 
     async fn admit(&self, row: &'static Row, trace: &Trace, request: &mut Request) -> Result<(), Problem> {
         let token = match row.access {
-            Access::Public => None,
+            Access::Public => {
+                self.count(row, row.counted_as(), Who::Address(trace.client), trace).await?;
+                None
+            }
             _ => Some(self.identify(row, trace, request.headers()).await?),
         };
         let body = read_body(row.body, request).await?;
@@ -59,21 +65,49 @@ impl Gate {
 
     /// The caller's token, once it is known to be theirs and to suffice.
     async fn identify(&self, row: &Row, trace: &Trace, headers: &HeaderMap) -> Result<String, Problem> {
-        let Some(given) = headers.get(header::AUTHORIZATION) else {
-            let detail = "This needs a bearer token in the Authorization header.";
-            return Err(Problem::unauthorized("token-missing", detail));
+        let verified = match bearer(headers) {
+            Ok(token) => self.house.hosts.verify(token).await.map(|identity| (token, identity)),
+            Err(problem) => Err(problem),
         };
-        let (scheme, token) = given.to_str().ok().and_then(|v| v.split_once(' ')).unwrap_or_default();
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            let detail = "The Authorization header must be Bearer, a space, and the access token.";
-            return Err(Problem::unauthorized("token-invalid", detail));
-        }
-        let token = token.trim();
-        let identity = self.house.hosts.verify(token).await?;
+        let (token, identity) = match verified {
+            Ok(verified) => verified,
+            Err(problem) => {
+                // Whoever tries tokens out is nobody yet, and is counted by address.
+                if problem.status == 401 {
+                    self.count(row, Rate::Login, Who::Address(trace.client), trace).await?;
+                }
+                return Err(problem);
+            }
+        };
         trace.note_user(identity.user_id);
+        self.count(row, row.counted_as(), Who::User(identity.user_id), trace).await?;
         authorize(row.access, Some(&identity))?;
         Ok(token.to_owned())
     }
+
+    /// 429 where it is one too many.
+    async fn count(&self, row: &Row, rate: Rate, who: Who, trace: &Trace) -> Result<(), Problem> {
+        match self.house.limiter.count(row, rate, who).await {
+            Some(standing) => {
+                trace.note_standing(standing);
+                standing.check()
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let Some(given) = headers.get(header::AUTHORIZATION) else {
+        let detail = "This needs a bearer token in the Authorization header.";
+        return Err(Problem::unauthorized("token-missing", detail));
+    };
+    let (scheme, token) = given.to_str().ok().and_then(|v| v.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let detail = "The Authorization header must be Bearer, a space, and the access token.";
+        return Err(Problem::unauthorized("token-invalid", detail));
+    }
+    Ok(token.trim())
 }
 
 impl Endpoint for Gate {
@@ -92,7 +126,15 @@ impl Endpoint for Gate {
         };
         trace.note_row(row);
         self.admit(row, &trace, &mut request).await.map_err(Refused)?;
-        endpoint.call(request).await
+        let held = request.headers().get(header::IF_NONE_MATCH).filter(|_| row.is_kept).cloned();
+        let mut response = endpoint.call(request).await?;
+        if response.status() == StatusCode::CREATED {
+            let location = row.location(response.data::<Created>().map(|created| created.id));
+            if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+        }
+        if row.is_kept { freshen(response, held).await } else { Ok(response) }
     }
 }
 

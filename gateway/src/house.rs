@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
+use crate::limit::Limiter;
 use crate::payload::{Answer, Answered, Caller};
 
 /// Questions at hosts at once. A host takes 1,024 of one endpoint; beyond this a queue would only grow, and whoever
@@ -119,16 +120,18 @@ async fn reach(bus: &Bus) -> Result<(), Problem> {
 pub struct House {
     pub hosts: Hosts,
     pub hub: Hub,
+    pub limiter: Limiter,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
     asked: Semaphore,
 }
 
 impl House {
-    pub fn new(hosts: Hosts) -> Arc<Self> {
+    pub fn new(hosts: Hosts, limiter: Limiter) -> Arc<Self> {
         Arc::new(Self {
             hosts,
             hub: Hub::new(),
+            limiter,
             stop: CancellationToken::new(),
             asked: Semaphore::new(ASKED_MAX),
         })

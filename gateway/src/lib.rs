@@ -5,13 +5,17 @@
 
 mod api;
 mod client;
+mod compression;
 mod config;
+mod cors;
 mod document;
+mod fresh;
 mod front;
 mod guard;
 mod health;
 mod house;
 mod hub;
+mod limit;
 mod listen;
 mod payload;
 mod problem;
@@ -40,10 +44,10 @@ pub use config::Config;
 pub use health::{Part, Parts};
 
 use api::{Auth, DeadLetters, Movies, Payments, Reservations};
-use client::Proxies;
-use front::Front;
+use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
+use limit::Limiter;
 use listen::Door;
 use routes::{ROWS, Row};
 
@@ -106,13 +110,14 @@ pub async fn start(
     parts: impl Fn() -> Parts + Send + Sync + 'static,
 ) -> anyhow::Result<Running> {
     let listener = listen::bind(config.addr)?;
-    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier });
+    let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
+    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter);
     let pages = vec![
         (page("/health/ready"), health::ready(house.clone(), parts)),
         (page("/metrics"), health::metrics(metrics.clone())),
     ];
     let mut running =
-        serve(listener, house, config.proxies, pages).context("cannot use the listening socket")?;
+        serve(listener, house, config.manners, pages).context("cannot use the listening socket")?;
     running.upkeep = Some(tokio::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP).await;
@@ -127,11 +132,11 @@ pub async fn start(
 fn serve(
     listener: std::net::TcpListener,
     house: Arc<House>,
-    proxies: Proxies,
+    manners: Manners,
     pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
 ) -> std::io::Result<Running> {
     let addr = listener.local_addr()?;
-    let app = app(&house, proxies, pages);
+    let app = app(&house, manners, pages);
     let stop = house.stop.clone().cancelled_owned();
     let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
     let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
@@ -146,7 +151,7 @@ fn page(path: &'static str) -> &'static Row {
 /// All paths behind their gates, behind the front.
 fn app(
     house: &Arc<House>,
-    proxies: Proxies,
+    manners: Manners,
     pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
 ) -> impl Endpoint<Output = Response> + use<> {
     let mut endpoints = HashMap::new();
@@ -168,7 +173,7 @@ fn app(
     let routes = gates
         .into_iter()
         .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
-    Front { inner: routes, proxies }
+    Front { inner: routes, manners }
 }
 
 fn take(

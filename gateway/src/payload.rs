@@ -185,8 +185,15 @@ impl<T, const STATUS: u16> Answer<T, STATUS> {
     }
 }
 
+/// What a 201 made; the guard turns it into `Location`.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+pub struct Created {
+    pub id: uuid::Uuid,
+}
+
 impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
     fn into_response(self) -> Response {
+        let created = if STATUS == 201 { serde_json::from_slice::<Created>(&self.json).ok() } else { None };
         let mut response = Response::builder()
             .status(StatusCode::from_u16(STATUS).expect("an endpoint's status is one of HTTP's"))
             .content_type(JSON)
@@ -194,6 +201,9 @@ impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
         if let Some(seconds) = self.cache_seconds {
             let value = HeaderValue::try_from(format!("public, max-age={seconds}"));
             response.headers_mut().insert(header::CACHE_CONTROL, value.expect("a number is printable"));
+        }
+        if let Some(created) = created {
+            response.set_data(created);
         }
         response
     }

@@ -15,6 +15,9 @@ use bus::contract::reservation::{
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
+use uuid::Uuid;
+
+use crate::limit::Rate;
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -44,6 +47,14 @@ pub enum Idempotency {
     Required,
 }
 
+/// Where what a 201 made is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Below the path that it was posted to, by the answer's id.
+    Here,
+    At(&'static str),
+}
+
 /// One endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
@@ -57,6 +68,11 @@ pub struct Row {
     pub access: Access,
     pub body: Body,
     pub idempotency: Idempotency,
+    /// Without one: by the method.
+    own_rate: Option<Rate>,
+    /// The answer may be kept for some seconds; see [`crate::fresh`].
+    pub is_kept: bool,
+    pub made: Made,
     /// Problems that only this endpoint has; see [`Row::problems`] for all.
     own_problems: &'static [u16],
 }
@@ -100,32 +116,36 @@ impl Verb {
 
 /// Every endpoint that a host answers.
 pub const ROWS: &[Row] = &[
-    post::<Register>("/v1/auth/register", "register").body(Body::Json(SMALL)).refuses(&[409]),
-    post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).refuses(&[401]),
-    post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).refuses(&[401]),
+    post::<Register>("/v1/auth/register", "register")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login)
+        .made(Made::At("/v1/me"))
+        .refuses(&[409]),
+    post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
+    post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
     get::<Me>("/v1/me", "getMe"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
-    get::<ListMovies>("/v1/movies", "listMovies"),
+    get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
-    get::<GetMovie>("/v1/movies/{id}", "getMovie"),
-    get::<ListGenres>("/v1/genres", "listGenres"),
+    get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
-    get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums"),
+    get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums").kept(),
     post::<CreateAuditorium>("/v1/auditoriums", "createAuditorium")
         .body(Body::Json(LAYOUT))
         .key(Idempotency::Optional)
         .refuses(&[409]),
-    get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium"),
-    get::<ListShowtimes>("/v1/showtimes", "listShowtimes"),
+    get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium").kept(),
+    get::<ListShowtimes>("/v1/showtimes", "listShowtimes").kept(),
     post::<CreateShowtime>("/v1/showtimes", "createShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
-    get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime"),
+    get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime").kept(),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
     get::<ListReservations>("/v1/reservations", "listReservations"),
@@ -143,7 +163,11 @@ pub const ROWS: &[Row] = &[
         .key(Idempotency::Required)
         .refuses(&[402, 404, 409]),
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
-    post::<Webhook>("/v1/payments/webhook", "receiveWebhook").body(Body::Raw(WEBHOOK)),
+    post::<Webhook>("/v1/payments/webhook", "receiveWebhook")
+        .body(Body::Raw(WEBHOOK))
+        // All of them come from a few addresses, and one that is refused is money that nobody hears of for minutes. What is
+        // not signed costs one hash; the bound is the number of questions at hosts at once.
+        .rate(Rate::Free),
     get::<ListDeadLetters>("/v1/admin/dead-letters", "listDeadLetters"),
     get::<GetDeadLetter>("/v1/admin/dead-letters/{sequence}", "getDeadLetter"),
     delete::<DropDeadLetter>("/v1/admin/dead-letters/{sequence}", "dropDeadLetter"),
@@ -173,6 +197,9 @@ impl Row {
             access: Access::Public,
             body: Body::None,
             idempotency: Idempotency::None,
+            own_rate: None,
+            is_kept: false,
+            made: Made::Here,
             own_problems: &[],
         }
     }
@@ -185,14 +212,49 @@ impl Row {
         Self { idempotency, ..self }
     }
 
+    const fn rate(self, rate: Rate) -> Self {
+        Self { own_rate: Some(rate), ..self }
+    }
+
+    const fn kept(self) -> Self {
+        Self { is_kept: true, ..self }
+    }
+
+    const fn made(self, made: Made) -> Self {
+        Self { made, ..self }
+    }
+
     const fn refuses(self, own_problems: &'static [u16]) -> Self {
         Self { own_problems, ..self }
+    }
+
+    /// Which quota a request counts against.
+    pub fn counted_as(&self) -> Rate {
+        self.own_rate.unwrap_or(match self.verb {
+            // Pages are the gateway's own: health and numbers must answer whoever watches, however often.
+            _ if self.subject.is_none() => Rate::Free,
+            Verb::Get => Rate::Read,
+            _ => Rate::Write,
+        })
+    }
+
+    /// Where what was made is found.
+    pub fn location(&self, id: Option<Uuid>) -> Option<String> {
+        match self.made {
+            // Below a parameter there is no such place.
+            Made::Here if self.path.contains('{') => None,
+            Made::Here => id.map(|id| format!("{}/{id}", self.path)),
+            Made::At(path) => Some(path.to_owned()),
+        }
     }
 
     /// Every problem's status that this endpoint may answer with; some twice.
     pub fn problems(&self) -> Vec<u16> {
         let mut statuses = self.own_problems.to_vec();
         statuses.extend([500, 503]);
+        if self.counted_as() != Rate::Free {
+            statuses.push(429);
+        }
         match self.access {
             Access::Public | Access::Internal => {}
             Access::User => statuses.push(401),

@@ -111,6 +111,7 @@ impl TestCinema {
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
             .or("OPEN_HOLDS_MAX", "1000")
+            .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
             .or("SUPER_ADMIN_PASSWORD", OWNER.1);
         let environment = redis.iter().fold(environment, |e, redis| e.or("REDIS_URL", redis.url()));
@@ -147,6 +148,11 @@ impl TestCinema {
             seed: self.plan.seed,
         };
         self.open = Some(Cinema::open(opening).await.unwrap());
+    }
+
+    /// From the next opening on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.set(name, value);
     }
 
     /// Stops all of them in order.

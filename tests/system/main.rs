@@ -11,6 +11,7 @@ mod harness;
 mod local_servers;
 mod money;
 mod movie;
+mod operations;
 mod payment;
 mod permissions;
 mod readme;

@@ -16,7 +16,7 @@ async fn every_answer_is_secured_and_named() {
         assert!(!answer.header("content-security-policy").contains("unsafe"), "{path}");
         assert_eq!(answer.header("x-request-id"), "me-1.2_3", "{path}");
     }
-    let answer = gateway.get("/v1/movies").header("X-Request-Id", "not one!").answer().await;
+    let answer = gateway.get("/v1/me").header("X-Request-Id", "not one!").answer().await;
     assert_eq!(answer.header("x-request-id").len(), 36, "one is made");
     assert_eq!(answer.header("cache-control"), "no-store");
 }

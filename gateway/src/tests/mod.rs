@@ -2,8 +2,10 @@
 //!
 //! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
 
+mod crowd;
 mod front;
 mod guard;
+mod kept;
 mod live;
 mod socket;
 
@@ -24,7 +26,9 @@ use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
+use crate::front::Manners;
 use crate::house::{Hosts, House};
+use crate::limit::Limiter;
 
 /// Hosts that answer what they were told, and remember what they were asked.
 pub struct Told {
@@ -90,6 +94,10 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn new() -> Self {
+        Self::with(Manners::default(), Limiter::off())
+    }
+
+    pub fn with(manners: Manners, limiter: Limiter) -> Self {
         let told = Arc::new(Told {
             answers: Mutex::default(),
             asked: Mutex::default(),
@@ -97,10 +105,9 @@ impl Gateway {
             notices: broadcast::Sender::new(1_024),
             connections: watch::Sender::new(0),
         });
-        let house = House::new(Hosts::Told(told.clone()));
+        let house = House::new(Hosts::Told(told.clone()), limiter);
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
-        let app =
-            Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, Default::default(), vec![ready])));
+        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, vec![ready])));
         Self { house, told, app }
     }
 
@@ -192,8 +199,9 @@ impl Sending<'_> {
     /// Status, headers and the body as text.
     pub async fn answer(self) -> Answered {
         let mut response = self.response().await;
-        let body = response.take_body().into_string().await.unwrap();
-        Answered { status: response.status().as_u16(), body, response }
+        let bytes = response.take_body().into_vec().await.unwrap();
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Answered { status: response.status().as_u16(), body, bytes, response }
     }
 
     /// Status and code of the problem that must come, with a request id.
@@ -210,6 +218,7 @@ impl Sending<'_> {
 pub struct Answered {
     pub status: u16,
     pub body: String,
+    pub bytes: Vec<u8>,
     response: Response,
 }
 

@@ -1,0 +1,100 @@
+//! Who may ask how often, and from which pages.
+
+use bus::contract::auth::{Login, Me};
+use bus::contract::movie::{ListGenres, ListMovies};
+use bus::contract::payment::Webhook;
+use poem::http::{HeaderValue, Method};
+use serde_json::json;
+
+use super::{Gateway, problem};
+use crate::cors::Cors;
+use crate::front::Manners;
+use crate::limit::{Limiter, Quotas};
+
+fn limited() -> Gateway {
+    let quotas = Quotas { reads: 2, writes: 1, logins: 1 };
+    Gateway::with(Manners::default(), Limiter::new(Some(quotas), None).unwrap())
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_go_on() {
+    let gateway = limited();
+    gateway.tell::<ListMovies>("{}").tell::<ListGenres>("{}").tell::<Me>("{}");
+    let first = gateway.get("/v1/movies").answer().await;
+    assert_eq!(
+        (first.status, first.header("ratelimit-limit"), first.header("ratelimit-remaining")),
+        (200, "2", "1")
+    );
+    assert!((1..=30).contains(&first.header("ratelimit-reset").parse().unwrap()));
+    assert_eq!(gateway.get("/v1/movies").answer().await.header("ratelimit-remaining"), "0");
+    let refused = gateway.get("/v1/movies").answer().await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("rate-limited")));
+    assert!((1..=30).contains(&refused.header("retry-after").parse().unwrap()));
+    assert_eq!(refused.header("ratelimit-remaining"), "0");
+    assert_eq!(gateway.get("/v1/genres").answer().await.status, 200, "another route has a quota of its own");
+    // A user's quota is one for all routes.
+    assert_eq!(gateway.get("/v1/me").token("user").answer().await.header("ratelimit-remaining"), "1");
+    gateway.get("/v1/reservations").token("user").answer().await;
+    assert_eq!(gateway.get("/v1/me").token("user").problem().await, problem(429, "rate-limited"));
+    assert_eq!(gateway.asked().len(), 5, "what was refused asked no host");
+}
+
+#[tokio::test]
+async fn passwords_and_made_up_tokens_are_counted_by_address() {
+    let gateway = limited();
+    gateway.tell::<Login>("{}");
+    let login = || gateway.post("/v1/auth/login").json(json!({"email": "a@example.org", "password": "x"}));
+    assert_eq!(login().answer().await.status, 200);
+    assert_eq!(login().problem().await, problem(429, "rate-limited"));
+    assert_eq!(gateway.get("/v1/me").token("forged").problem().await, problem(401, "token-invalid"));
+    assert_eq!(gateway.get("/v1/me").token("forged").problem().await, problem(429, "rate-limited"));
+}
+
+#[tokio::test]
+async fn a_provider_and_whoever_watches_are_never_refused() {
+    let gateway = limited();
+    gateway.tell::<Webhook>("{}");
+    for _ in 0..5 {
+        let webhook = gateway.post("/v1/payments/webhook").header("Stripe-Signature", "t=1,v1=a").body("{}");
+        assert_eq!(webhook.answer().await.status, 200);
+        let health = gateway.get("/health/live").answer().await;
+        assert_eq!((health.status, health.header("ratelimit-limit")), (200, ""));
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_named_origin_may_call_and_read() {
+    let cors = Cors { origins: vec![HeaderValue::from_static("https://kino.example")], any: false };
+    let gateway = Gateway::with(Manners { cors, ..Manners::default() }, Limiter::off());
+    gateway.tell::<ListMovies>("{}");
+    let preflight = |origin: &str| {
+        let asked = gateway.send(Method::OPTIONS, "/v1/movies").header("Origin", origin);
+        asked.header("Access-Control-Request-Method", "POST")
+    };
+    let allowed = preflight("https://kino.example").answer().await;
+    assert_eq!((allowed.status, allowed.body.as_str()), (204, ""));
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://kino.example");
+    assert!(allowed.header("access-control-allow-methods").contains("PATCH"));
+    assert!(allowed.header("access-control-allow-headers").contains("Idempotency-Key"));
+    assert_eq!(preflight("https://evil.example").problem().await, problem(405, "method"));
+
+    let read = gateway.get("/v1/movies").header("Origin", "https://kino.example").answer().await;
+    assert_eq!(read.header("access-control-allow-origin"), "https://kino.example");
+    assert!(read.header("access-control-expose-headers").contains("ETag"));
+    assert_eq!(read.header("access-control-allow-credentials"), "");
+    let foreign = gateway.get("/v1/movies").header("Origin", "https://evil.example").answer().await;
+    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, ""));
+    let refused = gateway.get("/v1/me").header("Origin", "https://kino.example").answer().await;
+    assert_eq!(
+        (refused.status, refused.header("access-control-allow-origin")),
+        (401, "https://kino.example")
+    );
+}
+
+#[tokio::test]
+async fn no_page_may_call_unless_named() {
+    let gateway = Gateway::new();
+    let preflight = gateway.send(Method::OPTIONS, "/v1/movies").header("Origin", "https://kino.example");
+    let preflight = preflight.header("Access-Control-Request-Method", "GET");
+    assert_eq!(preflight.problem().await, problem(405, "method"));
+}

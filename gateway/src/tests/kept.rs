@@ -1,0 +1,79 @@
+//! Answers that may be kept or come packed, and what a 201 says about its place.
+
+use std::io::Read;
+
+use bus::contract::auth::Register;
+use bus::contract::movie::{CreateGenre, GetMovie, ListMovies};
+use bus::contract::reservation::GetSeatMap;
+use poem::http::Method;
+use serde_json::json;
+
+use super::Gateway;
+
+const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+#[tokio::test]
+async fn who_has_the_catalogue_already_is_told_so() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>(r#"{"items":[1]}"#);
+    let first = gateway.get("/v1/movies").answer().await;
+    let tag = first.header("etag").to_owned();
+    assert!(tag.len() > 10 && tag.starts_with('"'), "{tag}");
+    assert_eq!(first.header("cache-control"), "public, max-age=5, stale-while-revalidate=10");
+    for held in [tag.clone(), format!("\"old\", W/{tag}"), tag.replace("\"", "") + "-gzip", "*".to_owned()] {
+        let again = gateway.get("/v1/movies").header("If-None-Match", &held).answer().await;
+        assert_eq!((again.status, again.body.as_str()), (304, ""), "{held}");
+        assert!(!again.header("etag").is_empty() && again.header("cache-control").starts_with("public"));
+    }
+    gateway.tell::<ListMovies>(r#"{"items":[2]}"#);
+    let changed = gateway.get("/v1/movies").header("If-None-Match", &tag).answer().await;
+    assert_eq!((changed.status, changed.body.as_str()), (200, r#"{"items":[2]}"#));
+    let head = gateway.send(Method::HEAD, "/v1/movies").answer().await;
+    assert_eq!(head.header("etag"), changed.header("etag"));
+}
+
+#[tokio::test]
+async fn what_changes_by_the_second_or_belongs_to_somebody_is_never_kept() {
+    let gateway = Gateway::new();
+    gateway.tell::<GetSeatMap>("{}");
+    for path in
+        [format!("/v1/showtimes/{ID}/seats"), format!("/v1/movies/{ID}"), "/v1/reservations".to_owned()]
+    {
+        let answer = gateway.get(&path).token("user").answer().await;
+        assert_eq!((answer.header("cache-control"), answer.header("etag")), ("no-store", ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn long_texts_come_packed_to_whoever_unpacks_them() {
+    let gateway = Gateway::new();
+    let long = format!(r#"{{"title":"{}"}}"#, "Nosferatu ".repeat(500));
+    gateway.tell::<GetMovie>(long.clone());
+    let path = format!("/v1/movies/{ID}");
+    let plain = gateway.get(&path).header("Accept-Encoding", "br, gzip;q=0").answer().await;
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), ("", "Accept-Encoding"));
+    let packed = gateway.get(&path).header("Accept-Encoding", "br, gzip").answer().await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.bytes.len() < long.len() / 5);
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed.bytes[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, long);
+    assert_eq!(packed.header("etag"), plain.header("etag").trim_end_matches('"').to_owned() + "-gzip\"");
+    let again = gateway.get(&path).header("If-None-Match", packed.header("etag")).answer().await;
+    assert_eq!((again.status, again.header("etag")), (304, packed.header("etag")));
+    gateway.tell::<GetMovie>("{}");
+    let short = gateway.get(&path).header("Accept-Encoding", "gzip").answer().await;
+    assert_eq!((short.header("content-encoding"), short.body.as_str()), ("", "{}"));
+}
+
+#[tokio::test]
+async fn what_was_made_says_where_it_is() {
+    let gateway = Gateway::new();
+    gateway.tell::<CreateGenre>(json!({"name": "Noir", "id": ID}).to_string());
+    let made = gateway.post("/v1/genres").token("admin").json(json!({"name": "Noir"})).answer().await;
+    assert_eq!((made.status, made.header("location").to_owned()), (201, format!("/v1/genres/{ID}")));
+    gateway.tell::<Register>(json!({"user": {"id": ID}}).to_string());
+    let person = json!({"email": "ada@example.org", "password": "correct horse", "name": "Ada"});
+    let made = gateway.post("/v1/auth/register").json(person).answer().await;
+    assert_eq!((made.status, made.header("location")), (201, "/v1/me"));
+}
