@@ -145,6 +145,7 @@ pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyh
     })?;
     Ok(environment
         .or("JWT_PRIVATE_KEY", key)
+        .or("MEDIA_DIR", folder.join("media").to_string_lossy())
         .or("PAYMENT_WEBHOOK_SECRET", secret)
         .or("PAYMENT_API_KEY", "sk_test_marquee")
         .or("SUPER_ADMIN_EMAIL", "owner@marquee.example")

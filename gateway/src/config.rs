@@ -4,6 +4,8 @@
 //! not a setting stands as a constant beside the code that keeps it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bus::config::Environment;
 use poem::http::HeaderValue;
@@ -12,6 +14,7 @@ use crate::client::{ForwardedBy, Proxies};
 use crate::cors::Cors;
 use crate::front::Manners;
 use crate::limit::Quotas;
+use crate::media::Account;
 
 /// Where the gateway listens and how the world reaches it.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +28,27 @@ pub struct Config {
     pub quotas: Option<Quotas>,
     /// Where all gateways count together.
     pub redis_url: Option<String>,
+    pub media: MediaPlace,
+    /// How often files that no movie shows are deleted.
+    pub media_sweep: Duration,
+}
+
+/// Where posters and trailers are kept.
+#[derive(Debug, Clone)]
+pub enum MediaPlace {
+    Folder(PathBuf),
+    Cloudinary(Account),
+}
+
+impl Default for MediaPlace {
+    fn default() -> Self {
+        Self::Folder("media".into())
+    }
 }
 
 impl Config {
-    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`, `REDIS_URL`.
+    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`, `REDIS_URL`,
+    /// `CLOUDINARY_URL` or `MEDIA_DIR`, `MEDIA_SWEEP_SECONDS`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = environment.get("HTTP_ADDR").and_then(|text| {
             let addr = text.trim().parse().ok();
@@ -50,6 +70,8 @@ impl Config {
             manners: Manners { proxies: proxies(environment), cors: cors(environment) },
             quotas: quotas(environment),
             redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
+            media: media(environment),
+            media_sweep: Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400)),
         }
     }
 
@@ -59,6 +81,20 @@ impl Config {
         let config = Self::read(&mut environment);
         environment.check()?;
         Ok(config)
+    }
+}
+
+fn media(environment: &mut Environment) -> MediaPlace {
+    let Some(url) = environment.get("CLOUDINARY_URL") else {
+        let folder = environment.get("MEDIA_DIR");
+        return folder.map_or_else(MediaPlace::default, |folder| MediaPlace::Folder(folder.into()));
+    };
+    match Account::read(&url) {
+        Ok(account) => MediaPlace::Cloudinary(account),
+        Err(what) => {
+            environment.problem("CLOUDINARY_URL", what);
+            MediaPlace::default()
+        }
     }
 }
 

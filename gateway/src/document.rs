@@ -23,7 +23,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, DeadLetters, Movies, Payments, Reservations};
+use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations};
 use crate::routes::{Idempotency, Row, row};
 use crate::schema;
 
@@ -121,9 +121,10 @@ fn meaning(status: u16) -> &'static str {
 
 /// The documents by name: the whole under the empty one.
 pub fn documents() -> [(&'static str, Value); 6] {
+    type Catalogue = (Documented<Movies>, Documented<MediaFiles>);
     type Whole = (
         Documented<Auth>,
-        Documented<Movies>,
+        Catalogue,
         Documented<Reservations>,
         Documented<Payments>,
         Documented<DeadLetters>,
@@ -131,11 +132,12 @@ pub fn documents() -> [(&'static str, Value); 6] {
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
-    let whole: Whole = (only(), only(), only(), only(), only());
+    let catalogue = || -> Catalogue { (only(), only()) };
+    let whole: Whole = (only(), catalogue(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(only::<Auth>(), "Marquee: auth")),
-        ("movie", document(only::<Movies>(), "Marquee: movie")),
+        ("movie", document(catalogue(), "Marquee: movie")),
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),
         ("operation", document(only::<DeadLetters>(), "Marquee: operation")),

@@ -20,12 +20,18 @@ use crate::fresh::freshen;
 use crate::front::Trace;
 use crate::house::House;
 use crate::limit::{Rate, Who};
-use crate::payload::Created;
+use crate::media::FORM;
+use crate::payload::{Created, JSON};
 use crate::problem::{self, Refused};
 use crate::routes::{Body, Idempotency, Row};
 
 /// A body that takes longer to arrive is from a line too slow to wait for, or an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Of a refused body: a photograph that is twice too large, from a good line.
+const LET_PASS_BYTES_MAX: usize = 32 * 1024 * 1024;
+const LET_PASS_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a form adds to its file: a boundary twice, and the part's headers.
+const FORM_BYTES_MAX: usize = 4 * 1024;
 
 /// One path with its methods.
 pub struct Gate {
@@ -140,25 +146,46 @@ impl Endpoint for Gate {
 
 /// Reads the body that the row allows: 413 when it is too large, 415 when it is of another type.
 async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>, Problem> {
-    let (limit, json, optional) = match allowed {
+    let (limit, content_type, optional) = match allowed {
         Body::None => return Ok(None),
-        Body::Json(limit) => (limit, true, false),
-        Body::OptionalJson(limit) => (limit, true, true),
-        Body::Raw(limit) => (limit, false, false),
+        Body::Json(limit) => (limit, Some(JSON), false),
+        Body::OptionalJson(limit) => (limit, Some(JSON), true),
+        Body::Raw(limit) => (limit, None, false),
+        Body::Upload(limit) => (limit + FORM_BYTES_MAX, Some(FORM), false),
     };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
+        let_pass(request.take_body()).await;
         return Err(too_large(limit));
+    }
+    if let Body::Upload(_) = allowed {
+        check_type(content_type, request.headers())?;
+        return Ok(None);
     }
     let reading = collect(request.take_body(), limit);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
         .await
         .unwrap_or_else(|_| Err(Problem::new(400, "body-timeout", "The body did not arrive in time.")))?;
     if !(optional && bytes.is_empty()) {
-        check_type(json, request.headers())?;
+        check_type(content_type, request.headers())?;
     }
     Ok(Some(bytes))
+}
+
+/// Reads a refused body away: a client that is still sending when the connection closes never reads why.
+async fn let_pass(body: poem::Body) {
+    let mut chunks = std::pin::pin!(body.into_bytes_stream());
+    let mut left = LET_PASS_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(chunk)) = chunks.next().await
+            && left > chunk.len()
+        {
+            left -= chunk.len();
+        }
+    };
+    // Whoever sends more, or more slowly, does not learn it.
+    let _ = tokio::time::timeout(LET_PASS_TIMEOUT, reading).await;
 }
 
 async fn collect(body: poem::Body, limit: usize) -> Result<Bytes, Problem> {
@@ -190,16 +217,18 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(413, "too-large", format!("The body may have at most {limit} bytes."))
 }
 
-fn check_type(json: bool, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_type(wanted: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::new(415, "content-encoding", "The body must not be compressed."));
     }
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if json && !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(415, "content-type", "The body must be JSON, sent as application/json."));
+    match wanted {
+        Some(wanted) if !essence.eq_ignore_ascii_case(wanted) => {
+            Err(Problem::new(415, "content-type", format!("The body must be sent as {wanted}.")))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// 1–255 visible ASCII characters, or 400.

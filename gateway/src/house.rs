@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 use crate::limit::Limiter;
+use crate::media::MediaRoom;
 use crate::payload::{Answer, Answered, Caller};
 
 /// Questions at hosts at once. A host takes 1,024 of one endpoint; beyond this a queue would only grow, and whoever
@@ -121,17 +122,19 @@ pub struct House {
     pub hosts: Hosts,
     pub hub: Hub,
     pub limiter: Limiter,
+    pub media: MediaRoom,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
     asked: Semaphore,
 }
 
 impl House {
-    pub fn new(hosts: Hosts, limiter: Limiter) -> Arc<Self> {
+    pub fn new(hosts: Hosts, limiter: Limiter, media: MediaRoom) -> Arc<Self> {
         Arc::new(Self {
             hosts,
             hub: Hub::new(),
             limiter,
+            media,
             stop: CancellationToken::new(),
             asked: Semaphore::new(ASKED_MAX),
         })

@@ -17,6 +17,7 @@ mod house;
 mod hub;
 mod limit;
 mod listen;
+mod media;
 mod payload;
 mod problem;
 mod room;
@@ -43,12 +44,13 @@ use tokio::task::JoinHandle;
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, DeadLetters, Movies, Payments, Reservations};
+use api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations};
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
 use limit::Limiter;
 use listen::Door;
+use media::MediaRoom;
 use routes::{ROWS, Row};
 
 /// How long requests in work may take to end once the gateway stops: a question's own time limit.
@@ -111,7 +113,10 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let listener = listen::bind(config.addr)?;
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
-    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter);
+    let media = MediaRoom::open(&config.media)?;
+    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter, media);
+    // It ends with the house.
+    tokio::spawn(media::sweep(house.clone(), config.media_sweep));
     let pages = vec![
         (page("/health/ready"), health::ready(house.clone(), parts)),
         (page("/metrics"), health::metrics(metrics.clone())),
@@ -157,6 +162,7 @@ fn app(
     let mut endpoints = HashMap::new();
     Auth::new(house.clone()).add_routes(&mut endpoints);
     Movies { house: house.clone() }.add_routes(&mut endpoints);
+    MediaFiles { house: house.clone() }.add_routes(&mut endpoints);
     Reservations { house: house.clone() }.add_routes(&mut endpoints);
     Payments { house: house.clone() }.add_routes(&mut endpoints);
     DeadLetters { house: house.clone() }.add_routes(&mut endpoints);
@@ -167,7 +173,8 @@ fn app(
         let endpoint = endpoint.unwrap_or_else(|| panic!("the row of {} has no signature in api/", row.path));
         gates.entry(pattern).or_default().push((row, endpoint));
     }
-    for (row, endpoint) in static_pages().into_iter().chain(pages) {
+    let files = house.media.folder().map(media::serve).map(|(path, endpoint)| (page(path), endpoint));
+    for (row, endpoint) in static_pages().into_iter().chain(pages).chain(files) {
         gates.entry(row.path.to_owned()).or_default().push((row, endpoint));
     }
     let routes = gates

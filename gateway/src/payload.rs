@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use crate::problem::Refused;
 use crate::schema;
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// With what a request is passed on to its host; made by the guard.
 pub struct Caller(pub Arc<Ask>);

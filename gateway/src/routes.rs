@@ -5,6 +5,7 @@
 
 use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
+use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
     ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
@@ -18,6 +19,7 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
+use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
@@ -36,6 +38,8 @@ pub enum Body {
     OptionalJson(usize),
     /// Any bytes, at most so many.
     Raw(usize),
+    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    Upload(usize),
 }
 
 /// Whether a request may be sent twice and done once.
@@ -129,6 +133,8 @@ pub const ROWS: &[Row] = &[
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
+    put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
@@ -184,6 +190,10 @@ const fn post<R: Request>(path: &'static str, operation: &'static str) -> Row {
 
 const fn delete<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Delete, ..get::<R>(path, operation) }
+}
+
+const fn put<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Put, ..get::<R>(path, operation) }
 }
 
 impl Row {
@@ -262,7 +272,7 @@ impl Row {
         }
         match self.body {
             Body::None => {}
-            Body::Json(_) | Body::OptionalJson(_) => statuses.extend([400, 413, 415, 422]),
+            Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Raw(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {

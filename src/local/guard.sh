@@ -6,6 +6,9 @@ shift
 exec 3<&0 </dev/null
 "$@" >&2 3<&- &
 server=$!
+# When our owner dies while the server is paused, the kernel sends SIGHUP to our whole process group, us included
+# (setpgid(2): an orphaned group with a stopped member). Set after the server was started: it must not inherit this.
+trap '' HUP
 echo "$server"
 exec >&2
 

@@ -107,6 +107,7 @@ impl TestCinema {
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
             .or("HTTP_ADDR", "127.0.0.1:0")
+            .or("MEDIA_DIR", folder.path().join("media").to_string_lossy())
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
             .or("PAYMENT_WEBHOOK_SECRET", "whsec_test")
             .or("PAYMENT_API_KEY", "sk_test_marquee")
@@ -394,6 +395,15 @@ impl TestCinema {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{sql} did not become {wanted}; last {last:?}");
+    }
+
+    /// Waits for what `seen` sees.
+    pub async fn until(&self, what: &str, seen: impl AsyncFn() -> bool) {
+        let began = Instant::now();
+        while !seen().await {
+            assert!(began.elapsed() < Duration::from_secs(45), "not seen: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {

@@ -9,6 +9,7 @@ mod delivery;
 mod faults;
 mod harness;
 mod local_servers;
+mod media;
 mod money;
 mod movie;
 mod operations;

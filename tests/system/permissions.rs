@@ -130,6 +130,9 @@ async fn services(cinema: &TestCinema) -> BTreeMap<String, Vec<Value>> {
     services
 }
 
+/// What nobody asks from outside and the gateway asks by itself: it keeps the files that the movie host names.
+const SWEEP: [&str; 2] = ["rpc.movie.condemn_media", "rpc.movie.forget_media"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_tells_its_schemas_and_those_between_hosts_are_closed_to_the_gateway() {
     let cinema = TestCinema::open().await;
@@ -149,7 +152,7 @@ async fn every_endpoint_tells_its_schemas_and_those_between_hosts_are_closed_to_
                 let schema: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{subject}: {e}"));
                 assert!(schema.get("title").is_some(), "{subject} has no schema: {text}");
             }
-            let internal = endpoint["metadata"]["access"] == "internal";
+            let internal = endpoint["metadata"]["access"] == "internal" && !SWEEP.contains(&subject);
             let may = gateway.may_publish(subject).await;
             assert_eq!(
                 may, !internal,

@@ -17,6 +17,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::media;
 use super::model::{self, Scheduled};
 use super::store::{self, Write};
 use crate::delivery::{
@@ -44,6 +45,10 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, get_showtime)).await?;
     server.serve(with(&desk, describe_showtime)).await?;
     server.serve(with(&desk, list_showtimes)).await?;
+    server.serve(with(&desk, media::begin)).await?;
+    server.serve(with(&desk, media::attach)).await?;
+    server.serve(with(&desk, media::condemn)).await?;
+    server.serve(with(&desk, media::forget)).await?;
     Ok(server)
 }
 
@@ -197,7 +202,7 @@ fn again(first: StoredAnswer, hash: &[u8; 32]) -> Answered {
     })
 }
 
-fn unread(error: sqlx::Error) -> Problem {
+pub fn unread(error: sqlx::Error) -> Problem {
     tracing::warn!(%error, "movie could not read");
     crate::delivery::read_failure(error).into()
 }

@@ -6,6 +6,7 @@
 
 mod actor;
 mod demo;
+mod media;
 mod model;
 mod store;
 

@@ -35,6 +35,7 @@ pub fn movie(wanted: CreateMovie, genres: Vec<Genre>, now: Timestamp) -> Result<
         genres: wanted.genre_ids.iter().map(find).collect::<Result<_, _>>()?,
         genre_ids: wanted.genre_ids,
         poster_url: None,
+        poster_small_url: None,
         trailer_url: None,
         created_at: now,
         updated_at: now,

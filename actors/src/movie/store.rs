@@ -3,6 +3,7 @@
 //! Invariant: two showtimes never have one auditorium at one time (`auditorium_is_free`). Dates and times of day are those
 //! of the auditorium's wall clock, which Postgres knows with every change to and from summer time.
 
+use bus::contract::media::{AttachMedia, Media};
 use bus::contract::movie::{
     Auditorium, Genre, ListMovies, ListShowtimes, Movie, Prices, Rejection, Row as SeatRow, Showtime,
 };
@@ -18,6 +19,10 @@ use uuid::Uuid;
 use super::model::{self, Scheduled};
 use crate::delivery::{Rows, WriteError};
 
+mod media;
+
+pub use media::condemned;
+
 /// Movie's changes.
 #[derive(Debug)]
 pub enum Write {
@@ -25,6 +30,10 @@ pub enum Write {
     Movie(Movie),
     Auditorium(Auditorium),
     Showtime(Scheduled),
+    BeginMedia(Media, Timestamp),
+    AttachMedia(AttachMedia, Timestamp),
+    CondemnMedia(Timestamp),
+    ForgetMedia(Vec<Uuid>),
 }
 
 type Result<T> = std::result::Result<T, WriteError<Rejection>>;
@@ -76,6 +85,10 @@ impl Write {
             Self::Movie(movie) => insert_movie(db, movie).await,
             Self::Auditorium(auditorium) => insert_auditorium(db, auditorium).await,
             Self::Showtime(scheduled) => insert_showtime(db, scheduled).await,
+            Self::BeginMedia(media, now) => return media::begin(db, media, *now).await,
+            Self::AttachMedia(wanted, now) => return media::attach(db, wanted, *now).await,
+            Self::CondemnMedia(now) => return media::condemn(db, *now).await,
+            Self::ForgetMedia(ids) => return media::forget(db, ids).await,
         };
         written.map_err(refused)
     }
@@ -343,6 +356,7 @@ fn movie(row: &PgRow) -> sqlx::Result<Movie> {
         genre_ids: genres.iter().map(|genre| genre.id).collect(),
         genres,
         poster_url: row.try_get("poster_url")?,
+        poster_small_url: row.try_get("poster_small_url")?,
         trailer_url: row.try_get("trailer_url")?,
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,

@@ -60,7 +60,10 @@ pub struct Movie {
     pub language: String,
     pub genre_ids: Vec<Uuid>,
     pub genres: Vec<Genre>,
+    /// Absolute, or a path from this API's root; so are the next two.
     pub poster_url: Option<String>,
+    /// The poster at most 400 pixels wide, for lists.
+    pub poster_small_url: Option<String>,
     pub trailer_url: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -353,6 +356,8 @@ pub enum Rejection {
     PriceMissing(SeatKind),
     AuditoriumBusy,
     StartsInThePast,
+    /// A file that was given up before it was attached, or whose movie is gone.
+    MediaGone,
 }
 
 impl From<Rejection> for Problem {
@@ -385,6 +390,11 @@ impl From<Rejection> for Problem {
             Rejection::AuditoriumBusy => {
                 Problem::new(409, "auditorium-busy", "Another showtime has the auditorium at that time.")
             }
+            Rejection::MediaGone => Problem::new(
+                409,
+                "media-gone",
+                "The upload took too long, or its movie is gone. Send it again.",
+            ),
             Rejection::StartsInThePast => field("startsAt", "must lie in the future"),
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod dead_letter;
+pub mod media;
 pub mod movie;
 pub mod payment;
 pub mod reservation;
@@ -13,6 +14,7 @@ use poem_openapi::Tags;
 
 pub use auth::Auth;
 pub use dead_letter::DeadLetters;
+pub use media::MediaFiles;
 pub use movie::Movies;
 pub use payment::Payments;
 pub use reservation::Reservations;

@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::front::Manners;
 use crate::house::{Hosts, House};
 use crate::limit::Limiter;
+use crate::media::MediaRoom;
 
 /// Hosts that answer what they were told, and remember what they were asked.
 pub struct Told {
@@ -105,7 +106,8 @@ impl Gateway {
             notices: broadcast::Sender::new(1_024),
             connections: watch::Sender::new(0),
         });
-        let house = House::new(Hosts::Told(told.clone()), limiter);
+        let media = MediaRoom::open(&Default::default()).unwrap();
+        let house = House::new(Hosts::Told(told.clone()), limiter, media);
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
         let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, vec![ready])));
         Self { house, told, app }

@@ -1,0 +1,113 @@
+//! SQL of posters and trailers.
+//!
+//! Invariant: a file that is condemned is never attached, and one that is attached is never condemned: both name the
+//! row in the state that they expect.
+
+use bus::contract::Timestamp;
+use bus::contract::media::{AttachMedia, CONDEMNED_MAX, Media, MediaKind};
+use bus::contract::movie::Rejection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, Row};
+use uuid::Uuid;
+
+use super::Result;
+use crate::delivery::WriteError;
+
+/// An upload that takes longer has failed; a picture that was replaced may still be on somebody's screen. In seconds.
+const ORPHAN_AFTER: f64 = 3_600.0;
+
+pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Result<()> {
+    let written = sqlx::query(
+        "insert into media (id, movie_id, kind, touched_at)
+         select $1, id, $3, $4 from movies where id = $2",
+    )
+    .bind(media.id)
+    .bind(media.movie_id)
+    .bind(kind_name(media.kind))
+    .bind(now.date_time())
+    .execute(db)
+    .await?;
+    match written.rows_affected() {
+        0 => Err(WriteError::Rejected(Rejection::NoSuchMovie)),
+        _ => Ok(()),
+    }
+}
+
+pub async fn attach(db: &mut PgConnection, wanted: &AttachMedia, now: Timestamp) -> Result<()> {
+    let shown = sqlx::query(
+        "with attached as (
+           update media set touched_at = $4 where id = $1 and condemned_at is null returning movie_id, kind
+         ), shown as (
+           select case kind when 'POSTER' then poster_media else trailer_media end as id
+           from movies join attached on movies.id = attached.movie_id
+         ), replaced as (
+           update media set touched_at = $4 where id in (select id from shown) and id <> $1
+         )
+         update movies set
+           poster_url       = case kind when 'POSTER' then $2 else poster_url end,
+           poster_small_url = case kind when 'POSTER' then $3 else poster_small_url end,
+           poster_media     = case kind when 'POSTER' then $1 else poster_media end,
+           trailer_url      = case kind when 'TRAILER' then $2 else trailer_url end,
+           trailer_media    = case kind when 'TRAILER' then $1 else trailer_media end,
+           updated_at       = $4
+         from attached where movies.id = attached.movie_id",
+    )
+    .bind(wanted.id)
+    .bind(&wanted.stored.url)
+    .bind(&wanted.stored.small_url)
+    .bind(now.date_time())
+    .execute(db)
+    .await?;
+    match shown.rows_affected() {
+        0 => Err(WriteError::Rejected(Rejection::MediaGone)),
+        _ => Ok(()),
+    }
+}
+
+pub async fn condemn(db: &mut PgConnection, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "update media set condemned_at = $1 where id in (
+           select id from media o
+           where condemned_at is null and touched_at < $1 - make_interval(secs => $2)
+             and not exists (select from movies where poster_media = o.id)
+             and not exists (select from movies where trailer_media = o.id)
+           order by touched_at limit $3
+           for update skip locked)",
+    )
+    .bind(now.date_time())
+    .bind(ORPHAN_AFTER)
+    .bind(CONDEMNED_MAX as i64)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+pub async fn forget(db: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
+    sqlx::query("delete from media where id = any($1) and condemned_at is not null")
+        .bind(ids)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn condemned<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<Vec<Media>> {
+    let query = sqlx::query(
+        "select id, movie_id, kind from media where condemned_at is not null order by touched_at limit $1",
+    );
+    query.bind(CONDEMNED_MAX as i64).fetch_all(db).await?.iter().map(media).collect()
+}
+
+fn media(row: &PgRow) -> sqlx::Result<Media> {
+    let kind: &str = row.try_get("kind")?;
+    let kind = [MediaKind::Poster, MediaKind::Trailer].into_iter().find(|known| kind_name(*known) == kind);
+    let kind = kind.ok_or_else(|| sqlx::Error::Decode("unknown kind of media".into()))?;
+    Ok(Media { id: row.try_get("id")?, movie_id: row.try_get("movie_id")?, kind })
+}
+
+/// As the contract spells it.
+fn kind_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Poster => "POSTER",
+        MediaKind::Trailer => "TRAILER",
+    }
+}

@@ -1,0 +1,172 @@
+//! The contract of posters and trailers: files that movie names and the gateway stores.
+//!
+//! The row is written before the file, with an id of our own, so that whatever a crash leaves in the store has a
+//! name; what no movie shows is condemned, deleted from the store, and only then forgotten.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Access, Fields, Problem, Request};
+
+/// Files condemned at once: a sweep asks again while there are more.
+pub const CONDEMNED_MAX: usize = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MediaKind {
+    /// A still picture, kept in two sizes.
+    Poster,
+    /// A film.
+    Trailer,
+}
+
+/// A file in the store, by the id that we gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Media {
+    pub id: Uuid,
+    pub movie_id: Uuid,
+    pub kind: MediaKind,
+}
+
+/// Writes down that a file is about to be stored.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BeginMedia {
+    pub movie_id: Uuid,
+    pub kind: MediaKind,
+}
+
+impl Request for BeginMedia {
+    const SUBJECT: &'static str = "rpc.movie.begin_media";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Media;
+}
+
+/// Shows a stored file with its movie, in place of the one before.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AttachMedia {
+    pub id: Uuid,
+    pub stored: Stored,
+}
+
+/// Where a stored file is, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stored {
+    /// Absolute, or a path from this API's root.
+    pub url: String,
+    /// The picture at most 400 pixels wide, for lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub small_url: Option<String>,
+    /// Of what is kept, which need not be what was sent: `image/jpeg`, `video/mp4`, `video/webm`.
+    pub content_type: String,
+    /// Of the file behind `url`.
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+}
+
+impl Request for AttachMedia {
+    const SUBJECT: &'static str = "rpc.movie.attach_media";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Stored;
+
+    fn validate(&self, fields: &mut Fields) {
+        let fits = |url: &str| (1..=2_000).contains(&url.len());
+        fields.check(fits(&self.stored.url), "stored.url", "must have 1–2,000 characters");
+        let small = self.stored.small_url.as_deref();
+        fields.check(small.is_none_or(fits), "stored.smallUrl", "must have 1–2,000 characters");
+    }
+}
+
+/// Condemns files that no movie shows any more and files whose upload never ended, the oldest first. A condemned
+/// file cannot be attached, and is told again until it is forgotten.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CondemnMedia {}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Condemned {
+    pub media: Vec<Media>,
+}
+
+impl Request for CondemnMedia {
+    const SUBJECT: &'static str = "rpc.movie.condemn_media";
+    const ACCESS: Access = Access::Internal;
+    type Answer = Condemned;
+}
+
+/// Forgets condemned files that the store has no more.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetMedia {
+    pub ids: Vec<Uuid>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Forgotten {}
+
+impl Request for ForgetMedia {
+    const SUBJECT: &'static str = "rpc.movie.forget_media";
+    const ACCESS: Access = Access::Internal;
+    type Answer = Forgotten;
+
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(self.ids.len() <= CONDEMNED_MAX, "ids", "must be at most 100");
+    }
+}
+
+/// Why a file is not taken. Said by the gateway, which alone sees files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Not of a kind that we keep, whatever its name says.
+    Type(MediaKind),
+    /// It begins like a picture, and is not one.
+    Broken,
+    /// More pixels than we decode.
+    Pixels,
+    /// There is no part `file`, or another one beside it.
+    Parts,
+    TooLarge(usize),
+    /// Too many uploads at once.
+    Busy,
+    /// The store is away.
+    Store,
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Type(MediaKind::Poster) => {
+                Problem::new(415, "media-type", "A poster must be a JPEG, PNG or WebP picture.")
+            }
+            Rejection::Type(MediaKind::Trailer) => {
+                Problem::new(415, "media-type", "A trailer must be an MP4 or WebM film.")
+            }
+            Rejection::Broken => Problem::invalid(vec![super::FieldError {
+                field: "file".into(),
+                message: "is damaged: it cannot be decoded".into(),
+            }]),
+            Rejection::Pixels => Problem::invalid(vec![super::FieldError {
+                field: "file".into(),
+                message: "has too many pixels: at most 24 million".into(),
+            }]),
+            Rejection::Parts => Problem::invalid(vec![super::FieldError {
+                field: "file".into(),
+                message: "must be the one and only part of the form".into(),
+            }]),
+            Rejection::TooLarge(limit) => {
+                Problem::new(413, "too-large", format!("The file may have at most {limit} bytes."))
+            }
+            Rejection::Busy => Problem::unavailable("Too many uploads at once. Try again shortly."),
+            Rejection::Store => {
+                Problem::unavailable("The store of pictures and films is away. Try again shortly.")
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Files in a local folder, served by the gateway with byte ranges. Several gateways share it as a network folder.
+//!
+//! Invariant: a file under its final name is whole and never changes, so it may be cached for ever.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bus::contract::media::{Media, MediaKind, Stored};
+use poem::endpoint::{BoxEndpoint, make};
+use poem::http::{HeaderValue, header};
+use poem::web::StaticFileRequest;
+use poem::{EndpointExt, FromRequest, IntoResponse, Request};
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
+use super::StoreFailure;
+use super::film::Film;
+use super::picture::Picture;
+use crate::problem::{Refused, no_route};
+
+/// Where the gateway serves the folder.
+const PATH: &str = "/media";
+/// What a file's name may end with: all that is ever written here.
+const ENDINGS: [&str; 4] = [".jpg", "-small.jpg", ".mp4", ".webm"];
+
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub async fn keep_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
+        let (large, small) = (format!("{id}.jpg"), format!("{id}-small.jpg"));
+        self.write(&small, &picture.small).await?;
+        self.write(&large, &picture.large).await?;
+        Ok(Stored {
+            url: format!("{PATH}/{large}"),
+            small_url: Some(format!("{PATH}/{small}")),
+            content_type: "image/jpeg".into(),
+            bytes: picture.large.len() as u64,
+            width: Some(picture.width),
+            height: Some(picture.height),
+        })
+    }
+
+    pub async fn keep_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
+        let name = format!("{id}.{}", film.format.extension());
+        let coming = self.coming(&name).await?;
+        // A copy, since the temporary folder may be another disk.
+        tokio::fs::copy(film.path(), &coming).await.context("cannot copy a film")?;
+        self.arrive(&coming, &name).await?;
+        Ok(Stored {
+            url: format!("{PATH}/{name}"),
+            small_url: None,
+            content_type: film.format.content_type().into(),
+            bytes: film.bytes,
+            width: None,
+            height: None,
+        })
+    }
+
+    pub async fn remove(&self, media: &Media) -> Result<(), StoreFailure> {
+        let endings = match media.kind {
+            MediaKind::Poster => &ENDINGS[..2],
+            MediaKind::Trailer => &ENDINGS[2..],
+        };
+        for ending in endings {
+            let name = format!("{}{ending}", media.id);
+            for path in [self.0.join(&name), self.0.join(coming_name(&name))] {
+                match tokio::fs::remove_file(&path).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(anyhow::Error::new(error)
+                            .context(format!("cannot delete {name}"))
+                            .into());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let coming = self.coming(name).await?;
+        let mut file = tokio::fs::File::create(&coming).await.context("cannot create a file")?;
+        file.write_all(bytes).await.context("cannot write a file")?;
+        file.flush().await.context("cannot write a file")?;
+        self.arrive(&coming, name).await
+    }
+
+    /// Where a file is written before it is whole.
+    async fn coming(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = || format!("cannot use MEDIA_DIR {}", self.0.display());
+        tokio::fs::create_dir_all(&self.0).await.with_context(folder)?;
+        Ok(self.0.join(coming_name(name)))
+    }
+
+    /// Gives a whole file its name. It is on disk before its movie tells of it.
+    async fn arrive(&self, coming: &Path, name: &str) -> anyhow::Result<()> {
+        sync(coming).await.context("cannot sync a file")?;
+        tokio::fs::rename(coming, self.0.join(name)).await.context("cannot rename a file")?;
+        sync(&self.0).await.context("cannot sync the folder")?;
+        Ok(())
+    }
+}
+
+async fn sync(path: &Path) -> std::io::Result<()> {
+    tokio::fs::File::open(path).await?.sync_all().await
+}
+
+/// Hidden, and not of a form that is served.
+fn coming_name(name: &str) -> String {
+    format!(".{name}")
+}
+
+/// `/media/{file}`.
+pub fn serve(folder: &Folder) -> (&'static str, BoxEndpoint<'static>) {
+    let folder = folder.clone();
+    let endpoint = make(move |request: Request| {
+        let folder = folder.clone();
+        async move {
+            let name = request.path_params::<String>().unwrap_or_default();
+            let path = request.uri().path();
+            if !is_ours(&name) {
+                return Err(poem::Error::from(Refused(no_route(path))));
+            }
+            let wanted = StaticFileRequest::from_request_without_body(&request).await?;
+            let found = wanted.create_response(folder.0.join(&name), false, false)?;
+            let mut response = found.into_response();
+            let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+            response.headers_mut().insert(header::CACHE_CONTROL, forever);
+            poem::Result::Ok(response)
+        }
+    });
+    ("/media/:file", endpoint.boxed())
+}
+
+/// Whether a name is one that this file gives: nothing else of a file system can be reached.
+fn is_ours(name: &str) -> bool {
+    let id = |ending: &&str| name.strip_suffix(ending).is_some_and(|id| Uuid::try_parse(id).is_ok());
+    ENDINGS.iter().any(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_looked_up() {
+        let id = Uuid::now_v7();
+        for ours in
+            [format!("{id}.jpg"), format!("{id}-small.jpg"), format!("{id}.mp4"), format!("{id}.webm")]
+        {
+            assert!(is_ours(&ours), "{ours}");
+        }
+        for other in
+            ["", "../nats.conf", "x.jpg", &format!(".{id}.jpg"), &format!("{id}.svg"), &format!("{id}")]
+        {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+}
