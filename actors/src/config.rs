@@ -77,6 +77,28 @@ pub struct AuthSettings {
     /// PKCS#8 PEM of an Ed25519 key.
     pub jwt_private_key: String,
     pub super_admin: Option<(String, String)>,
+    /// `None` lets anyone guess as fast as they can.
+    pub throttle: Option<ThrottleSettings>,
+    /// Whether who creates a movie becomes an ADMIN.
+    pub promote_movie_creators: bool,
+}
+
+/// How many wrong passwords are free before each further one has to wait.
+#[derive(Debug, Clone)]
+pub struct ThrottleSettings {
+    pub free_tries_account: u32,
+    /// More than of an account: whole offices and mobile networks have one address.
+    pub free_tries_ip: u32,
+}
+
+impl ThrottleSettings {
+    fn read(environment: &mut Environment) -> Option<Self> {
+        let settings = Self {
+            free_tries_account: environment.number("LOGIN_TRIES_ACCOUNT", 5, 1..=1_000),
+            free_tries_ip: environment.number("LOGIN_TRIES_IP", 100, 1..=1_000_000),
+        };
+        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(settings)
+    }
 }
 
 impl AuthSettings {
@@ -108,7 +130,12 @@ impl AuthSettings {
                     None
                 }
             };
-        Self { jwt_private_key, super_admin }
+        Self {
+            jwt_private_key,
+            super_admin,
+            throttle: ThrottleSettings::read(environment),
+            promote_movie_creators: environment.flag("PROMOTE_MOVIE_CREATORS", true),
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::Event;
-use crate::event::{CE_ID, MARQUEE_ONLY};
+use crate::contract::{Event, Timestamp};
+use crate::event::{CE_ID, CE_SOURCE, CE_TIME, MARQUEE_ONLY};
 use crate::topology::{self, ConsumerSpec, DLQ_PREFIX};
 use crate::{Bus, Context, Failure, retry};
 
@@ -56,6 +56,10 @@ pub struct Delivery {
     pub subject: String,
     pub payload: Bytes,
     pub context: Context,
+    /// Who says it (`ce-source`), such as `/marquee/movie`; empty when it does not say.
+    pub source: String,
+    /// When it became true (`ce-time`), where it says so readably.
+    pub time: Option<Timestamp>,
     /// Counts from 1.
     pub attempt: u64,
     ticket: Ticket,
@@ -250,6 +254,8 @@ impl Intake {
             subject: message.subject.to_string(),
             payload: message.payload.clone(),
             context: Context::from_headers(message.headers.as_ref()).child(),
+            source: header(CE_SOURCE).unwrap_or_default(),
+            time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
             attempt,
             ticket: self.ticket(message, connection),
         };

@@ -14,6 +14,7 @@ pub mod event;
 pub mod event_replay;
 pub mod failure;
 pub mod retry;
+pub mod revoked;
 pub mod service;
 pub mod token;
 pub mod topology;

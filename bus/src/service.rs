@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::RequestErrorKind;
 use async_nats::service::{NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -88,7 +89,12 @@ impl Bus {
             .timeout(Some(ask.timeout));
         let domain = R::SUBJECT.split('.').nth(1).unwrap_or_default();
         let reply = self.client.send_request(R::SUBJECT, message).await.map_err(|error| {
-            tracing::warn!(subject = R::SUBJECT, %error, request_id = ask.context.correlation_id, "no answer");
+            // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
+            if error.kind() == RequestErrorKind::NoResponders {
+                tracing::debug!(subject = R::SUBJECT, request_id = ask.context.correlation_id, "nobody answers");
+            } else {
+                tracing::warn!(subject = R::SUBJECT, %error, request_id = ask.context.correlation_id, "no answer");
+            }
             Problem::unavailable(format!("The {domain} host is away or slow. Try again shortly."))
         })?;
         let refused = reply.headers.as_ref().is_some_and(|h| h.get(NATS_SERVICE_ERROR_CODE).is_some());

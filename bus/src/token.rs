@@ -1,19 +1,24 @@
 //! Verifies access tokens: Ed25519 JWTs whose key is named by `kid`.
 //!
 //! A verified token is remembered by the hash of its text until it expires, so that a busy moviegoer's token is
-//! verified once. Keys come from configuration or, on a `kid` not seen before, from `rpc.auth.keys`.
+//! verified once. Keys come from configuration or, on a `kid` not seen before, from `rpc.auth.keys`. Whether a token
+//! was voided before its time is asked each time, of memory ([`crate::revoked`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::contract::auth::{Claims, GetKeys, Key, KeySet, Role};
 use crate::contract::{Access, Problem, Timestamp};
+use crate::revoked::{self, Revoked};
 use crate::{Bus, Context};
 
+/// How long an access token is good, unless it is voided: a verifier need not remember longer what was voided.
+pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 pub const ISSUER: &str = "marquee";
 /// Tokens remembered: some 200 bytes each, so at most 20 MB.
 const REMEMBERED_MAX: usize = 100_000;
@@ -44,17 +49,32 @@ struct Inner {
     /// Ids of those that are configured here, not learned from auth.
     configured: RwLock<HashSet<String>>,
     asked: tokio::sync::Mutex<Option<Instant>>,
-    remembered: RwLock<HashMap<[u8; 32], (Arc<Identity>, Instant)>>,
+    remembered: RwLock<HashMap<[u8; 32], Remembered>>,
+    revoked: Arc<Revoked>,
+    _listening: DropGuard,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    identity: Arc<Identity>,
+    /// The user's access epoch when the token was signed.
+    epoch: i64,
+    at: Instant,
 }
 
 impl Verifier {
+    /// Listens from now on for tokens that are voided; needs a runtime.
     pub fn new(bus: Bus, keys: &KeySet) -> Self {
+        let (revoked, stop) = (Arc::<Revoked>::default(), CancellationToken::new());
+        tokio::spawn(revoked::listen(bus.clone(), revoked.clone(), stop.clone()));
         let verifier = Self(Arc::new(Inner {
             bus,
             keys: RwLock::default(),
             configured: RwLock::default(),
             asked: tokio::sync::Mutex::new(None),
             remembered: RwLock::default(),
+            revoked,
+            _listening: stop.drop_guard(),
         }));
         verifier.add(keys);
         verifier
@@ -85,11 +105,17 @@ impl Verifier {
     pub async fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
         let now = Timestamp::wall_clock().unix_seconds();
         let hash = hash(token);
-        if let Some(identity) = self.remembered(&hash) {
-            return if identity.expires_at > now { Ok(identity) } else { Err(expired()) };
+        if let Some(Remembered { identity, epoch, .. }) = self.remembered(&hash) {
+            return if identity.expires_at > now {
+                self.unless_void(identity, epoch)
+            } else {
+                Err(expired())
+            };
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
-        let kid = header.kid.filter(|_| header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
+        // What else the house signs, such as a ticket, says so in its `typ` (RFC 8725, 3.11).
+        let access = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
+        let kid = header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
         let key = match self.key(&kid) {
             Some(key) => key,
             None => {
@@ -114,7 +140,17 @@ impl Verifier {
             role: claims.role,
             expires_at: claims.exp,
         });
-        self.remember(hash, identity.clone());
+        self.remember(hash, identity.clone(), claims.epoch);
+        self.unless_void(identity, claims.epoch)
+    }
+
+    fn unless_void(&self, identity: Arc<Identity>, epoch: i64) -> Result<Arc<Identity>, Problem> {
+        if self.0.revoked.is_void(identity.user_id, identity.session_id, epoch) {
+            return Err(Problem::unauthorized(
+                "token-revoked",
+                "The access token was withdrawn. Use the refresh token, or log in again.",
+            ));
+        }
         Ok(identity)
     }
 
@@ -139,23 +175,20 @@ impl Verifier {
         Ok(())
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<Arc<Identity>> {
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Remembered> {
         let remembered = self.0.remembered.read().unwrap_or_else(|e| e.into_inner());
-        remembered
-            .get(hash)
-            .filter(|(_, at)| at.elapsed() < REMEMBERED_FOR)
-            .map(|(identity, _)| identity.clone())
+        remembered.get(hash).filter(|known| known.at.elapsed() < REMEMBERED_FOR).cloned()
     }
 
-    fn remember(&self, hash: [u8; 32], identity: Arc<Identity>) {
+    fn remember(&self, hash: [u8; 32], identity: Arc<Identity>, epoch: i64) {
         let mut remembered = self.0.remembered.write().unwrap_or_else(|e| e.into_inner());
         if remembered.len() >= REMEMBERED_MAX {
-            remembered.retain(|_, (_, at)| at.elapsed() < REMEMBERED_FOR);
+            remembered.retain(|_, known| known.at.elapsed() < REMEMBERED_FOR);
             if remembered.len() >= REMEMBERED_MAX {
                 remembered.clear();
             }
         }
-        remembered.insert(hash, (identity, Instant::now()));
+        remembered.insert(hash, Remembered { identity, epoch, at: Instant::now() });
     }
 }
 

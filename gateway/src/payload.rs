@@ -231,7 +231,12 @@ impl<const STATUS: u16> IntoResponse for Done<STATUS> {
 
 impl<const STATUS: u16> ApiResponse for Done<STATUS> {
     fn meta() -> MetaResponses {
-        response_meta(STATUS, if STATUS == 204 { "No Content" } else { "OK" }, Vec::new())
+        let description = match STATUS {
+            202 => "Accepted",
+            204 => "No Content",
+            _ => "OK",
+        };
+        response_meta(STATUS, description, Vec::new())
     }
     fn register(_: &mut Registry) {}
 }

@@ -113,7 +113,9 @@ pub fn respond(mut problem: Problem, request_id: &str) -> Response {
     if problem.status == 401 {
         // RFC 6750: no error code when no token came.
         let challenge = match problem.code.as_str() {
-            "token-invalid" | "token-expired" => "Bearer realm=\"marquee\", error=\"invalid_token\"",
+            "token-invalid" | "token-expired" | "token-revoked" => {
+                "Bearer realm=\"marquee\", error=\"invalid_token\""
+            }
             _ => "Bearer realm=\"marquee\"",
         };
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

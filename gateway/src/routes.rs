@@ -3,7 +3,10 @@
 //! The guard decides by the row, and the document is completed from it, so that neither can disagree with it. A
 //! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
 
-use bus::contract::auth::{GetKeys, Login, Logout, Me, Refresh, Register};
+use bus::contract::auth::{
+    ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
+    Refresh, Register, ResetPassword, SetRole, UpdateMe,
+};
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
@@ -128,7 +131,19 @@ pub const ROWS: &[Row] = &[
     post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
+    post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
+    post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login),
+    post::<ResetPassword>("/v1/auth/password/reset", "resetPassword")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login),
     get::<Me>("/v1/me", "getMe"),
+    patch::<UpdateMe>("/v1/me", "updateMe").body(Body::Json(SMALL)),
+    post::<ChangePassword>("/v1/me/password", "changePassword").body(Body::Json(SMALL)).rate(Rate::Login),
+    get::<ListUsers>("/v1/users", "listUsers"),
+    put::<SetRole>("/v1/users/{id}/role", "setRole").body(Body::Json(SMALL)).refuses(&[409]),
+    get::<ListAudit>("/v1/admin/audit", "listAudit"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
@@ -194,6 +209,10 @@ const fn delete<R: Request>(path: &'static str, operation: &'static str) -> Row 
 
 const fn put<R: Request>(path: &'static str, operation: &'static str) -> Row {
     Row { verb: Verb::Put, ..get::<R>(path, operation) }
+}
+
+const fn patch<R: Request>(path: &'static str, operation: &'static str) -> Row {
+    Row { verb: Verb::Patch, ..get::<R>(path, operation) }
 }
 
 impl Row {

@@ -1,4 +1,11 @@
-//! The auth domain on real servers.
+//! The auth domain on real servers: logins here, in the folder what else befalls an account.
+
+mod access;
+mod audit;
+mod creators;
+mod member;
+mod passwords;
+mod throttling;
 
 use bus::contract::Timestamp;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -162,6 +169,7 @@ async fn expired_and_forged_tokens_are_refused() {
         email: session.user.email.clone(),
         name: session.user.name.clone(),
         role: Role::SuperAdmin,
+        epoch: 0,
         iat: now - 901,
         exp: now - 1,
     };
@@ -186,6 +194,60 @@ async fn expired_and_forged_tokens_are_refused() {
     assert_eq!(system.ask(&Me {}, None).await.unwrap_err().code, "token-missing");
     let keys = system.ask(&GetKeys {}, None).await.unwrap();
     assert_eq!(keys, *ours.keys());
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn what_the_house_signs_for_another_use_is_no_access_token() {
+    let system = TestSystem::start().await.with_auth().await;
+    let session = system.register("ada@example.org").await;
+    let claims = session.access_token.split('.').nth(1).unwrap();
+    let signer = Signer::from_pem(&system.jwt_private_key).unwrap();
+    let pem: String = system.jwt_private_key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(pem).unwrap();
+    let key = ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
+    let token = |typ: Option<&str>| {
+        let mut header = serde_json::json!({"alg": "EdDSA", "kid": signer.keys().keys[0].kid});
+        if let Some(typ) = typ {
+            header["typ"] = typ.into();
+        }
+        let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header.to_string()));
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())))
+    };
+    system.ask(&Me {}, Some(&token(Some("JWT")))).await.expect("this is how an access token is made");
+    for typ in [Some("ticket+jwt"), Some(""), None] {
+        let refused = system.ask(&Me {}, Some(&token(typ))).await.unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (401, "token-invalid"), "{typ:?}");
+    }
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn an_imported_account_logs_in_by_its_bcrypt_hash_and_gets_a_better_one() {
+    // A test vector of jBCrypt.
+    const PASSWORD: &str = "abcdefghijklmnopqrstuvwxyz";
+    const BCRYPT: &str = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
+    let system = TestSystem::start().await.with_auth().await;
+    sqlx::query(
+        "insert into auth.users (id, email, email_key, name, role, password_hash, created_at, updated_at)
+         values (gen_random_uuid(), 'Old@example.org', 'old@example.org', 'Old', 'USER', $1, now(), now())",
+    )
+    .bind(BCRYPT)
+    .execute(&system.database)
+    .await
+    .unwrap();
+    assert_eq!(system.log_in("old@example.org", "not this one").await.unwrap_err().code, "credentials");
+    // Two at once: both prove the old hash, one of them replaces it.
+    let both = join_all((0..2).map(|_| system.log_in("old@example.org", PASSWORD))).await;
+    both.into_iter().for_each(|session| drop(session.unwrap()));
+    let hash: String =
+        sqlx::query_scalar("select password_hash from auth.users where email_key = 'old@example.org'")
+            .fetch_one(&system.database)
+            .await
+            .unwrap();
+    assert!(hash.starts_with("$argon2id$"), "{hash}");
+    system.log_in("old@example.org", PASSWORD).await.unwrap();
+    assert_eq!(system.log_in("old@example.org", "not this one").await.unwrap_err().code, "credentials");
     system.finish().await;
 }
 
@@ -258,6 +320,8 @@ async fn hosts_that_start_together_make_one_super_admin() {
     let settings = |email: &str, password: &str| AuthSettings {
         jwt_private_key: pem.clone(),
         super_admin: Some((email.to_owned(), password.to_owned())),
+        throttle: None,
+        promote_movie_creators: true,
     };
     let spawn =
         async |settings: AuthSettings| actors::auth::spawn(system.parts("auth").await, settings).await;

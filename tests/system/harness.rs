@@ -73,12 +73,20 @@ impl TestSystem {
         Parts::connect(&self.config, self.bus.clone(), domain).await.unwrap()
     }
 
-    pub async fn with_auth(mut self) -> Self {
+    pub async fn with_auth(self) -> Self {
+        self.with_auth_as(|_| ()).await
+    }
+
+    /// An auth host with other settings.
+    pub async fn with_auth_as(mut self, change: impl FnOnce(&mut AuthSettings)) -> Self {
         let (email, password) = SUPER_ADMIN;
-        let settings = AuthSettings {
+        let mut settings = AuthSettings {
             jwt_private_key: self.jwt_private_key.clone(),
             super_admin: Some((email.into(), password.into())),
+            throttle: None,
+            promote_movie_creators: true,
         };
+        change(&mut settings);
         self.hosts.push(actors::auth::spawn(self.parts("auth").await, settings).await.unwrap());
         self
     }

@@ -104,6 +104,7 @@ impl Till {
             email: "ada@example.org".into(),
             name: "Ada".into(),
             role,
+            epoch: 0,
             iat: now,
             exp: now + 900,
         };

@@ -1,26 +1,36 @@
-//! The shell of auth: takes calls, has passwords hashed, asks the model, journals, answers.
+//! The shell of auth: takes calls, has passwords hashed, asks the model, journals, answers. Here are logins; what is
+//! done to accounts is in `account.rs`, forgotten passwords in `reset.rs`.
 //!
 //! No actor of its own kind stands behind an account: the rows decide, and the endpoints' worker is supervised.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use bus::contract::auth::{
-    GetKeys, Login, Logout, Me, Refresh, Register, Rejection, Role, Session, User, UserRegistered,
+    AuditKind, GetKeys, Login, Logout, LogoutEverywhere, Me, Refresh, Register, Rejection, Role, Session,
+    User, UserRegistered, revoked_subject,
 };
-use bus::contract::{Fields, Request, Timestamp};
+use bus::contract::{Request, Timestamp};
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
-use bus::{Context, Failure, Problem};
+use bus::{Bus, Context, Failure, Problem};
+use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::model::{self, Account, EndReason, Presented, RefreshToken, Secret, Worth};
-use super::password::Passwords;
-use super::store::{self, Refused, Write, Written};
+use super::password::{Passwords, Proof};
+use super::store::access;
+use super::store::audit::Entry;
+use super::store::{self, Act, Refused, Write, Written};
+use super::throttle::{Throttle, Try};
 use super::token::Signer;
+use super::{account, reset};
 use crate::delivery::{Change, Clock, Journal, Outcome};
+
+/// A login whose account changes while its password is verified is verified again so often in all.
+const LOGIN_TRIES: usize = 3;
 
 /// What the calls are handled with.
 pub struct Desk {
@@ -29,6 +39,8 @@ pub struct Desk {
     pub clock: Clock,
     pub passwords: Passwords,
     pub signer: Signer,
+    pub throttle: Throttle,
+    pub promote_movie_creators: bool,
 }
 
 /// Serves every endpoint of the domain.
@@ -37,8 +49,18 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve(with(&desk, login)).await?;
     server.serve(with(&desk, refresh)).await?;
     server.serve(with(&desk, logout)).await?;
-    server.serve(with(&desk, me)).await?;
+    server.serve(with(&desk, logout_everywhere)).await?;
     server.serve(with(&desk, keys)).await?;
+    server.serve(with(&desk, me)).await?;
+    server.serve(with(&desk, account::update_me)).await?;
+    server.serve(with(&desk, account::change_password)).await?;
+    server.serve(with(&desk, account::list_users)).await?;
+    server.serve(with(&desk, account::set_role)).await?;
+    server.serve(with(&desk, account::list_audit)).await?;
+    server.serve(with(&desk, account::list_revocations)).await?;
+    server.serve(with(&desk, reset::forgot_password)).await?;
+    server.serve(with(&desk, reset::reset_token)).await?;
+    server.serve(with(&desk, reset::reset_password)).await?;
     Ok(server)
 }
 
@@ -61,23 +83,40 @@ async fn register(desk: Arc<Desk>, call: Call<Register>) -> Answered {
     let token = RefreshToken::new(Uuid::now_v7(), &secret, desk.clock.now());
     let (user, family) = (account.user.clone(), token.family);
     let registered = registered(&user, &call.context);
-    desk.commit(Write::Account { account, login: Some(token) }, vec![registered]).await?;
-    desk.session(user, family, secret)
+    desk.commit(Act::Account { account, login: Some(token) }.into(), vec![registered]).await?;
+    desk.session(user, 0, family, secret)
 }
 
 async fn login(desk: Arc<Desk>, call: Call<Login>) -> Answered {
-    let Login { email, password } = call.request;
-    let account = store::account_of(&desk.pool, &model::email_key(&email)).await.map_err(unread)?;
-    let known = account.as_ref().map(|account| account.password_hash.clone());
-    let proven = desk.passwords.verify(password, known).await?;
-    let Some(account) = account.filter(|_| proven) else {
-        return Err(Rejection::Credentials.into());
-    };
-    let secret = Secret::new();
-    let token = RefreshToken::new(Uuid::now_v7(), &secret, desk.clock.now());
-    let family = token.family;
-    desk.commit(Write::Login { user: account.user.id, token }, vec![]).await?;
-    desk.session(account.user, family, secret)
+    let (key, ip) = (model::email_key(&call.request.email), call.client_ip);
+    let tried = desk.begin_try(&key, ip).await?;
+    for _ in 0..LOGIN_TRIES {
+        let found = match desk.prove(&key, &call.request.password).await {
+            Ok(found) => found,
+            Err(problem) => {
+                desk.throttle.undecided(tried).await;
+                return Err(problem);
+            }
+        };
+        let (account, renewed) = match found {
+            Proven::Yes { account, renewed } => (account, renewed),
+            Proven::No { known } => {
+                let failed = desk.entry(AuditKind::LoginFailed, None, known, ip, json!({"email": key}));
+                desk.commit(Act::Note.audited(failed), vec![]).await?;
+                return Err(Rejection::Credentials.into());
+            }
+        };
+        let secret = Secret::new();
+        let token = RefreshToken::new(Uuid::now_v7(), &secret, desk.clock.now());
+        let (user, family, proven) = (account.user.id, token.family, account.password_hash);
+        let done = desk.entry(AuditKind::Login, Some(user), Some(user), ip, json!({"session": family}));
+        let login = Act::Login { user, proven, renewed, token }.audited(done);
+        if desk.commit(login, vec![]).await?.is_some() {
+            desk.throttle.right(tried).await;
+            return desk.session(account.user, account.epoch, family, secret);
+        }
+    }
+    Err(Problem::unavailable("The account is being changed. Try again shortly."))
 }
 
 async fn refresh(desk: Arc<Desk>, call: Call<Refresh>) -> Answered {
@@ -88,13 +127,13 @@ async fn refresh(desk: Arc<Desk>, call: Call<Refresh>) -> Answered {
         Worth::Pair => {
             let secret = Secret::new();
             let next = RefreshToken::new(family, &secret, now);
-            match desk.commit(Write::Refresh { spent: presented.token.id, next }, vec![]).await? {
-                Written::Done => return desk.session(presented.user, family, secret),
-                Written::Over | Written::Forgotten(_) => {}
+            let refreshed = Act::Refresh { spent: presented.token.id, next };
+            if desk.commit(refreshed.into(), vec![]).await? == Some(Written::Done) {
+                return desk.session(presented.user, presented.epoch, family, secret);
             }
         }
         Worth::End => {
-            desk.commit(Write::End { family, reason: EndReason::Reuse }, vec![]).await?;
+            desk.commit(Act::End { family, reason: EndReason::Reuse }.into(), vec![]).await?;
         }
     }
     metrics::counter!("auth_refresh_reuse_total").increment(1);
@@ -107,9 +146,16 @@ async fn logout(desk: Arc<Desk>, call: Call<Logout>) -> Answered {
     // Another's token is as good as an unknown one; a login that is over stays over.
     let presented = desk.presented(&call.request.refresh_token).await?.filter(|p| p.user.id == caller);
     if let Some(presented) = presented.filter(|presented| !presented.family_ended) {
-        let end = Write::End { family: presented.token.family, reason: EndReason::Logout };
-        desk.commit(end, vec![]).await?;
+        let end = Act::End { family: presented.token.family, reason: EndReason::Logout };
+        desk.commit(end.into(), vec![]).await?;
     }
+    json(&())
+}
+
+async fn logout_everywhere(desk: Arc<Desk>, call: Call<LogoutEverywhere>) -> Answered {
+    let user = call.caller()?.user_id;
+    let ended = desk.entry(AuditKind::LogoutEverywhere, Some(user), Some(user), call.client_ip, json!({}));
+    desk.commit(Act::EndAll { user }.audited(ended), vec![]).await?;
     json(&())
 }
 
@@ -125,66 +171,6 @@ async fn keys(desk: Arc<Desk>, _: Call<GetKeys>) -> Answered {
     json(desk.signer.keys())
 }
 
-/// Makes the first SUPER_ADMIN of a new database, once, however many hosts start.
-pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> anyhow::Result<()> {
-    if store::super_admin_exists(&desk.pool).await.context("looking for a SUPER_ADMIN")? {
-        return Ok(());
-    }
-    let wanted =
-        Register { email: email.to_owned(), password: password.to_owned(), name: "Super Admin".to_owned() };
-    let mut fields = Fields::default();
-    wanted.validate(&mut fields);
-    if let Err(problem) = fields.into_result() {
-        let wrong: Vec<String> =
-            problem.errors.iter().map(|e| format!("the {} {}", e.field, e.message)).collect();
-        anyhow::bail!("SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD: {}", wrong.join("; "));
-    }
-    let account = desk
-        .account(wanted.email, wanted.password, wanted.name, Role::SuperAdmin)
-        .await
-        .map_err(|problem| anyhow::anyhow!("making the first SUPER_ADMIN: {}", problem.detail))?;
-    let registered = registered(&account.user, &Context::new());
-    let change = Change { outbox: vec![registered], ..Change::new(Write::FirstSuperAdmin(account)) };
-    match desk.journal.commit(change).await {
-        Outcome::Committed { .. } => tracing::info!("made the first SUPER_ADMIN"),
-        Outcome::Rejected(Refused::SuperAdminExists) => {}
-        Outcome::Rejected(Refused::EmailTaken) => {
-            anyhow::bail!("SUPER_ADMIN_EMAIL belongs to an account that is not a SUPER_ADMIN; name another")
-        }
-        other => anyhow::bail!("making the first SUPER_ADMIN: {other:?}"),
-    }
-    Ok(())
-}
-
-/// Makes an account unless its e-mail has one, and tells its id.
-pub async fn ensure_account(
-    desk: &Desk,
-    email: &str,
-    password: &str,
-    name: &str,
-    role: Role,
-) -> anyhow::Result<Uuid> {
-    let key = model::email_key(email);
-    if let Some(account) = store::account_of(&desk.pool, &key).await? {
-        return Ok(account.user.id);
-    }
-    let made = async {
-        let account = desk.account(email.to_owned(), password.to_owned(), name.to_owned(), role).await?;
-        let (id, registered) = (account.user.id, registered(&account.user, &Context::new()));
-        desk.commit(Write::Account { account, login: None }, vec![registered]).await?;
-        Ok::<_, Problem>(id)
-    };
-    match made.await {
-        Ok(id) => Ok(id),
-        // Somebody was quicker.
-        Err(problem) if problem.status == 409 => {
-            let account = store::account_of(&desk.pool, &key).await?;
-            Ok(account.context("the account that was there is gone")?.user.id)
-        }
-        Err(problem) => anyhow::bail!("making the account {email}: {}", problem.detail),
-    }
-}
-
 /// Forgets what has expired, every hour.
 pub async fn forget(desk: Arc<Desk>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut every = tokio::time::interval(std::time::Duration::from_secs(60 * 60));
@@ -195,15 +181,50 @@ pub async fn forget(desk: Arc<Desk>, stop: CancellationToken) -> anyhow::Result<
         }
         // In pieces, so that logins get in between.
         while let Outcome::Committed { written: Written::Forgotten(rows @ 1..), .. } =
-            desk.journal.commit(Change::new(Write::Forget)).await
+            desk.journal.commit(Change::new(Act::Forget.into())).await
         {
             tracing::info!(rows, "forgot expired refresh tokens");
         }
     }
 }
 
+/// Tells of recent revocations again whenever this host has connected anew: its notices may have been lost meanwhile,
+/// and verifiers that were connected all the time had no reason to ask.
+pub async fn announce(desk: Arc<Desk>, bus: Bus, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut connections = bus.connections();
+    connections.mark_unchanged();
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            changed = connections.changed() => changed?,
+        }
+        let mut after = None;
+        loop {
+            let page = access::revocations(&desk.pool, after).await?;
+            for revocation in &page {
+                bus.notify(revoked_subject(revocation.user_id), revocation).await;
+            }
+            match page.last() {
+                Some(last) if page.len() as i64 == access::REVOCATIONS_MAX => after = Some(last.user_id),
+                _ => break,
+            }
+        }
+    }
+}
+
+/// What a mail and a password prove.
+pub enum Proven {
+    Yes {
+        account: Account,
+        /// A hash that is to take the place of the account's.
+        renewed: Option<String>,
+    },
+    /// Of whom the password is not, where that is somebody.
+    No { known: Option<Uuid> },
+}
+
 impl Desk {
-    async fn account(
+    pub async fn account(
         &self,
         email: String,
         password: String,
@@ -212,22 +233,65 @@ impl Desk {
     ) -> Result<Account, Problem> {
         let password_hash = self.passwords.hash(password).await?;
         let user = User { id: Uuid::now_v7(), email, name, role, created_at: self.clock.now() };
-        Ok(Account { user, password_hash })
+        Ok(Account { user, password_hash, epoch: 0 })
+    }
+
+    /// Begins a try of a password; one that has to wait is refused. Of a delay's refusals the first is audited.
+    pub async fn begin_try(&self, email_key: &str, ip: Option<IpAddr>) -> Result<Try, Problem> {
+        let wait = match self.throttle.begin(email_key, ip).await {
+            Ok(tried) => return Ok(tried),
+            Err(wait) => wait,
+        };
+        if wait.is_news {
+            let known = store::account_of(&self.pool, email_key).await.map_err(unread)?;
+            let details = json!({"email": email_key, "seconds": wait.seconds});
+            let known = known.map(|account| account.user.id);
+            let entry = self.entry(AuditKind::LoginThrottled, None, known, ip, details);
+            self.commit(Act::Note.audited(entry), vec![]).await?;
+        }
+        Err(Rejection::from(wait).into())
+    }
+
+    /// Takes as long for an account that is not there.
+    async fn prove(&self, email_key: &str, password: &str) -> Result<Proven, Problem> {
+        let account = store::account_of(&self.pool, email_key).await.map_err(unread)?;
+        let known = account.as_ref().map(|account| account.password_hash.clone());
+        let proof = self.passwords.verify(password.to_owned(), known).await?;
+        Ok(match (account, proof) {
+            (Some(account), Proof::Right) => Proven::Yes { account, renewed: None },
+            (Some(account), Proof::Outdated { hash }) => Proven::Yes { account, renewed: Some(hash) },
+            (account, _) => Proven::No { known: account.map(|account| account.user.id) },
+        })
+    }
+
+    pub fn entry(
+        &self,
+        kind: AuditKind,
+        actor: Option<Uuid>,
+        user: Option<Uuid>,
+        ip: Option<IpAddr>,
+        details: serde_json::Value,
+    ) -> Entry {
+        Entry { at: self.clock.now(), kind, actor, user, ip, details }
     }
 
     async fn presented(&self, secret: &str) -> Result<Option<Presented>, Problem> {
         store::presented(&self.pool, &model::secret_hash(secret)).await.map_err(unread)
     }
 
-    async fn commit(&self, write: Write, outbox: Vec<Outgoing>) -> Result<Written, Problem> {
+    /// Writes; `None` when what the change expects has moved meanwhile.
+    pub async fn commit(&self, write: Write, outbox: Vec<Outgoing>) -> Result<Option<Written>, Problem> {
         match self.journal.commit(Change { outbox, ..Change::new(write) }).await {
-            Outcome::Committed { written, .. } => Ok(written),
+            Outcome::Committed { written, .. } => Ok(Some(written)),
+            Outcome::Stale => Ok(None),
             Outcome::Rejected(Refused::EmailTaken) => Err(Rejection::EmailTaken.into()),
+            Outcome::Rejected(Refused::LastSuperAdmin) => Err(Rejection::LastSuperAdmin.into()),
+            Outcome::Rejected(Refused::ResetToken) => Err(Rejection::ResetToken.into()),
             Outcome::Failed(failure) => {
                 tracing::error!(%failure, "auth change not written");
                 Err(failure.into())
             }
-            // None of these changes has an inbox key, an idempotency key or a version.
+            // None of these changes has an inbox key or an idempotency key; its own asker knows the other rejections.
             other => {
                 tracing::error!(?other, "auth change ended unexpectedly");
                 Err(Problem::internal())
@@ -235,18 +299,18 @@ impl Desk {
         }
     }
 
-    fn session(&self, user: User, family: Uuid, secret: Secret) -> Answered {
-        let claims = model::claims(&user, family, Timestamp::wall_clock());
+    fn session(&self, user: User, epoch: i64, family: Uuid, secret: Secret) -> Answered {
+        let claims = model::claims(&user, epoch, family, Timestamp::wall_clock());
         let access_token = self.signer.sign(&claims).map_err(|error| {
             tracing::error!(error = format!("{error:#}"), "access token not signed");
             Problem::internal()
         })?;
-        let expires_in = model::ACCESS.as_secs();
+        let expires_in = bus::token::ACCESS_LIFETIME.as_secs();
         json(&Session { user, access_token, refresh_token: secret.text, expires_in })
     }
 }
 
-fn registered(user: &User, context: &Context) -> Outgoing {
+pub fn registered(user: &User, context: &Context) -> Outgoing {
     let event = UserRegistered {
         user_id: user.id,
         email: user.email.clone(),
@@ -256,7 +320,7 @@ fn registered(user: &User, context: &Context) -> Outgoing {
     Outgoing::new("auth", &event, user.created_at, context)
 }
 
-fn unread(error: sqlx::Error) -> Problem {
+pub fn unread(error: sqlx::Error) -> Problem {
     tracing::warn!(%error, "auth could not read");
     crate::delivery::read_failure(error).into()
 }

@@ -1,14 +1,20 @@
-//! Auth owns accounts with their roles, and logins: families of refresh tokens that follow one another.
+//! Auth owns accounts with their roles, logins (families of refresh tokens that follow one another), and the audit.
 //!
 //! Invariant: an e-mail has one account, compared without case.
 //! Invariant: a refresh token buys one new pair; whoever presents it again ends the whole family.
 //! Invariant: an unknown e-mail and a wrong password get the same answer after the same work.
-//! It does not keep access tokens: they are good until they expire, 15 minutes, whatever happens to their login.
+//! Invariant: what changes a role or a password voids the access tokens of before at every verifier of the house.
+//! It does not keep access tokens: unless voided they are good until they expire, 15 minutes, also after a logout.
 
+mod account;
 mod actor;
+mod founding;
+mod hear;
 mod model;
 mod password;
+mod reset;
 mod store;
+mod throttle;
 pub mod token;
 
 #[cfg(test)]
@@ -36,14 +42,22 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         clock: parts.clock.clone(),
         passwords: password::Passwords::new(),
         signer,
+        throttle: throttle::Throttle::new(settings.throttle, parts.redis.clone()),
+        promote_movie_creators: settings.promote_movie_creators,
     });
     let serving = desk.clone();
     children.push(parts.service(move |server| actor::serve(serving.clone(), server).boxed()));
     let forgetting = desk.clone();
     children.push(parts.taker("forgetting", move |stop| actor::forget(forgetting.clone(), stop)));
+    let hearing = desk.clone();
+    let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
+    children.push(parts.consumer(hear::CONSUMER, wellness.clone(), hear));
+    let (announcing, bus) = (desk.clone(), parts.bus.clone());
+    children
+        .push(parts.taker("announcing", move |stop| actor::announce(announcing.clone(), bus.clone(), stop)));
     let host = parts.start(wellness, move || children.clone()).await?;
     if let Some((email, password)) = &settings.super_admin
-        && let Err(error) = actor::ensure_super_admin(&desk, email, password).await
+        && let Err(error) = founding::ensure_super_admin(&desk, email, password).await
     {
         host.stop().await;
         return Err(error);
@@ -70,9 +84,12 @@ pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<
         passwords: password::Passwords::new(),
         // Nobody logs in here.
         signer: token::Signer::from_pem(&token::generate_pem())?,
+        throttle: throttle::Throttle::new(None, None),
+        promote_movie_creators: false,
     };
     let host = parts.start(wellness, move || children.clone()).await?;
-    let making = accounts.iter().map(|a| actor::ensure_account(&desk, a.email, a.password, a.name, a.role));
+    let making =
+        accounts.iter().map(|a| founding::ensure_account(&desk, a.email, a.password, a.name, a.role));
     let made = futures::future::try_join_all(making).await;
     host.stop().await;
     made

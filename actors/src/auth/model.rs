@@ -7,19 +7,56 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::contract::Timestamp;
 use bus::contract::auth::{Claims, Rejection, Role, User};
-use bus::token::ISSUER;
+use bus::token::{ACCESS_LIFETIME, ISSUER};
 use uuid::Uuid;
 
-/// How long an access token is good: also how long a role that was taken away may still be used.
-pub const ACCESS: Duration = Duration::from_secs(15 * 60);
 /// How long a refresh token is good: who comes back within a month stays logged in.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long the link to a new password is good.
+pub const RESET: Duration = Duration::from_secs(30 * 60);
+/// Who may say that a movie was created. NATS lets nobody else say it either.
+const MOVIE_SOURCES: [&str; 2] = ["/marquee/movie", "/marquee/bridge"];
 
 /// An account with what proves it.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub user: User,
     pub password_hash: String,
+    /// The access epoch: the tokens of those before are void.
+    pub epoch: i64,
+}
+
+/// An account as a decision about its role needs it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub user: User,
+    pub epoch: i64,
+    pub role_changed_at: Option<Timestamp>,
+}
+
+/// A role change, which holds only while the user stands as it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoleChange {
+    pub user: Uuid,
+    pub epoch: i64,
+    pub from: Role,
+    pub to: Role,
+}
+
+impl Standing {
+    pub fn to(&self, role: Role) -> RoleChange {
+        RoleChange { user: self.user.id, epoch: self.epoch, from: self.user.role, to: role }
+    }
+}
+
+/// Whether the creation of a movie makes its creator an ADMIN: a USER only, and not when somebody decided about the role
+/// after it.
+pub fn promotes(creator: &Standing, created_at: Timestamp) -> bool {
+    creator.user.role == Role::User && creator.role_changed_at.is_none_or(|decided| decided < created_at)
+}
+
+pub fn may_tell_of_movies(source: &str) -> bool {
+    MOVIE_SOURCES.contains(&source)
 }
 
 /// A refresh token as it leaves, once; only its hash is kept.
@@ -65,6 +102,10 @@ pub enum EndReason {
     Logout,
     /// A token was presented twice: one of the two who have it stole it.
     Reuse,
+    /// The password was changed or reset.
+    Password,
+    /// The user ended all logins.
+    Everywhere,
 }
 
 impl EndReason {
@@ -72,6 +113,8 @@ impl EndReason {
         match self {
             Self::Logout => "LOGOUT",
             Self::Reuse => "REUSE",
+            Self::Password => "PASSWORD",
+            Self::Everywhere => "EVERYWHERE",
         }
     }
 }
@@ -83,6 +126,7 @@ pub struct Presented {
     pub spent: bool,
     pub family_ended: bool,
     pub user: User,
+    pub epoch: i64,
 }
 
 /// What a presented refresh token buys.
@@ -108,7 +152,7 @@ pub fn email_key(email: &str) -> String {
 }
 
 /// What an access token says. `now` is this machine's clock, by which tokens are verified everywhere.
-pub fn claims(user: &User, family: Uuid, now: Timestamp) -> Claims {
+pub fn claims(user: &User, epoch: i64, family: Uuid, now: Timestamp) -> Claims {
     let iat = now.unix_seconds();
     Claims {
         iss: ISSUER.to_owned(),
@@ -117,8 +161,9 @@ pub fn claims(user: &User, family: Uuid, now: Timestamp) -> Claims {
         email: user.email.clone(),
         name: user.name.clone(),
         role: user.role,
+        epoch,
         iat,
-        exp: iat + ACCESS.as_secs() as i64,
+        exp: iat + ACCESS_LIFETIME.as_secs() as i64,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: at most as many hashes run as this machine has cores (up to [`RUNNING_MAX`]) and at most [`WAITING_MAX`]
 //! wait, so a storm of logins costs a bounded share of memory and never the threads that others run on. Who comes beyond
 //! that is told to come again; who gives up waiting costs nothing more.
+//! A bcrypt hash of an imported account is verified as well, once: whoever proves it gets an argon2id hash for it.
 
 use std::sync::Arc;
 
@@ -26,6 +27,20 @@ const WAITING_MAX: usize = 64;
 /// password for it: the hash is not one of any.
 const DUMMY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bGl2ZXNoZXJlIQ$bm9ib2R5IGtub3dzIGEgcGFzc3dvcmQgZm9yIHRoaXM";
+
+/// The costliest bcrypt that is tried: some two seconds of one core. What costs more would be a way to stall the pool.
+const BCRYPT_COST_MAX: u32 = 15;
+
+/// What a password proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    Wrong,
+    Right,
+    /// Right by a hash of another kind; this is to take its place.
+    Outdated {
+        hash: String,
+    },
+}
 
 /// The bounded pool, cheap to clone.
 #[derive(Clone)]
@@ -52,7 +67,7 @@ impl Passwords {
     }
 
     /// Whether the password is that of `known`; with no account it takes as long and the answer is no.
-    pub async fn verify(&self, password: String, known: Option<String>) -> Result<bool, Problem> {
+    pub async fn verify(&self, password: String, known: Option<String>) -> Result<Proof, Problem> {
         self.run(move || verify(&password, known.as_deref())).await?
     }
 
@@ -87,14 +102,36 @@ pub(super) fn hash(password: &str) -> Result<String, Problem> {
     })
 }
 
-pub(super) fn verify(password: &str, known: Option<&str>) -> Result<bool, Problem> {
-    let stored = PasswordHash::new(known.unwrap_or(DUMMY)).map_err(|error| {
-        tracing::error!(%error, "stored password hash not readable");
-        Problem::internal()
-    })?;
+pub(super) fn verify(password: &str, known: Option<&str>) -> Result<Proof, Problem> {
+    if let Some(known) = known.filter(|known| is_bcrypt(known)) {
+        return verify_bcrypt(password, known);
+    }
+    let stored = PasswordHash::new(known.unwrap_or(DUMMY)).map_err(unreadable)?;
     // The parameters are the stored hash's own.
     let same = argon2().verify_password(password.as_bytes(), &stored).is_ok();
-    Ok(same && known.is_some())
+    Ok(if same && known.is_some() { Proof::Right } else { Proof::Wrong })
+}
+
+/// `$2a$`, `$2b$` and `$2y$` differ in bugs that no password of ASCII meets.
+fn is_bcrypt(hash: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix))
+}
+
+fn verify_bcrypt(password: &str, known: &str) -> Result<Proof, Problem> {
+    let cost = known.parse::<bcrypt::HashParts>().map_err(unreadable)?.get_cost();
+    if cost > BCRYPT_COST_MAX {
+        return Err(unreadable(format!("bcrypt cost {cost} is above {BCRYPT_COST_MAX}")));
+    }
+    // Cut after 72 bytes, as whoever made the hash did.
+    Ok(match bcrypt::verify(password, known).map_err(unreadable)? {
+        true => Proof::Outdated { hash: hash(password)? },
+        false => Proof::Wrong,
+    })
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "stored password hash not readable");
+    Problem::internal()
 }
 
 #[cfg(test)]
@@ -105,8 +142,8 @@ mod tests {
     fn a_hash_knows_its_password_and_no_other() {
         let stored = hash("correct horse").unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(verify("correct horse", Some(&stored)).unwrap());
-        assert!(!verify("correct horsf", Some(&stored)).unwrap());
+        assert_eq!(verify("correct horse", Some(&stored)).unwrap(), Proof::Right);
+        assert_eq!(verify("correct horsf", Some(&stored)).unwrap(), Proof::Wrong);
         assert_ne!(stored, hash("correct horse").unwrap(), "each has its own salt");
     }
 
@@ -117,7 +154,22 @@ mod tests {
             (hash.algorithm.to_string(), hash.version, hash.params.to_string(), hash.hash.unwrap().len())
         };
         assert_eq!(parameters(DUMMY), parameters(&hash("anything").unwrap()));
-        assert!(!verify("nobody knows a password for this", None).unwrap());
+        assert_eq!(verify("nobody knows a password for this", None).unwrap(), Proof::Wrong);
+    }
+
+    #[test]
+    fn an_imported_bcrypt_hash_is_proven_once_and_then_replaced() {
+        let imported = bcrypt::hash("correct horse", 4).unwrap();
+        for prefix in ["$2a$", "$2b$", "$2y$"] {
+            let imported = format!("{prefix}{}", &imported[4..]);
+            assert_eq!(verify("correct horsf", Some(&imported)).unwrap(), Proof::Wrong);
+            let Proof::Outdated { hash } = verify("correct horse", Some(&imported)).unwrap() else {
+                panic!("not proven by {imported}");
+            };
+            assert_eq!(verify("correct horse", Some(&hash)).unwrap(), Proof::Right);
+        }
+        let endless = imported.replacen("$04$", "$31$", 1);
+        assert_eq!(verify("correct horse", Some(&endless)).unwrap_err().status, 500);
     }
 
     #[tokio::test]

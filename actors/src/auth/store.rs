@@ -1,27 +1,54 @@
 //! Auth's SQL. A change is written row by row, since nobody logs in a thousand times a second: one argon2 costs more
-//! than its rows.
+//! than its rows. What is to be kept of it in the audit is written with it, for a whole batch in one statement.
 //!
 //! Invariant: a refresh token is spent once (`spent_at is null` decides), and whoever comes second ends the family in the
-//! same transaction. Families are locked before their tokens.
+//! same transaction. Users are locked before families, families before their tokens.
+//! Invariant: a login is written only while the password that proved it is the account's.
 
-use bus::contract::Timestamp;
-use bus::contract::auth::User;
+pub mod access;
+pub mod audit;
+mod read;
+
+use bus::contract::auth::{Revocation, revoked_subject};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, Row};
-use time::OffsetDateTime;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{Account, EndReason, Presented, RefreshToken, role_name, role_named};
+use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
 use crate::delivery::{Rows, WriteError};
+use access::{NewPassword, NewReset};
+
+pub use read::{account_by_id, account_of, presented, super_admin_exists, user_by_id};
 
 /// Rows forgotten at once: some 20 ms of the journal's time.
 const FORGET_MAX: i64 = 5_000;
 
-/// Auth's changes.
+/// Auth's change: what is done, and what the audit keeps of it.
 #[derive(Debug)]
-pub enum Write {
+pub struct Write {
+    pub act: Act,
+    pub audit: Vec<audit::Entry>,
+}
+
+impl From<Act> for Write {
+    fn from(act: Act) -> Self {
+        Self { act, audit: Vec::new() }
+    }
+}
+
+impl Act {
+    pub fn audited(self, entry: audit::Entry) -> Write {
+        Write { act: self, audit: vec![entry] }
+    }
+}
+
+/// What is done.
+#[derive(Debug)]
+pub enum Act {
+    /// Nothing but what the audit keeps.
+    Note,
     /// A new account, with its first login where a person made it.
     Account {
         account: Account,
@@ -31,6 +58,9 @@ pub enum Write {
     FirstSuperAdmin(Account),
     Login {
         user: Uuid,
+        /// The hash that was proven, and the one that is to take its place if it is outdated.
+        proven: String,
+        renewed: Option<String>,
         token: RefreshToken,
     },
     /// `spent` buys `next`.
@@ -42,6 +72,22 @@ pub enum Write {
         family: Uuid,
         reason: EndReason,
     },
+    Role(RoleChange),
+    Name {
+        user: Uuid,
+        name: String,
+    },
+    Password(NewPassword),
+    RequestReset(NewReset),
+    /// Uses a reset's token for a new password.
+    Reset {
+        reset: Uuid,
+        password_hash: String,
+    },
+    /// Ends every login of a user.
+    EndAll {
+        user: Uuid,
+    },
     /// Forgets what has expired.
     Forget,
 }
@@ -52,6 +98,8 @@ pub enum Written {
     Done,
     /// The refresh token was spent or its family ended meanwhile; the family is over.
     Over,
+    /// Access tokens are void.
+    Revoked(Revocation),
     /// How many rows were forgotten.
     Forgotten(u64),
 }
@@ -61,6 +109,11 @@ pub enum Written {
 pub enum Refused {
     EmailTaken,
     SuperAdminExists,
+    LastSuperAdmin,
+    /// The reset is used or expired.
+    ResetToken,
+    /// The account asked for too many resets within an hour.
+    ResetLimit,
 }
 
 type Result<T> = std::result::Result<T, WriteError<Refused>>;
@@ -76,41 +129,65 @@ impl Rows for Write {
         async move {
             let mut written = Vec::with_capacity(rows.len());
             for row in rows {
-                match row.write_alone(connection).await {
+                match row.act.write(connection).await {
                     Ok(one) => written.push(one),
                     // A violated constraint has aborted the transaction; alone it shows whose fault it was.
-                    Err(WriteError::Rejected(_)) if rows.len() > 1 => return Err(WriteError::Short),
+                    Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
+                        return Err(WriteError::Short);
+                    }
                     Err(error) => return Err(error),
                 }
             }
+            let entries: Vec<&audit::Entry> = rows.iter().flat_map(|row| &row.audit).collect();
+            audit::insert(connection, &entries).await?;
             Ok(written)
         }
         .boxed()
     }
+
+    fn notices(committed: &[(&Self, &Written)]) -> Vec<(String, Bytes)> {
+        committed.iter().filter_map(|(_, written)| notice(written)).collect()
+    }
 }
 
-impl Write {
-    async fn write_alone(&self, db: &mut PgConnection) -> Result<Written> {
+/// What every verifier must know at once.
+fn notice(written: &Written) -> Option<(String, Bytes)> {
+    let Written::Revoked(revocation) = written else { return None };
+    let payload = serde_json::to_vec(revocation).expect("contract types are plain data and always serialize");
+    Some((revoked_subject(revocation.user_id), payload.into()))
+}
+
+impl Act {
+    async fn write(&self, db: &mut PgConnection) -> Result<Written> {
         match self {
+            Self::Note => {}
             Self::Account { account, login } => {
                 insert_account(db, account).await?;
                 if let Some(token) = login {
-                    insert_login(db, account.user.id, token).await?;
+                    insert_login(db, account.user.id, &account.password_hash, token).await?;
                 }
             }
             Self::FirstSuperAdmin(account) => {
-                // Hosts that start together look one after another.
-                sqlx::query("select pg_advisory_xact_lock(hashtext('auth.first_super_admin'))")
-                    .execute(&mut *db)
-                    .await?;
+                access::lock_super_admins(db).await?;
                 if super_admin_exists(&mut *db).await? {
                     return Err(WriteError::Rejected(Refused::SuperAdminExists));
                 }
                 insert_account(db, account).await?;
             }
-            Self::Login { user, token } => insert_login(db, *user, token).await?,
+            Self::Login { user, proven, renewed, token } => {
+                if let Some(renewed) = renewed {
+                    renew_hash(db, *user, proven, renewed).await?;
+                }
+                insert_login(db, *user, renewed.as_ref().unwrap_or(proven), token).await?;
+            }
             Self::Refresh { spent, next } => return refresh(db, *spent, next).await,
             Self::End { family, reason } => end(db, *family, *reason).await?,
+            Self::Role(change) => return access::change_role(db, change).await,
+            Self::Name { user, name } => access::rename(db, *user, name).await?,
+            Self::Password(new) => return access::change_password(db, new).await,
+            Self::RequestReset(new) => access::request_reset(db, new).await?,
+            Self::Reset { reset, password_hash } => return access::reset(db, *reset, password_hash).await,
+            Self::EndAll { user } => return access::end_all(db, *user).await,
             Self::Forget => return Ok(Written::Forgotten(forget(db).await?)),
         }
         Ok(Written::Done)
@@ -139,15 +216,37 @@ async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> 
     Ok(())
 }
 
-async fn insert_login(db: &mut PgConnection, user: Uuid, token: &RefreshToken) -> Result<()> {
-    sqlx::query("insert into families (id, user_id, started_at, expires_at) values ($1, $2, $3, $4)")
-        .bind(token.family)
-        .bind(user)
-        .bind(token.issued_at.date_time())
-        .bind(token.expires_at.date_time())
-        .execute(&mut *db)
-        .await?;
+/// A login by this password hash; stale when it is another's by now. The lock makes a password change wait, which then
+/// ends this login too.
+async fn insert_login(db: &mut PgConnection, user: Uuid, proven: &str, token: &RefreshToken) -> Result<()> {
+    let inserted = sqlx::query(
+        "insert into families (id, user_id, started_at, expires_at)
+         select $1, id, $3, $4 from users where id = $2 and password_hash = $5 for share",
+    )
+    .bind(token.family)
+    .bind(user)
+    .bind(token.issued_at.date_time())
+    .bind(token.expires_at.date_time())
+    .bind(proven)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    if inserted == 0 {
+        return Err(WriteError::Stale);
+    }
     insert_token(db, token).await
+}
+
+async fn renew_hash(db: &mut PgConnection, user: Uuid, proven: &str, renewed: &str) -> Result<()> {
+    sqlx::query(
+        "update users set password_hash = $3, updated_at = now() where id = $1 and password_hash = $2",
+    )
+    .bind(user)
+    .bind(proven)
+    .bind(renewed)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn insert_token(db: &mut PgConnection, token: &RefreshToken) -> Result<()> {
@@ -201,72 +300,11 @@ async fn forget(db: &mut PgConnection) -> Result<u64> {
     for statement in [
         "delete from refresh_tokens where id in (select id from refresh_tokens where expires_at < now() limit $1)",
         "delete from families where id in (select id from families where expires_at < now() limit $1)",
+        // A day later: within the hour they count against the limit.
+        "delete from password_resets
+         where id in (select id from password_resets where expires_at < now() - interval '1 day' limit $1)",
     ] {
         forgotten += sqlx::query(statement).bind(FORGET_MAX).execute(&mut *db).await?.rows_affected();
     }
     Ok(forgotten)
-}
-
-pub async fn super_admin_exists<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select from users where role = 'SUPER_ADMIN')").fetch_one(db).await
-}
-
-pub async fn account_of<'e>(db: impl PgExecutor<'e>, email_key: &str) -> sqlx::Result<Option<Account>> {
-    let row = sqlx::query(
-        "select id, email, name, role, created_at, password_hash from users where email_key = $1",
-    )
-    .bind(email_key)
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| Ok(Account { user: user(&row)?, password_hash: row.try_get("password_hash")? })).transpose()
-}
-
-pub async fn user_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<User>> {
-    let row = sqlx::query("select id, email, name, role, created_at from users where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
-    row.as_ref().map(user).transpose()
-}
-
-/// What is known of the token with this hash.
-pub async fn presented<'e>(db: impl PgExecutor<'e>, hash: &[u8; 32]) -> sqlx::Result<Option<Presented>> {
-    let row = sqlx::query(
-        "select u.id, u.email, u.name, u.role, u.created_at, t.id as token_id, t.family, t.issued_at, t.expires_at,
-                t.spent_at is not null as spent, f.ended_at is not null as family_ended
-         from refresh_tokens t join families f on f.id = t.family join users u on u.id = f.user_id
-         where t.token_hash = $1",
-    )
-    .bind(hash.as_slice())
-    .fetch_optional(db)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Presented {
-        token: RefreshToken {
-            id: row.try_get("token_id")?,
-            family: row.try_get("family")?,
-            hash: *hash,
-            issued_at: timestamp(&row, "issued_at")?,
-            expires_at: timestamp(&row, "expires_at")?,
-        },
-        spent: row.try_get("spent")?,
-        family_ended: row.try_get("family_ended")?,
-        user: user(&row)?,
-    }))
-}
-
-fn user(row: &PgRow) -> sqlx::Result<User> {
-    let role: &str = row.try_get("role")?;
-    let role = role_named(role).ok_or_else(|| sqlx::Error::Decode(format!("unknown role {role}").into()))?;
-    Ok(User {
-        id: row.try_get("id")?,
-        email: row.try_get("email")?,
-        name: row.try_get("name")?,
-        role,
-        created_at: timestamp(row, "created_at")?,
-    })
-}
-
-fn timestamp(row: &PgRow, column: &str) -> sqlx::Result<Timestamp> {
-    Ok(row.try_get::<OffsetDateTime, _>(column)?.into())
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bus::contract::Timestamp;
 use bus::contract::auth::{Rejection, Role, User};
+use bus::token::ACCESS_LIFETIME;
 use uuid::Uuid;
 
 use super::model::{
-    ACCESS, Presented, REFRESH, RefreshToken, Secret, Worth, claims, email_key, role_name, role_named,
-    secret_hash, worth,
+    Presented, REFRESH, RefreshToken, Secret, Standing, Worth, claims, email_key, may_tell_of_movies,
+    promotes, role_name, role_named, secret_hash, worth,
 };
 
 fn user(now: Timestamp) -> User {
@@ -23,7 +24,7 @@ fn user(now: Timestamp) -> User {
 
 fn presented(now: Timestamp) -> Presented {
     let token = RefreshToken::new(Uuid::now_v7(), &Secret::new(), now);
-    Presented { token, spent: false, family_ended: false, user: user(now) }
+    Presented { token, spent: false, family_ended: false, user: user(now), epoch: 0 }
 }
 
 #[test]
@@ -67,9 +68,9 @@ fn a_secret_is_long_fresh_and_kept_only_as_its_hash() {
 fn claims_name_the_login_and_last_fifteen_minutes() {
     let now = Timestamp::wall_clock();
     let (user, family) = (user(now), Uuid::now_v7());
-    let claims = claims(&user, family, now);
-    assert_eq!((claims.sub, claims.sid, claims.role), (user.id, family, Role::Admin));
-    assert_eq!(claims.exp - claims.iat, ACCESS.as_secs() as i64);
+    let claims = claims(&user, 7, family, now);
+    assert_eq!((claims.sub, claims.sid, claims.role, claims.epoch), (user.id, family, Role::Admin, 7));
+    assert_eq!(claims.exp - claims.iat, ACCESS_LIFETIME.as_secs() as i64);
     assert_eq!(claims.iss, "marquee");
 }
 
@@ -86,4 +87,19 @@ fn roles_are_kept_as_the_contract_spells_them() {
         assert_eq!(role_named(role_name(role)), Some(role));
     }
     assert_eq!(role_named("ROOT"), None);
+}
+
+#[test]
+fn a_movie_makes_a_user_an_admin_and_nobody_anything_else() {
+    let now = Timestamp::wall_clock();
+    let moment = Duration::from_micros(1);
+    let creator =
+        |role, role_changed_at| Standing { user: User { role, ..user(now) }, epoch: 0, role_changed_at };
+    assert!(promotes(&creator(Role::User, None), now));
+    assert!(promotes(&creator(Role::User, Some(now.minus(moment))), now));
+    assert!(!promotes(&creator(Role::User, Some(now)), now), "somebody has decided otherwise since");
+    assert!(!promotes(&creator(Role::Admin, None), now));
+    assert!(!promotes(&creator(Role::SuperAdmin, None), now));
+    assert!(may_tell_of_movies("/marquee/movie") && may_tell_of_movies("/marquee/bridge"));
+    assert!(!may_tell_of_movies("/marquee/notification") && !may_tell_of_movies(""));
 }

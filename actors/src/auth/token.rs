@@ -1,16 +1,21 @@
-//! Signs access tokens (RFC 7519) with the house's Ed25519 key, and tells its public half.
+//! Signs access tokens (RFC 7519) with the house's Ed25519 key, tells its public half, and derives from it the tokens
+//! to new passwords, so that no database and no event holds those.
 //!
 //! Keys are PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes them. Verifying is `bus::token`'s.
 
 use anyhow::Context;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bus::contract::auth::{Claims, KeySet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use uuid::Uuid;
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
+/// What the key of password resets is derived for; another purpose gets another text and so another key.
+const RESETS: &str = "marquee password reset 1";
 /// PKCS#8 version 1 of an Ed25519 seed (RFC 8410): all that comes before the 32 bytes.
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -21,6 +26,7 @@ pub struct Signer {
     header: Header,
     key: EncodingKey,
     keys: KeySet,
+    resets: hmac::Key,
 }
 
 impl Signer {
@@ -33,8 +39,13 @@ impl Signer {
         let public = bus::token::jwk(pair.public_key().as_ref());
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(public.kid.clone());
-        let signer =
-            Self { header, key: EncodingKey::from_ed_der(&der), keys: KeySet { keys: vec![public] } };
+        let secret = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &der), RESETS.as_bytes());
+        let signer = Self {
+            header,
+            key: EncodingKey::from_ed_der(&der),
+            keys: KeySet { keys: vec![public] },
+            resets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref()),
+        };
         // Two libraries read the key; that both do shows here and not at the first login.
         jsonwebtoken::encode(&signer.header, &(), &signer.key)
             .context("JWT_PRIVATE_KEY does not sign tokens")?;
@@ -50,6 +61,11 @@ impl Signer {
         let own = self.keys.keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
         self.keys.keys.extend(older.keys.iter().filter(|key| !own.contains(&key.kid)).cloned());
         self
+    }
+
+    /// The token of a password reset: the same each time, and not to be guessed without the key.
+    pub fn reset_token(&self, reset: Uuid) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.resets, reset.as_bytes()))
     }
 
     /// What verifies the tokens.
@@ -95,6 +111,16 @@ MC4CAQAwBQYDK2VwBCIEIOhLJi+p3GvTXlqxLRVSf4xiVQwjFWPcxn2eJZ69mEkW
         let both = new.clone().telling_too(old.keys()).telling_too(new.keys());
         let kids = |signer: &Signer| signer.keys().keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
         assert_eq!(kids(&both), [kids(&new), kids(&old)].concat());
+    }
+
+    #[test]
+    fn a_reset_token_is_the_same_on_every_host_with_the_key_and_another_for_each_reset() {
+        let (one, other) = (Signer::from_pem(OPENSSL).unwrap(), Signer::from_pem(OPENSSL).unwrap());
+        let reset = Uuid::now_v7();
+        assert_eq!(one.reset_token(reset), other.reset_token(reset));
+        assert_eq!(one.reset_token(reset).len(), 43, "32 bytes in base64url");
+        assert_ne!(one.reset_token(reset), one.reset_token(Uuid::now_v7()));
+        assert_ne!(one.reset_token(reset), Signer::from_pem(&generate_pem()).unwrap().reset_token(reset));
     }
 
     #[test]

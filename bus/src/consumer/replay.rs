@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DLQ_CONSUMER, Delivery, Origin, Ticket, Verdict, Wellness};
 use crate::dead_letter::{self, HANDLING_MAX, Replay, Replayed, replay_subject};
-use crate::event::CE_ID;
+use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
 use crate::topology::DLQ_PREFIX;
 use crate::{Bus, Context};
 
@@ -77,6 +77,8 @@ async fn replay(
         subject: message.subject.strip_prefix(DLQ_PREFIX).unwrap_or(&message.subject).to_owned(),
         payload: message.payload.clone(),
         context: Context::from_headers(Some(&message.headers)).child(),
+        source: header(CE_SOURCE).unwrap_or_default().to_owned(),
+        time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
         attempt: 1,
         ticket: Ticket(Some(Origin::DeadLetter(sender))),
     });

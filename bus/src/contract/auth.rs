@@ -2,11 +2,20 @@
 //!
 //! What holds a password or a token does not show it in `Debug`, so that no log line can.
 
+mod access;
+mod audit;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Access, Fields, Problem, Request, Timestamp, events};
+use super::{Access, FieldError, Fields, Problem, Request, Timestamp, events};
+
+pub use access::{
+    ChangePassword, ForgotPassword, ListRevocations, ListUsers, LogoutEverywhere, REVOKED, ResetPassword,
+    Revocation, Revocations, SetRole, UpdateMe, revoked_subject,
+};
+pub use audit::{AuditKind, AuditRecord, ListAudit};
 
 /// Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +70,7 @@ impl Request for Register {
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
         fields.check(is_email(&self.email), "email", "must be an e-mail address of at most 254 characters");
-        password(&self.password, fields);
+        password(&self.password, "password", fields);
         fields.text(&self.name, 1..=100, "name");
     }
 }
@@ -172,6 +181,9 @@ pub struct Claims {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// The user's access epoch: a token of an older one is void.
+    #[serde(default)]
+    pub epoch: i64,
     pub iat: i64,
     pub exp: i64,
 }
@@ -185,6 +197,14 @@ pub enum Rejection {
     RefreshToken,
     /// More logins at once than the password pool takes.
     Busy,
+    /// Too many wrong passwords; the seconds until the next try.
+    Throttled(u64),
+    OldPassword,
+    /// A token to a new password that is unknown, used or expired.
+    ResetToken,
+    LastSuperAdmin,
+    /// A user that nobody is.
+    UnknownUser,
 }
 
 impl From<Rejection> for Problem {
@@ -202,6 +222,28 @@ impl From<Rejection> for Problem {
                 "The refresh token is unknown, expired or was used before.",
             ),
             Rejection::Busy => Problem::unavailable("Too many logins at once. Try again shortly."),
+            Rejection::Throttled(seconds) => Problem::new(
+                429,
+                "login-throttled",
+                format!("Too many wrong passwords. The next try is possible in {seconds} s."),
+            )
+            .with_retry_after(seconds),
+            Rejection::OldPassword => {
+                let message = "is not the account's password".to_owned();
+                Problem {
+                    errors: vec![FieldError { field: "oldPassword".into(), message }],
+                    ..Problem::new(422, "old-password", "The old password is wrong.")
+                }
+            }
+            Rejection::ResetToken => {
+                Problem::new(422, "reset-token", "The token is unknown, expired or was used before.")
+            }
+            Rejection::LastSuperAdmin => Problem::new(
+                409,
+                "last-super-admin",
+                "This is the last SUPER_ADMIN. Promote another one first.",
+            ),
+            Rejection::UnknownUser => Problem::not_found("user"),
         }
     }
 }
@@ -294,8 +336,8 @@ events! {
     UserRoleChanged => "user.role_changed",
 }
 
-fn password(password: &str, fields: &mut Fields) {
-    fields.check((8..=128).contains(&password.chars().count()), "password", "must have 8–128 characters");
+fn password(password: &str, field: &str, fields: &mut Fields) {
+    fields.check((8..=128).contains(&password.chars().count()), field, "must have 8–128 characters");
 }
 
 /// One `@`, something before it, a dot after it, no white space: what a mail server would at least try. The

@@ -5,13 +5,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bus::contract::auth::{GetKeys, KeySet, Login, Logout, Me, Refresh, Register, Session, User};
+use bus::contract::auth::{
+    AuditKind, AuditRecord, ChangePassword, ForgotPassword, GetKeys, KeySet, ListAudit, ListUsers, Login,
+    Logout, LogoutEverywhere, Me, Refresh, Register, ResetPassword, Session, SetRole, UpdateMe, User,
+};
+use bus::contract::{Page, Request, Timestamp};
 use bytes::Bytes;
 use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+use uuid::Uuid;
 
-use super::Domain;
+use super::{Domain, paging};
 use crate::house::{House, valid};
-use crate::payload::{Answer, Answered, Body, Caller, Done};
+use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
 /// Keys change when an operator rotates them; verifiers look again within a minute anyway.
@@ -26,6 +32,17 @@ pub struct Auth {
 impl Auth {
     pub fn new(house: Arc<House>) -> Self {
         Self { house, keys: Mutex::default() }
+    }
+
+    /// Validates a request and has it done; there is nothing to say about it.
+    async fn have_done<R: Request, const STATUS: u16>(
+        &self,
+        caller: &Caller,
+        request: R,
+    ) -> Result<Done<STATUS>, Refused> {
+        valid(&request)?;
+        self.house.ask(&request, &caller.0).await?;
+        Ok(Done)
     }
 
     fn known_keys(&self) -> Option<(Instant, Bytes)> {
@@ -64,15 +81,115 @@ impl Auth {
     /// Ends the login that the refresh token came from.
     #[oai(path = "/v1/auth/logout", method = "post")]
     async fn logout(&self, caller: Caller, body: Body<Logout>) -> Result<Done<204>, Refused> {
-        valid(&body.0)?;
-        self.house.ask(&body.0, &caller.0).await?;
-        Ok(Done)
+        self.have_done(&caller, body.0).await
+    }
+
+    /// Log out everywhere
+    ///
+    /// Ends every login of the account. Its access tokens are void at once, this one too.
+    #[oai(path = "/v1/auth/logout-everywhere", method = "post")]
+    async fn logout_everywhere(&self, caller: Caller) -> Result<Done<204>, Refused> {
+        self.have_done(&caller, LogoutEverywhere {}).await
+    }
+
+    /// Ask for a new password
+    ///
+    /// A link comes by mail, if the account exists; the answer is the same either way.
+    #[oai(path = "/v1/auth/password/forgot", method = "post")]
+    async fn forgot_password(
+        &self,
+        caller: Caller,
+        body: Body<ForgotPassword>,
+    ) -> Result<Done<202>, Refused> {
+        self.have_done(&caller, body.0).await
+    }
+
+    /// Set a new password
+    ///
+    /// With the token of the mail, which works once and for half an hour. Ends every login of the account.
+    #[oai(path = "/v1/auth/password/reset", method = "post")]
+    async fn reset_password(&self, caller: Caller, body: Body<ResetPassword>) -> Result<Done<204>, Refused> {
+        self.have_done(&caller, body.0).await
     }
 
     /// Who am I?
     #[oai(path = "/v1/me", method = "get")]
     async fn me(&self, caller: Caller) -> Answered<User> {
         self.house.pass(&caller, Me {}).await
+    }
+
+    /// Change my account
+    #[oai(path = "/v1/me", method = "patch")]
+    async fn update_me(&self, caller: Caller, body: Body<UpdateMe>) -> Answered<User> {
+        self.house.pass(&caller, body.0).await
+    }
+
+    /// Change my password
+    ///
+    /// Ends every other login of the account; this one goes on.
+    #[oai(path = "/v1/me/password", method = "post")]
+    async fn change_password(
+        &self,
+        caller: Caller,
+        body: Body<ChangePassword>,
+    ) -> Result<Done<204>, Refused> {
+        self.have_done(&caller, body.0).await
+    }
+
+    /// Find users
+    #[oai(path = "/v1/users", method = "get")]
+    async fn list_users(
+        &self,
+        caller: Caller,
+        /// Part of the e-mail or of the name, without case.
+        email: Query<Option<String>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<User>> {
+        let request = ListUsers { email: email.0, paging: paging(page.0, page_size.0) };
+        self.house.pass(&caller, request).await
+    }
+
+    /// Promote or demote a user
+    ///
+    /// It holds at once: the user's access tokens are void, the refresh token gives the new role.
+    #[oai(path = "/v1/users/:id/role", method = "put")]
+    async fn set_role(&self, caller: Caller, id: Path<Of<Uuid>>, body: Rest<SetRole>) -> Answered<User> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Who did what
+    ///
+    /// The latest first. It is never changed, nor is anything taken from it.
+    #[oai(path = "/v1/admin/audit", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
+    async fn list_audit(
+        &self,
+        caller: Caller,
+        kind: Query<Option<Of<AuditKind>>>,
+        /// Who did it, or to whom it was done.
+        #[oai(name = "userId")]
+        user_id: Query<Option<Of<Uuid>>>,
+        from: Query<Option<Of<Timestamp>>>,
+        /// Not included.
+        to: Query<Option<Of<Timestamp>>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<AuditRecord>> {
+        let request = ListAudit {
+            kind: kind.0.map(|kind| kind.0),
+            user_id: user_id.0.map(|id| id.0),
+            from: from.0.map(|at| at.0),
+            to: to.0.map(|at| at.0),
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
     }
 
     /// The public keys of access tokens

@@ -76,7 +76,7 @@ impl Told {
         let role = match token {
             "user" => Role::User,
             "admin" => Role::Admin,
-            "owner" => Role::SuperAdmin,
+            "root" => Role::SuperAdmin,
             "away" => return Err(Problem::unavailable("The auth host is away.")),
             _ => return Err(Problem::unauthorized("token-invalid", "The access token is not valid.")),
         };

@@ -1,0 +1,126 @@
+//! What is done to accounts: names, passwords, roles; and what staff and verifiers read of them.
+//!
+//! Invariant: whoever changes a password or a role decides by rows that still stand as they were read; if they moved,
+//! they are read and decided on again.
+
+use std::sync::Arc;
+
+use bus::Problem;
+use bus::contract::auth::{
+    AuditKind, ChangePassword, ListAudit, ListRevocations, ListUsers, Rejection, Revocations, SetRole,
+    UpdateMe, User, UserRoleChanged,
+};
+use bus::event::Outgoing;
+use bus::service::{Answered, Call, json};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::actor::{Desk, unread};
+use super::model;
+use super::password::Proof;
+use super::store::access::{self, NewPassword};
+use super::store::{self, Act, audit};
+
+/// Whoever meets so many changes of the same account in a row is told to come again.
+pub const DECISIONS_MAX: usize = 3;
+
+pub async fn update_me(desk: Arc<Desk>, call: Call<UpdateMe>) -> Answered {
+    let user = call.caller()?.user_id;
+    if let Some(name) = call.request.name {
+        desk.commit(Act::Name { user, name }.into(), vec![]).await?;
+    }
+    match store::user_by_id(&desk.pool, user).await.map_err(unread)? {
+        Some(user) => json(&user),
+        None => Err(gone()),
+    }
+}
+
+pub async fn change_password(desk: Arc<Desk>, call: Call<ChangePassword>) -> Answered {
+    let caller = call.caller()?.clone();
+    let ChangePassword { old_password, new_password } = call.request;
+    let Some(account) = store::account_by_id(&desk.pool, caller.user_id).await.map_err(unread)? else {
+        return Err(gone());
+    };
+    // A stolen token must not be a way to guess the password faster than at the front door.
+    let key = model::email_key(&account.user.email);
+    let tried = desk.begin_try(&key, call.client_ip).await?;
+    let proven = async {
+        let proof = desk.passwords.verify(old_password, Some(account.password_hash.clone())).await?;
+        match proof {
+            Proof::Wrong => Ok(None),
+            Proof::Right | Proof::Outdated { .. } => desk.passwords.hash(new_password).await.map(Some),
+        }
+    };
+    let (kind, user) = (AuditKind::LoginFailed, Some(caller.user_id));
+    let password_hash = match proven.await {
+        Ok(Some(password_hash)) => password_hash,
+        Ok(None) => {
+            let details = json!({"email": key, "at": "password change"});
+            let failed = desk.entry(kind, user, user, call.client_ip, details);
+            desk.commit(Act::Note.audited(failed), vec![]).await?;
+            return Err(Rejection::OldPassword.into());
+        }
+        Err(problem) => {
+            desk.throttle.undecided(tried).await;
+            return Err(problem);
+        }
+    };
+    desk.throttle.right(tried).await;
+    let keeps = caller.session_id;
+    let changed =
+        desk.entry(AuditKind::PasswordChanged, user, user, call.client_ip, json!({"session": keeps}));
+    let new = NewPassword { user: caller.user_id, proven: account.password_hash, password_hash, keeps };
+    match desk.commit(Act::Password(new).audited(changed), vec![]).await? {
+        Some(_) => json(&()),
+        // Somebody changed it meanwhile: what was proven is the old password no more.
+        None => Err(Rejection::OldPassword.into()),
+    }
+}
+
+pub async fn set_role(desk: Arc<Desk>, call: Call<SetRole>) -> Answered {
+    let by = call.caller()?.user_id;
+    let SetRole { id, role } = call.request;
+    for _ in 0..DECISIONS_MAX {
+        let standing = access::standing_of(&desk.pool, id).await.map_err(unread)?;
+        let standing = standing.ok_or(Rejection::UnknownUser)?;
+        if standing.user.role == role {
+            return json(&standing.user);
+        }
+        let user = User { role, ..standing.user.clone() };
+        let details = json!({"from": standing.user.role, "to": role});
+        let entry = desk.entry(AuditKind::RoleChanged, Some(by), Some(id), call.client_ip, details);
+        let event = Outgoing::new("auth", &role_changed(&user, Some(by)), desk.clock.now(), &call.context);
+        if desk.commit(Act::Role(standing.to(role)).audited(entry), vec![event]).await?.is_some() {
+            return json(&user);
+        }
+    }
+    Err(Problem::unavailable("The account is being changed. Try again shortly."))
+}
+
+pub fn role_changed(user: &User, by: Option<Uuid>) -> UserRoleChanged {
+    let User { id, email, name, role, .. } = user.clone();
+    UserRoleChanged { user_id: id, email, name, role, by }
+}
+
+pub async fn list_users(desk: Arc<Desk>, call: Call<ListUsers>) -> Answered {
+    let ListUsers { email, paging } = call.request;
+    let part = email.map(|part| model::email_key(&part));
+    let (users, total) = access::list_users(&desk.pool, part.as_deref(), paging).await.map_err(unread)?;
+    json(&paging.of(users, total))
+}
+
+pub async fn list_audit(desk: Arc<Desk>, call: Call<ListAudit>) -> Answered {
+    let (records, total) = audit::list(&desk.pool, &call.request).await.map_err(unread)?;
+    json(&call.request.paging.of(records, total))
+}
+
+pub async fn list_revocations(desk: Arc<Desk>, call: Call<ListRevocations>) -> Answered {
+    let revocations = access::revocations(&desk.pool, call.request.after).await.map_err(unread)?;
+    let full = revocations.len() as i64 == access::REVOCATIONS_MAX;
+    let next = revocations.last().filter(|_| full).map(|last| last.user_id);
+    json(&Revocations { revocations, next })
+}
+
+fn gone() -> Problem {
+    Problem::unauthorized("token-invalid", "The account of this token is gone.")
+}

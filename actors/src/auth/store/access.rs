@@ -1,0 +1,282 @@
+//! The SQL of what ends access before its time: roles, passwords, resets, logouts everywhere. And of the list of users.
+//!
+//! Invariant: each of them raises the user's epoch in the same transaction, so that no token signed from an older row is
+//! good after it. Invariant: a SUPER_ADMIN is demoted only while there is another one.
+
+use bus::contract::auth::{Revocation, Role, User};
+use bus::contract::{Paging, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::read::user;
+use super::{Refused, Result, Written};
+use crate::auth::model::{EndReason, RoleChange, Standing, role_name};
+use crate::delivery::WriteError;
+
+/// Resets that an account may ask for within an hour: a mail that is slow is asked for twice, a flood of mails annoys.
+const RESETS_AN_HOUR: i64 = 3;
+/// Revocations in one answer: some 150 bytes each, in a message of at most 1 MiB.
+pub const REVOCATIONS_MAX: i64 = 2_000;
+
+/// A password that takes the place of `proven`; of the logins only `keeps` goes on.
+#[derive(Debug)]
+pub struct NewPassword {
+    pub user: Uuid,
+    pub proven: String,
+    pub password_hash: String,
+    pub keeps: Uuid,
+}
+
+/// A reset that was asked for.
+#[derive(Debug)]
+pub struct NewReset {
+    pub id: Uuid,
+    pub user: Uuid,
+    pub token_hash: [u8; 32],
+    pub requested_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// Whoever counts SUPER_ADMINs to decide does so one after another, on every host.
+pub async fn lock_super_admins(db: &mut PgConnection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('auth.first_super_admin'))").execute(db).await?;
+    Ok(())
+}
+
+pub async fn change_role(db: &mut PgConnection, change: &RoleChange) -> Result<Written> {
+    if change.from == Role::SuperAdmin {
+        lock_super_admins(db).await?;
+        let others: bool =
+            sqlx::query_scalar("select exists (select from users where role = 'SUPER_ADMIN' and id <> $1)")
+                .bind(change.user)
+                .fetch_one(&mut *db)
+                .await?;
+        if !others {
+            return Err(WriteError::Rejected(Refused::LastSuperAdmin));
+        }
+    }
+    let changed = sqlx::query(
+        "update users set role = $4, role_changed_at = now(), epoch = epoch + 1, kept_session = null, kept_from = 0,
+                revoked_at = now(), updated_at = now()
+         where id = $1 and role = $2 and epoch = $3
+         returning id, epoch, kept_session, kept_from",
+    )
+    .bind(change.user)
+    .bind(role_name(change.from))
+    .bind(change.epoch)
+    .bind(role_name(change.to))
+    .fetch_optional(db)
+    .await?;
+    revoked(changed)
+}
+
+pub async fn rename(db: &mut PgConnection, id: Uuid, name: &str) -> Result<()> {
+    sqlx::query("update users set name = $2, updated_at = now() where id = $1")
+        .bind(id)
+        .bind(name)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn change_password(db: &mut PgConnection, new: &NewPassword) -> Result<Written> {
+    // What the kept login had before stays good, but nothing of before an earlier change.
+    let changed = sqlx::query(
+        "update users set password_hash = $3, epoch = epoch + 1, kept_session = $4,
+                kept_from = case when kept_session = $4 then kept_from else epoch end,
+                revoked_at = now(), updated_at = now()
+         where id = $1 and password_hash = $2
+         returning id, epoch, kept_session, kept_from",
+    )
+    .bind(new.user)
+    .bind(&new.proven)
+    .bind(&new.password_hash)
+    .bind(new.keeps)
+    .fetch_optional(&mut *db)
+    .await?;
+    let written = revoked(changed)?;
+    end_families(db, new.user, Some(new.keeps), EndReason::Password).await?;
+    void_resets(db, new.user).await?;
+    Ok(written)
+}
+
+pub async fn request_reset(db: &mut PgConnection, new: &NewReset) -> Result<()> {
+    // One after another, so that the count holds.
+    sqlx::query("select from users where id = $1 for no key update").bind(new.user).execute(&mut *db).await?;
+    let inserted = sqlx::query(
+        "insert into password_resets (id, user_id, token_hash, requested_at, expires_at)
+         select $1, $2, $3, $4, $5
+         where (select count(*) from password_resets
+                where user_id = $2 and requested_at > $4 - interval '1 hour') < $6",
+    )
+    .bind(new.id)
+    .bind(new.user)
+    .bind(new.token_hash.as_slice())
+    .bind(new.requested_at.date_time())
+    .bind(new.expires_at.date_time())
+    .bind(RESETS_AN_HOUR)
+    .execute(db)
+    .await?
+    .rows_affected();
+    if inserted == 0 { Err(WriteError::Rejected(Refused::ResetLimit)) } else { Ok(()) }
+}
+
+pub async fn reset(db: &mut PgConnection, id: Uuid, password_hash: &str) -> Result<Written> {
+    let owner: Option<Uuid> = sqlx::query_scalar(
+        "select u.id from users u join password_resets r on r.user_id = u.id where r.id = $1
+         for no key update of u",
+    )
+    .bind(id)
+    .fetch_optional(&mut *db)
+    .await?;
+    let used = sqlx::query(
+        "update password_resets set used_at = now() where id = $1 and used_at is null and expires_at > now()",
+    )
+    .bind(id)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    let Some(owner) = owner.filter(|_| used == 1) else {
+        return Err(WriteError::Rejected(Refused::ResetToken));
+    };
+    sqlx::query("update users set password_hash = $2 where id = $1")
+        .bind(owner)
+        .bind(password_hash)
+        .execute(&mut *db)
+        .await?;
+    void_resets(db, owner).await?;
+    end_everything(db, owner, EndReason::Password).await
+}
+
+pub async fn end_all(db: &mut PgConnection, id: Uuid) -> Result<Written> {
+    end_everything(db, id, EndReason::Everywhere).await
+}
+
+async fn end_everything(db: &mut PgConnection, id: Uuid, reason: EndReason) -> Result<Written> {
+    let changed = sqlx::query(
+        "update users set epoch = epoch + 1, kept_session = null, kept_from = 0, revoked_at = now(),
+                updated_at = now()
+         where id = $1
+         returning id, epoch, kept_session, kept_from",
+    )
+    .bind(id)
+    .fetch_optional(&mut *db)
+    .await?;
+    end_families(db, id, None, reason).await?;
+    revoked(changed)
+}
+
+async fn end_families(db: &mut PgConnection, user: Uuid, but: Option<Uuid>, reason: EndReason) -> Result<()> {
+    sqlx::query(
+        "update families set ended_at = now(), end_reason = $3
+         where user_id = $1 and id is distinct from $2 and ended_at is null",
+    )
+    .bind(user)
+    .bind(but)
+    .bind(reason.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Mails that are still under way must not undo a password that was set since.
+async fn void_resets(db: &mut PgConnection, user: Uuid) -> Result<()> {
+    sqlx::query("update password_resets set used_at = now() where user_id = $1 and used_at is null")
+        .bind(user)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+fn revoked(row: Option<PgRow>) -> Result<Written> {
+    let row = row.ok_or(WriteError::Stale)?;
+    Ok(Written::Revoked(revocation(&row)?))
+}
+
+fn revocation(row: &PgRow) -> sqlx::Result<Revocation> {
+    Ok(Revocation {
+        user_id: row.try_get("id")?,
+        epoch: row.try_get("epoch")?,
+        kept_session: row.try_get("kept_session")?,
+        kept_from: row.try_get("kept_from")?,
+    })
+}
+
+/// What was revoked so recently that a token of before may still be good, by user, after this one.
+pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<Revocation>> {
+    // An access token is good for 15 minutes; a little more, for clocks that disagree.
+    let rows = sqlx::query(
+        "select id, epoch, kept_session, kept_from from users
+         where revoked_at > now() - interval '17 minutes' and ($1::uuid is null or id > $1)
+         order by id limit $2",
+    )
+    .bind(after)
+    .bind(REVOCATIONS_MAX)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(revocation).collect()
+}
+
+pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>> {
+    let row = sqlx::query(
+        "select id, email, name, role, created_at, epoch, role_changed_at from users where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let changed: Option<OffsetDateTime> = row.try_get("role_changed_at")?;
+    Ok(Some(Standing {
+        user: user(&row)?,
+        epoch: row.try_get("epoch")?,
+        role_changed_at: changed.map(Timestamp::from),
+    }))
+}
+
+/// A page of users and how many there are; `part` is lower case.
+pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx::Result<(Vec<User>, u64)> {
+    // Every row is looked at: staff search now and then, and a chain has thousands of accounts, not millions.
+    const FOUND: &str =
+        "where $1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0";
+    let page = format!(
+        "select id, email, name, role, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(page))
+        .bind(part)
+        .bind(paging.limit())
+        .bind(paging.offset())
+        .fetch_all(db)
+        .await?;
+    let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from users {FOUND}")))
+        .bind(part)
+        .fetch_one(db)
+        .await?;
+    Ok((rows.iter().map(user).collect::<sqlx::Result<_>>()?, total as u64))
+}
+
+/// The id and the account of the open reset with this token.
+pub async fn open_reset(db: &PgPool, token_hash: &[u8; 32]) -> sqlx::Result<Option<(Uuid, User)>> {
+    let row = sqlx::query(
+        "select u.id, u.email, u.name, u.role, u.created_at, r.id as reset
+         from password_resets r join users u on u.id = r.user_id
+         where r.token_hash = $1 and r.used_at is null and r.expires_at > now()",
+    )
+    .bind(token_hash.as_slice())
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok((row.try_get("reset")?, user(&row)?))).transpose()
+}
+
+/// Whether this reset is open and has this token.
+pub async fn is_open(db: &PgPool, reset: Uuid, token_hash: &[u8; 32]) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from password_resets
+                        where id = $1 and token_hash = $2 and used_at is null and expires_at > now())",
+    )
+    .bind(reset)
+    .bind(token_hash.as_slice())
+    .fetch_one(db)
+    .await
+}

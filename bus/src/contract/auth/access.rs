@@ -1,0 +1,177 @@
+//! Who may do what, and until when: the list of users, roles, passwords, and the tokens that a change of them voids.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::{Access, Fields, Page, Paging, Request};
+use super::{Role, User, password};
+
+/// Notices of revoked tokens: `revoked.<userId>` on core NATS, with a [`Revocation`].
+pub const REVOKED: &str = "revoked.";
+
+pub fn revoked_subject(user: Uuid) -> String {
+    format!("{REVOKED}{user}")
+}
+
+/// Accounts, the oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ListUsers {
+    /// Part of the e-mail or of the name, without case.
+    pub email: Option<String>,
+    pub paging: Paging,
+}
+
+impl Request for ListUsers {
+    const SUBJECT: &'static str = "rpc.auth.list_users";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Page<User>;
+    fn validate(&self, fields: &mut Fields) {
+        self.paging.validate(fields);
+        let short = self.email.as_ref().is_none_or(|part| part.chars().count() <= 254);
+        fields.check(short, "email", "must have at most 254 characters");
+    }
+}
+
+/// Promotes or demotes a user. The access tokens that the user has are void at once; the refresh tokens give the new
+/// role.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetRole {
+    pub id: Uuid,
+    pub role: Role,
+}
+
+impl Request for SetRole {
+    const SUBJECT: &'static str = "rpc.auth.set_role";
+    const ACCESS: Access = Access::SuperAdmin;
+    type Answer = User;
+}
+
+/// What of one's own account can be changed; what is absent stays.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateMe {
+    /// 1–100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Request for UpdateMe {
+    const SUBJECT: &'static str = "rpc.auth.update_me";
+    const ACCESS: Access = Access::User;
+    type Answer = User;
+    fn validate(&self, fields: &mut Fields) {
+        match &self.name {
+            Some(name) => fields.text(name, 1..=100, "name"),
+            None => fields.check(false, "", "at least one field must be given"),
+        }
+    }
+}
+
+/// A new password, by who knows the old one. Ends every other login of the account at once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangePassword {
+    pub old_password: String,
+    /// 8–128 characters.
+    pub new_password: String,
+}
+
+impl Request for ChangePassword {
+    const SUBJECT: &'static str = "rpc.auth.change_password";
+    const ACCESS: Access = Access::User;
+    type Answer = ();
+    fn validate(&self, fields: &mut Fields) {
+        fields.check((1..=512).contains(&self.old_password.len()), "oldPassword", "must have 1–512 bytes");
+        password(&self.new_password, "newPassword", fields);
+    }
+}
+
+/// Ends every login of the caller, the one that asks too.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogoutEverywhere {}
+
+impl Request for LogoutEverywhere {
+    const SUBJECT: &'static str = "rpc.auth.logout_everywhere";
+    const ACCESS: Access = Access::User;
+    type Answer = ();
+}
+
+/// Asks for a mail with a link to a new password. The answer tells nothing about whether there is such an account.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgotPassword {
+    pub email: String,
+}
+
+impl Request for ForgotPassword {
+    const SUBJECT: &'static str = "rpc.auth.forgot_password";
+    const ACCESS: Access = Access::Public;
+    type Answer = ();
+    fn validate(&self, fields: &mut Fields) {
+        fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
+    }
+}
+
+/// A new password, by who has the mail's token. Ends every login of the account at once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetPassword {
+    pub token: String,
+    /// 8–128 characters.
+    pub password: String,
+}
+
+impl Request for ResetPassword {
+    const SUBJECT: &'static str = "rpc.auth.reset_password";
+    const ACCESS: Access = Access::Public;
+    type Answer = ();
+    fn validate(&self, fields: &mut Fields) {
+        fields.check((1..=200).contains(&self.token.len()), "token", "must have 1–200 characters");
+        password(&self.password, "password", fields);
+    }
+}
+
+/// The access tokens of a user that are void before they expire: those of an epoch before `epoch`, but those of
+/// the login that is kept from `keptFrom` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    pub user_id: Uuid,
+    pub epoch: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_session: Option<Uuid>,
+    #[serde(default)]
+    pub kept_from: i64,
+}
+
+impl Revocation {
+    pub fn voids(&self, session: Uuid, epoch: i64) -> bool {
+        let kept = self.kept_session == Some(session) && epoch >= self.kept_from;
+        epoch < self.epoch && !kept
+    }
+}
+
+/// The revocations of the last access token's lifetime, by user, in pages. Asked by whoever verifies tokens, like the
+/// keys; the gateway asks too and has no route to it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListRevocations {
+    /// `next` of the page before.
+    pub after: Option<Uuid>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Revocations {
+    pub revocations: Vec<Revocation>,
+    /// Where there may be more.
+    pub next: Option<Uuid>,
+}
+
+impl Request for ListRevocations {
+    const SUBJECT: &'static str = "rpc.auth.list_revocations";
+    const ACCESS: Access = Access::Public;
+    type Answer = Revocations;
+}

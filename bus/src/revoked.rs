@@ -1,0 +1,147 @@
+//! Access tokens that are void before they expire, as every verifier of the house knows them.
+//!
+//! A user has an *access epoch*, which each token carries and which rises when the user's role or password changes, so
+//! that no clock decides what is old. Notices tell of it as it happens; what was missed is asked for at the start and
+//! after each reconnect. Invariant: a verifier's epoch of a user never falls.
+//! Quirk: a process that starts while no auth host answers does not know what was voided in the quarter of an hour
+//! before; it goes on asking, and refusing everybody meanwhile would be worse.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::contract::Problem;
+use crate::contract::auth::{ListRevocations, REVOKED, Revocation};
+use crate::service::Ask;
+use crate::token::ACCESS_LIFETIME;
+use crate::{Bus, Context, retry};
+
+/// A token signed just before its epoch fell may be told of a little later, by a clock that runs a little slower.
+const KEPT_FOR: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_secs(60));
+/// Users remembered, some 100 bytes each. Each stands for a password hashed or an act of a SUPER_ADMIN in the last
+/// quarter of an hour, so this is far from reach.
+const USERS_MAX: usize = 200_000;
+/// Tries to ask grow apart up to this: 3 s.
+const TRIES_GROW: u64 = 6;
+
+/// What is void.
+#[derive(Default)]
+pub struct Revoked(RwLock<HashMap<Uuid, (Revocation, Instant)>>);
+
+impl Revoked {
+    /// Whether a user's token of this login and epoch is void.
+    pub fn is_void(&self, user: Uuid, session: Uuid, epoch: i64) -> bool {
+        let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+        known.get(&user).is_some_and(|(revocation, _)| revocation.voids(session, epoch))
+    }
+
+    /// Takes a revocation in, unless a later one is known.
+    pub fn add(&self, revocation: Revocation) {
+        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        if known.get(&revocation.user_id).is_some_and(|(held, _)| held.epoch >= revocation.epoch) {
+            return;
+        }
+        if known.len() >= USERS_MAX {
+            known.retain(|_, (_, at)| at.elapsed() < KEPT_FOR);
+            if known.len() >= USERS_MAX {
+                tracing::error!("too many revoked tokens to remember; this one is good until it expires");
+                return;
+            }
+        }
+        known.insert(revocation.user_id, (revocation, Instant::now()));
+    }
+
+    fn forget(&self) {
+        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        known.retain(|_, (_, at)| at.elapsed() < KEPT_FOR);
+    }
+}
+
+/// Keeps `revoked` up to date until `stop`.
+pub async fn listen(bus: Bus, revoked: std::sync::Arc<Revoked>, stop: CancellationToken) {
+    let mut connections = bus.connections();
+    let mut failures = 0;
+    loop {
+        let listening = async {
+            connections.mark_unchanged();
+            let mut notices = match bus.client.subscribe(format!("{REVOKED}*")).await {
+                Ok(notices) => notices,
+                Err(error) => return tracing::warn!(%error, "not subscribed to revoked tokens"),
+            };
+            // After the subscription, so that nothing falls between.
+            if let Err(problem) = ask_for_all(&bus, &revoked).await {
+                return tracing::debug!(code = problem.code, "revoked tokens not known yet");
+            }
+            failures = 0;
+            let mut forgetting = tokio::time::interval(KEPT_FOR);
+            loop {
+                tokio::select! {
+                    notice = notices.next() => match notice {
+                        Some(notice) => take(&revoked, &notice.payload),
+                        None => return,
+                    },
+                    // The server may have been away, and notices with it.
+                    _ = connections.changed() => return,
+                    _ = forgetting.tick() => revoked.forget(),
+                }
+            }
+        };
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            () = listening => {}
+        }
+        failures += 1;
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            () = tokio::time::sleep(retry::delay(failures.min(TRIES_GROW), failures)) => {}
+        }
+    }
+}
+
+fn take(revoked: &Revoked, payload: &[u8]) {
+    match serde_json::from_slice(payload) {
+        Ok(revocation) => revoked.add(revocation),
+        Err(error) => tracing::error!(%error, "unreadable notice of a revoked token"),
+    }
+}
+
+async fn ask_for_all(bus: &Bus, revoked: &Revoked) -> Result<(), Problem> {
+    let mut after = None;
+    loop {
+        let page = bus.ask(&ListRevocations { after }, &Ask::new(Context::new())).await?;
+        page.revocations.into_iter().for_each(|revocation| revoked.add(revocation));
+        if page.next.is_none() {
+            return Ok(());
+        }
+        after = page.next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_an_older_epoch_are_void_but_those_of_the_login_that_is_kept() {
+        let (revoked, user, kept, other) =
+            (Revoked::default(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        assert!(!revoked.is_void(user, other, 0), "nothing is known");
+        revoked.add(Revocation { user_id: user, epoch: 3, kept_session: Some(kept), kept_from: 2 });
+        assert!(revoked.is_void(user, other, 2) && !revoked.is_void(user, other, 3));
+        assert!(!revoked.is_void(user, kept, 2), "the login that changed the password goes on");
+        assert!(revoked.is_void(user, kept, 1), "but not with a role of before");
+        assert!(!revoked.is_void(Uuid::now_v7(), other, 0), "nobody else is concerned");
+    }
+
+    #[test]
+    fn an_older_revocation_that_comes_late_changes_nothing() {
+        let (revoked, user, session) = (Revoked::default(), Uuid::now_v7(), Uuid::now_v7());
+        revoked.add(Revocation { user_id: user, epoch: 2, kept_session: None, kept_from: 0 });
+        revoked.add(Revocation { user_id: user, epoch: 1, kept_session: Some(session), kept_from: 0 });
+        assert!(revoked.is_void(user, session, 1));
+    }
+}

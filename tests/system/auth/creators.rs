@@ -1,0 +1,105 @@
+//! Who creates a movie becomes an ADMIN: the events that do it, and all those that must not.
+
+use bus::contract::Timestamp;
+use bus::contract::auth::{Role, Session, SetRole, UserRoleChanged};
+use bus::contract::movie::MovieCreated;
+use bus::event::Outgoing;
+use bus::{Context, topology};
+use uuid::Uuid;
+
+use crate::harness::TestSystem;
+
+/// Says that somebody created a movie, and waits until auth has heard it.
+async fn create_movie(system: &TestSystem, by: Uuid, source: &str, at: Timestamp) {
+    let (title, genres) = ("The Long Night".to_owned(), vec![]);
+    let event = MovieCreated { movie_id: Uuid::now_v7(), title, genres, created_by: by };
+    let outgoing = Outgoing::new(source, &event, at, &Context::new());
+    // Twice, as a relay may.
+    for _ in 0..2 {
+        outgoing.send(&system.bus).await.unwrap().await.unwrap();
+    }
+    let stream = topology::events(&system.bus).await.unwrap();
+    let mut consumer =
+        stream.get_consumer::<async_nats::jetstream::consumer::pull::Config>("auth").await.unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let info = consumer.info().await.unwrap();
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "not heard: {info:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn role(system: &TestSystem, of: &Session) -> String {
+    sqlx::query_scalar("select role from auth.users where id = $1")
+        .bind(of.user.id)
+        .fetch_one(&system.database)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn who_creates_a_movie_becomes_an_admin_at_once_and_nobody_becomes_more() {
+    let system = TestSystem::start().await.with_auth().await;
+    let root = system.super_admin().await;
+    let ada = system.register("ada@example.org").await;
+    create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &ada).await, "ADMIN");
+    let refused = system.ask(&bus::contract::auth::Me {}, Some(&ada.access_token)).await;
+    assert_eq!(refused.unwrap_err().code, "token-revoked");
+    let events = system.events::<UserRoleChanged>(1).await;
+    assert_eq!((events[0].user_id, events[0].role, events[0].by), (ada.user.id, Role::Admin, None));
+    let kept: (String, serde_json::Value) = sqlx::query_as(
+        "select kind, details from auth.audit where user_id = $1 and kind = 'ROLE_CHANGED' and actor_id is null",
+    )
+    .bind(ada.user.id)
+    .fetch_one(&system.database)
+    .await
+    .unwrap();
+    assert_eq!(
+        (&kept.1["from"], &kept.1["to"], &kept.1["source"]),
+        (&serde_json::json!("USER"), &serde_json::json!("ADMIN"), &serde_json::json!("/marquee/movie"),)
+    );
+
+    // An ADMIN stays one, and so does a SUPER_ADMIN.
+    create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &ada).await, "ADMIN");
+    system.ask(&SetRole { id: ada.user.id, role: Role::SuperAdmin }, Some(&root)).await.unwrap();
+    create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &ada).await, "SUPER_ADMIN");
+
+    // The bridge may say so too.
+    let bob = system.register("bob@example.org").await;
+    create_movie(&system, bob.user.id, "bridge", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &bob).await, "ADMIN");
+    // A movie of before somebody took the role away does not give it back; one of after does.
+    let before = Timestamp::wall_clock();
+    system.ask(&SetRole { id: bob.user.id, role: Role::User }, Some(&root)).await.unwrap();
+    create_movie(&system, bob.user.id, "movie", before).await;
+    assert_eq!(role(&system, &bob).await, "USER");
+    create_movie(&system, bob.user.id, "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &bob).await, "ADMIN");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_is_promoted_by_a_stranger_or_where_it_is_switched_off() {
+    let system = TestSystem::start().await.with_auth().await;
+    let ada = system.register("ada@example.org").await;
+    for stranger in ["notification", "payment", "movie/else", ""] {
+        create_movie(&system, ada.user.id, stranger, Timestamp::wall_clock()).await;
+    }
+    // Nobody's movie is nobody's matter.
+    create_movie(&system, Uuid::now_v7(), "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &ada).await, "USER");
+    system.finish().await;
+
+    let system =
+        TestSystem::start().await.with_auth_as(|settings| settings.promote_movie_creators = false).await;
+    let ada = system.register("ada@example.org").await;
+    create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
+    assert_eq!(role(&system, &ada).await, "USER");
+    system.finish().await;
+}

@@ -1,0 +1,157 @@
+//! Passwords that are changed, forgotten and set anew.
+
+use std::time::{Duration, Instant};
+
+use bus::contract::auth::GetResetToken;
+use bus::service::Ask;
+use bus::{Context, Problem};
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::member::{Member, try_log_in};
+use crate::cinema::{Answer, TestCinema};
+use crate::harness::PASSWORD;
+
+const NEW: &str = "battery staple";
+
+async fn change(cinema: &TestCinema, who: &Member, old: &str, new: &str) -> Answer {
+    let body = json!({"oldPassword": old, "newPassword": new});
+    cinema.call(Method::POST, "/v1/me/password", Some(&who.person), Some(body)).await
+}
+
+async fn forgot(cinema: &TestCinema, email: &str) -> Answer {
+    cinema.call(Method::POST, "/v1/auth/password/forgot", None, Some(json!({"email": email}))).await
+}
+
+async fn reset(cinema: &TestCinema, token: &str, password: &str) -> Answer {
+    let body = json!({"token": token, "password": password});
+    cinema.call(Method::POST, "/v1/auth/password/reset", None, Some(body)).await
+}
+
+/// The mails that were asked for.
+async fn asked_for(cinema: &TestCinema) -> Vec<Value> {
+    cinema.until_sql("select count(*) from auth.outbox where published_at is null", 0).await;
+    cinema.events("user.password_reset_requested").await
+}
+
+/// What the link in the mail has.
+async fn token_of(cinema: &TestCinema, mail: &Value) -> Result<String, Problem> {
+    let reset_id: Uuid = mail["resetId"].as_str().unwrap().parse().unwrap();
+    let ask = Ask::new(Context::new());
+    cinema.cinema().bus.ask(&GetResetToken { reset_id }, &ask).await.map(|answer| answer.token)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_password_ends_every_other_login_at_once() {
+    let cinema = TestCinema::open().await;
+    let desk = Member::join(&cinema, "ada@example.org").await;
+    let phone = Member::log_in(&cinema, "ada@example.org", PASSWORD).await;
+    let wrong = change(&cinema, &desk, "not the password", NEW).await.expect(422);
+    assert_eq!(
+        (&wrong["code"], &wrong["errors"][0]["field"]),
+        (&json!("old-password"), &json!("oldPassword"))
+    );
+    change(&cinema, &desk, PASSWORD, "short").await.expect(422);
+    phone.me(&cinema).await.expect(200);
+
+    change(&cinema, &desk, PASSWORD, NEW).await.expect(204);
+    phone.until_revoked(&cinema).await;
+    assert_eq!(phone.try_refresh(&cinema).await.expect(401)["code"], "refresh-token");
+    desk.me(&cinema).await.expect(200);
+    let desk = desk.refresh(&cinema).await;
+    desk.me(&cinema).await.expect(200);
+    assert_eq!(try_log_in(&cinema, "ada@example.org", PASSWORD).await.code(), "credentials");
+    Member::log_in(&cinema, "ada@example.org", NEW).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_password_is_set_anew_once_by_the_mails_token() {
+    let cinema = TestCinema::open().await;
+    let ada = Member::join(&cinema, "ada@example.org").await;
+    for email in ["ADA@example.org", "ada@example.org"] {
+        let answer = forgot(&cinema, email).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (202, ""));
+    }
+    let mails = asked_for(&cinema).await;
+    assert_eq!(
+        (mails.len(), &mails[0]["email"], &mails[0]["userId"]),
+        (2, &json!("ada@example.org"), &json!(ada.id))
+    );
+    let (token, other) =
+        (token_of(&cinema, &mails[0]).await.unwrap(), token_of(&cinema, &mails[1]).await.unwrap());
+    assert_ne!(token, other);
+    let kept: Vec<String> = sqlx::query_scalar(
+        "select to_jsonb(r)::text from auth.password_resets r union all select payload::text from auth.outbox
+         union all select to_jsonb(a)::text from auth.audit a",
+    )
+    .fetch_all(&cinema.database)
+    .await
+    .unwrap();
+    assert!(kept.iter().all(|row| !row.contains(&token)), "the token is kept somewhere");
+
+    assert_eq!(reset(&cinema, &format!("{token}x"), NEW).await.expect(422)["code"], "reset-token");
+    assert_eq!(reset(&cinema, &token, "short").await.expect(422)["errors"][0]["field"], "password");
+    reset(&cinema, &token, NEW).await.expect(204);
+    ada.until_revoked(&cinema).await;
+    ada.try_refresh(&cinema).await.expect(401);
+    assert_eq!(try_log_in(&cinema, "ada@example.org", PASSWORD).await.code(), "credentials");
+    Member::log_in(&cinema, "ada@example.org", NEW).await;
+    // Neither the same token again nor the other mail that is still under way.
+    for used in [&token, &other] {
+        assert_eq!(reset(&cinema, used, "yet another one").await.expect(422)["code"], "reset-token");
+    }
+    for mail in &mails {
+        assert_eq!(token_of(&cinema, mail).await.unwrap_err().status, 404);
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_that_has_expired_or_is_used_twice_at_once_changes_one_password() {
+    let cinema = TestCinema::open().await;
+    Member::join(&cinema, "ada@example.org").await;
+    forgot(&cinema, "ada@example.org").await.expect(202);
+    let mails = asked_for(&cinema).await;
+    let token = token_of(&cinema, &mails[0]).await.unwrap();
+    sqlx::query("update auth.password_resets set expires_at = now()")
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    assert_eq!(reset(&cinema, &token, NEW).await.expect(422)["code"], "reset-token");
+    assert_eq!(token_of(&cinema, &mails[0]).await.unwrap_err().status, 404);
+
+    sqlx::query("update auth.password_resets set expires_at = now() + interval '1 minute'")
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    let (one, other) = tokio::join!(reset(&cinema, &token, NEW), reset(&cinema, &token, "yet another one"));
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 422], "{} {}", one.text, other.text);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgetting_tells_nobody_who_has_an_account_and_floods_no_mailbox() {
+    let cinema = TestCinema::open().await;
+    Member::join(&cinema, "ada@example.org").await;
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        for (email, times) in [("ada@example.org", &mut known), ("nobody@example.org", &mut unknown)] {
+            let began = Instant::now();
+            let answer = forgot(&cinema, email).await;
+            times.push(began.elapsed());
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (202, ""), "{email}");
+        }
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (known, unknown) = (median(&mut known), median(&mut unknown));
+    assert!(known.abs_diff(unknown) < Duration::from_millis(100), "known {known:?}, unknown {unknown:?}");
+    assert_eq!(asked_for(&cinema).await.len(), 3, "three mails an hour");
+    cinema.close().await;
+}

@@ -1,0 +1,140 @@
+//! Guessing passwords gets slower, for whoever guesses and for nobody longer than that.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use actors::config::ThrottleSettings;
+use bus::contract::auth::{Login, Session};
+use bus::service::Ask;
+use bus::{Context, Problem};
+use marquee::local::{Folder, Redis};
+use reqwest::Method;
+use serde_json::json;
+
+use super::member::{Member, try_log_in};
+use crate::cinema::{Plan, TestCinema};
+use crate::harness::{PASSWORD, TestSystem};
+
+const HERE: [u8; 4] = [192, 0, 2, 1];
+
+async fn throttled(system: TestSystem) -> TestSystem {
+    let throttle = ThrottleSettings { free_tries_account: 3, free_tries_ip: 8 };
+    system.with_auth_as(move |settings| settings.throttle = Some(throttle)).await
+}
+
+async fn try_from(system: &TestSystem, ip: [u8; 4], email: &str, password: &str) -> Result<Session, Problem> {
+    let ask = Ask { client_ip: Some(IpAddr::from(ip)), ..Ask::new(Context::new()) };
+    let login = Login { email: email.to_owned(), password: password.to_owned() };
+    system.bus.ask(&login, &ask).await
+}
+
+/// The codes of so many wrong tries in a row.
+async fn guess(system: &TestSystem, ip: [u8; 4], email: &str, times: usize) -> Vec<String> {
+    let mut codes = Vec::new();
+    for _ in 0..times {
+        codes.push(try_from(system, ip, email, "a guess").await.unwrap_err().code);
+    }
+    codes
+}
+
+/// Waits until the right password passes; it must have been refused as throttled until then.
+async fn until_let_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Duration {
+    let began = Instant::now();
+    loop {
+        match try_from(system, ip, email, PASSWORD).await {
+            Ok(_) => return began.elapsed(),
+            Err(problem) => assert_eq!(problem.code, "login-throttled"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "locked out");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn guesses_get_slower_and_the_right_password_passes_after_the_delay_and_begins_anew() {
+    let system = throttled(TestSystem::start().await).await;
+    system.register("ada@example.org").await;
+    // Who does not exist is treated alike.
+    for email in ["ada@example.org", "nobody@example.org"] {
+        let ip = if email.starts_with("ada") { HERE } else { [192, 0, 2, 2] };
+        let codes = guess(&system, ip, email, 5).await;
+        let wrong = "credentials";
+        assert_eq!(codes, [wrong, wrong, wrong, wrong, "login-throttled"], "{email}");
+    }
+    let refused = try_from(&system, HERE, "ADA@example.org", PASSWORD).await.unwrap_err();
+    assert_eq!((refused.status, refused.retry_after), (429, Some(1)), "the right one has to wait as well");
+    until_let_in(&system, HERE, "ada@example.org").await;
+    assert_eq!(guess(&system, HERE, "ada@example.org", 3).await, ["credentials"; 3], "it begins anew");
+    let kinds: Vec<(String, i64)> = sqlx::query_as(
+        "select kind, count(*) from auth.audit where user_id is not null and details ->> 'email' = 'ada@example.org'
+         group by kind order by kind",
+    )
+    .fetch_all(&system.database)
+    .await
+    .unwrap();
+    let kinds: Vec<(&str, i64)> = kinds.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+    assert_eq!(
+        kinds,
+        [("LOGIN_FAILED", 7), ("LOGIN_THROTTLED", 1)],
+        "a delay is kept once, however many it refuses"
+    );
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_at_many_accounts_gets_slower_and_others_do_not() {
+    let system = throttled(TestSystem::start().await).await;
+    system.register("ada@example.org").await;
+    for number in 0..9 {
+        let codes = guess(&system, HERE, &format!("somebody{number}@example.org"), 1).await;
+        assert_eq!(codes, ["credentials"], "{number}");
+    }
+    let refused = try_from(&system, HERE, "ada@example.org", PASSWORD).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (429, "login-throttled"));
+    try_from(&system, [192, 0, 2, 9], "ada@example.org", PASSWORD).await.expect("ada is elsewhere");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn hosts_share_the_count_in_redis_and_each_counts_for_itself_without_it() {
+    let mut redis = Redis::start(&Folder::temporary().unwrap()).await.unwrap();
+    let mut system = TestSystem::start().await;
+    system.config.redis_url = Some(redis.url());
+    // Requests go to either.
+    let system = throttled(throttled(system).await).await;
+    system.register("ada@example.org").await;
+    let codes = guess(&system, HERE, "ada@example.org", 5).await;
+    assert_eq!(codes.iter().filter(|code| *code == "login-throttled").count(), 1, "{codes:?}");
+    let waited = until_let_in(&system, HERE, "ada@example.org").await;
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    redis.kill().await;
+    try_from(&system, HERE, "ada@example.org", PASSWORD).await.expect("a login does not need Redis");
+    // Eleven tries exhaust both hosts, whoever gets them.
+    let codes = guess(&system, [192, 0, 2, 3], "bob@example.org", 11).await;
+    assert!(codes.contains(&"login-throttled".to_owned()), "{codes:?}");
+    system.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_moviegoer_is_told_when_to_come_again() {
+    let plan = Plan::default().with("RATE_LIMIT_DISABLED", "false").with("LOGIN_TRIES_ACCOUNT", 1);
+    let cinema = TestCinema::open_with(plan).await;
+    let ada = Member::join(&cinema, "ada@example.org").await;
+    for _ in 0..2 {
+        assert_eq!(try_log_in(&cinema, "ada@example.org", "a guess").await.code(), "credentials");
+    }
+    let refused = try_log_in(&cinema, "ada@example.org", PASSWORD).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "login-throttled"), "{}", refused.text);
+    assert_eq!(refused.headers["retry-after"], "1");
+    // A stolen token is no way around it.
+    let body = json!({"oldPassword": "a guess", "newPassword": "battery staple"});
+    let refused = cinema.call(Method::POST, "/v1/me/password", Some(&ada.person), Some(body)).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "login-throttled"), "{}", refused.text);
+    let ips: Vec<Option<String>> =
+        sqlx::query_scalar("select host(ip) from auth.audit where kind = 'LOGIN_FAILED'")
+            .fetch_all(&cinema.database)
+            .await
+            .unwrap();
+    assert!(ips.iter().all(|ip| ip.as_deref() == Some("127.0.0.1")), "{ips:?}");
+    cinema.close().await;
+}
