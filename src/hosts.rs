@@ -2,7 +2,7 @@
 //!
 //! Settings are read, all of them, before anything is connected, so that one message lists all that is wrong.
 
-use actors::config::{AuthSettings, HostConfig, PaymentSettings, ReservationSettings};
+use actors::config::{AuthSettings, HostConfig, MovieSettings, PaymentSettings, ReservationSettings};
 use actors::host::{Host, Parts};
 use bus::Bus;
 use bus::config::Environment;
@@ -19,7 +19,7 @@ pub struct Plan {
 /// What a domain has settings of its own for.
 enum Settings {
     Auth(AuthSettings),
-    Movie,
+    Movie(MovieSettings),
     Reservation(ReservationSettings),
     Payment(PaymentSettings),
 }
@@ -29,7 +29,7 @@ impl Plan {
     pub fn read(domain: &str, environment: &mut Environment) -> anyhow::Result<Self> {
         let settings = match domain {
             "auth" => Settings::Auth(AuthSettings::read(environment)),
-            "movie" => Settings::Movie,
+            "movie" => Settings::Movie(MovieSettings::read(environment)),
             "reservation" => Settings::Reservation(ReservationSettings::read(environment)),
             "payment" => Settings::Payment(PaymentSettings::read(environment)),
             _ => anyhow::bail!("there is no host {domain:?}; there are {}", DOMAINS.join(", ")),
@@ -42,7 +42,7 @@ impl Plan {
         let parts = |domain| Parts::connect(&self.config, bus, domain);
         match self.settings {
             Settings::Auth(settings) => actors::auth::spawn(parts("auth").await?, settings).await,
-            Settings::Movie => actors::movie::spawn(parts("movie").await?).await,
+            Settings::Movie(settings) => actors::movie::spawn(parts("movie").await?, settings).await,
             Settings::Reservation(settings) => {
                 actors::reservation::spawn(parts("reservation").await?, settings).await
             }

@@ -71,6 +71,25 @@ impl ReservationSettings {
     }
 }
 
+/// The rules of scheduling.
+#[derive(Debug, Clone)]
+pub struct MovieSettings {
+    /// How long an auditorium is cleaned before the next showtime may begin.
+    pub cleaning: Duration,
+}
+
+impl Default for MovieSettings {
+    fn default() -> Self {
+        Self { cleaning: Duration::from_secs(15 * 60) }
+    }
+}
+
+impl MovieSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        Self { cleaning: Duration::from_secs(60 * environment.number("CLEANING_MINUTES", 15, 0..=1_440)) }
+    }
+}
+
 /// How access tokens are signed, and who the first SUPER_ADMIN is.
 #[derive(Clone)]
 pub struct AuthSettings {

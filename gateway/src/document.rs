@@ -23,7 +23,7 @@ use poem_openapi::{OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations};
+use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations, Showtimes};
 use crate::routes::{Idempotency, Row, row};
 use crate::schema;
 
@@ -121,7 +121,7 @@ fn meaning(status: u16) -> &'static str {
 
 /// The documents by name: the whole under the empty one.
 pub fn documents() -> [(&'static str, Value); 6] {
-    type Catalogue = (Documented<Movies>, Documented<MediaFiles>);
+    type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
     type Whole = (
         Documented<Auth>,
         Catalogue,
@@ -132,7 +132,7 @@ pub fn documents() -> [(&'static str, Value); 6] {
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
-    let catalogue = || -> Catalogue { (only(), only()) };
+    let catalogue = || -> Catalogue { (only(), only(), only()) };
     let whole: Whole = (only(), catalogue(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),

@@ -44,7 +44,7 @@ use tokio::task::JoinHandle;
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations};
+use api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations, Showtimes};
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
@@ -162,6 +162,7 @@ fn app(
     let mut endpoints = HashMap::new();
     Auth::new(house.clone()).add_routes(&mut endpoints);
     Movies { house: house.clone() }.add_routes(&mut endpoints);
+    Showtimes { house: house.clone() }.add_routes(&mut endpoints);
     MediaFiles { house: house.clone() }.add_routes(&mut endpoints);
     Reservations { house: house.clone() }.add_routes(&mut endpoints);
     Payments { house: house.clone() }.add_routes(&mut endpoints);

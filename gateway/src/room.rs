@@ -58,6 +58,16 @@ impl Frame {
     }
 }
 
+/// Whether the notice says that this version can only be read.
+fn is_reload(payload: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Notice {
+        #[serde(default)]
+        reload: bool,
+    }
+    serde_json::from_slice(payload).is_ok_and(|Notice { reload }| reload)
+}
+
 /// A snapshot, and all changes after it.
 pub type Joined = Result<(Frame, broadcast::Receiver<Frame>), Problem>;
 
@@ -203,6 +213,11 @@ impl Room {
             return;
         };
         self.heard = self.heard.max(change.sequence);
+        if is_reload(payload) {
+            // Seats or prices themselves changed, which only a snapshot shows.
+            self.lost |= self.sequence.is_some_and(|sequence| change.sequence > sequence);
+            return;
+        }
         if self.sequence.is_none_or(|sequence| change.sequence > sequence) {
             self.early.insert(change.sequence, change);
         }

@@ -10,8 +10,9 @@ use bus::contract::auth::{
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
-    CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, GetAuditorium, GetMovie, GetShowtime,
-    ListAuditoriums, ListGenres, ListMovies, ListShowtimes,
+    CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
+    DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
+    ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
 };
 use bus::contract::payment::{GetPayment, Pay, Webhook};
 use bus::contract::reservation::{
@@ -148,6 +149,8 @@ pub const ROWS: &[Row] = &[
     get::<ListMovies>("/v1/movies", "listMovies").kept(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    patch::<UpdateMovie>("/v1/movies/{id}", "updateMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
+    delete::<DeleteMovie>("/v1/movies/{id}", "deleteMovie").key(Idempotency::Optional),
     put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
     put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
     get::<ListGenres>("/v1/genres", "listGenres").kept(),
@@ -155,18 +158,31 @@ pub const ROWS: &[Row] = &[
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    patch::<UpdateGenre>("/v1/genres/{id}", "updateGenre").body(Body::Json(SMALL)).key(Idempotency::Optional),
+    delete::<DeleteGenre>("/v1/genres/{id}", "deleteGenre").key(Idempotency::Optional),
     get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums").kept(),
     post::<CreateAuditorium>("/v1/auditoriums", "createAuditorium")
         .body(Body::Json(LAYOUT))
         .key(Idempotency::Optional)
         .refuses(&[409]),
     get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium").kept(),
+    patch::<UpdateAuditorium>("/v1/auditoriums/{id}", "updateAuditorium")
+        .body(Body::Json(LAYOUT))
+        .key(Idempotency::Optional),
+    delete::<DeleteAuditorium>("/v1/auditoriums/{id}", "deleteAuditorium").key(Idempotency::Optional),
     get::<ListShowtimes>("/v1/showtimes", "listShowtimes").kept(),
     post::<CreateShowtime>("/v1/showtimes", "createShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    post::<CreateShowtimes>("/v1/showtimes/bulk", "createShowtimes")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
     get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime").kept(),
+    patch::<UpdateShowtime>("/v1/showtimes/{id}", "updateShowtime")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
+    delete::<CancelShowtime>("/v1/showtimes/{id}", "cancelShowtime").key(Idempotency::Optional),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
     get::<ListReservations>("/v1/reservations", "listReservations"),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use actors::auth::token;
-use actors::config::{AuthSettings, HostConfig};
+use actors::config::{AuthSettings, HostConfig, MovieSettings};
 use actors::host::{Host, Parts};
 use bus::contract::Request;
 use bus::contract::auth::{KeySet, Login, Register, Session};
@@ -92,7 +92,8 @@ impl TestSystem {
     }
 
     pub async fn with_movie(mut self) -> Self {
-        self.hosts.push(actors::movie::spawn(self.parts("movie").await).await.unwrap());
+        self.hosts
+            .push(actors::movie::spawn(self.parts("movie").await, MovieSettings::default()).await.unwrap());
         self
     }
 

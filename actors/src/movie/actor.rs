@@ -1,58 +1,87 @@
 //! The shell of movie: takes calls, reads what the model needs, journals, answers.
 //!
 //! No actor of its own kind stands behind a movie: the rows decide, and the endpoints' worker is supervised.
+//! Invariant: what was decided names the versions that it rests on; when one moved, it is read and decided again.
 
+mod auditorium;
+mod catalogue;
+pub mod refusal;
+mod showtime;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bus::contract::Request;
-use bus::contract::movie::{
-    Auditorium, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, DescribeShowtime, Genre,
-    GetAuditorium, GetMovie, GetShowtime, ListAuditoriums, ListGenres, ListMovies, ListShowtimes, Movie,
-    MovieCreated, Rejection,
-};
+use bus::contract::movie::{MovieCreated, Rejection};
+use bus::contract::reservation::{CLAIMED_SHOWTIMES_MAX, ListClaimed};
 use bus::event::Outgoing;
-use bus::service::{Answered, Call, Server, json};
-use bus::{Context, Failure, Problem};
+use bus::service::{Answered, Ask, Call, Server, json};
+use bus::{Bus, Context, Failure, Problem};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::media;
-use super::model::{self, Scheduled};
-use super::store::{self, Write};
+use super::model::Scheduled;
+use super::store::Write;
+use crate::config::MovieSettings;
 use crate::delivery::{
-    Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Outcome, StoredAnswer, request_hash,
+    Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Outcome, Reads, StoredAnswer, request_hash,
 };
+
+pub const DOMAIN: &str = "movie";
+/// Times that a call is decided anew because somebody else was faster: staff are few.
+const TRIES_MAX: usize = 8;
+/// Showtimes to come that one change may touch: a large house schedules a hundred a week, some weeks ahead. Each is a row
+/// and an event of the same transaction.
+pub const TO_COME_MAX: usize = 2_000;
 
 /// What the calls are handled with.
 pub struct Desk {
     pub journal: Journal<Write>,
     pub pool: PgPool,
     pub clock: Clock,
+    pub bus: Bus,
+    pub settings: MovieSettings,
+    pub answers: Reads<IdempotencyKey, StoredAnswer>,
 }
+
+/// What a call comes to.
+pub struct Decision {
+    answer: Bytes,
+    /// `None` where nothing is left to do.
+    write: Option<Write>,
+    outbox: Vec<Outgoing>,
+    /// A showtime that came in between is one more to go around, not a refusal.
+    around_others: bool,
+}
+
+impl Decision {
+    fn new(answer: &impl Serialize, write: Write, outbox: Vec<Outgoing>) -> Result<Self, Problem> {
+        Ok(Self { answer: json(answer)?, write: Some(write), outbox, around_others: false })
+    }
+}
+
+/// Decides a call by what the database says now.
+type Decided<'a> = BoxFuture<'a, Result<Decision, Problem>>;
 
 /// Serves every endpoint of the domain.
 pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failure> {
-    server.serve(with(&desk, create_genre)).await?;
-    server.serve(with(&desk, list_genres)).await?;
-    server.serve(with(&desk, create_movie)).await?;
-    server.serve(with(&desk, get_movie)).await?;
-    server.serve(with(&desk, list_movies)).await?;
-    server.serve(with(&desk, create_auditorium)).await?;
-    server.serve(with(&desk, get_auditorium)).await?;
-    server.serve(with(&desk, list_auditoriums)).await?;
-    server.serve(with(&desk, create_showtime)).await?;
-    server.serve(with(&desk, get_showtime)).await?;
-    server.serve(with(&desk, describe_showtime)).await?;
-    server.serve(with(&desk, list_showtimes)).await?;
-    server.serve(with(&desk, media::begin)).await?;
-    server.serve(with(&desk, media::attach)).await?;
-    server.serve(with(&desk, media::condemn)).await?;
-    server.serve(with(&desk, media::forget)).await?;
+    catalogue::serve(&desk, &mut server).await?;
+    auditorium::serve(&desk, &mut server).await?;
+    showtime::serve(&desk, &mut server).await?;
+    server.serve(reading(&desk, media::begin)).await?;
+    server.serve(reading(&desk, media::attach)).await?;
+    server.serve(reading(&desk, media::condemn)).await?;
+    server.serve(reading(&desk, media::forget)).await?;
     Ok(server)
 }
 
-fn with<R: Request, F>(
+/// An endpoint that reads, or that writes by itself.
+fn reading<R: Request, F>(
     desk: &Arc<Desk>,
     handle: impl Fn(Arc<Desk>, Call<R>) -> F + Send + Sync + 'static,
 ) -> impl Fn(Call<R>) -> F + Send + Sync + 'static {
@@ -60,140 +89,94 @@ fn with<R: Request, F>(
     move |call| handle(desk.clone(), call)
 }
 
-async fn create_genre(desk: Arc<Desk>, call: Call<CreateGenre>) -> Answered {
-    let now = desk.clock.now();
-    let genre =
-        Genre { id: Uuid::now_v7(), name: call.request.name.clone(), created_at: now, updated_at: now };
-    desk.create(&call, &genre, Write::Genre(genre.clone()), vec![]).await
-}
-
-async fn list_genres(desk: Arc<Desk>, call: Call<ListGenres>) -> Answered {
-    json(&store::list_genres(&desk.pool, &call.request.paging).await.map_err(unread)?)
-}
-
-async fn create_movie(desk: Arc<Desk>, call: Call<CreateMovie>) -> Answered {
-    let wanted = &call.request;
-    let genres = store::genres(&desk.pool, &wanted.genre_ids).await.map_err(unread)?;
-    let movie = model::movie(wanted.clone(), genres, desk.clock.now())?;
-    let created = created(&movie, call.caller()?.user_id, &call.context);
-    desk.create(&call, &movie, Write::Movie(movie.clone()), vec![created]).await
-}
-
-async fn get_movie(desk: Arc<Desk>, call: Call<GetMovie>) -> Answered {
-    match store::movies(&desk.pool, &[call.request.id]).await.map_err(unread)?.first() {
-        Some(movie) => json(movie),
-        None => Err(Rejection::NoSuchMovie.into()),
+/// An endpoint that writes what `decide` says.
+fn writing<R: Request>(
+    desk: &Arc<Desk>,
+    decide: for<'a> fn(&'a Desk, &'a Call<R>) -> Decided<'a>,
+) -> impl Fn(Call<R>) -> BoxFuture<'static, Answered> + Send + Sync + 'static {
+    let desk = desk.clone();
+    move |call| {
+        let desk = desk.clone();
+        async move { desk.change(&call, decide).await }.boxed()
     }
-}
-
-async fn list_movies(desk: Arc<Desk>, call: Call<ListMovies>) -> Answered {
-    json(&store::list_movies(&desk.pool, &call.request).await.map_err(unread)?)
-}
-
-async fn create_auditorium(desk: Arc<Desk>, call: Call<CreateAuditorium>) -> Answered {
-    let CreateAuditorium { name, time_zone, rows } = call.request.clone();
-    if !store::is_time_zone(&desk.pool, &time_zone).await.map_err(unread)? {
-        return Err(Rejection::UnknownTimeZone.into());
-    }
-    let now = desk.clock.now();
-    let auditorium =
-        Auditorium { id: Uuid::now_v7(), name, time_zone, rows, created_at: now, updated_at: now };
-    desk.create(&call, &auditorium, Write::Auditorium(auditorium.clone()), vec![]).await
-}
-
-async fn get_auditorium(desk: Arc<Desk>, call: Call<GetAuditorium>) -> Answered {
-    match store::auditoriums(&desk.pool, &[call.request.id]).await.map_err(unread)?.first() {
-        Some(auditorium) => json(auditorium),
-        None => Err(Rejection::NoSuchAuditorium.into()),
-    }
-}
-
-async fn list_auditoriums(desk: Arc<Desk>, call: Call<ListAuditoriums>) -> Answered {
-    json(&store::list_auditoriums(&desk.pool, &call.request.paging).await.map_err(unread)?)
-}
-
-async fn create_showtime(desk: Arc<Desk>, call: Call<CreateShowtime>) -> Answered {
-    let wanted = &call.request;
-    let movie = store::movies(&desk.pool, &[wanted.movie_id]).await.map_err(unread)?.pop();
-    let auditorium = store::auditoriums(&desk.pool, &[wanted.auditorium_id]).await.map_err(unread)?.pop();
-    let scheduled = model::schedule(wanted.clone(), movie.as_ref(), auditorium.as_ref(), desk.clock.now())?;
-    let event = scheduled_event(&scheduled, &call.context);
-    let showtime = scheduled.showtime.clone();
-    desk.create(&call, &showtime, Write::Showtime(scheduled), vec![event]).await
-}
-
-async fn get_showtime(desk: Arc<Desk>, call: Call<GetShowtime>) -> Answered {
-    let showtime = store::find_showtime(&desk.pool, call.request.id).await.map_err(unread)?;
-    json(&showtime.ok_or(Rejection::NoSuchShowtime)?)
-}
-
-async fn describe_showtime(desk: Arc<Desk>, call: Call<DescribeShowtime>) -> Answered {
-    let id = call.request.id;
-    let showtime = store::find_showtime(&desk.pool, id).await.map_err(unread)?;
-    let rows = store::layout_of(&desk.pool, id).await.map_err(unread)?;
-    let (showtime, rows) = showtime.zip(rows).ok_or(Rejection::NoSuchShowtime)?;
-    json(&Scheduled { showtime, rows }.event())
-}
-
-async fn list_showtimes(desk: Arc<Desk>, call: Call<ListShowtimes>) -> Answered {
-    json(&store::list_showtimes(&desk.pool, &call.request).await.map_err(unread)?)
 }
 
 /// `movie.created`, as it leaves.
-pub fn created(movie: &Movie, by: Uuid, context: &Context) -> Outgoing {
+pub fn created(movie: &bus::contract::movie::Movie, by: Uuid, context: &Context) -> Outgoing {
     let event = MovieCreated {
         movie_id: movie.id,
         title: movie.title.clone(),
         genres: movie.genres.iter().map(|genre| genre.name.clone()).collect(),
         created_by: by,
     };
-    Outgoing::new("movie", &event, movie.created_at, context)
+    Outgoing::new(DOMAIN, &event, movie.created_at, context)
 }
 
 /// `showtime.scheduled`, as it leaves.
 pub fn scheduled_event(scheduled: &Scheduled, context: &Context) -> Outgoing {
-    Outgoing::new("movie", &scheduled.event(), scheduled.showtime.created_at, context)
+    Outgoing::new(DOMAIN, &scheduled.event(), scheduled.showtime.created_at, context)
 }
 
 impl Desk {
-    /// Writes what a call creates and answers with it; with an `Idempotency-Key` used before, with the first answer.
-    async fn create<R: Request>(
+    /// Decides and writes until nothing moved in between. A call sent again with its `Idempotency-Key` gets the first
+    /// answer, also where it could not be decided any more.
+    async fn change<R: Request>(
         &self,
         call: &Call<R>,
-        answer: &impl Serialize,
-        write: Write,
-        outbox: Vec<Outgoing>,
+        decide: for<'a> fn(&'a Self, &'a Call<R>) -> Decided<'a>,
     ) -> Answered {
-        let response = json(answer)?;
         let hash = request_hash(&call.request)?;
         let user_id = call.caller()?.user_id;
-        let key = call.idempotency_key.clone();
-        let idempotency = key.map(|key| IdempotencyWrite::Claim {
-            key: IdempotencyKey { user_id, route: R::SUBJECT, key },
-            request_hash: hash,
-            response: Some(response.clone()),
-        });
-        match self.journal.commit(Change { idempotency, outbox, ..Change::new(write) }).await {
-            Outcome::Committed { .. } => Ok(response),
-            Outcome::Repeated(first) => again(first, &hash),
-            Outcome::Rejected(rejection) => Err(rejection.into()),
-            Outcome::Failed(failure) => {
-                tracing::error!(%failure, request_id = call.context.correlation_id, "movie change not written");
-                Err(failure.into())
-            }
-            // None of these changes has an inbox key or a version.
-            other => {
-                tracing::error!(?other, "movie change ended unexpectedly");
-                Err(Problem::internal())
+        let key = call.idempotency_key.clone().map(|key| IdempotencyKey { user_id, route: R::SUBJECT, key });
+        if let Some(key) = &key
+            && let Some(first) = self.answers.get(key.clone()).await?
+        {
+            return again(first, &hash);
+        }
+        for _ in 0..TRIES_MAX {
+            let Decision { answer, write, outbox, around_others } = decide(self, call).await?;
+            let Some(write) = write else { return Ok(answer) };
+            let claim =
+                |key| IdempotencyWrite::Claim { key, request_hash: hash, response: Some(answer.clone()) };
+            let idempotency = key.clone().map(claim);
+            match self.journal.commit(Change { idempotency, outbox, ..Change::new(write) }).await {
+                Outcome::Committed { .. } => return Ok(answer),
+                Outcome::Repeated(first) => return again(first, &hash),
+                Outcome::Stale => {}
+                Outcome::Rejected(Rejection::AuditoriumTaken(_)) if around_others => {}
+                Outcome::Rejected(rejection) => return Err(rejection.into()),
+                Outcome::Failed(failure) => {
+                    tracing::error!(%failure, request_id = call.context.correlation_id, "movie change not written");
+                    return Err(failure.into());
+                }
+                Outcome::Duplicate => {
+                    tracing::error!("a movie change without an inbox key was taken for a duplicate");
+                    return Err(Problem::internal());
+                }
             }
         }
+        Err(Problem::unavailable("It is being changed by others all the time. Try again shortly."))
+    }
+
+    /// Which seats of these showtimes are held or sold, as reservation knows. True only until the next sale.
+    async fn claimed(
+        &self,
+        showtimes: &[Scheduled],
+        context: &Context,
+    ) -> Result<BTreeMap<Uuid, Vec<String>>, Problem> {
+        let mut claimed = BTreeMap::new();
+        for some in showtimes.chunks(CLAIMED_SHOWTIMES_MAX) {
+            let showtime_ids = some.iter().map(|scheduled| scheduled.showtime.id).collect();
+            let answer = self.bus.ask(&ListClaimed { showtime_ids }, &Ask::new(context.clone())).await?;
+            claimed.extend(answer.showtimes);
+        }
+        Ok(claimed)
     }
 }
 
 fn again(first: StoredAnswer, hash: &[u8; 32]) -> Answered {
     if first.request_hash != *hash {
-        let detail = "This Idempotency-Key was used with another body.";
-        return Err(Problem::new(422, "idempotency-mismatch", detail));
+        return Err(Rejection::IdempotencyMismatch.into());
     }
     first.response.ok_or_else(|| {
         // Claim and answer are written together here, so there is always one.

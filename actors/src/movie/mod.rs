@@ -1,13 +1,14 @@
 //! Movie owns the catalogue: movies, genres, auditoriums with their seats, showtimes with their prices.
 //!
 //! Invariant: an auditorium shows one movie at a time.
-//! Invariant: a showtime freezes seats and prices when it is scheduled; what is on sale does not change under the buyer.
-//! It does not know which seats are sold: that is reservation's, which hears `showtime.scheduled`.
+//! Invariant: a showtime freezes seats and prices; a change of them is a new version, and takes no seat from who has it.
+//! It does not know which seats are sold: that is reservation's, which it asks, and which has the last word.
 
 mod actor;
 mod demo;
 mod media;
 mod model;
+mod programme;
 mod store;
 
 #[cfg(test)]
@@ -17,15 +18,27 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 
+use crate::config::MovieSettings;
+use crate::delivery::stored_answers;
 use crate::host::{Host, Parts};
-use actor::Desk;
+use actor::{Desk, refusal};
 
 pub use demo::{Added, seed};
 
 /// Starts the host.
-pub async fn spawn(parts: Parts) -> anyhow::Result<Host> {
+pub async fn spawn(parts: Parts, settings: MovieSettings) -> anyhow::Result<Host> {
     let (journal, wellness, mut children) = parts.delivery(None);
-    let desk = Arc::new(Desk { journal, pool: parts.database.pool.clone(), clock: parts.clock.clone() });
+    let desk = Arc::new(Desk {
+        journal,
+        pool: parts.database.pool.clone(),
+        clock: parts.clock.clone(),
+        bus: parts.bus.clone(),
+        settings,
+        answers: stored_answers(parts.database.pool.clone()),
+    });
+    let hearing = desk.clone();
+    let hear = Arc::new(move |delivery| refusal::hear(&hearing, delivery));
+    children.push(parts.consumer(refusal::CONSUMER, wellness.clone(), hear));
     children.push(parts.service(move |server| actor::serve(desk.clone(), server).boxed()));
     parts.start(wellness, move || children.clone()).await
 }

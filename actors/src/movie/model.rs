@@ -1,12 +1,13 @@
-//! Movie's types and pure rules: how a showtime is made of a movie, an auditorium and prices.
+//! Movie's types and pure rules: what a change makes of a row, how a showtime is made of a movie, an auditorium and
+//! prices, and which seats a new layout would take from somebody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bus::contract::Timestamp;
 use bus::contract::movie::{
-    Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection, Row, SeatKind, Showtime,
-    ShowtimeScheduled, ShowtimeStatus,
+    Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Prices, Rejection, Row, SeatKind, Showtime,
+    ShowtimeScheduled, ShowtimeStatus, UpdateAuditorium, UpdateMovie, UpdateShowtime, seat_id,
 };
 use time::macros::format_description;
 use time::{Date, Time};
@@ -17,10 +18,22 @@ use uuid::Uuid;
 pub struct Scheduled {
     pub showtime: Showtime,
     pub rows: Vec<Row>,
+    /// When the auditorium is clean again; `None` for those from before there was a gap.
+    pub free_at: Option<Timestamp>,
+    /// Of the auditorium whose seats were frozen.
+    pub auditorium_version: i64,
+}
+
+/// When an auditorium is taken, and by which showtime.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Busy {
+    pub id: Uuid,
+    pub from: Timestamp,
+    pub until: Timestamp,
 }
 
 /// Makes a movie of `genres`, which are those that were found.
-pub fn movie(wanted: CreateMovie, genres: Vec<Genre>, now: Timestamp) -> Result<Movie, Rejection> {
+pub fn movie(wanted: CreateMovie, genres: &[Genre], now: Timestamp) -> Result<Movie, Rejection> {
     let find =
         |id: &Uuid| genres.iter().find(|genre| genre.id == *id).cloned().ok_or(Rejection::UnknownGenre);
     Ok(Movie {
@@ -37,9 +50,40 @@ pub fn movie(wanted: CreateMovie, genres: Vec<Genre>, now: Timestamp) -> Result<
         poster_url: None,
         poster_small_url: None,
         trailer_url: None,
+        version: 1,
         created_at: now,
         updated_at: now,
     })
+}
+
+/// The movie after a change; `genres` are those of the new ids that were found.
+pub fn changed_movie(
+    known: &Movie,
+    change: &UpdateMovie,
+    genres: &[Genre],
+    now: Timestamp,
+) -> Result<Movie, Rejection> {
+    Ok(Movie {
+        id: known.id,
+        poster_url: known.poster_url.clone(),
+        poster_small_url: known.poster_small_url.clone(),
+        trailer_url: known.trailer_url.clone(),
+        version: known.version + 1,
+        created_at: known.created_at,
+        ..movie(change.applied_to(known), genres, now)?
+    })
+}
+
+pub fn changed_auditorium(known: &Auditorium, change: UpdateAuditorium, now: Timestamp) -> Auditorium {
+    Auditorium {
+        id: known.id,
+        name: change.name.unwrap_or_else(|| known.name.clone()),
+        time_zone: change.time_zone.unwrap_or_else(|| known.time_zone.clone()),
+        rows: change.rows.unwrap_or_else(|| known.rows.clone()),
+        version: known.version + 1,
+        created_at: known.created_at,
+        updated_at: now,
+    }
 }
 
 /// Makes a showtime, frozen as movie and auditorium are now. Whether the auditorium is free only the database knows.
@@ -47,6 +91,7 @@ pub fn schedule(
     wanted: CreateShowtime,
     movie: Option<&Movie>,
     auditorium: Option<&Auditorium>,
+    cleaning: Duration,
     now: Timestamp,
 ) -> Result<Scheduled, Rejection> {
     let movie = movie.ok_or(Rejection::UnknownMovie)?;
@@ -54,10 +99,8 @@ pub fn schedule(
     if wanted.starts_at <= now {
         return Err(Rejection::StartsInThePast);
     }
-    let sold = kinds_sold(&auditorium.rows);
-    if let Some(kind) = sold.iter().find(|kind| !wanted.prices.contains_key(kind)) {
-        return Err(Rejection::PriceMissing(*kind));
-    }
+    check_prices(&auditorium.rows, &wanted.prices)?;
+    let ends_at = wanted.starts_at.plus(Duration::from_secs(60 * u64::from(movie.duration_minutes)));
     let showtime = Showtime {
         id: Uuid::now_v7(),
         movie_id: movie.id,
@@ -66,13 +109,64 @@ pub fn schedule(
         auditorium_name: auditorium.name.clone(),
         time_zone: auditorium.time_zone.clone(),
         starts_at: wanted.starts_at,
-        ends_at: wanted.starts_at.plus(Duration::from_secs(60 * u64::from(movie.duration_minutes))),
+        ends_at,
         prices: wanted.prices,
         status: ShowtimeStatus::OnSale,
+        version: 1,
         created_at: now,
         updated_at: now,
     };
-    Ok(Scheduled { showtime, rows: auditorium.rows.clone() })
+    let (rows, auditorium_version) = (auditorium.rows.clone(), auditorium.version);
+    Ok(Scheduled { showtime, rows, free_at: Some(ends_at.plus(cleaning)), auditorium_version })
+}
+
+/// The showtime after a change of start or prices. Whether somebody has seats is not known here.
+pub fn changed_showtime(
+    known: &Scheduled,
+    change: &UpdateShowtime,
+    cleaning: Duration,
+    now: Timestamp,
+) -> Result<Scheduled, Rejection> {
+    match known.showtime.status {
+        ShowtimeStatus::Cancelled => return Err(Rejection::ShowtimeCancelled),
+        ShowtimeStatus::OnSale if known.showtime.starts_at <= now => return Err(Rejection::ShowtimeStarted),
+        ShowtimeStatus::OnSale => {}
+    }
+    let mut changed = known.next(now);
+    if let Some(prices) = &change.prices {
+        check_prices(&known.rows, prices)?;
+        changed.showtime.prices = prices.clone();
+    }
+    if let Some(starts_at) = change.starts_at.filter(|at| *at != known.showtime.starts_at) {
+        if starts_at <= now {
+            return Err(Rejection::StartsInThePast);
+        }
+        changed.start(starts_at);
+        changed.free_at = Some(changed.showtime.ends_at.plus(cleaning));
+    }
+    Ok(changed)
+}
+
+/// The showtime off the programme; `None` where it is already.
+pub fn cancelled(known: &Scheduled, now: Timestamp) -> Result<Option<Scheduled>, Rejection> {
+    match known.showtime.status {
+        ShowtimeStatus::Cancelled => Ok(None),
+        // What has begun may still break off, and is given back then.
+        ShowtimeStatus::OnSale if known.showtime.ends_at <= now => Err(Rejection::ShowtimeOver),
+        ShowtimeStatus::OnSale => {
+            let mut cancelled = known.next(now);
+            cancelled.showtime.status = ShowtimeStatus::Cancelled;
+            Ok(Some(cancelled))
+        }
+    }
+}
+
+/// Every kind of seat that is sold has a price.
+fn check_prices(rows: &[Row], prices: &Prices) -> Result<(), Rejection> {
+    match kinds_sold(rows).into_iter().find(|kind| !prices.contains_key(kind)) {
+        Some(kind) => Err(Rejection::PriceMissing(kind)),
+        None => Ok(()),
+    }
 }
 
 /// The kinds of seat that a layout sells.
@@ -81,12 +175,78 @@ pub fn kinds_sold(rows: &[Row]) -> BTreeSet<SeatKind> {
     kinds.filter(|kind| *kind != SeatKind::Gap).collect()
 }
 
+/// Which of these claimed seats another layout lacks or has as another kind. A companion's seat is not what a wheelchair's
+/// place was sold as, and a loveseat is another price.
+pub fn lost_seats(before: &[Row], after: &[Row], claimed: &[String]) -> Vec<String> {
+    let (before, after) = (kinds(before), kinds(after));
+    claimed.iter().filter(|seat| before.get(*seat) != after.get(*seat)).cloned().collect()
+}
+
+fn kinds(rows: &[Row]) -> HashMap<String, SeatKind> {
+    let seats = rows
+        .iter()
+        .flat_map(|row| row.seats.iter().map(|seat| (seat_id(&row.label, seat.number), seat.kind)));
+    seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
+}
+
+/// Those of `showtimes` where something is claimed, with what.
+pub fn sold(
+    showtimes: &[Scheduled],
+    claimed: &BTreeMap<Uuid, Vec<String>>,
+    seats: impl Fn(&Scheduled, &[String]) -> Vec<String>,
+) -> Vec<(Uuid, Timestamp, Vec<String>)> {
+    let each = showtimes.iter().filter_map(|scheduled| {
+        let seats = seats(scheduled, claimed.get(&scheduled.showtime.id)?);
+        (!seats.is_empty()).then_some((scheduled.showtime.id, scheduled.showtime.starts_at, seats))
+    });
+    each.collect()
+}
+
 impl Scheduled {
+    /// Until when nobody else may have the auditorium.
+    pub fn busy_until(&self) -> Timestamp {
+        self.free_at.unwrap_or(self.showtime.ends_at)
+    }
+
+    /// The next version, with nothing changed yet.
+    fn next(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.showtime.version += 1;
+        next.showtime.updated_at = now;
+        next
+    }
+
+    /// Moves it; it lasts as long as before.
+    fn start(&mut self, starts_at: Timestamp) {
+        let lasts = self.showtime.ends_at.date_time() - self.showtime.starts_at.date_time();
+        let cleaned = self.busy_until().date_time() - self.showtime.ends_at.date_time();
+        self.showtime.starts_at = starts_at;
+        self.showtime.ends_at = starts_at.plus(lasts.unsigned_abs());
+        self.free_at = self.free_at.map(|_| self.showtime.ends_at.plus(cleaned.unsigned_abs()));
+    }
+
+    /// The showtime with the auditorium as it is now.
+    pub fn refitted(&self, auditorium: &Auditorium, now: Timestamp) -> Self {
+        let mut refitted = self.next(now);
+        refitted.showtime.auditorium_name = auditorium.name.clone();
+        refitted.showtime.time_zone = auditorium.time_zone.clone();
+        refitted.rows = auditorium.rows.clone();
+        refitted
+    }
+
+    /// The showtime with start and seats as those who sold it have kept them.
+    pub fn taken_back(&self, starts_at: Timestamp, rows: Vec<Row>, now: Timestamp) -> Self {
+        let mut back = Self { rows, ..self.next(now) };
+        back.start(starts_at);
+        back
+    }
+
     /// What selling its seats needs.
     pub fn event(&self) -> ShowtimeScheduled {
         let showtime = self.showtime.clone();
         ShowtimeScheduled {
             showtime_id: showtime.id,
+            version: showtime.version,
             movie_id: showtime.movie_id,
             movie_title: showtime.movie_title,
             auditorium_id: showtime.auditorium_id,

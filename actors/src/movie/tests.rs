@@ -1,5 +1,8 @@
 //! Movie's rules without any server, and whether the demo cinema keeps them.
 
+mod changes;
+mod programme;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -13,6 +16,8 @@ use uuid::Uuid;
 
 use super::demo::cinema::{HALLS, MOVIES, Reel, TIME_ZONE, genres, playing, prices, rows};
 use super::model::{date, date_text, kinds_sold, movie, schedule, status_name, status_named, time_of_day};
+
+const CLEANING: Duration = Duration::from_secs(15 * 60);
 
 fn now() -> Timestamp {
     Timestamp::wall_clock()
@@ -35,7 +40,7 @@ fn wanted_movie(reel: &Reel, genre_ids: Vec<Uuid>) -> CreateMovie {
 }
 
 fn a_movie() -> Movie {
-    movie(wanted_movie(&MOVIES[0], vec![]), vec![], now()).unwrap()
+    movie(wanted_movie(&MOVIES[0], vec![]), &[], now()).unwrap()
 }
 
 fn auditorium(kinds: &[SeatKind]) -> Auditorium {
@@ -45,6 +50,7 @@ fn auditorium(kinds: &[SeatKind]) -> Auditorium {
         name: "One".into(),
         time_zone: TIME_ZONE.into(),
         rows: vec![Row { label: "A".into(), seats }],
+        version: 1,
         created_at: now(),
         updated_at: now(),
     }
@@ -61,9 +67,11 @@ fn a_showtime_lasts_as_long_as_its_movie_and_freezes_the_seats() {
     let (movie, hall) = (a_movie(), auditorium(&[SeatKind::Standard, SeatKind::Gap]));
     let starts_at = in_an_hour();
     let scheduled =
-        schedule(wanted(&[SeatKind::Standard], starts_at), Some(&movie), Some(&hall), now()).unwrap();
+        schedule(wanted(&[SeatKind::Standard], starts_at), Some(&movie), Some(&hall), CLEANING, now())
+            .unwrap();
     assert_eq!(scheduled.rows, hall.rows);
     assert_eq!(scheduled.showtime.ends_at, starts_at.plus(Duration::from_secs(96 * 60)));
+    assert_eq!(scheduled.busy_until(), starts_at.plus(Duration::from_secs((96 + 15) * 60)), "it is cleaned");
     let event = scheduled.event();
     assert_eq!((event.rows, event.status), (hall.rows, ShowtimeStatus::OnSale));
     assert_eq!((event.movie_title, event.time_zone), (movie.title, TIME_ZONE.to_owned()));
@@ -73,7 +81,7 @@ fn a_showtime_lasts_as_long_as_its_movie_and_freezes_the_seats() {
 fn every_kind_of_seat_needs_a_price_but_a_gap() {
     let hall = auditorium(&[SeatKind::Standard, SeatKind::Gap, SeatKind::Loveseat]);
     let with = |kinds: &[SeatKind]| {
-        schedule(wanted(kinds, in_an_hour()), Some(&a_movie()), Some(&hall), now()).map(drop)
+        schedule(wanted(kinds, in_an_hour()), Some(&a_movie()), Some(&hall), CLEANING, now()).map(drop)
     };
     assert_eq!(with(&[SeatKind::Standard]), Err(Rejection::PriceMissing(SeatKind::Loveseat)));
     assert_eq!(with(&[SeatKind::Standard, SeatKind::Loveseat]), Ok(()));
@@ -83,23 +91,27 @@ fn every_kind_of_seat_needs_a_price_but_a_gap() {
 fn a_showtime_begins_in_the_future_in_a_place_and_with_a_movie_that_exist() {
     let (movie, hall, now) = (a_movie(), auditorium(&[SeatKind::Standard]), now());
     let soon = || wanted(&[SeatKind::Standard], now.plus(Duration::from_micros(1)));
-    assert!(schedule(soon(), Some(&movie), Some(&hall), now).is_ok());
+    assert!(schedule(soon(), Some(&movie), Some(&hall), CLEANING, now).is_ok());
     let at_once = wanted(&[SeatKind::Standard], now);
-    assert_eq!(schedule(at_once, Some(&movie), Some(&hall), now), Err(Rejection::StartsInThePast));
-    assert_eq!(schedule(soon(), None, Some(&hall), now), Err(Rejection::UnknownMovie));
-    assert_eq!(schedule(soon(), Some(&movie), None, now), Err(Rejection::UnknownAuditorium));
+    assert_eq!(schedule(at_once, Some(&movie), Some(&hall), CLEANING, now), Err(Rejection::StartsInThePast));
+    assert_eq!(schedule(soon(), None, Some(&hall), CLEANING, now), Err(Rejection::UnknownMovie));
+    assert_eq!(schedule(soon(), Some(&movie), None, CLEANING, now), Err(Rejection::UnknownAuditorium));
 }
 
 #[test]
 fn a_movie_keeps_the_order_of_its_genres_and_knows_no_others() {
-    let genre =
-        |name: &str| Genre { id: Uuid::now_v7(), name: name.into(), created_at: now(), updated_at: now() };
+    let genre = |name: &str| Genre {
+        id: Uuid::now_v7(),
+        name: name.into(),
+        version: 1,
+        created_at: now(),
+        updated_at: now(),
+    };
     let (drama, comedy) = (genre("Drama"), genre("Comedy"));
     let ids = vec![comedy.id, drama.id];
-    let made =
-        movie(wanted_movie(&MOVIES[0], ids.clone()), vec![drama.clone(), comedy.clone()], now()).unwrap();
+    let made = movie(wanted_movie(&MOVIES[0], ids.clone()), &[drama.clone(), comedy.clone()], now()).unwrap();
     assert_eq!((made.genre_ids, made.genres), (ids.clone(), vec![comedy, drama.clone()]));
-    assert_eq!(movie(wanted_movie(&MOVIES[0], ids), vec![drama], now()), Err(Rejection::UnknownGenre));
+    assert_eq!(movie(wanted_movie(&MOVIES[0], ids), &[drama], now()), Err(Rejection::UnknownGenre));
 }
 
 #[test]

@@ -194,7 +194,13 @@ impl SagaActor {
             Origin::Clock => Context::new(),
         };
         let event_id = if let Origin::Event(delivery) = &origin { Some(delivery.id.clone()) } else { None };
-        let step = Step { reservation: after.clone(), input: input.name(), seats, open_holds_max: None };
+        let step = Step {
+            reservation: after.clone(),
+            input: input.name(),
+            seats,
+            open_holds_max: None,
+            showtime_version: None,
+        };
         let change = Change {
             inbox: event_id.map(|event_id| InboxKey { consumer: CONSUMER, event_id }),
             outbox: after.events(&effects, &context),

@@ -6,6 +6,7 @@
 
 mod actor;
 mod best_available;
+mod change;
 mod model;
 mod order;
 mod saga;
@@ -19,13 +20,13 @@ use std::sync::{Arc, OnceLock};
 
 use bus::consumer::Delivery;
 use bus::contract::auth::Role;
-use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled};
+use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
-    PaymentBegun, Rejection, ResumeSaga,
+    BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListClaimed,
+    ListReservations, PaymentBegun, Rejection, ResumeSaga,
 };
 use bus::contract::{Event, Request};
 use bus::service::{Answered, Call, Server, json};
@@ -54,6 +55,7 @@ const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: actor::CONSUMER,
     subjects: &[
         ShowtimeScheduled::SUBJECT,
+        ShowtimeUpdated::SUBJECT,
         ShowtimeCancelled::SUBJECT,
         PaymentInitiated::SUBJECT,
         PaymentSuccess::SUBJECT,
@@ -151,6 +153,8 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve(move |call: Call<BeginPayment>| begin_payment(e.clone(), call)).await?;
     let e = env.clone();
     server.serve(move |call: Call<ResumeSaga>| resume(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<ListClaimed>| change::claimed(e.clone(), call)).await?;
     let e = env;
     server
         .serve(move |call: Call<GetSeatMap>| {
@@ -229,6 +233,10 @@ fn hear(env: &Env, delivery: Delivery) {
             let env = env.clone();
             tokio::spawn(async move { keep_showtime(&env, delivery).await });
         }
+        ShowtimeUpdated::SUBJECT => {
+            let env = env.clone();
+            tokio::spawn(async move { change::hear(&env, delivery).await });
+        }
         ShowtimeCancelled::SUBJECT => {
             let env = env.clone();
             tokio::spawn(async move { cancel_showtime(&env, delivery).await });
@@ -247,11 +255,13 @@ async fn cancel_showtime(env: &Env, delivery: Delivery) {
         Ok(told) => told,
         Err(failure) => return delivery.fail(failure),
     };
-    let closed = env.journal.commit(Change::new(Rows::ShowtimeCancelled(told.showtime_id))).await;
+    let showtime_id = told.showtime.showtime_id;
+    let closed = Rows::ShowtimeCancelled(Box::new(told.showtime.into()));
+    let closed = env.journal.commit(Change::new(closed)).await;
     if !matches!(closed, Outcome::Committed { .. }) {
         return delivery.retry(format!("the showtime was not closed: {closed:?}"));
     }
-    let open = match store::open_of_showtime(&env.pool, told.showtime_id).await {
+    let open = match store::open_of_showtime(&env.pool, showtime_id).await {
         Ok(open) => open,
         Err(error) => return delivery.retry(error),
     };

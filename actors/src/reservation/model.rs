@@ -19,6 +19,8 @@ pub const DOMAIN: &str = "reservation";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Showtime {
     pub id: Uuid,
+    /// Counts movie's changes.
+    pub version: i64,
     pub status: ShowtimeStatus,
     pub starts_at: Timestamp,
     pub movie_id: Uuid,
@@ -31,6 +33,7 @@ impl From<ShowtimeScheduled> for Showtime {
     fn from(told: ShowtimeScheduled) -> Self {
         Self {
             id: told.showtime_id,
+            version: told.version,
             status: told.status,
             starts_at: told.starts_at,
             movie_id: told.movie_id,

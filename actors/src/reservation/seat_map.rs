@@ -48,7 +48,7 @@ pub enum Applied {
     Newer,
     /// Known already.
     Old,
-    /// A version in between is missing.
+    /// A version in between is missing, or this one can only be read.
     Gap,
 }
 
@@ -98,11 +98,20 @@ impl SeatMap {
         }
     }
 
+    /// Takes over other seats and prices; marks stay on the seats that stay. What is committed comes with the next `load`.
+    pub fn refit(&mut self, layout: &[Row], prices: &Prices) {
+        let mut fitted = Self::new(layout, prices, self.sequence);
+        for seat in &mut fitted.seats {
+            seat.mark = self.index.get(&seat.id).and_then(|index| self.seats[*index].mark);
+        }
+        *self = fitted;
+    }
+
     pub fn apply(&mut self, notice: &SeatsChanged) -> Applied {
         if notice.sequence <= self.sequence {
             return Applied::Old;
         }
-        if notice.sequence > self.sequence + 1 {
+        if notice.sequence > self.sequence + 1 || notice.reload {
             return Applied::Gap;
         }
         self.sequence = notice.sequence;

@@ -157,6 +157,10 @@ impl ShowtimeActor {
                     ),
                     showtime: snapshot.showtime.clone(),
                 });
+                if snapshot.showtime.version > hall.showtime.version {
+                    hall.map.refit(&snapshot.showtime.layout, &snapshot.showtime.prices);
+                    hall.showtime = snapshot.showtime.clone();
+                }
                 hall.showtime.status = snapshot.showtime.status;
                 // Notices that came while the query ran may have taken the map further.
                 if snapshot.sequence >= hall.map.sequence {
@@ -262,6 +266,7 @@ impl ShowtimeActor {
                 input: "create",
                 seats: SeatWrite::Claim(SeatStatus::Held),
                 open_holds_max: Some(self.env.settings.open_holds_max),
+                showtime_version: Some(hall.showtime.version),
             })))
         };
         self.under_way += 1;
@@ -282,6 +287,12 @@ impl ShowtimeActor {
             Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
             // Another host was faster. Named seats are gone; best-available looks for others.
             Outcome::Rejected(Rejection::SeatsTaken(_)) if order.tries < TRIES_MAX => {
+                order.tries += 1;
+                order.checked = None;
+                self.check(order);
+            }
+            // Seats or prices changed since: decided again by the new ones.
+            Outcome::Stale if order.tries < TRIES_MAX => {
                 order.tries += 1;
                 order.checked = None;
                 self.check(order);

@@ -2,6 +2,7 @@
 //! steps; rows sorted. Counts tell whether every row found the owner and version that it expects.
 
 mod read;
+mod showtime;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +14,6 @@ use bus::contract::reservation::{
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ use super::saga::Saga;
 use crate::delivery::{self, WriteError};
 
 pub use read::{due, list, open_of_showtime, reservations, sequences, snapshot};
+pub use showtime::claimed;
+use showtime::{cancel_showtime, change_showtime, check_still_there, is_at, put_showtime, status_named};
 
 type Written<T> = Result<T, WriteError<Rejection>>;
 
@@ -30,8 +32,10 @@ type Written<T> = Result<T, WriteError<Rejection>>;
 pub enum Rows {
     /// A showtime as movie told it.
     Showtime(Showtime),
+    /// Later words of movie; a version that is not newer changes nothing.
+    ShowtimeChanged(Box<Showtime>),
     /// Nothing is sold any more.
-    ShowtimeCancelled(Uuid),
+    ShowtimeCancelled(Box<Showtime>),
     Step(Box<Step>),
 }
 
@@ -44,6 +48,8 @@ pub struct Step {
     pub seats: SeatWrite,
     /// For a new reservation: how many open holds its user may have, itself included.
     pub open_holds_max: Option<usize>,
+    /// The showtime's version that a new reservation was decided by: seats and prices are those.
+    pub showtime_version: Option<i64>,
 }
 
 impl Step {
@@ -76,6 +82,10 @@ impl delivery::Rows for Rows {
         let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();
         let mut notices = Vec::new();
         for (rows, sequence) in committed {
+            if let (Self::ShowtimeChanged(showtime), Some(sequence)) = (rows, sequence) {
+                let reload = SeatsChanged { sequence: *sequence, changes: vec![], reload: true };
+                notices.push((seats_subject(showtime.id), json(&reload)));
+            }
             let Self::Step(step) = rows else { continue };
             let reservation = &step.reservation;
             if let (Some(sequence), Some(status)) = (sequence, step.seats.status()) {
@@ -87,7 +97,7 @@ impl delivery::Rows for Rows {
             notices.push((changed_subject(reservation.id), json(&changed)));
         }
         for ((showtime, sequence), changes) in halls {
-            notices.push((seats_subject(showtime), json(&SeatsChanged { sequence, changes })));
+            notices.push((seats_subject(showtime), json(&SeatsChanged { sequence, changes, reload: false })));
         }
         notices
     }
@@ -99,10 +109,14 @@ fn json<T: serde::Serialize>(notice: &T) -> Bytes {
 
 async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Option<i64>>> {
     let alone = rows.len() == 1;
-    for row in rows {
+    let mut changed = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
         match row {
             Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
-            Rows::ShowtimeCancelled(id) => cancel_showtime(db, *id).await?,
+            Rows::ShowtimeChanged(showtime) => {
+                changed.insert(index, change_showtime(db, showtime, alone).await?);
+            }
+            Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
             Rows::Step(_) => {}
         }
     }
@@ -112,47 +126,23 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Option<i64>
         .collect();
     steps.sort_by_key(|step| step.reservation.id);
     if steps.is_empty() {
-        return Ok(rows.iter().map(|_| None).collect());
+        return Ok((0..rows.len()).map(|index| changed.remove(&index).flatten()).collect());
     }
     check_open_holds(db, &steps, alone).await?;
     let sequences = raise_sequences(db, &steps, alone).await?;
+    check_still_there(db, &steps, alone).await?;
     insert_reservations(db, &steps).await?;
     update_reservations(db, &steps).await?;
     write_claims(db, &steps, alone).await?;
     insert_steps(db, &steps).await?;
-    let sequence = |rows: &&Rows| match rows {
+    let sequence = |(index, rows): (usize, &&Rows)| match rows {
+        Rows::ShowtimeChanged(_) => changed.get(&index).copied().flatten(),
         Rows::Step(step) if step.seats != SeatWrite::Keep => {
             sequences.get(&step.reservation.showtime_id).copied()
         }
         _ => None,
     };
-    Ok(rows.iter().map(sequence).collect())
-}
-
-/// The first word about a showtime stays.
-async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing",
-    )
-    .bind(showtime.id)
-    .bind(status_text(showtime.status))
-    .bind(showtime.starts_at.date_time())
-    .bind(showtime.movie_id)
-    .bind(&showtime.movie_title)
-    .bind(Json(&showtime.layout))
-    .bind(Json(&showtime.prices))
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn cancel_showtime(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query("update reservation.showtimes set status = 'CANCELLED' where id = $1")
-        .bind(id)
-        .execute(db)
-        .await?;
-    Ok(())
+    Ok(rows.iter().enumerate().map(sequence).collect())
 }
 
 /// A user's holds are counted under a lock of that user, so that two hosts cannot both give the last one.
@@ -208,18 +198,21 @@ async fn raise_sequences(db: &mut PgConnection, steps: &[&Step], alone: bool) ->
            select id from reservation.showtimes where id = any($1) order by id for no key update)
          update reservation.showtimes as showtime set sequence = sequence + 1
          from locked where showtime.id = locked.id
-         returning showtime.id, showtime.sequence, showtime.status, showtime.starts_at > clock_timestamp()",
+         returning showtime.id, showtime.sequence, showtime.status, showtime.starts_at > clock_timestamp(),
+           showtime.version",
     )
     .bind(ids.into_iter().collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
     let mut sequences = HashMap::with_capacity(rows.len());
     let mut closed: HashMap<Uuid, Rejection> = HashMap::new();
+    let mut versions: HashMap<Uuid, i64> = HashMap::new();
     for row in rows {
         let id: Uuid = row.try_get(0)?;
         sequences.insert(id, row.try_get(1)?);
         let (status, upcoming): (String, bool) = (row.try_get(2)?, row.try_get(3)?);
-        if status != "ON_SALE" {
+        versions.insert(id, row.try_get(4)?);
+        if status_named(&status) != ShowtimeStatus::OnSale {
             closed.insert(id, Rejection::ShowtimeNotOnSale);
         } else if !upcoming {
             closed.insert(id, Rejection::ShowtimeStarted);
@@ -228,6 +221,10 @@ async fn raise_sequences(db: &mut PgConnection, steps: &[&Step], alone: bool) ->
     for step in touching.filter(|step| matches!(step.seats, SeatWrite::Claim(_))) {
         if let Some(rejection) = closed.get(&step.reservation.showtime_id) {
             return Err(if alone { WriteError::Rejected(rejection.clone()) } else { WriteError::Short });
+        }
+        // Decided by other seats or prices.
+        if versions.get(&step.reservation.showtime_id).is_some_and(|known| !is_at(*known, step)) {
+            return Err(WriteError::Stale);
         }
     }
     Ok(sequences)

@@ -415,7 +415,10 @@ fn hall(rows: &[&str]) -> SeatMap {
 fn take(map: &mut SeatMap, seats: &[&str]) {
     let changes =
         seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
-    assert_eq!(map.apply(&SeatsChanged { sequence: map.sequence + 1, changes }), Applied::Newer);
+    assert_eq!(
+        map.apply(&SeatsChanged { sequence: map.sequence + 1, changes, reload: false }),
+        Applied::Newer
+    );
 }
 
 fn best(map: &SeatMap, count: usize) -> Vec<String> {
@@ -475,8 +478,11 @@ fn a_mark_keeps_others_waiting_and_ends_with_its_change() {
 #[test]
 fn notices_are_applied_in_order_or_not_at_all() {
     let mut map = hall(&["SSS"]);
-    let notice =
-        |sequence, status| SeatsChanged { sequence, changes: vec![SeatChange { id: "A1".into(), status }] };
+    let notice = |sequence, status| SeatsChanged {
+        sequence,
+        changes: vec![SeatChange { id: "A1".into(), status }],
+        reload: false,
+    };
     assert_eq!(map.apply(&notice(2, SeatStatus::Sold)), Applied::Gap);
     assert_eq!(map.view().seats[0].status, SeatStatus::Free);
     assert_eq!(map.apply(&notice(1, SeatStatus::Held)), Applied::Newer);
@@ -484,6 +490,24 @@ fn notices_are_applied_in_order_or_not_at_all() {
     assert_eq!(map.view().seats[0].status, SeatStatus::Held);
     map.load(9, std::iter::empty());
     assert_eq!((map.sequence, map.view().seats[0].status), (9, SeatStatus::Free));
+}
+
+#[test]
+fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
+    let mut map = hall(&["SSS"]);
+    let reload = SeatsChanged { sequence: 1, changes: vec![], reload: true };
+    assert_eq!(map.apply(&reload), Applied::Gap);
+    let (mine, a2) = (Uuid::now_v7(), map.find(&ids(&["A2"])).unwrap());
+    map.mark(&a2, mine);
+    let seat = |number| Seat { number, kind: SeatKind::Standard };
+    let fitted = Row { label: "A".into(), seats: vec![seat(2), seat(9)] };
+    map.refit(&[fitted], &Prices::from([(SeatKind::Standard, euros(1500))]));
+    map.load(1, [("A9", SeatStatus::Sold)].into_iter());
+    assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatUnknown(ids(&["A1"]))));
+    let a2 = map.find(&ids(&["A2"])).unwrap();
+    assert_eq!((map.named(a2.clone()), map.total(&a2)), (Named::Wait, euros(1500)));
+    let a9 = map.find(&ids(&["A9"])).unwrap();
+    assert_eq!(map.named(a9), Named::Taken(ids(&["A9"])));
 }
 
 #[test]

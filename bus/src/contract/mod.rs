@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use primitive::{Currency, Money, Page, Paging, Timestamp};
-pub use problem::{FieldError, Fields, Problem};
+pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
 
 /// A fact, already true, published to the stream `EVENTS` under its subject (= RabbitMQ routing key).
 pub trait Event: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {

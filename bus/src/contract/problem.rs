@@ -4,12 +4,25 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Timestamp;
 
 /// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     pub field: String,
     pub message: String,
+}
+
+/// A showtime that a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemShowtime {
+    pub id: Uuid,
+    pub starts_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seats: Vec<String>,
 }
 
 /// RFC 9457 `application/problem+json`. `code` is kebab-case and stable; `requestId` is filled in by the gateway.
@@ -29,6 +42,9 @@ pub struct Problem {
     /// With `seats-taken` and `seat-unknown`: the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<String>,
+    /// The showtimes that are in the way, each with the seats that are meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub showtimes: Vec<ProblemShowtime>,
     /// Seconds after which a retry makes sense; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -45,6 +61,7 @@ impl Problem {
             request_id: String::new(),
             errors: Vec::new(),
             seats: Vec::new(),
+            showtimes: Vec::new(),
             retry_after: None,
         }
     }
@@ -74,6 +91,11 @@ impl Problem {
 
     pub fn with_seats(mut self, seats: Vec<String>) -> Self {
         self.seats = seats;
+        self
+    }
+
+    pub fn with_showtimes(mut self, showtimes: Vec<ProblemShowtime>) -> Self {
+        self.showtimes = showtimes;
         self
     }
 

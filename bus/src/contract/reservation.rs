@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::movie::SeatKind;
@@ -56,6 +57,9 @@ pub struct SeatChange {
 pub struct SeatsChanged {
     pub sequence: i64,
     pub changes: Vec<SeatChange>,
+    /// Seats or prices themselves changed: this version can only be read, not computed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reload: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -252,6 +256,34 @@ impl Request for GetSeatMap {
     const SUBJECT: &'static str = "rpc.reservation.seats";
     const ACCESS: Access = Access::Public;
     type Answer = SeatMap;
+}
+
+/// Showtimes that one question may be about: the answer, at worst every seat of the largest halls, stays below the
+/// size of a message.
+pub const CLAIMED_SHOWTIMES_MAX: usize = 50;
+
+/// Which seats of these showtimes are held or sold. Asked by movie before it changes what is on sale; true only until
+/// the next sale.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListClaimed {
+    pub showtime_ids: Vec<Uuid>,
+}
+
+impl Request for ListClaimed {
+    const SUBJECT: &'static str = "rpc.reservation.claimed";
+    const ACCESS: Access = Access::Internal;
+    type Answer = Claimed;
+    fn validate(&self, fields: &mut Fields) {
+        let few = self.showtime_ids.len() <= CLAIMED_SHOWTIMES_MAX;
+        fields.check(few, "showtimeIds", "must name at most 50 showtimes");
+    }
+}
+
+/// Showtimes without a claim are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Claimed {
+    pub showtimes: BTreeMap<Uuid, Vec<String>>,
 }
 
 /// Lets a saga that needs a person go on: it asks again for what did not settle.

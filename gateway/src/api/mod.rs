@@ -8,6 +8,7 @@ pub mod media;
 pub mod movie;
 pub mod payment;
 pub mod reservation;
+pub mod showtime;
 
 use bus::contract::Paging;
 use poem_openapi::Tags;
@@ -18,6 +19,7 @@ pub use media::MediaFiles;
 pub use movie::Movies;
 pub use payment::Payments;
 pub use reservation::Reservations;
+pub use showtime::Showtimes;
 
 /// How the document is divided.
 #[derive(Tags)]

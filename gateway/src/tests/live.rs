@@ -237,3 +237,18 @@ async fn a_wait_is_over_at_once_when_there_is_news_or_no_permission() {
     assert_eq!(gateway.get(&path).token("user").answer().await.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_seats_or_prices_bring_everyone_a_new_snapshot() {
+    let gateway = Gateway::new();
+    map(&gateway, 1);
+    let mut events = watch(&gateway).await;
+    assert_eq!(event(&mut events).await, "snapshot 1");
+    change(&gateway, 2);
+    map(&gateway, 3);
+    gateway.notify(seats_subject(showtime()), r#"{"sequence":3,"changes":[],"reload":true}"#);
+    change(&gateway, 4);
+    for expected in ["seats 2", "snapshot 3", "seats 4"] {
+        assert_eq!(event(&mut events).await, expected);
+    }
+}

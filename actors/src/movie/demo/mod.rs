@@ -9,7 +9,6 @@ mod store;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bus::Context;
 use bus::contract::Timestamp;
 use bus::contract::movie::{Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection};
@@ -19,7 +18,8 @@ use uuid::Uuid;
 use super::actor::{self, Desk};
 use super::model;
 use super::store::Write;
-use crate::delivery::{Change, Outcome};
+use crate::config::MovieSettings;
+use crate::delivery::{Change, Outcome, stored_answers};
 use crate::host::Parts;
 use cinema::{DAYS, HALLS, Hall, MOVIES, Reel, TIME_ZONE};
 use store::{Instant, Named};
@@ -36,7 +36,14 @@ pub struct Added {
 /// Adds what is missing of the demo cinema; `staff` is who creates it.
 pub async fn seed(parts: Parts, staff: Uuid) -> anyhow::Result<Added> {
     let (journal, wellness, children) = parts.delivery(None);
-    let desk = Desk { journal, pool: parts.database.pool.clone(), clock: parts.clock.clone() };
+    let desk = Desk {
+        journal,
+        pool: parts.database.pool.clone(),
+        clock: parts.clock.clone(),
+        bus: parts.bus.clone(),
+        settings: MovieSettings::default(),
+        answers: stored_answers(parts.database.pool.clone()),
+    };
     // Titles are not unique, so two that seed at once take turns.
     let turn = store::take_turn(&parts.database).await?;
     let host = parts.start(wellness, move || children.clone()).await?;
@@ -55,8 +62,8 @@ async fn add_missing(desk: &Desk, staff: Uuid) -> anyhow::Result<Added> {
     added.auditoriums = new;
     let mut changes = Vec::new();
     for (index, hall) in HALLS.iter().enumerate() {
-        let auditorium =
-            auditoriums.iter().find(|a| a.name == hall.name).context("a demo auditorium is gone")?;
+        // Staff may have deleted it.
+        let Some(auditorium) = auditoriums.iter().find(|a| a.name == hall.name) else { continue };
         changes.extend(programme(desk, index, hall, auditorium, &movies).await?);
     }
     added.showtimes = write(desk, changes).await?;
@@ -72,6 +79,7 @@ async fn add_genres(desk: &Desk) -> anyhow::Result<usize> {
         Change::new(Write::Genre(Genre {
             id: Uuid::now_v7(),
             name: (*name).to_owned(),
+            version: 1,
             created_at: now,
             updated_at: now,
         }))
@@ -91,7 +99,7 @@ async fn add_movies(desk: &Desk, staff: Uuid) -> anyhow::Result<(Vec<Movie>, usi
     let mut changes = Vec::new();
     for reel in MOVIES.iter().filter(|reel| !there.contains_key(reel.title)) {
         let ids = reel.genres.iter().filter_map(|name| genres.get(&name.to_lowercase()).copied()).collect();
-        let movie = model::movie(create_movie(reel, ids, now), found.clone(), now)
+        let movie = model::movie(create_movie(reel, ids, now), &found, now)
             .map_err(|rejection| anyhow::anyhow!("demo movie {}: {rejection:?}", reel.title))?;
         let created = actor::created(&movie, staff, &Context::new());
         changes.push(Change { outbox: vec![created], ..Change::new(Write::Movie(movie)) });
@@ -124,14 +132,16 @@ async fn add_auditoriums(desk: &Desk) -> anyhow::Result<(Vec<Auditorium>, usize)
     let now = desk.clock.now();
     let is_there = |hall: &&Hall| there.keys().any(|name| name.eq_ignore_ascii_case(hall.name));
     let missing = HALLS.iter().filter(|hall| !is_there(hall)).map(|hall| {
-        Change::new(Write::Auditorium(Auditorium {
+        let auditorium = Auditorium {
             id: Uuid::now_v7(),
             name: hall.name.to_owned(),
             time_zone: TIME_ZONE.to_owned(),
             rows: cinema::rows(hall),
+            version: 1,
             created_at: now,
             updated_at: now,
-        }))
+        };
+        Change::new(Write::Auditorium(auditorium, vec![]))
     });
     let new = write(desk, missing.collect()).await?;
     let ids = store::ids(&desk.pool, Named::Auditorium, &names).await?;
@@ -149,7 +159,7 @@ async fn programme(
 ) -> anyhow::Result<Vec<Change<Write>>> {
     let instants = store::instants(&desk.pool, &auditorium.time_zone, DAYS, hall.times).await?;
     let mut busy = store::busy(&desk.pool, auditorium.id).await?;
-    let now = desk.clock.now();
+    let (now, cleaning) = (desk.clock.now(), desk.settings.cleaning);
     let mut changes = Vec::new();
     for Instant { date, slot, at } in instants {
         let Some(movie) = cinema::playing(movies, date, index, slot) else { break };
@@ -160,14 +170,16 @@ async fn programme(
             prices: cinema::prices(&auditorium.rows, hall.times[slot]),
         };
         // The only no that is left here: today's slot has begun.
-        let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), now) else { continue };
-        let ends_at = scheduled.showtime.ends_at;
-        if busy.iter().any(|(from, to)| at < *to && *from < ends_at) {
+        let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), cleaning, now) else {
+            continue;
+        };
+        let until = scheduled.busy_until();
+        if busy.iter().any(|(from, to)| at < *to && *from < until) {
             continue;
         }
-        busy.push((at, ends_at));
+        busy.push((at, until));
         let event = actor::scheduled_event(&scheduled, &Context::new());
-        changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtime(scheduled)) });
+        changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![scheduled])) });
     }
     Ok(changes)
 }
@@ -178,7 +190,7 @@ async fn write(desk: &Desk, changes: Vec<Change<Write>>) -> anyhow::Result<usize
         match desk.journal.commit(change).await {
             Outcome::Committed { .. } => Ok(1),
             Outcome::Rejected(
-                Rejection::GenreTaken | Rejection::AuditoriumNameTaken | Rejection::AuditoriumBusy,
+                Rejection::GenreTaken | Rejection::AuditoriumNameTaken | Rejection::AuditoriumTaken(_),
             ) => Ok(0),
             other => Err(anyhow::anyhow!("seeding the demo cinema: {other:?}")),
         }

@@ -24,7 +24,7 @@ pub enum Named {
     Auditorium,
 }
 
-/// The ids of those that are there. Of two movies with one title the older.
+/// The ids of those that are there, or were: what staff deleted does not come back. Of two movies with one title the older.
 pub async fn ids<'e>(
     db: impl PgExecutor<'e>,
     which: Named,
@@ -86,7 +86,7 @@ pub async fn busy<'e>(
     auditorium: Uuid,
 ) -> sqlx::Result<Vec<(Timestamp, Timestamp)>> {
     let rows: Vec<(OffsetDateTime, OffsetDateTime)> = sqlx::query_as(
-        "select starts_at, ends_at from showtimes where auditorium_id = $1 and ends_at > now()",
+        "select starts_at, coalesce(free_at, ends_at) from showtimes where auditorium_id = $1 and ends_at > now()",
     )
     .bind(auditorium)
     .fetch_all(db)

@@ -19,7 +19,7 @@ const ORPHAN_AFTER: f64 = 3_600.0;
 pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Result<()> {
     let written = sqlx::query(
         "insert into media (id, movie_id, kind, touched_at)
-         select $1, id, $3, $4 from movies where id = $2",
+         select $1, id, $3, $4 from movies where id = $2 and deleted_at is null",
     )
     .bind(media.id)
     .bind(media.movie_id)
@@ -49,8 +49,9 @@ pub async fn attach(db: &mut PgConnection, wanted: &AttachMedia, now: Timestamp)
            poster_media     = case kind when 'POSTER' then $1 else poster_media end,
            trailer_url      = case kind when 'TRAILER' then $2 else trailer_url end,
            trailer_media    = case kind when 'TRAILER' then $1 else trailer_media end,
-           updated_at       = $4
-         from attached where movies.id = attached.movie_id",
+           updated_at       = $4,
+           version          = version + 1
+         from attached where movies.id = attached.movie_id and deleted_at is null",
     )
     .bind(wanted.id)
     .bind(&wanted.stored.url)

@@ -17,7 +17,7 @@ use crate::reservation::saga::FORMAT;
 /// Showtime, sequence and claims, read by one statement.
 pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
     let row = sqlx::query(
-        "select id, status, starts_at, movie_id, movie_title, layout, prices, sequence,
+        "select id, version, status, starts_at, movie_id, movie_title, layout, prices, sequence,
            (select coalesce(array_agg(seat), '{}') from reservation.claims
             where showtime_id = showtimes.id and status = 'HELD') as held,
            (select coalesce(array_agg(seat), '{}') from reservation.claims
@@ -37,6 +37,7 @@ pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>,
     Ok(Some(Snapshot {
         showtime: Showtime {
             id: row.try_get("id")?,
+            version: row.try_get("version")?,
             status: if on_sale { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled },
             starts_at: starts_at.into(),
             movie_id: row.try_get("movie_id")?,

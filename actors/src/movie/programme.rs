@@ -1,0 +1,128 @@
+//! A programme: which showtimes a request for many makes, and which it leaves out and why.
+//!
+//! Times are those of the clock on the auditorium's wall. Where the clocks go forward over one, there is no such time
+//! that day; where they go back, it is there twice and the first counts.
+
+use std::time::Duration;
+
+use bus::contract::Timestamp;
+use bus::contract::movie::{
+    Auditorium, BULK_MAX, CreateShowtime, CreateShowtimes, Movie, Rejection, SkipReason, SkippedShowtime,
+    Weekday,
+};
+use jiff::civil;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use time::{Date, OffsetDateTime};
+
+use super::model::{self, Busy, Scheduled, date_text};
+
+/// One time on one day, and when that is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    pub date: Date,
+    pub time: String,
+    /// `None` where the clocks skip it.
+    pub at: Option<Timestamp>,
+}
+
+/// The time zone by its name, where it is one that both Postgres and we know.
+pub fn time_zone(name: &str) -> Result<TimeZone, Rejection> {
+    TimeZone::get(name).map_err(|_| Rejection::UnknownTimeZone)
+}
+
+/// All slots that are asked for, in order.
+pub fn slots(wanted: &CreateShowtimes, zone: &TimeZone) -> Result<Vec<Slot>, Rejection> {
+    let (Some(from), Some(to)) = (model::date(&wanted.from), model::date(&wanted.to)) else {
+        return Err(Rejection::NoDays);
+    };
+    let mut times = wanted.times.clone();
+    times.sort_unstable();
+    let mut slots = Vec::new();
+    let mut day = Some(from);
+    while let Some(date) = day.filter(|date| *date <= to) {
+        if wanted.weekdays.as_ref().is_none_or(|days| days.contains(&weekday(date))) {
+            slots.extend(times.iter().map(|time| Slot {
+                date,
+                time: time.clone(),
+                at: instant(date, time, zone),
+            }));
+        }
+        if slots.len() > BULK_MAX {
+            return Err(Rejection::TooManyShowtimes { most: BULK_MAX });
+        }
+        day = date.next_day();
+    }
+    if slots.is_empty() { Err(Rejection::NoDays) } else { Ok(slots) }
+}
+
+/// When the clock shows this, the first time that it does.
+fn instant(date: Date, time: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let time = model::time_of_day(time)?;
+    let number = |n: u8| i8::try_from(n).ok();
+    let year = i16::try_from(date.year()).ok()?;
+    let date = civil::Date::new(year, number(date.month().into())?, number(date.day())?).ok()?;
+    let local = date.at(number(time.hour())?, number(time.minute())?, 0, 0);
+    let offset = match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => offset,
+        AmbiguousOffset::Gap { .. } => return None,
+    };
+    let seconds = offset.to_timestamp(local).ok()?.as_second();
+    Some(OffsetDateTime::from_unix_timestamp(seconds).ok()?.into())
+}
+
+fn weekday(date: Date) -> Weekday {
+    match date.weekday() {
+        time::Weekday::Monday => Weekday::Monday,
+        time::Weekday::Tuesday => Weekday::Tuesday,
+        time::Weekday::Wednesday => Weekday::Wednesday,
+        time::Weekday::Thursday => Weekday::Thursday,
+        time::Weekday::Friday => Weekday::Friday,
+        time::Weekday::Saturday => Weekday::Saturday,
+        time::Weekday::Sunday => Weekday::Sunday,
+    }
+}
+
+/// What is scheduled in the slots and what not; `busy` is when the auditorium is taken already.
+pub fn plan(
+    wanted: &CreateShowtimes,
+    slots: Vec<Slot>,
+    movie: Option<&Movie>,
+    auditorium: &Auditorium,
+    mut busy: Vec<Busy>,
+    cleaning: Duration,
+    now: Timestamp,
+) -> Result<(Vec<Scheduled>, Vec<SkippedShowtime>), Rejection> {
+    let (mut scheduled, mut skipped) = (Vec::new(), Vec::new());
+    for Slot { date, time, at } in slots {
+        let mut skip = |reason, showtime_id| {
+            let date = date_text(date);
+            skipped.push(SkippedShowtime { date, time: time.clone(), starts_at: at, reason, showtime_id });
+        };
+        let Some(starts_at) = at else {
+            skip(SkipReason::NoSuchTime, None);
+            continue;
+        };
+        let one = CreateShowtime {
+            movie_id: wanted.movie_id,
+            auditorium_id: wanted.auditorium_id,
+            starts_at,
+            prices: wanted.prices.clone(),
+        };
+        let made = match model::schedule(one, movie, Some(auditorium), cleaning, now) {
+            Ok(made) => made,
+            Err(Rejection::StartsInThePast) => {
+                skip(SkipReason::InThePast, None);
+                continue;
+            }
+            Err(rejection) => return Err(rejection),
+        };
+        let until = made.busy_until();
+        if let Some(taken) = busy.iter().find(|busy| starts_at < busy.until && busy.from < until) {
+            skip(SkipReason::AuditoriumTaken, Some(taken.id));
+            continue;
+        }
+        busy.push(Busy { id: made.showtime.id, from: starts_at, until });
+        scheduled.push(made);
+    }
+    Ok((scheduled, skipped))
+}

@@ -1,0 +1,159 @@
+//! Showtimes as movie tells them: the first word, changes, the end of the sale.
+//!
+//! Invariant: a change never takes a seat from a claim, nor its time: under the showtime's lock, which every claim takes too, it
+//! is compared with the claims and refused. Invariant: an older version changes nothing, and a cancelled showtime stays so.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bus::contract::Timestamp;
+use bus::contract::movie::{Row, SeatKind, ShowtimeStatus, seat_id};
+use bus::contract::reservation::Rejection;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Step, Written, status_text};
+use crate::delivery::WriteError;
+use crate::reservation::model::{SeatWrite, Showtime};
+
+/// The first word about a showtime stays.
+pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
+    let put = "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices, version)
+               values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
+    write(db, put, showtime).await?;
+    Ok(())
+}
+
+/// Nothing is sold any more, also where nothing was heard of it before.
+pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
+    let put =
+        "insert into reservation.showtimes as known (id, status, starts_at, movie_id, movie_title, layout, prices, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do update
+           set status = excluded.status, version = greatest(known.version, excluded.version)";
+    write(db, put, showtime).await?;
+    Ok(())
+}
+
+/// Takes over a newer version, as the showtime's next sequence; `None` where it is known or older.
+pub async fn change_showtime(
+    db: &mut PgConnection,
+    showtime: &Showtime,
+    alone: bool,
+) -> Written<Option<i64>> {
+    let known = sqlx::query(
+        "select version, starts_at, layout from reservation.showtimes where id = $1 for no key update",
+    );
+    let Some(known) = known.bind(showtime.id).fetch_optional(&mut *db).await? else {
+        put_showtime(db, showtime).await?;
+        return Ok(None);
+    };
+    if known.try_get::<i64, _>("version")? >= showtime.version {
+        return Ok(None);
+    }
+    let (starts_at, Json(layout)): (OffsetDateTime, Json<Vec<Row>>) =
+        (known.try_get("starts_at")?, known.try_get("layout")?);
+    // After the lock: it sees every claim that was made under it.
+    let claimed =
+        sqlx::query_scalar("select seat from reservation.claims where showtime_id = $1 order by seat");
+    let claimed: Vec<String> = claimed.bind(showtime.id).fetch_all(&mut *db).await?;
+    let lost = match Timestamp::from(starts_at) == showtime.starts_at {
+        true => lost_seats(&layout, &showtime.layout, claimed),
+        false => claimed,
+    };
+    if !lost.is_empty() {
+        return Err(if alone {
+            WriteError::Rejected(Rejection::SeatsTaken(lost))
+        } else {
+            WriteError::Short
+        });
+    }
+    let change =
+        "update reservation.showtimes set starts_at = $3, movie_id = $4, movie_title = $5, layout = $6,
+                    prices = $7, version = $8, sequence = sequence + 1,
+                    status = case when status = 'CANCELLED' then status else $2 end
+                  where id = $1 returning sequence";
+    let changed = write(db, change, showtime).await?;
+    Ok(changed.first().map(|row| row.try_get(0)).transpose()?)
+}
+
+async fn write(
+    db: &mut PgConnection,
+    query: &'static str,
+    showtime: &Showtime,
+) -> Result<Vec<sqlx::postgres::PgRow>, sqlx::Error> {
+    sqlx::query(query)
+        .bind(showtime.id)
+        .bind(status_text(showtime.status))
+        .bind(showtime.starts_at.date_time())
+        .bind(showtime.movie_id)
+        .bind(&showtime.movie_title)
+        .bind(Json(&showtime.layout))
+        .bind(Json(&showtime.prices))
+        .bind(showtime.version)
+        .fetch_all(db)
+        .await
+}
+
+/// Which claimed seats another layout lacks or has as another kind.
+fn lost_seats(before: &[Row], after: &[Row], claimed: Vec<String>) -> Vec<String> {
+    let (before, after) = (kinds(before), kinds(after));
+    claimed.into_iter().filter(|seat| before.get(seat) != after.get(seat)).collect()
+}
+
+fn kinds(layout: &[Row]) -> HashMap<String, SeatKind> {
+    let seats = layout
+        .iter()
+        .flat_map(|row| row.seats.iter().map(|seat| (seat_id(&row.label, seat.number), seat.kind)));
+    seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
+}
+
+/// Money that came late takes back the seats of a reservation that had none for a while. They must still be there, at the
+/// time that was sold; the lock is held.
+pub async fn check_still_there(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+    let late = steps
+        .iter()
+        .filter(|step| matches!(step.seats, SeatWrite::Claim(_)) && step.showtime_version.is_none());
+    for step in late {
+        let reservation = &step.reservation;
+        let known = sqlx::query("select starts_at, layout from reservation.showtimes where id = $1");
+        let Some(known) = known.bind(reservation.showtime_id).fetch_optional(&mut *db).await? else {
+            continue;
+        };
+        let (starts_at, Json(layout)): (OffsetDateTime, Json<Vec<Row>>) =
+            (known.try_get("starts_at")?, known.try_get("layout")?);
+        let seats = kinds(&layout);
+        let moved = Timestamp::from(starts_at) != reservation.starts_at;
+        let gone = reservation.seats.iter().filter(|seat| moved || !seats.contains_key(*seat));
+        let gone: Vec<String> = gone.cloned().collect();
+        if !gone.is_empty() {
+            return Err(if alone {
+                WriteError::Rejected(Rejection::SeatsTaken(gone))
+            } else {
+                WriteError::Short
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Which seats of these showtimes are held or sold.
+pub async fn claimed(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid, Vec<String>>, sqlx::Error> {
+    let rows: Vec<(Uuid, Vec<String>)> = sqlx::query_as(
+        "select showtime_id, array_agg(seat order by seat) from reservation.claims
+         where showtime_id = any($1) group by showtime_id",
+    )
+    .bind(showtimes)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// On sale at the version that the decision was made by.
+pub fn is_at(known: i64, step: &Step) -> bool {
+    step.showtime_version.is_none_or(|decided| decided == known)
+}
+
+pub fn status_named(name: &str) -> ShowtimeStatus {
+    if name == "ON_SALE" { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled }
+}

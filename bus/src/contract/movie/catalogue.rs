@@ -1,0 +1,248 @@
+//! Requests about movies and their genres.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+use super::{Genre, Movie, is_date, is_time, some_change};
+use crate::contract::{Access, Fields, Page, Paging, Request};
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateGenre {
+    pub name: String,
+}
+
+impl Request for CreateGenre {
+    const SUBJECT: &'static str = "rpc.movie.create_genre";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Genre;
+    fn validate(&self, fields: &mut Fields) {
+        fields.text(&self.name, 1..=100, "name");
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateGenre {
+    pub id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Request for UpdateGenre {
+    const SUBJECT: &'static str = "rpc.movie.update_genre";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Genre;
+    fn validate(&self, fields: &mut Fields) {
+        some_change(&[self.name.is_some()], fields);
+        if let Some(name) = &self.name {
+            fields.text(name, 1..=100, "name");
+        }
+    }
+}
+
+/// Refused while a movie has it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeleteGenre {
+    pub id: Uuid,
+}
+
+impl Request for DeleteGenre {
+    const SUBJECT: &'static str = "rpc.movie.delete_genre";
+    const ACCESS: Access = Access::Admin;
+    type Answer = ();
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListGenres {
+    pub paging: Paging,
+}
+
+impl Request for ListGenres {
+    const SUBJECT: &'static str = "rpc.movie.list_genres";
+    const ACCESS: Access = Access::Public;
+    type Answer = Page<Genre>;
+    fn validate(&self, fields: &mut Fields) {
+        self.paging.validate(fields);
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateMovie {
+    pub title: String,
+    #[serde(default)]
+    pub synopsis: String,
+    pub duration_minutes: u16,
+    /// Free text up to 20 characters, such as `PG-13`.
+    #[serde(default)]
+    pub rating: String,
+    /// `YYYY-MM-DD`.
+    pub release_date: String,
+    #[serde(default)]
+    pub language: String,
+    #[serde(default)]
+    pub genre_ids: Vec<Uuid>,
+}
+
+impl Request for CreateMovie {
+    const SUBJECT: &'static str = "rpc.movie.create_movie";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Movie;
+    fn validate(&self, fields: &mut Fields) {
+        fields.text(&self.title, 1..=200, "title");
+        fields.text(&self.synopsis, 0..=5_000, "synopsis");
+        fields.text(&self.rating, 0..=20, "rating");
+        fields.text(&self.language, 0..=20, "language");
+        fields.check((1..=1_000).contains(&self.duration_minutes), "durationMinutes", "must be 1–1000");
+        fields.check(is_date(&self.release_date), "releaseDate", "must be a date such as 2026-05-01");
+        let distinct: HashSet<_> = self.genre_ids.iter().collect();
+        fields.check(distinct.len() == self.genre_ids.len(), "genreIds", "must not name a genre twice");
+        fields.check(self.genre_ids.len() <= 20, "genreIds", "must name at most 20 genres");
+    }
+}
+
+/// What is absent stays. A new duration counts for showtimes scheduled from then on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateMovie {
+    pub id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synopsis: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_minutes: Option<u16>,
+    /// Free text up to 20 characters, such as `PG-13`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<String>,
+    /// `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_date: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// All of them, not only new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub genre_ids: Option<Vec<Uuid>>,
+}
+
+impl UpdateMovie {
+    /// A movie that is created so would be this one after the change.
+    pub fn applied_to(&self, movie: &Movie) -> CreateMovie {
+        let Self { id: _, title, synopsis, duration_minutes, rating, release_date, language, genre_ids } =
+            self.clone();
+        CreateMovie {
+            title: title.unwrap_or_else(|| movie.title.clone()),
+            synopsis: synopsis.unwrap_or_else(|| movie.synopsis.clone()),
+            duration_minutes: duration_minutes.unwrap_or(movie.duration_minutes),
+            rating: rating.unwrap_or_else(|| movie.rating.clone()),
+            release_date: release_date.unwrap_or_else(|| movie.release_date.clone()),
+            language: language.unwrap_or_else(|| movie.language.clone()),
+            genre_ids: genre_ids.unwrap_or_else(|| movie.genre_ids.clone()),
+        }
+    }
+}
+
+impl Request for UpdateMovie {
+    const SUBJECT: &'static str = "rpc.movie.update_movie";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Movie;
+    fn validate(&self, fields: &mut Fields) {
+        let Self { id: _, title, synopsis, duration_minutes, rating, release_date, language, genre_ids } =
+            self;
+        let texts = [title, synopsis, rating, release_date, language].map(Option::is_some);
+        some_change(&[texts.contains(&true), duration_minutes.is_some(), genre_ids.is_some()], fields);
+        // What is absent is replaced by something that passes, so that the rules stand in one place.
+        CreateMovie {
+            title: title.clone().unwrap_or_else(|| "-".into()),
+            synopsis: synopsis.clone().unwrap_or_default(),
+            duration_minutes: duration_minutes.unwrap_or(1),
+            rating: rating.clone().unwrap_or_default(),
+            release_date: release_date.clone().unwrap_or_else(|| "2000-01-01".into()),
+            language: language.clone().unwrap_or_default(),
+            genre_ids: genre_ids.clone().unwrap_or_default(),
+        }
+        .validate(fields);
+    }
+}
+
+/// Its showtimes to come are cancelled; refused while one of them has seats held or sold.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeleteMovie {
+    pub id: Uuid,
+}
+
+impl Request for DeleteMovie {
+    const SUBJECT: &'static str = "rpc.movie.delete_movie";
+    const ACCESS: Access = Access::Admin;
+    type Answer = ();
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetMovie {
+    pub id: Uuid,
+}
+
+impl Request for GetMovie {
+    const SUBJECT: &'static str = "rpc.movie.get_movie";
+    const ACCESS: Access = Access::Public;
+    type Answer = Movie;
+}
+
+/// In which order; `-` is downwards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MovieSort {
+    #[default]
+    #[serde(rename = "title")]
+    Title,
+    #[serde(rename = "-title")]
+    TitleDown,
+    #[serde(rename = "releaseDate")]
+    ReleaseDate,
+    #[serde(rename = "-releaseDate")]
+    ReleaseDateDown,
+    /// Those that play soonest first, those without a showtime to come last.
+    #[serde(rename = "nextShowtime")]
+    NextShowtime,
+}
+
+/// `date` and `showTime` are of one showtime, which without a `date` has not begun.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListMovies {
+    /// Words, each the beginning of a word of the title, without case and accents.
+    pub name: Option<String>,
+    /// A genre's name or id.
+    pub genre: Option<String>,
+    /// `YYYY-MM-DD` of a showtime, in the auditorium's time zone.
+    pub date: Option<String>,
+    /// `HH:MM` of a showtime, in the auditorium's time zone.
+    pub show_time: Option<String>,
+    #[serde(default)]
+    pub sort: MovieSort,
+    pub paging: Paging,
+}
+
+impl Request for ListMovies {
+    const SUBJECT: &'static str = "rpc.movie.list_movies";
+    const ACCESS: Access = Access::Public;
+    type Answer = Page<Movie>;
+    fn validate(&self, fields: &mut Fields) {
+        self.paging.validate(fields);
+        let short = |v: &Option<String>| v.as_ref().is_none_or(|v| v.chars().count() <= 200);
+        fields.check(short(&self.name), "name", "must have at most 200 characters");
+        fields.check(short(&self.genre), "genre", "must have at most 200 characters");
+        fields.check(self.date.as_deref().is_none_or(is_date), "date", "must be a date such as 2026-05-01");
+        fields.check(
+            self.show_time.as_deref().is_none_or(is_time),
+            "showTime",
+            "must be a time such as 20:15",
+        );
+    }
+}

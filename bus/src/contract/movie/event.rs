@@ -1,0 +1,118 @@
+//! What movie tells: its rows as they are after a change, each with the row's version.
+//!
+//! Invariant: a hearer that keeps a copy ignores a version that is not newer than its own; so order does not matter.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Prices, Row, ShowtimeStatus};
+use crate::contract::{Timestamp, events};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovieCreated {
+    pub movie_id: Uuid,
+    pub title: String,
+    pub genres: Vec<String>,
+    pub created_by: Uuid,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovieUpdated {
+    pub movie_id: Uuid,
+    pub version: i64,
+    pub title: String,
+    pub synopsis: String,
+    pub duration_minutes: u16,
+    pub rating: String,
+    /// `YYYY-MM-DD`.
+    pub release_date: String,
+    pub language: String,
+    pub genres: Vec<String>,
+    pub poster_url: Option<String>,
+    pub trailer_url: Option<String>,
+    /// Who changed it.
+    pub by: Uuid,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovieDeleted {
+    pub movie_id: Uuid,
+    pub version: i64,
+    pub title: String,
+    /// Who deleted it.
+    pub by: Uuid,
+}
+
+/// A showtime with all that selling its seats needs, frozen as it was when it was scheduled or last changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShowtimeScheduled {
+    pub showtime_id: Uuid,
+    /// Absent in events from before showtimes could change.
+    #[serde(default = "first")]
+    pub version: i64,
+    pub movie_id: Uuid,
+    pub movie_title: String,
+    pub auditorium_id: Uuid,
+    pub auditorium_name: String,
+    pub time_zone: String,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub rows: Vec<Row>,
+    pub prices: Prices,
+    pub status: ShowtimeStatus,
+}
+
+fn first() -> i64 {
+    1
+}
+
+/// The showtime as it is from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShowtimeUpdated {
+    #[serde(flatten)]
+    pub showtime: ShowtimeScheduled,
+    /// Who changed it; absent when the house took a refused change back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Uuid>,
+    /// Where prices changed: those before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_prices: Option<Prices>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShowtimeCancelled {
+    #[serde(flatten)]
+    pub showtime: ShowtimeScheduled,
+    /// Who cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Uuid>,
+}
+
+/// Said by reservation: this version of the showtime would take seats from somebody who got them while it was decided.
+/// Rows and start stay as told here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShowtimeChangeRefused {
+    pub showtime_id: Uuid,
+    /// The version that is refused.
+    pub version: i64,
+    pub starts_at: Timestamp,
+    pub rows: Vec<Row>,
+}
+
+events! {
+    MovieCreated => "movie.created",
+    MovieUpdated => "movie.updated",
+    MovieDeleted => "movie.deleted",
+    ShowtimeScheduled => "showtime.scheduled",
+    ShowtimeUpdated => "showtime.updated",
+    ShowtimeCancelled => "showtime.cancelled",
+    ShowtimeChangeRefused => "showtime.change_refused",
+}

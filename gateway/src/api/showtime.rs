@@ -1,0 +1,160 @@
+//! REST of the movie domain: auditoriums with their seats, showtimes with their prices.
+//!
+//! Reading is public; what changes the programme is for ADMIN.
+
+use std::sync::Arc;
+
+use bus::contract::movie::{
+    Auditorium, CancelShowtime, CreateAuditorium, CreateShowtime, CreateShowtimes, CreatedShowtimes,
+    DeleteAuditorium, GetAuditorium, GetShowtime, ListAuditoriums, ListShowtimes, Showtime, UpdateAuditorium,
+    UpdateShowtime,
+};
+use bus::contract::{Page, Timestamp};
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+use uuid::Uuid;
+
+use super::{Domain, paging};
+use crate::house::House;
+use crate::payload::{Answered, Body, Caller, Done, Of, Rest};
+use crate::problem::Refused;
+
+pub struct Showtimes {
+    pub house: Arc<House>,
+}
+
+#[OpenApi(tag = "Domain::Movie")]
+impl Showtimes {
+    /// All auditoriums
+    #[oai(path = "/v1/auditoriums", method = "get")]
+    async fn list_auditoriums(
+        &self,
+        caller: Caller,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Auditorium>> {
+        self.house.pass(&caller, ListAuditoriums { paging: paging(page.0, page_size.0) }).await
+    }
+
+    /// Add an auditorium
+    ///
+    /// A seat's id is its row's label and its number, such as `C7`.
+    #[oai(path = "/v1/auditoriums", method = "post")]
+    async fn create_auditorium(
+        &self,
+        caller: Caller,
+        body: Body<CreateAuditorium>,
+    ) -> Answered<Auditorium, 201> {
+        self.house.pass(&caller, body.0).await
+    }
+
+    /// One auditorium
+    #[oai(path = "/v1/auditoriums/:id", method = "get")]
+    async fn get_auditorium(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Auditorium> {
+        self.house.pass(&caller, GetAuditorium { id: id.0.0 }).await
+    }
+
+    /// Change an auditorium
+    ///
+    /// What is absent stays. New rows also count for showtimes to come; 409 `seats-sold`, with the seats of each
+    /// showtime, where seats that are held or sold would vanish or become of another kind.
+    #[oai(path = "/v1/auditoriums/:id", method = "patch")]
+    async fn update_auditorium(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<UpdateAuditorium>,
+    ) -> Answered<Auditorium> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Delete an auditorium
+    ///
+    /// 409 while it has showtimes to come.
+    #[oai(path = "/v1/auditoriums/:id", method = "delete")]
+    async fn delete_auditorium(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
+        self.house.ask(&DeleteAuditorium { id: id.0.0 }, &caller.0).await?;
+        Ok(Done)
+    }
+
+    /// Find showtimes
+    #[oai(path = "/v1/showtimes", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
+    async fn list_showtimes(
+        &self,
+        caller: Caller,
+        #[oai(name = "movieId")] movie_id: Query<Option<Of<Uuid>>>,
+        #[oai(name = "auditoriumId")] auditorium_id: Query<Option<Of<Uuid>>>,
+        /// `YYYY-MM-DD` in the auditorium's time zone.
+        date: Query<Option<String>>,
+        /// The earliest start.
+        from: Query<Option<Of<Timestamp>>>,
+        /// The latest start.
+        to: Query<Option<Of<Timestamp>>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Showtime>> {
+        let request = ListShowtimes {
+            movie_id: movie_id.0.map(|id| id.0),
+            auditorium_id: auditorium_id.0.map(|id| id.0),
+            date: date.0,
+            from: from.0.map(|at| at.0),
+            to: to.0.map(|at| at.0),
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
+    }
+
+    /// Schedule a showtime
+    #[oai(path = "/v1/showtimes", method = "post")]
+    async fn create_showtime(&self, caller: Caller, body: Body<CreateShowtime>) -> Answered<Showtime, 201> {
+        self.house.pass(&caller, body.0).await
+    }
+
+    /// One showtime
+    #[oai(path = "/v1/showtimes/:id", method = "get")]
+    async fn get_showtime(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Showtime> {
+        self.house.pass(&caller, GetShowtime { id: id.0.0 }).await
+    }
+
+    /// Schedule a programme
+    ///
+    /// One showtime at each time on each day, by the auditorium's clock, at most 200. What cannot be is skipped, with the
+    /// reason; a time that is there twice, since the clocks go back, is the first of the two.
+    #[oai(path = "/v1/showtimes/bulk", method = "post")]
+    async fn create_showtimes(
+        &self,
+        caller: Caller,
+        body: Body<CreateShowtimes>,
+    ) -> Answered<CreatedShowtimes, 201> {
+        self.house.pass(&caller, body.0).await
+    }
+
+    /// Change a showtime
+    ///
+    /// What is absent stays. Prices count for new reservations; the start moves only while no seat is held or sold.
+    #[oai(path = "/v1/showtimes/:id", method = "patch")]
+    async fn update_showtime(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<UpdateShowtime>,
+    ) -> Answered<Showtime> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Cancel a showtime
+    ///
+    /// Every reservation is cancelled and refunded. Again changes nothing.
+    #[oai(path = "/v1/showtimes/:id", method = "delete")]
+    async fn cancel_showtime(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
+        self.house.ask(&CancelShowtime { id: id.0.0 }, &caller.0).await?;
+        Ok(Done)
+    }
+}

@@ -1,0 +1,51 @@
+//! The demo cinema, seeded once and again.
+
+use super::*;
+use actors::movie::Added;
+use actors::seed::{ACCOUNTS, seed};
+
+#[tokio::test]
+async fn the_demo_cinema_is_open_for_two_weeks_and_a_second_seed_adds_only_what_is_missing() {
+    let cinema = Cinema::open().await;
+    let config = &cinema.system.config;
+    let seeds = join_all((0..2).map(|_| seed(config, cinema.system.bus.clone()))).await;
+    let added: Vec<Added> = seeds.into_iter().map(|seeded| seeded.unwrap().added).collect();
+    let (first, second) = if added[0].movies > 0 { (added[0], added[1]) } else { (added[1], added[0]) };
+    assert_eq!(second, Added::default());
+    assert!(first.movies >= 6 && first.genres > 0 && first.auditoriums == 3, "{first:?}");
+    assert!(first.showtimes >= 14 * 3 * 3, "{first:?}");
+    for account in &ACCOUNTS {
+        let session = cinema.system.log_in(account.email, account.password).await.unwrap();
+        assert_eq!((session.user.role, session.user.name.as_str()), (account.role, account.name));
+    }
+
+    let mut days: BTreeMap<String, u64> = BTreeMap::new();
+    let mut halls: HashMap<String, Vec<Showtime>> = HashMap::new();
+    let today = OffsetDateTime::now_utc();
+    for ahead in 1..=13 {
+        let date = (today + Duration::from_secs(ahead * 86_400)).date().to_string();
+        let paging = Paging { page: 1, page_size: 100 };
+        let page =
+            cinema.ask(&ListShowtimes { date: Some(date.clone()), paging, ..any_showtime() }).await.unwrap();
+        days.insert(date, page.total);
+        for showtime in page.items {
+            halls.entry(showtime.auditorium_name.clone()).or_default().push(showtime);
+        }
+    }
+    assert!(days.values().all(|shows| *shows >= 9), "{days:?}");
+    assert_eq!(halls.len(), 3);
+    for shows in halls.values() {
+        let hours: HashSet<u8> = shows.iter().map(|show| show.starts_at.date_time().hour()).collect();
+        assert!(hours.iter().all(|hour| (8..23).contains(hour)), "{hours:?} UTC");
+    }
+
+    // The last two days are lost, as if those had only now been reached.
+    let gone = "delete from movie.showtimes where starts_at > now() + interval '12 days'";
+    let gone = sqlx::query(gone).execute(&cinema.system.database).await.unwrap().rows_affected();
+    let again = seed(config, cinema.system.bus.clone()).await.unwrap();
+    assert_eq!(again.added, Added { showtimes: gone as usize, ..Added::default() });
+    let told = cinema.system.events::<ShowtimeScheduled>(first.showtimes + gone as usize).await;
+    let ids: HashSet<Uuid> = told.iter().map(|event| event.showtime_id).collect();
+    assert_eq!(ids.len(), told.len());
+    cinema.system.finish().await;
+}

@@ -1,0 +1,157 @@
+//! A sold seat never vanishes: changed seats of an auditorium, and a sale between the question and the change.
+
+use bus::contract::movie::{ShowtimeScheduled, ShowtimeUpdated};
+use bus::event::Outgoing;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::ahead;
+use crate::cinema::{Answer, TestCinema};
+
+/// Rows of standard seats, so many in each.
+fn rows(sizes: &[u16]) -> Value {
+    let seats = |size: u16| {
+        (1..=size).map(|number| json!({"number": number, "kind": "STANDARD"})).collect::<Vec<_>>()
+    };
+    sizes.iter().zip('A'..).map(|(size, label)| json!({"label": label, "seats": seats(*size)})).collect()
+}
+
+async fn get(cinema: &TestCinema, path: &str) -> Value {
+    cinema.call(Method::GET, path, None, None).await.expect(200)
+}
+
+async fn refit(cinema: &TestCinema, hall: &str, rows: Value) -> Answer {
+    let path = format!("/v1/auditoriums/{hall}");
+    cinema.call(Method::PATCH, &path, Some(&cinema.owner()), Some(json!({"rows": rows}))).await
+}
+
+async fn seats(cinema: &TestCinema, showtime: &str) -> usize {
+    get(cinema, &format!("/v1/showtimes/{showtime}/seats")).await["seats"].as_array().unwrap().len()
+}
+
+/// Asks until the showtime's map has so many seats.
+async fn until_seats(cinema: &TestCinema, showtime: &str, count: usize) {
+    let began = std::time::Instant::now();
+    while seats(cinema, showtime).await != count {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{showtime} has not {count} seats");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_seats_count_for_showtimes_to_come_unless_somebody_has_them() {
+    let cinema =
+        TestCinema::open_with(crate::cinema::Plan { reservation_hosts: 2, ..Default::default() }).await;
+    let ada = cinema.register().await;
+    let first = get(&cinema, &format!("/v1/showtimes/{}", cinema.showtime)).await;
+    let hall = first["auditoriumId"].as_str().unwrap().to_owned();
+    let prices = json!({"STANDARD": {"amount": 900, "currency": "EUR"}});
+    let second =
+        json!({"movieId": first["movieId"], "auditoriumId": hall, "startsAt": ahead(96), "prices": prices});
+    let second =
+        cinema.call(Method::POST, "/v1/showtimes", Some(&cinema.owner()), Some(second)).await.expect(201);
+    let second = second["id"].as_str().unwrap();
+    assert_eq!(seats(&cinema, second).await, 50, "five rows of ten");
+    let reservation = cinema.reserve(&ada, &["A1", "E10"]).await;
+
+    let sold = refit(&cinema, &hall, rows(&[10, 10, 10, 10, 9])).await;
+    assert_eq!((sold.status.as_u16(), sold.code()), (409, "seats-sold"));
+    let expected = json!([{"id": cinema.showtime, "startsAt": first["startsAt"], "seats": ["E10"]}]);
+    assert_eq!(sold.body["showtimes"], expected);
+    let mut other_kind = rows(&[10; 5]);
+    other_kind[0]["seats"][0]["kind"] = json!("LOVESEAT");
+    assert_eq!(refit(&cinema, &hall, other_kind).await.body["showtimes"][0]["seats"], json!(["A1"]));
+    assert_eq!(
+        get(&cinema, &format!("/v1/auditoriums/{hall}")).await["rows"],
+        rows(&[10; 5]),
+        "nothing changed"
+    );
+
+    // Seats that nobody has may go, others come.
+    refit(&cinema, &hall, rows(&[10, 10, 8, 10, 10, 4])).await.expect(200);
+    until_seats(&cinema, second, 52).await;
+    until_seats(&cinema, &cinema.showtime, 52).await;
+    assert_eq!(cinema.seat("E10").await, "HELD");
+    assert_eq!(cinema.try_reserve(&ada, &["C9"]).await.code(), "seat-unknown");
+    cinema.reserve(&ada, &["F4"]).await;
+
+    cinema.cancel(&ada, &reservation).await.expect(200);
+    refit(&cinema, &hall, rows(&[10, 10, 8, 10, 9, 4])).await.expect(200);
+    until_seats(&cinema, &cinema.showtime, 51).await;
+    cinema.close().await;
+}
+
+/// As if a seat had been sold after movie asked and before reservation heard: reservation hears of a change that would
+/// take it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_between_question_and_change_keeps_its_seat_and_the_showtime_goes_back() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let path = format!("/v1/showtimes/{}", cinema.showtime);
+    let before = get(&cinema, &path).await;
+    // Reservation is away: movie's question would fail, so the change is asked for before the sale is known to it.
+    let reservation = cinema.reserve(&ada, &["E10"]).await;
+    let sale = "update reservation.claims set showtime_id = gen_random_uuid() where seat = 'E10'";
+    let id = uuid::Uuid::parse_str(&cinema.showtime).unwrap();
+    // The claim is out of sight for the moment of the question, and there again before the change is heard: the row's lock
+    // keeps reservation from taking the change over.
+    let mut hidden = cinema.database.begin().await.unwrap();
+    sqlx::query("select from reservation.showtimes where id = $1 for update")
+        .bind(id)
+        .execute(&mut *hidden)
+        .await
+        .unwrap();
+    sqlx::query(sale).execute(&cinema.database).await.unwrap();
+    let hall = before["auditoriumId"].as_str().unwrap();
+    refit(&cinema, hall, rows(&[10, 10, 10, 10, 9])).await.expect(200);
+    sqlx::query("update reservation.claims set showtime_id = $1 where seat = 'E10'")
+        .bind(id)
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    hidden.rollback().await.unwrap();
+
+    cinema.until_sql("select count(*) from movie.showtimes where version = 3", 1).await;
+    cinema.until_sql("select count(*) from reservation.showtimes where version = 3", 1).await;
+    assert_eq!(seats(&cinema, &cinema.showtime).await, 50, "the showtime keeps its seats");
+    assert_eq!(cinema.seat("E10").await, "HELD");
+    let rows_of = "select jsonb_array_length(layout->4->'seats')::bigint from movie.showtimes";
+    assert_eq!(cinema.count(rows_of).await, 10, "movie shows what is sold");
+    let refused = cinema.events("showtime.change_refused").await;
+    assert_eq!((refused.len(), &refused[0]["version"]), (1, &json!(2)));
+    assert_eq!(cinema.events("showtime.updated").await.len(), 2);
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &reservation).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_word_about_a_showtime_changes_nothing_and_one_that_comes_first_is_kept() {
+    let cinema = TestCinema::open().await;
+    let path = format!("/v1/showtimes/{}", cinema.showtime);
+    let owner = cinema.owner();
+    for amount in [1500, 1700] {
+        let prices = json!({"prices": {"STANDARD": {"amount": amount, "currency": "EUR"}}});
+        cinema.call(Method::PATCH, &path, Some(&owner), Some(prices)).await.expect(200);
+    }
+    cinema.until_sql("select count(*) from reservation.showtimes where version = 3", 1).await;
+    let mut told: Vec<ShowtimeUpdated> = cinema
+        .events("showtime.updated")
+        .await
+        .into_iter()
+        .map(|event| serde_json::from_value(event).unwrap())
+        .collect();
+    told.sort_by_key(|told| told.showtime.version);
+    let say = async |event: ShowtimeUpdated| {
+        let out = Outgoing::new("movie", &event, event.showtime.starts_at, &bus::Context::new());
+        out.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+    };
+    // The older one once more, and the first word about another showtime.
+    say(told[0].clone()).await;
+    let unheard = ShowtimeScheduled { showtime_id: uuid::Uuid::now_v7(), ..told[1].showtime.clone() };
+    say(ShowtimeUpdated { showtime: unheard, by: None, previous_prices: None }).await;
+    cinema.until_sql("select count(*) from reservation.showtimes where version = 3", 2).await;
+    let dear = "select count(*) from reservation.showtimes where prices->'STANDARD'->>'amount' = '1700'";
+    assert_eq!(cinema.count(dear).await, 2);
+    cinema.close().await;
+}
