@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs install
+.PHONY: help run test check format lint docs api install
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -20,6 +20,10 @@ lint: install ## clippy, warnings are errors
 
 docs: install ## do the docs build without warnings?
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+api: install ## the API from outside: Spectral, newman, schemathesis (installs Node and Python tools)
+	scripts/install-checks.sh
+	scripts/check-api.sh
 
 install: ## what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh

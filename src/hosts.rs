@@ -6,6 +6,7 @@ use actors::config::{AuthSettings, HostConfig, MovieSettings, PaymentSettings, R
 use actors::host::{Host, Parts};
 use bus::Bus;
 use bus::config::Environment;
+use bus::topology::ConsumerSpec;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
 pub const DOMAINS: [&str; 4] = ["auth", "movie", "reservation", "payment"];
@@ -49,6 +50,11 @@ impl Plan {
             Settings::Payment(settings) => actors::payment::spawn(parts("payment").await?, settings).await,
         }
     }
+}
+
+/// Which events are heard, and by whom.
+pub fn consumers() -> Vec<ConsumerSpec> {
+    vec![actors::auth::CONSUMER, actors::payment::CONSUMER, actors::reservation::CONSUMER]
 }
 
 /// Reads a domain's settings and starts its host. All that is wrong with the environment comes in one error.

@@ -50,6 +50,9 @@ enum Command {
     /// Events that the stream keeps
     #[command(subcommand)]
     Events(Events),
+    /// Print a document that is made from the contract
+    #[command(hide = true)]
+    Document { which: Which },
     /// The sandbox payment provider, speaking Stripe's API
     Sandbox {
         #[arg(long, default_value = "127.0.0.1:12111")]
@@ -63,6 +66,23 @@ enum Command {
     },
 }
 
+#[derive(Clone, clap::ValueEnum)]
+enum Which {
+    Openapi,
+    Asyncapi,
+    Postman,
+}
+
+impl Which {
+    fn text(&self) -> String {
+        match self {
+            Self::Openapi => format!("{:#}\n", gateway::openapi()),
+            Self::Asyncapi => marquee::document::asyncapi(),
+            Self::Postman => marquee::document::postman(),
+        }
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match &arguments.command {
@@ -71,8 +91,8 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Config { part }) => marquee::config::this_is(part),
         _ => {}
     }
-    marquee::telemetry::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = marquee::telemetry::install(runtime.handle())?;
     let done = runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Up { data: ".data".into() }) {
             Command::Up { data } => command::up(&data).await,
@@ -81,6 +101,10 @@ fn main() -> anyhow::Result<()> {
             Command::Migrate => command::migrate().await,
             Command::Ready { addr } => command::ready(addr).await,
             Command::Key { file } => marquee::config::signing_key(&file).map(drop),
+            Command::Document { which } => {
+                print!("{}", which.text());
+                Ok(())
+            }
             Command::Seed => command::seed().await,
             Command::Config { part } => command::config(&part),
             Command::Fsck => marquee::fsck::run(marquee::config::environment()).await,
@@ -89,6 +113,7 @@ fn main() -> anyhow::Result<()> {
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }
     });
+    traces.finish();
     // Blocking threads (a password being hashed) must not hold the exit up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done

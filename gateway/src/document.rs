@@ -19,13 +19,13 @@ use poem_openapi::registry::{
     MetaApi, MetaMediaType, MetaOperation, MetaOperationParam, MetaParamIn, MetaResponse, MetaSchema,
     MetaSchemaRef, MetaSecurityScheme, Registry,
 };
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Payments, Reservations, Showtimes};
 use crate::routes::{Idempotency, Row, row};
-use crate::schema;
+use crate::{example, schema};
 
 const SCHEME: &str = "bearer";
 const DESCRIPTION: &str = "Sells cinema seats. Errors are problem details (RFC 9457) with a stable `code`; a field that \
@@ -70,11 +70,17 @@ impl<A: OpenApi> OpenApi for Documented<A> {
 
 fn complete(operation: &mut MetaOperation, row: &Row) {
     operation.operation_id = Some(row.operation);
+    for parameter in &mut operation.params {
+        if let MetaSchemaRef::Inline(schema) = &mut parameter.schema {
+            bounds(&parameter.name, schema);
+        }
+    }
     if row.access != Access::Public {
         operation.security.push(HashMap::from([(SCHEME, Vec::new())]));
     }
     if row.idempotency != Idempotency::None {
-        let schema = MetaSchema { min_length: Some(1), max_length: Some(255), ..MetaSchema::new("string") };
+        let mut schema = MetaSchema::new("string");
+        bounds(bus::service::IDEMPOTENCY_KEY, &mut schema);
         operation.params.push(MetaOperationParam {
             name: bus::service::IDEMPOTENCY_KEY.to_owned(),
             schema: MetaSchemaRef::Inline(Box::new(schema)),
@@ -100,6 +106,48 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
         }],
         headers: Vec::new(),
     }));
+}
+
+/// Ends each operation's description with who may ask.
+fn tell_for_whom(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (path, verbs) in paths {
+        for (verb, operation) in verbs.as_object_mut().into_iter().flatten() {
+            let method = verb.to_uppercase().parse().ok();
+            let Some(row) = method.and_then(|method| row(&method, path)) else { continue };
+            let description = operation["description"].as_str().unwrap_or_default();
+            operation["description"] = [description, for_whom(row.access)].join("\n\n").trim().into();
+        }
+    }
+}
+
+fn for_whom(access: Access) -> &'static str {
+    match access {
+        Access::Public => "For everybody.",
+        Access::User => "For whoever is logged in.",
+        Access::Admin => "For ADMIN and SUPER_ADMIN.",
+        Access::SuperAdmin => "For SUPER_ADMIN.",
+        Access::Internal => "",
+    }
+}
+
+/// The bounds that the contract sets to parameters; a parameter's name means the same everywhere.
+fn bounds(name: &str, schema: &mut MetaSchema) {
+    let mut numbers = |least: f64, most: f64| {
+        (schema.minimum, schema.maximum) = (Some(least), Some(most));
+    };
+    match name {
+        "page" => numbers(1.0, 100_000.0),
+        "pageSize" => numbers(1.0, 100.0),
+        "wait" => numbers(0.0, 30.0),
+        bus::service::IDEMPOTENCY_KEY => {
+            (schema.min_length, schema.max_length) = (Some(1), Some(255));
+            schema.pattern = Some("^[!-~]+$".to_owned());
+        }
+        "date" => schema.format = Some("date"),
+        "showTime" => schema.pattern = Some("^([01][0-9]|2[0-3]):[0-5][0-9]$".to_owned()),
+        _ => {}
+    }
 }
 
 fn meaning(status: u16) -> &'static str {
@@ -145,10 +193,16 @@ pub fn documents() -> [(&'static str, Value); 6] {
 }
 
 fn document(api: impl OpenApi, title: &str) -> Value {
-    let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
+    // Wherever the document was loaded from: behind a proxy nobody here knows the address.
+    let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .contact(ContactObject::new().name("Marquee's developers"))
+        .server("/");
     let mut document = serde_json::from_str(&service.spec()).expect("poem-openapi writes JSON");
     schema::unpack(&mut document);
     share_problems(&mut document);
+    tell_for_whom(&mut document);
+    example::add(&mut document);
     document
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use bus::contract::{Problem, read};
+use bus::contract::{FieldError, Problem, read};
 use bus::service::Ask;
 use bytes::Bytes;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -61,7 +61,13 @@ impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for Body<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self(read(&body.take()?.into_bytes().await?).map_err(Refused)?))
+        let bytes = body.take()?.into_bytes().await?;
+        // serde would take an array of the fields' values in their order, which no document promises.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            let message = "must be an object".to_owned();
+            return Err(Refused(Problem::invalid(vec![FieldError { field: String::new(), message }])).into());
+        }
+        Ok(Self(read(&bytes).map_err(Refused)?))
     }
 }
 
@@ -77,7 +83,7 @@ impl<T: DeserializeOwned> Rest<T> {
     pub fn with_id(mut self, id: uuid::Uuid) -> Result<T, Problem> {
         if self.0.contains_key(PATH_FIELD) {
             let message = format!("unknown field `{PATH_FIELD}`: the path gives it");
-            return Err(Problem::invalid(vec![bus::FieldError { field: PATH_FIELD.into(), message }]));
+            return Err(Problem::invalid(vec![FieldError { field: PATH_FIELD.into(), message }]));
         }
         self.0.insert(PATH_FIELD.into(), id.to_string().into());
         let whole = serde_json::to_vec(&self.0).expect("a JSON object always serializes");

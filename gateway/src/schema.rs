@@ -116,7 +116,27 @@ pub fn unpack(document: &mut Value) {
             }
         }
     }
+    type_nullable(&mut whole);
     *components = whole;
+}
+
+/// OpenAPI 3.0.3 has `nullable` only beside a `type`, so what may be null says what it else is.
+fn type_nullable(schemas: &mut Map<String, Value>) {
+    let types: Map<String, Value> =
+        schemas.iter().map(|(name, schema)| (name.clone(), schema["type"].clone())).collect();
+    fn walk(schema: &mut Value, types: &Map<String, Value>) {
+        let target = schema["allOf"][0]["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+        let kind = target.and_then(|name| types.get(name)).filter(|kind| kind.is_string()).cloned();
+        match (schema, kind) {
+            (Value::Object(fields), Some(kind)) if fields.contains_key("nullable") => {
+                fields.insert("type".into(), kind);
+            }
+            (Value::Object(fields), _) => fields.values_mut().for_each(|schema| walk(schema, types)),
+            (Value::Array(items), _) => items.iter_mut().for_each(|schema| walk(schema, types)),
+            _ => {}
+        }
+    }
+    schemas.values_mut().for_each(|schema| walk(schema, &types));
 }
 
 #[cfg(test)]

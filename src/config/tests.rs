@@ -105,8 +105,16 @@ fn a_start_without_settings_lists_every_required_name_at_once() {
 
 #[test]
 fn a_bad_start_names_every_bad_value_and_shows_none() {
-    let free_text =
-        ["NATS_USER", "NATS_PASSWORD", "PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET", "SUPER_ADMIN_PASSWORD"];
+    // Any text is a name, a secret or a folder.
+    let free_text = [
+        "NATS_USER",
+        "NATS_PASSWORD",
+        "PAYMENT_API_KEY",
+        "PAYMENT_WEBHOOK_SECRET",
+        "SUPER_ADMIN_PASSWORD",
+        "MEDIA_DIR",
+        "MAIL_DIR",
+    ];
     for part in parts() {
         let asked = {
             let mut environment = Environment::default();

@@ -80,7 +80,9 @@ fn only_stores_and_delivery_speak_sql() {
 fn only_config_files_read_the_environment() {
     let reads = |line: &str| line.contains("env::var") || line.contains("Environment::of_process");
     // Where a program is found is no setting.
-    let allowed = |path: &str| path.ends_with("config.rs") || path.ends_with("local/binary.rs");
+    // A test may be told to write what it compares.
+    let allowed =
+        |path: &str| ["config.rs", "local/binary.rs", "tests.rs"].iter().any(|end| path.ends_with(end));
     for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
         let broken = offences(folder, allowed, reads);
         assert!(broken.is_empty(), "{broken:#?}");
@@ -95,4 +97,29 @@ fn every_file_says_what_it_is() {
         let silent: Vec<_> = silent.iter().map(|(path, _)| path.display()).collect();
         assert!(silent.is_empty(), "{silent:?} begin without //!");
     }
+}
+
+/// Texts in backticks, line by line.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[test]
+fn what_the_specifications_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/specification.md")).unwrap();
+    let folders = ["bus/src", "actors/src", "gateway/src", "src", "tests/system"];
+    let code: String = folders.iter().flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
+    let is_path = |name: &str| name.contains('/') && !name.contains(' ') && !name.starts_with('/');
+    let is_test = |name: &str| {
+        name.matches('_').count() >= 3 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let missing: Vec<&str> = quoted(&page)
+        .filter(|name| match (is_path(name), is_test(name)) {
+            (true, _) => !root.join(name).exists(),
+            (_, true) => !code.contains(&format!("fn {name}(")),
+            _ => false,
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/specification.md names what is not there: {missing:#?}");
 }

@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::config::AuthSettings;
 use crate::host::{Host, Parts};
 use actor::Desk;
+pub use hear::CONSUMER;
 
 /// Starts the host; when this returns the first SUPER_ADMIN is there.
 pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host> {

@@ -6,6 +6,7 @@
 //! Invariant: every transaction of the house is opened here.
 
 mod clock;
+mod gauges;
 mod inboxes;
 mod journal;
 mod lock;
@@ -19,6 +20,7 @@ mod tests;
 mod transaction;
 
 pub use clock::Clock;
+pub use gauges::measure;
 pub use inboxes::Inboxes;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;

@@ -48,7 +48,8 @@ use provider::Provider;
 use store::Rows;
 use work::Work;
 
-const CONSUMER: ConsumerSpec = ConsumerSpec {
+/// What the host hears.
+pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: work::CONSUMER,
     subjects: &[ReservationCreated::SUBJECT, ReservationCancelled::SUBJECT, RefundRequested::SUBJECT],
 };

@@ -51,7 +51,8 @@ use saga::{CancelledBy, Input};
 use showtime::ShowtimeActor;
 use store::Rows;
 
-const CONSUMER: ConsumerSpec = ConsumerSpec {
+/// What the host hears.
+pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: actor::CONSUMER,
     subjects: &[
         ShowtimeScheduled::SUBJECT,

@@ -1,0 +1,128 @@
+//! A request body that shows what is meant, for each endpoint that takes JSON: in the document, where Swagger UI and the
+//! Postman collection offer it, and in the tests, which spoil it field by field.
+//!
+//! What a schema cannot tell, such as a sensible price, stands here; every other value is made from the schema, so
+//! that a new endpoint has an example at once.
+
+use serde_json::{Map, Value, json};
+
+/// Ids as they look; nothing has them.
+const ID: &str = "01920000-0000-7000-8000-000000000001";
+/// References deeper than this are left out: no body of ours nests so far.
+const DEPTH_MAX: usize = 8;
+
+/// Puts an example beside the schema of every JSON body of a document.
+pub fn add(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    for operation in operations {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        let Some(body) = operation.pointer_mut("/requestBody/content/application~1json") else { continue };
+        let made = of(&body["schema"], &schemas, DEPTH_MAX);
+        if made.as_object().is_some_and(|fields| !fields.is_empty()) {
+            body["example"] = sensible(&id, made);
+        }
+    }
+}
+
+/// What makes more sense than a value of the right type.
+fn sensible(operation: &str, made: Value) -> Value {
+    let price = json!({"amount": 1200, "currency": "EUR"});
+    match operation {
+        "register" => {
+            json!({"email": "grace@example.org", "password": "correct horse", "name": "Grace Hopper"})
+        }
+        "login" => json!({"email": "ada@marquee.example", "password": "popcorn-2026"}),
+        "createMovie" => json!({
+            "title": "The Long Night", "synopsis": "Nobody sleeps.", "durationMinutes": 96, "rating": "12",
+            "releaseDate": "2026-05-01", "language": "en", "genreIds": [],
+        }),
+        "createAuditorium" => json!({
+            "name": "Hall 1", "timeZone": "Europe/Berlin",
+            "rows": [{"label": "A", "seats": [
+                {"number": 1, "kind": "STANDARD"}, {"number": 2, "kind": "GAP"}, {"number": 3, "kind": "WHEELCHAIR"},
+            ]}],
+        }),
+        "createShowtime" => json!({
+            "movieId": ID, "auditoriumId": ID, "startsAt": "2030-05-01T18:30:00Z", "prices": {"STANDARD": price},
+        }),
+        "createReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"]}),
+        "createPayment" => json!({"reservationId": ID, "paymentMethod": "pm_card_visa"}),
+        _ => made,
+    }
+}
+
+/// A value that the schema allows.
+fn of(schema: &Value, schemas: &Value, depth: usize) -> Value {
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return if depth == 0 { Value::Null } else { of(&schemas[name], schemas, depth - 1) };
+    }
+    if let Some(first) = ["allOf", "oneOf", "anyOf"].iter().find_map(|one| schema[one].get(0)) {
+        return of(first, schemas, depth);
+    }
+    if let Some(first) = schema["enum"].get(0) {
+        return first.clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            Value::Object(
+                properties
+                    .map(|(name, schema)| (name.clone(), of(schema, schemas, depth)))
+                    .collect::<Map<_, _>>(),
+            )
+        }
+        Some("array") => json!([of(&schema["items"], schemas, depth)]),
+        Some("integer" | "number") => {
+            schema.get("minimum").filter(|least| **least != json!(0)).cloned().unwrap_or(json!(1))
+        }
+        Some("boolean") => json!(true),
+        Some("string") => text(schema),
+        _ => Value::Null,
+    }
+}
+
+fn text(schema: &Value) -> Value {
+    match schema["format"].as_str() {
+        Some("uuid") => json!(ID),
+        Some("date-time") => json!("2030-05-01T18:30:00Z"),
+        Some("date") => json!("2030-05-01"),
+        Some("email") => json!("grace@example.org"),
+        Some("uri") => json!("https://example.org/"),
+        _ => json!("x".repeat(schema["minLength"].as_u64().unwrap_or(4) as usize)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::documents;
+    use crate::routes::{Body, ROWS};
+
+    #[test]
+    fn every_endpoint_that_needs_json_shows_an_example() {
+        let document = &documents()[0].1;
+        for row in ROWS.iter().filter(|row| matches!(row.body, Body::Json(_))) {
+            let operation = &document["paths"][row.path][row.verb.method().as_str().to_lowercase()];
+            let content = &operation["requestBody"]["content"]["application/json"];
+            assert!(content["example"].is_object(), "{}: {content}", row.operation);
+        }
+    }
+
+    #[test]
+    fn a_value_is_made_for_each_kind_of_schema() {
+        let schemas = json!({"Kind": {"type": "string", "enum": ["A", "B"]}});
+        let schema = json!({"type": "object", "properties": {
+            "kind": {"allOf": [{"$ref": "#/components/schemas/Kind"}], "nullable": true},
+            "ids": {"type": "array", "items": {"type": "string", "format": "uuid"}},
+            "count": {"type": "integer", "minimum": 1}, "name": {"type": "string", "minLength": 2},
+        }});
+        let made = of(&schema, &schemas, DEPTH_MAX);
+        assert_eq!(made, json!({"kind": "A", "ids": [ID], "count": 1, "name": "xx"}));
+    }
+}
