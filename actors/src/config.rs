@@ -176,6 +176,8 @@ pub struct PaymentSettings {
     pub webhook_secret: String,
     /// Where the provider's page sends the moviegoer back to.
     pub public_url: String,
+    /// How often the provider's list of events is read for webhooks that never came.
+    pub reconcile: Duration,
 }
 
 impl PaymentSettings {
@@ -190,6 +192,7 @@ impl PaymentSettings {
             public_url: environment
                 .url("PUBLIC_URL", &["https://", "http://"])
                 .unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+            reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
         }
     }
 }

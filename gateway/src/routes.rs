@@ -14,7 +14,7 @@ use bus::contract::movie::{
     DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
     ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
 };
-use bus::contract::payment::{GetPayment, Pay, Webhook};
+use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListReservations,
 };
@@ -199,7 +199,10 @@ pub const ROWS: &[Row] = &[
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
         .refuses(&[402, 404, 409]),
+    get::<ListPayments>("/v1/payments", "listPayments"),
     get::<GetPayment>("/v1/payments/{id}", "getPayment"),
+    post::<ResumePayment>("/v1/admin/payments/{id}/resume", "resumePayment"),
+    get::<ReportRevenue>("/v1/admin/reports/revenue", "reportRevenue").refuses(&[422]),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook")
         .body(Body::Raw(WEBHOOK))
         // All of them come from a few addresses, and one that is refused is money that nobody hears of for minutes. What is

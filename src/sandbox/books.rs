@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::form::{Fingerprint, Form};
-use super::model::{Event, Object, PaymentIntent, Refund, Session, SessionStatus};
+use super::model::{Dispute, DisputeStatus, Event, Object, PaymentIntent, Refund, Session, SessionStatus};
 
 /// About 150 bytes each: objects are shared with the shelves.
 const EVENTS_KEPT_MAX: usize = 300_000;
@@ -24,6 +24,7 @@ pub enum Record {
     Intent(Arc<PaymentIntent>),
     Session(Arc<Session>),
     Refund(Arc<Refund>),
+    Dispute(Arc<Dispute>),
     Event(EventLine),
     Key(KeyLine),
     /// This event's webhook was taken, or given up.
@@ -84,7 +85,7 @@ macro_rules! row {
         }
     )*};
 }
-row!(PaymentIntent, Session, Refund, Event);
+row!(PaymentIntent, Session, Refund, Dispute, Event);
 
 /// Objects of one kind, by id and in the order of their making.
 #[derive(Debug)]
@@ -110,6 +111,10 @@ impl<T: Row> Shelf<T> {
         let place = *self.places.entry(row.id().to_owned()).or_insert(next);
         self.next += u64::from(place == next);
         self.rows.insert(place, row);
+    }
+
+    pub fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.rows.values().any(|row| wanted(row))
     }
 
     fn forget_beyond(&mut self, kept_max: usize) {
@@ -140,7 +145,10 @@ impl<T: Row> Shelf<T> {
                 && lte.is_none_or(|t| at <= t)
                 && lt.is_none_or(|t| at < t)
         };
+        // Rows are in the order of time but for the clock switch: what lies a day before the bound ends the search.
+        let far = gte.or(gt).map_or(i64::MIN, |bound| bound.saturating_sub(24 * 60 * 60));
         let matching = self.rows.range(..below).rev().map(|(_, row)| row);
+        let matching = matching.take_while(|row| row.created() >= far);
         let mut found: Vec<_> = matching
             .filter(|row| in_time(row.created()) && keep(row))
             .take(usize::try_from(limit).unwrap_or(100) + 1)
@@ -157,11 +165,13 @@ pub struct Books {
     pub intents: Shelf<PaymentIntent>,
     pub sessions: Shelf<Session>,
     pub refunds: Shelf<Refund>,
+    pub disputes: Shelf<Dispute>,
     pub events: Shelf<Event>,
     keys: HashMap<String, Remembered>,
     keys_by_age: VecDeque<String>,
     /// Open sessions by the second in which they expire.
     closing: BTreeSet<(i64, String)>,
+    open_disputes: BTreeSet<String>,
     unsettled: HashSet<String>,
 }
 
@@ -171,6 +181,13 @@ impl Books {
         match record {
             Record::Intent(intent) => self.intents.put(intent.clone()),
             Record::Refund(refund) => self.refunds.put(refund.clone()),
+            Record::Dispute(dispute) => {
+                match dispute.status {
+                    DisputeStatus::NeedsResponse => self.open_disputes.insert(dispute.id.clone()),
+                    DisputeStatus::Won | DisputeStatus::Lost => self.open_disputes.remove(&dispute.id),
+                };
+                self.disputes.put(dispute.clone());
+            }
             Record::Session(session) => {
                 let entry = (session.expires_at, session.id.clone());
                 match session.status {
@@ -239,11 +256,17 @@ impl Books {
         due.take(limit).map(|(_, id)| id.clone()).collect()
     }
 
+    /// Disputes that nobody has decided, at most `limit` of them.
+    pub fn open_disputes(&self, limit: usize) -> Vec<String> {
+        self.open_disputes.iter().take(limit).cloned().collect()
+    }
+
     fn object(&self, id: &str) -> Option<Object> {
         match id.split('_').next()? {
             "pi" => self.intents.get(id).cloned().map(Object::Intent),
             "cs" => self.sessions.get(id).cloned().map(Object::Session),
             "re" => self.refunds.get(id).cloned().map(Object::Refund),
+            "dp" => self.disputes.get(id).cloned().map(Object::Dispute),
             _ => None,
         }
     }

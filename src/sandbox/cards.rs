@@ -10,6 +10,8 @@ pub struct Card {
     pub number: &'static str,
     token: &'static str,
     decline: Option<(&'static str, &'static str, &'static str)>,
+    /// Pays, and disputes it at once.
+    pub disputes: bool,
 }
 
 const fn card(
@@ -18,11 +20,12 @@ const fn card(
     token: &'static str,
     decline: Option<(&'static str, &'static str, &'static str)>,
 ) -> Card {
-    Card { brand, number, token, decline }
+    Card { brand, number, token, decline, disputes: false }
 }
 
 /// `decline` is code, decline code and what the customer reads.
-static CARDS: [Card; 11] = [
+static CARDS: [Card; 12] = [
+    Card { disputes: true, ..card("visa", "4000000000000259", "createDispute", None) },
     card("visa", "4242424242424242", "visa", None),
     card("visa", "4000056655665556", "visa_debit", None),
     card("mastercard", "5555555555554444", "mastercard", None),

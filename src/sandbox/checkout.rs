@@ -100,7 +100,7 @@ pub fn pay(books: &Books, id: &str, card: &Card, moment: Moment) -> Decision {
         Some(fault) => Outcome::refuses(records, fault, Object::Session(session)),
         None => {
             records.push(event("checkout.session.completed", &session.id, moment.now));
-            Outcome::shows(records, Object::Session(session))
+            Outcome { afterwards: collected.afterwards, ..Outcome::shows(records, Object::Session(session)) }
         }
     })
 }

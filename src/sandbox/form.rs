@@ -35,6 +35,17 @@ impl Form {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// The values of `name[]` or `name[0]`, `name[1]`, … in the order in which they came.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        let is_item = |key: &str| {
+            let inner = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('['));
+            inner
+                .and_then(|rest| rest.strip_suffix(']'))
+                .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        };
+        self.0.iter().filter(|(key, _)| is_item(key)).map(|(_, value)| value.as_str()).collect()
+    }
+
     pub fn need(&self, name: &str) -> Result<&str, Fault> {
         self.get(name).ok_or_else(|| {
             Fault::invalid(format!("Missing required param: {name}.")).code("parameter_missing").param(name)

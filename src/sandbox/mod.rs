@@ -7,6 +7,7 @@
 mod books;
 mod cards;
 mod checkout;
+mod disputes;
 mod fault;
 mod form;
 mod http;
@@ -35,6 +36,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use books::Books;
+pub use disputes::Verdict;
 use journal::Journal;
 use provider::{Desk, Provider};
 pub use switches::{FailCalls, Switches};

@@ -60,6 +60,8 @@ pub struct Charge {
     pub paid: bool,
     /// Minor units, refunds that failed not counted.
     pub refunded: i64,
+    #[serde(default)]
+    pub disputed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +111,25 @@ pub struct Refund {
     pub metadata: Metadata,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    NeedsResponse,
+    Won,
+    Lost,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dispute {
+    pub id: String,
+    pub created: i64,
+    pub amount: i64,
+    pub currency: String,
+    pub status: DisputeStatus,
+    pub charge: String,
+    pub payment_intent: String,
+}
+
 /// Something that happened, with its object as it was then.
 #[derive(Debug)]
 pub struct Event {
@@ -126,6 +147,7 @@ pub enum Object {
     Charge(Arc<PaymentIntent>),
     Session(Arc<Session>),
     Refund(Arc<Refund>),
+    Dispute(Arc<Dispute>),
 }
 
 impl Object {
@@ -136,6 +158,7 @@ impl Object {
             Self::Charge(intent) => intent.show_charge(),
             Self::Session(session) => session.show(public_url),
             Self::Refund(refund) => refund.show(),
+            Self::Dispute(dispute) => dispute.show(),
         }
     }
 }
@@ -189,7 +212,7 @@ impl PaymentIntent {
             "captured": charge.paid,
             "created": charge.created,
             "currency": self.currency,
-            "disputed": false,
+            "disputed": charge.disputed,
             "failure_code": error.and_then(|error| error.code.as_deref()),
             "failure_message": error.map(|error| &error.message),
             "livemode": false,
@@ -266,6 +289,27 @@ impl Refund {
             shown["failure_reason"] = json!("expired_or_canceled_card");
         }
         shown
+    }
+}
+
+impl Dispute {
+    /// Without our metadata: a dispute has its own, which is the bank's doing.
+    fn show(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "dispute",
+            "amount": self.amount,
+            "balance_transactions": [],
+            "charge": self.charge,
+            "created": self.created,
+            "currency": self.currency,
+            "is_charge_refundable": false,
+            "livemode": false,
+            "metadata": {},
+            "payment_intent": self.payment_intent,
+            "reason": "fraudulent",
+            "status": self.status,
+        })
     }
 }
 

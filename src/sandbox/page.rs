@@ -94,7 +94,8 @@ fn page(session: &Session, complaint: Option<&str>) -> Response {
                  <input id=number name=number value=\"4242 4242 4242 4242\" inputmode=numeric autocomplete=off required>\
                  <button>Pay {sum}</button></form>{back}\
                  <p><small>Test payments only, no money moves. 4000 0000 0000 0002 is declined, \
-                 4000 0000 0000 9995 lacks the funds, 4000 0000 0000 0069 has expired.</small></p>"
+                 4000 0000 0000 9995 lacks the funds, 4000 0000 0000 0069 has expired, \
+                 4000 0000 0000 0259 pays and disputes it.</small></p>"
             );
             html(StatusCode::OK, &form_action, &body)
         }

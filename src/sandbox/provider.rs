@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::books::{Answer, Books, KeyLine, Record};
 use super::checkout;
+use super::disputes;
 use super::fault::Fault;
 use super::form::{Fingerprint, Form};
 use super::held;
@@ -157,7 +158,7 @@ impl Provider {
         drop(held(&self.desk).book(&[Record::Settled(event.id.clone())]));
     }
 
-    /// Expires the sessions whose time is over, until stopped.
+    /// Expires the sessions whose time is over and decides disputes as the switch says, until stopped.
     pub async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
@@ -168,6 +169,18 @@ impl Provider {
                 if let Err(fault) = expired.await {
                     tracing::warn!(session = id, reason = %fault.message, "cannot expire a sandbox session");
                 }
+            }
+            self.decide_disputes().await;
+        }
+    }
+
+    async fn decide_disputes(&self) {
+        let Some(verdict) = self.panel.look(|switches| switches.decide_disputes) else { return };
+        let open = held(&self.desk).books.open_disputes(SWEEP_BATCH);
+        for id in open {
+            let decided = self.change(None, |books, now| disputes::decide(books, &id, verdict, now));
+            if let Err(fault) = decided.await {
+                tracing::warn!(dispute = id, reason = %fault.message, "cannot decide a sandbox dispute");
             }
         }
     }
@@ -207,6 +220,7 @@ fn key_line(key: &Key, answer: &Answer) -> KeyLine {
         Object::Intent(intent) | Object::Charge(intent) => intent.id.clone(),
         Object::Session(session) => session.id.clone(),
         Object::Refund(refund) => refund.id.clone(),
+        Object::Dispute(dispute) => dispute.id.clone(),
     });
     let Key { key, fingerprint } = key.clone();
     KeyLine { key, fingerprint, fault: answer.fault.clone(), of }

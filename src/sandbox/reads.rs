@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 use super::books::{Books, Row, Shelf};
 use super::fault::Fault;
 use super::form::Form;
-use super::model::{Event, Object, Refund, Session};
+use super::model::{Dispute, Event, Object, Refund, Session};
 use super::{checkout, rules};
 
 /// What every list takes.
 const PAGING: [&str; 4] = ["limit", "starting_after", "created", "expand"];
+
+/// Event types that one question may name.
+const TYPES_MAX: usize = 20;
 
 /// Answers `GET /v1/<segments>`; `public_url` is where the pay page lives now.
 pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -> Result<Value, Fault> {
@@ -24,6 +27,16 @@ pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -
             Some(refund) => Ok(show(Object::Refund(refund.clone()))),
             None => Err(Fault::missing(404, "refund", id, "id")),
         },
+        ["disputes", id] => match books.disputes.get(id) {
+            Some(dispute) => Ok(show(Object::Dispute(dispute.clone()))),
+            None => Err(Fault::missing(404, "dispute", id, "id")),
+        },
+        ["disputes"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Dispute| of.is_none_or(|id| row.payment_intent == id);
+            list(&books.disputes, form, "disputes", keep, |row| show(Object::Dispute(row)))
+        }
         ["events", id] => match books.events.get(id) {
             Some(event) => Ok(show_event(event)),
             None => Err(Fault::missing(404, "event", id, "id")),
@@ -45,9 +58,18 @@ pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -
             list(&books.refunds, form, "refunds", keep, |row| show(Object::Refund(row)))
         }
         ["events"] => {
-            form.only(&[&PAGING[..], &["type"]].concat())?;
-            let kind = form.get("type");
-            let keep = |row: &Event| kind.is_none_or(|kind| row.kind == kind);
+            form.only(&[&PAGING[..], &["type", "types"]].concat())?;
+            let (kind, kinds) = (form.get("type"), form.list("types"));
+            if kind.is_some() && !kinds.is_empty() {
+                return Err(Fault::invalid("You may only specify one of these parameters: type, types."));
+            }
+            if kinds.len() > TYPES_MAX {
+                return Err(Fault::invalid("You may list at most 20 types.").param("types"));
+            }
+            let keep = |row: &Event| {
+                kind.is_none_or(|kind| row.kind == kind)
+                    && (kinds.is_empty() || kinds.contains(&row.kind.as_ref()))
+            };
             list(&books.events, form, "events", keep, |row| show_event(&row))
         }
         _ => Err(Fault::no_route("GET", &format!("/v1/{}", segments.join("/")))),

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::books::{Books, Record};
+use super::disputes;
 use super::fault::Fault;
 use super::form::Form;
 use super::model::{Charge, Object, PaymentIntent, Refund, RefundStatus};
@@ -30,6 +31,10 @@ pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
         let message = format!("This PaymentIntent ({id}) does not have a successful charge to refund.");
         return refuse(Fault::invalid(message));
     };
+    if disputes::holds(books, intent) {
+        let message = format!("Charge {} has been charged back; it cannot be refunded.", charge.id);
+        return refuse(Fault::invalid(message).code("charge_disputed"));
+    }
     let left = intent.received() - charge.refunded;
     if left == 0 {
         let message = format!("Charge {} has already been refunded.", charge.id);

@@ -10,6 +10,7 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::books::{Answer, Books, EventLine, Record};
 use super::cards::{self, Card};
+use super::disputes;
 use super::fault::Fault;
 use super::form::Form;
 use super::model::{Charge, IntentStatus, Method, Object, PaymentIntent};
@@ -142,7 +143,7 @@ pub fn confirm_intent(books: &Books, id: &str, form: &Form, moment: Moment) -> D
 pub fn collect(intent: PaymentIntent, card: &Card, now: i64) -> Outcome {
     let refusal = card.refusal();
     let paid = refusal.is_none();
-    let charge = Charge { id: new_id("ch_"), created: now, paid, refunded: 0 };
+    let charge = Charge { id: new_id("ch_"), created: now, paid, refunded: 0, disputed: false };
     let intent = Arc::new(PaymentIntent {
         status: if paid { IntentStatus::Succeeded } else { IntentStatus::RequiresPaymentMethod },
         charge: Some(charge),
@@ -152,7 +153,10 @@ pub fn collect(intent: PaymentIntent, card: &Card, now: i64) -> Outcome {
     let kind = if paid { "payment_intent.succeeded" } else { "payment_intent.payment_failed" };
     let records = vec![Record::Intent(intent.clone()), event(kind, &intent.id, now)];
     match refusal {
-        None => Outcome::shows(records, Object::Intent(intent)),
+        None => Outcome {
+            afterwards: if card.disputes { disputes::raise(&intent, now) } else { Vec::new() },
+            ..Outcome::shows(records, Object::Intent(intent))
+        },
         Some(fault) => Outcome::refuses(records, fault, Object::Intent(intent)),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::disputes::Verdict;
 use super::held;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Switches {
     pub answer_lost: u64,
     /// Refunds are answered `pending` and then fail.
     pub refunds_fail: bool,
+    /// Decide every open dispute so: `won` or `lost`.
+    pub decide_disputes: Option<Verdict>,
     /// Sessions expire as if it were so much later.
     pub clock_ahead_s: i64,
 }

@@ -459,6 +459,16 @@ impl TestCinema {
             0,
             "claims disagree with their reservations"
         );
+        // the ledger agrees with the payments
+        for sql in [
+            "select (select coalesce(sum(amount), 0) from payment.postings where account = 'SALES')::int8
+                  + (select coalesce(sum(amount), 0) from payment.payments where stage = 'CAPTURED')::int8",
+            "select (select coalesce(sum(amount), 0) from payment.postings where account = 'REFUNDS')::int8
+                  - (select coalesce(sum(amount), 0) from payment.refunds
+                     where status = 'COMPLETED' and origin = 'ASKED')::int8",
+        ] {
+            assert_eq!(self.count(sql).await, 0, "the ledger disagrees with the payments: {sql}");
+        }
         // a saga's log has every version
         assert_eq!(
             self.count(

@@ -18,5 +18,6 @@ mod operator;
 mod payment;
 mod permissions;
 mod readme;
+mod revenue;
 mod tidy;
 mod traces;

@@ -1,8 +1,10 @@
 //! Payment's whole domain on real servers: NATS, Postgres, and the sandbox as the provider. A stand-in answers for
 //! reservation on the bus; webhooks go through a small door that hands them on as the gateway does.
 
+mod disputes;
 mod faults;
 mod paying;
+mod reconciliation;
 mod refunds;
 
 use std::collections::HashMap;
@@ -16,7 +18,7 @@ use base64::Engine;
 use bus::contract::auth::{Claims, Role};
 use bus::contract::payment::{EndPayment, GetPayment, Pay, Payment, PaymentEnd, Webhook};
 use bus::contract::reservation::{
-    BeginPayment, CancelReason, PaymentBegun, RefundRequested, ReservationCancelled, ReservationCreated,
+    BeginPayment, CancelReason, PaymentBegun, RefundRequested, ReservationCancelled, ReservationCreated, Sale,
 };
 use bus::contract::{Currency, Event, Money, Timestamp};
 use bus::event::Outgoing;
@@ -49,6 +51,7 @@ struct Till {
     bookings: Bookings,
     http: reqwest::Client,
     stop: CancellationToken,
+    reconcile: Duration,
     _folder: Folder,
 }
 
@@ -57,6 +60,11 @@ type Bookings = Arc<Mutex<HashMap<Uuid, (ReservationCreated, Option<Problem>)>>>
 
 impl Till {
     async fn open() -> Self {
+        Self::open_reading(Duration::from_secs(60)).await
+    }
+
+    /// With the provider's events read so often.
+    async fn open_reading(reconcile: Duration) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut system = TestSystem::start().await;
         let signer = Signer::from_pem(&system.jwt_private_key).unwrap();
@@ -79,7 +87,8 @@ impl Till {
         let http = http.build().unwrap();
         let ada = Uuid::now_v7();
         let hosts = Vec::new();
-        let mut till = Self { system, hosts, sandbox, signer, ada, bookings, http, stop, _folder: folder };
+        let mut till =
+            Self { system, hosts, sandbox, signer, ada, bookings, http, stop, reconcile, _folder: folder };
         till.start_host().await;
         till
     }
@@ -90,6 +99,7 @@ impl Till {
             api_key: API_KEY.into(),
             webhook_secret: SECRET.into(),
             public_url: "http://cinema.test".into(),
+            reconcile: self.reconcile,
         };
         let parts = self.system.parts("payment").await;
         self.hosts.push(actors::payment::spawn(parts, settings).await.unwrap());
@@ -280,9 +290,16 @@ async fn stand_in(system: &TestSystem, bookings: Bookings, stop: CancellationTok
                     reservation_id: created.reservation_id,
                     user_id: created.user_id,
                     email: created.email,
-                    description: format!("{} · {}", created.movie_title, created.seats.join(", ")),
+                    description: format!("{} · {}", created.movie_title.clone(), created.seats.join(", ")),
                     total: created.total,
                     expires_at: created.expires_at,
+                    sale: Some(Sale {
+                        showtime_id: created.showtime_id,
+                        movie_id: created.movie_id,
+                        movie_title: created.movie_title,
+                        starts_at: created.starts_at,
+                        tickets: created.seats.len() as u16,
+                    }),
                 }),
             }
         }

@@ -8,20 +8,18 @@ use std::sync::Arc;
 
 use bus::contract::auth::{
     AuditKind, GetKeys, Login, Logout, LogoutEverywhere, Me, Refresh, Register, Rejection, Role, Session,
-    User, UserRegistered, revoked_subject,
+    User, UserRegistered,
 };
 use bus::contract::{Request, Timestamp};
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
-use bus::{Bus, Context, Failure, Problem};
+use bus::{Context, Failure, Problem};
 use serde_json::json;
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::model::{self, Account, EndReason, Presented, RefreshToken, Secret, Worth};
 use super::password::{Passwords, Proof};
-use super::store::access;
 use super::store::audit::Entry;
 use super::store::{self, Act, Refused, Write, Written};
 use super::throttle::{Throttle, Try};
@@ -169,47 +167,6 @@ async fn me(desk: Arc<Desk>, call: Call<Me>) -> Answered {
 
 async fn keys(desk: Arc<Desk>, _: Call<GetKeys>) -> Answered {
     json(desk.signer.keys())
-}
-
-/// Forgets what has expired, every hour.
-pub async fn forget(desk: Arc<Desk>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut every = tokio::time::interval(std::time::Duration::from_secs(60 * 60));
-    loop {
-        tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
-            _ = every.tick() => {}
-        }
-        // In pieces, so that logins get in between.
-        while let Outcome::Committed { written: Written::Forgotten(rows @ 1..), .. } =
-            desk.journal.commit(Change::new(Act::Forget.into())).await
-        {
-            tracing::info!(rows, "forgot expired refresh tokens");
-        }
-    }
-}
-
-/// Tells of recent revocations again whenever this host has connected anew: its notices may have been lost meanwhile,
-/// and verifiers that were connected all the time had no reason to ask.
-pub async fn announce(desk: Arc<Desk>, bus: Bus, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut connections = bus.connections();
-    connections.mark_unchanged();
-    loop {
-        tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
-            changed = connections.changed() => changed?,
-        }
-        let mut after = None;
-        loop {
-            let page = access::revocations(&desk.pool, after).await?;
-            for revocation in &page {
-                bus.notify(revoked_subject(revocation.user_id), revocation).await;
-            }
-            match page.last() {
-                Some(last) if page.len() as i64 == access::REVOCATIONS_MAX => after = Some(last.user_id),
-                _ => break,
-            }
-        }
-    }
 }
 
 /// What a mail and a password prove.

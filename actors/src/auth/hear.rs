@@ -9,7 +9,7 @@ use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
 use bus::contract::auth::{AuditKind, Role, User};
-use bus::contract::movie::MovieCreated;
+use bus::contract::movie::{MovieCreated, ShowtimeUpdated};
 use bus::contract::reservation::RefundRequested;
 use bus::event::Outgoing;
 use bus::topology::ConsumerSpec;
@@ -24,9 +24,8 @@ use crate::delivery::{Change, InboxKey, Outcome, read_failure};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: "auth",
-    subjects: &[MovieCreated::SUBJECT, RefundRequested::SUBJECT, SHOWTIME_UPDATED],
+    subjects: &[MovieCreated::SUBJECT, RefundRequested::SUBJECT, ShowtimeUpdated::SUBJECT],
 };
-const SHOWTIME_UPDATED: &str = "showtime.updated";
 /// What the audit keeps of a showtime: not its layout.
 const OF_PRICES: [&str; 4] = ["showtimeId", "movieId", "prices", "previousPrices"];
 
@@ -48,7 +47,7 @@ impl Desk {
             RefundRequested::SUBJECT => {
                 self.note(delivery, AuditKind::RefundRequested, fields(delivery)?).await
             }
-            SHOWTIME_UPDATED => {
+            ShowtimeUpdated::SUBJECT => {
                 let mut event = fields(delivery)?;
                 // Most updates leave the prices as they are.
                 if event.get("previousPrices").is_none_or(Value::is_null) {

@@ -16,6 +16,7 @@ mod reset;
 mod store;
 mod throttle;
 pub mod token;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -49,13 +50,13 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
     let serving = desk.clone();
     children.push(parts.service(move |server| actor::serve(serving.clone(), server).boxed()));
     let forgetting = desk.clone();
-    children.push(parts.taker("forgetting", move |stop| actor::forget(forgetting.clone(), stop)));
+    children.push(parts.taker("forgetting", move |stop| upkeep::forget(forgetting.clone(), stop)));
     let hearing = desk.clone();
     let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
     children.push(parts.consumer(hear::CONSUMER, wellness.clone(), hear));
     let (announcing, bus) = (desk.clone(), parts.bus.clone());
     children
-        .push(parts.taker("announcing", move |stop| actor::announce(announcing.clone(), bus.clone(), stop)));
+        .push(parts.taker("announcing", move |stop| upkeep::announce(announcing.clone(), bus.clone(), stop)));
     let host = parts.start(wellness, move || children.clone()).await?;
     if let Some((email, password)) = &settings.super_admin
         && let Err(error) = founding::ensure_super_admin(&desk, email, password).await

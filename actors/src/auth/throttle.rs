@@ -3,9 +3,10 @@
 //! A try counts as wrong when it begins, so that a hundred at once gain nothing, and is taken back when it was right.
 //! Invariant: nobody is locked out for good: a refused try costs nothing, and the delay has an end.
 //! Invariant: an account that does not exist is throttled like one that does.
-//! Counts are kept in Redis, which all hosts share; while it is away each process counts for itself.
+//! Counts are kept in Redis, which all hosts share; while it is away each process counts for itself (`count.rs`).
 
-use std::collections::HashMap;
+mod count;
+
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use bus::contract::auth::Rejection;
 use redis::Script;
 use redis::aio::ConnectionManager;
 
+use self::count::Counts;
 use super::model::secret_hash;
 use crate::config::ThrottleSettings;
 
@@ -27,11 +29,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 const REDIS_MAX: Duration = Duration::from_millis(100);
 /// After a failure Redis is left alone for this long.
 const REDIS_REST: Duration = Duration::from_secs(2);
-/// Accounts and addresses counted in this process, some 150 bytes each.
-const COUNTED_MAX: usize = 100_000;
 
 /// KEYS are the counters of a try; ARGV the free tries of each, then first delay, longest delay and memory in ms.
-/// Answers the ms to wait (0: go on) and whether nobody was told of this delay yet. The same rule as [`Count`].
+/// Answers the ms to wait (0: go on) and whether nobody was told of this delay yet. The same rule as [`Counts`].
 const BEGIN: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -69,7 +69,7 @@ pub struct Throttle {
     redis: Option<ConnectionManager>,
     scripts: (Script, Script),
     resting_until: Mutex<Option<Instant>>,
-    here: Mutex<HashMap<String, Count>>,
+    here: Counts,
 }
 
 /// A try that may go on. It counts as wrong unless it is said to be otherwise.
@@ -96,7 +96,7 @@ impl From<Wait> for Rejection {
 impl Throttle {
     pub fn new(settings: Option<ThrottleSettings>, redis: Option<ConnectionManager>) -> Self {
         let scripts = (Script::new(BEGIN), Script::new(TAKE_BACK));
-        Self { settings, redis, scripts, resting_until: Mutex::default(), here: Mutex::default() }
+        Self { settings, redis, scripts, resting_until: Mutex::default(), here: Counts::default() }
     }
 
     /// Counts a try of this account's password from this address, or says how long to wait.
@@ -110,7 +110,7 @@ impl Throttle {
         wanted.extend(tried.address.iter().map(|address| (address.clone(), settings.free_tries_ip)));
         let (wait, is_news) = match self.begin_in_redis(&wanted).await {
             Some(answer) => answer,
-            None => self.begin_here(&wanted, Instant::now()),
+            None => self.here.begin(&wanted, Instant::now()),
         };
         if wait.is_zero() {
             return Ok(tried);
@@ -147,28 +147,6 @@ impl Throttle {
         Some((Duration::from_millis(wait), news == 1))
     }
 
-    fn begin_here(&self, wanted: &[(String, u32)], now: Instant) -> (Duration, bool) {
-        let mut here = self.here.lock().unwrap_or_else(|e| e.into_inner());
-        if here.len() + wanted.len() > COUNTED_MAX {
-            here.retain(|_, count| !count.is_forgotten(now));
-            if here.len() + wanted.len() > COUNTED_MAX {
-                here.clear();
-            }
-        }
-        let mut wait = (Duration::ZERO, false);
-        for (key, _) in wanted {
-            if let Some((left, is_news)) = here.get_mut(key).and_then(|count| count.refuses(now)) {
-                wait = (wait.0.max(left), wait.1 || is_news);
-            }
-        }
-        if wait.0.is_zero() {
-            for (key, free) in wanted {
-                here.entry(key.clone()).or_insert(Count::new(now)).begin(*free, now);
-            }
-        }
-        wait
-    }
-
     /// The account's count begins anew.
     pub async fn forget(&self, email_key: &str) {
         self.forget_count(&account_key(email_key)).await;
@@ -178,7 +156,7 @@ impl Throttle {
         if self.settings.is_none() {
             return;
         }
-        self.here.lock().unwrap_or_else(|e| e.into_inner()).remove(account);
+        self.here.forget(account);
         if let Some(mut redis) = self.redis() {
             let forgetting = async { redis::cmd("DEL").arg(account).query_async(&mut redis).await };
             let _: Option<i64> = self.within(forgetting).await;
@@ -189,14 +167,7 @@ impl Throttle {
         if self.settings.is_none() || keys.is_empty() {
             return;
         }
-        {
-            let mut here = self.here.lock().unwrap_or_else(|e| e.into_inner());
-            for key in &keys {
-                if let Some(count) = here.get_mut(key) {
-                    count.wrong = count.wrong.saturating_sub(1);
-                }
-            }
-        }
+        self.here.take_back(&keys);
         if let Some(mut redis) = self.redis() {
             let mut call = self.scripts.1.prepare_invoke();
             keys.iter().for_each(|key| {
@@ -220,42 +191,6 @@ impl Throttle {
         tracing::warn!(why, "logins are counted by this process alone");
         *self.resting_until.lock().unwrap_or_else(|e| e.into_inner()) = Some(Instant::now() + REDIS_REST);
         None
-    }
-}
-
-/// The tries of one account or address, as this process counts them.
-struct Count {
-    wrong: u32,
-    until: Instant,
-    told: bool,
-    last: Instant,
-}
-
-impl Count {
-    fn new(now: Instant) -> Self {
-        Self { wrong: 0, until: now, told: false, last: now }
-    }
-
-    fn is_forgotten(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) >= FORGOTTEN_AFTER
-    }
-
-    /// How long to wait yet, and whether this is news.
-    fn refuses(&mut self, now: Instant) -> Option<(Duration, bool)> {
-        let left = self.until.saturating_duration_since(now);
-        (!left.is_zero()).then(|| (left, !std::mem::replace(&mut self.told, true)))
-    }
-
-    fn begin(&mut self, free: u32, now: Instant) {
-        if self.is_forgotten(now) {
-            *self = Self::new(now);
-        }
-        self.wrong = self.wrong.saturating_add(1);
-        self.last = now;
-        if let Some(over) = self.wrong.checked_sub(free + 1) {
-            self.until = now + (DELAY_FIRST * 2u32.pow(over.min(30))).min(DELAY_MAX);
-            self.told = false;
-        }
     }
 }
 
@@ -283,30 +218,6 @@ mod tests {
         Throttle::new(Some(ThrottleSettings { free_tries_account: 3, free_tries_ip: 5 }), None)
     }
 
-    fn wanted(account: &str) -> Vec<(String, u32)> {
-        vec![(account.to_owned(), 3), ("address".to_owned(), 5)]
-    }
-
-    #[test]
-    fn delays_double_up_to_a_bound_and_refused_tries_cost_nothing() {
-        let throttle = throttle();
-        let mut now = Instant::now();
-        let account = vec![("ada".to_owned(), 3)];
-        let mut delays = Vec::new();
-        for _ in 0..13 {
-            assert_eq!(throttle.begin_here(&account, now).0, Duration::ZERO);
-            let until = throttle.here.lock().unwrap()["ada"].until.max(now);
-            let delay = until - now;
-            if !delay.is_zero() {
-                assert_eq!(throttle.begin_here(&account, now), (delay, true), "the first refusal is news");
-                assert_eq!(throttle.begin_here(&account, now), (delay, false), "and the next one is not");
-            }
-            delays.push(delay.as_secs());
-            now = until;
-        }
-        assert_eq!(delays, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-    }
-
     #[tokio::test]
     async fn a_right_password_clears_the_account_and_not_the_address() {
         let throttle = throttle();
@@ -324,21 +235,6 @@ mod tests {
         let wait = throttle.begin("eve", Some([10, 0, 0, 1].into())).await.err().unwrap();
         assert_eq!(wait, Wait { seconds: 1, is_news: true }, "the address has guessed six times");
         throttle.begin("eve", Some([10, 0, 0, 2].into())).await.unwrap();
-    }
-
-    #[test]
-    fn an_hour_without_a_wrong_password_forgets() {
-        let throttle = throttle();
-        let now = Instant::now();
-        for _ in 0..4 {
-            throttle.begin_here(&wanted("ada"), now);
-        }
-        assert_eq!(throttle.begin_here(&wanted("ada"), now).0, DELAY_FIRST);
-        let later = now + FORGOTTEN_AFTER;
-        for _ in 0..3 {
-            assert_eq!(throttle.begin_here(&wanted("ada"), later).0, Duration::ZERO);
-        }
-        assert_eq!(throttle.here.lock().unwrap()["ada"].wrong, 3);
     }
 
     #[test]

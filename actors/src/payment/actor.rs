@@ -4,6 +4,8 @@
 //! Invariant: at most one change of a payment is in the journal, and no call leaves before its step is committed.
 //! What the provider answers comes back as work like any other; whoever waits is told when it is settled.
 
+mod telling;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -16,14 +18,14 @@ use uuid::Uuid;
 
 use super::Env;
 use super::calls::{self, Heard};
-use super::hear::NO_SUCH_METHOD;
-use super::model::{Payment, Stage, State};
+use super::change;
+use super::model::Payment;
 use super::step::{Call, Step};
 use super::store::Rows;
-use super::work::{self, Decision, EndReply, PayReply, PayWork, Work};
+use super::work::{Decision, EndReply, PayReply, PayWork, Work};
 use crate::delivery::Outcome;
 use crate::supervision::entity::{Address, Entity};
-use bus::contract::payment::{PaymentEnd, Rejection};
+use telling::note;
 
 /// Tries to write one piece of work when the version keeps moving.
 const STALE_MAX: u32 = 10;
@@ -189,7 +191,7 @@ impl PaymentActor {
     }
 
     fn journal(&mut self, work: Work, step: Option<(Payment, Step)>) {
-        let (change, completed) = match work::change(&self.env, &work, step.as_ref()) {
+        let (change, completed) = match change::change(&self.env, &work, step.as_ref()) {
             Ok(change) => change,
             Err(no) => return work.refuse(no),
         };
@@ -258,6 +260,12 @@ impl PaymentActor {
                 }
             }
             Work::End { reply, .. } => self.ends.push(reply),
+            Work::Resume { reply, .. } => {
+                if let Some(step) = step {
+                    // The asker may have given up waiting.
+                    let _ = reply.send(Ok(step.payment.shown_to_staff()));
+                }
+            }
             work => work.done(),
         }
     }
@@ -286,98 +294,5 @@ impl PaymentActor {
                 .instrument(span),
             );
         }
-    }
-
-    /// Tells whoever waits for what is settled by now, or for what nobody is working on any more.
-    fn tell(&mut self) {
-        let answers_wait = self.waiting.iter().any(|work| matches!(work, Work::Heard(..)));
-        if self.busy || answers_wait {
-            return;
-        }
-        let closing = self.calls.iter().any(|call| matches!(call, Call::Close(_) | Call::Begin(_)));
-        if !closing && let Some(pay) = self.parked.take() {
-            self.waiting.push_front(Work::Pay(pay));
-            // Decided by `go_on`, which called this or is about to go on.
-        }
-        let Known::Here(payment) = &self.known else {
-            return self.give_up(closing);
-        };
-        let (calls, completed) = (&self.calls, &mut self.completed);
-        let done: Vec<i32> = self
-            .pays
-            .keys()
-            .filter(|number| is_settled(payment, **number) || !is_asked(calls, **number))
-            .copied()
-            .collect();
-        for number in done {
-            if let Some(reply) = self.pays.remove(&number) {
-                // The asker may have given up waiting.
-                let _ = reply.send(outcome(payment, number, completed.remove(&number)));
-            }
-        }
-        completed.clear();
-        let ended = match &payment.stage {
-            Stage::Over { .. } => Some(PaymentEnd::Over),
-            Stage::Captured { .. } => {
-                payment.success(self.env.provider.name()).map(|success| PaymentEnd::Captured { success })
-            }
-            _ if closing => None,
-            _ => Some(PaymentEnd::Unknown),
-        };
-        if let Some(ended) = ended {
-            self.ends.drain(..).for_each(|reply| drop(reply.send(Ok(ended.clone()))));
-        }
-    }
-
-    /// The row is not known: nobody may be told anything but that.
-    fn give_up(&mut self, closing: bool) {
-        if closing || !self.waiting.is_empty() {
-            return;
-        }
-        for (_, reply) in self.pays.drain() {
-            let _ = reply.send(Err(Rejection::ProviderAway.into()));
-        }
-        self.ends.drain(..).for_each(|reply| drop(reply.send(Ok(PaymentEnd::Unknown))));
-    }
-}
-
-fn is_asked(calls: &HashSet<Call>, number: i32) -> bool {
-    calls.contains(&Call::Begin(number)) || calls.contains(&Call::Close(number))
-}
-
-fn is_settled(payment: &Payment, number: i32) -> bool {
-    payment.attempt(number).is_none_or(|attempt| !matches!(attempt.state, State::Opening | State::Closing))
-}
-
-/// What the asker of an attempt is told: `Ok(None)` where the stored answer has to be looked up.
-fn outcome(payment: &Payment, number: i32, completed: Option<Bytes>) -> Result<Option<Bytes>, bus::Problem> {
-    let Some(attempt) = payment.attempt(number) else { return Err(Rejection::ProviderAway.into()) };
-    let paid = matches!(&payment.stage, Stage::Captured { provider_ref, .. } if attempt.intent.as_ref() == Some(provider_ref));
-    let rejection = match attempt.state {
-        State::Open => return Ok(completed),
-        State::Captured if paid => return Ok(completed),
-        State::Captured if matches!(payment.stage, Stage::Captured { .. }) => Rejection::AlreadyPaid,
-        State::Declined if attempt.code.as_deref() == Some(NO_SUCH_METHOD) => Rejection::UnknownPaymentMethod,
-        State::Declined => Rejection::CardDeclined { code: attempt.code.clone().unwrap_or_default() },
-        State::Closed if attempt.code.is_none() => Rejection::PaymentOver,
-        State::Opening | State::Closing | State::Captured | State::Closed => Rejection::ProviderAway,
-    };
-    Err(rejection.into())
-}
-
-fn note(step: &Step) {
-    for line in &step.log {
-        tracing::info!(
-            payment = %step.payment.id,
-            version = step.payment.version,
-            detail = line.detail,
-            request_id = step.payment.context.correlation_id,
-            "payment: {}", line.entry
-        );
-    }
-    if step.alarm {
-        metrics::counter!("payment_attention_total").increment(1);
-        let why = step.payment.attention.as_deref().unwrap_or_default();
-        tracing::error!(payment = %step.payment.id, why, "a payment needs attention: a person must look");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::model::{Attempt, Payment};
-use super::provider::{Answer, Order, Place, Provider, RefundOrder, RefundSight, Sight};
+use super::model::{Attempt, Payment, Refund};
+use super::provider::{Answer, DisputeSight, Order, Place, Provider, RefundOrder, RefundSight, Sight};
 use super::step::Call;
 
 /// Beyond this somebody waits for nothing: the deadline sweep goes on asking.
@@ -19,12 +19,15 @@ pub enum Request {
     Close(Order, Option<Place>),
     Refund(RefundOrder),
     LookAtRefund(String, i32),
+    FindRefund(RefundOrder),
+    LookAtDispute(String),
 }
 
 /// How a call ended; a refund's answer names the try that it is about.
 pub enum Heard {
     Attempt(Answer<Sight>),
     Refund(i32, Answer<RefundSight>),
+    Dispute(Answer<DisputeSight>),
 }
 
 /// `None` where there is nothing to ask about.
@@ -36,16 +39,11 @@ pub fn request(payment: &Payment, call: Call) -> Option<Request> {
             let attempt = payment.attempt(number)?;
             Request::Close(order(payment, attempt), place(attempt))
         }
-        Call::Refund(id) => {
-            let refund = payment.refund(id)?;
-            Request::Refund(RefundOrder {
-                payment_id: payment.id,
-                reservation_id: payment.reservation_id,
-                refund_id: id,
-                tries: refund.tries,
-                intent: refund.intent.clone(),
-                total: refund.total,
-            })
+        Call::Refund(id) => Request::Refund(refund_order(payment, payment.refund(id)?)),
+        Call::FindRefund(id) => Request::FindRefund(refund_order(payment, payment.refund(id)?)),
+        Call::LookAtDispute(id) => {
+            let dispute = payment.disputes.iter().find(|dispute| dispute.id == id)?;
+            Request::LookAtDispute(dispute.provider_ref.clone())
         }
         Call::LookAtRefund(id) => {
             let refund = payment.refund(id)?;
@@ -83,6 +81,8 @@ impl Request {
             Self::Close(..) => "close",
             Self::Refund(_) => "refund",
             Self::LookAtRefund(..) => "look at refund",
+            Self::FindRefund(_) => "find refund",
+            Self::LookAtDispute(_) => "look at dispute",
         }
     }
 
@@ -95,14 +95,17 @@ impl Request {
             Self::LookAtRefund(reference, tries) => {
                 Heard::Refund(*tries, provider.look_at_refund(reference).await)
             }
+            Self::FindRefund(order) => Heard::Refund(order.tries, provider.find_refund(order).await),
+            Self::LookAtDispute(reference) => Heard::Dispute(provider.look_at_dispute(reference).await),
         }
     }
 
     fn unheard(&self, why: &str) -> Heard {
         match self {
-            Self::Refund(RefundOrder { tries, .. }) | Self::LookAtRefund(_, tries) => {
-                Heard::Refund(*tries, Answer::Unknown(why.to_owned()))
-            }
+            Self::Refund(RefundOrder { tries, .. })
+            | Self::FindRefund(RefundOrder { tries, .. })
+            | Self::LookAtRefund(_, tries) => Heard::Refund(*tries, Answer::Unknown(why.to_owned())),
+            Self::LookAtDispute(_) => Heard::Dispute(Answer::Unknown(why.to_owned())),
             _ => Heard::Attempt(Answer::Unknown(why.to_owned())),
         }
     }
@@ -110,7 +113,12 @@ impl Request {
 
 impl Heard {
     fn is_unknown(&self) -> bool {
-        matches!(self, Self::Attempt(Answer::Unknown(_)) | Self::Refund(_, Answer::Unknown(_)))
+        matches!(
+            self,
+            Self::Attempt(Answer::Unknown(_))
+                | Self::Refund(_, Answer::Unknown(_))
+                | Self::Dispute(Answer::Unknown(_))
+        )
     }
 }
 
@@ -123,6 +131,17 @@ fn order(payment: &Payment, attempt: &Attempt) -> Order {
         total: payment.total,
         description: payment.description.clone(),
         email: payment.email.clone(),
+    }
+}
+
+fn refund_order(payment: &Payment, refund: &Refund) -> RefundOrder {
+    RefundOrder {
+        payment_id: payment.id,
+        reservation_id: payment.reservation_id,
+        refund_id: refund.id,
+        tries: refund.tries,
+        intent: refund.intent.clone(),
+        total: refund.total,
     }
 }
 

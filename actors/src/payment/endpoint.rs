@@ -7,22 +7,27 @@ use std::time::Duration;
 
 use base64::Engine;
 use bus::contract::auth::Role;
-use bus::contract::payment::{EndPayment, GetPayment, Pay, Rejection, Webhook};
+use bus::contract::payment::{
+    EndPayment, GetPayment, ListPayments, Pay, Rejection, ReportRevenue, ResumePayment, Webhook,
+};
 use bus::contract::reservation::BeginPayment;
 use bus::contract::{Problem, Request};
 use bus::service::{Answered, Ask, Call, json};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Env;
 use super::actor::Message;
-use super::model::{Facts, Kind, payment_id};
+use super::change;
+use super::model::{Facts, Kind, Payment, payment_id};
+use super::provider::{Answer, DisputeSight};
 use super::rules::Wish;
 use super::step::EXPIRED;
 use super::store;
 use super::webhook::{self, About, Notice};
-use super::work::{self, NoticeWork, PayWork, Work};
+use super::work::{NoticeWork, PayWork, Work};
 use crate::delivery::{IdempotencyKey, Outcome, read_failure, request_hash};
 
 /// A page ends by itself after this, where Stripe demands at least half an hour: only a backstop, since we end it.
@@ -40,7 +45,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
     let key = IdempotencyKey { user_id, route: Pay::SUBJECT, key };
     let hash = request_hash(&call.request)?;
     if let Some(stored) = env.answers.get(key.clone()).await? {
-        return work::repeated(&stored, &hash);
+        return change::repeated(&stored, &hash);
     }
     let Pay { reservation_id, payment_method } = call.request;
     // Reads the row while reservation makes up its mind.
@@ -74,6 +79,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
         user_id: begun.user_id,
         email: Some(begun.email),
         description: begun.description,
+        sale: begun.sale,
         total: begun.total,
         expires_at: begun.expires_at,
     };
@@ -89,7 +95,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
 /// Another host settled the attempt; what it answered is stored.
 async fn stored_answer(env: &Env, key: IdempotencyKey, hash: &[u8; 32]) -> Result<Bytes, Problem> {
     match env.answers.get(key).await? {
-        Some(stored) => work::repeated(&stored, hash),
+        Some(stored) => change::repeated(&stored, hash),
         None => Err(Rejection::ProviderAway.into()),
     }
 }
@@ -100,11 +106,34 @@ pub async fn get(env: Env, call: Call<GetPayment>) -> Answered {
     let found = store::payment(&env.pool, call.request.id).await.map_err(read_failure)?;
     let payment = found.filter(|payment| staff || payment.user_id == caller.user_id);
     let payment = payment.ok_or(Rejection::NoSuchPayment)?;
-    let mut shown = payment.shown();
-    if staff {
-        shown.log = Some(store::log(&env.pool, payment.id).await.map_err(read_failure)?);
+    if !staff {
+        return json(&payment.shown());
     }
-    json(&shown)
+    let log = store::log(&env.pool, payment.id).await.map_err(read_failure)?;
+    json(&bus::contract::payment::Payment { log: Some(log), ..payment.shown_to_staff() })
+}
+
+pub async fn list(env: Env, call: Call<ListPayments>) -> Answered {
+    let (payments, total) = store::list(&env.pool, &call.request).await.map_err(read_failure)?;
+    let items = payments.iter().map(Payment::shown_to_staff).collect();
+    json(&call.request.paging.of(items, total))
+}
+
+pub async fn resume(env: Env, call: Call<ResumePayment>) -> Answered {
+    let by = call.caller()?.user_id;
+    let found = store::payment(&env.pool, call.request.id).await.map_err(read_failure)?;
+    let reservation = found.ok_or(Rejection::NoSuchPayment)?.reservation_id;
+    let (reply, answer) = oneshot::channel();
+    env.send(reservation, Work::Resume { by, context: call.context, reply });
+    json(&answer.await.unwrap_or_else(|_| Err(restarted()))?)
+}
+
+pub async fn revenue(env: Env, call: Call<ReportRevenue>) -> Answered {
+    let asked = &call.request;
+    if jiff::tz::TimeZone::get(&asked.time_zone).is_err() {
+        return Err(Rejection::NoSuchTimeZone.into());
+    }
+    json(&store::revenue(&env.pool, asked).await.map_err(read_failure)?)
 }
 
 pub async fn end(env: Env, call: Call<EndPayment>) -> Answered {
@@ -122,27 +151,51 @@ pub async fn webhook(env: Env, call: Call<Webhook>) -> Answered {
     let body = body.map_err(|_| Rejection::BadWebhook)?;
     webhook::verify(&env.webhook_secret, &call.request.signature, &body, env.clock.now().unix_seconds())?;
     let notice = webhook::parse(&body)?;
-    let reservation = match (notice.reservation_id, references(&notice)) {
-        (Some(reservation), _) => Some(reservation),
-        (None, references) if references.is_empty() => None,
-        (None, references) => store::reservation_of(&env.pool, &references).await.map_err(read_failure)?,
-    };
     let body = String::from_utf8(body).map_err(|_| Rejection::BadWebhook)?;
+    tell(&env, notice, body).await?;
+    json(&())
+}
+
+/// Applies an event of the provider's, however it came here; returns once what it tells is committed. The same event
+/// again changes nothing.
+pub async fn tell(env: &Env, notice: Notice, body: String) -> Result<(), Problem> {
+    let reservation = match notice.reservation_id {
+        Some(reservation) => Some(reservation),
+        None => owner(env, &notice).await?,
+    };
     let (reply, answer) = oneshot::channel();
     let work = Work::Notice(Box::new(NoticeWork { notice, body, reply }));
     match reservation {
         Some(reservation) => {
             env.send(reservation, work);
-            answer.await.unwrap_or_else(|_| Err(restarted()))?;
+            answer.await.unwrap_or_else(|_| Err(restarted()))
         }
-        None => keep(&env, &work).await?,
+        None => keep(env, &work).await,
     }
-    json(&())
+}
+
+/// Whose event it is when its object does not carry our metadata.
+async fn owner(env: &Env, notice: &Notice) -> Result<Option<Uuid>, Problem> {
+    let references = references(notice);
+    if references.is_empty() {
+        return Ok(None);
+    }
+    let known = store::reservation_of(&env.pool, &references).await.map_err(read_failure)?;
+    let About::Dispute(DisputeSight { intent, .. }) = &notice.about else { return Ok(known) };
+    if known.is_some() || intent.is_empty() {
+        return Ok(known);
+    }
+    // A dispute can overtake the answer that tells us the payment's name; the provider keeps what we wrote on it.
+    match tokio::time::timeout(CHARGE_WITHIN, env.provider.owner_of(intent)).await {
+        Ok(Answer::Done(owner)) => Ok(owner),
+        Ok(Answer::NoSuchObject | Answer::Refused { .. }) => Ok(None),
+        Ok(Answer::Unknown(_)) | Err(_) => Err(Rejection::ProviderAway.into()),
+    }
 }
 
 /// Keeps an event that is about nothing of ours.
 async fn keep(env: &Env, work: &Work) -> Result<(), Problem> {
-    let (change, _) = work::change(env, work, None).map_err(|_| Problem::internal())?;
+    let (change, _) = change::change(env, work, None).map_err(|_| Problem::internal())?;
     match env.journal.commit(change).await {
         Outcome::Committed { .. } | Outcome::Duplicate => Ok(()),
         Outcome::Failed(failure) => Err(failure.into()),
@@ -158,6 +211,7 @@ fn references(notice: &Notice) -> Vec<String> {
     match &notice.about {
         About::Attempt { sight, .. } => sight.intent.iter().chain(&sight.session).cloned().collect(),
         About::Refund { sight, .. } => vec![sight.reference.clone()],
+        About::Dispute(sight) => vec![sight.intent.clone()],
         About::Other => Vec::new(),
     }
 }

@@ -3,6 +3,9 @@
 //! Invariant: a capture is final and only accepted when amount and currency are ours and no other was accepted before;
 //! whatever else was captured is given back. News that come late or twice change nothing.
 
+use bus::contract::Money;
+
+use super::ledger::{Account, Movement};
 use super::model::{Attempt, Kind, Stage, State};
 use super::provider::{Sight, Standing};
 use super::step::{Call, Draft, KeyWrite, Said};
@@ -121,13 +124,22 @@ impl Draft<'_> {
         if sight.total != Some(ours) {
             self.alarm(format!("attempt {number} captured another amount than asked for"));
             self.forget_key(index);
-            return self.give_back(intent, sight.total);
+            return self.unwanted(intent, sight.total);
         }
         if matches!(self.payment.stage, Stage::Captured { .. }) {
             self.log("captured twice", format!("{intent} is given back"));
             self.forget_key(index);
-            return self.give_back(intent, sight.total);
+            return self.unwanted(intent, sight.total);
         }
+        let late = matches!(self.payment.stage, Stage::Over { .. });
+        self.book(Movement {
+            transaction: format!("capture:{intent}"),
+            entry: if late { "late capture" } else { "capture" },
+            from: Account::Sales,
+            to: Account::Provider,
+            total: ours,
+            tickets: self.tickets(),
+        });
         self.payment.stage = Stage::Captured { provider_ref: intent, paid_at: self.now };
         self.said.push(Said::Success);
         let key = self.attempt(index).claim.take();
@@ -137,6 +149,21 @@ impl Draft<'_> {
                 self.close(other);
             }
         }
+    }
+
+    /// A capture that is not the accepted one: booked as what it is, and given back.
+    fn unwanted(&mut self, intent: String, total: Option<Money>) {
+        if let Some(total) = total {
+            self.book(Movement {
+                transaction: format!("capture:{intent}"),
+                entry: "unwanted capture",
+                from: Account::Unwanted,
+                to: Account::Provider,
+                total,
+                tickets: 0,
+            });
+        }
+        self.give_back(intent, total);
     }
 
     /// A definite no to the beginning of an attempt: nothing was charged.

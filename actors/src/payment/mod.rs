@@ -8,10 +8,14 @@
 
 mod actor;
 mod calls;
+mod change;
+mod dispute;
 mod endpoint;
 mod hear;
+mod ledger;
 mod model;
 mod provider;
+mod reconcile;
 mod refund;
 mod rules;
 mod step;
@@ -30,7 +34,9 @@ use bus::Bus;
 use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
-use bus::contract::payment::{EndPayment, GetPayment, Pay, Webhook};
+use bus::contract::payment::{
+    EndPayment, GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook,
+};
 use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated};
 use bus::service::{Call, Server};
 use bus::topology::ConsumerSpec;
@@ -90,6 +96,7 @@ impl Env {
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
 pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Host> {
+    let every = settings.reconcile;
     let (journal, well, mut children) = parts.delivery::<Rows>(None);
     let pool = parts.database.pool.clone();
     let env = Env(Arc::new(Inner {
@@ -112,6 +119,8 @@ pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Ho
         let due = |pool: PgPool| async move { store::due(&pool).await }.boxed();
         sweep(database.clone(), stop, due, move |reservation| env.send(reservation, Work::Due))
     }));
+    let reading = env.clone();
+    children.push(parts.taker("reconciliation", move |stop| reconcile::run(reading.clone(), every, stop)));
     children.push(parts.service(move |server| serve(serving.clone(), server).boxed()));
     parts.start(well, move || children.clone()).await
 }
@@ -121,6 +130,12 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve(move |call: Call<Pay>| endpoint::pay(e.clone(), call)).await?;
     let e = env.clone();
     server.serve(move |call: Call<GetPayment>| endpoint::get(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<ListPayments>| endpoint::list(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<ResumePayment>| endpoint::resume(e.clone(), call)).await?;
+    let e = env.clone();
+    server.serve(move |call: Call<ReportRevenue>| endpoint::revenue(e.clone(), call)).await?;
     let e = env.clone();
     server.serve(move |call: Call<EndPayment>| endpoint::end(e.clone(), call)).await?;
     let e = env;

@@ -4,11 +4,12 @@
 //! Everything here is plain state; how it changes is in [`super::rules`] and [`super::refund`], pure as well.
 
 use bus::Context;
-use bus::contract::payment::{self as contract, AttemptStatus, PaymentStatus, PaymentSuccess};
-use bus::contract::reservation::RefundStatus;
+use bus::contract::payment::{self as contract, AttemptStatus, DisputeStatus, PaymentStatus, PaymentSuccess};
+use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
+use super::dispute::Dispute;
 use crate::delivery::IdempotencyKey;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Payment {
     pub email: Option<String>,
     /// What the provider's page calls the purchase.
     pub description: String,
+    /// What is paid for; absent in payments that an older host opened.
+    pub sale: Option<Sale>,
     pub total: Money,
     pub stage: Stage,
     /// 0 while it is not in the database.
@@ -27,12 +30,13 @@ pub struct Payment {
     pub expires_at: Timestamp,
     pub attempts: Vec<Attempt>,
     pub refunds: Vec<Refund>,
+    pub disputes: Vec<Dispute>,
     pub next_check_at: Option<Timestamp>,
     /// Checks since something last moved; they grow the delay to the next.
     pub checks: i32,
     /// Why a person must look.
     pub attention: Option<String>,
-    /// The request that began it, for what a sweep finds out later.
+    /// The request that began it, for what a webhook or a sweep finds out later.
     pub context: Context,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -140,6 +144,7 @@ pub struct Facts {
     pub user_id: Uuid,
     pub email: Option<String>,
     pub description: String,
+    pub sale: Option<Sale>,
     pub total: Money,
     pub expires_at: Timestamp,
 }
@@ -171,12 +176,14 @@ impl Payment {
             user_id: facts.user_id,
             email: facts.email,
             description: facts.description,
+            sale: facts.sale,
             total: facts.total,
             stage: Stage::Payable,
             version: 0,
             expires_at: facts.expires_at,
             attempts: Vec::new(),
             refunds: Vec::new(),
+            disputes: Vec::new(),
             next_check_at: None,
             checks: 0,
             attention: None,
@@ -213,6 +220,26 @@ impl Payment {
         self.refunds.iter().find(|refund| refund.id == id)
     }
 
+    /// Nothing is under way at the provider, and none of its money is ours to give back.
+    pub fn is_settled(&self) -> bool {
+        let owed = |refund: &Refund| match refund.status {
+            RefundStatus::Requested => true,
+            RefundStatus::Failed => refund.origin == Origin::Own,
+            RefundStatus::Completed => false,
+        };
+        self.open_attempt().is_none()
+            && !self.refunds.iter().any(owed)
+            && !self.disputes.iter().any(|dispute| dispute.status.is_open())
+    }
+
+    /// What disputes hold or took of a capture.
+    pub fn disputed(&self, intent: &str) -> i64 {
+        let taken = |d: &&Dispute| {
+            d.intent == intent && matches!(d.status, DisputeStatus::Open | DisputeStatus::Lost)
+        };
+        self.disputes.iter().filter(taken).filter_map(|d| d.total).map(|total| total.amount).sum()
+    }
+
     fn given_back(&self, intent: &str) -> i64 {
         self.refund_sum(intent, |status| status == RefundStatus::Completed)
     }
@@ -242,7 +269,11 @@ impl Payment {
         }
     }
 
-    /// The payment as an answer shows it, without the log.
+    pub fn shown_to_staff(&self) -> contract::Payment {
+        contract::Payment { attention: self.attention.clone(), ..self.shown() }
+    }
+
+    /// The payment as an answer shows it, without what is for staff alone.
     pub fn shown(&self) -> contract::Payment {
         let open_page = self.attempts.iter().find(|attempt| attempt.state == State::Open);
         contract::Payment {
@@ -254,6 +285,8 @@ impl Payment {
             expires_at: self.expires_at,
             attempts: self.attempts.iter().map(Attempt::shown).collect(),
             refunds: self.refunds.iter().map(Refund::shown).collect(),
+            disputes: self.disputes.iter().map(Dispute::shown).collect(),
+            attention: None,
             log: None,
             created_at: self.created_at,
             updated_at: self.updated_at,

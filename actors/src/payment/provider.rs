@@ -5,6 +5,7 @@
 //! its first answer; only a definite answer is followed by a new key.
 
 use bus::contract::Money;
+use bus::contract::payment::DisputeStatus;
 use ractor::async_trait;
 use uuid::Uuid;
 
@@ -23,6 +24,18 @@ pub enum Answer<T> {
     NoSuchObject,
     /// No answer, or one that tells nothing: it may or may not have happened.
     Unknown(String),
+}
+
+impl<T> Answer<T> {
+    /// What was said, read further.
+    pub fn then<S>(self, read: impl FnOnce(T) -> Answer<S>) -> Answer<S> {
+        match self {
+            Self::Done(said) => read(said),
+            Self::Refused { code, status } => Answer::Refused { code, status },
+            Self::NoSuchObject => Answer::NoSuchObject,
+            Self::Unknown(why) => Answer::Unknown(why),
+        }
+    }
 }
 
 /// What the provider shows of an attempt.
@@ -86,10 +99,34 @@ pub struct RefundSight {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+pub struct DisputeSight {
+    pub reference: String,
+    /// The provider's payment that is disputed.
+    pub intent: String,
+    pub total: Option<Money>,
+    pub reason: String,
+    pub status: DisputeStatus,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub enum RefundStanding {
     Pending,
     Succeeded,
     Failed { code: String },
+}
+
+/// One event of a list, as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToldEvent {
+    pub id: String,
+    pub body: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<ToldEvent>,
+    pub has_more: bool,
 }
 
 /// Every call has a time-out of its own and is made once: retries are the caller's.
@@ -106,4 +143,11 @@ pub trait Provider: Send + Sync + 'static {
     async fn close(&self, order: &Order, place: Option<&Place>) -> Answer<Sight>;
     async fn refund(&self, order: &RefundOrder) -> Answer<RefundSight>;
     async fn look_at_refund(&self, reference: &str) -> Answer<RefundSight>;
+    /// Looks an order's refund up by what we wrote on it; `NoSuchObject` where it was never made.
+    async fn find_refund(&self, order: &RefundOrder) -> Answer<RefundSight>;
+    async fn look_at_dispute(&self, reference: &str) -> Answer<DisputeSight>;
+    /// A page of the events that matter here, newest first: those since `since` (Unix seconds), older than `after`.
+    async fn events(&self, since: i64, after: Option<&str>) -> Answer<EventPage>;
+    /// The reservation that a payment of the provider's is for, by what we wrote on it.
+    async fn owner_of(&self, intent: &str) -> Answer<Option<Uuid>>;
 }

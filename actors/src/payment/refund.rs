@@ -4,10 +4,12 @@
 //! Invariant: a refund that failed for certain is tried anew under a new key, a bounded number of times; one whose
 //! outcome is unknown is asked about under its old key.
 
+use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{RefundRequested, RefundStatus};
 use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
+use super::ledger::{Account, Movement};
 use super::model::{Origin, Payment, Refund, Stage, derived_id};
 use super::provider::{Answer, RefundSight, RefundStanding};
 use super::step::{Call, Draft, KEY_LIVES, Said, Step};
@@ -30,9 +32,16 @@ pub fn requested(payment: &Payment, wanted: &RefundRequested, now: Timestamp) ->
     let (intent, refusal) = match &payment.stage {
         Stage::Captured { provider_ref, .. } => {
             let left = payment.total.amount - payment.promised(provider_ref);
-            let fits =
-                wanted.total.currency == payment.total.currency && (1..=left).contains(&wanted.total.amount);
-            (provider_ref.clone(), (!fits).then_some("exceeds-captured"))
+            let disputed = payment.disputed(provider_ref);
+            let fits = |left| {
+                wanted.total.currency == payment.total.currency && (1..=left).contains(&wanted.total.amount)
+            };
+            let refusal = match (fits(left - disputed), fits(left)) {
+                (true, _) => None,
+                (false, true) => Some("disputed"),
+                (false, false) => Some("exceeds-captured"),
+            };
+            (provider_ref.clone(), refusal)
         }
         _ => (String::new(), Some("nothing-captured")),
     };
@@ -69,7 +78,10 @@ pub fn answered(
     let mut draft = Draft::new(payment, now);
     let Some(index) = draft.refund_index(id, tries) else { return draft.finish() };
     match answer {
-        Answer::Done(sight) => draft.hear_refund(index, sight),
+        Answer::Done(sight) => {
+            draft.hear_refund(index, sight);
+            draft.log_answer(Call::LookAtRefund(id), &sight.standing);
+        }
         Answer::Unknown(why) => draft.log("no answer", format!("refund {id}: {why}")),
         Answer::Refused { code, .. } => draft.refund_failed(index, code),
         Answer::NoSuchObject => {
@@ -77,6 +89,26 @@ pub fn answered(
             // It said no for certain, so the next try needs a key of its own.
             draft.try_refund_anew(index);
         }
+    }
+    draft.finish()
+}
+
+/// The provider was searched for a refund whose outcome nobody heard.
+pub fn looked_for(
+    payment: &Payment,
+    id: Uuid,
+    tries: i32,
+    answer: &Answer<RefundSight>,
+    now: Timestamp,
+) -> Step {
+    if *answer != Answer::NoSuchObject {
+        return answered(payment, id, tries, answer, now);
+    }
+    let mut draft = Draft::new(payment, now);
+    if let Some(index) = draft.refund_index(id, tries) {
+        draft.log("refund never made", id.to_string());
+        draft.try_refund_anew(index);
+        draft.calls.push(Call::Refund(id));
     }
     draft.finish()
 }
@@ -117,6 +149,26 @@ impl Draft<'_> {
         self.calls.push(Call::Refund(id));
     }
 
+    /// A person wants it tried again, whatever was given up.
+    pub fn resume_refunds(&mut self) {
+        for index in 0..self.payment.refunds.len() {
+            let refund = self.payment.refunds[index].clone();
+            let unknown = refund.provider_ref.is_none() && self.now > refund.tried_at.plus(KEY_LIVES);
+            match (refund.status, refund.origin) {
+                (RefundStatus::Requested, _) if unknown => self.calls.push(Call::FindRefund(refund.id)),
+                (RefundStatus::Requested, _) => self.ask_about_refund(&refund),
+                // The saga knows of those that were asked for, and asks with a new one.
+                (RefundStatus::Failed, Origin::Own) => {
+                    self.payment.refunds[index].status = RefundStatus::Requested;
+                    self.payment.refunds[index].code = None;
+                    self.try_refund_anew(index);
+                    self.calls.push(Call::Refund(refund.id));
+                }
+                (RefundStatus::Failed, Origin::Asked) | (RefundStatus::Completed, _) => {}
+            }
+        }
+    }
+
     pub fn check_refunds(&mut self) {
         let open: Vec<Refund> =
             self.payment.refunds.iter().filter(|r| r.status == RefundStatus::Requested).cloned().collect();
@@ -147,11 +199,13 @@ impl Draft<'_> {
         let another = sight.total != Some(refund.total);
         refund.provider_ref.get_or_insert_with(|| sight.reference.clone());
         if another {
-            self.alarm(format!("refund {id} is of another amount at the provider"));
+            // Neither done nor failed: what was asked for was not done, and something was.
+            return self.alarm(format!("refund {id} is of another amount at the provider"));
         }
         match (&sight.standing, status) {
             (RefundStanding::Succeeded, RefundStatus::Requested) => {
                 self.payment.refunds[index].status = RefundStatus::Completed;
+                self.book_refund(index, false);
                 self.log("refunded", format!("{id}: {}", sight.reference));
                 if origin == Origin::Asked {
                     self.said.push(Said::RefundCompleted(id));
@@ -168,10 +222,29 @@ impl Draft<'_> {
             // A bank may send money back days after it was refunded.
             (RefundStanding::Failed { code }, RefundStatus::Completed) => {
                 self.alarm(format!("refund {id} came back after it had succeeded: {code}"));
+                self.book_refund(index, true);
                 self.refund_failed(index, code);
             }
             _ => {}
         }
+    }
+
+    /// `returned`: the bank sent it back. To be called while the refund counts as completed.
+    fn book_refund(&mut self, index: usize, returned: bool) {
+        let refund = &self.payment.refunds[index];
+        let (kind, entry) =
+            if returned { ("refund-returned", "refund returned") } else { ("refund", "refund") };
+        let account = if refund.origin == Origin::Own { Account::Unwanted } else { Account::Refunds };
+        let whole = refund.origin == Origin::Asked && self.payment.status() == PaymentStatus::Refunded;
+        let tickets = if whole { self.tickets() } else { 0 };
+        self.book(Movement {
+            transaction: format!("{kind}:{}:{}", refund.id, refund.tries),
+            entry,
+            from: if returned { account } else { Account::Provider },
+            to: if returned { Account::Provider } else { account },
+            total: refund.total,
+            tickets: if returned { tickets } else { -tickets },
+        });
     }
 
     fn try_refund_anew(&mut self, index: usize) {

@@ -7,6 +7,7 @@
 use bus::Context;
 use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
+use uuid::Uuid;
 
 use super::model::{Attempt, Kind, Payment, Stage, State};
 use super::provider::{Answer, Sight};
@@ -103,7 +104,13 @@ pub fn answered(payment: &Payment, call: Call, answer: &Answer<Sight>, now: Time
         return draft.finish();
     };
     match answer {
-        Answer::Done(sight) => draft.hear(Some(number), sight),
+        Answer::Done(sight) => {
+            draft.hear(Some(number), sight);
+            // Most charges are told by a webhook first: their answer is worth no write of its own.
+            if !matches!(call, Call::Begin(_)) {
+                draft.log_answer(call, &sight.standing);
+            }
+        }
         Answer::Unknown(why) => draft.log("no answer", format!("attempt {number}: {why}")),
         Answer::NoSuchObject => draft.alarm(format!("the provider does not know attempt {number}")),
         Answer::Refused { code, status } => match call {
@@ -145,26 +152,56 @@ pub fn due(payment: &Payment, now: Timestamp) -> Step {
         return draft.finish();
     }
     draft.check();
-    for (index, attempt) in payment.attempts.iter().enumerate().filter(|(_, a)| a.state.is_open()) {
-        let number = attempt.number;
-        let unanswered = attempt.intent.is_none() && attempt.session.is_none();
-        if unanswered && payment.checks >= CHECKS_ENOUGH {
-            draft.alarm(format!("the provider does not say what became of attempt {number}"));
-        }
-        if unanswered && now > attempt.created_at.plus(KEY_LIVES) {
-            draft.give_up(index);
-        } else if attempt.state == State::Open {
-            draft.calls.push(Call::Look(number));
-        } else if attempt.state == State::Opening
-            && payment.stage == Stage::Payable
-            && now < payment.expires_at
-        {
-            draft.calls.push(Call::Begin(number));
-        } else {
-            // An attempt that was never answered must not charge for seats that are no longer kept.
-            draft.close(index);
+    draft.ask_about_attempts();
+    draft.check_refunds();
+    draft.ask_about_disputes();
+    draft.finish()
+}
+
+/// A person wants the provider asked again about everything that is not settled.
+pub fn resume(payment: &Payment, by: Uuid, now: Timestamp) -> Step {
+    let mut draft = Draft::new(payment, now);
+    draft.log("resumed", format!("by {by}"));
+    draft.check();
+    draft.payment.checks = 0;
+    draft.resumed = true;
+    draft.ask_about_attempts();
+    draft.resume_refunds();
+    draft.ask_about_disputes();
+    draft.finish()
+}
+
+impl Draft<'_> {
+    fn ask_about_attempts(&mut self) {
+        let now = self.now;
+        let open: Vec<(usize, Attempt)> =
+            self.payment.attempts.iter().cloned().enumerate().filter(|(_, a)| a.state.is_open()).collect();
+        for (index, attempt) in open {
+            let number = attempt.number;
+            let unanswered = attempt.intent.is_none() && attempt.session.is_none();
+            if unanswered && self.payment.checks > CHECKS_ENOUGH {
+                self.alarm(format!("the provider does not say what became of attempt {number}"));
+            }
+            if unanswered && now > attempt.created_at.plus(KEY_LIVES) && !self.resumed {
+                self.give_up(index);
+            } else if attempt.state == State::Open {
+                self.calls.push(Call::Look(number));
+            } else if attempt.state == State::Opening
+                && self.payment.stage == Stage::Payable
+                && now < self.payment.expires_at
+            {
+                self.calls.push(Call::Begin(number));
+            } else {
+                // An attempt that was never answered must not charge for seats that are no longer kept. After a day the
+                // provider's list of events has told if it did, and money that comes all the same is taken in.
+                self.close(index);
+            }
         }
     }
-    draft.check_refunds();
-    draft.finish()
+
+    fn ask_about_disputes(&mut self) {
+        let open = self.payment.disputes.iter().filter(|dispute| dispute.status.is_open());
+        let calls: Vec<Call> = open.map(|dispute| Call::LookAtDispute(dispute.id)).collect();
+        self.calls.extend(calls);
+    }
 }

@@ -9,6 +9,8 @@ use bus::contract::Timestamp;
 use bus::contract::reservation::RefundStatus;
 use uuid::Uuid;
 
+use super::dispute::Dispute;
+use super::ledger::Posting;
 use super::model::{Attempt, Kind, Line, Payment, Refund, Stage, State};
 use crate::delivery::IdempotencyKey;
 
@@ -19,6 +21,8 @@ pub const KEY_LIVES: Duration = Duration::from_secs(23 * 60 * 60);
 /// A closing, or a refund that is tried anew: somebody waits for it.
 const SOON: Duration = Duration::from_secs(2);
 const CHECK_MAX: Duration = Duration::from_secs(60 * 60);
+/// A dispute is decided in weeks; asking is only for news that got lost.
+const DISPUTE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a payment is over: its reservation was cancelled, or its hold ended.
 pub const CANCELLED: &str = "reservation-cancelled";
@@ -32,6 +36,23 @@ pub enum Call {
     Close(i32),
     Refund(Uuid),
     LookAtRefund(Uuid),
+    /// Whether the provider knows it, where its own name for it was never heard.
+    FindRefund(Uuid),
+    LookAtDispute(Uuid),
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Begin(number) => write!(f, "begin attempt {number}"),
+            Self::Look(number) => write!(f, "look at attempt {number}"),
+            Self::Close(number) => write!(f, "close attempt {number}"),
+            Self::Refund(id) => write!(f, "make refund {id}"),
+            Self::LookAtRefund(id) => write!(f, "look at refund {id}"),
+            Self::FindRefund(id) => write!(f, "find refund {id}"),
+            Self::LookAtDispute(id) => write!(f, "look at dispute {id}"),
+        }
+    }
 }
 
 /// What to tell the house. Payloads come from the payment as it is after the step.
@@ -42,6 +63,7 @@ pub enum Said {
     Failed { code: String },
     RefundCompleted(Uuid),
     RefundFailed(Uuid),
+    Disputed(Uuid),
 }
 
 /// What becomes of an idempotency key.
@@ -69,6 +91,7 @@ pub struct Step {
     pub said: Vec<Said>,
     pub calls: Vec<Call>,
     pub log: Vec<Line>,
+    pub postings: Vec<Posting>,
     pub key: Option<KeyWrite>,
     /// Somebody must look, since this step.
     pub alarm: bool,
@@ -82,9 +105,15 @@ pub struct Draft<'a> {
     pub said: Vec<Said>,
     pub calls: Vec<Call>,
     pub log: Vec<Line>,
+    pub postings: Vec<Posting>,
     pub key: Option<KeyWrite>,
+    /// A person must look, since this step.
     alarm: bool,
+    /// This step found a reason to look, the first or another.
+    alarmed: bool,
     checked: bool,
+    /// A person has looked.
+    pub resumed: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -96,9 +125,12 @@ impl<'a> Draft<'a> {
             said: Vec::new(),
             calls: Vec::new(),
             log: Vec::new(),
+            postings: Vec::new(),
             key: None,
             alarm: false,
+            alarmed: false,
             checked: false,
+            resumed: false,
         }
     }
 
@@ -110,6 +142,7 @@ impl<'a> Draft<'a> {
     pub fn alarm(&mut self, why: impl Into<String>) {
         let why = why.into();
         self.log("needs attention", why.clone());
+        self.alarmed = true;
         if self.payment.attention.is_none() {
             self.payment.attention = Some(why);
             self.alarm = true;
@@ -120,6 +153,11 @@ impl<'a> Draft<'a> {
     pub fn check(&mut self) {
         self.checked = true;
         self.payment.checks = self.payment.checks.saturating_add(1);
+    }
+
+    /// The version that this step writes.
+    pub fn next_version(&self) -> i64 {
+        self.before.version + 1
     }
 
     pub fn attempt(&mut self, index: usize) -> &mut Attempt {
@@ -135,10 +173,13 @@ impl<'a> Draft<'a> {
     }
 
     pub fn finish(mut self) -> Step {
-        self.end_if_settled();
+        self.end_if_closed();
+        self.calm();
+        self.log_calls();
         let (before, payment) = (self.before, &mut self.payment);
         let moved = before.attempts != payment.attempts
             || before.refunds != payment.refunds
+            || before.disputes != payment.disputes
             || before.stage != payment.stage;
         if moved && !self.checked {
             payment.checks = 0;
@@ -151,12 +192,36 @@ impl<'a> Draft<'a> {
             payment.version += 1;
             payment.updated_at = self.now;
         }
-        let Self { payment, said, calls, log, key, alarm, .. } = self;
-        Step { payment, changed, said, calls, log, key, alarm }
+        let Self { payment, said, calls, log, postings, key, alarm, .. } = self;
+        Step { payment, changed, said, calls, log, postings, key, alarm }
+    }
+
+    /// Every call has a line; where a rule says itself what it asks, that is the line.
+    fn log_calls(&mut self) {
+        for call in self.calls.clone() {
+            if self.checked || !matches!(call, Call::Begin(_) | Call::Refund(_)) {
+                self.log("asked", call.to_string());
+            }
+        }
+    }
+
+    /// An answer that is no news has a line as well.
+    pub fn log_answer(&mut self, call: Call, what: &dyn std::fmt::Debug) {
+        if self.log.is_empty() {
+            self.log("answered", format!("{call}: {what:?}"));
+        }
+    }
+
+    /// Nobody needs to look any more: it has settled by itself, or somebody looked and nothing was open.
+    fn calm(&mut self) {
+        let settled = self.payment.is_settled() && (self.resumed || !self.before.is_settled());
+        if settled && !self.alarmed && self.payment.attention.take().is_some() {
+            self.log("attention over", "all is settled");
+        }
     }
 
     /// An ending payment whose last attempt has closed is over.
-    fn end_if_settled(&mut self) {
+    fn end_if_closed(&mut self) {
         let Stage::Ending { code } = &self.payment.stage else { return };
         if self.payment.open_attempt().is_none() {
             let code = code.clone();
@@ -187,5 +252,6 @@ fn next_check(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
     };
     let attempts = payment.attempts.iter().filter(|a| a.state.is_open()).map(attempt);
     let refunds = payment.refunds.iter().filter(|r| r.status == RefundStatus::Requested).map(refund);
-    attempts.chain(refunds).min()
+    let disputes = payment.disputes.iter().filter(|d: &&Dispute| d.status.is_open());
+    attempts.chain(refunds).chain(disputes.map(|_| now.plus(DISPUTE_EVERY))).min()
 }

@@ -1,13 +1,20 @@
 //! Payment's SQL. Here the reads: a payment with all that belongs to it in one statement, so that it is never torn.
-//! Writing is in `write`, set-based.
+//! Writing is in `write`, set-based, with the ledger and disputes beside it; `report` reads the ledger.
 
+mod columns;
+mod dispute;
+mod ledger;
+mod reconciliation;
+mod report;
 mod write;
 
+pub use reconciliation::{Advance, Cursor, Pass, due as due_cursor, known_events};
+pub use report::revenue;
 pub use write::{PaymentRows, ProviderEvent, Rows};
 
 use bus::Context;
-use bus::contract::payment::{LogEntry, Pay};
-use bus::contract::reservation::RefundStatus;
+use bus::contract::payment::{ListPayments, LogEntry, Pay};
+use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Currency, Money, Request, Timestamp};
 use futures::FutureExt;
 use serde::Deserialize;
@@ -58,13 +65,43 @@ pub async fn due(pool: &PgPool) -> Result<Vec<Uuid>, sqlx::Error> {
     .await
 }
 
-/// The newest thousand lines: a payment that is asked about for weeks has more than anybody reads.
+/// A page of payments, newest first, and how many there are.
+pub async fn list(pool: &PgPool, asked: &ListPayments) -> Result<(Vec<Payment>, u64), sqlx::Error> {
+    // Ids sort by time. Attention has an index of its own, and one reservation has one payment.
+    let rows = sqlx::query(
+        "select id, count(*) over () total from payments
+         where ($1::text is null or status = $1) and ($2::uuid is null or reservation_id = $2)
+           and ($3::bool is null or (attention is not null) = $3)
+         order by id desc limit $4 offset $5",
+    )
+    .bind(asked.status.map(columns::status_name))
+    .bind(asked.reservation_id)
+    .bind(asked.attention)
+    .bind(asked.paging.limit())
+    .bind(asked.paging.offset())
+    .fetch_all(pool)
+    .await?;
+    let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    let mut payments = find(pool, "p.id = any($1)", &ids).await?;
+    payments.sort_by_key(|payment| std::cmp::Reverse(payment.id));
+    Ok((payments, total as u64))
+}
+
+/// Steps and provider's events in the order in which they were written. The newest thousand lines: a payment that is asked
+/// about for weeks has more than anybody reads.
 pub async fn log(pool: &PgPool, payment: Uuid) -> Result<Vec<LogEntry>, sqlx::Error> {
     let rows =
-        sqlx::query("select at, entry, detail from log where payment_id = $1 order by id desc limit 1000")
-            .bind(payment)
-            .fetch_all(pool)
-            .await?;
+        sqlx::query(
+            "(select at, entry, detail, id from log where payment_id = $1 order by id desc limit 1000)
+             union all
+             (select received_at, 'provider event', id || ' ' || kind, 0 from provider_events where payment_id = $1
+              order by received_at desc limit 1000)
+             order by at desc, id desc limit 1000",
+        )
+        .bind(payment)
+        .fetch_all(pool)
+        .await?;
     let line = |row: &sqlx::postgres::PgRow| {
         let at: OffsetDateTime = row.try_get(0)?;
         let detail: String = row.try_get(2)?;
@@ -79,7 +116,9 @@ async fn find(pool: &PgPool, condition: &'static str, ids: &[Uuid]) -> Result<Ve
         "select p.*,
            (select coalesce(json_agg(a order by a.number), '[]') from attempts a where a.payment_id = p.id) attempts,
            (select coalesce(json_agg(r order by r.created_at, r.id), '[]') from refunds r
-            where r.payment_id = p.id) refunds
+            where r.payment_id = p.id) refunds,
+           (select coalesce(json_agg(d order by d.created_at, d.id), '[]') from disputes d
+            where d.payment_id = p.id) disputes
          from payments p where {condition}"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).fetch_all(pool).await?;
@@ -101,6 +140,7 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
     };
     let attempts: Json<Vec<AttemptRow>> = row.try_get("attempts")?;
     let refunds: Json<Vec<RefundRow>> = row.try_get("refunds")?;
+    let disputes: Json<Vec<dispute::DisputeRow>> = row.try_get("disputes")?;
     let context: Json<Context> = row.try_get("context")?;
     let next_check_at: Option<OffsetDateTime> = row.try_get("next_check_at")?;
     Ok(Payment {
@@ -109,12 +149,14 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
         user_id: row.try_get("user_id")?,
         email: row.try_get("email")?,
         description: row.try_get("description")?,
+        sale: sale(row)?,
         total: money(row.try_get("amount")?, row.try_get("currency")?)?,
         stage,
         version: row.try_get("version")?,
         expires_at: time("expires_at")?,
         attempts: attempts.0.into_iter().map(AttemptRow::read).collect::<Result<_, _>>()?,
         refunds: refunds.0.into_iter().map(RefundRow::read).collect::<Result<_, _>>()?,
+        disputes: disputes.0.into_iter().map(dispute::DisputeRow::read).collect::<Result<_, _>>()?,
         next_check_at: next_check_at.map(Timestamp::from),
         checks: row.try_get("checks")?,
         attention: row.try_get("attention")?,
@@ -122,6 +164,18 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
     })
+}
+
+fn sale(row: &sqlx::postgres::PgRow) -> Result<Option<Sale>, sqlx::Error> {
+    let Some(showtime_id) = row.try_get("showtime_id")? else { return Ok(None) };
+    let tickets: i32 = row.try_get("tickets")?;
+    Ok(Some(Sale {
+        showtime_id,
+        movie_id: row.try_get("movie_id")?,
+        movie_title: row.try_get("movie_title")?,
+        starts_at: row.try_get::<OffsetDateTime, _>("show_starts_at")?.into(),
+        tickets: u16::try_from(tickets).map_err(|_| unreadable(format!("number of tickets {tickets}")))?,
+    }))
 }
 
 #[derive(Deserialize)]

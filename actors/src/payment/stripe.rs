@@ -10,10 +10,14 @@ use bus::contract::Money;
 use ractor::async_trait;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::model::Kind;
-use super::provider::{Answer, Order, Place, Provider, RefundOrder, RefundSight, Sight, Standing};
-use super::wire::{Failure, Intent, Session, StripeRefund};
+use super::provider::{
+    Answer, DisputeSight, EventPage, Order, Place, Provider, RefundOrder, RefundSight, Sight, Standing,
+    ToldEvent,
+};
+use super::wire::{Failure, Intent, Listed, Session, StripeDispute, StripeRefund};
 use crate::config::PaymentSettings;
 
 /// The version whose objects `wire` reads; pinned, so that Stripe's own upgrades change nothing here.
@@ -24,6 +28,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The type of the error when a key comes with other parameters than before.
 const KEY_SPENT: &str = "idempotency_error";
+
+/// The events from which something follows, at most 20 of them (docs.stripe.com/api/events/list). A card that is declined
+/// is no such event: the page stays open.
+const EVENTS: [&str; 9] = [
+    "payment_intent.succeeded",
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.expired",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+];
 
 pub struct Stripe {
     client: reqwest::Client,
@@ -271,6 +289,52 @@ impl Provider for Stripe {
 
     async fn look_at_refund(&self, reference: &str) -> Answer<RefundSight> {
         self.get::<StripeRefund>(&format!("refunds/{reference}")).await.into_answer(StripeRefund::sight)
+    }
+
+    async fn find_refund(&self, order: &RefundOrder) -> Answer<RefundSight> {
+        // A payment has a handful of refunds, so one page holds them all.
+        let path = format!("refunds?payment_intent={}&limit=100", order.intent);
+        let written = [("refund_id", order.refund_id.to_string()), ("try", order.tries.to_string())];
+        let ours = |refund: &StripeRefund| {
+            written.iter().all(|(name, value)| refund.metadata.get(*name) == Some(value))
+        };
+        let listed = self.get::<Listed<StripeRefund>>(&path).await.into_answer(|list| list);
+        match listed {
+            // The list's own address is wrong: that tells nothing about the refund.
+            Answer::NoSuchObject => Answer::Unknown("no list of refunds".into()),
+            listed => listed.then(|list| match list.data.into_iter().find(ours) {
+                Some(refund) => Answer::Done(refund.sight()),
+                None if list.has_more => Answer::Unknown("more refunds than a page".into()),
+                None => Answer::NoSuchObject,
+            }),
+        }
+    }
+
+    async fn look_at_dispute(&self, reference: &str) -> Answer<DisputeSight> {
+        self.get::<StripeDispute>(&format!("disputes/{reference}")).await.into_answer(StripeDispute::sight)
+    }
+
+    async fn events(&self, since: i64, after: Option<&str>) -> Answer<EventPage> {
+        let mut path = format!("events?limit=100&created[gte]={since}");
+        for kind in EVENTS {
+            path.push_str(&format!("&types[]={kind}"));
+        }
+        if let Some(after) = after {
+            path.push_str(&format!("&starting_after={after}"));
+        }
+        let listed = self.get::<Listed<serde_json::Value>>(&path).await.into_answer(|list| list);
+        let event = |event: serde_json::Value| {
+            Some(ToldEvent { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
+        };
+        listed.then(|list| match list.data.into_iter().map(event).collect() {
+            Some(events) => Answer::Done(EventPage { events, has_more: list.has_more }),
+            None => Answer::Unknown("an event without an id".into()),
+        })
+    }
+
+    async fn owner_of(&self, intent: &str) -> Answer<Option<Uuid>> {
+        let owner = |intent: Intent| Uuid::parse_str(intent.metadata.get("reservation_id")?).ok();
+        self.get::<Intent>(&format!("payment_intents/{intent}")).await.into_answer(owner)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Pure tests of the rules: given a payment, when something is heard, then a step. No I/O.
 
 mod closing;
+mod disputes;
 mod histories;
+mod ledger;
 mod refunds;
 mod webhooks;
 
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use bus::Context;
 use bus::contract::payment::{PaymentStatus, Rejection};
+use bus::contract::reservation::Sale;
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
@@ -41,6 +44,13 @@ fn opened() -> Payment {
         user_id: Uuid::from_u128(7),
         email: Some("ada@example.org".into()),
         description: "Metropolis · A1, A2".into(),
+        sale: Some(Sale {
+            showtime_id: Uuid::from_u128(8),
+            movie_id: Uuid::from_u128(9),
+            movie_title: "Metropolis".into(),
+            starts_at: at(86_400),
+            tickets: 2,
+        }),
         total: euros(2400),
         expires_at: at(HOLD),
     };

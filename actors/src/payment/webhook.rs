@@ -8,8 +8,8 @@ use ring::hmac;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::provider::{RefundSight, Sight};
-use super::wire::{Intent, Metadata, Session, StripeRefund};
+use super::provider::{DisputeSight, RefundSight, Sight};
+use super::wire::{Intent, Metadata, Session, StripeDispute, StripeRefund};
 
 /// Older ones may be somebody's recording.
 const TOLERANCE_SECONDS: u64 = 300;
@@ -36,6 +36,8 @@ pub enum About {
         tries: i32,
         sight: RefundSight,
     },
+    /// A dispute does not carry our metadata: its payment is found by the intent.
+    Dispute(DisputeSight),
     /// Kept, but nothing follows from it.
     Other,
 }
@@ -107,6 +109,8 @@ fn read(object: serde_json::Value) -> (About, Metadata) {
             let tries = metadata.get("try").and_then(|text| text.parse().ok()).unwrap_or(1);
             (About::Refund { id, tries, sight: refund.sight() }, metadata)
         }),
+        "dispute" => serde_json::from_value::<StripeDispute>(object)
+            .map(|dispute| (About::Dispute(dispute.sight()), Metadata::new())),
         // A charge tells nothing that its payment intent or refund does not.
         _ => return (About::Other, Metadata::new()),
     };

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
+use bus::contract::payment::DisputeStatus;
 use bus::contract::{Currency, Money};
 use serde::Deserialize;
 
-use super::provider::{RefundSight, RefundStanding, Sight, Standing};
+use super::provider::{DisputeSight, RefundSight, RefundStanding, Sight, Standing};
 
 pub type Metadata = HashMap<String, String>;
 
@@ -122,6 +123,46 @@ impl StripeRefund {
         };
         RefundSight { reference: self.id, total: money(self.amount, &self.currency), standing }
     }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct StripeDispute {
+    id: String,
+    amount: i64,
+    currency: String,
+    status: String,
+    reason: String,
+    /// Null for charges of the old API, which we do not make.
+    #[serde(default)]
+    payment_intent: Option<String>,
+}
+
+impl StripeDispute {
+    /// docs.stripe.com/api/disputes/object: `warning_*` is an inquiry, which moves no money.
+    pub fn sight(self) -> DisputeSight {
+        let status = match self.status.as_str() {
+            "warning_needs_response" | "warning_under_review" => DisputeStatus::Inquiry,
+            "warning_closed" | "prevented" => DisputeStatus::Closed,
+            "won" => DisputeStatus::Won,
+            "lost" => DisputeStatus::Lost,
+            // needs_response, under_review
+            _ => DisputeStatus::Open,
+        };
+        DisputeSight {
+            reference: self.id,
+            intent: self.payment_intent.unwrap_or_default(),
+            total: money(self.amount, &self.currency),
+            reason: self.reason,
+            status,
+        }
+    }
+}
+
+/// One page of a list, newest first.
+#[derive(Debug, Deserialize)]
+pub struct Listed<T> {
+    pub data: Vec<T>,
+    pub has_more: bool,
 }
 
 /// Stripe writes currencies in lower case.

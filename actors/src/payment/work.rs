@@ -4,26 +4,25 @@
 
 use bus::consumer::Delivery;
 use bus::contract::Timestamp;
-use bus::contract::payment::{
-    PaymentEnd, PaymentFailed, PaymentInitiated, RefundCompleted, RefundFailed, Rejection,
-};
-use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated};
-use bus::event::Outgoing;
+use bus::contract::payment::{self as contract, PaymentEnd, Rejection};
+use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated, Sale};
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::Env;
 use super::actor::Known;
 use super::calls::Heard;
+use super::change;
+use super::dispute;
 use super::model::{Facts, Payment};
 use super::refund;
 use super::rules::{self, Paying, Wish};
-use super::step::{CANCELLED, Call, KeyWrite, Said, Step};
-use super::store::{PaymentRows, ProviderEvent, Rows};
+use super::step::{CANCELLED, Call, Step};
+use super::store::ProviderEvent;
 use super::webhook::{About, Notice};
-use crate::delivery::{Change, IdempotencyWrite, InboxKey, StoredAnswer};
+use crate::delivery::{InboxKey, StoredAnswer};
 
 pub const CONSUMER: &str = "payment";
 /// The inbox's name for the provider's webhooks.
@@ -31,6 +30,7 @@ const PROVIDER: &str = "provider";
 
 /// `Ok(None)`: the answer is stored under the idempotency key.
 pub type PayReply = oneshot::Sender<Result<Option<Bytes>, Problem>>;
+pub type ShownReply = oneshot::Sender<Result<contract::Payment, Problem>>;
 pub type EndReply = oneshot::Sender<Result<PaymentEnd, Problem>>;
 
 pub enum Work {
@@ -38,8 +38,18 @@ pub enum Work {
     Cancelled(Box<ReservationCancelled>, Delivery),
     Refund(Box<RefundRequested>, Delivery),
     Pay(Box<PayWork>),
-    End { code: &'static str, context: Context, reply: EndReply },
+    End {
+        code: &'static str,
+        context: Context,
+        reply: EndReply,
+    },
     Notice(Box<NoticeWork>),
+    /// A person wants everything asked again.
+    Resume {
+        by: Uuid,
+        context: Context,
+        reply: ShownReply,
+    },
     Heard(Call, Heard),
     Due,
 }
@@ -85,10 +95,11 @@ impl Work {
     /// Another host may have changed what a decision to do nothing would rest on.
     pub fn wants_fresh(&self, known: &Known) -> bool {
         match self {
-            Self::Pay(_) | Self::End { .. } | Self::Refund(..) | Self::Due => true,
+            Self::Pay(_) | Self::End { .. } | Self::Refund(..) | Self::Resume { .. } | Self::Due => true,
             // Most webhooks tell what the answer told already; looking each time would be a read for nothing.
             Self::Notice(work) => {
-                matches!(known, Known::Absent) || matches!(work.notice.about, About::Refund { .. })
+                let rare = matches!(work.notice.about, About::Refund { .. } | About::Dispute(_));
+                rare || matches!(known, Known::Absent)
             }
             Self::Created(..) | Self::Cancelled(..) | Self::Heard(..) => false,
         }
@@ -140,6 +151,7 @@ impl Work {
                     before.ok_or_else(|| No::Failure(Failure::poison("there is no such payment")))?;
                 (before.clone(), refund::requested(before, wanted, now))
             }
+            Self::Resume { .. } if here.is_none() => return Err(Rejection::NoSuchPayment.into()),
             work => match here {
                 Some(before) => (before.clone(), work.follow(before, now)),
                 None => return Ok(Decision { step: None }),
@@ -156,12 +168,20 @@ impl Work {
             Self::Heard(Call::Refund(id) | Call::LookAtRefund(id), Heard::Refund(tries, answer)) => {
                 refund::answered(before, *id, *tries, answer, now)
             }
+            Self::Heard(Call::FindRefund(id), Heard::Refund(tries, answer)) => {
+                refund::looked_for(before, *id, *tries, answer, now)
+            }
+            Self::Heard(Call::LookAtDispute(id), Heard::Dispute(answer)) => {
+                dispute::answered(before, *id, answer, now)
+            }
+            Self::Resume { by, .. } => rules::resume(before, *by, now),
             Self::Notice(work) if work.notice.payment_id.is_none_or(|id| id == before.id) => {
                 match &work.notice.about {
                     About::Attempt { number, sight } => rules::seen(before, *number, sight, now),
                     About::Refund { id: Some(id), tries, sight } => {
                         refund::seen(before, *id, *tries, sight, now)
                     }
+                    About::Dispute(sight) => dispute::seen(before, sight, now),
                     About::Refund { id: None, .. } | About::Other => rules::nothing(before, now),
                 }
             }
@@ -173,10 +193,11 @@ impl Work {
     pub fn provider_event(&self) -> Option<ProviderEvent> {
         let Self::Notice(work) = self else { return None };
         let Notice { id, kind, .. } = &work.notice;
-        Some(ProviderEvent { id: id.clone(), kind: kind.clone(), body: work.body.clone() })
+        let (id, kind, body) = (id.clone(), kind.clone(), work.body.clone());
+        Some(ProviderEvent { id, kind, body, payment_id: None })
     }
 
-    fn inbox(&self) -> Option<InboxKey> {
+    pub fn inbox(&self) -> Option<InboxKey> {
         match self {
             Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
                 Some(InboxKey { consumer: CONSUMER, event_id: delivery.id.clone() })
@@ -186,15 +207,15 @@ impl Work {
         }
     }
 
-    /// The request that caused it; what nobody asked for just now goes back to who began the payment, and so does what the
-    /// provider tells: it came of that request, whichever of webhook and answer was faster.
-    fn context<'a>(&'a self, payment: &'a Payment) -> &'a Context {
+    /// The request that caused it; what nobody in the house asked for just now goes back to who began the payment, and so
+    /// does what the provider tells: it came of that request, whichever of webhook and answer was faster.
+    pub fn context<'a>(&'a self, payment: &'a Payment) -> &'a Context {
         match self {
             Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
                 &delivery.context
             }
             Self::Pay(pay) => &pay.wish.context,
-            Self::End { context, .. } => context,
+            Self::End { context, .. } | Self::Resume { context, .. } => context,
             Self::Notice(_) | Self::Heard(..) | Self::Due => &payment.context,
         }
     }
@@ -205,13 +226,16 @@ impl Work {
                 delivery.ack();
             }
             Self::Notice(work) => drop(work.reply.send(Ok(()))),
-            Self::Pay(_) | Self::End { .. } | Self::Heard(..) | Self::Due => {}
+            Self::Pay(_) | Self::End { .. } | Self::Resume { .. } | Self::Heard(..) | Self::Due => {}
         }
     }
 
     pub fn refuse(self, no: No) {
         match (self, no) {
             (Self::Pay(pay), No::Rejection(rejection)) => drop(pay.reply.send(Err(rejection.into()))),
+            (Self::Resume { reply, .. }, No::Rejection(rejection)) => {
+                drop(reply.send(Err(rejection.into())));
+            }
             (work, No::Rejection(rejection)) => work.fail(Failure::poison(format!("{rejection:?}"))),
             (work, No::Failure(failure)) => work.fail(failure),
         }
@@ -220,7 +244,7 @@ impl Work {
     /// The key was claimed a moment ago by another request.
     pub fn repeated(self, stored: &StoredAnswer) {
         match self {
-            Self::Pay(pay) => drop(pay.reply.send(repeated(stored, &pay.wish.hash).map(Some))),
+            Self::Pay(pay) => drop(pay.reply.send(change::repeated(stored, &pay.wish.hash).map(Some))),
             work => work.fail(Failure::poison("only paying has an idempotency key")),
         }
     }
@@ -232,6 +256,7 @@ impl Work {
             }
             Self::Pay(pay) => drop(pay.reply.send(Err(failure.into()))),
             Self::End { reply, .. } => drop(reply.send(Err(failure.into()))),
+            Self::Resume { reply, .. } => drop(reply.send(Err(failure.into()))),
             Self::Notice(work) => drop(work.reply.send(Err(failure.into()))),
             // The row's deadline brings it back.
             Self::Heard(..) | Self::Due => {
@@ -241,78 +266,19 @@ impl Work {
     }
 }
 
-/// What a repeated request gets: the first answer, byte for byte, or why not yet or not at all.
-pub fn repeated(stored: &StoredAnswer, hash: &[u8; 32]) -> Result<Bytes, Problem> {
-    match &stored.response {
-        _ if stored.request_hash != *hash => Err(Rejection::IdempotencyMismatch.into()),
-        Some(response) => Ok(response.clone()),
-        None => Err(Rejection::IdempotencyRunning.into()),
-    }
-}
-
-type Written = (Change<Rows>, Option<(i32, Bytes)>);
-
-/// The change that a piece of work makes, and the answer that it stores.
-pub fn change(env: &Env, work: &Work, decided: Option<&(Payment, Step)>) -> Result<Written, No> {
-    let mut change = Change::new(Rows { payment: None, event: work.provider_event() });
-    change.inbox = work.inbox();
-    let Some((before, step)) = decided.filter(|(_, step)| step.changed) else { return Ok((change, None)) };
-    change.rows.payment = Some(PaymentRows::of(before, step));
-    let context = work.context(&step.payment);
-    change.outbox = step.said.iter().filter_map(|said| outgoing(env, step, said, context)).collect();
-    let mut completed = None;
-    change.idempotency = match &step.key {
-        None => None,
-        Some(KeyWrite::Claim { key, hash }) => {
-            Some(IdempotencyWrite::Claim { key: key.clone(), request_hash: *hash, response: None })
-        }
-        Some(KeyWrite::Forget { key }) => Some(IdempotencyWrite::Forget { key: key.clone() }),
-        Some(KeyWrite::Complete { key, attempt }) => {
-            let shown = serde_json::to_vec(&step.payment.shown());
-            let response: Bytes = shown.map_err(|e| No::Failure(Failure::poison(e)))?.into();
-            completed = Some((*attempt, response.clone()));
-            Some(IdempotencyWrite::Complete { key: key.clone(), response })
-        }
-    };
-    Ok((change, completed))
-}
-
-fn outgoing(env: &Env, step: &Step, said: &Said, context: &Context) -> Option<Outgoing> {
-    let payment = &step.payment;
-    let (payment_id, reservation_id, at) = (payment.id, payment.reservation_id, payment.updated_at);
-    Some(match said {
-        Said::Initiated(number) => {
-            let checkout_url = payment.attempt(*number)?.checkout_url.clone();
-            let expires_at = payment.expires_at;
-            let event = PaymentInitiated { payment_id, reservation_id, checkout_url, expires_at };
-            Outgoing::new(CONSUMER, &event, at, context)
-        }
-        Said::Success => Outgoing::new(CONSUMER, &payment.success(env.provider.name())?, at, context),
-        Said::Failed { code } => {
-            let reason = "The payment is over; nothing was captured.".to_owned();
-            let event = PaymentFailed { payment_id, reservation_id, code: code.clone(), reason };
-            Outgoing::new(CONSUMER, &event, at, context)
-        }
-        Said::RefundCompleted(id) => {
-            let total = payment.refund(*id)?.total;
-            let event = RefundCompleted { refund_id: *id, reservation_id, payment_id, total };
-            Outgoing::new(CONSUMER, &event, at, context)
-        }
-        Said::RefundFailed(id) => {
-            let refund = payment.refund(*id)?;
-            let (total, code) = (refund.total, refund.code.clone());
-            let event = RefundFailed { refund_id: *id, reservation_id, payment_id, total, code };
-            Outgoing::new(CONSUMER, &event, at, context)
-        }
-    })
-}
-
 fn facts(created: &ReservationCreated) -> Facts {
     Facts {
         reservation_id: created.reservation_id,
         user_id: created.user_id,
         email: Some(created.email.clone()),
         description: format!("{} · {}", created.movie_title, created.seats.join(", ")),
+        sale: Some(Sale {
+            showtime_id: created.showtime_id,
+            movie_id: created.movie_id,
+            movie_title: created.movie_title.clone(),
+            starts_at: created.starts_at,
+            tickets: created.seats.len() as u16,
+        }),
         total: created.total,
         expires_at: created.expires_at,
     }

@@ -26,7 +26,7 @@ use bus::contract::payment::{
 };
 use bus::contract::reservation::{
     BeginPayment, CancelReservation, CreateReservation, GetReservation, GetSeatMap, ListClaimed,
-    ListReservations, PaymentBegun, Rejection, ResumeSaga,
+    ListReservations, PaymentBegun, Rejection, ResumeSaga, Sale,
 };
 use bus::contract::{Event, Request};
 use bus::service::{Answered, Call, Server, json};
@@ -220,6 +220,13 @@ async fn begin_payment(env: Env, request: Call<BeginPayment>) -> Answered {
         description: format!("{} · {}", reservation.movie_title, reservation.seats.join(", ")),
         total: reservation.saga.terms.total,
         expires_at: reservation.saga.expires_at,
+        sale: Some(Sale {
+            showtime_id: reservation.showtime_id,
+            movie_id: reservation.movie_id,
+            movie_title: reservation.movie_title.clone(),
+            starts_at: reservation.starts_at,
+            tickets: reservation.seats.len() as u16,
+        }),
     })
 }
 

@@ -1,4 +1,8 @@
-//! Payment's contract: attempts to pay, what came of them, money given back.
+//! Payment's contract: attempts to pay, what came of them, money given back. Disputes and what staff ask are in files of
+//! their own.
+
+mod dispute;
+mod staff;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,6 +10,8 @@ use uuid::Uuid;
 
 use super::reservation::RefundStatus;
 use super::{Access, Fields, Money, Problem, Request, Timestamp, events};
+pub use dispute::{Dispute, DisputeStatus, PaymentDisputed};
+pub use staff::{ListPayments, ReportRevenue, ResumePayment, Revenue, RevenueBy, RevenueReport, RevenueRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -79,6 +85,11 @@ pub struct Payment {
     pub expires_at: Timestamp,
     pub attempts: Vec<Attempt>,
     pub refunds: Vec<Refund>,
+    #[serde(default)]
+    pub disputes: Vec<Dispute>,
+    /// Why a person must look; only for ADMIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<String>,
     /// Only for ADMIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<LogEntry>>,
@@ -177,6 +188,7 @@ pub enum Rejection {
     ProviderAway,
     BadSignature,
     BadWebhook,
+    NoSuchTimeZone,
     IdempotencyKeyMissing,
     IdempotencyMismatch,
     IdempotencyRunning,
@@ -216,6 +228,10 @@ impl From<Rejection> for Problem {
             ),
             Rejection::BadWebhook => {
                 Problem::new(400, "bad-webhook", "The signed body is not a provider event.")
+            }
+            Rejection::NoSuchTimeZone => {
+                let message = "must be an IANA time zone such as Europe/Berlin".to_owned();
+                Problem::invalid(vec![super::FieldError { field: "timeZone".into(), message }])
             }
             Rejection::IdempotencyKeyMissing => {
                 Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")
@@ -283,6 +299,7 @@ events! {
     PaymentInitiated => "payment.initiated",
     PaymentSuccess => "payment.success",
     PaymentFailed => "payment.failed",
+    PaymentDisputed => "payment.disputed",
     RefundCompleted => "refund.completed",
     RefundFailed => "refund.failed",
 }

@@ -324,6 +324,19 @@ pub struct PaymentBegun {
     pub description: String,
     pub total: Money,
     pub expires_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sale: Option<Sale>,
+}
+
+/// What is paid for, as reports group it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sale {
+    pub showtime_id: Uuid,
+    pub movie_id: Uuid,
+    pub movie_title: String,
+    pub starts_at: Timestamp,
+    pub tickets: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! REST of the payment domain: paying for a reservation, and the provider's webhook.
+//! REST of the payment domain: paying for a reservation, the provider's webhook, and what staff ask about money.
 //!
 //! Invariant: a webhook's body reaches the host byte for byte, since its signature is over the bytes.
 
@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bus::contract::Problem;
-use bus::contract::payment::{GetPayment, Pay, Payment, Rejection, Webhook};
+use bus::contract::payment::{
+    GetPayment, ListPayments, Pay, Payment, PaymentStatus, Rejection, ReportRevenue, ResumePayment,
+    RevenueBy, RevenueReport, Webhook,
+};
+use bus::contract::{Page, Problem};
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::{Header, Path, Query};
 use uuid::Uuid;
 
-use super::Domain;
+use super::{Domain, paging};
 use crate::house::House;
 use crate::payload::{Answered, Body, Caller, Done, Of, Raw};
 use crate::problem::Refused;
@@ -36,6 +39,74 @@ impl Payments {
     #[oai(path = "/v1/payments/:id", method = "get")]
     async fn get(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
         self.house.pass(&caller, GetPayment { id: id.0.0 }).await
+    }
+
+    /// All payments
+    ///
+    /// Newest first. With `attention=true` those that need a person.
+    #[oai(path = "/v1/payments", method = "get")]
+    async fn list(
+        &self,
+        caller: Caller,
+        status: Query<Option<Of<PaymentStatus>>>,
+        #[oai(name = "reservationId")] reservation_id: Query<Option<Of<Uuid>>>,
+        attention: Query<Option<bool>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Payment>> {
+        let request = ListPayments {
+            status: status.0.map(|status| status.0),
+            reservation_id: reservation_id.0.map(|id| id.0),
+            attention: attention.0,
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
+    }
+
+    /// Ask the provider again
+    ///
+    /// About everything of a payment that has not settled. Its `attention` ends when it settles, or at once where
+    /// nothing is open.
+    #[oai(path = "/v1/admin/payments/:id/resume", method = "post")]
+    async fn resume(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
+        self.house.pass(&caller, ResumePayment { id: id.0.0 }).await
+    }
+
+    /// What was earned
+    ///
+    /// From the ledger, by the day on which the money moved. `net` is `gross` less `refunded` and `disputed`; there is a
+    /// line for each currency.
+    #[oai(path = "/v1/admin/reports/revenue", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
+    async fn revenue(
+        &self,
+        caller: Caller,
+        /// The first day, `YYYY-MM-DD`.
+        from: Query<String>,
+        /// The last day, at most a year later.
+        to: Query<String>,
+        /// `day` without it.
+        by: Query<Option<Of<RevenueBy>>>,
+        /// Where the days begin and end, such as Europe/Berlin; UTC without it.
+        #[oai(name = "timeZone")]
+        time_zone: Query<Option<String>>,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<RevenueReport> {
+        let request = ReportRevenue {
+            by: by.0.map_or(RevenueBy::Day, |by| by.0),
+            from: from.0,
+            to: to.0,
+            time_zone: time_zone.0.unwrap_or_else(|| "UTC".into()),
+            paging: paging(page.0, page_size.0),
+        };
+        self.house.pass(&caller, request).await
     }
 
     /// What the payment provider tells

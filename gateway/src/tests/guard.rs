@@ -243,7 +243,8 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"reason": "ill"}),
         json!({"reservationId": ID}),
     ];
-    for row in ROWS {
+    // Files come as multipart and are stored before anyone is asked; their own tests show whom they ask.
+    for row in ROWS.iter().filter(|row| !matches!(row.body, crate::routes::Body::Upload(_))) {
         let path = row.path.replace("{id}", ID).replace("{sequence}", "7");
         let mut subjects = Vec::new();
         // The one body that fits is asked with; the others are refused before.

@@ -2,6 +2,7 @@
 //! `World` is a running sandbox with its own log; `Shop` is the endpoint that its webhooks go to.
 
 mod api;
+mod disputes;
 mod pages;
 mod restarts;
 mod webhooks;

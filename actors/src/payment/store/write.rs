@@ -4,34 +4,41 @@
 //! only together with it.
 
 use bus::contract::Timestamp;
-use bus::contract::payment::PaymentStatus;
-use bus::contract::reservation::RefundStatus;
+use bus::contract::reservation::Sale;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::super::model::{Attempt, Kind, Line, Origin, Payment, Refund, Stage, State};
+use super::super::dispute::Dispute;
+use super::super::ledger::Posting;
+use super::super::model::{Attempt, Line, Origin, Payment, Refund};
 use super::super::step::Step;
+use super::columns::{kind_columns, refund_name, stage_columns, state_name, status_name};
+use super::reconciliation::{self, Advance};
+use super::{dispute, ledger};
 use crate::delivery::{self, WriteError};
 
 /// What one decision writes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rows {
     /// `None` where only the provider's event is kept.
     pub payment: Option<PaymentRows>,
     pub event: Option<ProviderEvent>,
+    /// How far the provider's events have been read.
+    pub advance: Option<Advance>,
 }
 
 #[derive(Debug)]
 pub struct PaymentRows {
-    payment: Payment,
+    pub(super) payment: Payment,
     /// 0: it must not be there yet.
     expected: i64,
     attempts: Vec<Attempt>,
     refunds: Vec<Refund>,
-    log: Vec<Line>,
+    pub(super) disputes: Vec<Dispute>,
+    pub(super) log: Vec<Line>,
+    pub(super) postings: Vec<Posting>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +46,8 @@ pub struct ProviderEvent {
     pub id: String,
     pub kind: String,
     pub body: String,
+    /// `None` where it is about nothing of ours.
+    pub payment_id: Option<Uuid>,
 }
 
 impl PaymentRows {
@@ -47,8 +56,9 @@ impl PaymentRows {
         let after = &step.payment;
         let attempts = after.attempts.iter().filter(|a| !before.attempts.contains(a)).cloned().collect();
         let refunds = after.refunds.iter().filter(|r| !before.refunds.contains(r)).cloned().collect();
-        let log = step.log.clone();
-        Self { payment: after.clone(), expected: before.version, attempts, refunds, log }
+        let disputes = after.disputes.iter().filter(|d| !before.disputes.contains(d)).cloned().collect();
+        let (log, postings) = (step.log.clone(), step.postings.clone());
+        Self { payment: after.clone(), expected: before.version, attempts, refunds, disputes, log, postings }
     }
 }
 
@@ -69,9 +79,15 @@ impl delivery::Rows for Rows {
             if !write_payments(&mut *connection, &payments).await? {
                 return Err(short);
             }
+            for advance in rows.iter().filter_map(|rows| rows.advance.as_ref()) {
+                if !reconciliation::advance(&mut *connection, advance).await? {
+                    return Err(short);
+                }
+            }
             write_attempts(&mut *connection, &payments).await?;
             write_refunds(&mut *connection, &payments).await?;
-            write_log(&mut *connection, &payments).await?;
+            dispute::write(&mut *connection, &payments).await?;
+            ledger::write_with_log(&mut *connection, &payments).await?;
             let events: Vec<&ProviderEvent> = rows.iter().filter_map(|rows| rows.event.as_ref()).collect();
             write_events(&mut *connection, events).await?;
             Ok(rows.iter().map(|_| ()).collect())
@@ -88,20 +104,21 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
         let inserted = bind_payments(
             "insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
                code, provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
-               created_at, updated_at)
+               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets)
              select id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
                provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context::json,
-               created_at, updated_at from unnest(
+               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets from unnest(
                $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[],
                $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::int8[], $14::timestamptz[],
                $15::timestamptz[], $16::int4[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[],
-               $21::int8[])
+               $21::int8[], $22::uuid[], $23::uuid[], $24::text[], $25::timestamptz[], $26::int4[])
                as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
                  provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
-                 created_at, updated_at, expected)
+                 created_at, updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets)
              on conflict do nothing",
             &new,
         );
+        let inserted = bind_sales(inserted, &new);
         if inserted.execute(&mut *db).await?.rows_affected() != new.len() as u64 {
             return Ok(false);
         }
@@ -156,6 +173,18 @@ fn bind_payments<'q>(sql: &'static str, rows: &[&'q PaymentRows]) -> PgQuery<'q>
         .bind(column(rows, |p| p.created_at.date_time()))
         .bind(column(rows, |p| p.updated_at.date_time()))
         .bind(rows.iter().map(|rows| rows.expected).collect::<Vec<_>>())
+}
+
+fn bind_sales<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
+    fn column<'q, T>(rows: &[&'q PaymentRows], of: impl Fn(&'q Sale) -> T) -> Vec<Option<T>> {
+        rows.iter().map(|rows| rows.payment.sale.as_ref().map(&of)).collect()
+    }
+    query
+        .bind(column(rows, |sale| sale.showtime_id))
+        .bind(column(rows, |sale| sale.movie_id))
+        .bind(column(rows, |sale| sale.movie_title.as_str()))
+        .bind(column(rows, |sale| sale.starts_at.date_time()))
+        .bind(column(rows, |sale| i32::from(sale.tickets)))
 }
 
 async fn write_attempts(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
@@ -227,25 +256,6 @@ async fn write_refunds(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(
     Ok(())
 }
 
-async fn write_log(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
-    let of: Vec<(&Payment, &Line)> =
-        rows.iter().flat_map(|r| r.log.iter().map(|line| (&r.payment, line))).collect();
-    if of.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into log (payment_id, at, entry, detail)
-         select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[])",
-    )
-    .bind(of.iter().map(|(p, _)| p.id).collect::<Vec<_>>())
-    .bind(of.iter().map(|(p, _)| p.updated_at.date_time()).collect::<Vec<OffsetDateTime>>())
-    .bind(of.iter().map(|(_, line)| line.entry).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, line)| line.detail.as_str()).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
 /// The inbox has seen to it that an event comes once; after it has forgotten, the key here still does.
 async fn write_events(db: &mut PgConnection, mut events: Vec<&ProviderEvent>) -> Result<(), sqlx::Error> {
     if events.is_empty() {
@@ -253,62 +263,14 @@ async fn write_events(db: &mut PgConnection, mut events: Vec<&ProviderEvent>) ->
     }
     events.sort_by(|a, b| a.id.cmp(&b.id));
     sqlx::query(
-        "insert into provider_events (id, kind, body)
-         select * from unnest($1::text[], $2::text[], $3::text[]) on conflict do nothing",
+        "insert into provider_events (id, kind, body, payment_id)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) on conflict do nothing",
     )
     .bind(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.payment_id).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// Stage, code, provider reference, time of payment.
-fn stage_columns(stage: &Stage) -> (&'static str, Option<&str>, Option<&str>, Option<OffsetDateTime>) {
-    match stage {
-        Stage::Payable => ("PAYABLE", None, None, None),
-        Stage::Ending { code } => ("ENDING", Some(code), None, None),
-        Stage::Over { code } => ("OVER", Some(code), None, None),
-        Stage::Captured { provider_ref, paid_at } => {
-            ("CAPTURED", None, Some(provider_ref), Some(paid_at.date_time()))
-        }
-    }
-}
-
-fn kind_columns(kind: &Kind) -> ((&'static str, Option<&str>), Option<i64>) {
-    match kind {
-        Kind::Token { method } => (("TOKEN", method.as_deref()), None),
-        Kind::Hosted { ends_at } => (("HOSTED", None), Some(*ends_at)),
-    }
-}
-
-fn status_name(status: PaymentStatus) -> &'static str {
-    match status {
-        PaymentStatus::Open => "OPEN",
-        PaymentStatus::Processing => "PROCESSING",
-        PaymentStatus::Succeeded => "SUCCEEDED",
-        PaymentStatus::Failed => "FAILED",
-        PaymentStatus::PartiallyRefunded => "PARTIALLY_REFUNDED",
-        PaymentStatus::Refunded => "REFUNDED",
-    }
-}
-
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Opening => "OPENING",
-        State::Open => "OPEN",
-        State::Closing => "CLOSING",
-        State::Captured => "CAPTURED",
-        State::Declined => "DECLINED",
-        State::Closed => "CLOSED",
-    }
-}
-
-fn refund_name(status: RefundStatus) -> &'static str {
-    match status {
-        RefundStatus::Requested => "REQUESTED",
-        RefundStatus::Completed => "COMPLETED",
-        RefundStatus::Failed => "FAILED",
-    }
 }

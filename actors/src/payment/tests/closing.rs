@@ -56,7 +56,8 @@ fn an_end_closes_the_open_page_and_is_over_when_it_is_closed() {
     let ending = rules::end(&page_open(), "hold-expired", at(HOLD));
     assert_eq!((&ending.calls[..], &ending.said[..]), (&[Call::Close(1)][..], &[][..]));
     let again = rules::end(&ending.payment, "hold-expired", at(HOLD + 1));
-    assert_eq!((&again.calls[..], again.changed), (&[Call::Close(1)][..], false), "it may be repeated");
+    assert_eq!((&again.calls[..], &again.said[..]), (&[Call::Close(1)][..], &[][..]), "it may be repeated");
+    assert_eq!(again.log.len(), 1, "and every call has its line");
     let over = hear(&ending.payment, Call::Close(1), page_sight(Standing::Closed), HOLD + 2);
     assert_eq!(over.said, [Said::Failed { code: "hold-expired".into() }]);
     assert_eq!(over.payment.next_check_at, None);

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::payment::ledger::Account;
 use crate::payment::provider::{RefundSight, RefundStanding};
 use crate::payment::refund;
 
@@ -29,6 +30,8 @@ struct World {
     news: Vec<(i32, Sight)>,
     successes: usize,
     keys: HashSet<String>,
+    ledger: HashMap<Account, i64>,
+    booked: HashSet<(String, Account)>,
     story: Vec<String>,
 }
 
@@ -49,6 +52,8 @@ impl World {
             news: Vec::new(),
             successes: 0,
             keys: HashSet::new(),
+            ledger: HashMap::new(),
+            booked: HashSet::new(),
             story: Vec::new(),
         }
     }
@@ -77,6 +82,10 @@ impl World {
                 assert!(self.keys.remove(&key.key), "a key is settled once");
             }
             None => {}
+        }
+        for posting in step.postings {
+            assert!(self.booked.insert((posting.transaction, posting.account)), "booked twice");
+            *self.ledger.entry(posting.account).or_default() += posting.total.amount;
         }
         self.calls.extend(&step.calls);
         self.payment = step.payment;
@@ -126,7 +135,8 @@ impl World {
                     self.refunds.insert((id, tries), standing);
                 }
             }
-            Call::Begin(_) | Call::Look(_) | Call::LookAtRefund(_) => {}
+            Call::Begin(_) | Call::Look(_) | Call::LookAtRefund(_) | Call::FindRefund(_) => {}
+            Call::LookAtDispute(_) => unreachable!("nobody disputes here"),
         }
     }
 
@@ -140,7 +150,8 @@ impl World {
                 };
                 rules::answered(&self.payment, call, &answer, now)
             }
-            Call::Refund(id) | Call::LookAtRefund(id) => {
+            Call::LookAtDispute(_) => unreachable!("nobody disputes here"),
+            Call::Refund(id) | Call::LookAtRefund(id) | Call::FindRefund(id) => {
                 let tries = self.payment.refund(id).unwrap().tries;
                 let standing = self.refunds.get(&(id, tries)).cloned().filter(|_| heard);
                 let answer = match standing {
@@ -228,6 +239,10 @@ impl World {
         assert_eq!(accepted, captured > 0, "money came, or it did not");
         assert_eq!(kept, if accepted { 2400 } else { 0 }, "one capture is kept, and only one");
         assert_eq!(self.successes, usize::from(accepted), "the house hears once");
+        let booked = |account| self.ledger.get(&account).copied().unwrap_or(0);
+        assert_eq!(booked(Account::Provider), kept, "the ledger says what the provider holds");
+        assert_eq!(booked(Account::Sales), if accepted { -2400 } else { 0 });
+        assert_eq!(booked(Account::Unwanted), 0, "what nobody wanted is given back");
         assert!(self.keys.is_empty(), "keys without an answer: {:?}", self.keys);
     }
 }

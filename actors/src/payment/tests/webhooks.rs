@@ -1,5 +1,6 @@
 //! Whose webhooks are believed, and what they say.
 
+use bus::contract::payment::DisputeStatus;
 use ring::hmac;
 use serde_json::json;
 
@@ -93,5 +94,32 @@ fn what_means_nothing_to_us_is_kept_and_what_is_no_event_is_refused() {
     assert!(matches!(webhook::parse(torn.to_string().as_bytes()).unwrap().about, About::Other));
     for body in ["", "[]", "{}", r#"{"id":"evt_1"}"#] {
         assert!(matches!(webhook::parse(body.as_bytes()), Err(Rejection::BadWebhook)), "{body}");
+    }
+}
+
+#[test]
+fn a_dispute_is_read_by_the_payment_that_it_names() {
+    let told = |status: &str| {
+        let event = json!({"id": "evt_1", "type": "charge.dispute.updated", "data": {"object": {
+            "id": "dp_1", "object": "dispute", "amount": 2400, "currency": "eur", "charge": "ch_1",
+            "payment_intent": "pi_1", "reason": "fraudulent", "status": status, "metadata": {},
+        }}});
+        let notice = webhook::parse(event.to_string().as_bytes()).unwrap();
+        assert_eq!((notice.reservation_id, notice.payment_id), (None, None));
+        let About::Dispute(sight) = notice.about else { panic!() };
+        assert_eq!((sight.intent.as_str(), sight.total), ("pi_1", Some(euros(2400))));
+        sight.status
+    };
+    let meanings = [
+        ("warning_needs_response", DisputeStatus::Inquiry),
+        ("warning_under_review", DisputeStatus::Inquiry),
+        ("warning_closed", DisputeStatus::Closed),
+        ("needs_response", DisputeStatus::Open),
+        ("under_review", DisputeStatus::Open),
+        ("won", DisputeStatus::Won),
+        ("lost", DisputeStatus::Lost),
+    ];
+    for (status, meaning) in meanings {
+        assert_eq!(told(status), meaning, "{status}");
     }
 }

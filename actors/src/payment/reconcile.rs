@@ -1,0 +1,144 @@
+//! Reads the provider's list of events for webhooks that never came, so that an endpoint that was down costs nobody a ticket.
+//!
+//! Invariant: an event found here is applied exactly as its webhook would be, and once: both have the provider's event id.
+//! Invariant: one host reads at a time, and the cursor moves only over what is committed; a reading that was cut short goes
+//! on where it was. Payments that wait too long are asked about one by one, by their deadlines.
+
+use std::time::Duration;
+
+use bus::{Failure, Problem};
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::provider::{Answer, ToldEvent};
+use super::store::{self, Advance, Cursor, Pass, Rows};
+use super::{Env, endpoint, webhook};
+use crate::delivery::{Change, Outcome, read_failure};
+
+/// Read again each time: the clocks of provider and database differ, and an event is listed a moment after it is made.
+const OVERLAP_SECONDS: i64 = 120;
+/// Between two pages, so that a long list leaves the provider's rate limit (25 a second in test mode) to payments.
+const PAGE_PAUSE: Duration = Duration::from_millis(50);
+/// Pages of one run, 20,000 events: the rest comes with the next.
+const PAGES_MAX: usize = 200;
+/// Missing events that are applied at once.
+const AT_ONCE_MAX: usize = 16;
+
+/// Runs until `stop`: at the start and every `every`, if no other host did.
+pub async fn run(env: Env, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ill = false;
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        let read = tokio::select! {
+            _ = stop.cancelled() => return Ok(()),
+            read = read_on(&env, every) => read,
+        };
+        match read {
+            Ok(()) => ill = false,
+            Err(failure) if !ill => {
+                ill = true;
+                tracing::warn!(%failure, "the provider's events were not read; trying on");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// One run: as many pages as it may take, each applied before the cursor moves.
+async fn read_on(env: &Env, every: Duration) -> Result<(), Failure> {
+    let Some((mut version, mut cursor)) = store::due_cursor(&env.pool).await.map_err(read_failure)? else {
+        return Ok(());
+    };
+    let pass = cursor.pass.take();
+    let mut pass = pass.unwrap_or_else(|| Pass { began: env.clock.now().unix_seconds(), after: None });
+    for page in 0..PAGES_MAX {
+        cursor.pass = Some(pass.clone());
+        if !advance(env, &mut version, &cursor, every).await? {
+            return Ok(());
+        }
+        if page > 0 {
+            tokio::time::sleep(PAGE_PAUSE).await;
+        }
+        let listed = env.provider.events(cursor.since - OVERLAP_SECONDS, pass.after.as_deref()).await;
+        let (events, has_more) = match listed {
+            Answer::Done(listed) => (listed.events, listed.has_more),
+            // The event that it is to go on after was forgotten, a month after it was made.
+            Answer::NoSuchObject | Answer::Refused { .. } if pass.after.is_some() => {
+                tracing::warn!("the provider forgot where its list of events was left; reading it anew");
+                pass.after = None;
+                continue;
+            }
+            Answer::NoSuchObject => return Err(Failure::transient("no list of events")),
+            Answer::Refused { code, status } => return Err(Failure::transient(format!("{status} {code}"))),
+            Answer::Unknown(why) => return Err(Failure::transient(why)),
+        };
+        let last = events.last().map(|event| event.id.clone());
+        apply(env, events).await?;
+        match last.filter(|_| has_more) {
+            Some(last) => pass.after = Some(last),
+            None => {
+                let read = Cursor { since: pass.began, pass: None };
+                advance(env, &mut version, &read, every).await?;
+                return Ok(());
+            }
+        }
+    }
+    cursor.pass = Some(pass);
+    advance(env, &mut version, &cursor, every).await?;
+    Ok(())
+}
+
+/// Moves the cursor; false when another host did.
+async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration) -> Result<bool, Failure> {
+    let advance = Advance { expected: *version, cursor: cursor.clone(), pause };
+    let change = Change::new(Rows { advance: Some(advance), ..Rows::default() });
+    match env.journal.commit(change).await {
+        Outcome::Committed { .. } => {
+            *version += 1;
+            Ok(true)
+        }
+        Outcome::Failed(failure) => Err(failure),
+        Outcome::Stale | Outcome::Duplicate | Outcome::Repeated(_) => Ok(false),
+        Outcome::Rejected(never) => match never {},
+    }
+}
+
+/// Applies what is not here yet.
+async fn apply(env: &Env, events: Vec<ToldEvent>) -> Result<(), Failure> {
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    let known = store::known_events(&env.pool, &ids).await.map_err(read_failure)?;
+    let missing = events.into_iter().filter(|event| !known.contains(&event.id));
+    let applied = futures::stream::iter(missing).map(|event| apply_one(env, event));
+    applied.buffer_unordered(AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn apply_one(env: &Env, event: ToldEvent) -> Result<(), Failure> {
+    let told = match webhook::parse(event.body.as_bytes()) {
+        Ok(notice) => endpoint::tell(env, notice, event.body).await,
+        Err(rejection) => Err(rejection.into()),
+    };
+    match told {
+        Ok(()) => {
+            metrics::counter!("payment_events_recovered_total").increment(1);
+            tracing::info!(event = event.id, "a webhook that had not come was read from the provider's list");
+            Ok(())
+        }
+        Err(Problem { status: 503, detail, .. }) => Err(Failure::transient(detail)),
+        // It would fail again for ever, and hold up all others.
+        Err(problem) => {
+            tracing::error!(
+                event = event.id,
+                detail = problem.detail,
+                "an event of the provider cannot be applied"
+            );
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What was earned, read from the ledger.
+
+use bus::contract::payment::{ReportRevenue, Revenue, RevenueBy, RevenueReport, RevenueRow};
+use bus::contract::{Currency, Money, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use time::OffsetDateTime;
+
+/// The sums of one group of postings. Sales are credits, so their sign is turned.
+const SUMS: &str = "
+  b.currency,
+  coalesce(-sum(b.amount) filter (where b.account = 'SALES'), 0)::int8 gross,
+  coalesce(sum(b.amount) filter (where b.account = 'REFUNDS'), 0)::int8 refunded,
+  coalesce(sum(b.amount) filter (where b.account in ('DISPUTED', 'CHARGEBACKS')), 0)::int8 disputed,
+  sum(b.tickets)::int8 tickets";
+
+/// Postings of the days from $1 to $2 in the time zone $3; a day begins at midnight there, whatever the clocks did.
+const POSTINGS: &str = "
+  from postings b join payments p on p.id = b.payment_id
+  where b.at >= ($1::date)::timestamp at time zone $3
+    and b.at < ($2::date + 1)::timestamp at time zone $3
+    and b.account in ('SALES', 'REFUNDS', 'DISPUTED', 'CHARGEBACKS')";
+
+pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueReport, sqlx::Error> {
+    let (from, to) = asked.days().ok_or_else(|| sqlx::Error::Decode("the report has no days".into()))?;
+    // Of one group all payments name one movie, and one start unless the showtime was moved: the last one counts.
+    let (columns, group, order) = match asked.by {
+        RevenueBy::Day => (
+            "to_char(day, 'YYYY-MM-DD') as day_text",
+            "(b.at at time zone $3)::date as day, null::uuid as movie_id, null::uuid as showtime_id",
+            "day",
+        ),
+        RevenueBy::Movie => (
+            "movie_id, max(movie_title) as movie_title",
+            "null::date as day, p.movie_id, null::uuid as showtime_id",
+            "movie_title, movie_id",
+        ),
+        RevenueBy::Showtime => (
+            "movie_id, max(movie_title) as movie_title, showtime_id, max(show_starts_at) as starts_at",
+            "null::date as day, p.movie_id, p.showtime_id",
+            "starts_at, showtime_id",
+        ),
+    };
+    let sql = format!(
+        "select {columns}, {SUMS}, count(*) over () as total
+         from (select {group}, p.movie_title, p.show_starts_at, b.account, b.amount, b.currency, b.tickets
+               {POSTINGS}) b
+         group by day, movie_id, showtime_id, b.currency order by {order}, b.currency limit $4 offset $5"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .bind(to)
+        .bind(&asked.time_zone)
+        .bind(asked.paging.limit())
+        .bind(asked.paging.offset())
+        .fetch_all(pool)
+        .await?;
+    let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
+    let items = rows.iter().map(|row| line(row, asked.by)).collect::<Result<_, _>>()?;
+    let sql = format!("select {SUMS} {POSTINGS} group by b.currency order by b.currency");
+    let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(from).bind(to).bind(&asked.time_zone);
+    let totals = totals.fetch_all(pool).await?.iter().map(sums).collect::<Result<_, _>>()?;
+    Ok(RevenueReport {
+        by: asked.by,
+        from: asked.from.clone(),
+        to: asked.to.clone(),
+        time_zone: asked.time_zone.clone(),
+        totals,
+        lines: asked.paging.of(items, total as u64),
+    })
+}
+
+fn line(row: &PgRow, by: RevenueBy) -> Result<RevenueRow, sqlx::Error> {
+    let mut line = RevenueRow {
+        day: None,
+        movie_id: None,
+        movie_title: None,
+        showtime_id: None,
+        starts_at: None,
+        revenue: sums(row)?,
+    };
+    match by {
+        RevenueBy::Day => line.day = row.try_get("day_text")?,
+        RevenueBy::Movie | RevenueBy::Showtime => {
+            line.movie_id = row.try_get("movie_id")?;
+            line.movie_title = row.try_get("movie_title")?;
+        }
+    }
+    if by == RevenueBy::Showtime {
+        line.showtime_id = row.try_get("showtime_id")?;
+        line.starts_at = row.try_get::<Option<OffsetDateTime>, _>("starts_at")?.map(Timestamp::from);
+    }
+    Ok(line)
+}
+
+fn sums(row: &PgRow) -> Result<Revenue, sqlx::Error> {
+    let currency: String = row.try_get("currency")?;
+    let currency =
+        Currency::parse(&currency).ok_or_else(|| super::unreadable(format!("currency {currency}")))?;
+    let money = |amount| Money { amount, currency };
+    let (gross, refunded, disputed): (i64, i64, i64) =
+        (row.try_get("gross")?, row.try_get("refunded")?, row.try_get("disputed")?);
+    Ok(Revenue {
+        gross: money(gross),
+        refunded: money(refunded),
+        disputed: money(disputed),
+        net: money(gross - refunded - disputed),
+        tickets: row.try_get("tickets")?,
+    })
+}

@@ -1,0 +1,51 @@
+//! A cardholder's dispute (chargeback) as the provider tells it: it may take the money back for good.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::contract::{Money, Timestamp};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DisputeStatus {
+    /// The bank asks; no money has moved.
+    Inquiry,
+    /// The provider keeps the money until it is decided.
+    Open,
+    /// The money is ours again.
+    Won,
+    Lost,
+    /// An inquiry that came to nothing.
+    Closed,
+}
+
+impl DisputeStatus {
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Inquiry | Self::Open)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dispute {
+    pub id: Uuid,
+    pub provider_ref: String,
+    pub status: DisputeStatus,
+    /// Absent where the provider's amount could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Money>,
+    /// The provider's word for it, such as `fraudulent`.
+    pub reason: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// A dispute has begun or moved on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentDisputed {
+    pub payment_id: Uuid,
+    pub reservation_id: Uuid,
+    pub dispute: Dispute,
+}

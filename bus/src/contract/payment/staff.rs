@@ -1,0 +1,176 @@
+//! What staff ask of payment: lists, a second look at what does not settle, and what was earned.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Payment, PaymentStatus};
+use crate::contract::{Access, Fields, Money, Page, Paging, Request, Timestamp};
+
+/// All payments, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListPayments {
+    pub status: Option<PaymentStatus>,
+    pub reservation_id: Option<Uuid>,
+    /// Only those that need a person, or only those that do not.
+    pub attention: Option<bool>,
+    pub paging: Paging,
+}
+
+impl Request for ListPayments {
+    const SUBJECT: &'static str = "rpc.payment.list";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Page<Payment>;
+    fn validate(&self, fields: &mut Fields) {
+        self.paging.validate(fields);
+    }
+}
+
+/// Asks the provider again about everything of a payment that is not settled. Its `attention` ends when it settles, or at
+/// once where nothing is open.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResumePayment {
+    pub id: Uuid,
+}
+
+impl Request for ResumePayment {
+    const SUBJECT: &'static str = "rpc.payment.resume";
+    const ACCESS: Access = Access::SuperAdmin;
+    type Answer = Payment;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevenueBy {
+    Day,
+    Movie,
+    Showtime,
+}
+
+/// What was earned, from the ledger: by the day on which the money moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReportRevenue {
+    pub by: RevenueBy,
+    /// The first day, `YYYY-MM-DD`.
+    pub from: String,
+    /// The last day.
+    pub to: String,
+    /// Where the days begin and end.
+    pub time_zone: String,
+    pub paging: Paging,
+}
+
+/// A year and a day, so that a leap year is one report.
+const DAYS_MAX: i64 = 367;
+
+impl ReportRevenue {
+    /// First and last day.
+    pub fn days(&self) -> Option<(time::Date, time::Date)> {
+        Some((day(&self.from)?, day(&self.to)?))
+    }
+}
+
+impl Request for ReportRevenue {
+    const SUBJECT: &'static str = "rpc.payment.revenue";
+    const ACCESS: Access = Access::Admin;
+    type Answer = RevenueReport;
+    fn validate(&self, fields: &mut Fields) {
+        let (from, to) = (day(&self.from), day(&self.to));
+        fields.check(from.is_some(), "from", "must be a date such as 2026-05-01");
+        fields.check(to.is_some(), "to", "must be a date such as 2026-05-31");
+        if let (Some(from), Some(to)) = (from, to) {
+            let days = (to - from).whole_days() + 1;
+            fields.check(days >= 1, "to", "must not be before from");
+            fields.check(days <= DAYS_MAX, "to", "must be within a year of from");
+        }
+        // Whether there is such a zone is the host's to say.
+        fields.check(
+            (1..=64).contains(&self.time_zone.len()),
+            "timeZone",
+            "must be an IANA time zone such as Europe/Berlin",
+        );
+        self.paging.validate(fields);
+    }
+}
+
+/// `YYYY-MM-DD`, far from the ends of what a date can hold.
+fn day(text: &str) -> Option<time::Date> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let date = time::Date::parse(text, &format).ok()?;
+    (text.len() == 10 && (1970..=9000).contains(&date.year())).then_some(date)
+}
+
+/// Money of one currency. `net` is `gross − refunded − disputed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Revenue {
+    /// What was captured for reservations.
+    pub gross: Money,
+    /// What went back to moviegoers.
+    pub refunded: Money,
+    /// What open and lost disputes took.
+    pub disputed: Money,
+    pub net: Money,
+    /// Tickets sold less tickets whose price went back in full.
+    pub tickets: i64,
+}
+
+/// One line: of a day, a movie or a showtime, in one currency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevenueRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub movie_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub movie_title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    #[serde(flatten)]
+    pub revenue: Revenue,
+}
+
+/// A page of lines, and the sums over all of them, one a currency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevenueReport {
+    pub by: RevenueBy,
+    pub from: String,
+    pub to: String,
+    pub time_zone: String,
+    pub totals: Vec<Revenue>,
+    #[serde(flatten)]
+    pub lines: Page<RevenueRow>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(from: &str, to: &str) -> Vec<String> {
+        let request = ReportRevenue {
+            by: RevenueBy::Day,
+            from: from.into(),
+            to: to.into(),
+            time_zone: "UTC".into(),
+            paging: Paging::default(),
+        };
+        let mut fields = Fields::default();
+        request.validate(&mut fields);
+        fields.into_result().map_or_else(|p| p.errors.into_iter().map(|e| e.field).collect(), |()| Vec::new())
+    }
+
+    #[test]
+    fn a_report_has_real_days_in_order_and_a_year_at_most() {
+        assert!(asked("2026-01-01", "2026-01-01").is_empty());
+        assert!(asked("2028-01-01", "2028-12-31").is_empty());
+        assert_eq!(asked("2026-01-02", "2026-01-01"), ["to"]);
+        assert_eq!(asked("2026-01-01", "2027-02-01"), ["to"]);
+        assert_eq!(asked("2026-02-30", "today"), ["from", "to"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Disputes from the provider to the books, the operator's second look, and what staff can list.
+
+use bus::contract::payment::{
+    DisputeStatus, ListPayments, PaymentDisputed, PaymentStatus, RefundFailed, ResumePayment,
+};
+use bus::contract::{Page, Paging};
+use marquee::sandbox::{FailCalls, Verdict};
+
+use super::*;
+
+impl Till {
+    async fn list(&self, wanted: impl FnOnce(&mut ListPayments)) -> Page<Payment> {
+        let mut request =
+            ListPayments { status: None, reservation_id: None, attention: None, paging: Paging::default() };
+        wanted(&mut request);
+        let admin = self.token(Uuid::now_v7(), Role::Admin);
+        self.system.ask(&request, Some(&admin)).await.unwrap()
+    }
+
+    /// What the ledger holds in an account, after all that is under way.
+    async fn booked(&self, account: &str) -> i64 {
+        sqlx::query_scalar("select coalesce(sum(amount), 0)::int8 from payment.postings where account = $1")
+            .bind(account)
+            .fetch_one(&self.system.database)
+            .await
+            .unwrap()
+    }
+
+    async fn until_disputed(&self, payment: &Payment, status: DisputeStatus) -> Payment {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let shown = self.get(payment.id).await;
+            if shown.disputes.first().is_some_and(|dispute| dispute.status == status) {
+                return shown;
+            }
+            assert!(Instant::now() < end, "no {status:?} dispute in {shown:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dispute_holds_the_money_until_it_is_won() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let paid = till.pay(reservation, Some("pm_card_createDispute")).await.unwrap();
+    let open = till.until_disputed(&paid, DisputeStatus::Open).await;
+    assert_eq!(open.disputes[0].total, Some(PRICE));
+    assert!(open.attention.is_some_and(|why| why.contains("evidence")));
+    assert_eq!(till.list(|list| list.attention = Some(true)).await.total, 1);
+    assert_eq!((till.booked("PROVIDER").await, till.booked("DISPUTED").await), (0, 2400));
+
+    till.give_back(&paid, Uuid::now_v7(), 2400).await;
+    let refused: Vec<RefundFailed> = till.said(1).await;
+    assert_eq!(refused[0].code.as_deref(), Some("disputed"));
+    assert_eq!(till.provider("refunds").await.len(), 0);
+
+    till.switch(Switches { decide_disputes: Some(Verdict::Won), ..Switches::default() });
+    let won = till.until_disputed(&paid, DisputeStatus::Won).await;
+    assert_eq!((won.status, won.attention), (PaymentStatus::Succeeded, None));
+    assert_eq!((till.booked("PROVIDER").await, till.booked("DISPUTED").await), (2400, 0));
+    let told: Vec<PaymentDisputed> = till.said(2).await;
+    let statuses: Vec<DisputeStatus> = told.iter().map(|event| event.dispute.status).collect();
+    assert_eq!(statuses, [DisputeStatus::Open, DisputeStatus::Won]);
+    till.close().await;
+}
+
+#[tokio::test]
+async fn a_dispute_on_a_page_that_is_lost_costs_the_money() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let page = till.pay(reservation, None).await.unwrap();
+    assert_eq!(till.pay_on_page(&page, "4000000000000259").await, 303);
+    till.until_disputed(&page, DisputeStatus::Open).await;
+    till.switch(Switches { decide_disputes: Some(Verdict::Lost), ..Switches::default() });
+    till.until_disputed(&page, DisputeStatus::Lost).await;
+    assert_eq!((till.booked("PROVIDER").await, till.booked("CHARGEBACKS").await), (0, 2400));
+    assert_eq!(till.list(|list| list.attention = Some(true)).await.total, 0);
+    till.close().await;
+}
+
+#[tokio::test]
+async fn a_person_has_the_provider_asked_again_and_the_attention_ends_when_it_settles() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let failing = |path: &str| {
+        let path_prefix = Some(path.to_owned());
+        let fail_calls = Some(FailCalls { status: 503, next: -1, path_prefix, kept: false });
+        Switches { webhook_drop: true, fail_calls, ..Switches::default() }
+    };
+    let paid = till.pay(reservation, Some("pm_card_createDispute")).await.unwrap();
+    till.until_disputed(&paid, DisputeStatus::Open).await;
+    // The verdict's webhook gets lost, and at first the provider does not answer either.
+    till.switch(Switches { decide_disputes: Some(Verdict::Won), ..failing("/v1/disputes") });
+    let closed = async |_: &sqlx::PgPool| {
+        let events = till.http.get(format!("{}/v1/events?limit=100", till.sandbox.url()));
+        let events = events.bearer_auth(API_KEY).send().await.unwrap().text().await.unwrap();
+        events.contains("charge.dispute.closed")
+    };
+    till.system.until("the verdict", closed).await;
+    let user = till.token(till.ada, Role::Admin);
+    let refused = till.system.ask(&ResumePayment { id: paid.id }, Some(&user)).await.unwrap_err();
+    assert_eq!(refused.status, 403);
+    let root = till.token(Uuid::now_v7(), Role::SuperAdmin);
+    let resumed = till.system.ask(&ResumePayment { id: paid.id }, Some(&root)).await.unwrap();
+    assert!(resumed.attention.is_some(), "nothing is known yet");
+    till.switch(Switches { webhook_drop: true, ..Switches::default() });
+    till.system.ask(&ResumePayment { id: paid.id }, Some(&root)).await.unwrap();
+    let won = till.until_disputed(&paid, DisputeStatus::Won).await;
+    assert_eq!(won.attention, None);
+    let missing = till.system.ask(&ResumePayment { id: Uuid::now_v7() }, Some(&root)).await.unwrap_err();
+    assert_eq!(missing.status, 404);
+    till.close().await;
+}
+
+#[tokio::test]
+async fn staff_find_payments_and_read_their_whole_story() {
+    let till = Till::open().await;
+    let (first, second) = (till.reserve().await, till.reserve().await);
+    let declined = till.pay(first, Some("pm_card_chargeDeclined")).await.unwrap_err();
+    assert_eq!(declined.code, "card-declined");
+    let paid = till.pay(first, Some("pm_card_visa")).await.unwrap();
+    till.system
+        .until("every webhook", async |_| {
+            till.provider("events").await.iter().all(|event| event["pending_webhooks"] == 0)
+        })
+        .await;
+    assert_eq!(till.list(|_| ()).await.total, 2);
+    let succeeded = till.list(|list| list.status = Some(PaymentStatus::Succeeded)).await;
+    assert_eq!((succeeded.total, succeeded.items[0].id), (1, paid.id));
+    let of = till.list(|list| list.reservation_id = Some(second)).await;
+    assert_eq!((of.total, of.items[0].status), (1, PaymentStatus::Open));
+
+    let log = till.get(paid.id).await.log.unwrap();
+    let entries: Vec<&str> = log.iter().map(|line| line.entry.as_str()).collect();
+    for entry in ["opened", "attempt", "declined", "captured", "provider event"] {
+        assert!(entries.contains(&entry), "no {entry} in {entries:?}");
+    }
+    assert!(log.is_sorted_by_key(|line| line.at));
+    let own = till.token(till.ada, Role::User);
+    let own = till.system.ask(&GetPayment { id: paid.id }, Some(&own)).await.unwrap();
+    assert_eq!((own.log, own.attention), (None, None), "a moviegoer does not see staff's notes");
+    till.close().await;
+}
+
+#[tokio::test]
+async fn postings_sum_to_zero_and_stay_as_they_are() {
+    let till = Till::open().await;
+    let reservation = till.reserve().await;
+    let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
+    till.give_back(&paid, Uuid::now_v7(), 1000).await;
+    till.until("the refund", reservation, |row| row["status"] == "PARTIALLY_REFUNDED").await;
+    till.give_back(&paid, Uuid::now_v7(), 1400).await;
+    till.until("the rest", reservation, |row| row["status"] == "REFUNDED").await;
+    let held = till.provider("payment_intents").await[0]["amount_received"].as_i64().unwrap();
+    let given: i64 = till.provider("refunds").await.iter().map(|r| r["amount"].as_i64().unwrap()).sum();
+    assert_eq!(given, held, "never more than was captured");
+    assert_eq!(till.booked("PROVIDER").await, held - given, "our books are the provider's");
+    assert_eq!((till.booked("SALES").await, till.booked("REFUNDS").await), (-2400, 2400));
+
+    let refused = async |sql: &'static str| {
+        let refused = sqlx::query(sql).execute(&till.system.database).await.unwrap_err();
+        refused.as_database_error().unwrap().message().to_owned()
+    };
+    let odd = "insert into payment.postings select payment_id, 'odd', 'FEES', 1, 'EUR', 0, 'odd', now() from payment.postings limit 1";
+    assert!(refused(odd).await.contains("do not sum to zero"));
+    for sql in [
+        "update payment.postings set amount = 1",
+        "delete from payment.postings",
+        "truncate payment.postings",
+    ] {
+        assert!(refused(sql).await.contains("only ever added"), "{sql}");
+    }
+    till.close().await;
+}
