@@ -177,6 +177,12 @@ pub async fn seed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a part of the house would be started with.
+pub fn config(part: &str) -> anyhow::Result<()> {
+    print!("{}", config::shown::shown(part, &mut config::environment())?);
+    Ok(())
+}
+
 /// The sandbox provider on its own, until SIGTERM.
 pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<String>) -> anyhow::Result<()> {
     let mut environment = config::environment();

@@ -12,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use crate::hosts;
 use crate::local::{External, NATS_PASSWORD};
 
+pub mod shown;
+
 /// The part of the house that this process is, if it is one alone; it names the file of its settings.
 static PART: OnceLock<String> = OnceLock::new();
 

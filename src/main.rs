@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use marquee::command;
+use marquee::operate::{self, DeadLetters, Events};
 
 #[derive(Parser)]
 #[command(name = "marquee", version, about = "Sells cinema seats", long_about = None)]
@@ -36,6 +37,19 @@ enum Command {
     Key { file: std::path::PathBuf },
     /// Fill the database with the demo cinema, or what is missing of it
     Seed,
+    /// Show what a host or the gateway would be started with, secrets hidden, or all that is wrong with it
+    Config {
+        /// gateway, or a host's name
+        part: String,
+    },
+    /// Check on the live database that seats, money, sagas and outboxes are as promised; exit code 1 when not
+    Fsck,
+    /// Messages that their consumer could not handle
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Events that the stream keeps
+    #[command(subcommand)]
+    Events(Events),
     /// Print a document that is made from the contract
     #[command(hide = true)]
     Document { which: Which },
@@ -74,6 +88,7 @@ fn main() -> anyhow::Result<()> {
     match &arguments.command {
         Some(Command::Host { domain }) => marquee::config::this_is(domain),
         Some(Command::Gateway) => marquee::config::this_is("gateway"),
+        Some(Command::Config { part }) => marquee::config::this_is(part),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,6 +106,10 @@ fn main() -> anyhow::Result<()> {
                 Ok(())
             }
             Command::Seed => command::seed().await,
+            Command::Config { part } => command::config(&part),
+            Command::Fsck => marquee::fsck::run(marquee::config::environment()).await,
+            Command::DeadLetters(command) => operate::dead_letters(command).await,
+            Command::Events(command) => operate::events(command).await,
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }
     });

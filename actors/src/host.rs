@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bus::consumer::{Delivery, Wellness};
+use bus::contract::auth::KeySet;
 use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
 use bus::{Bus, service};
@@ -88,6 +89,8 @@ pub struct Parts {
     pub database: Database,
     pub clock: Clock,
     pub verifier: Verifier,
+    /// `JWT_PUBLIC_KEYS`: what tokens may be signed with besides what auth signs with now.
+    pub public_keys: KeySet,
     pub redis: Option<ConnectionManager>,
 }
 
@@ -109,7 +112,8 @@ impl Parts {
             None => None,
         };
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
-        Ok(Self { frame: Frame::new(bus, domain), verifier, database, clock, redis })
+        let public_keys = config.jwt_public_keys.clone();
+        Ok(Self { frame: Frame::new(bus, domain), verifier, public_keys, database, clock, redis })
     }
 
     /// The domain's journal and relay, with the children that run them.

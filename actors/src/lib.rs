@@ -6,6 +6,7 @@
 pub mod config;
 pub mod database;
 pub mod delivery;
+pub mod fsck;
 pub mod host;
 pub mod supervision;
 

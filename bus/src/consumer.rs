@@ -4,6 +4,8 @@
 //! Invariant: a message is parked only by its own fault: its handling failed as poison, or it arrived for the
 //! N-th time while the infrastructure is well. While [`Wellness`] says no, nothing is pulled and nothing parked.
 
+mod replay;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -68,12 +70,20 @@ pub struct Delivery {
     ticket: Ticket,
 }
 
-struct Ticket {
-    /// With the connection that it came over.
-    message: Option<(jetstream::Message, u64)>,
-    settler: mpsc::UnboundedSender<Settlement>,
-    /// Lasts until the message is settled.
-    span: Span,
+/// Taken when the delivery is settled.
+struct Ticket(Option<Origin>);
+
+enum Origin {
+    Stream {
+        message: jetstream::Message,
+        /// That it came over.
+        connection: u64,
+        settler: mpsc::UnboundedSender<Settlement>,
+        /// Lasts until the message is settled.
+        span: Span,
+    },
+    /// An operator waits for what becomes of it.
+    DeadLetter(oneshot::Sender<Verdict>),
 }
 
 struct Settlement {
@@ -85,12 +95,19 @@ struct Settlement {
 
 impl Ticket {
     fn settle(&mut self, verdict: Verdict) {
-        if let Some((message, connection)) = self.message.take() {
-            if !matches!(verdict, Verdict::Done) {
-                trace::fail(&self.span);
-            }
+        match self.0.take() {
             // A closed channel means that the consumer is gone; the server gives the message again.
-            let _ = self.settler.send(Settlement { message, connection, verdict, span: self.span.clone() });
+            Some(Origin::Stream { message, connection, settler, span }) => {
+                if !matches!(verdict, Verdict::Done) {
+                    trace::fail(&span);
+                }
+                let _ = settler.send(Settlement { message, connection, verdict, span });
+            }
+            // Or that the operator has given up; the letter is still there.
+            Some(Origin::DeadLetter(asker)) => {
+                let _ = asker.send(verdict);
+            }
+            None => {}
         }
     }
 }
@@ -140,6 +157,8 @@ pub async fn run(
     // Unbounded, yet bounded in fact: no more than `max_ack_pending` messages are out at a time.
     let (settler, verdicts) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle(bus.clone(), spec.name, verdicts));
+    let replaying =
+        tokio::spawn(replay::serve(bus.clone(), spec.name, well.clone(), stop.clone(), handle.clone()));
     let mut intake = Intake { spec, settler, handle, unwell: None };
     let mut failures = 0u64;
     while !stop.is_cancelled() {
@@ -169,6 +188,8 @@ pub async fn run(
         }
     }
     drop(intake);
+    // A letter that is being replayed is settled like the rest, or its asker is told nothing and looks again.
+    let _ = tokio::time::timeout(Duration::from_secs(2), replaying).await;
     // What is still in hand settles on its own or is given again after the ack wait.
     let _ = tokio::time::timeout(Duration::from_secs(2), settling).await;
     Ok(())
@@ -247,7 +268,7 @@ struct Intake {
 
 impl Intake {
     fn ticket(&self, message: jetstream::Message, connection: u64, span: Span) -> Ticket {
-        Ticket { message: Some((message, connection)), settler: self.settler.clone(), span }
+        Ticket(Some(Origin::Stream { message, connection, settler: self.settler.clone(), span }))
     }
 
     fn receive(&self, message: jetstream::Message, connection: u64) {

@@ -4,7 +4,7 @@
 //! verified once. Keys come from configuration or, on a `kid` not seen before, from `rpc.auth.keys`. Whether a token
 //! was voided before its time is asked each time, of memory ([`crate::revoked`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     bus: Bus,
     keys: RwLock<HashMap<String, DecodingKey>>,
+    /// Ids of those that are configured here, not learned from auth.
+    configured: RwLock<HashSet<String>>,
     asked: tokio::sync::Mutex<Option<Instant>>,
     remembered: RwLock<HashMap<[u8; 32], Remembered>>,
     revoked: Arc<Revoked>,
@@ -68,6 +70,7 @@ impl Verifier {
         let verifier = Self(Arc::new(Inner {
             bus,
             keys: RwLock::default(),
+            configured: RwLock::default(),
             asked: tokio::sync::Mutex::new(None),
             remembered: RwLock::default(),
             revoked,
@@ -77,8 +80,15 @@ impl Verifier {
         verifier
     }
 
-    /// Accepts tokens of these keys too.
+    /// Accepts tokens of these keys too, whatever auth tells.
     pub fn add(&self, set: &KeySet) {
+        let mut configured = self.0.configured.write().unwrap_or_else(|e| e.into_inner());
+        configured.extend(set.keys.iter().map(|key| key.kid.clone()));
+        drop(configured);
+        self.learn(set);
+    }
+
+    fn learn(&self, set: &KeySet) {
         let mut keys = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
         for key in set.keys.iter().filter(|k| k.crv == "Ed25519") {
             match DecodingKey::from_ed_components(&key.x) {
@@ -155,7 +165,12 @@ impl Verifier {
         }
         let ask = crate::service::Ask::new(Context::new());
         let keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
-        self.add(&keys);
+        self.learn(&keys);
+        // What auth tells no more is out of use: after a rotation a leaked key must not live on in a host's memory.
+        let configured = self.0.configured.read().unwrap_or_else(|e| e.into_inner());
+        let told: HashSet<&str> = keys.keys.iter().map(|key| key.kid.as_str()).collect();
+        let mut known = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
+        known.retain(|kid, _| configured.contains(kid) || told.contains(kid.as_str()));
         *asked = Some(Instant::now());
         Ok(())
     }

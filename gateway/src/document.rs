@@ -23,7 +23,7 @@ use poem_openapi::{ContactObject, OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
+use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
 use crate::routes::{Idempotency, Row, row};
 use crate::{example, schema};
 
@@ -176,6 +176,7 @@ pub fn documents() -> [(&'static str, Value); 6] {
         Documented<Reservations>,
         Documented<Payments>,
         Documented<Notifications>,
+        Documented<DeadLetters>,
     );
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
@@ -189,6 +190,7 @@ pub fn documents() -> [(&'static str, Value); 6] {
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),
         ("notification", document(only::<Notifications>(), "Marquee: notification")),
+        ("operation", document(only::<DeadLetters>(), "Marquee: operation")),
     ]
 }
 

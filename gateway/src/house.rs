@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bus::Bus;
 use bus::contract::{Fields, Problem, Request};
+use bus::dead_letter::Command;
 use bus::service::Ask;
 use bus::token::{Identity, Verifier};
 use bytes::Bytes;
@@ -51,6 +52,18 @@ impl Hosts {
             }
             #[cfg(test)]
             Self::Told(told) => told.answer(request, ask).await,
+        }
+    }
+
+    /// Carries out a request about dead letters, which no host answers.
+    async fn dead_letters<C: Command>(&self, command: &C, ask: &Ask) -> Result<Bytes, Problem> {
+        match self {
+            Self::Nats { bus, .. } => {
+                reach(bus).await?;
+                command.carry_out(bus, &ask.context).await
+            }
+            #[cfg(test)]
+            Self::Told(told) => told.answer(command, ask).await,
         }
     }
 
@@ -170,6 +183,12 @@ impl House {
             });
         };
         self.hosts.ask(request, ask).await
+    }
+
+    /// As [`Self::pass`], for a request about dead letters.
+    pub async fn pass_dead_letters<C: Command>(&self, caller: &Caller, command: C) -> Answered<C::Answer> {
+        valid(&command)?;
+        Ok(Answer::new(self.hosts.dead_letters(&command, &caller.0).await?))
     }
 
     /// Validates a request, asks its host and passes the answer on.

@@ -45,7 +45,7 @@ use tokio::task::JoinHandle;
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
+use api::{Auth, DeadLetters, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
@@ -162,6 +162,7 @@ fn app(
     Reservations { house: house.clone() }.add_routes(&mut endpoints);
     Payments { house: house.clone() }.add_routes(&mut endpoints);
     Notifications { house: house.clone() }.add_routes(&mut endpoints);
+    DeadLetters { house: house.clone() }.add_routes(&mut endpoints);
     let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
     for row in ROWS {
         let pattern = pattern(row.path);

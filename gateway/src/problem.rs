@@ -73,7 +73,11 @@ pub fn of(error: poem::Error, path: &str) -> Problem {
         return no_route(path);
     }
     if error.is::<ParsePathError>() {
-        return Problem::new(400, "bad-id", "The id in the path is not a UUID.");
+        return Problem::new(
+            400,
+            "bad-id",
+            "The id in the path is not of its kind: a UUID, or a number where the document says so.",
+        );
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
         return bad_query(name, plain(reason));

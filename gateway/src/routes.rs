@@ -7,6 +7,7 @@ use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
     Refresh, Register, ResetPassword, SetRole, UpdateMe,
 };
+use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
@@ -234,6 +235,10 @@ pub const ROWS: &[Row] = &[
     post::<ResendNotification>("/v1/notifications/{id}/resend", "resendNotification")
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    get::<ListDeadLetters>("/v1/admin/dead-letters", "listDeadLetters"),
+    get::<GetDeadLetter>("/v1/admin/dead-letters/{sequence}", "getDeadLetter"),
+    delete::<DropDeadLetter>("/v1/admin/dead-letters/{sequence}", "dropDeadLetter"),
+    post::<ReplayDeadLetter>("/v1/admin/dead-letters/{sequence}/replay", "replayDeadLetter").refuses(&[409]),
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {

@@ -152,6 +152,11 @@ impl TestCinema {
         self.open = Some(Cinema::open(opening).await.unwrap());
     }
 
+    /// From the next opening on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.set(name, value);
+    }
+
     /// Stops all of them in order.
     pub async fn close_doors(&mut self) {
         if let Some(cinema) = self.open.take() {

@@ -330,6 +330,23 @@ async fn servers_end_with_their_killed_owner_and_the_next_start_has_the_data() {
     servers.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_paused_server_ends_with_its_killed_owner_and_so_do_its_children() {
+    let folder = Folder::temporary().unwrap();
+    let mut owner = Owner::start(folder.path());
+    let _connection = PgConnection::connect(&owner.database_url).await.unwrap();
+    let postgres = owner.pids[0];
+    let children: Vec<u32> =
+        parents().into_iter().filter(|(_, of)| *of == postgres).map(|(pid, _)| pid).collect();
+    assert!(children.len() > 3, "{children:?}");
+    for pid in children.iter().chain([&postgres]) {
+        signal("-STOP", *pid);
+    }
+    owner.pids.extend(&children);
+    owner.kill();
+    until("the paused server and its children end", || owner.living().is_empty()).await;
+}
+
 /// (process, parent) of all processes.
 fn parents() -> Vec<(u32, u32)> {
     let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {

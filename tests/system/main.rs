@@ -16,6 +16,7 @@ mod media;
 mod money;
 mod movie;
 mod operations;
+mod operator;
 mod payment;
 mod permissions;
 mod readme;

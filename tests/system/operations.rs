@@ -14,6 +14,10 @@ use crate::cinema::{Person, Plan, TestCinema};
 const MATRIX: &str = "
 anyone GET    /.well-known/jwks.json
 owner  GET    /v1/admin/audit
+admin  GET    /v1/admin/dead-letters
+admin  GET    /v1/admin/dead-letters/{sequence}
+owner  DELETE /v1/admin/dead-letters/{sequence}
+owner  POST   /v1/admin/dead-letters/{sequence}/replay
 anyone POST   /v1/auth/login
 user   POST   /v1/auth/logout
 user   POST   /v1/auth/logout-everywhere

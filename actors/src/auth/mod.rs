@@ -35,7 +35,7 @@ pub use hear::CONSUMER;
 
 /// Starts the host; when this returns the first SUPER_ADMIN is there.
 pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host> {
-    let signer = token::Signer::from_pem(&settings.jwt_private_key)?;
+    let signer = token::Signer::from_pem(&settings.jwt_private_key)?.telling_too(&parts.public_keys);
     // Its own tokens it need not ask itself about.
     parts.verifier.add(signer.keys());
     let (journal, wellness, mut children) = parts.delivery(None);

@@ -62,6 +62,13 @@ impl Signer {
         jsonwebtoken::encode(&header, claims, &self.key).context("signing a ticket")
     }
 
+    /// Tells older keys as well, so that tokens signed with them are good while they last.
+    pub fn telling_too(mut self, older: &KeySet) -> Self {
+        let own = self.keys.keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
+        self.keys.keys.extend(older.keys.iter().filter(|key| !own.contains(&key.kid)).cloned());
+        self
+    }
+
     /// The token of a password reset: the same each time, and not to be guessed without the key.
     pub fn reset_token(&self, reset: Uuid) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.resets, reset.as_bytes()))
@@ -102,6 +109,14 @@ MC4CAQAwBQYDK2VwBCIEIOhLJi+p3GvTXlqxLRVSf4xiVQwjFWPcxn2eJZ69mEkW
         let signer = Signer::from_pem(OPENSSL).unwrap();
         assert_eq!(signer.keys().keys[0].x, "jef4Q0zI3qC4ke0mQTvr9JKYxELkLEP1GaJaP_LoJxk");
         assert_eq!(Signer::from_pem(&OPENSSL.replace('\n', "\\n")).unwrap().keys(), signer.keys());
+    }
+
+    #[test]
+    fn an_older_key_is_told_too_and_each_once() {
+        let (new, old) = (Signer::from_pem(&generate_pem()).unwrap(), Signer::from_pem(OPENSSL).unwrap());
+        let both = new.clone().telling_too(old.keys()).telling_too(new.keys());
+        let kids = |signer: &Signer| signer.keys().keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
+        assert_eq!(kids(&both), [kids(&new), kids(&old)].concat());
     }
 
     #[test]

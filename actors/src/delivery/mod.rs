@@ -7,6 +7,7 @@
 
 mod clock;
 mod gauges;
+mod inboxes;
 mod journal;
 mod lock;
 mod maintenance;
@@ -20,6 +21,7 @@ mod transaction;
 
 pub use clock::Clock;
 pub use gauges::measure;
+pub use inboxes::Inboxes;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
 pub use maintenance::{maintain, migrate};

@@ -4,6 +4,7 @@
 //! older host may have to read, does not.
 
 pub mod auth;
+pub mod dead_letter;
 pub mod media;
 pub mod movie;
 pub mod notification;

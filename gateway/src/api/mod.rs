@@ -3,6 +3,7 @@
 //! Who may ask, how large a body may be and which problems may come is the row's to say (`routes.rs`), not theirs.
 
 pub mod auth;
+pub mod dead_letter;
 pub mod media;
 pub mod movie;
 pub mod notification;
@@ -14,6 +15,7 @@ use bus::contract::Paging;
 use poem_openapi::Tags;
 
 pub use auth::Auth;
+pub use dead_letter::DeadLetters;
 pub use media::MediaFiles;
 pub use movie::Movies;
 pub use notification::Notifications;
@@ -34,6 +36,8 @@ pub enum Domain {
     Payment,
     /// Mails to moviegoers.
     Notification,
+    /// What went wrong and waits for a person.
+    Operation,
 }
 
 /// The page asked for; without a wish the first, with 20 items.

@@ -1,0 +1,152 @@
+//! What must be true of the rows, as queries for where it is not.
+//!
+//! Within one schema a promise holds in every snapshot. Across schemas it holds once the event has been heard: those queries
+//! leave a minute, counted from the row's last change.
+
+/// One promise.
+pub struct Promise {
+    pub name: &'static str,
+    pub text: &'static str,
+    /// Checked where these are there: a domain may be newer than the database.
+    pub tables: &'static [&'static str],
+    /// One text with the figures.
+    pub figures: &'static str,
+    /// One text a finding.
+    pub findings: &'static str,
+}
+
+const SALES: &[&str] =
+    &["reservation.reservations", "reservation.claims", "payment.payments", "payment.refunds"];
+
+pub const ALL: &[Promise] = &[
+    Promise {
+        name: "one-owner",
+        text: "no seat has two owners, and the constraint that sees to it is there",
+        tables: &["reservation.claims"],
+        figures: "select format('%s seats held or sold', count(*)) from reservation.claims",
+        findings: "select format('%s %s has %s owners', showtime_id, seat, count(*)) from reservation.claims
+             group by showtime_id, seat having count(*) > 1
+             union all
+             select 'the constraint one_owner is missing' where not exists (
+               select from pg_constraint
+               where conname = 'one_owner' and conrelid = 'reservation.claims'::regclass and convalidated)",
+    },
+    Promise {
+        name: "claims",
+        text: "pending reservations hold their seats, confirmed ones have bought them, others have none",
+        tables: &["reservation.reservations", "reservation.claims"],
+        figures: "select format('%s seats sold in %s confirmed reservations, %s held in %s pending',
+               coalesce(sum(cardinality(seats)) filter (where status = 'CONFIRMED'), 0),
+               count(*) filter (where status = 'CONFIRMED'),
+               coalesce(sum(cardinality(seats)) filter (where status = 'PENDING'), 0),
+               count(*) filter (where status = 'PENDING')) from reservation.reservations",
+        findings: "select format('%s %s is %s for reservation %s, which is %s of %s %s', c.showtime_id, c.seat, c.status,
+                 c.reservation_id, coalesce(r.status, 'missing'), r.showtime_id, r.seats)
+             from reservation.claims c left join reservation.reservations r on r.id = c.reservation_id
+             where r.id is null or r.showtime_id <> c.showtime_id or c.seat <> all (r.seats)
+                or c.status <> case r.status when 'PENDING' then 'HELD' when 'CONFIRMED' then 'SOLD' else '' end
+             union all
+             select format('reservation %s is %s without its seat %s', r.id, r.status, wanted.seat)
+             from reservation.reservations r cross join unnest(r.seats) as wanted (seat)
+             where r.status in ('PENDING', 'CONFIRMED') and not exists (
+               select from reservation.claims c
+               where c.showtime_id = r.showtime_id and c.seat = wanted.seat and c.reservation_id = r.id)",
+    },
+    Promise {
+        name: "paid",
+        text: "every confirmed reservation has one captured payment, of its price less what was given back",
+        tables: SALES,
+        figures: "select format('%s confirmed for %s', count(*), coalesce(string_agg(distinct money, ', '), 'nothing')) from (
+               select sum(total) over (partition by currency) || ' ' || currency as money
+               from reservation.reservations where status = 'CONFIRMED') sold",
+        findings: "select format('reservation %s is confirmed for %s %s; its payment %s is %s of %s %s, %s of it promised back',
+                 r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount)
+             from reservation.reservations r
+             left join payment.payments p on p.reservation_id = r.id
+             cross join lateral (select coalesce(sum(f.amount), 0) as amount from payment.refunds f
+               where f.payment_id = p.id and f.intent = p.provider_ref and f.status in ('REQUESTED', 'COMPLETED')) back
+             where r.status = 'CONFIRMED' and not r.attention and r.updated_at < now() - interval '1 minute'
+               and (p.id is null or p.stage <> 'CAPTURED' or p.currency <> r.currency
+                 or p.amount < r.total or p.amount - back.amount > r.total)",
+    },
+    Promise {
+        name: "kept-for-nothing",
+        text: "money that was captured is for seats that are sold, or is given back, or was kept by the refund policy",
+        tables: SALES,
+        figures: "select format('%s captured payments, %s refunds under way, %s done',
+               (select count(*) from payment.payments where stage = 'CAPTURED'),
+               (select count(*) from payment.refunds where status = 'REQUESTED'),
+               (select count(*) from payment.refunds where status = 'COMPLETED'))",
+        // `captured` in the checkpoint: the saga knows of the money and has settled it by the policy.
+        findings: "select format('payment %s of %s %s is captured since %s; reservation %s is %s, promised back %s',
+                 p.id, p.amount, p.currency, p.paid_at, p.reservation_id, coalesce(r.status, 'missing'), back.amount)
+             from payment.payments p
+             left join reservation.reservations r on r.id = p.reservation_id
+             cross join lateral (select coalesce(sum(f.amount), 0) as amount from payment.refunds f
+               where f.payment_id = p.id and f.intent = p.provider_ref and f.status in ('REQUESTED', 'COMPLETED')) back
+             where p.stage = 'CAPTURED' and p.attention is null and not coalesce(r.attention, false)
+               and p.updated_at < now() - interval '1 minute'
+               and coalesce(r.updated_at < now() - interval '1 minute', true)
+               and r.status is distinct from 'CONFIRMED' and back.amount < p.amount
+               and jsonb_typeof(r.checkpoint -> 'captured') is distinct from 'object'",
+    },
+    Promise {
+        name: "captured-twice",
+        text: "a capture that was not accepted is given back, and nothing is given back twice",
+        tables: SALES,
+        figures: "select format('%s attempts to pay, %s captured', count(*), count(*) filter (where state = 'CAPTURED'))
+             from payment.attempts",
+        findings: "select format('payment %s: attempt %s captured %s, which is neither accepted nor given back',
+                 p.id, a.number, a.intent)
+             from payment.attempts a join payment.payments p on p.id = a.payment_id
+             where a.state = 'CAPTURED' and a.intent is distinct from p.provider_ref and p.attention is null
+               and p.updated_at < now() - interval '1 minute'
+               and not exists (select from payment.refunds f where f.payment_id = p.id and f.intent = a.intent)
+             union all
+             select format('payment %s: %s of %s were given back', p.id, sum(f.amount), p.amount)
+             from payment.refunds f join payment.payments p on p.id = f.payment_id
+             where f.status in ('REQUESTED', 'COMPLETED')
+             group by p.id, f.intent having sum(f.amount) > p.amount",
+    },
+    Promise {
+        name: "saga-log",
+        text: "a saga's log has every version of its reservation once",
+        tables: &["reservation.reservations", "reservation.saga_steps"],
+        figures: "select format('%s steps', count(*)) from reservation.saga_steps",
+        findings: "select format('reservation %s has version %s and %s steps up to %s', r.id, r.version, s.steps, s.last)
+             from reservation.reservations r cross join lateral (
+               select count(*) as steps, max(version) as last from reservation.saga_steps where reservation_id = r.id) s
+             where r.version <> s.steps or r.version is distinct from s.last",
+    },
+    Promise {
+        name: "deadlines",
+        text: "no deadline has passed unnoticed for a minute: a host is there and asks",
+        tables: &["reservation.reservations", "payment.payments"],
+        figures: "select format('%s reservations and %s payments wait for something',
+               (select count(*) from reservation.reservations where deadline is not null),
+               (select count(*) from payment.payments where next_check_at is not null))",
+        findings: "select format('reservation %s (%s) was due at %s', id, status, deadline)
+             from reservation.reservations where deadline < now() - interval '1 minute'
+             union all
+             select format('payment %s (%s) was due at %s', id, stage, next_check_at)
+             from payment.payments where next_check_at < now() - interval '1 minute'",
+    },
+    Promise {
+        name: "ledger",
+        text: "every booking in the ledger sums to zero",
+        tables: &["payment.postings"],
+        figures: "select format('%s postings', count(*)) from payment.postings",
+        findings: "select format('payment %s: %s leaves %s %s', payment_id, transaction, sum(amount), currency)
+             from payment.postings group by payment_id, transaction, currency having sum(amount) <> 0",
+    },
+    Promise {
+        name: "attention",
+        text: "nothing waits for a person",
+        tables: &["reservation.reservations", "payment.payments"],
+        figures: "select 'reservations and payments that cannot settle by themselves'::text",
+        findings: "select format('reservation %s (%s)', id, checkpoint -> 'state' ->> 'is')
+             from reservation.reservations where attention
+             union all
+             select format('payment %s: %s', id, attention) from payment.payments where attention is not null",
+    },
+];

@@ -1,0 +1,79 @@
+//! Runs the checks in one snapshot.
+
+use anyhow::Context;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::Checked;
+use super::promises::Promise;
+
+/// Beyond it the database is too busy to be read whole; try again when it is calmer, or on a replica.
+const STATEMENT_TIMEOUT: &str = "10min";
+
+/// `promises` each with a query of figures (one text) and one of findings (texts, one a row).
+pub async fn check(url: &str, promises: &'static [Promise]) -> anyhow::Result<Vec<Checked>> {
+    let mut connection = PgConnection::connect(url).await.context("the database does not answer")?;
+    let begin = format!(
+        "begin isolation level repeatable read read only;
+         set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local timezone = 'UTC'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut connection).await?;
+    let mut checked = outboxes(&mut connection).await?;
+    for promise in promises {
+        let there: bool =
+            sqlx::query_scalar("select bool_and(to_regclass(name) is not null) from unnest($1::text[]) name")
+                .bind(promise.tables)
+                .fetch_one(&mut connection)
+                .await?;
+        if there {
+            checked.push(
+                one(&mut connection, promise).await.with_context(|| format!("checking {}", promise.name))?,
+            );
+        }
+    }
+    connection.close().await?;
+    Ok(checked)
+}
+
+async fn one(connection: &mut PgConnection, promise: &Promise) -> anyhow::Result<Checked> {
+    let evidence = sqlx::query_scalar(promise.figures).fetch_one(&mut *connection).await?;
+    let (found, findings) = findings(connection, promise.findings.to_owned()).await?;
+    Ok(Checked { name: promise.name, promise: promise.text, evidence, found, findings })
+}
+
+/// How many, and the first twenty.
+async fn findings(connection: &mut PgConnection, query: String) -> anyhow::Result<(i64, Vec<String>)> {
+    let counted = format!("select count(*) over (), found.* from ({query}) found limit 20");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(counted)).fetch_all(connection).await?;
+    let found = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+    let findings = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
+    Ok((found, findings))
+}
+
+/// Every domain's outbox: what was committed has left.
+async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
+    let domains: Vec<String> = sqlx::query_scalar(
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relname = 'outbox' and c.relkind = 'p' order by 1",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let each = domains.iter().map(|domain| {
+        // A name from the catalogue, quoted by the same.
+        format!(
+            r#"select format('{domain}: %s %s of %s', id, subject, created_at) from "{domain}".outbox
+               where published_at is null and created_at < now() - interval '1 minute'"#
+        )
+    });
+    let all = each.collect::<Vec<_>>().join(" union all ");
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (found, findings) = findings(connection, all).await?;
+    Ok(vec![Checked {
+        name: "outbox",
+        promise: "what was committed has been published within a minute",
+        evidence: format!("the outboxes of {}", domains.join(", ")),
+        found,
+        findings,
+    }])
+}

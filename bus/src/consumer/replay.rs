@@ -1,0 +1,94 @@
+//! Handles a dead letter again when an operator asks: it is read from the stream `DLQ` and handed on as a delivery is,
+//! and what becomes of it is the answer. The asker drops the letter; see [`crate::dead_letter`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{DLQ_CONSUMER, Delivery, Origin, Ticket, Verdict, Wellness};
+use crate::dead_letter::{self, HANDLING_MAX, Replay, Replayed, replay_subject};
+use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
+use crate::topology::DLQ_PREFIX;
+use crate::{Bus, Context};
+
+/// Between tries to subscribe; it fails only when the connection is closed for good.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers until `stop`, one letter after another: a person asks.
+pub async fn serve(
+    bus: Bus,
+    consumer: &'static str,
+    well: Wellness,
+    stop: CancellationToken,
+    handle: Arc<dyn Fn(Delivery) + Send + Sync>,
+) {
+    while !stop.is_cancelled() {
+        let subscribed = bus.client.queue_subscribe(replay_subject(consumer), consumer.to_owned()).await;
+        let mut asked = match subscribed {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::warn!(consumer, %error, "dead letters cannot be replayed");
+                let again = tokio::time::sleep(AGAIN);
+                tokio::select! { _ = stop.cancelled() => return, _ = again => continue }
+            }
+        };
+        while let Some(request) =
+            tokio::select! { _ = stop.cancelled() => return, next = asked.next() => next }
+        {
+            let Some(reply) = request.reply.clone() else { continue };
+            let replayed = match serde_json::from_slice(&request.payload) {
+                Ok(Replay { .. }) if !*well.borrow() => Replayed::Later("the database is away".into()),
+                Ok(Replay { sequence }) => replay(&bus, consumer, sequence, &*handle).await,
+                Err(error) => Replayed::Poison(format!("the question is unreadable: {error}")),
+            };
+            let answer = serde_json::to_vec(&replayed).expect("an enum of texts serializes");
+            if let Err(error) = bus.client.publish(reply, answer.into()).await {
+                tracing::warn!(consumer, %error, "the answer to a replay was not sent");
+            }
+        }
+    }
+}
+
+async fn replay(
+    bus: &Bus,
+    consumer: &'static str,
+    sequence: u64,
+    handle: &(dyn Fn(Delivery) + Send + Sync),
+) -> Replayed {
+    let read = async { dead_letter::message(&dead_letter::stream(bus).await?, sequence).await };
+    let message = match read.await {
+        Ok(message) => message,
+        Err(problem) => return Replayed::Later(problem.detail),
+    };
+    let header = |name: &str| message.headers.get(name).map(|value| value.as_str());
+    if header(DLQ_CONSUMER) != Some(consumer) {
+        return Replayed::Poison("it is another consumer's".into());
+    }
+    let Some(id) = header(CE_ID).filter(|id| !id.is_empty() && id.len() <= 200) else {
+        return Replayed::Poison("the message has no ce-id".into());
+    };
+    let (sender, verdict) = oneshot::channel();
+    metrics::counter!("dead_letters_replayed_total", "consumer" => consumer).increment(1);
+    handle(Delivery {
+        id: id.to_owned(),
+        subject: message.subject.strip_prefix(DLQ_PREFIX).unwrap_or(&message.subject).to_owned(),
+        payload: message.payload.clone(),
+        context: Context::from_headers(Some(&message.headers)).child(),
+        source: header(CE_SOURCE).unwrap_or_default().to_owned(),
+        time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
+        attempt: 1,
+        ticket: Ticket(Some(Origin::DeadLetter(sender))),
+    });
+    match tokio::time::timeout(HANDLING_MAX, verdict).await {
+        Ok(Ok(Verdict::Done)) => Replayed::Handled,
+        Ok(Ok(Verdict::Retry(why))) => Replayed::Later(why),
+        Ok(Ok(Verdict::Park(reason))) => Replayed::Poison(reason),
+        Ok(Err(_)) => Replayed::Later("dropped unsettled".into()),
+        Err(_) => {
+            Replayed::Later(format!("it took more than {HANDLING_MAX:?}; look again before another try"))
+        }
+    }
+}
