@@ -168,7 +168,7 @@ fn meaning(status: u16) -> &'static str {
 }
 
 /// The documents by name: the whole under the empty one.
-pub fn documents() -> [(&'static str, Value); 6] {
+pub fn documents() -> [(&'static str, Value); 7] {
     type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
     type Whole = (
         Documented<Auth>,
@@ -182,7 +182,7 @@ pub fn documents() -> [(&'static str, Value); 6] {
         Documented(PhantomData)
     }
     let catalogue = || -> Catalogue { (only(), only(), only()) };
-    let whole: Whole = (only(), catalogue(), only(), only(), only());
+    let whole: Whole = (only(), catalogue(), only(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(only::<Auth>(), "Marquee: auth")),

@@ -172,12 +172,6 @@ impl TestCinema {
         let host = marquee::hosts::start(domain, &mut environment, bus).await.unwrap();
         self.cinema_mut().hosts.push(host);
     }
-
-    /// Changes a setting of what is started from now on.
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.environment.set(name, value);
-    }
-
     pub fn cinema(&self) -> &Cinema {
         self.open.as_ref().unwrap()
     }
