@@ -30,6 +30,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of a refused body: a photograph that is twice too large, from a good line.
 const LET_PASS_BYTES_MAX: usize = 32 * 1024 * 1024;
 const LET_PASS_TIMEOUT: Duration = Duration::from_secs(5);
+const LET_PASS_SILENCE: Duration = Duration::from_millis(500);
 /// What a form adds to its file: a boundary twice, and the part's headers.
 const FORM_BYTES_MAX: usize = 4 * 1024;
 
@@ -178,7 +179,8 @@ async fn let_pass(body: poem::Body) {
     let mut chunks = std::pin::pin!(body.into_bytes_stream());
     let mut left = LET_PASS_BYTES_MAX;
     let reading = async {
-        while let Some(Ok(chunk)) = chunks.next().await
+        // Silence: the client waits for its answer.
+        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(LET_PASS_SILENCE, chunks.next()).await
             && left > chunk.len()
         {
             left -= chunk.len();

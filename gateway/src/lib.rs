@@ -114,6 +114,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let listener = listen::bind(config.addr)?;
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
+    limiter.warm_up().await;
     let media = MediaRoom::open(&config.media)?;
     let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter, media);
     // It ends with the house.

@@ -77,7 +77,8 @@ pub const ALL: &[Promise] = &[
                (select count(*) from payment.payments where stage = 'CAPTURED'),
                (select count(*) from payment.refunds where status = 'REQUESTED'),
                (select count(*) from payment.refunds where status = 'COMPLETED'))",
-        // `captured` in the checkpoint: the saga knows of the money and has settled it by the policy.
+        // What the saga promised: its refund; without one nothing where it knew of the money (the policy kept it), and all
+        // where it did not.
         findings: "select format('payment %s of %s %s is captured since %s; reservation %s is %s, promised back %s',
                  p.id, p.amount, p.currency, p.paid_at, p.reservation_id, coalesce(r.status, 'missing'), back.amount)
              from payment.payments p
@@ -87,8 +88,11 @@ pub const ALL: &[Promise] = &[
              where p.stage = 'CAPTURED' and p.attention is null and not coalesce(r.attention, false)
                and p.updated_at < now() - interval '1 minute'
                and coalesce(r.updated_at < now() - interval '1 minute', true)
-               and r.status is distinct from 'CONFIRMED' and back.amount < p.amount
-               and jsonb_typeof(r.checkpoint -> 'captured') is distinct from 'object'",
+               and r.status is distinct from 'CONFIRMED'
+               and back.amount < case
+                 when r.checkpoint #> '{state,refund}' is not null then (r.checkpoint #>> '{state,refund,total,amount}')::bigint
+                 when jsonb_typeof(r.checkpoint -> 'captured') = 'object' then 0
+                 else p.amount end",
     },
     Promise {
         name: "captured-twice",

@@ -116,6 +116,7 @@ impl Reservations {
     ///
     /// Newest first. An ADMIN sees everybody's, or those of `userId`.
     #[oai(path = "/v1/reservations", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
     async fn list(
         &self,
         caller: Caller,

@@ -85,6 +85,13 @@ impl Limiter {
         Ok(Self(Some(Counting { own: Own::new(&quotas), quotas, shared })))
     }
 
+    /// Before the first request.
+    pub async fn warm_up(&self) {
+        if let Some(Counting { shared: Some(shared), .. }) = &self.0 {
+            shared.warm_up().await;
+        }
+    }
+
     #[cfg(test)]
     pub fn off() -> Self {
         Self(None)

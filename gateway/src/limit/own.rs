@@ -56,7 +56,7 @@ impl Class {
     }
 
     fn count(&self, key: &String, limit: u32) -> Standing {
-        if self.counted.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0 {
+        if self.counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
             self.forget(KEYS_MAX);
         }
         let keyed = self.keyed.read().unwrap_or_else(|e| e.into_inner());

@@ -12,6 +12,8 @@ use super::Standing;
 
 /// A round trip takes a fraction of a millisecond; a person would notice what takes longer than this.
 pub const LIMIT: Duration = Duration::from_millis(50);
+/// A start may wait this long for a connection.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// So that an outage does not cost every request the limit.
 const REST: Duration = Duration::from_secs(2);
 
@@ -48,6 +50,17 @@ impl Shared {
             begun: Instant::now(),
             resting_until: AtomicU64::new(0),
         })
+    }
+
+    /// Connects, so that the first requests are counted together too. Redis may be away: nobody waits long for it.
+    pub async fn warm_up(&self) {
+        let Some(mut redis) = self.connection() else { return };
+        let script = self.script.prepare_invoke();
+        match tokio::time::timeout(WARM_UP, script.load_async(&mut redis)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => drop(self.rest(&error.to_string())),
+            Err(_) => drop(self.rest("no answer in time")),
+        }
     }
 
     /// `None` when Redis could not tell.

@@ -239,13 +239,20 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"name": "One", "timeZone": "Europe/Berlin", "rows": [{"label": "A", "seats": [{"number": 1, "kind": "STANDARD"}]}]}),
         json!({"movieId": ID, "auditoriumId": ID, "startsAt": "2026-05-01T18:30:00Z",
             "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
+        json!({"movieId": ID, "auditoriumId": ID, "from": "2026-05-01", "to": "2026-05-07", "times": ["20:15"],
+            "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
         reservation(),
         json!({"reason": "ill"}),
         json!({"reservationId": ID}),
     ];
     // Files come as multipart and are stored before anyone is asked; their own tests show whom they ask.
     for row in ROWS.iter().filter(|row| !matches!(row.body, crate::routes::Body::Upload(_))) {
-        let path = row.path.replace("{id}", ID).replace("{sequence}", "7");
+        let mut path = row.path.replace("{id}", ID).replace("{sequence}", "7").replace("{reservationId}", ID);
+        match row.operation {
+            "reportRevenue" => path.push_str("?from=2026-05-01&to=2026-05-07"),
+            "reportOccupancy" => path.push_str("?from=2026-05-01T00:00:00Z&to=2026-05-07T00:00:00Z"),
+            _ => {}
+        }
         let mut subjects = Vec::new();
         // The one body that fits is asked with; the others are refused before.
         for body in &bodies {

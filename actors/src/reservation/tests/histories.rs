@@ -247,7 +247,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(&self, input: &Input, word_arrives: bool) -> Pair {
+    fn new_takes(&self, input: &Input, word_arrives: bool) -> Pair {
         let Ok((new, effects)) = self.new.step(input, self.now) else { return self.clone() };
         let mut pair = Pair { new, ..self.clone() };
         if matches!(input, Input::BeginPayment { .. }) && pair.payment == Provider::Nothing {
@@ -257,19 +257,19 @@ impl Pair {
             if let (Effect::TellOld { paid, .. }, true) = (effect, word_arrives) {
                 let to = DEARER;
                 let word = if paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } };
-                pair = pair.old(&word);
+                pair = pair.old_takes(&word);
             }
         }
         pair
     }
 
-    fn old(&self, input: &Input) -> Pair {
+    fn old_takes(&self, input: &Input) -> Pair {
         let Ok((old, effects)) = self.old.step(input, self.now) else { return self.clone() };
         let pair = Pair { old, ..self.clone() };
         let looks = effects.iter().any(|effect| matches!(effect, Effect::LookAtNew { .. }));
         match (looks, self.new.captured, self.new.state.claim()) {
-            (true, Some(_), _) => pair.old(&Input::ExchangePaid { to: DEARER }),
-            (true, None, Claim::None) => pair.old(&Input::ExchangeOver { to: DEARER }),
+            (true, Some(_), _) => pair.old_takes(&Input::ExchangePaid { to: DEARER }),
+            (true, None, Claim::None) => pair.old_takes(&Input::ExchangeOver { to: DEARER }),
             _ => pair,
         }
     }
@@ -292,10 +292,10 @@ impl Pair {
             Provider::Nothing => {}
         }
         for input in &news {
-            next.extend([self.new(input, true), self.new(input, false)]);
+            next.extend([self.new_takes(input, true), self.new_takes(input, false)]);
         }
         for input in [Input::Deadline, cancel(CancelledBy::User), Input::Exchange(place(2000))] {
-            next.push(self.old(&input));
+            next.push(self.old_takes(&input));
         }
         for deadline in self.old.deadline().into_iter().chain(self.new.deadline()) {
             next.push(Pair { now: self.now.max(deadline), ..self.clone() });
@@ -307,23 +307,26 @@ impl Pair {
         for _ in 0..80 {
             match self.payment {
                 Provider::Open => self.payment = Provider::Closed,
-                Provider::Captured => self = self.new(&Input::PaymentSucceeded(paid_new()), false),
-                Provider::Closed => self = self.new(&Input::PaymentOver { payment_id: NEW_PAYMENT }, false),
+                Provider::Captured => self = self.new_takes(&Input::PaymentSucceeded(paid_new()), false),
+                Provider::Closed => {
+                    self = self.new_takes(&Input::PaymentOver { payment_id: NEW_PAYMENT }, false)
+                }
                 Provider::Nothing => {}
             }
             for saga in [self.old.clone(), self.new.clone()] {
                 if let State::Refunding { refund, .. } = &saga.state {
                     let done = Input::RefundCompleted { refund_id: refund.id };
-                    self = if saga == self.old { self.old(&done) } else { self.new(&done, false) };
+                    self =
+                        if saga == self.old { self.old_takes(&done) } else { self.new_takes(&done, false) };
                 }
             }
             for part in self.old.parts.clone() {
-                self = self.old(&Input::RefundCompleted { refund_id: part.refund.id });
+                self = self.old_takes(&Input::RefundCompleted { refund_id: part.refund.id });
             }
             let deadlines = self.old.deadline().into_iter().chain(self.new.deadline());
             if let Some(deadline) = deadlines.min() {
                 self.now = self.now.max(deadline);
-                self = self.old(&Input::Deadline).new(&Input::Deadline, false);
+                self = self.old_takes(&Input::Deadline).new_takes(&Input::Deadline, false);
             }
         }
         let (old, new) = (self.old.state.claim() == Claim::Sold, self.new.state.claim() == Claim::Sold);
