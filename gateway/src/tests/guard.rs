@@ -242,6 +242,7 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"movieId": ID, "auditoriumId": ID, "from": "2026-05-01", "to": "2026-05-07", "times": ["20:15"],
             "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
         reservation(),
+        json!({"startsAt": "2026-05-01T18:30:00Z"}),
         json!({"reason": "ill"}),
         json!({"reservationId": ID}),
     ];
