@@ -61,7 +61,7 @@ impl Drop for Process {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paying_is_one_trace_from_the_request_to_what_the_last_host_hears() {
+async fn paying_is_one_trace_from_the_request_to_the_mail() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     cinema.close_doors().await;
     let database = cinema.postgres.as_ref().unwrap().create_database("traced").await.unwrap();
@@ -127,6 +127,8 @@ async fn paying_is_one_trace_from_the_request_to_what_the_last_host_hears() {
         "publish payment.success",
         "reservation hears payment.success",
         "publish reservation.confirmed",
+        "notification hears reservation.confirmed",
+        "send mail",
     ];
     let told = || async {
         let spans = spans.lock().unwrap().clone();

@@ -13,10 +13,12 @@ use bus::contract::movie::DescribeShowtime;
 use bus::contract::reservation::DescribeReservation;
 use bus::retry;
 use bus::service::Ask;
+use bus::trace::{self, Kind};
 use futures::StreamExt;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::letter::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
@@ -133,7 +135,8 @@ async fn attempt(env: &Env, mail: &Mail, facts: Facts, pace: &Pace) -> (End, Opt
         let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url);
         let message = letter::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
         pace.wait().await;
-        env.mailer.deliver(mail, &message).await?;
+        let (span, _) = trace::begin(Kind::Client, "send mail", &mail.context);
+        env.mailer.deliver(mail, &message).instrument(span).await?;
         Ok(End::Sent)
     };
     match sent.await {
