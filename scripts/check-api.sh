@@ -36,8 +36,9 @@ check() {
 }
 
 documents() {
-    for name in openapi openapi/auth openapi/movie openapi/reservation openapi/payment; do
-        curl -sSf "$URL/$name.json" -o "$data/$(basename "$name").json"
+    local document
+    for document in openapi openapi/auth openapi/movie openapi/reservation openapi/payment; do
+        curl -sSf "$URL/$document.json" -o "$data/$(basename "$document").json"
     done
     "$spectral" lint "$data"/*.json docs/asyncapi.yaml --ruleset tests/tools/spectral.yaml --fail-severity warn
 }
