@@ -41,6 +41,7 @@ impl HostProcess {
     /// Reads everything that a host reads, and notes all that is wrong.
     pub fn read(domain: &str, environment: &mut Environment) -> anyhow::Result<Self> {
         logging(environment);
+        traces(environment);
         Ok(Self {
             plan: hosts::Plan::read(domain, environment)?,
             health_addr: health_addr(environment),
@@ -59,6 +60,7 @@ pub struct GatewayProcess {
 impl GatewayProcess {
     pub fn read(environment: &mut Environment) -> Self {
         logging(environment);
+        traces(environment);
         Self {
             gateway: gateway::Config::read(environment),
             nats: nats(environment, "gateway"),
@@ -133,6 +135,17 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
         }
     };
     (filter, json)
+}
+
+/// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
+pub fn traces(environment: &mut Environment) -> Option<String> {
+    let url = environment.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http://", "https://"]);
+    url.map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// This process's name in traces.
+pub fn part() -> String {
+    PART.get().map_or_else(|| "marquee".to_owned(), |part| format!("marquee-{part}"))
 }
 
 /// What `marquee up` needs and nobody has set: keys of its own, kept in the data folder, and the demo's accounts.

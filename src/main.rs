@@ -76,8 +76,8 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Gateway) => marquee::config::this_is("gateway"),
         _ => {}
     }
-    marquee::telemetry::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = marquee::telemetry::install(runtime.handle())?;
     let done = runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Up { data: ".data".into() }) {
             Command::Up { data } => command::up(&data).await,
@@ -94,6 +94,7 @@ fn main() -> anyhow::Result<()> {
             Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
         }
     });
+    traces.finish();
     // Blocking threads (a password being hashed) must not hold the exit up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::HostConfig;
 use crate::database::Database;
 use crate::delivery::relay::Relay;
-use crate::delivery::{Clock, Journal, JournalParts, Rows, SeatLock, maintain};
+use crate::delivery::{Clock, Journal, JournalParts, Rows, SeatLock, maintain, measure};
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
 
 /// Longest wait for what is in work when the host stops; a request's own deadline is shorter.
@@ -82,11 +82,12 @@ impl Parts {
             self.bus.client.clone(),
             lock,
         );
-        let database = self.database.clone();
+        let (database, measured) = (self.database.clone(), self.database.clone());
         let children = vec![
             tracked("journal", &self.writing, &self.deciding, move |stop| parts.clone().run(stop)),
             tracked("relay", &self.publishing, &self.sending, move |stop| relay.clone().run(stop)),
             self.taker("maintenance", move |stop| maintain(database.clone(), stop)),
+            self.taker("gauges", move |stop| measure(measured.clone(), stop)),
         ];
         (journal, well, children)
     }

@@ -7,17 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
+use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::{Event, Timestamp};
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME, MARQUEE_ONLY};
 use crate::topology::{self, ConsumerSpec, DLQ_PREFIX};
-use crate::{Bus, Context, Failure, retry};
+use crate::{Bus, Context, Failure, retry, trace};
 
 /// Messages asked for at once; the consumer's `max_ack_pending` bounds what is in hand in all.
 const PULL_MAX: usize = 512;
@@ -25,6 +28,8 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// So long after an outage messages that it failed still come: a little more than the longest delay between tries.
 const OUTAGE_ECHO: Duration = Duration::from_secs(60);
+/// How often a consumer's lag is looked at: as often as metrics are scraped.
+const LAG_EVERY: Duration = Duration::from_secs(15);
 /// Characters of a reason in a dead letter's header.
 const REASON_MAX: usize = 500;
 /// How long a consumer that stops waits for messages that the server has already sent, to give them back.
@@ -67,19 +72,25 @@ struct Ticket {
     /// With the connection that it came over.
     message: Option<(jetstream::Message, u64)>,
     settler: mpsc::UnboundedSender<Settlement>,
+    /// Lasts until the message is settled.
+    span: Span,
 }
 
 struct Settlement {
     message: jetstream::Message,
     connection: u64,
     verdict: Verdict,
+    span: Span,
 }
 
 impl Ticket {
     fn settle(&mut self, verdict: Verdict) {
         if let Some((message, connection)) = self.message.take() {
+            if !matches!(verdict, Verdict::Done) {
+                trace::fail(&self.span);
+            }
             // A closed channel means that the consumer is gone; the server gives the message again.
-            let _ = self.settler.send(Settlement { message, connection, verdict });
+            let _ = self.settler.send(Settlement { message, connection, verdict, span: self.span.clone() });
         }
     }
 }
@@ -175,6 +186,7 @@ async fn pull(
     // Again on every interruption: after a wipe of NATS's data neither stream nor consumer is there.
     topology::ensure_streams(bus).await?;
     let consumer = topology::ensure_consumer(bus, intake.spec).await?;
+    let watch = consumer.clone();
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(PULL_MAX)
@@ -183,6 +195,8 @@ async fn pull(
         .messages()
         .await
         .map_err(Failure::transient)?;
+    let mut look = tokio::time::interval(LAG_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {
             biased;
@@ -191,6 +205,11 @@ async fn pull(
             _ = well.wait_for(|well| !*well) => break,
             // Perhaps to a server that has lost everything.
             _ = connections.changed() => return Ok(()),
+            // Before the messages, so that it shows under load.
+            _ = look.tick() => {
+                tokio::spawn(measure(watch.clone(), intake.spec.name));
+                continue;
+            }
             message = messages.next() => message,
         };
         match message {
@@ -202,9 +221,19 @@ async fn pull(
     // What was pulled and not handed on, some of it still on its way, need not wait for the end of the ack wait.
     let until = Instant::now() + GIVE_BACK;
     while let Ok(Some(Ok(message))) = tokio::time::timeout_at(until, messages.next()).await {
-        intake.ticket(message, connection).settle(Verdict::Retry("pulled and not handled".into()));
+        intake
+            .ticket(message, connection, Span::none())
+            .settle(Verdict::Retry("pulled and not handled".into()));
     }
     Ok(())
+}
+
+/// Tells how far behind the consumer is. A look that fails says nothing; the pull notices an outage itself.
+async fn measure(mut consumer: PullConsumer, name: &'static str) {
+    if let Ok(info) = consumer.info().await {
+        metrics::gauge!("consumer_lag", "consumer" => name).set(info.num_pending as f64);
+        metrics::gauge!("consumer_in_hand", "consumer" => name).set(info.num_ack_pending as f64);
+    }
 }
 
 /// Hands messages on.
@@ -217,8 +246,8 @@ struct Intake {
 }
 
 impl Intake {
-    fn ticket(&self, message: jetstream::Message, connection: u64) -> Ticket {
-        Ticket { message: Some((message, connection)), settler: self.settler.clone() }
+    fn ticket(&self, message: jetstream::Message, connection: u64, span: Span) -> Ticket {
+        Ticket { message: Some((message, connection)), settler: self.settler.clone(), span }
     }
 
     fn receive(&self, message: jetstream::Message, connection: u64) {
@@ -228,15 +257,22 @@ impl Intake {
             |name: &str| message.headers.as_ref().and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
         let only = header(MARQUEE_ONLY);
         let id = header(CE_ID);
+        let (correlation_id, traceparent) = (header(CORRELATION_ID), header(TRACEPARENT));
+        let (span, context) = trace::enter(
+            trace::Kind::Consumer,
+            &format!("{consumer} hears {}", message.subject),
+            correlation_id.as_deref(),
+            traceparent.as_deref(),
+        );
         let delivery = Delivery {
             id: id.clone().unwrap_or_default(),
             subject: message.subject.to_string(),
             payload: message.payload.clone(),
-            context: Context::from_headers(message.headers.as_ref()).child(),
+            context,
             source: header(CE_SOURCE).unwrap_or_default(),
             time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
             attempt,
-            ticket: self.ticket(message, connection),
+            ticket: self.ticket(message, connection, span.clone()),
         };
         metrics::counter!("events_received_total", "consumer" => consumer).increment(1);
         if only.is_some_and(|only| only != consumer) {
@@ -251,13 +287,13 @@ impl Intake {
         if attempt >= retry::DELIVERIES_MAX && was_well {
             return delivery.park(format!("delivered {attempt} times"));
         }
-        (self.handle)(delivery);
+        span.in_scope(|| (self.handle)(delivery));
     }
 }
 
 async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedReceiver<Settlement>) {
     let connections = bus.connections();
-    while let Some(Settlement { message, connection, verdict }) = verdicts.recv().await {
+    while let Some(Settlement { message, connection, verdict, span }) = verdicts.recv().await {
         // An ack names only stream, consumer and sequence. After a wipe of NATS's data another message may have them,
         // and would be lost. Over a mere reconnect the message comes again, and the inbox knows it.
         if *connections.borrow() != connection || !bus.is_connected() {
@@ -269,12 +305,14 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
                 let info =
                     message.info().map(|i| (i.delivered.max(1) as u64, i.stream_sequence)).unwrap_or((1, 0));
                 let delay = retry::delay(info.0, info.1);
-                tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                span.in_scope(|| {
+                    tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                });
                 message.ack_with(AckKind::Nak(Some(delay))).await.map_err(|e| e.to_string())
             }
             Verdict::Park(reason) => {
                 // In a task of its own: an ack from the dead letter stream may take seconds.
-                tokio::spawn(park(bus.clone(), consumer, message, reason));
+                tokio::spawn(park(bus.clone(), consumer, message, reason).instrument(span));
                 Ok(())
             }
         };

@@ -24,9 +24,11 @@ impl Context {
             Some(id) if is_request_id(id) => id.to_owned(),
             _ => uuid::Uuid::now_v7().to_string(),
         };
-        let trace = traceparent.and_then(trace_id).map(str::to_owned);
-        let trace = trace.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
-        Self { correlation_id, traceparent: format!("00-{trace}-{}-01", span_id()) }
+        let traceparent = match traceparent.and_then(trace_id) {
+            Some((trace, flags)) => format!("00-{trace}-{}-{flags}", span_id()),
+            None => format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), span_id()),
+        };
+        Self { correlation_id, traceparent }
     }
 
     pub fn from_headers(headers: Option<&HeaderMap>) -> Self {
@@ -56,13 +58,16 @@ pub fn is_request_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// The trace id of a `traceparent` header (W3C Trace Context, version 00), if it is one.
-fn trace_id(traceparent: &str) -> Option<&str> {
+/// Trace id and flags of a `traceparent` header (W3C Trace Context, version 00), if it is one. The flags tell whether the
+/// caller records the trace, and we follow.
+fn trace_id(traceparent: &str) -> Option<(&str, &str)> {
     let mut parts = traceparent.split('-');
     let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
     let hex = |s: &str, len| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |s: &str| s.bytes().all(|b| b == b'0');
-    (hex(version, 2) && hex(trace, 32) && hex(span, 16) && !zero(trace) && !zero(span)).then_some(trace)
+    let flags = parts.next().filter(|flags| hex(flags, 2)).unwrap_or("01");
+    let valid = hex(version, 2) && hex(trace, 32) && hex(span, 16) && !zero(trace) && !zero(span);
+    valid.then_some((trace, flags))
 }
 
 fn span_id() -> String {

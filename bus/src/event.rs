@@ -7,7 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::contract::{Event, Timestamp};
-use crate::{Bus, Context, Failure};
+use crate::{Bus, Context, Failure, trace};
 
 pub const CE_ID: &str = "ce-id";
 pub const CE_TYPE: &str = "ce-type";
@@ -41,6 +41,16 @@ impl Outgoing {
             payload: payload.into(),
             context: context.clone(),
         }
+    }
+
+    /// The same event under a span of its being published, where spans are recorded. It ends with the span's last clone.
+    pub fn traced(self) -> (tracing::Span, Self) {
+        if !trace::is_on() {
+            return (tracing::Span::none(), self);
+        }
+        let (span, context) =
+            trace::begin(trace::Kind::Producer, &format!("publish {}", self.subject), &self.context);
+        (span, Self { context, ..self })
     }
 
     pub fn headers(&self) -> HeaderMap {

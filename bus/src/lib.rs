@@ -16,6 +16,7 @@ pub mod revoked;
 pub mod service;
 pub mod token;
 pub mod topology;
+pub mod trace;
 
 pub use connection::{Bus, Config};
 pub use context::Context;

@@ -18,9 +18,12 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::{Problem, Request, decode};
 use crate::token::{Identity, Verifier, authorize};
+use crate::trace::{self, Kind};
 use crate::{Bus, Context, Failure};
 
 pub const AUTHORIZATION: &str = "Authorization";
@@ -51,9 +54,9 @@ impl Ask {
         Self { context, token: None, idempotency_key: None, client_ip: None, timeout: ASK_TIMEOUT }
     }
 
-    fn headers(&self) -> HeaderMap {
+    fn headers(&self, context: &Context) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        self.context.child().write(&mut headers);
+        context.write(&mut headers);
         headers.insert(DEADLINE, self.timeout.as_millis().to_string().as_str());
         if let Some(token) = &self.token {
             headers.insert(AUTHORIZATION, format!("Bearer {token}").as_str());
@@ -83,12 +86,18 @@ impl Bus {
     pub async fn ask_raw<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
         let payload =
             serde_json::to_vec(request).expect("contract types are plain data and always serialize");
+        let (span, context) = if trace::is_on() {
+            trace::begin(Kind::Client, &format!("ask {}", R::SUBJECT), &ask.context)
+        } else {
+            (tracing::Span::none(), ask.context.child())
+        };
         let message = async_nats::Request::new()
-            .headers(ask.headers())
+            .headers(ask.headers(&context))
             .payload(payload.into())
             .timeout(Some(ask.timeout));
         let domain = R::SUBJECT.split('.').nth(1).unwrap_or_default();
         let reply = self.client.send_request(R::SUBJECT, message).await.map_err(|error| {
+            trace::fail(&span);
             // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
             if error.kind() == RequestErrorKind::NoResponders {
                 tracing::debug!(subject = R::SUBJECT, request_id = ask.context.correlation_id, "nobody answers");
@@ -191,6 +200,7 @@ impl Server {
         let handle = Arc::new(handle);
         self.endpoints.spawn(async move {
             let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+            let working = metrics::gauge!("rpc_in_flight", "endpoint" => R::SUBJECT);
             loop {
                 let request = tokio::select! {
                     _ = stop.cancelled() => break,
@@ -198,10 +208,15 @@ impl Server {
                 };
                 let Some(request) = request else { break };
                 let permit = in_flight.clone().acquire_owned().await;
-                let (verifier, handle) = (verifier.clone(), handle.clone());
+                let (verifier, handle, working) = (verifier.clone(), handle.clone(), working.clone());
                 tokio::spawn(async move {
                     let _permit = permit;
+                    let begun = Instant::now();
+                    working.increment(1.0);
                     answer::<R, H, F>(request, &verifier, &*handle).await;
+                    working.decrement(1.0);
+                    metrics::histogram!("rpc_duration_seconds", "endpoint" => R::SUBJECT)
+                        .record(begun.elapsed());
                 });
             }
             // Requests in work finish and answer before the endpoint is gone.
@@ -224,8 +239,10 @@ where
     F: Future<Output = Answered>,
 {
     let headers = request.message.headers.as_ref();
-    let context = Context::from_headers(headers);
     let text = |name: &str| headers.and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
+    let (correlation_id, traceparent) = (text(CORRELATION_ID), text(TRACEPARENT));
+    let (span, context) =
+        trace::enter(Kind::Server, R::SUBJECT, correlation_id.as_deref(), traceparent.as_deref());
     let left = text(DEADLINE).and_then(|ms| ms.parse().ok()).map_or(ASK_TIMEOUT, Duration::from_millis);
     let deadline = Instant::now() + left.min(Duration::from_secs(60));
     let request_id = context.correlation_id.clone();
@@ -242,13 +259,18 @@ where
         handle(Call { request: decoded, context, identity, token, idempotency_key, client_ip, deadline })
             .await
     };
-    let answered = match tokio::time::timeout_at(deadline, called).await {
+    let answered = match tokio::time::timeout_at(deadline, called.instrument(span.clone())).await {
         Ok(answered) => answered,
         Err(_) => Err(Problem::unavailable("The answer took too long; the outcome will show.")),
     };
     let sent = match answered {
         Ok(bytes) => request.respond(Ok(bytes)).await,
-        Err(problem) => refuse(&request, problem, R::SUBJECT, &request_id).await,
+        Err(problem) => {
+            if problem.status >= 500 {
+                trace::fail(&span);
+            }
+            refuse(&request, problem, R::SUBJECT, &request_id).await
+        }
     };
     if let Err(error) = sent {
         tracing::warn!(subject = R::SUBJECT, %error, request_id, "answer not sent");

@@ -9,10 +9,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bus::contract::Problem;
+use bus::trace::{self, Kind};
 use bus::{Context, context};
 use futures::FutureExt;
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Endpoint, Request, Response, Result};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::client::Proxies;
@@ -64,9 +66,16 @@ pub struct Manners {
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> Result<Response> {
+    async fn call(&self, request: Request) -> Result<Response> {
         let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-        let context = Context::from_parts(text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
+        let (id, parent) = (text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
+        let (span, context) = trace::enter(Kind::Server, "request", id, parent);
+        Ok(self.answer(request, context, span.clone()).instrument(span).await)
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Front<E> {
+    async fn answer(&self, mut request: Request, context: Context, span: Span) -> Response {
         let client = self.manners.proxies.client(request.remote_addr(), request.headers());
         let trace = Arc::new(Trace {
             context,
@@ -75,7 +84,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
             user: OnceLock::new(),
             standing: OnceLock::new(),
         });
-        let mut line = Line::begin(request.method().clone(), trace.clone());
+        let mut line = Line::begin(request.method().clone(), trace.clone(), span);
         let uri = request.uri().clone();
         let origin = request.headers().get(header::ORIGIN).cloned();
         let takes_gzip = compression::is_accepted(request.headers());
@@ -83,7 +92,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         if let Some(mut response) = self.manners.cors.preflight(&request) {
             self.finish(&mut response, &trace, origin.as_ref());
             line.status = response.status().as_u16();
-            return Ok(response);
+            return response;
         }
         let problem = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
@@ -101,11 +110,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         let mut response = problem.unwrap_or_else(|problem| problem::respond(problem, id));
         self.finish(&mut response, &trace, origin.as_ref());
         line.status = response.status().as_u16();
-        Ok(compression::compress(takes_gzip, response).await)
+        compression::compress(takes_gzip, response).await
     }
-}
 
-impl<E> Front<E> {
     fn finish(&self, response: &mut Response, trace: &Trace, origin: Option<&HeaderValue>) {
         secure(response, &trace.context.correlation_id);
         if let Some(standing) = trace.standing.get() {
@@ -133,19 +140,22 @@ fn secure(response: &mut Response, request_id: &str) {
 struct Line {
     method: Method,
     trace: Arc<Trace>,
+    span: Span,
     begun: Instant,
     status: u16,
 }
 
 impl Line {
-    fn begin(method: Method, trace: Arc<Trace>) -> Self {
-        Self { method, trace, begun: Instant::now(), status: CLIENT_GONE }
+    fn begin(method: Method, trace: Arc<Trace>, span: Span) -> Self {
+        metrics::gauge!("http_requests_in_flight").increment(1.0);
+        Self { method, trace, span, begun: Instant::now(), status: CLIENT_GONE }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
+        metrics::gauge!("http_requests_in_flight").decrement(1.0);
         // The pattern, never the path: paths are without bound, and metrics are kept for each.
         let route = self.trace.row.get().map_or("unknown", |row| row.path);
         let asks = self.trace.row.get().and_then(|row| row.subject);
@@ -159,6 +169,10 @@ impl Drop for Line {
             // Methods are the caller's to invent.
             _ => "other",
         };
+        trace::rename(&self.span, &format!("{method} {route}"));
+        if self.status >= 500 {
+            trace::fail(&self.span);
+        }
         let status = self.status.to_string();
         tracing::info!(
             method,

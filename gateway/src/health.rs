@@ -3,16 +3,23 @@
 //! Live says only that requests are answered: an orchestrator restarts what is not live, which mends nothing when
 //! a part behind it is away. Ready says which parts are there, and no once the gateway stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::contract::Problem;
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::endpoint::{BoxEndpoint, make, make_sync};
 use poem::{EndpointExt, Request, Response};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::front::Trace;
 use crate::house::House;
+use crate::routes::ROWS;
+
+/// How long it is believed which domains are there: probes come every few seconds from several sides.
+const PRESENT_FOR: Duration = Duration::from_secs(2);
 
 /// One part that the gateway, or the process that it runs in, needs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +42,9 @@ pub type Parts = BTreeMap<String, Part>;
 #[derive(serde::Serialize)]
 struct Ready {
     ready: bool,
+    /// Domains of which no host is there: their requests get 503, all others go on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<&'static str>,
     parts: Parts,
 }
 
@@ -50,31 +60,66 @@ pub fn live() -> BoxEndpoint<'static> {
 }
 
 pub fn ready(house: Arc<House>, others: impl Fn() -> Parts + Send + Sync + 'static) -> BoxEndpoint<'static> {
-    make_sync(move |request: Request| {
-        let mut parts = others();
-        let connected = house.hosts.is_connected();
-        parts.insert("nats".into(), Part::new(connected, if connected { "" } else { "not connected" }));
-        let stopping = house.stop.is_cancelled();
-        parts.insert("gateway".into(), Part::new(!stopping, if stopping { "stopping" } else { "" }));
-        if parts.values().all(|part| part.ready) {
-            let body = serde_json::to_vec(&Ready { ready: true, parts }).unwrap_or_default();
-            return Response::builder().content_type("application/json").body(body);
-        }
-        let away: Vec<_> =
-            parts.iter().filter(|(_, part)| !part.ready).map(|(name, _)| name.as_str()).collect();
-        let mut problem = Problem::unavailable(format!("Not ready: {}.", away.join(", ")));
-        problem.code = "not-ready".into();
-        if let Some(trace) = request.data::<Arc<Trace>>() {
-            problem.request_id = trace.context.correlation_id.clone();
-        }
-        let body = serde_json::to_vec(&NotReady { problem, parts }).unwrap_or_default();
-        Response::builder()
-            .status(poem::http::StatusCode::SERVICE_UNAVAILABLE)
-            .header(poem::http::header::RETRY_AFTER, 1)
-            .content_type("application/problem+json")
-            .body(body)
+    let others = Arc::new(others);
+    let hosts = Arc::new(Hosts::default());
+    make(move |request: Request| {
+        let (house, others, hosts) = (house.clone(), others.clone(), hosts.clone());
+        async move { answer(&house, others(), &hosts, &request).await }
     })
     .boxed()
+}
+
+/// Which domains were there a moment ago.
+#[derive(Default)]
+struct Hosts(Mutex<Option<(Instant, BTreeSet<&'static str>)>>);
+
+impl Hosts {
+    async fn away(&self, house: &House, expected: &BTreeSet<&'static str>) -> Vec<&'static str> {
+        // Whoever comes while one asks waits for that one's answer.
+        let mut known = self.0.lock().await;
+        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= PRESENT_FOR) {
+            *known = Some((Instant::now(), house.hosts.present(expected).await));
+        }
+        let present = known.as_ref().map(|(_, present)| present);
+        let away = expected.iter().filter(|domain| !present.is_some_and(|present| present.contains(*domain)));
+        away.copied().collect()
+    }
+}
+
+/// Every domain that some route asks.
+fn domains() -> BTreeSet<&'static str> {
+    ROWS.iter().filter_map(|row| row.subject?.split('.').nth(1)).collect()
+}
+
+async fn answer(house: &House, mut parts: Parts, hosts: &Hosts, request: &Request) -> Response {
+    let expected = domains();
+    let connected = house.hosts.is_connected();
+    parts.insert("nats".into(), Part::new(connected, if connected { "" } else { "not connected" }));
+    let stopping = house.stop.is_cancelled();
+    parts.insert("gateway".into(), Part::new(!stopping, if stopping { "stopping" } else { "" }));
+    let away = if connected { hosts.away(house, &expected).await } else { Vec::new() };
+    // A gateway that is taken out of service mends no host; it helps only where it could answer nothing at all.
+    let alone = away.len() == expected.len();
+    let well = parts.values().all(|part| part.ready) && !alone;
+    for domain in &away {
+        parts.entry((*domain).to_owned()).or_insert_with(|| Part::new(false, "no host answers"));
+    }
+    if well {
+        let body = serde_json::to_vec(&Ready { ready: true, degraded: away, parts }).unwrap_or_default();
+        return Response::builder().content_type("application/json").body(body);
+    }
+    let away: Vec<_> = parts.iter().filter(|(_, part)| !part.ready).map(|(name, _)| name.as_str()).collect();
+    let mut problem = Problem::unavailable(format!("Not ready: {}.", away.join(", ")));
+    problem.code = "not-ready".into();
+    if let Some(trace) = request.data::<Arc<Trace>>() {
+        problem.request_id = trace.context.correlation_id.clone();
+    }
+    let body = serde_json::to_vec(&NotReady { problem, parts }).unwrap_or_default();
+    Response::builder()
+        .status(poem::http::StatusCode::SERVICE_UNAVAILABLE)
+        .header(poem::http::header::RETRY_AFTER, 1)
+        .content_type("application/problem+json")
+        .body(body)
 }
 
 pub fn metrics(handle: PrometheusHandle) -> BoxEndpoint<'static> {

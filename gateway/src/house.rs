@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing in this crate speaks NATS but this file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use crate::payload::{Answer, Answered, Caller};
 /// Questions at hosts at once. A host takes 1,024 of one endpoint; beyond this a queue would only grow, and whoever
 /// waits in it gives up before the answer comes.
 const ASKED_MAX: usize = 2_048;
+
+/// A host answers a ping within a millisecond; one that does not within this is as good as away.
+const PING_MAX: Duration = Duration::from_millis(300);
 
 /// A restarted NATS server is back within a second; what takes longer is an outage, and is told.
 const RECONNECT: Duration = Duration::from_secs(2);
@@ -82,6 +86,15 @@ impl Hosts {
         }
     }
 
+    /// The domains of `expected` of which some host answers a ping now.
+    pub async fn present(&self, expected: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+        match self {
+            Self::Nats { bus, .. } => ping(bus, expected).await.unwrap_or_default(),
+            #[cfg(test)]
+            Self::Told(told) => told.present(expected),
+        }
+    }
+
     pub fn is_connected(&self) -> bool {
         match self {
             Self::Nats { bus, .. } => bus.is_connected(),
@@ -89,6 +102,26 @@ impl Hosts {
             Self::Told(_) => true,
         }
     }
+}
+
+/// Asks every service at once (NATS services API), until all that are expected have answered or time is up.
+async fn ping(bus: &Bus, expected: &BTreeSet<&'static str>) -> anyhow::Result<BTreeSet<&'static str>> {
+    #[derive(serde::Deserialize)]
+    struct Pong<'a> {
+        name: &'a str,
+    }
+    let inbox = bus.client.new_inbox();
+    let mut pongs = bus.client.subscribe(inbox.clone()).await?;
+    bus.client.publish_with_reply("$SRV.PING", inbox, Bytes::new()).await?;
+    let mut present = BTreeSet::new();
+    let until = tokio::time::Instant::now() + PING_MAX;
+    while present.len() < expected.len()
+        && let Ok(Some(pong)) = tokio::time::timeout_at(until, pongs.next()).await
+    {
+        let pong = serde_json::from_slice::<Pong<'_>>(&pong.payload);
+        present.extend(pong.ok().and_then(|pong| expected.get(pong.name)));
+    }
+    Ok(present)
 }
 
 /// Waits for the connection where it is lost. A question is not sent into the void: it would be kept, and done

@@ -62,8 +62,6 @@ pub fn openapi() -> serde_json::Value {
 
 /// How long requests in work may take to end once the gateway stops: a question's own time limit.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often the histograms' raw values are folded: unfolded they grow with every request, scraped or not.
-const UPKEEP: Duration = Duration::from_secs(5);
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 250;
 
@@ -73,7 +71,6 @@ pub struct Running {
     url: String,
     house: Arc<House>,
     server: JoinHandle<std::io::Result<()>>,
-    upkeep: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -104,9 +101,6 @@ impl Running {
         if tokio::time::timeout(DRAIN + Duration::from_secs(1), self.server).await.is_err() {
             tracing::warn!("the gateway did not end in time");
         }
-        if let Some(upkeep) = self.upkeep {
-            upkeep.abort();
-        }
     }
 }
 
@@ -126,16 +120,10 @@ pub async fn start(
     tokio::spawn(media::sweep(house.clone(), config.media_sweep));
     let pages = vec![
         (page("/health/ready"), health::ready(house.clone(), parts)),
-        (page("/metrics"), health::metrics(metrics.clone())),
+        (page("/metrics"), health::metrics(metrics)),
     ];
     let mut running =
         serve(listener, house, config.manners, pages).context("cannot use the listening socket")?;
-    running.upkeep = Some(tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            metrics.run_upkeep();
-        }
-    }));
     running.url = config.public_url.unwrap_or(running.url);
     tracing::info!(addr = %running.addr, url = running.url, "gateway listens");
     Ok(running)
@@ -152,7 +140,7 @@ fn serve(
     let stop = house.stop.clone().cancelled_owned();
     let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
     let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
-    Ok(Running { addr, url: format!("http://{addr}"), house, server, upkeep: None })
+    Ok(Running { addr, url: format!("http://{addr}"), house, server })
 }
 
 fn page(path: &'static str) -> &'static Row {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bus::Failure;
 use bus::event::Outgoing;
+use bus::trace::{self, Kind};
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -386,6 +387,16 @@ impl<R: Rows> JournalParts<R> {
         let mut committed = Vec::new();
         for (entry, outcome) in batch.iter().zip(&outcomes) {
             if let Outcome::Committed { written, .. } = outcome {
+                if let Some(event) = entry.change.outbox.first() {
+                    let facts = [("journal.batch", batch.len() as i64)];
+                    trace::note(
+                        Kind::Internal,
+                        "journal commit",
+                        &event.context,
+                        entry.since.elapsed(),
+                        &facts,
+                    );
+                }
                 events.extend(entry.change.outbox.iter().cloned());
                 committed.push((&entry.change.rows, written));
             }

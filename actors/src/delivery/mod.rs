@@ -6,6 +6,7 @@
 //! Invariant: every transaction of the house is opened here.
 
 mod clock;
+mod gauges;
 mod journal;
 mod lock;
 mod maintenance;
@@ -18,6 +19,7 @@ mod tests;
 mod transaction;
 
 pub use clock::Clock;
+pub use gauges::measure;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
 pub use maintenance::{maintain, migrate};

@@ -154,9 +154,12 @@ impl Relay {
                 flight.land(landed);
             }
             let (id, time) = (event.id, event.time);
+            let (span, event) = event.traced();
             match event.send(&self.bus).await {
                 Ok(ack) => flight.acks.push(Box::pin(async move {
-                    let Err(error) = ack.await else { return Landed::Acked(id, time) };
+                    let acked = ack.await;
+                    drop(span);
+                    let Err(error) = acked else { return Landed::Acked(id, time) };
                     tracing::warn!(%id, %error, "not acknowledged; the sweep will send it again");
                     match error.kind() {
                         PublishErrorKind::StreamNotFound => Landed::Refused,

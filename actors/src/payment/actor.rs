@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bus::Failure;
+use bus::trace::{self, Kind};
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Env;
@@ -274,10 +276,15 @@ impl PaymentActor {
                 continue;
             };
             let (provider, me, call) = (self.env.provider.clone(), self.me.clone(), *call);
-            tokio::spawn(async move {
-                let heard = calls::ask(&*provider, &request, until).await;
-                me.send(Message::Heard(call, heard));
-            });
+            let (span, _) =
+                trace::begin(Kind::Client, &format!("provider {}", request.name()), &payment.context);
+            tokio::spawn(
+                async move {
+                    let heard = calls::ask(&*provider, &request, until).await;
+                    me.send(Message::Heard(call, heard));
+                }
+                .instrument(span),
+            );
         }
     }
 

@@ -75,6 +75,17 @@ pub async fn ask(provider: &dyn Provider, request: &Request, until: Instant) -> 
 }
 
 impl Request {
+    /// What it is called in a trace.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Begin(_) => "begin",
+            Self::Look(_) => "look",
+            Self::Close(..) => "close",
+            Self::Refund(_) => "refund",
+            Self::LookAtRefund(..) => "look at refund",
+        }
+    }
+
     async fn send(&self, provider: &dyn Provider) -> Heard {
         match self {
             Self::Begin(order) => Heard::Attempt(provider.begin(order).await),

@@ -129,7 +129,7 @@ pub async fn webhook(env: Env, call: Call<Webhook>) -> Answered {
     };
     let body = String::from_utf8(body).map_err(|_| Rejection::BadWebhook)?;
     let (reply, answer) = oneshot::channel();
-    let work = Work::Notice(Box::new(NoticeWork { notice, body, context: call.context, reply }));
+    let work = Work::Notice(Box::new(NoticeWork { notice, body, reply }));
     match reservation {
         Some(reservation) => {
             env.send(reservation, work);

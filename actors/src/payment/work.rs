@@ -57,7 +57,6 @@ pub struct PayWork {
 pub struct NoticeWork {
     pub notice: Notice,
     pub body: String,
-    pub context: Context,
     pub reply: oneshot::Sender<Result<(), Problem>>,
 }
 
@@ -187,7 +186,8 @@ impl Work {
         }
     }
 
-    /// The request that caused it; what nobody asked for just now goes back to who began the payment.
+    /// The request that caused it; what nobody asked for just now goes back to who began the payment, and so does what the
+    /// provider tells: it came of that request, whichever of webhook and answer was faster.
     fn context<'a>(&'a self, payment: &'a Payment) -> &'a Context {
         match self {
             Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
@@ -195,8 +195,7 @@ impl Work {
             }
             Self::Pay(pay) => &pay.wish.context,
             Self::End { context, .. } => context,
-            Self::Notice(work) => &work.context,
-            Self::Heard(..) | Self::Due => &payment.context,
+            Self::Notice(_) | Self::Heard(..) | Self::Due => &payment.context,
         }
     }
 

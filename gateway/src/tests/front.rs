@@ -62,12 +62,28 @@ async fn readiness_names_what_is_missing() {
     let gateway = Gateway::new();
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.json()["parts"]["nats"]["ready"].as_bool()), (200, Some(true)));
+    assert!(answer.json().get("degraded").is_none());
     gateway.house.stop.cancel();
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.header("content-type")), (503, "application/problem+json"));
     assert_eq!(answer.json()["code"], "not-ready");
     assert_eq!(answer.json()["requestId"], answer.header("x-request-id"));
     assert_eq!(answer.json()["parts"]["gateway"]["ready"], false);
+}
+
+#[tokio::test]
+async fn a_domain_that_is_away_is_named_and_takes_no_gateway_out_of_service() {
+    let gateway = Gateway::new();
+    gateway.close(&["payment"]);
+    let answer = gateway.get("/health/ready").answer().await;
+    assert_eq!((answer.status, answer.json()["degraded"].clone()), (200, serde_json::json!(["payment"])));
+    assert_eq!(answer.json()["parts"]["payment"]["ready"], false);
+
+    let alone = Gateway::new();
+    let domains = crate::routes::ROWS.iter().filter_map(|row| row.subject?.split('.').nth(1));
+    alone.close(&domains.collect::<Vec<_>>());
+    let answer = alone.get("/health/ready").answer().await;
+    assert_eq!((answer.status, answer.json()["code"].clone()), (503, "not-ready".into()));
 }
 
 #[tokio::test]

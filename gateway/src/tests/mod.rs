@@ -9,7 +9,7 @@ mod kept;
 mod live;
 mod socket;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub struct Told {
     asked: Mutex<Vec<Asked>>,
     thinks: Mutex<Duration>,
     notices: broadcast::Sender<(String, Bytes)>,
+    absent: Mutex<Vec<&'static str>>,
     pub connections: watch::Sender<u64>,
 }
 
@@ -72,6 +73,11 @@ impl Told {
         .boxed()
     }
 
+    pub fn present(&self, expected: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+        let absent = self.absent.lock().unwrap();
+        expected.iter().filter(|domain| !absent.contains(domain)).copied().collect()
+    }
+
     pub fn verify(token: &str) -> Result<Arc<Identity>, Problem> {
         let role = match token {
             "user" => Role::User,
@@ -104,6 +110,7 @@ impl Gateway {
             asked: Mutex::default(),
             thinks: Mutex::new(Duration::from_millis(1)),
             notices: broadcast::Sender::new(1_024),
+            absent: Mutex::default(),
             connections: watch::Sender::new(0),
         });
         let media = MediaRoom::open(&Default::default()).unwrap();
@@ -141,6 +148,11 @@ impl Gateway {
 
     pub fn reconnect(&self) {
         self.told.connections.send_modify(|n| *n += 1);
+    }
+
+    /// From now on no host of these domains is there.
+    pub fn close(&self, domains: &[&'static str]) {
+        *self.told.absent.lock().unwrap() = domains.to_vec();
     }
 
     pub fn asked(&self) -> Vec<Asked> {

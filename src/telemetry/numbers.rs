@@ -1,0 +1,64 @@
+//! The process's metrics: the recorder, and buckets that fit what is measured.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Seconds, from a read out of memory to a wait's end.
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Changes of one commit, up to the journal's own limit.
+const CHANGES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// How often what was measured is folded into the buckets: unfolded it grows with every request, scraped or not.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The process's metrics, installed on first use.
+pub fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(install).clone()
+}
+
+fn install() -> PrometheusHandle {
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS).and_then(|builder| {
+        builder.set_buckets_for_metric(Matcher::Full("journal_batch_size".into()), &CHANGES)
+    });
+    let builder = builder.expect("there are buckets, and they ascend");
+    let handle = builder.install_recorder().expect("nobody else installs a metrics recorder");
+    describe();
+    let folded = handle.clone();
+    // A thread, since the first use may be outside of any runtime; it sleeps and folds for some microseconds.
+    std::thread::Builder::new()
+        .name("metrics".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(UPKEEP);
+                folded.run_upkeep();
+            }
+        })
+        .expect("a process can start one more thread");
+    handle
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_gauge!("build_info", "Always 1; its label says which version runs.");
+    describe_gauge!("consumer_lag", "Events that a consumer has not been given yet.");
+    describe_gauge!(
+        "consumer_in_hand",
+        "Events that a consumer was given and has not settled, over all hosts."
+    );
+    describe_gauge!("outbox_pending", "Committed events that JetStream has not acknowledged.");
+    describe_gauge!("outbox_oldest_seconds", "Age of the oldest of them.");
+    describe_gauge!("rpc_in_flight", "Requests that this host works on, by endpoint.");
+    describe_gauge!("http_requests_in_flight", "REST requests that this gateway works on.");
+    describe_gauge!("database_connections", "Connections of a domain's pool, by what they do.");
+    describe_counter!("dead_letters_total", "Messages that were parked.");
+    describe_counter!("rate_limited_total", "Requests that were refused with 429, by route.");
+    describe_counter!("rate_limit_outages_total", "Times that Redis could not count.");
+    describe_histogram!("journal_batch_size", "Changes of one commit.");
+    describe_histogram!("journal_commit_seconds", "Duration of one commit, with its statements.");
+    describe_histogram!("http_request_duration_seconds", "Duration of a REST request, by route and status.");
+    describe_histogram!("rpc_duration_seconds", "Duration of a request at its host, by endpoint.");
+}

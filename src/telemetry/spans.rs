@@ -1,0 +1,92 @@
+//! Sends spans to a collector: OpenTelemetry's protocol over HTTP, in batches, from a thread of its own.
+//!
+//! Invariant: a collector that is slow or away costs spans and nothing else; the queue in front of it is bounded.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::runtime::Handle;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::registry::LookupSpan;
+
+/// A batch is some 100 KiB; a collector that takes longer is in trouble and loses it.
+const SEND_MAX: Duration = Duration::from_secs(5);
+/// How long the last spans may hold the exit up.
+const FINISH_MAX: Duration = Duration::from_secs(3);
+
+/// What is left to do with spans when the process ends.
+pub struct Traces(Option<SdkTracerProvider>);
+
+impl Traces {
+    /// Sends what is still here.
+    pub fn finish(self) {
+        if let Some(provider) = self.0
+            && let Err(error) = provider.shutdown_with_timeout(FINISH_MAX)
+        {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+type Spans<S> = Option<Box<dyn Layer<S> + Send + Sync>>;
+
+/// The layer that records spans, where there is a collector.
+pub fn layer<S>(endpoint: Option<String>, runtime: &Handle) -> anyhow::Result<(Traces, Spans<S>)>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let Some(endpoint) = endpoint else { return Ok((Traces(None), None)) };
+    let mut client = reqwest::Client::builder().timeout(SEND_MAX);
+    // A collector on this machine is reached directly, whatever proxy the way out needs.
+    if ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| endpoint.contains(&format!("//{host}:"))) {
+        client = client.no_proxy();
+    }
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Collector { client: client.build()?, runtime: runtime.clone() })
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{endpoint}/v1/traces"))
+        .with_timeout(SEND_MAX)
+        .build()?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name(crate::config::part()).build())
+        .build();
+    let tracer = provider.tracer("marquee");
+    opentelemetry::global::set_tracer_provider(provider.clone());
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == bus::trace::TARGET));
+    bus::trace::turn_on();
+    Ok((Traces(Some(provider)), Some(layer.boxed())))
+}
+
+/// Posts batches. The thread that makes them has no reactor of its own.
+#[derive(Debug)]
+struct Collector {
+    client: reqwest::Client,
+    runtime: Handle,
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
+        let sent = self.runtime.spawn(async move {
+            let answer = client.execute(request).await?;
+            Ok::<_, reqwest::Error>((answer.status(), answer.bytes().await?))
+        });
+        let (status, body) = sent.await??;
+        Ok(Response::builder().status(status).body(body)?)
+    }
+}

@@ -1,0 +1,48 @@
+//! Rate limits on real servers: counted together in Redis, by each gateway alone without it, by the client's own address.
+
+use std::time::{Duration, Instant};
+
+use crate::cinema::{Answer, Plan, TestCinema, answer};
+
+async fn genres(cinema: &TestCinema, from: &str) -> Answer {
+    let request = cinema.http.get(format!("{}/v1/genres", cinema.url())).header("X-Forwarded-For", from);
+    answer(request.send().await.unwrap()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_outlives_a_gateway_in_redis_and_each_counts_alone_when_redis_is_killed() {
+    let plan = Plan { redis: true, ..Plan::default() }
+        .with("RATE_LIMIT_DISABLED", false)
+        .with("RATE_LIMIT_READS", 3)
+        .with("TRUSTED_PROXIES", "127.0.0.0/8");
+    let mut cinema = TestCinema::open_with(plan).await;
+    let (ada, bob) = ("203.0.113.7", "203.0.113.8");
+    for remaining in ["2", "1", "0"] {
+        let answer = genres(&cinema, ada).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.headers["ratelimit-remaining"].to_str().unwrap()),
+            (200, remaining)
+        );
+    }
+    let refused = genres(&cinema, ada).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "rate-limited"));
+    assert!((1..=20).contains(&refused.headers["retry-after"].to_str().unwrap().parse().unwrap()));
+    assert_eq!(
+        genres(&cinema, &format!("{ada}, {bob}")).await.status,
+        200,
+        "the proxy's word counts, not the client's"
+    );
+
+    cinema.close_doors().await;
+    cinema.open_doors().await;
+    assert_eq!(genres(&cinema, ada).await.status, 429, "a new gateway knows the count");
+
+    cinema.redis.as_mut().unwrap().kill().await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(genres(&cinema, ada).await.status, 200, "this gateway counts alone, from the start");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "nobody waits for Redis: {:?}", began.elapsed());
+    assert_eq!(genres(&cinema, ada).await.status, 429);
+    cinema.close().await;
+}
