@@ -36,9 +36,10 @@ check() {
 }
 
 documents() {
-    for name in openapi openapi/auth openapi/movie openapi/reservation openapi/payment openapi/notification \
+    local document
+    for document in openapi openapi/auth openapi/movie openapi/reservation openapi/payment openapi/notification \
         openapi/operation; do
-        curl -sSf "$URL/$name.json" -o "$data/$(basename "$name").json"
+        curl -sSf "$URL/$document.json" -o "$data/$(basename "$document").json"
     done
     "$spectral" lint "$data"/*.json docs/asyncapi.yaml --ruleset tests/tools/spectral.yaml --fail-severity warn
 }

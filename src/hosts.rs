@@ -71,7 +71,12 @@ impl Plan {
 
 /// Which events are heard, and by whom.
 pub fn consumers() -> Vec<ConsumerSpec> {
-    vec![actors::auth::CONSUMER, actors::payment::CONSUMER, actors::reservation::CONSUMER]
+    vec![
+        actors::auth::CONSUMER,
+        actors::movie::CONSUMER,
+        actors::payment::CONSUMER,
+        actors::reservation::CONSUMER,
+    ]
 }
 
 /// Reads a domain's settings and starts its host. All that is wrong with the environment comes in one error.

@@ -122,8 +122,10 @@ pub fn unpack(document: &mut Value) {
 
 /// OpenAPI 3.0.3 has `nullable` only beside a `type`, so what may be null says what it else is.
 fn type_nullable(schemas: &mut Map<String, Value>) {
+    // An enum whose variants are described has its type in each of them.
+    let kind = |schema: &Value| schema.get("type").unwrap_or(&schema["oneOf"][0]["type"]).clone();
     let types: Map<String, Value> =
-        schemas.iter().map(|(name, schema)| (name.clone(), schema["type"].clone())).collect();
+        schemas.iter().map(|(name, schema)| (name.clone(), kind(schema))).collect();
     fn walk(schema: &mut Value, types: &Map<String, Value>) {
         let target = schema["allOf"][0]["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
         let kind = target.and_then(|name| types.get(name)).filter(|kind| kind.is_string()).cloned();

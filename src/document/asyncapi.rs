@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 fn source(subject: &str) -> &'static str {
     match subject {
         "movie.reminder" => "scheduler",
-        "refund.requested" => "reservation",
+        "refund.requested" | "showtime.change_refused" => "reservation",
         _ => match subject.split('.').next() {
             Some("user") => "auth",
             Some("movie" | "showtime") => "movie",

@@ -23,6 +23,7 @@ use crate::delivery::stored_answers;
 use crate::host::{Host, Parts};
 use actor::{Desk, refusal};
 
+pub use actor::refusal::CONSUMER;
 pub use demo::{Added, seed};
 
 /// Starts the host.
