@@ -93,7 +93,9 @@ pub fn parameter<T: JsonSchema>() -> MetaSchema {
         Some("date-time") => Some("date-time"),
         _ => None,
     };
-    let enum_items = schema["enum"].as_array().cloned().unwrap_or_default();
+    // A variant with a description stands by itself.
+    let kinds = schema["oneOf"].as_array().into_iter().flatten().chain([&schema]);
+    let enum_items = kinds.filter_map(|kind| kind["enum"].as_array()).flatten().cloned().collect();
     MetaSchema { format, enum_items, ..MetaSchema::new("string") }
 }
 
@@ -120,7 +122,8 @@ pub fn unpack(document: &mut Value) {
     *components = whole;
 }
 
-/// OpenAPI 3.0.3 has `nullable` only beside a `type`, so what may be null says what it else is.
+/// OpenAPI 3.0.3 has `nullable` only beside a `type`, so what may be null says what it else is; what has no single
+/// type cannot say that it may be null.
 fn type_nullable(schemas: &mut Map<String, Value>) {
     // An enum whose variants are described has its type in each of them.
     let kind = |schema: &Value| schema.get("type").unwrap_or(&schema["oneOf"][0]["type"]).clone();
@@ -133,7 +136,12 @@ fn type_nullable(schemas: &mut Map<String, Value>) {
             (Value::Object(fields), Some(kind)) if fields.contains_key("nullable") => {
                 fields.insert("type".into(), kind);
             }
-            (Value::Object(fields), _) => fields.values_mut().for_each(|schema| walk(schema, types)),
+            (Value::Object(fields), _) => {
+                if fields.get("nullable") == Some(&Value::Bool(true)) && !fields.contains_key("type") {
+                    fields.remove("nullable");
+                }
+                fields.values_mut().for_each(|schema| walk(schema, types));
+            }
             (Value::Array(items), _) => items.iter_mut().for_each(|schema| walk(schema, types)),
             _ => {}
         }
