@@ -88,7 +88,7 @@ impl Hosts {
 
 /// Every domain that some route asks.
 fn domains() -> BTreeSet<&'static str> {
-    ROWS.iter().filter_map(|row| row.subject?.split('.').nth(1)).collect()
+    ROWS.iter().filter_map(|row| row.subject?.strip_prefix("rpc.")?.split('.').next()).collect()
 }
 
 async fn answer(house: &House, mut parts: Parts, hosts: &Hosts, request: &Request) -> Response {

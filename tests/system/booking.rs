@@ -287,3 +287,15 @@ async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() 
     }
     cinema.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_cinema_is_ready_and_misses_nothing() {
+    let cinema = TestCinema::open().await;
+    let ready = cinema.call(Method::GET, "/health/ready", None, None).await.expect(200);
+    assert_eq!(ready["ready"], true, "{ready}");
+    assert!(ready["degraded"].as_array().is_none_or(Vec::is_empty), "{ready}");
+    for part in ["auth", "movie", "reservation", "payment", "notification", "scheduler", "nats"] {
+        assert_eq!(ready["parts"][part]["ready"], true, "{ready}");
+    }
+    cinema.close().await;
+}
