@@ -174,6 +174,18 @@ impl Server {
         Ok(Self { service, verifier, stop, endpoints: tokio::task::JoinSet::new() })
     }
 
+    /// Serves `R` with a function of what the domain's endpoints share.
+    pub async fn serve_with<S, R, H, F>(&mut self, shared: &S, handle: H) -> Result<(), Failure>
+    where
+        S: Clone + Send + Sync + 'static,
+        R: Request,
+        H: Fn(S, Call<R>) -> F + Send + Sync + 'static,
+        F: Future<Output = Answered> + Send + 'static,
+    {
+        let shared = shared.clone();
+        self.serve(move |call| handle(shared.clone(), call)).await
+    }
+
     /// Serves `R` with `handle`, each request in its own task.
     pub async fn serve<R, H, F>(&mut self, handle: H) -> Result<(), Failure>
     where

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bus::contract::Timestamp;
 use bus::contract::auth::{
     AuditKind, GetKeys, Login, Logout, LogoutEverywhere, Me, Refresh, Register, Rejection, Role, Session,
     User, UserRegistered,
 };
-use bus::contract::{Request, Timestamp};
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
 use bus::{Context, Failure, Problem};
@@ -43,32 +43,24 @@ pub struct Desk {
 
 /// Serves every endpoint of the domain.
 pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failure> {
-    server.serve(with(&desk, register)).await?;
-    server.serve(with(&desk, login)).await?;
-    server.serve(with(&desk, refresh)).await?;
-    server.serve(with(&desk, logout)).await?;
-    server.serve(with(&desk, logout_everywhere)).await?;
-    server.serve(with(&desk, keys)).await?;
-    server.serve(with(&desk, super::ticket::sign)).await?;
-    server.serve(with(&desk, me)).await?;
-    server.serve(with(&desk, account::update_me)).await?;
-    server.serve(with(&desk, account::change_password)).await?;
-    server.serve(with(&desk, account::list_users)).await?;
-    server.serve(with(&desk, account::set_role)).await?;
-    server.serve(with(&desk, account::list_audit)).await?;
-    server.serve(with(&desk, account::list_revocations)).await?;
-    server.serve(with(&desk, reset::forgot_password)).await?;
-    server.serve(with(&desk, reset::reset_token)).await?;
-    server.serve(with(&desk, reset::reset_password)).await?;
+    server.serve_with(&desk, register).await?;
+    server.serve_with(&desk, login).await?;
+    server.serve_with(&desk, refresh).await?;
+    server.serve_with(&desk, logout).await?;
+    server.serve_with(&desk, logout_everywhere).await?;
+    server.serve_with(&desk, keys).await?;
+    server.serve_with(&desk, super::ticket::sign).await?;
+    server.serve_with(&desk, me).await?;
+    server.serve_with(&desk, account::update_me).await?;
+    server.serve_with(&desk, account::change_password).await?;
+    server.serve_with(&desk, account::list_users).await?;
+    server.serve_with(&desk, account::set_role).await?;
+    server.serve_with(&desk, account::list_audit).await?;
+    server.serve_with(&desk, account::list_revocations).await?;
+    server.serve_with(&desk, reset::forgot_password).await?;
+    server.serve_with(&desk, reset::reset_token).await?;
+    server.serve_with(&desk, reset::reset_password).await?;
     Ok(server)
-}
-
-fn with<R: Request, F>(
-    desk: &Arc<Desk>,
-    handle: impl Fn(Arc<Desk>, Call<R>) -> F + Send + Sync + 'static,
-) -> impl Fn(Call<R>) -> F + Send + Sync + 'static {
-    let desk = desk.clone();
-    move |call| handle(desk.clone(), call)
 }
 
 async fn register(desk: Arc<Desk>, call: Call<Register>) -> Answered {

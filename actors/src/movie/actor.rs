@@ -75,18 +75,9 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     auditorium::serve(&desk, &mut server).await?;
     showtime::serve(&desk, &mut server).await?;
     media::serve(&desk, &mut server).await?;
-    server.serve(reading(&desk, reminder::upcoming)).await?;
-    server.serve(reading(&desk, reminder::reminded)).await?;
+    server.serve_with(&desk, reminder::upcoming).await?;
+    server.serve_with(&desk, reminder::reminded).await?;
     Ok(server)
-}
-
-/// An endpoint that reads, or that writes by itself.
-fn reading<R: Request, F>(
-    desk: &Arc<Desk>,
-    handle: impl Fn(Arc<Desk>, Call<R>) -> F + Send + Sync + 'static,
-) -> impl Fn(Call<R>) -> F + Send + Sync + 'static {
-    let desk = desk.clone();
-    move |call| handle(desk.clone(), call)
 }
 
 /// An endpoint that writes what `decide` says.

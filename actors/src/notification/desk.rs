@@ -18,12 +18,9 @@ use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, read_fa
 const TRIES_MAX: u32 = 3;
 
 pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure> {
-    let e = env.clone();
-    server.serve(move |call: Call<ListNotifications>| list(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<GetNotification>| get(e.clone(), call)).await?;
-    let e = env;
-    server.serve(move |call: Call<ResendNotification>| resend(e.clone(), call)).await?;
+    server.serve_with(&env, list).await?;
+    server.serve_with(&env, get).await?;
+    server.serve_with(&env, resend).await?;
     Ok(server)
 }
 

@@ -34,11 +34,8 @@ use bus::Bus;
 use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
-use bus::contract::payment::{
-    EndPayment, GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook,
-};
 use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated};
-use bus::service::{Call, Server};
+use bus::service::Server;
 use bus::topology::ConsumerSpec;
 use futures::FutureExt;
 use sqlx::PgPool;
@@ -126,20 +123,13 @@ pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Ho
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
-    let e = env.clone();
-    server.serve(move |call: Call<Pay>| endpoint::pay(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<GetPayment>| endpoint::get(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ListPayments>| endpoint::list(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ResumePayment>| endpoint::resume(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<ReportRevenue>| endpoint::revenue(e.clone(), call)).await?;
-    let e = env.clone();
-    server.serve(move |call: Call<EndPayment>| endpoint::end(e.clone(), call)).await?;
-    let e = env;
-    server.serve(move |call: Call<Webhook>| endpoint::webhook(e.clone(), call)).await?;
+    server.serve_with(&env, endpoint::pay).await?;
+    server.serve_with(&env, endpoint::get).await?;
+    server.serve_with(&env, endpoint::list).await?;
+    server.serve_with(&env, endpoint::resume).await?;
+    server.serve_with(&env, endpoint::revenue).await?;
+    server.serve_with(&env, endpoint::end).await?;
+    server.serve_with(&env, endpoint::webhook).await?;
     Ok(server)
 }
 

@@ -138,33 +138,22 @@ pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Resul
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
-    /// Serves each request with its function.
-    macro_rules! serve {
-        ($($answer:path),* $(,)?) => {
-            $({
-                let env = env.clone();
-                server.serve(move |call| $answer(env.clone(), call)).await?;
-            })*
-        };
-    }
-    serve!(
-        endpoint::create,
-        endpoint::get,
-        endpoint::describe,
-        endpoint::list,
-        endpoint::cancel,
-        endpoint::begin_payment,
-        endpoint::resume,
-        endpoint::refund,
-        endpoint::tickets,
-        endpoint::sagas,
-        endpoint::saga,
-        endpoint::cancellation,
-        endpoint::occupancy,
-        exchange::exchange,
-        change::claimed,
-        seats,
-    );
+    server.serve_with(&env, endpoint::create).await?;
+    server.serve_with(&env, endpoint::get).await?;
+    server.serve_with(&env, endpoint::describe).await?;
+    server.serve_with(&env, endpoint::list).await?;
+    server.serve_with(&env, endpoint::cancel).await?;
+    server.serve_with(&env, endpoint::begin_payment).await?;
+    server.serve_with(&env, endpoint::resume).await?;
+    server.serve_with(&env, endpoint::refund).await?;
+    server.serve_with(&env, endpoint::tickets).await?;
+    server.serve_with(&env, endpoint::sagas).await?;
+    server.serve_with(&env, endpoint::saga).await?;
+    server.serve_with(&env, endpoint::cancellation).await?;
+    server.serve_with(&env, endpoint::occupancy).await?;
+    server.serve_with(&env, exchange::exchange).await?;
+    server.serve_with(&env, change::claimed).await?;
+    server.serve_with(&env, seats).await?;
     Ok(server)
 }
 

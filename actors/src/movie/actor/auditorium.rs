@@ -16,7 +16,7 @@ use futures::FutureExt;
 use uuid::Uuid;
 
 use super::showtime::updated_event;
-use super::{Decision, Desk, reading, unread, writing};
+use super::{Decision, Desk, unread, writing};
 use crate::movie::model::{self, Scheduled};
 use crate::movie::programme;
 use crate::movie::store::{self, Of, Write};
@@ -25,8 +25,8 @@ pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure>
     server.serve(writing(desk, |desk, call| create(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| update(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| delete(desk, call).boxed())).await?;
-    server.serve(reading(desk, get)).await?;
-    server.serve(reading(desk, list)).await
+    server.serve_with(desk, get).await?;
+    server.serve_with(desk, list).await
 }
 
 async fn create(desk: &Desk, call: &Call<CreateAuditorium>) -> Result<Decision, Problem> {

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use uuid::Uuid;
 
 use super::showtime::cancelled_event;
-use super::{DOMAIN, Decision, Desk, TO_COME_MAX, created, reading, unread, writing};
+use super::{DOMAIN, Decision, Desk, TO_COME_MAX, created, unread, writing};
 use crate::movie::model::{self, Scheduled};
 use crate::movie::store::{self, Of, Write};
 
@@ -22,12 +22,12 @@ pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure>
     server.serve(writing(desk, |desk, call| create_genre(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| update_genre(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| delete_genre(desk, call).boxed())).await?;
-    server.serve(reading(desk, list_genres)).await?;
+    server.serve_with(desk, list_genres).await?;
     server.serve(writing(desk, |desk, call| create_movie(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| update_movie(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| delete_movie(desk, call).boxed())).await?;
-    server.serve(reading(desk, get_movie)).await?;
-    server.serve(reading(desk, list_movies)).await
+    server.serve_with(desk, get_movie).await?;
+    server.serve_with(desk, list_movies).await
 }
 
 async fn create_genre(desk: &Desk, call: &Call<CreateGenre>) -> Result<Decision, Problem> {

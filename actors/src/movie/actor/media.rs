@@ -15,15 +15,15 @@ use futures::FutureExt;
 use uuid::Uuid;
 
 use super::catalogue::updated;
-use super::{DOMAIN, Decision, Desk, reading, unread, writing};
+use super::{DOMAIN, Decision, Desk, unread, writing};
 use crate::delivery::{Change, Outcome};
 use crate::movie::store::{self, Write};
 
 pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure> {
     server.serve(writing(desk, |desk, call| begin(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| attach(desk, call).boxed())).await?;
-    server.serve(reading(desk, condemn)).await?;
-    server.serve(reading(desk, forget)).await
+    server.serve_with(desk, condemn).await?;
+    server.serve_with(desk, forget).await
 }
 
 async fn begin(desk: &Desk, call: &Call<BeginMedia>) -> Result<Decision, Problem> {

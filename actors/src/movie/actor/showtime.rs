@@ -13,7 +13,7 @@ use bus::{Context, Failure, Problem};
 use futures::FutureExt;
 use uuid::Uuid;
 
-use super::{DOMAIN, Decision, Desk, reading, scheduled_event, unread, writing};
+use super::{DOMAIN, Decision, Desk, scheduled_event, unread, writing};
 use crate::movie::model::{self, Scheduled};
 use crate::movie::programme;
 use crate::movie::store::{self, Write};
@@ -26,9 +26,9 @@ pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure>
     server.serve(writing(desk, |desk, call| create_many(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| update(desk, call).boxed())).await?;
     server.serve(writing(desk, |desk, call| cancel(desk, call).boxed())).await?;
-    server.serve(reading(desk, get)).await?;
-    server.serve(reading(desk, describe)).await?;
-    server.serve(reading(desk, list)).await
+    server.serve_with(desk, get).await?;
+    server.serve_with(desk, describe).await?;
+    server.serve_with(desk, list).await
 }
 
 async fn create(desk: &Desk, call: &Call<CreateShowtime>) -> Result<Decision, Problem> {
