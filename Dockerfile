@@ -8,7 +8,7 @@ COPY . .
 # The caches outlive a build on the same builder; the binary is copied out of them. --locked: what CI has tested.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin marquee \
+    CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked --bin marquee \
     && cp target/release/marquee /marquee
 # Becomes the home of volumes, which take over its owner.
 RUN mkdir /data
