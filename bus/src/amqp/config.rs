@@ -308,7 +308,7 @@ mod tests {
     fn read(settings: &[(&str, &str)]) -> (Settings, Option<String>) {
         let mut e = Environment::default().or("AMQP_URL", "amqp://u:s3cret@rabbit:5673/house");
         for (name, value) in settings {
-            e.set(*name, *value);
+            e.set(name, *value);
         }
         let settings = Settings::read(&mut e);
         (settings, e.check().err().map(|error| error.to_string()))
