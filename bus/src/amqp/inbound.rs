@@ -32,7 +32,7 @@ use super::names::REJECTED;
 use super::rpc::Desk;
 use super::session::{Declined, declare_queue, declare_topic, within};
 use super::{Names, Session, Settings};
-use crate::contract::Timestamp;
+use crate::contract::{self, Timestamp};
 use crate::{Bus, Failure, retry, topology, trace};
 
 /// How often it is looked whether NATS is there.
@@ -154,12 +154,19 @@ impl Inbound {
         declare_queue(&channel, &names.private_inbox, true, FieldTable::default()).await?;
         for exchange in exchanges {
             let patterns = settings.rpc.iter().map(|(pattern, _)| pattern);
+            let (queue, exchange) = (names.private_inbox.as_str(), exchange.as_str());
+            // What was allowed before and is no more would only fill the dead letters.
+            for key in contract::event_subjects()
+                .filter(|subject| settings.inbound.iter().all(|allowed| allowed != subject))
+            {
+                let none = FieldTable::default();
+                within(channel.queue_unbind(queue.into(), exchange.into(), key.into(), none)).await?;
+            }
             for key in settings.inbound.iter().chain(patterns) {
                 let options = QueueBindOptions::default();
-                let (queue, exchange) = (names.private_inbox.as_str().into(), exchange.as_str().into());
                 within(channel.queue_bind(
-                    queue,
-                    exchange,
+                    queue.into(),
+                    exchange.into(),
                     key.as_str().into(),
                     options,
                     FieldTable::default(),

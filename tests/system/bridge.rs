@@ -1,0 +1,6 @@
+//! The bridge to RabbitMQ on real servers.
+
+mod dead_letters;
+mod inbound;
+mod rpc;
+mod station;
