@@ -3,20 +3,44 @@
 //!
 //! Invariant: without RabbitMQ the host stays up and ready; it only says that it is degraded. JetStream keeps the events.
 
-use bus::amqp::{Session, Settings};
+use std::future::Future;
+
+use bus::Failure;
+use bus::amqp::outbound::Target;
+use bus::amqp::{Session, Settings, outbound, service_queue};
+use tokio_util::sync::CancellationToken;
 
 use crate::host::{Frame, Host};
+use crate::supervision::Child;
 
 /// Starts the host; RabbitMQ may be away.
 pub async fn spawn(frame: Frame, settings: Settings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
+    let targets = Target::all(&settings);
     let session = Session::new(settings);
-    let connecting = session.clone();
-    let children = vec![frame.taker("session", move |stop| {
-        let session = connecting.clone();
-        async move { Ok(session.run(stop).await?) }
-    })];
-    let link = session.link();
-    let complaints = move || link.borrow().complaint().into_iter().collect();
+    let mut children = vec![
+        child(&frame, "session", &session, Session::run),
+        child(&frame, "service queues", &session, service_queue::run),
+    ];
+    for target in targets {
+        let bus = frame.bus.clone();
+        children.push(child(&frame, target.consumer, &session, move |session, stop| {
+            outbound::run(bus.clone(), session, target.clone(), stop)
+        }));
+    }
+    let complaints = move || session.complaints();
     Ok(frame.start(None, well, move || children.clone()).await?.with_complaints(complaints))
+}
+
+/// A loop of the bridge that works with the one connection to RabbitMQ.
+fn child<F, Fut>(frame: &Frame, name: &'static str, session: &Session, run: F) -> Child
+where
+    F: Fn(Session, CancellationToken) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let session = session.clone();
+    frame.taker(name, move |stop| {
+        let running = run(session.clone(), stop);
+        async move { Ok(running.await?) }
+    })
 }

@@ -8,6 +8,8 @@
 
 pub mod config;
 pub mod names;
+pub mod outbound;
+pub mod service_queue;
 pub mod session;
 
 pub use config::{ServiceQueue, Settings};
