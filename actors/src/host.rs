@@ -66,6 +66,15 @@ impl Frame {
         tracked(name, &self.taking, &self.intake, run)
     }
 
+    /// A loop that the intake stands on: told to stop only when the intake has ended.
+    pub fn carrier<F, Fut>(&self, name: &'static str, run: F) -> Child
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        tracked(name, &self.writing, &self.deciding, run)
+    }
+
     /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
     /// failure only every half minute and restart for ever.
     pub async fn start(

@@ -6,7 +6,9 @@
 use std::future::Future;
 
 use bus::Failure;
+use bus::amqp::inbound::Inbound;
 use bus::amqp::outbound::Target;
+use bus::amqp::retry::Retrier;
 use bus::amqp::{Session, Settings, outbound, service_queue};
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +20,17 @@ pub async fn spawn(frame: Frame, settings: Settings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
     let targets = Target::all(&settings);
     let session = Session::new(settings);
+    let (connecting, bus) = (session.clone(), frame.bus.clone());
+    // The others settle what they have in hand before the connection goes.
+    let connecting = frame.carrier("session", move |stop| {
+        let session = connecting.clone();
+        async move { Ok(session.run(stop).await?) }
+    });
     let mut children = vec![
-        child(&frame, "session", &session, Session::run),
+        connecting,
         child(&frame, "service queues", &session, service_queue::run),
+        child(&frame, "inbound", &session, move |session, stop| Inbound::new(bus.clone(), session).run(stop)),
+        child(&frame, "retries", &session, |session, stop| Retrier::new(session).run(stop)),
     ];
     for target in targets {
         let bus = frame.bus.clone();

@@ -7,12 +7,21 @@
 //! its start (406). An outage of RabbitMQ is never the fault of a message: nothing is parked for it.
 
 pub mod config;
+mod confirm;
+pub mod dead_letter;
+pub mod envelope;
+pub mod inbound;
+mod judge;
+mod letter;
 pub mod names;
 pub mod outbound;
+pub mod retry;
+mod rpc;
 pub mod service_queue;
 pub mod session;
 
 pub use config::{ServiceQueue, Settings};
+pub use names::Names;
 pub use session::Session;
 
 /// `app_id` of what the bridge publishes.

@@ -11,7 +11,10 @@ use serde::de::IgnoredAny;
 use time::macros::format_description;
 
 use super::Target;
-use crate::amqp::{APP_ID, EVENT_ID, HOPS, NATS_HOPS, NATS_SOURCE, OCCURRED_AT, ORIGIN, STREAM_SEQUENCE};
+use crate::amqp::{
+    APP_ID, EVENT_ID, HOPS, NATS_HOPS, NATS_SOURCE, OCCURRED_AT, ORIGIN, STREAM_SEQUENCE, envelope,
+    nats_source,
+};
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::Timestamp;
 use crate::event::{CE_ID, CE_TIME, MARQUEE_ONLY};
@@ -52,7 +55,7 @@ pub(super) fn read(message: &jetstream::Message, target: &Target) -> Reading {
         return Reading::Skip;
     }
     // What a service said through this exchange, everybody there has heard.
-    if header(NATS_SOURCE) == Some(&super::super::nats_source(&target.exchange)) {
+    if header(NATS_SOURCE) == Some(&nats_source(&target.exchange)) {
         return Reading::Skip;
     }
     let Some(id) = header(CE_ID).filter(|id| (1..=ID_MAX).contains(&id.len())) else {
@@ -111,9 +114,7 @@ impl Event {
         if !in_envelope {
             return self.payload.clone();
         }
-        // A subject of the contract needs no escapes. Nothing else at the top: an `id` would make it a request.
-        let opening = format!(r#"{{"pattern":"{}","data":"#, self.subject);
-        [opening.as_bytes(), &self.payload, b"}"].concat().into()
+        envelope::nest(&self.subject, &self.payload).into()
     }
 }
 
