@@ -41,6 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const FINISH: Duration = Duration::from_secs(5);
 /// And when it stops because something is away: only what is as good as done.
 const FINISH_AWAY: Duration = Duration::from_millis(500);
+/// What a complaint is about.
+const INTAKE: &str = "inbound";
 /// What went well so long was no failure of before.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,7 @@ impl Inbound {
             let began = Instant::now();
             let Err(failure) = self.take_in(&stop).await else { continue };
             failures = if began.elapsed() > GOOD_AFTER { 1 } else { failures + 1 };
+            self.session.complain(INTAKE, Some(format!("nothing comes in from RabbitMQ: {failure}")));
             tracing::warn!(%failure, "the bridge's intake is interrupted");
             tokio::select! {
                 _ = stop.cancelled() => {}
@@ -95,6 +98,7 @@ impl Inbound {
         // That NATS answers, and that there is a stream, also after its data was wiped.
         topology::ensure_streams(&self.bus).await?;
         let mut line = self.open().await?;
+        self.session.complain(INTAKE, None);
         tracing::info!(queues = ?[&self.names.private_inbox, &self.names.inbox], "the bridge takes in");
         let mut in_hand = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK_EVERY);

@@ -124,7 +124,11 @@ impl Station {
 
     /// Beside a NATS that others use as well, without a bridge so far.
     pub async fn at(nats_url: &str, settings: &[(&str, &str)]) -> Self {
+        // One test after another: the node takes two callers at once for the same one.
+        static CALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let calling = CALLING.lock().await;
         let amqp_url = shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+        drop(calling);
         let bus = connect(nats_url, OPERATOR).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
         let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
@@ -175,7 +179,7 @@ impl Station {
     /// Ready messages and consumers of a queue, if it is there.
     pub async fn queue(&self, name: &str) -> Option<(u32, u32)> {
         // The question closes the channel when it is not.
-        let channel = self.connection.create_channel().await.unwrap();
+        let channel = self.new_channel().await;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = channel.queue_declare(name.into(), passive, FieldTable::default()).await.ok()?;
         let _ = channel.close(200, "OK".into()).await;
@@ -183,7 +187,13 @@ impl Station {
     }
 
     pub async fn new_channel(&self) -> Channel {
-        self.connection.create_channel().await.unwrap()
+        loop {
+            // One that gets the number of a channel that the broker has just closed hears of that one's error.
+            match self.connection.create_channel().await {
+                Ok(channel) => return channel,
+                Err(error) => assert!(self.connection.status().connected(), "{error}"),
+            }
+        }
     }
 
     /// Publishes, and waits until the broker has it.
