@@ -98,6 +98,9 @@ impl RabbitMq {
 
     /// Evaluates Erlang in the node, as `rabbitmqctl eval` does in a hundredth of its time, and tells the value.
     pub async fn evaluate(&self, expression: &str) -> Result<String> {
+        // The node takes two callers at once for one and the same, and lets the second go.
+        static CALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _calling = CALLING.lock().await;
         let address = format!("127.0.0.1:{}", self.engine.distribution_port.load(Ordering::Relaxed));
         let mut call = Command::new(binary::find("erl_call")?)
             .args(["-address", &address, "-e"])

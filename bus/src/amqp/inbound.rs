@@ -113,7 +113,7 @@ impl Inbound {
                 Some(settled) = in_hand.next() => if let Err(failure) = settled { break Err(failure) },
                 delivery = line.deliveries.next() => match delivery {
                     Some(Ok(delivery)) => match self.take(&line, delivery).await {
-                        // No more of them than the prefetch count.
+                        // No more of them than the prefetch counts of both queues.
                         Ok(settling) => in_hand.push(settling),
                         Err(failure) => break Err(failure),
                     },

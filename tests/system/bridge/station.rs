@@ -124,11 +124,7 @@ impl Station {
 
     /// Beside a NATS that others use as well, without a bridge so far.
     pub async fn at(nats_url: &str, settings: &[(&str, &str)]) -> Self {
-        // One test after another: the node takes two callers at once for the same one.
-        static CALLING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        let calling = CALLING.lock().await;
         let amqp_url = shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
-        drop(calling);
         let bus = connect(nats_url, OPERATOR).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
         let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
