@@ -2,5 +2,7 @@
 
 mod dead_letters;
 mod inbound;
+mod journeys;
+mod nest;
 mod rpc;
 mod station;
