@@ -1,0 +1,4 @@
+//! The bridge to RabbitMQ on real servers.
+
+mod outbound;
+mod outlet;
