@@ -4,5 +4,7 @@ mod dead_letters;
 mod inbound;
 mod journeys;
 mod nest;
+mod outbound;
+mod outlet;
 mod rpc;
 mod station;
