@@ -99,10 +99,8 @@ async fn what_cannot_be_an_event_is_parked_with_its_reason_and_the_next_good_one
         assert_eq!(letter.properties.message_id(), said.properties.message_id());
         assert_eq!(header(letter, "bridge-queue").as_deref(), Some("marquee.events.bridge"));
     }
-    let mut stored: Vec<_> =
-        station.until_stored("message-id").await.into_iter().map(|event| event.id).collect();
     station.until("all good ones", async |station| station.stored_count().await == bad.len() as u64).await;
-    stored = station.stored().await.into_iter().map(|event| event.id).chain(stored.drain(..0)).collect();
+    let mut stored: Vec<_> = station.stored().await.into_iter().map(|event| event.id).collect();
     stored.sort();
     let mut expected: Vec<_> = bad.iter().map(|(code, _)| (*code).to_owned()).collect();
     expected.sort();
