@@ -117,6 +117,7 @@ class Desk {
   async take(text) {
     try {
       const claims = await verify(text);
+      await this.know(claims.show);
       const refused = this.elsewhere(claims) ?? (await this.ended(claims));
       if (refused) return this.tell("warn", refused.code, claims, refused);
       const first = admit(claims);
@@ -127,6 +128,13 @@ class Desk {
       if (!(error instanceof Refusal)) console.error(error);
       this.tell("bad", error instanceof Refusal ? error.code : "unreadable");
     }
+  }
+
+  /** A show that is not among those of these hours, to tell what the ticket is for. */
+  async know(id) {
+    if (shows()[id] || !navigator.onLine) return;
+    const found = await get(`/v1/showtimes/${id}`, {}, { signal: AbortSignal.timeout(ONLINE_MS) }).catch(() => null);
+    if (found) this.other = found;
   }
 
   /** Good, but not here or not now. */
@@ -156,7 +164,7 @@ class Desk {
   }
 
   tell(kind, code, claims, { first } = {}) {
-    const show = claims && shows()[claims.show];
+    const show = claims && (shows()[claims.show] ?? (this.other?.id === claims.show ? this.other : null));
     const zone = show?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
     const word = t(`door.${{ good: "yes", again: "maybe", warn: "maybe", bad: "no" }[kind]}.${code}`, { at: first ? time(first, zone) : "" });
     this.answer.dataset.kind = kind;
@@ -174,6 +182,7 @@ class Desk {
       first && h("p", {}, t("door.first", { at: full(first, zone) })),
       back && h("p", {}, back),
     );
-    navigator.vibrate?.(kind === "good" ? 80 : [120, 80, 120]);
+    // Browsers let only a page that was touched do so.
+    if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(kind === "good" ? 80 : [120, 80, 120]);
   }
 }

@@ -163,6 +163,7 @@ class Editor {
     plan.rows.forEach((_, row) => {
       for (let number = plan.first; number <= plan.last; number++) this.show(row, number);
     });
+    this.shownRow = undefined;
     this.point(this.here, false);
     this.count();
   }
@@ -183,7 +184,7 @@ class Editor {
     const cell = this.cell(here);
     cell.tabIndex = 0;
     if (focus) cell.focus();
-    if (isOther || !focus) this.tools();
+    if (isOther) this.tools();
   }
 
   /** What can be done with the row that the keyboard or the mouse was in last. */
@@ -235,6 +236,10 @@ class Editor {
     });
     addEventListener("pointerup", () => (drawing = false), { signal: this.signal });
     addEventListener("pointercancel", () => (drawing = false), { signal: this.signal });
+    this.grid.addEventListener("focusin", (event) => {
+      const here = place(event);
+      if (here && (here.row !== this.here.row || here.number !== this.here.number)) this.point(here, false);
+    });
     this.grid.addEventListener("keydown", (event) => this.key(event));
   }
 

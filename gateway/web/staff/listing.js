@@ -75,7 +75,7 @@ export function sheet(title, content, look = "") {
     "dialog",
     { "aria-labelledby": id, class: `sheet ${look}` },
     h("div", { class: "stack" },
-      h("div", { class: "sheet-head" }, h("h2", { id }, title), h("button", { class: "button small", type: "button", "aria-label": t("dialog.close"), on: { click: close } }, "✕")),
+      h("div", { class: "sheet-head" }, h("h2", { id, tabindex: "-1", autofocus: true }, title), h("button", { class: "button small", type: "button", "aria-label": t("dialog.close"), on: { click: close } }, "✕")),
       content),
   );
   dialog.addEventListener("close", () => dialog.remove());
