@@ -40,7 +40,8 @@ export default async function showtimes({ query }) {
     // On a narrow screen the day begins where something is still to come.
     there: () => {
       const next = made.querySelector("[data-state=now], [data-state=to-come]");
-      if (next) made.scrollLeft = next.getBoundingClientRect().left - made.getBoundingClientRect().left - NAMES;
+      const [block, box] = [next?.getBoundingClientRect(), made.getBoundingClientRect()];
+      if (block && block.right > box.right) made.scrollLeft = block.left - box.left - NAMES;
     },
     node: h(
       "div",
