@@ -31,6 +31,8 @@ export function onSession(heard) {
 
 export const isKnown = () => localStorage.getItem(KNOWN) !== null;
 export const hasToken = () => access !== null;
+/** For whatever goes on when the page is gone. */
+export const bearer = () => access;
 
 /** Takes a login over, or forgets it. */
 export function keep(session) {
