@@ -210,6 +210,7 @@ async fn a_reload_keeps_the_hold_and_leaving_gives_it_back() {
     browser.sees("Your seats are held").await;
     browser.find(".clock").await;
     assert_eq!(cinema.reservation(&person, &order).await["expiresAt"], before);
+    browser.until("performance.getEntriesByName('leaving-watched').length").await;
     browser.leave().await;
     let left = Instant::now();
     cinema.until_status(&person, &order, "CANCELLED").await;

@@ -216,11 +216,12 @@ impl Browser {
         self.post("/actions", json!({"actions": keyboard})).await;
     }
 
-    /// What has the focus, in words: its label or its text.
+    /// What has the focus, by its accessible name: what a screen reader says.
     pub async fn focus(&self) -> String {
-        let script = "const e = document.activeElement; return e.getAttribute('aria-label') ?? e.labels?.[0]?.innerText \
-                      ?? e.innerText ?? ''";
-        self.script(script).await.as_str().unwrap_or_default().trim().to_owned()
+        let found = self.ask(Method::GET, "/element/active", Value::Null).await.unwrap();
+        let element = found[ELEMENT].as_str().unwrap();
+        let label = self.ask(Method::GET, &format!("/element/{element}/computedlabel"), Value::Null).await;
+        label.unwrap().as_str().unwrap().to_owned()
     }
 
     /// Goes on with Tab until the focus is on what begins so; nobody presses it more often.

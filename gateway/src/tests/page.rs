@@ -18,13 +18,28 @@ fn login() -> serde_json::Value {
 #[tokio::test]
 async fn every_address_of_the_page_answers_with_the_shell_and_nothing_inline_may_run() {
     let gateway = Gateway::new();
-    for path in ["/", "/movies/1", "/showtimes/1", "/reservations/1?session_id=x", "/tickets", "/reset?token=x", "/staff/sales"] {
+    for path in [
+        "/",
+        "/movies/1",
+        "/showtimes/1",
+        "/reservations/1?session_id=x",
+        "/tickets",
+        "/reset?token=x",
+        "/staff/sales",
+    ] {
         let answer = gateway.get(path).answer().await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "text/html; charset=utf-8"),
+            "{path}"
+        );
         assert_eq!(answer.header("cache-control"), "no-cache");
         assert!(answer.body.contains("/app.js\"") && !answer.body.contains("{assets}"), "{path}");
         let policy = answer.header("content-security-policy");
-        assert!(policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
     }
     let lost = gateway.get("/nothing").header("Accept", "text/html").answer().await;
@@ -69,9 +84,13 @@ async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
     let again = page("/v1/auth/cookie/refresh").header("Cookie", "a=b; marquee_refresh=old").answer().await;
     assert_eq!((again.status, again.header("set-cookie")), (200, cookie));
     assert_eq!(gateway.asked().pop().unwrap().request, json!({"refreshToken": "old"}));
-    let out = page("/v1/auth/cookie/logout").token("user").header("Cookie", "marquee_refresh=old").answer().await;
+    let out =
+        page("/v1/auth/cookie/logout").token("user").header("Cookie", "marquee_refresh=old").answer().await;
     assert_eq!(out.status, 204);
-    assert!(out.header("set-cookie").starts_with("marquee_refresh=; ") && out.header("set-cookie").contains("Max-Age=0"));
+    assert!(
+        out.header("set-cookie").starts_with("marquee_refresh=; ")
+            && out.header("set-cookie").contains("Max-Age=0")
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ class Order {
     this.node = h(
       "article",
       { class: "order" },
-      h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true })),
+      h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true, silent: true })),
       h("div", { class: "stack" }, this.title, this.state, h("section", { class: "card" }, this.details)),
     );
     // Without a payment begun, whoever leaves gives the seats back.

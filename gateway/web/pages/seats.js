@@ -92,8 +92,8 @@ class Choice {
     if (sequence < this.sequence) return;
     this.sequence = sequence;
     const gone = [];
-    for (const { id, status } of changes) {
-      this.hall.change(id, status);
+    for (const { id, status, price } of changes) {
+      this.hall.change(id, status, price);
       if (status !== "FREE" && this.chosen.includes(id) && !this.holding) gone.push(id);
     }
     if (gone.length) this.lost(gone, [...this.chosen]);

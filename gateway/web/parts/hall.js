@@ -87,11 +87,15 @@ export function hall(seats, { toggle, label }) {
     /** Seats by id, as they are now. */
     seat: (id) => byId.get(id)?.seat,
     seats: () => [...byId.values()].map((entry) => entry.seat),
-    /** Somebody's hold, sale or return. */
-    change: (id, status) => {
+    /** Somebody's hold, sale or return; with a snapshot also a new price. */
+    change: (id, status, price) => {
       const entry = byId.get(id);
       if (!entry) return;
       entry.seat.status = status;
+      if (price !== undefined && price?.amount !== entry.seat.price?.amount) {
+        entry.seat.price = price;
+        delete entry.cell.dataset.state;
+      }
       show(entry);
     },
     choose: (id, chosen) => {

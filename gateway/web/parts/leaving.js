@@ -6,18 +6,19 @@ import { bearer, call } from "../lib/api.js";
 
 const WORKER = new URL("./leaving-worker.js", import.meta.url);
 
+const watcher = registered();
+
 /** Gives a reservation back when its page is left, unless `keep()` says that it is being paid. Returns what to do then. */
 export function leaving(reservation, { signal, keep }) {
   const { id } = reservation;
   let worker = null;
   let done = false;
   const tell = (kind) => worker?.postMessage({ kind, id, token: bearer() });
-  if (!keep()) {
-    registered().then((found) => {
-      worker = found;
-      tell("back");
-    });
-  }
+  watcher.then((found) => {
+    worker = found;
+    tell("back");
+    performance.mark("leaving-watched");
+  });
   addEventListener("pagehide", () => !done && !keep() && tell("left"), { signal });
   addEventListener("pageshow", () => tell("back"), { signal });
   return () => {
