@@ -320,7 +320,6 @@ export default {
   },
   problem: {
     forbidden: "Ihre Rolle darf das nicht.",
-    "still-poison": "Auch diesmal ließ es sich nicht bearbeiten; der Grund steht darin.",
     "seats-sold": "Gehaltene oder verkaufte Plätze würden verschwinden oder anders werden.",
     "showtime-sold": "Plätze sind gehalten oder verkauft, sie lässt sich nicht verschieben. Absetzen gibt das Geld zurück.",
     "auditorium-taken": "Eine andere Vorstellung hat dann den Saal, mit der Zeit zum Putzen.",

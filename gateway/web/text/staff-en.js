@@ -320,7 +320,6 @@ export default {
   },
   problem: {
     forbidden: "Your role may not do this.",
-    "still-poison": "It could not be handled this time either; the reason is in the letter.",
     "seats-sold": "Seats that are held or sold would vanish or change.",
     "showtime-sold": "Seats are held or sold, so it cannot move. Take it off to give the money back.",
     "auditorium-taken": "Another showtime has the auditorium then, with the time to clean it.",
