@@ -6,6 +6,8 @@
 
 mod replay;
 
+pub(crate) use replay::serve as serve_replays;
+
 use std::sync::Arc;
 use std::time::Duration;
 
