@@ -63,6 +63,21 @@ fn describe() {
     describe_counter!("amqp_unroutable_total", "Of them those that no queue wanted.");
     describe_counter!("amqp_kept_total", "Times that one was kept because a service queue is to have it.");
     describe_counter!("amqp_reconnects_total", "Connections to RabbitMQ after the first.");
+    describe_counter!("amqp_taken_in_total", "Events from RabbitMQ that JetStream has, by event.");
+    describe_counter!(
+        "amqp_rejected_total",
+        "Messages from RabbitMQ that were refused and parked, by reason."
+    );
+    describe_counter!(
+        "amqp_dropped_total",
+        "Messages from RabbitMQ that had been here (own) or go round (hops)."
+    );
+    describe_counter!("amqp_requests_total", "Requests from RabbitMQ, by what became of them.");
+    describe_counter!("amqp_retries_total", "Dead letters that were given back to their queue.");
+    describe_counter!(
+        "amqp_dead_letters_total",
+        "Messages in RabbitMQ's final dead letter queue, as they came."
+    );
     describe_histogram!("journal_batch_size", "Changes of one commit.");
     describe_histogram!("journal_commit_seconds", "Duration of one commit, with its statements.");
     describe_histogram!("http_request_duration_seconds", "Duration of a REST request, by route and status.");

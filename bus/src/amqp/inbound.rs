@@ -32,7 +32,7 @@ use super::names::REJECTED;
 use super::rpc::Desk;
 use super::session::{Declined, declare_queue, declare_topic, within};
 use super::{Names, Session, Settings};
-use crate::contract::Timestamp;
+use crate::contract::{self, Timestamp};
 use crate::{Bus, Failure, retry, topology, trace};
 
 /// How often it is looked whether NATS is there.
@@ -41,6 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const FINISH: Duration = Duration::from_secs(5);
 /// And when it stops because something is away: only what is as good as done.
 const FINISH_AWAY: Duration = Duration::from_millis(500);
+/// What a complaint is about.
+const INTAKE: &str = "inbound";
 /// What went well so long was no failure of before.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,7 @@ impl Inbound {
             let began = Instant::now();
             let Err(failure) = self.take_in(&stop).await else { continue };
             failures = if began.elapsed() > GOOD_AFTER { 1 } else { failures + 1 };
+            self.session.complain(INTAKE, Some(format!("nothing comes in from RabbitMQ: {failure}")));
             tracing::warn!(%failure, "the bridge's intake is interrupted");
             tokio::select! {
                 _ = stop.cancelled() => {}
@@ -95,6 +98,7 @@ impl Inbound {
         // That NATS answers, and that there is a stream, also after its data was wiped.
         topology::ensure_streams(&self.bus).await?;
         let mut line = self.open().await?;
+        self.session.complain(INTAKE, None);
         tracing::info!(queues = ?[&self.names.private_inbox, &self.names.inbox], "the bridge takes in");
         let mut in_hand = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -109,7 +113,7 @@ impl Inbound {
                 Some(settled) = in_hand.next() => if let Err(failure) = settled { break Err(failure) },
                 delivery = line.deliveries.next() => match delivery {
                     Some(Ok(delivery)) => match self.take(&line, delivery).await {
-                        // No more of them than the prefetch count.
+                        // No more of them than the prefetch counts of both queues.
                         Ok(settling) => in_hand.push(settling),
                         Err(failure) => break Err(failure),
                     },
@@ -154,12 +158,19 @@ impl Inbound {
         declare_queue(&channel, &names.private_inbox, true, FieldTable::default()).await?;
         for exchange in exchanges {
             let patterns = settings.rpc.iter().map(|(pattern, _)| pattern);
+            let (queue, exchange) = (names.private_inbox.as_str(), exchange.as_str());
+            // What was allowed before and is no more would only fill the dead letters.
+            for key in contract::event_subjects()
+                .filter(|subject| settings.inbound.iter().all(|allowed| allowed != subject))
+            {
+                let none = FieldTable::default();
+                within(channel.queue_unbind(queue.into(), exchange.into(), key.into(), none)).await?;
+            }
             for key in settings.inbound.iter().chain(patterns) {
                 let options = QueueBindOptions::default();
-                let (queue, exchange) = (names.private_inbox.as_str().into(), exchange.as_str().into());
                 within(channel.queue_bind(
-                    queue,
-                    exchange,
+                    queue.into(),
+                    exchange.into(),
                     key.as_str().into(),
                     options,
                     FieldTable::default(),

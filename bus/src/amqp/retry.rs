@@ -35,6 +35,8 @@ const BUILT_FOR: Duration = Duration::from_secs(60);
 const BUILT_MAX: usize = 1_000;
 /// Of a queue's name: it becomes `<name>.retry.86400`, and RabbitMQ takes 255 bytes.
 const QUEUE_NAME_MAX: usize = 230;
+/// What a complaint is about.
+const RETRIES: &str = "retries";
 /// What went well so long was no failure of before.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -209,6 +211,7 @@ impl Retrier {
             let began = Instant::now();
             let Err(failure) = self.give_back(&stop).await else { continue };
             failures = if began.elapsed() > GOOD_AFTER { 1 } else { failures + 1 };
+            self.session.complain(RETRIES, Some(format!("dead letters on RabbitMQ wait: {failure}")));
             tracing::warn!(%failure, "the bridge's retries are interrupted");
             tokio::select! {
                 _ = stop.cancelled() => {}
@@ -230,6 +233,7 @@ impl Retrier {
         // One letter at a time is on its way, so that a returned one is told from the others.
         let publisher = self.session.channel().await?;
         within(publisher.confirm_select(Default::default())).await?;
+        self.session.complain(RETRIES, None);
         loop {
             let letter = tokio::select! {
                 biased;

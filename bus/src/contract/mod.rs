@@ -136,22 +136,28 @@ fn check<E: Event>(payload: &Value) -> Result<(), String> {
     })
 }
 
+static CHECKS: LazyLock<BTreeMap<&str, Check>> = LazyLock::new(|| {
+    [
+        auth::event_checks(),
+        movie::event_checks(),
+        reminder::event_checks(),
+        reservation::event_checks(),
+        payment::event_checks(),
+    ]
+    .concat()
+    .into_iter()
+    .collect()
+});
+
 /// Whether a payload from outside is the event that it is said to be, as every hearer would read it; `None` when there
 /// is no such event.
 pub fn check_event(subject: &str, payload: &Value) -> Option<Result<(), String>> {
-    static CHECKS: LazyLock<BTreeMap<&str, Check>> = LazyLock::new(|| {
-        [
-            auth::event_checks(),
-            movie::event_checks(),
-            reminder::event_checks(),
-            reservation::event_checks(),
-            payment::event_checks(),
-        ]
-        .concat()
-        .into_iter()
-        .collect()
-    });
     CHECKS.get(subject).map(|check| check(payload))
+}
+
+/// Every event's subject.
+pub fn event_subjects() -> impl Iterator<Item = &'static str> {
+    CHECKS.keys().copied()
 }
 
 #[cfg(test)]
