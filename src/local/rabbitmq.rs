@@ -99,8 +99,10 @@ impl RabbitMq {
     /// Evaluates Erlang in the node, as `rabbitmqctl eval` does in a hundredth of its time, and tells the value.
     pub async fn evaluate(&self, expression: &str) -> Result<String> {
         let address = format!("127.0.0.1:{}", self.engine.distribution_port.load(Ordering::Relaxed));
+        // A caller is known by its name, and a second one of the same name throws the first one out.
+        let caller = format!("c{}", Uuid::new_v4().simple());
         let mut call = Command::new(binary::find("erl_call")?)
-            .args(["-address", &address, "-e"])
+            .args(["-h", &caller, "-address", &address, "-e"])
             // The cookie lies there.
             .env("HOME", self.folder.path())
             .stdin(Stdio::piped())
