@@ -139,6 +139,13 @@ impl Browser {
         self.post("/url", json!({"url": "about:blank"})).await;
     }
 
+    /// Closes this tab; another one, empty, stays.
+    pub async fn close_tab(&self) {
+        let other = self.post("/window/new", json!({"type": "tab"})).await["handle"].take();
+        self.ask(Method::DELETE, "/window", Value::Null).await.unwrap();
+        self.post("/window", json!({"handle": other})).await;
+    }
+
     pub async fn script(&self, script: &str) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": []})).await
     }

@@ -19,13 +19,19 @@ export function leaving(reservation, { signal, keep }) {
     tell("back");
     performance.mark("leaving-watched");
   });
-  addEventListener("pagehide", () => !done && !keep() && tell("left"), { signal });
-  addEventListener("pageshow", () => tell("back"), { signal });
-  return () => {
-    if (done || keep()) return null;
+  const release = () => {
     done = true;
     return call("POST", `/v1/reservations/${id}/cancel`, { keepalive: true }).catch(() => {});
   };
+  const hidden = (event) => {
+    if (done || keep()) return;
+    // Kept to come back to: it was left by a link or an address, never by a reload. Such a page's messages go nowhere.
+    if (event.persisted) release();
+    else tell("left");
+  };
+  addEventListener("pagehide", hidden, { signal });
+  addEventListener("pageshow", () => tell("back"), { signal });
+  return () => (done || keep() ? null : release());
 }
 
 async function registered() {
