@@ -18,3 +18,6 @@ pub mod reservation;
 pub mod scheduler;
 
 pub mod seed;
+
+#[cfg(test)]
+mod model_check;
