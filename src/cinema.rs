@@ -104,7 +104,9 @@ impl Cinema {
 
 async fn start_hosts(environment: &Environment, reservation_hosts: usize) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
-    let domains = hosts::DOMAINS.into_iter().flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
+    // Without an address there is nothing to bridge to; that is not an error.
+    let wanted = |domain: &&str| *domain != hosts::BRIDGE || environment.get("AMQP_URL").is_some();
+    let domains = hosts::all().filter(wanted).flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
     let starting = domains.map(|domain| {
         let mut environment = environment.clone();
         async move {
@@ -135,11 +137,15 @@ fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
     };
     let part = |health: actors::host::Health| {
         let away = [(health.nats, "NATS is away"), (health.database != Some(false), "the database is away")];
-        let detail: Vec<&str> =
-            away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
+        let detail = away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail.to_owned());
         let restarts =
             if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
-        Part::new(health.is_ready(), [detail.join(", "), restarts].concat())
+        let detail = detail.chain(health.degraded.clone());
+        let detail: Vec<String> = detail.chain((!restarts.is_empty()).then_some(restarts)).collect();
+        match health.is_ready() && !health.degraded.is_empty() {
+            true => Part::degraded(detail.join("; ")),
+            false => Part::new(health.is_ready(), detail.join("; ")),
+        }
     };
     healths.iter().map(|(domain, health)| ((*domain).to_owned(), part(health()))).collect()
 }

@@ -85,8 +85,15 @@ mod tests {
         // What is recorded before there is a recorder is lost.
         crate::telemetry::metrics();
         let stop = CancellationToken::new();
-        let health =
-            |database| move || Health { domain: "movie", nats: true, database: Some(database), restarts: 0 };
+        let health = |database| {
+            move || Health {
+                domain: "movie",
+                nats: true,
+                database: Some(database),
+                restarts: 0,
+                degraded: Vec::new(),
+            }
+        };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let well = serve(anywhere, health(true), stop.clone()).await.unwrap();
         let unwell = serve(anywhere, health(false), stop.clone()).await.unwrap();

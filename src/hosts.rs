@@ -8,11 +8,19 @@ use actors::config::{
 };
 use actors::host::{Frame, Host, Parts};
 use bus::Bus;
+use bus::amqp;
 use bus::config::Environment;
 use bus::topology::ConsumerSpec;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
 pub const DOMAINS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
+/// The host that a cinema has only where there is a RabbitMQ (`AMQP_URL`). It is no domain: it owns nothing.
+pub const BRIDGE: &str = "bridge";
+
+/// Every host's name.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    DOMAINS.into_iter().chain([BRIDGE])
+}
 
 /// A host that is not yet started: its settings.
 pub struct Plan(Settings);
@@ -26,6 +34,8 @@ enum Settings {
     Notification(HostConfig, NotificationSettings),
     /// It keeps nothing, so it knows no database.
     Scheduler(SchedulerSettings),
+    /// Neither does this one.
+    Bridge(amqp::Settings),
 }
 
 impl Plan {
@@ -39,7 +49,11 @@ impl Plan {
             "payment" => Settings::Payment(HostConfig::read(e), PaymentSettings::read(e)),
             "notification" => Settings::Notification(HostConfig::read(e), NotificationSettings::read(e)),
             "scheduler" => Settings::Scheduler(SchedulerSettings::read(e)),
-            _ => anyhow::bail!("there is no host {domain:?}; there are {}", DOMAINS.join(", ")),
+            BRIDGE => Settings::Bridge(amqp::Settings::read(e)),
+            _ => {
+                let all: Vec<_> = all().collect();
+                anyhow::bail!("there is no host {domain:?}; there are {}", all.join(", "))
+            }
         }))
     }
 
@@ -65,6 +79,7 @@ impl Plan {
             Settings::Scheduler(settings) => {
                 actors::scheduler::spawn(Frame::new(bus, "scheduler"), settings).await
             }
+            Settings::Bridge(settings) => actors::bridge::spawn(Frame::new(bus, BRIDGE), settings).await,
         }
     }
 }

@@ -21,7 +21,7 @@ enum Command {
     },
     /// One actor host, as in production
     Host {
-        /// auth, movie, reservation, payment, notification or scheduler
+        /// auth, movie, reservation, payment, notification, scheduler or bridge
         domain: String,
     },
     /// The REST gateway

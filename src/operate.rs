@@ -1,5 +1,11 @@
-//! What an operator does from the command line with messages: dead letters, and events once more.
+//! What an operator does from the command line with messages: dead letters of NATS and, where `AMQP_URL` is set, of
+//! RabbitMQ, and events once more.
 
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use bus::amqp::Settings;
+use bus::amqp::dead_letter::{LOOKED_MAX, Letter, Letters};
 use bus::contract::Paging;
 use bus::contract::dead_letter::DeadLetter;
 use bus::event_replay::{From, Selection, replay};
@@ -11,23 +17,50 @@ use crate::config::{self, OPERATOR};
 /// Letters of one page of `list`.
 const PAGE: u32 = 50;
 
+/// Begins the name of a letter that is on RabbitMQ.
+const AMQP: &str = "amqp:";
+
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// The oldest first
+    /// Those of NATS by their sequence, then those of RabbitMQ (`amqp:<name>`) if AMQP_URL is set; the oldest first
     List {
         #[arg(long, default_value_t = 1)]
         page: u32,
     },
     /// One with its payload, as JSON
-    Show { sequence: u64 },
-    /// Have its consumer handle it again; it goes when that succeeds
+    Show {
+        /// A sequence, or amqp:<name>
+        letter: Which,
+    },
+    /// Have its consumer handle it again, or on RabbitMQ bring it back to its queue; it goes when that succeeds
     Replay {
-        /// Several, or `all` of the first page
+        /// Several sequences and amqp:<name>, or `all` of the first page of each
         #[arg(required = true)]
-        sequences: Vec<String>,
+        letters: Vec<String>,
     },
     /// Give it up for good
-    Drop { sequence: u64 },
+    Drop {
+        /// A sequence, or amqp:<name>
+        letter: Which,
+    },
+}
+
+/// Where a letter is, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Nats(u64),
+    Amqp(String),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(AMQP) {
+            Some(name) if !name.is_empty() => Ok(Self::Amqp(name.to_owned())),
+            _ => text.parse().map(Self::Nats).map_err(|_| "neither a sequence nor amqp:<name>".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,52 +95,144 @@ async fn operator() -> anyhow::Result<Bus> {
     Bus::connect(nats).await
 }
 
+/// RabbitMQ's dead letters, where `AMQP_URL` says that there is one.
+async fn amqp() -> anyhow::Result<Option<Letters>> {
+    let mut environment = config::environment();
+    if environment.get("AMQP_URL").is_none() {
+        return Ok(None);
+    }
+    let settings = Settings::read(&mut environment);
+    environment.check()?;
+    Ok(Some(Letters::open(settings).await.map_err(told)?))
+}
+
+async fn amqp_required() -> anyhow::Result<Letters> {
+    amqp().await?.context("letters named amqp:… are on RabbitMQ, whose AMQP_URL is not set")
+}
+
 pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
-    let bus = operator().await?;
     match command {
         DeadLetters::List { page } => {
+            let bus = operator().await?;
             let page = dead_letter::list(&bus, Paging { page, page_size: PAGE }).await.map_err(told)?;
             for letter in &page.items {
                 println!("{}", line(letter));
             }
             println!("{} of {} dead letters", page.items.len(), page.total);
-            Ok(())
+            // After NATS's, which are told even when RabbitMQ is away.
+            list_amqp(page.page).await
         }
-        DeadLetters::Show { sequence } => {
-            let letter = dead_letter::get(&bus, sequence).await.map_err(told)?;
+        DeadLetters::Show { letter: Which::Nats(sequence) } => {
+            let letter = dead_letter::get(&operator().await?, sequence).await.map_err(told)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             Ok(())
         }
-        DeadLetters::Replay { sequences } => replay_letters(&bus, &sequences).await,
-        DeadLetters::Drop { sequence } => {
-            dead_letter::remove(&bus, sequence).await.map_err(told)?;
+        DeadLetters::Show { letter: Which::Amqp(name) } => {
+            let letter = amqp_required().await?.get(&name).await.map_err(told)?;
+            println!("{}", serde_json::to_string_pretty(&letter)?);
+            Ok(())
+        }
+        DeadLetters::Replay { letters } => replay_letters(&letters).await,
+        DeadLetters::Drop { letter: Which::Nats(sequence) } => {
+            dead_letter::remove(&operator().await?, sequence).await.map_err(told)?;
             println!("{sequence} dropped");
+            Ok(())
+        }
+        DeadLetters::Drop { letter: Which::Amqp(name) } => {
+            amqp_required().await?.remove(&name).await.map_err(told)?;
+            println!("{AMQP}{name} dropped");
             Ok(())
         }
     }
 }
 
+async fn list_amqp(page: u32) -> anyhow::Result<()> {
+    let Some(letters) = amqp().await? else { return Ok(()) };
+    let looked = letters.list().await.map_err(told)?;
+    let size = PAGE as usize;
+    let shown: Vec<&Letter> =
+        looked.letters.iter().skip(size.saturating_mul(page.saturating_sub(1) as usize)).take(size).collect();
+    for letter in &shown {
+        println!("{}", amqp_line(letter));
+    }
+    println!("{} of {} dead letters on RabbitMQ", shown.len(), looked.total);
+    if looked.total > looked.letters.len() as u64 {
+        println!(
+            "only the first {} are looked through; what leaves makes room (at most {LOOKED_MAX})",
+            looked.letters.len()
+        );
+    }
+    Ok(())
+}
+
 /// One after another; those that fail again stay, and are told at the end.
-async fn replay_letters(bus: &Bus, sequences: &[String]) -> anyhow::Result<()> {
-    let numbers = match sequences {
-        [all] if all == "all" => {
-            let page = dead_letter::list(bus, Paging { page: 1, page_size: PAGE }).await.map_err(told)?;
-            page.items.iter().map(|letter| letter.sequence).collect()
+async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
+    let wanted = match letters {
+        [all] if all == "all" => None,
+        some => {
+            let some = some.iter().map(|one| one.parse().map_err(|e| anyhow::anyhow!("{one:?} is {e}")));
+            Some(some.collect::<anyhow::Result<Vec<Which>>>()?)
         }
-        numbers => numbers.iter().map(|n| n.parse()).collect::<Result<Vec<u64>, _>>()?,
+    };
+    let needs = |is: fn(&Which) -> bool| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(is));
+    let bus = match needs(|which| matches!(which, Which::Nats(_))) {
+        true => Some(operator().await?),
+        false => None,
+    };
+    let amqp = match (needs(|which| matches!(which, Which::Amqp(_))), &wanted) {
+        (true, Some(_)) => Some(amqp_required().await?),
+        (true, None) => amqp().await?,
+        (false, _) => None,
+    };
+    let wanted = match wanted {
+        Some(wanted) => wanted,
+        None => first_page(bus.as_ref(), amqp.as_ref()).await?,
     };
     let mut failed = 0;
-    for sequence in numbers {
-        match dead_letter::replay(bus, sequence, &Context::new()).await {
-            Ok(letter) => println!("{sequence} handled: {} by {}", letter.subject, letter.consumer),
-            Err(problem) => {
+    for which in wanted {
+        let replayed = match (&which, &bus, &amqp) {
+            (Which::Nats(sequence), Some(bus), _) => {
+                let replayed = dead_letter::replay(bus, *sequence, &Context::new()).await;
+                replayed
+                    .map(|letter| format!("{sequence} handled: {} by {}", letter.subject, letter.consumer))
+            }
+            (Which::Amqp(name), _, Some(letters)) => letters.replay(name).await.map(|letter| {
+                format!("{AMQP}{name} brought back: {} to {}", letter.event, letter.queue.unwrap_or_default())
+            }),
+            _ => continue,
+        };
+        match (replayed, which) {
+            (Ok(done), _) => println!("{done}"),
+            (Err(problem), which) => {
                 failed += 1;
-                println!("{sequence} {}: {}", problem.code, problem.detail);
+                println!("{which} {}: {}", problem.code, problem.detail);
             }
         }
     }
     anyhow::ensure!(failed == 0, "{failed} stay");
     Ok(())
+}
+
+async fn first_page(bus: Option<&Bus>, amqp: Option<&Letters>) -> anyhow::Result<Vec<Which>> {
+    let mut found = Vec::new();
+    if let Some(bus) = bus {
+        let page = dead_letter::list(bus, Paging { page: 1, page_size: PAGE }).await.map_err(told)?;
+        found.extend(page.items.iter().map(|letter| Which::Nats(letter.sequence)));
+    }
+    if let Some(amqp) = amqp {
+        let looked = amqp.list().await.map_err(told)?;
+        found.extend(looked.letters.into_iter().take(PAGE as usize).map(|letter| Which::Amqp(letter.name)));
+    }
+    Ok(found)
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nats(sequence) => sequence.fmt(f),
+            Self::Amqp(name) => write!(f, "{AMQP}{name}"),
+        }
+    }
 }
 
 pub async fn events(command: Events) -> anyhow::Result<()> {
@@ -139,6 +264,15 @@ fn line(letter: &DeadLetter) -> String {
     let DeadLetter { sequence, subject, consumer, reason, attempts, parked_at, event_id, .. } = letter;
     format!(
         "{sequence:>6}  {parked_at}  {subject} → {consumer}, {attempts} tries, event {event_id}\n        {reason}"
+    )
+}
+
+fn amqp_line(letter: &Letter) -> String {
+    let Letter { name, event, queue, reason, retries, parked_at, message_id, .. } = letter;
+    let parked_at = parked_at.as_deref().unwrap_or("-");
+    let queue = queue.as_deref().unwrap_or("(nobody knows which queue)");
+    format!(
+        "{AMQP}{name}  {parked_at}  {event} → {queue}, {retries} retries, message {message_id}\n        {reason}"
     )
 }
 

@@ -66,6 +66,15 @@ impl Frame {
         tracked(name, &self.taking, &self.intake, run)
     }
 
+    /// A loop that the intake stands on: told to stop only when the intake has ended.
+    pub fn carrier<F, Fut>(&self, name: &'static str, run: F) -> Child
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        tracked(name, &self.writing, &self.deciding, run)
+    }
+
     /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
     /// failure only every half minute and restart for ever.
     pub async fn start(
@@ -78,7 +87,8 @@ impl Frame {
         let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
         let (supervisor, ended) = Actor::spawn(None, Supervisor, arguments).await?;
         tracing::info!(domain, "host started");
-        Ok(Host { frame: self, database, supervisor, ended: Some(ended), well })
+        let complaints = Arc::new(Vec::new);
+        Ok(Host { frame: self, database, supervisor, ended: Some(ended), well, complaints })
     }
 }
 
@@ -191,7 +201,11 @@ pub struct Host {
     supervisor: ActorRef<SupervisorMessage>,
     ended: Option<JoinHandle<()>>,
     well: Wellness,
+    complaints: Complaints,
 }
+
+/// What is wrong with a host that goes on all the same, a sentence each.
+type Complaints = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// What `/health/ready` tells of a host.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -204,6 +218,9 @@ pub struct Health {
     pub database: Option<bool>,
     /// Children that were restarted since this process started.
     pub restarts: u64,
+    /// What is wrong although the host is ready: work waits, and nothing that others need from it is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
 }
 
 impl Health {
@@ -217,15 +234,21 @@ impl Host {
         self.frame.domain
     }
 
+    /// Adds what the host says of itself when it is degraded.
+    pub fn with_complaints(self, complaints: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self { complaints: Arc::new(complaints), ..self }
+    }
+
     /// Reads a host's health at any time, without holding the host.
     pub fn health(&self) -> impl Fn() -> Health + Send + Sync + Clone + 'static {
         let (domain, bus, well) = (self.frame.domain, self.frame.bus.clone(), self.well.clone());
-        let has_database = self.database.is_some();
+        let (has_database, complaints) = (self.database.is_some(), self.complaints.clone());
         move || Health {
             domain,
             nats: bus.is_connected(),
             database: has_database.then(|| *well.borrow()),
             restarts: crate::supervision::restarts(),
+            degraded: complaints(),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod host;
 pub mod supervision;
 
 pub mod auth;
+pub mod bridge;
 pub mod movie;
 pub mod notification;
 pub mod payment;

@@ -75,6 +75,12 @@ impl Environment {
         self.value(name)
     }
 
+    /// Whether it is set to nothing, for the few names where that means something else than not at all.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.ask(name, None);
+        self.values.get(name).is_some_and(|value| value.trim().is_empty())
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         self.values.get(name).filter(|value| !value.trim().is_empty()).cloned()
     }

@@ -4,6 +4,7 @@
 //! Invariant: this crate knows no SQL, no HTTP server and no actors.
 //! Invariant: a subject stands beside the one type that travels under it, and nowhere else.
 
+pub mod amqp;
 pub mod config;
 pub mod connection;
 pub mod consumer;

@@ -86,23 +86,28 @@ impl Bus {
     pub async fn ask_raw<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
         let payload =
             serde_json::to_vec(request).expect("contract types are plain data and always serialize");
+        self.ask_at(R::SUBJECT, payload.into(), ask).await
+    }
+
+    /// The same for a request that is known by its subject alone.
+    pub async fn ask_at(&self, subject: &str, payload: Bytes, ask: &Ask) -> Result<Bytes, Problem> {
         let (span, context) = if trace::is_on() {
-            trace::begin(Kind::Client, &format!("ask {}", R::SUBJECT), &ask.context)
+            trace::begin(Kind::Client, &format!("ask {subject}"), &ask.context)
         } else {
             (tracing::Span::none(), ask.context.child())
         };
         let message = async_nats::Request::new()
             .headers(ask.headers(&context))
-            .payload(payload.into())
+            .payload(payload)
             .timeout(Some(ask.timeout));
-        let domain = R::SUBJECT.split('.').nth(1).unwrap_or_default();
-        let reply = self.client.send_request(R::SUBJECT, message).await.map_err(|error| {
+        let domain = subject.split('.').nth(1).unwrap_or_default();
+        let reply = self.client.send_request(subject.to_owned(), message).await.map_err(|error| {
             trace::fail(&span);
             // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
             if error.kind() == RequestErrorKind::NoResponders {
-                tracing::debug!(subject = R::SUBJECT, request_id = ask.context.correlation_id, "nobody answers");
+                tracing::debug!(subject, request_id = ask.context.correlation_id, "nobody answers");
             } else {
-                tracing::warn!(subject = R::SUBJECT, %error, request_id = ask.context.correlation_id, "no answer");
+                tracing::warn!(subject, %error, request_id = ask.context.correlation_id, "no answer");
             }
             Problem::unavailable(format!("The {domain} host is away or slow. Try again shortly."))
         })?;

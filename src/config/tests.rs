@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bus::config::Environment;
 
 use super::{GatewayProcess, HostProcess};
-use crate::hosts::DOMAINS;
+use crate::hosts;
 
 /// Reads all that a part reads, as its process does at its start.
 fn read(part: &str, environment: &mut Environment) {
@@ -17,7 +17,7 @@ fn read(part: &str, environment: &mut Environment) {
 }
 
 fn parts() -> impl Iterator<Item = &'static str> {
-    DOMAINS.into_iter().chain(["gateway"])
+    hosts::all().chain(["gateway"])
 }
 
 fn example(part: &str) -> String {
@@ -137,7 +137,7 @@ fn a_bad_start_names_every_bad_value_and_shows_none() {
 #[test]
 fn docker_compose_starts_every_host_with_what_it_needs() {
     let compose = include_str!("../../docker-compose.yml");
-    for part in DOMAINS {
+    for part in hosts::all() {
         assert!(
             compose.contains(&format!("command: host {part}\n")),
             "docker-compose.yml lacks the {part} host"

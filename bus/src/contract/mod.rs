@@ -14,8 +14,12 @@ pub mod problem;
 pub mod reminder;
 pub mod reservation;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 pub use primitive::{Currency, Money, Page, Paging, Timestamp};
 pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
@@ -95,12 +99,15 @@ fn plain(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
 
-/// Implements [`Event`] for types with their subjects, and lists the schemas of all for the snapshot.
+/// Implements [`Event`] for types with their subjects, and lists the schemas and the checks of all.
 macro_rules! events {
     ($($type:ty => $subject:literal),* $(,)?) => {
         $(impl $crate::contract::Event for $type { const SUBJECT: &'static str = $subject; })*
         pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
             vec![$(($subject, schemars::schema_for!($type))),*]
+        }
+        pub(crate) fn event_checks() -> Vec<(&'static str, $crate::contract::Check)> {
+            vec![$(($subject, $crate::contract::check::<$type> as $crate::contract::Check)),*]
         }
     };
 }
@@ -118,8 +125,63 @@ pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
     .concat()
 }
 
+/// Whether a payload is the event that it is said to be.
+pub(crate) type Check = fn(&Value) -> Result<(), String>;
+
+fn check<E: Event>(payload: &Value) -> Result<(), String> {
+    let read: Result<E, _> = serde_path_to_error::deserialize(payload);
+    read.map(|_| ()).map_err(|error| match error.path().to_string().as_str() {
+        "." => error.inner().to_string(),
+        path => format!("{path}: {}", error.inner()),
+    })
+}
+
+/// Whether a payload from outside is the event that it is said to be, as every hearer would read it; `None` when there
+/// is no such event.
+pub fn check_event(subject: &str, payload: &Value) -> Option<Result<(), String>> {
+    static CHECKS: LazyLock<BTreeMap<&str, Check>> = LazyLock::new(|| {
+        [
+            auth::event_checks(),
+            movie::event_checks(),
+            reminder::event_checks(),
+            reservation::event_checks(),
+            payment::event_checks(),
+        ]
+        .concat()
+        .into_iter()
+        .collect()
+    });
+    CHECKS.get(subject).map(|check| check(payload))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_payload_that_is_not_its_event_is_told_apart_and_its_field_named() {
+        let nobody = uuid::Uuid::nil();
+        let created = json!({"movieId": nobody, "title": "Dune", "genres": [], "createdBy": nobody});
+        let check = |payload: &Value| super::check_event("movie.created", payload);
+        assert_eq!(check(&created), Some(Ok(())));
+        let mut newer = created.clone();
+        newer["more"] = json!("from a newer version");
+        assert_eq!(check(&newer), Some(Ok(())));
+        newer["genres"] = json!(["a", 7]);
+        let wrong = check(&newer).unwrap().unwrap_err();
+        assert!(wrong.starts_with("genres[1]: "), "{wrong}");
+        let wrong = check(&json!({})).unwrap().unwrap_err();
+        assert!(wrong.contains("movieId"), "{wrong}");
+        assert_eq!(super::check_event("movie.imagined", &created), None);
+    }
+
+    #[test]
+    fn every_event_has_a_check() {
+        for (subject, _) in super::event_schemas() {
+            assert!(super::check_event(subject, &json!(null)).unwrap().is_err(), "{subject}");
+        }
+    }
+
     #[test]
     fn event_schemas_change_only_on_purpose() {
         insta::assert_json_snapshot!(super::event_schemas());

@@ -21,6 +21,7 @@ pub use catalogue::{
     CreateGenre, CreateMovie, DeleteGenre, DeleteMovie, GetMovie, ListGenres, ListMovies, MovieSort,
     UpdateGenre, UpdateMovie,
 };
+pub(super) use event::event_checks;
 pub use event::{
     MovieCreated, MovieDeleted, MovieUpdated, ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled,
     ShowtimeUpdated, event_schemas,

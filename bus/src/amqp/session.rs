@@ -1,0 +1,323 @@
+//! The connection to RabbitMQ: one a bridge, made anew for ever with a growing delay, its state there for all to watch.
+//!
+//! Invariant: nothing of an old connection lives on in a new one. Whoever works on a channel sees its calls fail, waits for
+//! [`Session::until_up`] and declares, binds and publishes again; lapin's own recovery is off, since it would replay
+//! without asking what was confirmed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, Event, ExchangeKind};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use crate::Failure;
+use crate::contract::Timestamp;
+
+/// First delay between two tries to connect, doubled up to the longest: a broker that restarts is found soon, one that is
+/// away for the night is not hammered.
+const DELAY_FIRST: Duration = Duration::from_millis(500);
+const DELAY_MAX: Duration = Duration::from_secs(30);
+/// A connection that lasted so long was a good one: after it the delays begin anew.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// A handshake takes milliseconds; a paused broker accepts and never answers.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A call on a channel (declare, bind) takes milliseconds.
+pub const CALL_MAX: Duration = Duration::from_secs(10);
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// How often the connection is asked whether it is one, beside what it tells by itself.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How the connection is.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Counts connections made so far; 0 before the first. Another number: everything is to be declared anew.
+    pub epoch: u64,
+    pub up: bool,
+    /// Since when it is up or down.
+    pub since: Timestamp,
+    /// Why it went down or does not come up.
+    pub error: Option<String>,
+    /// The broker takes nothing for now (an alarm of memory or disk), and says why.
+    pub blocked: Option<String>,
+}
+
+impl Link {
+    /// One sentence for a person when something is wrong.
+    pub fn complaint(&self) -> Option<String> {
+        let why = |text: &Option<String>| text.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
+        if !self.up {
+            return Some(format!("RabbitMQ is away since {}{}", self.since, why(&self.error)));
+        }
+        self.blocked.is_some().then(|| format!("RabbitMQ takes nothing for now{}", why(&self.blocked)))
+    }
+}
+
+/// A handle to RabbitMQ, cheap to clone. [`run`](Self::run) keeps it connected.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    link: watch::Sender<Link>,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// The epoch whose connection is of no use any more, and why.
+    given_up: watch::Sender<(u64, String)>,
+    /// What is wrong beside the connection, by what it is wrong with.
+    complaints: Mutex<BTreeMap<String, String>>,
+}
+
+impl Session {
+    pub fn new(settings: Settings) -> Self {
+        let link = Link { epoch: 0, up: false, since: Timestamp::wall_clock(), error: None, blocked: None };
+        metrics::gauge!("amqp_connected").set(0.0);
+        Self(Arc::new(Inner {
+            settings,
+            link: watch::Sender::new(link),
+            connection: Mutex::new(None),
+            given_up: watch::Sender::new((0, String::new())),
+            complaints: Mutex::default(),
+        }))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// How the connection is, now and whenever that changes.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.0.link.subscribe()
+    }
+
+    /// Waits for a connection on which the broker takes messages and returns its epoch; `None` at `stop`.
+    pub async fn until_up(&self, stop: &CancellationToken) -> Option<u64> {
+        let mut link = self.link();
+        let up = link.wait_for(|link| link.up && link.blocked.is_none());
+        tokio::select! {
+            _ = stop.cancelled() => None,
+            up = up => up.ok().map(|link| link.epoch),
+        }
+    }
+
+    /// A new channel on the connection that there is.
+    pub async fn channel(&self) -> Result<Channel, Failure> {
+        let connection = self.slot().clone().ok_or_else(|| Failure::transient("RabbitMQ is away"))?;
+        within(connection.create_channel()).await
+    }
+
+    /// Says that the connection of this epoch is of no use (confirms do not come); another one is made.
+    pub fn give_up(&self, epoch: u64, why: impl Into<String>) {
+        self.0.given_up.send_replace((epoch, why.into()));
+    }
+
+    /// Notes what is wrong with something, or that nothing is any more. True: that is news.
+    pub fn complain(&self, about: &str, complaint: Option<String>) -> bool {
+        let mut complaints = self.0.complaints.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let before = match complaint.clone() {
+            Some(complaint) => complaints.insert(about.to_owned(), complaint),
+            None => complaints.remove(about),
+        };
+        before != complaint
+    }
+
+    /// All that is wrong, a sentence each; while RabbitMQ is away that is all there is to say.
+    pub fn complaints(&self) -> Vec<String> {
+        if let Some(complaint) = self.0.link.borrow().complaint() {
+            return vec![complaint];
+        }
+        self.0.complaints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().cloned().collect()
+    }
+
+    /// Connects, again and again, until `stop`.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+        let mut tries = 0u32;
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            let why = match self.connect().await {
+                Ok(connection) => self.hold(connection, &stop).await,
+                Err(failure) => failure.to_string(),
+            };
+            self.went_down(&why);
+            tries = if started.elapsed() > GOOD_AFTER { 1 } else { tries + 1 };
+            let delay = delay(tries, rand::random());
+            if !stop.is_cancelled() {
+                tracing::warn!(why, ?delay, "RabbitMQ is away; connecting again");
+            }
+            tokio::select! { _ = stop.cancelled() => {}, _ = tokio::time::sleep(delay) => {} }
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let name = format!("marquee-bridge-{}", self.0.settings.bridge_id);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect_uri(self.0.settings.url.clone(), properties);
+        match tokio::time::timeout(CONNECT_MAX, connecting).await {
+            Ok(connected) => connected.map_err(Failure::transient),
+            Err(_) => Err(Failure::transient(format!("no handshake within {CONNECT_MAX:?}"))),
+        }
+    }
+
+    /// Tells of the connection and waits until it is gone; returns why.
+    async fn hold(&self, connection: Connection, stop: &CancellationToken) -> String {
+        let connection = Arc::new(connection);
+        let mut events = std::pin::pin!(connection.events_listener());
+        *self.slot() = Some(connection.clone());
+        let epoch = self.came_up();
+        let mut given_up = self.0.given_up.subscribe();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let why = loop {
+            tokio::select! {
+                _ = stop.cancelled() => break "stopping".to_owned(),
+                event = events.next() => match event {
+                    Some(Event::Error(error)) => break error.to_string(),
+                    Some(Event::ConnectionBlocked(reason)) => self.block(Some(reason)),
+                    Some(Event::ConnectionUnblocked) => self.block(None),
+                    Some(_) => {}
+                    None => break "the connection ended".to_owned(),
+                },
+                given_up = given_up.wait_for(|(which, _)| *which == epoch) => {
+                    break given_up.map_or_else(|_| "given up".to_owned(), |given_up| given_up.1.clone());
+                }
+                _ = look.tick() => if !connection.status().connected() {
+                    break "the connection is closed".to_owned();
+                },
+            }
+        };
+        *self.slot() = None;
+        // In good order where the broker still listens, so that it shows no error; a hung one is left alone.
+        let _ = tokio::time::timeout(CLOSE_MAX, connection.close(200, "OK".into())).await;
+        why
+    }
+
+    fn came_up(&self) -> u64 {
+        self.0.link.send_modify(|link| {
+            let epoch = link.epoch + 1;
+            *link = Link { epoch, up: true, since: Timestamp::wall_clock(), error: None, blocked: None };
+        });
+        let epoch = self.0.link.borrow().epoch;
+        metrics::gauge!("amqp_connected").set(1.0);
+        metrics::counter!("amqp_reconnects_total").increment(u64::from(epoch > 1));
+        tracing::info!(epoch, "connected to RabbitMQ");
+        epoch
+    }
+
+    fn went_down(&self, why: &str) {
+        metrics::gauge!("amqp_connected").set(0.0);
+        self.0.link.send_modify(|link| {
+            // Failed tries do not make an outage younger.
+            if link.up {
+                link.since = Timestamp::wall_clock();
+            }
+            (link.up, link.error, link.blocked) = (false, Some(why.to_owned()), None);
+        });
+    }
+
+    fn block(&self, reason: Option<String>) {
+        tracing::warn!(reason, "RabbitMQ blocks or unblocks publishers");
+        self.0.link.send_modify(|link| link.blocked = reason);
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Connection>>> {
+        self.0.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Doubling from half a second to half a minute, with up to a fifth more so that many do not return together.
+pub(super) fn delay(tries: u32, seed: u32) -> Duration {
+    let base = DELAY_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(DELAY_MAX);
+    base + base.mul_f64(0.2 * f64::from(seed) / f64::from(u32::MAX))
+}
+
+/// A call on a channel, with a limit.
+pub async fn within<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
+    match tokio::time::timeout(CALL_MAX, call).await {
+        Ok(done) => done.map_err(Failure::transient),
+        Err(_) => Err(Failure::transient(format!("no answer from RabbitMQ within {CALL_MAX:?}"))),
+    }
+}
+
+/// A topic exchange as NestJS declares it: durable, nothing else, no arguments.
+pub async fn declare_topic(channel: &Channel, name: &str) -> Result<(), Declined> {
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let wanted = format!("topic exchange {name}, durable, without arguments");
+    let declaring =
+        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+    declared(wanted, declaring).await
+}
+
+/// A queue; one that is there with other properties is [`Declined::Different`].
+pub async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    durable: bool,
+    arguments: FieldTable,
+) -> Result<(), Declined> {
+    let options = QueueDeclareOptions { durable, ..Default::default() };
+    let wanted = format!("queue {name}, durable {durable}, arguments {:?}", arguments.inner());
+    declared(wanted, async { channel.queue_declare(name.into(), options, arguments).await.map(drop) }).await
+}
+
+/// Why something was not declared. Either way the channel is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Declined {
+    /// 406: it is there, and not as it is wanted. Only an operator can mend that.
+    #[error("wanted {wanted}, but RabbitMQ has it otherwise: {found}")]
+    Different { wanted: String, found: String },
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl From<Declined> for Failure {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::Failed(failure) => failure,
+            different => Self::transient(different),
+        }
+    }
+}
+
+async fn declared(
+    wanted: String,
+    declaring: impl Future<Output = lapin::Result<()>>,
+) -> Result<(), Declined> {
+    match tokio::time::timeout(CALL_MAX, declaring).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if soft_error(&error) == Some(&AMQPSoftError::PRECONDITIONFAILED) => {
+            Err(Declined::Different { wanted, found: error.to_string() })
+        }
+        Ok(Err(error)) => Err(Failure::transient(error).into()),
+        Err(_) => Err(Failure::transient(format!("{wanted}: no answer within {CALL_MAX:?}")).into()),
+    }
+}
+
+/// What the broker closed a channel with, such as 404 or 406, if that is what went wrong.
+pub fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(error) => match error.kind() {
+            AMQPErrorKind::Soft(soft) => Some(soft),
+            AMQPErrorKind::Hard(_) => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_from_half_a_second_to_half_a_minute() {
+        let delays: Vec<_> = (1..=12).map(|tries| delay(tries, 0)).collect();
+        assert_eq!((delays[0], delays[11]), (DELAY_FIRST, DELAY_MAX));
+        assert!(delays.is_sorted());
+        assert!(delay(12, u32::MAX) <= DELAY_MAX.mul_f64(1.21) && delay(1, u32::MAX) > DELAY_FIRST);
+    }
+}
