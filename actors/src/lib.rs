@@ -21,4 +21,6 @@ pub mod scheduler;
 pub mod seed;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod model_check;

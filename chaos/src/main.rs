@@ -98,15 +98,18 @@ async fn go(arguments: Arguments) -> Result<bool> {
 
 async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<bool> {
     let blueprint = Blueprint { program, small_disks: arguments.private, planted: None };
-    let mut kinds =
-        if arguments.faults.is_empty() { Fault::value_variants().to_vec() } else { arguments.faults.clone() };
+    let mut kinds = match (arguments.quiet, arguments.faults.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => Fault::value_variants().to_vec(),
+        (false, false) => arguments.faults.clone(),
+    };
     println!("chaos --seed {seed} --minutes {}", arguments.minutes);
     kinds.retain(|fault| match fault.impossible(arguments.private) {
         Some(why) => {
             println!("  not run: {} ({why})", run::name(*fault));
             false
         }
-        None => !arguments.quiet,
+        None => true,
     });
     let load = Duration::from_secs_f64(arguments.minutes * 60.0);
     let lanes = [Lane::Ground, Lane::People].map(|lane| schedule::lane(seed, lane, load, &kinds)).to_vec();

@@ -21,7 +21,7 @@ pub(crate) mod rules;
 pub(crate) mod step;
 mod store;
 mod stripe;
-mod webhook;
+pub(crate) mod webhook;
 mod wire;
 mod work;
 

@@ -12,7 +12,7 @@ mod exchange;
 mod model;
 mod order;
 pub(crate) mod saga;
-mod seat_map;
+pub(crate) mod seat_map;
 mod showtime;
 mod store;
 #[cfg(test)]
