@@ -4,6 +4,7 @@
 mod auth;
 mod bad_input;
 mod booking;
+mod bridge;
 mod cinema;
 mod delivery;
 mod faults;

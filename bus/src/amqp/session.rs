@@ -177,7 +177,8 @@ impl Session {
             tokio::select! {
                 _ = stop.cancelled() => break "stopping".to_owned(),
                 event = events.next() => match event {
-                    Some(Event::Error(error)) => break error.to_string(),
+                    // It tells of channels as well, which close for a queue that is not there.
+                    Some(Event::Error(error)) if !error.is_amqp_soft_error() => break error.to_string(),
                     Some(Event::ConnectionBlocked(reason)) => self.block(Some(reason)),
                     Some(Event::ConnectionUnblocked) => self.block(None),
                     Some(_) => {}

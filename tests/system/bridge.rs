@@ -1,0 +1,6 @@
+//! The bridge to RabbitMQ on real servers.
+
+mod journeys;
+mod nest;
+mod outbound;
+mod outlet;

@@ -1,0 +1,260 @@
+//! Events on their way out: all of them, to both exchanges, once each while all is well; none lost and none out of order
+//! when a broker dies in the middle.
+
+use std::time::Duration;
+
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{ExchangeKind, message::Delivery};
+use marquee::local::{Folder, RabbitMq};
+
+use super::outlet::*;
+
+const NEST: &str = "marquee.events";
+const RAW: &str = "marquee.events.raw";
+
+/// Waits until the exchanges are there.
+async fn until_open(outlet: &Outlet) {
+    let connection = outlet.service().await;
+    let began = std::time::Instant::now();
+    for exchange in [NEST, RAW] {
+        loop {
+            let channel = connection.create_channel().await.unwrap();
+            let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+            let asked = channel.exchange_declare(
+                exchange.into(),
+                ExchangeKind::Topic,
+                passive,
+                FieldTable::default(),
+            );
+            if asked.await.is_ok() {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "no {exchange}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn body(delivery: &Delivery) -> serde_json::Value {
+    serde_json::from_slice(&delivery.data).unwrap()
+}
+
+#[tokio::test]
+async fn every_event_arrives_on_both_exchanges_under_its_own_id() {
+    let outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    bound_queue(&channel, "nest", NEST).await;
+    bound_queue(&channel, "raw", RAW).await;
+    let (mut nest, mut raw) = (reader(&channel, "nest").await, reader(&channel, "raw").await);
+    for (at, (subject, _)) in bus::contract::event_schemas().into_iter().enumerate() {
+        outlet.say(subject, 0..1).await;
+        let (enveloped, bare) = (heard(&mut nest).await, heard(&mut raw).await);
+        assert_eq!(body(&enveloped)["pattern"], subject);
+        assert_eq!(body(&enveloped)["data"], body(&bare));
+        assert_eq!(body(&bare)["number"], 0);
+        for delivery in [enveloped, bare] {
+            assert_eq!(delivery.routing_key.as_str(), subject);
+            assert_eq!(message_id(&delivery), id(subject, 0));
+            let properties = &delivery.properties;
+            assert_eq!(properties.delivery_mode(), &Some(2));
+            assert_eq!(properties.kind().as_ref().unwrap().as_str(), subject);
+            assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "order-1");
+            assert_eq!((properties.reply_to(), properties.timestamp()), (&None, &Some(1_795_386_660)));
+            let header = |name| text(&delivery, name).unwrap_or_default();
+            assert_eq!(header("bridge-origin"), "marquee");
+            assert_eq!(header("bridge-event-id"), id(subject, 0));
+            assert_eq!(header("bridge-stream-seq"), (at + 1).to_string());
+            assert_eq!(header("occurred-at"), "2026-11-22T22:31:00.500Z");
+            assert!(header("traceparent").starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        }
+    }
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn what_came_from_an_exchange_does_not_go_back_there() {
+    let outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    bound_queue(&channel, "nest", NEST).await;
+    bound_queue(&channel, "raw", RAW).await;
+    let (mut nest, mut raw) = (reader(&channel, "nest").await, reader(&channel, "raw").await);
+    let mut from_nest = headers("from-nest", "movie.created");
+    from_nest.insert("Bridge-Source", "amqp:marquee.events");
+    from_nest.insert("Bridge-Hops", "2");
+    let said = outlet.bus.jetstream.publish_with_headers("movie.created", from_nest, "{}".into());
+    said.await.unwrap().await.unwrap();
+    outlet.say("movie.created", 0..1).await;
+    let crossed = heard(&mut raw).await;
+    assert_eq!(
+        (message_id(&crossed).as_str(), text(&crossed, "bridge-hops").unwrap().as_str()),
+        ("from-nest", "3")
+    );
+    assert_eq!(message_id(&heard(&mut raw).await), id("movie.created", 0));
+    assert_eq!(message_id(&heard(&mut nest).await), id("movie.created", 0), "the first was skipped here");
+    outlet.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rabbitmq_killed_among_ten_thousand_events_loses_none_and_keeps_their_order() {
+    const COUNT: usize = 10_000;
+    let mut outlet = Outlet::on_its_own().await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    bound_queue(&channel, "nest", NEST).await;
+    bound_queue(&channel, "raw", RAW).await;
+    // In the middle, not at an end.
+    let mut broker = outlet.broker.take().unwrap();
+    outlet.say("reservation.created", 0..COUNT / 2).await;
+    let mut early = reader(&channel, "nest").await;
+    for _ in 0..COUNT / 20 {
+        heard(&mut early).await;
+    }
+    drop(early);
+    outlet.say("reservation.created", COUNT / 2..COUNT / 2 + 100).await;
+    broker.kill().await;
+    outlet.until_degraded("RabbitMQ is away").await;
+    outlet.say("reservation.created", COUNT / 2 + 100..COUNT).await;
+    broker.start_again().await.unwrap();
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    // The bare ones nobody has read so far.
+    let seen = until_complete(&mut reader(&channel, "raw").await, "reservation.created", COUNT).await;
+    let repeats: usize = seen.values().map(|times| times - 1).sum();
+    assert!(repeats <= 512, "{repeats} repeats, more than were on their way");
+    outlet.until_degraded("").await;
+    assert_eq!(outlet.health().restarts, 0);
+    outlet.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nats_killed_in_the_middle_loses_none_and_keeps_their_order() {
+    const COUNT: usize = 4_000;
+    let mut outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    bound_queue(&channel, "raw", RAW).await;
+    outlet.say("payment.success", 0..COUNT).await;
+    let mut reading = reader(&channel, "raw").await;
+    let mut first = Vec::new();
+    for _ in 0..COUNT / 10 {
+        first.push(message_id(&heard(&mut reading).await));
+    }
+    outlet.nats.kill().await;
+    outlet.nats.start_again().await.unwrap();
+    let expected: Vec<String> = (0..COUNT).map(|number| id("payment.success", number)).collect();
+    assert_eq!(first, expected[..first.len()]);
+    while first.len() < COUNT {
+        let next = message_id(&heard(&mut reading).await);
+        if !first.contains(&next) {
+            assert_eq!(next, expected[first.len()], "the next one that is new");
+            first.push(next);
+        }
+    }
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
+    let mut broker = RabbitMq::start(&Folder::temporary().unwrap()).await.unwrap();
+    broker.stop().await.unwrap();
+    let outlet = Outlet::at(broker.url(), None, &[("AMQP_OUTBOUND", "movie.*")]).await;
+    outlet.until_degraded("RabbitMQ is away since").await;
+    assert!(outlet.health().is_ready());
+    broker.start_again().await.unwrap();
+    outlet.until_degraded("").await;
+    until_open(&outlet).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    bound_queue(&channel, "nest", NEST).await;
+    outlet.say("reservation.created", 0..1).await;
+    outlet.say("movie.created", 0..1).await;
+    let mut reading = reader(&channel, "nest").await;
+    assert_eq!(
+        heard(&mut reading).await.routing_key.as_str(),
+        "movie.created",
+        "only what is allowed goes out"
+    );
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_service_queue_is_bound_when_it_appears_and_its_events_are_kept_until_then() {
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
+    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
+    outlet.say("reservation.confirmed", 0..1).await;
+    outlet.say("movie.created", 0..1).await;
+    outlet.until_degraded("reservation.confirmed reach no queue").await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    // The service starts.
+    declare(&channel, "notifications_queue").await;
+    let mut reading = reader(&channel, "notifications_queue").await;
+    let kept = heard(&mut reading).await;
+    assert_eq!(message_id(&kept), id("reservation.confirmed", 0));
+    assert_eq!(body(&kept)["pattern"], "reservation.confirmed");
+    outlet.say("movie.created", 1..2).await;
+    outlet.say("reservation.confirmed", 1..2).await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1), "and nothing else");
+    outlet.until_degraded("").await;
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn an_exchange_of_another_kind_degrades_its_target_and_no_other() {
+    let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+    let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let fanout = channel.exchange_declare(RAW.into(), ExchangeKind::Fanout, durable, FieldTable::default());
+    fanout.await.unwrap();
+    declare_topic(&channel, NEST).await;
+    bound_queue(&channel, "nest", NEST).await;
+    let outlet = Outlet::at(url, None, &[]).await;
+    outlet.until_degraded("PRECONDITION_FAILED").await;
+    outlet.say("movie.created", 0..3).await;
+    let mut reading = reader(&channel, "nest").await;
+    for number in 0..3 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number));
+    }
+    assert_eq!(outlet.health().restarts, 0, "no crash loop");
+    // Mended, it goes on without a restart of the bridge.
+    channel.exchange_delete(RAW.into(), Default::default()).await.unwrap();
+    declare_topic(&channel, RAW).await;
+    bound_queue(&channel, "raw", RAW).await;
+    let mut raw = reader(&channel, "raw").await;
+    for number in 0..3 {
+        assert_eq!(message_id(&heard(&mut raw).await), id("movie.created", number));
+    }
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_parked_and_the_next_event_goes_on() {
+    let outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    bound_queue(&channel, "raw", RAW).await;
+    let bad = headers("bad", "movie.created");
+    let said = outlet.bus.jetstream.publish_with_headers("movie.created", bad, "not json".into());
+    said.await.unwrap().await.unwrap();
+    outlet.say("movie.created", 0..1).await;
+    let mut reading = reader(&channel, "raw").await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", 0));
+    let letters = outlet.bus.jetstream.get_stream(bus::topology::DLQ).await.unwrap();
+    let began = std::time::Instant::now();
+    // One for each target.
+    while letters.get_info().await.unwrap().state.messages < 2 {
+        assert!(began.elapsed() < PATIENCE, "not parked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    outlet.close().await;
+}

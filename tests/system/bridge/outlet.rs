@@ -1,0 +1,192 @@
+//! The bridge's way out: a NATS of its own, a RabbitMQ (a virtual host of the shared one, or one of its own that may be
+//! killed), the bridge between them, and a reader at the far end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use actors::host::{Frame, Health, Host};
+use async_nats::HeaderMap;
+use bus::amqp::Settings;
+use bus::config::Environment;
+use bus::{Bus, Config};
+use futures::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer};
+use marquee::config::OPERATOR;
+use marquee::local::{Folder, NATS_PASSWORD, Nats, RabbitMq, shared_rabbitmq};
+
+/// Longest wait for a fact; the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Outlet {
+    pub nats: Nats,
+    /// The operator's.
+    pub bus: Bus,
+    pub amqp_url: String,
+    pub bridge: Host,
+    /// Where the test's own broker is, if it has one.
+    pub broker: Option<RabbitMq>,
+}
+
+impl Outlet {
+    /// On a virtual host of the shared RabbitMQ.
+    pub async fn open(settings: &[(&str, &str)]) -> Self {
+        let url = shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+        Self::at(url, None, settings).await
+    }
+
+    /// On a RabbitMQ of its own.
+    pub async fn on_its_own() -> Self {
+        let broker = RabbitMq::start(&Folder::temporary().unwrap()).await.unwrap();
+        Self::at(broker.url(), Some(broker), &[]).await
+    }
+
+    pub async fn at(amqp_url: String, broker: Option<RabbitMq>, settings: &[(&str, &str)]) -> Self {
+        let nats = Nats::start(&Folder::temporary().unwrap()).await.unwrap();
+        let bus = connect(&nats, OPERATOR).await;
+        bus::topology::ensure_streams(&bus).await.unwrap();
+        let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
+        for (name, value) in settings {
+            environment.set(name, *value);
+        }
+        let settings = Settings::read(&mut environment);
+        environment.check().unwrap();
+        let frame = Frame::new(connect(&nats, "bridge").await, "bridge");
+        let bridge = actors::bridge::spawn(frame, settings).await.unwrap();
+        Self { nats, bus, amqp_url, bridge, broker }
+    }
+
+    /// Says events of a subject, numbered, and waits until JetStream has them.
+    pub async fn say(&self, subject: &str, numbers: std::ops::Range<usize>) {
+        let mut acks = Vec::new();
+        for number in numbers {
+            let payload = serde_json::json!({"number": number, "text": "x".repeat(300)}).to_string();
+            let headers = headers(&id(subject, number), subject);
+            acks.push(
+                self.bus
+                    .jetstream
+                    .publish_with_headers(subject.to_owned(), headers, payload.into())
+                    .await
+                    .unwrap(),
+            );
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+
+    /// A connection of a service.
+    pub async fn service(&self) -> Connection {
+        Connection::connect(&self.amqp_url, ConnectionProperties::default()).await.unwrap()
+    }
+
+    pub fn health(&self) -> Health {
+        self.bridge.health()()
+    }
+
+    /// Waits until the bridge says this of itself, or (empty) nothing.
+    pub async fn until_degraded(&self, by: &str) {
+        let began = Instant::now();
+        loop {
+            let health = self.health();
+            assert!(health.is_ready() || !health.nats, "{health:?}");
+            let said = health.degraded.join("; ");
+            if (by.is_empty() && said.is_empty()) || (!by.is_empty() && said.contains(by)) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "degraded by {said:?}, not by {by:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn close(self) {
+        self.bridge.stop().await;
+    }
+}
+
+pub async fn connect(nats: &Nats, user: &str) -> Bus {
+    let (url, user) = (nats.url(), user.to_owned());
+    let (password, name) = (NATS_PASSWORD.into(), "test".into());
+    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
+}
+
+pub fn id(subject: &str, number: usize) -> String {
+    format!("{subject}-{number}")
+}
+
+pub fn headers(id: &str, subject: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("Nats-Msg-Id", id),
+        ("ce-id", id),
+        ("ce-type", subject),
+        ("ce-source", "/marquee/test"),
+        ("ce-time", "2026-11-22T22:31:00.5Z"),
+        ("X-Correlation-Id", "order-1"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ] {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// A durable queue bound to everything of an exchange, which is there already.
+pub async fn bound_queue(channel: &Channel, queue: &str, exchange: &str) {
+    declare(channel, queue).await;
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind(queue.into(), exchange.into(), "#".into(), options, arguments).await.unwrap();
+}
+
+/// A queue as Nest declares it.
+pub async fn declare(channel: &Channel, queue: &str) {
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), durable, FieldTable::default()).await.unwrap();
+}
+
+/// An exchange as Nest declares it.
+pub async fn declare_topic(channel: &Channel, exchange: &str) {
+    bus::amqp::session::declare_topic(channel, exchange).await.unwrap();
+}
+
+pub async fn reader(channel: &Channel, queue: &str) -> Consumer {
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await.unwrap()
+}
+
+/// The next message, with a bound.
+pub async fn heard(reader: &mut Consumer) -> Delivery {
+    let next = tokio::time::timeout(PATIENCE, reader.next()).await;
+    next.expect("a message in time").expect("a reader that goes on").unwrap()
+}
+
+pub fn message_id(delivery: &Delivery) -> String {
+    delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+pub fn text(delivery: &Delivery, name: &str) -> Option<String> {
+    match delivery.properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+/// Reads until every one of so many events has come; returns how often each did, having checked that the first copies
+/// came in stream order.
+pub async fn until_complete(reader: &mut Consumer, subject: &str, count: usize) -> BTreeMap<String, usize> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut last = 0;
+    while seen.len() < count {
+        let delivery = heard(reader).await;
+        let sequence: u64 = text(&delivery, "bridge-stream-seq").unwrap().parse().unwrap();
+        let times = seen.entry(message_id(&delivery)).or_default();
+        *times += 1;
+        if *times == 1 {
+            assert!(sequence > last, "{sequence} came for the first time after {last}");
+            last = sequence;
+        }
+    }
+    assert!((0..count).all(|number| seen.contains_key(&id(subject, number))), "none is missing");
+    seen
+}
