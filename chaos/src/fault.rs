@@ -333,7 +333,10 @@ async fn provider(house: &House, path: &str, body: &Value) -> Result<()> {
     let mut tries = 0;
     loop {
         match house.rest.http.post(&url).json(body).send().await {
-            Ok(answer) => return Ok(drop(answer.error_for_status()?)),
+            Ok(answer) => {
+                answer.error_for_status()?;
+                return Ok(());
+            }
             Err(error) if tries > 50 => return Err(error.into()),
             Err(_) => tries += 1,
         }

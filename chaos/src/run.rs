@@ -82,7 +82,11 @@ pub async fn run(blueprint: &Blueprint, plan: &Plan, logs: &Path) -> Result<Repo
     let maps = check::seat_maps(&house, &halls).await?;
     let truth = Truth::read(&house).await?;
     keeper.abort();
-    let told = story.look();
+    let mut revived = 0;
+    for process in house.processes.values() {
+        revived += process.lock().await.revived;
+    }
+    let told = story.taken();
     let scene = Scene {
         truth: &truth,
         told: &told,
@@ -93,10 +97,6 @@ pub async fn run(blueprint: &Blueprint, plan: &Plan, logs: &Path) -> Result<Repo
         fsck: &fsck,
     };
     let checked = check::all(&scene);
-    let mut revived = 0;
-    for process in house.processes.values() {
-        revived += process.lock().await.revived;
-    }
     let report = Report { checked, windows, revived };
     if !report.failed().is_empty() {
         keep_logs(&house, logs)?;
@@ -159,7 +159,7 @@ async fn strike(house: &House, lane: &[Planned], begin: Instant) -> Result<Vec<W
         println!("  {:6.1} s  {name:<20} {place} ({:.0?})", at.as_secs_f32(), planned.lasts);
         tokio::time::sleep(planned.lasts).await;
         planned.strike.end(house).await.map_err(|error| error.context(format!("the end of {name}")))?;
-        windows.push(Window { name, place, begin: began, end: OffsetDateTime::now_utc() });
+        windows.push(Window { name, begin: began, end: OffsetDateTime::now_utc() });
     }
     Ok(windows)
 }

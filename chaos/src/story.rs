@@ -62,8 +62,6 @@ pub struct Told {
     /// Answers repeated with the same key, and those that differed.
     pub repeats: usize,
     pub differ: Vec<Differs>,
-    /// Answers with a status in the 500s other than 503, which nobody should see.
-    pub blunders: usize,
 }
 
 /// The record, shared by everyone who asks.
@@ -73,6 +71,11 @@ pub struct Story(Arc<Mutex<Told>>);
 impl Story {
     pub fn look(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The whole of it, once nobody adds to it any more.
+    pub fn taken(&self) -> Told {
+        std::mem::take(&mut *self.look())
     }
 
     pub fn promised(&self, what: What, reservation: Uuid, text: &str) {

@@ -29,7 +29,6 @@ pub struct Reservation {
     pub status: String,
     pub attention: bool,
     pub expires_at: OffsetDateTime,
-    pub captured: bool,
     pub steps: Vec<Step>,
 }
 
@@ -192,7 +191,7 @@ pub async fn nats(house: &House) -> Result<async_nats::jetstream::Context> {
 async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservation>> {
     let rows = sqlx::query(
         "select id, user_id, showtime_id, seats, total, status, attention,
-           (checkpoint ->> 'expiresAt')::timestamptz, jsonb_typeof(checkpoint -> 'captured') is not distinct from 'object'
+           (checkpoint ->> 'expiresAt')::timestamptz
          from reservation.reservations",
     )
     .fetch_all(&mut *db)
@@ -208,7 +207,6 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
             status: row.try_get(5)?,
             attention: row.try_get(6)?,
             expires_at: row.try_get(7)?,
-            captured: row.try_get(8)?,
             steps: Vec::new(),
         };
         found.insert(reservation.id, reservation);

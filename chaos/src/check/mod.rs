@@ -26,7 +26,6 @@ const SHOWN: usize = 6;
 #[derive(Clone, Debug)]
 pub struct Window {
     pub name: String,
-    pub place: String,
     pub begin: OffsetDateTime,
     pub end: OffsetDateTime,
 }

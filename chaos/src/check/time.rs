@@ -99,7 +99,7 @@ pub fn came_to_rest(scene: &Scene<'_>) -> Checked {
 /// Nothing waits for a person.
 pub fn nobody_waits(scene: &Scene<'_>) -> Checked {
     let attended = scene.truth.reservations.values().filter(|reservation| reservation.attention).count();
-    let evidence = format!("{attended} reservations need a person; {} blunders told", scene.told.blunders);
+    let evidence = format!("{attended} reservations need a person");
     Checked::new("nobody-waits", evidence, scene.truth.attention.clone())
 }
 
