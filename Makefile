@@ -9,6 +9,7 @@ run: install ## the whole cinema in one process, on servers it starts itself
 
 test: install ## every test; needs nothing running, may run beside `make run`
 	@scripts/install-tests.sh
+	@scripts/install-browser.sh
 	cargo test --workspace
 
 check: format lint docs ## what CI checks before the tests
