@@ -1,14 +1,15 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api install
+.PHONY: help run test check format lint docs api chaos chaos-selftest install
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
 
 run: install ## the whole cinema in one process, on servers it starts itself
 	cargo run
 
 test: install ## every test; needs nothing running, may run beside `make run`
 	@scripts/install-tests.sh
+	@scripts/install-browser.sh
 	cargo test --workspace
 
 check: format lint docs ## what CI checks before the tests
@@ -25,6 +26,15 @@ docs: install ## do the docs build without warnings?
 api: install ## the API from outside: Spectral, newman, schemathesis (installs Node and Python tools)
 	scripts/install-checks.sh
 	scripts/check-api.sh
+
+chaos: install ## break a whole cinema of real processes for some minutes and check every promise (docs/reliability.md)
+	cargo build --workspace
+	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
+
+chaos-selftest: install ## plant bugs into the house; the checks must find each
+	cargo build --workspace --features planted
+	cp target/debug/marquee target/debug/marquee-planted
+	target/debug/chaos --program target/debug/marquee-planted --planted all
 
 install: ## what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh

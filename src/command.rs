@@ -80,6 +80,7 @@ fn print_welcome(
         "
   Marquee is open ({:.1} s).  Ctrl-C closes it.
 
+  The cinema      {url}
   REST and docs   {url}/docs      health  {url}/health/ready
   NATS            {}{nats}
   Postgres        {}

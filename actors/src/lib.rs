@@ -19,3 +19,8 @@ pub mod reservation;
 pub mod scheduler;
 
 pub mod seed;
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod model_check;

@@ -6,6 +6,8 @@
 
 mod replay;
 
+pub(crate) use replay::serve as serve_replays;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,6 +274,11 @@ impl Intake {
     }
 
     fn receive(&self, message: jetstream::Message, connection: u64) {
+        #[cfg(feature = "planted")]
+        if crate::config::planted("ack-before-commit") {
+            let early = message.clone();
+            tokio::spawn(async move { early.ack().await.map_err(|error| error.to_string()) });
+        }
         let consumer = self.spec.name;
         let attempt = message.info().map(|info| info.delivered.max(1) as u64).unwrap_or(1);
         let header =

@@ -112,10 +112,7 @@ impl Verifier {
                 Err(expired())
             };
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
-        // What else the house signs, such as a ticket, says so in its `typ` (RFC 8725, 3.11).
-        let access = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
-        let kid = header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
+        let kid = key_id(token)?;
         let key = match self.key(&kid) {
             Some(key) => key,
             None => {
@@ -239,4 +236,12 @@ fn expired() -> Problem {
 
 fn invalid() -> Problem {
     Problem::unauthorized("token-invalid", "The access token is not valid.")
+}
+
+/// The key that an access token says it is signed with; what is no access token is refused before anything is verified.
+pub fn key_id(token: &str) -> Result<String, Problem> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
+    // What else the house signs, such as a ticket, says so in its `typ` (RFC 8725, 3.11).
+    let access = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
+    header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)
 }

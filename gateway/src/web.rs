@@ -38,6 +38,8 @@ const FILES: &str = "/assets/:version/*file";
 /// What stands in the shell for the folder of this version's files.
 const PLACE: &str = "{assets}";
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// A worker is under its own file's policy: it may speak to the gateway, and nothing else.
+const WORKER: HeaderValue = HeaderValue::from_static("default-src 'none'; connect-src 'self'");
 /// May be kept, and must be asked about each time.
 const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -136,6 +138,7 @@ async fn file(request: Request) -> poem::Result<Response> {
     // A page that was opened before a new version came still gets what it asks for, without keeping it under that name.
     let keep = if asked == version() { FOREVER } else { ASKED };
     response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, WORKER);
     Ok(response)
 }
 

@@ -91,7 +91,7 @@ fn only_config_files_read_the_environment() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    for folder in ["bus/src", "actors/src", "gateway/src", "src", "tests/system"] {
+    for folder in ["bus/src", "actors/src", "gateway/src", "src", "tests/system", "tests/browser"] {
         let silent: Vec<_> =
             sources(folder).into_iter().filter(|(_, text)| !text.starts_with("//!")).collect();
         let silent: Vec<_> = silent.iter().map(|(path, _)| path.display()).collect();
@@ -108,7 +108,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn what_the_specifications_page_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/specification.md")).unwrap();
-    let folders = ["bus/src", "actors/src", "gateway/src", "src", "tests/system"];
+    let folders = ["bus/src", "actors/src", "gateway/src", "src", "tests/system", "tests/browser"];
     let code: String = folders.iter().flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
     let is_path = |name: &str| name.contains('/') && !name.contains(' ') && !name.starts_with('/');
     let is_test = |name: &str| {

@@ -283,6 +283,11 @@ impl<R: Rows> JournalParts<R> {
                 .record(batch.len() as f64);
             let started = Instant::now();
             let changes: Vec<&Change<R>> = batch.iter().map(|entry| &entry.change).collect();
+            #[cfg(feature = "planted")]
+            if bus::config::planted("publish-before-commit") {
+                let events = changes.iter().flat_map(|change| change.outbox.iter().cloned()).collect();
+                let _ = self.relay.try_send(events);
+            }
             let written = self.attempt(link, &changes).await;
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());

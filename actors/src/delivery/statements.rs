@@ -249,6 +249,17 @@ pub async fn read_outbox(db: &mut PgConnection, page: &Page<'_>) -> Result<Vec<O
         .collect()
 }
 
+/// The pointer of a relay that has one: what a planted bug goes on from.
+#[cfg(feature = "planted")]
+pub async fn last_published(db: &mut PgConnection) -> Result<Option<(Timestamp, Uuid)>, sqlx::Error> {
+    let last: Option<(OffsetDateTime, Uuid)> = sqlx::query_as(
+        "select created_at, id from outbox where published_at is not null order by created_at desc, id desc limit 1",
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(last.map(|(at, id)| (at.into(), id)))
+}
+
 /// Marks rows as published. `since` prunes the day partitions.
 pub async fn mark_published(
     db: &mut PgConnection,

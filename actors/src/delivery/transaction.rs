@@ -109,6 +109,10 @@ async fn drop_duplicates<R: Rows>(
     changes: &[&Change<R>],
     outcomes: &mut [Option<Outcome<R>>],
 ) -> Result<(), sqlx::Error> {
+    #[cfg(feature = "planted")]
+    if bus::config::planted("skip-inbox") {
+        return Ok(());
+    }
     let keys: HashSet<&InboxKey> = changes.iter().filter_map(|change| change.inbox.as_ref()).collect();
     if keys.is_empty() {
         return Ok(());
@@ -130,6 +134,10 @@ async fn drop_repeats<R: Rows>(
     changes: &[&Change<R>],
     outcomes: &mut [Option<Outcome<R>>],
 ) -> Result<(), sqlx::Error> {
+    #[cfg(feature = "planted")]
+    if bus::config::planted("forget-keys") {
+        return Ok(());
+    }
     let (mut claims, mut claimed) = (Vec::new(), HashSet::new());
     let (mut settled_before, mut settled_after) = (Vec::new(), Vec::new());
     for (change, outcome) in changes.iter().zip(outcomes.iter()) {

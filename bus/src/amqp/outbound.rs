@@ -6,6 +6,7 @@
 //! an outage of RabbitMQ, JetStream is told that it is in work, and nothing more is pulled: memory stays flat.
 //! When NATS was away (or this process) the first pull waits until what others had in hand is due again, and so comes first.
 
+mod again;
 mod hand;
 mod message;
 mod pipe;
@@ -20,6 +21,7 @@ use futures::StreamExt;
 use lapin::Confirmation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Session, Settings};
 use crate::topology::ACK_WAIT;
@@ -67,6 +69,8 @@ impl Target {
 
 /// Runs until `stop`, through every outage of either side.
 pub async fn run(bus: Bus, session: Session, target: Target, stop: CancellationToken) -> Result<(), Failure> {
+    let replaying = again::serve(bus.clone(), session.clone(), target.clone(), stop.clone());
+    let replaying = AbortOnDropHandle::new(tokio::spawn(replaying));
     let mut lane = Lane::new(bus, session, target);
     let mut failures = 0u64;
     while !stop.is_cancelled() {
@@ -82,6 +86,8 @@ pub async fn run(bus: Bus, session: Session, target: Target, stop: CancellationT
             }
         }
     }
+    // A letter that is being replayed is settled, or its asker is told nothing and looks again.
+    let _ = tokio::time::timeout(FINISH_MAX, replaying).await;
     Ok(())
 }
 

@@ -259,6 +259,7 @@ async fn every_row_asks_the_request_that_it_names() {
         for body in &bodies {
             let sending = gateway.send(row.verb.method(), &path).token("root");
             let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", "s");
+            let sending = sending.header("X-Refresh-Cookie", "true").header("Cookie", "marquee_refresh=r");
             let before = gateway.asked().len();
             sending.json(body.clone()).answer().await;
             subjects.extend(gateway.asked()[before..].iter().map(|asked| asked.subject));

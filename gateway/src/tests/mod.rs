@@ -7,6 +7,7 @@ mod front;
 mod guard;
 mod kept;
 mod live;
+mod page;
 mod socket;
 
 use std::collections::{BTreeSet, HashMap};

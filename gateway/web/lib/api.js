@@ -31,6 +31,8 @@ export function onSession(heard) {
 
 export const isKnown = () => localStorage.getItem(KNOWN) !== null;
 export const hasToken = () => access !== null;
+/** For whatever goes on when the page is gone. */
+export const bearer = () => access;
 
 /** Takes a login over, or forgets it. */
 export function keep(session) {
@@ -43,7 +45,7 @@ export function keep(session) {
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
-/** One request. `options`: query, body, key (idempotency), keepalive, signal, headers, form (instead of a JSON body). */
+/** One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body). */
 export async function call(method, path, options = {}) {
   const key = options.key ?? (method === "GET" ? undefined : newKey());
   // A key makes sending again harmless where the server keeps it; elsewhere only reads are.
@@ -73,7 +75,7 @@ export const put = (path, body, options) => call("PUT", path, { body, ...options
 export const patch = (path, body, options) => call("PATCH", path, { body, ...options });
 export const remove = (path, options) => call("DELETE", path, options);
 
-async function send(method, path, { query, body, form, key, keepalive, signal, headers }) {
+async function send(method, path, { query, body, form, key, keepalive, signal, headers, cache }) {
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const url = given.length ? `${path}?${new URLSearchParams(given)}` : path;
   const head = { Accept: "application/json", ...headers };
@@ -83,7 +85,7 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
   const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
   let response;
   try {
-    response = await fetch(url, { method, headers: head, body: content, keepalive, signal, credentials: "same-origin" });
+    response = await fetch(url, { method, headers: head, body: content, keepalive, signal, cache, credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ status: 0, code: "offline", detail: String(error.message) });

@@ -1,8 +1,188 @@
-// The door; not there yet.
+// The door: a ticket is shown to the camera or typed, and one large answer says whether to let its holder in. The signature
+// is checked here, with or without a connection; with one, the order is looked up too, so that a cancelled ticket is known.
 
-import { h } from "../lib/dom.js";
-import { t } from "../lib/text.js";
+import { Problem, get } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { full, moment, number, time } from "../lib/format.js";
+import { isStaff, restore, user } from "../lib/session.js";
+import { extend, t } from "../lib/text.js";
+import { admit, count, forget, keepShows, shows } from "../door/book.js";
+import { NoCamera, watch } from "../door/camera.js";
+import { Refusal, learnKeys, verify } from "../door/verify.js";
+import { notice, say } from "../parts/notice.js";
+import de from "../text/staff-de.js";
+import en from "../text/staff-en.js";
+import { dressed } from "./staff.js";
 
-export default async function door() {
-  return { title: t("frame.staff"), node: h("h1", { tabindex: "-1" }, t("frame.staff")) };
+extend({ en, de });
+
+/** The same code in front of the camera is one ticket, not many. */
+const SAME_MS = 4000;
+/** Doors open so long before a show; a ticket for a later one is for another time. */
+const EARLY_MS = 2 * 3600 * 1000;
+const HOUR = 3600 * 1000;
+/** The queue waits no longer than this for the house's word. */
+const ONLINE_MS = 1500;
+
+export default async function door({ signal }) {
+  await Promise.all([restore(), dressed()]);
+  // Whoever was here before may go on without a connection; the keys are public, and so is what is on.
+  if (!user() && navigator.onLine) throw new Problem({ status: 401, code: "token-missing" });
+  if (user() && !isStaff()) return { title: t("door.title"), node: h("div", { class: "stack" }, h("h1", { tabindex: "-1" }, t("door.title")), say("warn", t("staff.not-you"))) };
+  const desk = new Desk(signal);
+  await desk.learn();
+  return { title: t("door.title"), node: desk.node, there: () => desk.there() };
+}
+
+class Desk {
+  constructor(signal) {
+    Object.assign(this, { signal, last: { text: "", at: 0 }, show: "" });
+    this.answer = h("section", { class: "door-answer", "aria-live": "assertive", "aria-atomic": "true", tabindex: "-1" });
+    this.state = h("p", { class: "live", role: "status" });
+    this.tally = h("p", { class: "soft" });
+    this.video = h("video", { class: "door-video", muted: true, playsinline: true, "aria-label": t("door.camera") });
+    this.camera = h("div", { class: "stack" });
+    this.choice = h("select", { class: "input", id: "door-show", on: { change: () => this.choose(this.choice.value) } });
+    this.code = h("input", { class: "input", id: "door-code", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-describedby": "door-code-hint" });
+    const typed = h("form", { class: "door-typed" }, h("div", { class: "field" }, h("label", { for: "door-code" }, t("door.code")), this.code, h("span", { class: "hint", id: "door-code-hint" }, t("door.code-hint"))), h("button", { class: "button main", type: "submit" }, t("door.check")));
+    typed.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const text = this.code.value.trim();
+      if (text) this.take(text);
+      this.code.value = "";
+    });
+    this.node = h("div", { class: "door" }, h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, t("door.title")), this.state), h("div", { class: "field" }, h("label", { for: "door-show" }, t("door.which")), this.choice)), this.answer, h("div", { class: "door-in" }, this.camera, h("div", { class: "stack" }, typed, this.tally, h("p", { class: "soft" }, t("door.about")))));
+    this.wait();
+  }
+
+  async learn() {
+    const from = new Date(Date.now() - 6 * HOUR).toISOString();
+    const to = new Date(Date.now() + 18 * HOUR).toISOString();
+    const [known, found] = await Promise.all([learnKeys(), get("/v1/showtimes", { from, to, pageSize: 100 }).catch(() => null)]);
+    if (found) keepShows(found.items);
+    this.online(known);
+    const options = Object.entries(shows()).filter(([, one]) => one.status === "ON_SALE").sort((a, b) => a[1].startsAt.localeCompare(b[1].startsAt));
+    replace(this.choice, h("option", { value: "" }, t("door.every")), options.map(([id, one]) => h("option", { value: id, selected: id === this.show }, `${time(one.startsAt, one.timeZone)} ${one.auditoriumName} · ${one.movieTitle}`)));
+    this.count();
+  }
+
+  there() {
+    this.begin();
+    // A scanner that types needs the field; so does whoever has no camera.
+    if (matchMedia("(pointer: fine)").matches) this.code.focus({ preventScroll: true });
+    addEventListener("online", () => this.learn(), { signal: this.signal });
+    addEventListener("offline", () => this.online(false), { signal: this.signal });
+  }
+
+  begin() {
+    const start = async () => {
+      replace(this.camera, this.video, h("p", { class: "soft" }, t("door.hold")));
+      try {
+        await watch(this.video, (text) => this.seen(text), this.signal);
+      } catch (error) {
+        if (!(error instanceof NoCamera)) console.error(error);
+        replace(this.camera, say("warn", t(`door.camera-${error.code ?? "none"}`)));
+      }
+    };
+    replace(this.camera, h("button", { class: "button main wide", type: "button", on: { click: start } }, t("door.start")));
+  }
+
+  online(is) {
+    this.state.dataset.state = is ? "live" : "away";
+    this.state.textContent = t(is ? "door.online" : "door.offline");
+  }
+
+  choose(show) {
+    this.show = show;
+    this.count();
+    this.wait();
+  }
+
+  count() {
+    this.tally.textContent = t("door.count", { n: count(this.show), count: number(count(this.show)) });
+  }
+
+  wait() {
+    this.answer.dataset.kind = "wait";
+    replace(this.answer, h("p", { class: "door-word" }, t("door.ready")));
+  }
+
+  seen(text) {
+    const now = Date.now();
+    const isSame = this.last.text === text && now - this.last.at < SAME_MS;
+    this.last = { text, at: now };
+    if (!isSame) this.take(text);
+  }
+
+  async take(text) {
+    try {
+      const claims = await verify(text);
+      await this.know(claims.show);
+      const refused = this.elsewhere(claims) ?? (await this.ended(claims));
+      if (refused) return this.tell("warn", refused.code, claims, refused);
+      const first = admit(claims);
+      this.count();
+      if (first) this.tell("again", "again", claims, { first });
+      else this.tell("good", "in", claims);
+    } catch (error) {
+      if (!(error instanceof Refusal)) console.error(error);
+      this.tell("bad", error instanceof Refusal ? error.code : "unreadable");
+    }
+  }
+
+  /** A show that is not among those of these hours, to tell what the ticket is for. */
+  async know(id) {
+    if (shows()[id] || !navigator.onLine) return;
+    const found = await get(`/v1/showtimes/${id}`, {}, { signal: AbortSignal.timeout(ONLINE_MS) }).catch(() => null);
+    if (found) this.other = found;
+  }
+
+  /** Good, but not here or not now. */
+  elsewhere(claims) {
+    const show = shows()[claims.show];
+    if (this.show && this.show !== claims.show) return { code: "other-show" };
+    if (show && new Date(show.startsAt) - Date.now() > EARLY_MS && !this.show) return { code: "early" };
+    // What is not among the next hours' shows is of another day.
+    if (!show && Object.keys(shows()).length) return { code: "other-day" };
+    return null;
+  }
+
+  /** What the house says of the order, where it can be asked in time: is it still paid, with that seat? */
+  async ended(claims) {
+    if (!user() || !navigator.onLine) return null;
+    try {
+      const order = await get(`/v1/reservations/${claims.sub}`, {}, { signal: AbortSignal.timeout(ONLINE_MS) });
+      this.online(true);
+      if (order.status !== "CONFIRMED") return { code: "cancelled" };
+      if (order.showtimeId !== claims.show || !order.seats.includes(claims.seat)) return { code: "exchanged" };
+    } catch (problem) {
+      if (problem instanceof Problem && problem.status === 404) return { code: "cancelled" };
+      // No word in time: the signature decides, and the page says that it did.
+      this.online(false);
+    }
+    return null;
+  }
+
+  tell(kind, code, claims, { first } = {}) {
+    const show = claims && (shows()[claims.show] ?? (this.other?.id === claims.show ? this.other : null));
+    const zone = show?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const word = t(`door.${{ good: "yes", again: "maybe", warn: "maybe", bad: "no" }[kind]}.${code}`, { at: first ? time(first, zone) : "" });
+    this.answer.dataset.kind = kind;
+    const back = kind === "good" && h("button", { class: "button small", type: "button", on: { click: () => {
+      forget(claims);
+      this.count();
+      this.wait();
+      notice(t("door.undone", { seat: claims.seat }));
+    } } }, t("door.undo"));
+    replace(
+      this.answer,
+      h("p", { class: "door-word" }, h("span", { "aria-hidden": "true" }, { good: "✓", again: "!", warn: "!", bad: "✕" }[kind]), " ", word),
+      claims && h("div", { class: "door-facts" }, h("p", { class: "door-seat" }, h("small", {}, t("door.seat")), h("b", {}, claims.seat)), h("p", { class: "door-screen" }, h("small", {}, t("staff.hall")), h("b", {}, show?.auditoriumName ?? "?"))),
+      show && h("p", { class: "door-film" }, `${show.movieTitle} · ${moment(show.startsAt, zone)}`),
+      first && h("p", {}, t("door.first", { at: full(first, zone) })),
+      back && h("p", {}, back),
+    );
+    // Browsers let only a page that was touched do so.
+    if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(kind === "good" ? 80 : [120, 80, 120]);
+  }
 }

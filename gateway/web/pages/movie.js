@@ -29,7 +29,7 @@ export default async function movie({ params, query, signal }) {
         facts(movie),
         trailer(movie),
       ),
-      programme(movie, showtimes, query.date),
+      programme(movie, showtimes, query),
     ),
   };
 }
@@ -58,7 +58,7 @@ function trailer(movie) {
   return place;
 }
 
-function programme(movie, showtimes, wanted) {
+function programme(movie, showtimes, { date: wanted, exchange }) {
   const place = h("section", { class: "movie-times stack", "aria-labelledby": "showtimes" });
   const title = h("h2", { id: "showtimes" }, t("movie.showtimes"));
   const open = showtimes.filter((one) => one.status === "ON_SALE");
@@ -72,15 +72,15 @@ function programme(movie, showtimes, wanted) {
   const strip = h("div", {});
   const shown = h("div", { class: "stack", "aria-live": "polite" });
   const draw = () => {
-    replace(strip, days({ days: [...byDay.keys()], now, chosen, href: (date) => `/movies/${movie.id}?date=${date}`, label: t("programme.days") }));
-    replace(shown, h("h3", {}, dateParts(chosen).long), times(byDay.get(chosen)));
+    replace(strip, days({ days: [...byDay.keys()], now, chosen, href: (date) => `/movies/${movie.id}?${new URLSearchParams({ date, ...(exchange && { exchange }) })}`, label: t("programme.days") }));
+    replace(shown, h("h3", {}, dateParts(chosen).long), times(byDay.get(chosen), exchange));
   };
   strip.addEventListener("click", (event) => {
     const date = event.target.closest("[data-date]")?.dataset.date;
     if (!date || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     chosen = date;
-    note({ date });
+    note({ date, exchange });
     draw();
     strip.querySelector("[aria-current]").focus({ preventScroll: true });
   });

@@ -122,7 +122,7 @@ function card(movie, showtimes, eager) {
   return h(
     "li",
     { class: "ticketed" },
-    h("a", { class: "to-movie", href: `/movies/${movie.id}` }, poster(movie, { small: true, eager }), h("h2", {}, movie.title)),
+    h("a", { class: "to-movie", href: `/movies/${movie.id}` }, poster(movie, { small: true, eager, silent: true }), h("h2", {}, movie.title)),
     h("ul", { class: "facts", role: "list" }, facts.filter(Boolean).map((fact) => h("li", {}, fact))),
     times(own),
   );

@@ -42,7 +42,7 @@ class Order {
     this.node = h(
       "article",
       { class: "order" },
-      h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true })),
+      h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true, silent: true })),
       h("div", { class: "stack" }, this.title, this.state, h("section", { class: "card" }, this.details)),
     );
     // Without a payment begun, whoever leaves gives the seats back.
@@ -197,7 +197,15 @@ class Order {
       partial,
       order.exchangingTo && say("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
       h("div", { class: "row" }, buttons),
-      cancellation && h("div", { class: "row" }, !order.exchangingTo && h("a", { class: "button bare", href: `/showtimes/${order.showtimeId}?exchange=${order.id}` }, t("order.exchange")), h("a", { class: "button bare", href: `/movies/${order.movieId}` }, t("order.other-time")), this.button(t("order.cancel"), "bare", () => this.cancel())),
+      cancellation && h("div", { class: "row" }, !order.exchangingTo && this.exchanges(), this.button(t("order.cancel"), "bare", () => this.cancel())),
+    ];
+  }
+
+  exchanges() {
+    const { id, showtimeId, movieId } = this.order;
+    return [
+      h("a", { class: "button bare", href: `/showtimes/${showtimeId}?exchange=${id}` }, t("order.exchange")),
+      h("a", { class: "button bare", href: `/movies/${movieId}?exchange=${id}` }, t("order.other-time")),
     ];
   }
 

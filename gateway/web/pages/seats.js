@@ -1,12 +1,11 @@
 // Choosing seats. Nothing is held until one goes on to pay; until then the hall is live, and what somebody else takes is
 // taken out of the choice, said, and replaced by an offer. The choice survives a login and a reload (this tab's storage).
 
-import { get, post } from "../lib/api.js";
+import { get, isKnown, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
 import { full, list, money } from "../lib/format.js";
 import { live } from "../lib/live.js";
 import { go, loginHere, note } from "../lib/router.js";
-import { user } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { middle, nearest, sweetSpot } from "../parts/best.js";
 import { hall } from "../parts/hall.js";
@@ -79,7 +78,7 @@ class Choice {
     for (const id of kept.filter((id) => !gone.includes(id)).slice(0, MOST)) this.choose(id, true);
     if (gone.length) this.lost(gone, kept);
     this.tell();
-    if (query.hold && user() && !gone.length && this.chosen.length) this.hold();
+    if (query.hold && isKnown() && !gone.length && this.chosen.length) this.hold();
     if (query.hold) note({ exchange: query.exchange });
   }
 
@@ -93,8 +92,8 @@ class Choice {
     if (sequence < this.sequence) return;
     this.sequence = sequence;
     const gone = [];
-    for (const { id, status } of changes) {
-      this.hall.change(id, status);
+    for (const { id, status, price } of changes) {
+      this.hall.change(id, status, price);
       if (status !== "FREE" && this.chosen.includes(id) && !this.holding) gone.push(id);
     }
     if (gone.length) this.lost(gone, [...this.chosen]);
@@ -193,7 +192,7 @@ class Choice {
 
   async hold() {
     if (this.holding || !this.chosen.length) return;
-    if (!user()) {
+    if (!isKnown()) {
       note({ exchange: this.previous?.id, hold: 1 });
       return go(loginHere());
     }
@@ -231,7 +230,7 @@ class Choice {
 
   legend() {
     const kinds = new Map(this.hall.seats().filter((seat) => seat.price).map((seat) => [seat.kind, seat.price]));
-    const sample = (state, kind) => h("span", { class: "seat sample", "aria-hidden": "true", dataset: { state, kind: kind ?? "STANDARD" } }, { WHEELCHAIR: "♿\uFE0E", COMPANION: "+1", LOVESEAT: "♥\uFE0E" }[kind] ?? "");
+    const sample = (state, kind) => h("span", { class: "seat sample", "aria-hidden": "true", dataset: { state, kind: kind ?? "STANDARD" } });
     const items = [...kinds].map(([kind, price]) => [sample("free", kind), `${t(`kind.${kind}`)} ${money(price)}`]);
     items.push([sample("chosen"), t("seats.state.chosen")], [sample("held"), t("seats.state.held")], [sample("sold"), t("seats.state.sold")]);
     const box = h("ul", { class: "legend", role: "list", "aria-label": t("seats.legend") });

@@ -1,8 +1,76 @@
-// What staff see; not there yet.
+// What staff see: who may be here, the places to go, and the page that the rest of the address names. Its texts, its style
+// and its modules are fetched when somebody first comes here, so that moviegoers never pay for them.
 
+import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
-import { t } from "../lib/text.js";
+import { isStaff, restore, user } from "../lib/session.js";
+import { extend, t } from "../lib/text.js";
+import { say } from "../parts/notice.js";
+import de from "../text/staff-de.js";
+import en from "../text/staff-en.js";
 
-export default async function staff() {
-  return { title: t("frame.staff"), node: h("h1", { tabindex: "-1" }, t("frame.staff")) };
+extend({ en, de });
+
+/** Where the staff's pages are: address, the place it belongs to, the module. */
+const PAGES = [
+  ["", "showtimes", () => import("../staff/showtimes.js")],
+  ["movies", "movies", () => import("../staff/movies.js")],
+  ["movies/:id", "movies", () => import("../staff/movie.js")],
+  ["genres", "genres", () => import("../staff/genres.js")],
+  ["halls", "halls", () => import("../staff/halls.js")],
+  ["halls/:id", "halls", () => import("../staff/layout.js")],
+  ["sales", "sales", () => import("../staff/sales.js")],
+  ["orders", "orders", () => import("../staff/orders.js")],
+  ["orders/:id", "orders", () => import("../staff/order.js")],
+  ["people", "people", () => import("../staff/people.js")],
+  ["mails", "mails", () => import("../staff/mails.js")],
+  ["operations", "operations", () => import("../staff/operations.js")],
+  ["letters", "letters", () => import("../staff/letters.js")],
+  ["letters/:sequence", "letters", () => import("../staff/letter.js")],
+];
+const PLACES = ["showtimes", "movies", "genres", "halls", "sales", "orders", "people", "mails", "operations", "letters"];
+
+export default async function staff({ params, query, signal }) {
+  await Promise.all([restore(), dressed()]);
+  if (!user()) throw new Problem({ status: 401, code: "token-missing" });
+  if (!isStaff()) return alone(t("frame.staff"), say("warn", t("staff.not-you"), h("p", {}, t("staff.not-you-text"))));
+  const found = find(params.rest ?? "");
+  if (!found) return (await import("./lost.js")).default({});
+  const { default: make } = await found.load();
+  const page = await make({ params: found.params, query, signal });
+  return { ...page, node: h("div", { class: "staff" }, places(found.place), h("div", { class: "staff-page" }, page.node)) };
+}
+
+function find(rest) {
+  const parts = rest.split("/").filter(Boolean);
+  for (const [path, place, load] of PAGES) {
+    const wanted = path.split("/").filter(Boolean);
+    if (wanted.length !== parts.length) continue;
+    if (!wanted.every((part, at) => part.startsWith(":") || part === parts[at])) continue;
+    const given = wanted.map((part, at) => [part.slice(1), decodeURIComponent(parts[at])]);
+    return { place, load, params: Object.fromEntries(given.filter((_, at) => wanted[at].startsWith(":"))) };
+  }
+}
+
+function places(here) {
+  const link = (name) => h("a", { href: name === "showtimes" ? "/staff" : `/staff/${name}`, "aria-current": name === here ? "page" : undefined }, t(`staff.place.${name}`));
+  return h("nav", { class: "staff-places", "aria-label": t("staff.places") }, PLACES.map(link), h("a", { href: "/door" }, t("staff.place.door")));
+}
+
+function alone(title, ...content) {
+  return { title, node: h("div", { class: "stack" }, h("h1", { tabindex: "-1" }, title), content) };
+}
+
+let sheet;
+
+/** The staff's sheet of styles is there. */
+export function dressed() {
+  sheet ??= new Promise((resolve) => {
+    const link = h("link", { rel: "stylesheet", href: new URL("../style/staff.css", import.meta.url).href });
+    // Without it the page is plain, and still all there.
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", resolve);
+    document.head.append(link);
+  });
+  return sheet;
 }

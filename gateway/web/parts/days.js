@@ -11,7 +11,7 @@ export function days({ days, now, chosen, href, label }) {
     const near = date === now ? t("days.today") : date === later(now, 1) ? t("days.tomorrow") : parts.weekday;
     return h(
       "a",
-      { class: "choice", href: href(date), "aria-current": date === chosen ? "date" : undefined, "aria-label": `${near}, ${parts.long}`, dataset: { date } },
+      { class: "choice", href: href(date), "aria-current": date === chosen ? "date" : undefined, dataset: { date } },
       h("small", {}, near),
       h("b", {}, `${parts.day} ${parts.month}`),
     );

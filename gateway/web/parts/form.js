@@ -6,6 +6,9 @@ import { h, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 import { say, words } from "./notice.js";
 
+/** Errors without a field of their own that are told: a plan of 2,000 seats can have as many. */
+const HOMELESS_MOST = 8;
+
 /** A field. `props` go to the input; `options` `[value, text]` make it a choice; `rows` make it a text area. */
 export function field(name, label, { hint, options, rows, value, ...props } = {}) {
   const id = unique(name);
@@ -55,10 +58,14 @@ function clear(made, place) {
 
 function tell(made, place, problem) {
   let first;
+  const homeless = [];
+  const boxes = [...made.querySelectorAll("[data-field]")];
   for (const { field: name, message } of problem.errors ?? []) {
-    const box = [...made.querySelectorAll("[data-field]")].find((one) => one.dataset.field === name);
+    // What is wrong with one of a list, such as times[0], is told at the list.
+    const box = [name, name.split(/[.[]/)[0]].map((wanted) => boxes.find((one) => one.dataset.field === wanted)).find(Boolean);
     const input = box?.querySelector("input, select, textarea");
-    if (!input) continue;
+    if (!input) homeless.push(`${name}: ${message}`);
+    if (!input || box.querySelector(".wrong")) continue;
     const id = `${input.id}-wrong`;
     box.append(h("span", { class: "wrong", id }, message));
     input.setAttribute("aria-invalid", "true");
@@ -66,6 +73,6 @@ function tell(made, place, problem) {
     first ??= input;
   }
   // What is said at a field is not said twice.
+  if (!first || homeless.length) place.append(say("bad", words(problem), homeless.length > 0 && h("ul", {}, homeless.slice(0, HOMELESS_MOST).map((one) => h("li", {}, one)))));
   if (first) first.focus();
-  else place.append(say("bad", words(problem)));
 }

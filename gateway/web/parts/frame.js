@@ -1,5 +1,6 @@
 // What is around every page: the sign, where one can go, who is here, the language.
 
+import { isKnown } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { again, go } from "../lib/router.js";
 import { isStaff, logOut, onUser, user } from "../lib/session.js";
@@ -32,7 +33,8 @@ function draw() {
     { "aria-label": t("frame.nav") },
     link("/", "frame.programme"),
     isStaff() && link("/staff", "frame.staff"),
-    who ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
+    // Whoever has a login here is shown so before it is restored: nothing moves then.
+    who || isKnown() ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
   );
   const sign = h("a", { class: "sign", href: "/", "aria-label": t("frame.home") }, h("span", { "aria-hidden": "true" }, "Marquee"));
   replace(document.getElementById("fascia"), h("div", { class: "fascia-row" }, sign, nav));

@@ -6,8 +6,6 @@ import { h } from "../lib/dom.js";
 import { money } from "../lib/format.js";
 import { t } from "../lib/text.js";
 
-const GLYPHS = { WHEELCHAIR: "♿\uFE0E", COMPANION: "+1", LOVESEAT: "♥\uFE0E" };
-
 /** Draws the seats. `toggle(id)` is called when one is pressed; `label` names the grid. */
 export function hall(seats, { toggle, label }) {
   const byId = new Map();
@@ -21,7 +19,7 @@ export function hall(seats, { toggle, label }) {
   for (const [name, row] of rows) {
     const line = h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, name));
     for (const seat of row) {
-      const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind }, style: { "grid-column": String(seat.number - least + 2) } }, GLYPHS[seat.kind] ?? String(seat.number));
+      const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind }, style: { "grid-column": String(seat.number - least + 2) } }, seat.kind === "STANDARD" && String(seat.number));
       byId.set(seat.id, { seat, cell, chosen: false, mine: false });
       line.append(cell);
     }
@@ -89,11 +87,15 @@ export function hall(seats, { toggle, label }) {
     /** Seats by id, as they are now. */
     seat: (id) => byId.get(id)?.seat,
     seats: () => [...byId.values()].map((entry) => entry.seat),
-    /** Somebody's hold, sale or return. */
-    change: (id, status) => {
+    /** Somebody's hold, sale or return; with a snapshot also a new price. */
+    change: (id, status, price) => {
       const entry = byId.get(id);
       if (!entry) return;
       entry.seat.status = status;
+      if (price !== undefined && price?.amount !== entry.seat.price?.amount) {
+        entry.seat.price = price;
+        delete entry.cell.dataset.state;
+      }
       show(entry);
     },
     choose: (id, chosen) => {

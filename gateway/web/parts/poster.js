@@ -18,16 +18,16 @@ const PALETTES = [
   ["#10261b", "#3d7040", "#d7b84a", "#f2ecd0"],
 ];
 
-/** `small` is for lists; `eager` for what is seen first. */
-export function poster(movie, { small = false, eager = false } = {}) {
+/** `small` is for lists; `eager` for what is seen first; `silent` where the title stands beside it. */
+export function poster(movie, { small = false, eager = false, silent = false } = {}) {
   const url = small ? (movie.posterSmallUrl ?? movie.posterUrl) : movie.posterUrl;
   const picture = url
-    ? h("img", { src: url, alt: t("poster.alt", { title: movie.title }), width: WIDTH, height: HEIGHT, loading: eager ? "eager" : "lazy", decoding: "async" })
-    : drawn(movie);
+    ? h("img", { src: url, alt: silent ? "" : t("poster.alt", { title: movie.title }), width: WIDTH, height: HEIGHT, loading: eager ? "eager" : "lazy", decoding: "async" })
+    : drawn(movie, silent);
   return h("div", { class: "poster" }, picture);
 }
 
-function drawn({ title }) {
+function drawn({ title }, silent) {
   const random = dice(title);
   const [ground, second, third, light] = PALETTES[Math.floor(random() * PALETTES.length)];
   const motif = MOTIFS[Math.floor(random() * MOTIFS.length)];
@@ -36,7 +36,7 @@ function drawn({ title }) {
   const first = HEIGHT - 20 - (lines.length - 1) * size * 0.94;
   return s(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("poster.alt", { title }), preserveAspectRatio: "xMidYMid slice" },
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...(silent ? { "aria-hidden": "true" } : { role: "img", "aria-label": t("poster.alt", { title }) }), preserveAspectRatio: "xMidYMid slice" },
     s("rect", { width: WIDTH, height: HEIGHT, fill: ground }),
     motif(random, { ground, second, third, light }),
     // What is behind the letters stays dark, whatever the picture does.

@@ -14,7 +14,8 @@ export function least(showtime) {
   return prices.reduce((least, price) => (price.amount < least.amount ? price : least), prices[0]);
 }
 
-export function times(showtimes) {
+/** `exchange` is an order that another showtime is chosen for. */
+export function times(showtimes, exchange) {
   const one = (showtime) => {
     const at = time(showtime.startsAt, showtime.timeZone);
     if (!isOpen(showtime)) {
@@ -22,7 +23,7 @@ export function times(showtimes) {
       return h("li", {}, h("span", { class: "time over" }, h("b", {}, at), h("small", {}, why)));
     }
     const price = least(showtime);
-    return h("li", {}, h("a", { class: "time", href: `/showtimes/${showtime.id}` }, h("b", {}, at), h("small", {}, [showtime.auditoriumName, price && t("times.from", { price: money(price) })].filter(Boolean).join(" · "))));
+    return h("li", {}, h("a", { class: "time", href: `/showtimes/${showtime.id}${exchange ? `?exchange=${exchange}` : ""}` }, h("b", {}, at), h("small", {}, [showtime.auditoriumName, price && t("times.from", { price: money(price) })].filter(Boolean).join(" · "))));
   };
   return h("ul", { class: "times", role: "list" }, showtimes.map(one));
 }

@@ -188,7 +188,7 @@ export default {
     exchanging: "Ein Umtausch wartet auf Bezahlung. Bis dahin behalten Sie diese Plätze.",
     "to-new": "Zur neuen Bestellung",
     exchange: "Plätze umtauschen",
-    "other-time": "Andere Vorstellungen",
+    "other-time": "Andere Vorstellung wählen",
     cancel: "Bestellung stornieren",
     cancelled: "Diese Bestellung ist storniert",
     "cancelled-paid": "Storniert und erstattet",

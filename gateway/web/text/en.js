@@ -188,7 +188,7 @@ export default {
     exchanging: "An exchange waits to be paid. Until then these seats stay yours.",
     "to-new": "Go to the new order",
     exchange: "Exchange seats",
-    "other-time": "Other showtimes",
+    "other-time": "Exchange for another time",
     cancel: "Cancel order",
     cancelled: "This order is cancelled",
     "cancelled-paid": "Cancelled and paid back",

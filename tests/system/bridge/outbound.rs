@@ -256,5 +256,15 @@ async fn what_is_no_json_is_parked_and_the_next_event_goes_on() {
         assert!(began.elapsed() < PATIENCE, "not parked");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Each target answers for its own, and it is as poisonous as before.
+    for target in ["bridge-nest", "bridge-raw"] {
+        let mut answers = String::new();
+        for letter in 1..=2 {
+            let asked = format!(r#"{{"sequence":{letter}}}"#);
+            let answer = outlet.bus.client.request(format!("replay.{target}"), asked.into()).await.unwrap();
+            answers += str::from_utf8(&answer.payload).unwrap();
+        }
+        assert!(answers.contains("not JSON") && answers.contains("another consumer's"), "{answers}");
+    }
     outlet.close().await;
 }

@@ -98,13 +98,19 @@ pub async fn write_claims(db: &mut PgConnection, steps: &[&Step], alone: bool) -
         db,
     );
     expect_all(sold.await?, sell.len(), "sold")?;
-    let claimed = bind_claims(
-        "insert into reservation.claims (showtime_id, seat, reservation_id, status)
+    let insert = "insert into reservation.claims (showtime_id, seat, reservation_id, status)
          select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
-         on conflict on constraint one_owner do nothing",
-        &claim,
-        db,
-    );
+         on conflict on constraint one_owner do nothing";
+    #[cfg(feature = "planted")]
+    let insert = match bus::config::planted("claim-without-owner") {
+        true => {
+            "insert into reservation.claims (showtime_id, seat, reservation_id, status)
+             select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
+             on conflict on constraint one_owner do update set reservation_id = excluded.reservation_id"
+        }
+        false => insert,
+    };
+    let claimed = bind_claims(insert, &claim, db);
     if claimed.await? == claim.len() as u64 {
         return Ok(());
     }

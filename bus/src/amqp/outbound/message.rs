@@ -15,6 +15,7 @@ use crate::amqp::{
     APP_ID, EVENT_ID, HOPS, NATS_HOPS, NATS_SOURCE, OCCURRED_AT, ORIGIN, STREAM_SEQUENCE, envelope,
     nats_source,
 };
+use crate::consumer::Delivery;
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::Timestamp;
 use crate::event::{CE_ID, CE_TIME, MARQUEE_ONLY};
@@ -23,6 +24,7 @@ use crate::event::{CE_ID, CE_TIME, MARQUEE_ONLY};
 const PERSISTENT: u8 = 2;
 /// As everywhere: what fits a message id of 255 bytes with room for a suffix.
 const ID_MAX: usize = 200;
+const NOT_JSON: &str = "the payload is not JSON";
 
 /// What is to be done with a message of the stream.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(super) struct Event {
     pub id: String,
     pub subject: String,
     pub payload: Bytes,
-    /// In the stream.
+    /// In the stream; 0 where it is not known.
     pub sequence: u64,
     correlation_id: Option<String>,
     traceparent: Option<String>,
@@ -63,7 +65,7 @@ pub(super) fn read(message: &jetstream::Message, target: &Target) -> Reading {
     };
     // An empty or unreadable body makes a listener that requeues what it cannot parse run hot.
     if serde_json::from_slice::<IgnoredAny>(&message.payload).is_err() {
-        return Reading::Poison("the payload is not JSON");
+        return Reading::Poison(NOT_JSON);
     }
     let hops: u32 = header(NATS_HOPS).and_then(|hops| hops.parse().ok()).unwrap_or(0);
     Reading::Publish(Event {
@@ -78,6 +80,23 @@ pub(super) fn read(message: &jetstream::Message, target: &Target) -> Reading {
     })
 }
 
+/// Reads a dead letter that is to be published once more; an error says why it cannot be.
+pub(super) fn of_letter(letter: &Delivery) -> Result<Event, &'static str> {
+    if serde_json::from_slice::<IgnoredAny>(&letter.payload).is_err() {
+        return Err(NOT_JSON);
+    }
+    Ok(Event {
+        id: letter.id.clone(),
+        subject: letter.subject.clone(),
+        payload: letter.payload.clone(),
+        sequence: 0,
+        correlation_id: Some(letter.context.correlation_id.clone()),
+        traceparent: Some(letter.context.traceparent.clone()),
+        time: letter.time,
+        hops: 1,
+    })
+}
+
 impl Event {
     pub fn properties(&self, bridge_id: &str) -> BasicProperties {
         let mut headers = FieldTable::default();
@@ -86,7 +105,9 @@ impl Event {
         };
         header(ORIGIN, bridge_id);
         header(EVENT_ID, &self.id);
-        header(STREAM_SEQUENCE, &self.sequence.to_string());
+        if self.sequence > 0 {
+            header(STREAM_SEQUENCE, &self.sequence.to_string());
+        }
         header(HOPS, &self.hops.to_string());
         if let Some(time) = self.time.map(milliseconds) {
             header(OCCURRED_AT, &time);

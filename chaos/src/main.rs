@@ -1,0 +1,164 @@
+//! Chaos: breaks a whole cinema of real processes while it sells, mends it, and checks from outside that nothing was lost.
+//!
+//! `make chaos` is a short seeded run, `chaos --minutes 60` a long one; `make chaos-selftest` plants bugs that the checks must find.
+//! It ends with 1 when a promise was broken, and tells the seed that repeats the schedule.
+
+mod check;
+mod crowd;
+mod disk;
+mod fault;
+mod house;
+mod link;
+mod owner;
+mod planted;
+mod post;
+mod process;
+mod rest;
+mod run;
+mod schedule;
+mod settle;
+mod story;
+mod truth;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use fault::{Fault, Lane};
+use house::Blueprint;
+use planted::{BUGS, Bug};
+use run::{Plan, Report};
+
+/// Rest must come within two minutes; half a minute more tells by how much it was missed.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+#[derive(Parser)]
+#[command(version, about = "Breaks a whole cinema while it sells, and checks that nothing is lost")]
+struct Arguments {
+    /// Repeats the schedule of an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long the crowd comes and things break
+    #[arg(long, default_value_t = 2.5)]
+    minutes: f64,
+    /// Only these faults
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<Fault>,
+    /// Nothing breaks: what the checks say of a quiet house
+    #[arg(long)]
+    quiet: bool,
+    /// Moviegoers at once
+    #[arg(long, default_value_t = 6)]
+    crowd: usize,
+    /// The program; `marquee` beside this one without it
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Plant this bug, or `all` one after another; each must be found. Needs a program with the feature `planted`
+    #[arg(long)]
+    planted: Option<String>,
+    /// Set by this program itself when it has made its own mount namespace
+    #[arg(long, hide = true)]
+    private: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let wants_disks = arguments.planted.is_none() && !arguments.quiet;
+    if wants_disks && !arguments.private && disk::is_possible() {
+        disk::go_private("--private")?;
+    }
+    // Fails when somebody else was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
+    // Its threads live as long as this program; a process that they start is ended with them.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let broken = runtime.block_on(go(arguments))?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if broken {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// True when a promise was broken, or a planted bug not found.
+async fn go(arguments: Arguments) -> Result<bool> {
+    let program = match arguments.program.clone() {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("marquee"),
+    };
+    let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
+    let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
+    match &arguments.planted {
+        Some(which) => selftest(&program, which, seed, arguments.crowd).await,
+        None => chaos(program, &arguments, seed).await,
+    }
+}
+
+async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<bool> {
+    let blueprint = Blueprint { program, small_disks: arguments.private, planted: None };
+    let mut kinds = match (arguments.quiet, arguments.faults.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => Fault::value_variants().to_vec(),
+        (false, false) => arguments.faults.clone(),
+    };
+    println!("chaos --seed {seed} --minutes {}", arguments.minutes);
+    kinds.retain(|fault| match fault.impossible(arguments.private) {
+        Some(why) => {
+            println!("  not run: {} ({why})", run::name(*fault));
+            false
+        }
+        None => true,
+    });
+    let load = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let lanes = [Lane::Ground, Lane::People].map(|lane| schedule::lane(seed, lane, load, &kinds)).to_vec();
+    let plan = Plan { seed, load, crowd: arguments.crowd, lanes, only: None, patience: PATIENCE };
+    let report = run::run(&blueprint, &plan, &logs(&format!("{seed}"))?).await?;
+    report.checked.iter().for_each(check::Checked::print);
+    let failed = report.failed();
+    println!(
+        "  {} faults; {} processes ended by themselves and were started again",
+        report.windows.len(),
+        report.revived
+    );
+    if failed.is_empty() {
+        println!("every promise held");
+    } else {
+        println!("broken: {}; repeat with --seed {seed} --minutes {}", failed.join(", "), arguments.minutes);
+    }
+    Ok(!failed.is_empty())
+}
+
+/// Plants each bug and tells which checks found it.
+async fn selftest(program: &std::path::Path, which: &str, seed: u64, crowd: usize) -> Result<bool> {
+    let bugs: Vec<&Bug> = match which {
+        "all" => BUGS.iter().collect(),
+        name => vec![Bug::named(name).with_context(|| {
+            format!("there is no bug {name}; there are {}", BUGS.map(|bug| bug.name).join(", "))
+        })?],
+    };
+    let (mut missed, mut table) = (false, Vec::new());
+    for bug in bugs {
+        println!("{}: {}", bug.name, bug.what);
+        let blueprint =
+            Blueprint { program: program.to_owned(), small_disks: false, planted: Some(bug.name.to_owned()) };
+        let report: Report = run::run(&blueprint, &bug.plan(seed, crowd), &logs(bug.name)?).await?;
+        let failed = report.failed();
+        for checked in report.checked.iter().filter(|checked| !checked.findings.is_empty()) {
+            checked.print();
+        }
+        missed |= failed.is_empty();
+        let found = if failed.is_empty() { "NOT FOUND".to_owned() } else { failed.join(", ") };
+        table.push(format!("  {:<22} {found}", bug.name));
+    }
+    println!("planted bugs, and the checks that found them (--seed {seed}):");
+    table.iter().for_each(|line| println!("{line}"));
+    Ok(missed)
+}
+
+/// Beside the program, in the build's own folder.
+fn logs(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(program.with_file_name("chaos-logs").join(name))
+}

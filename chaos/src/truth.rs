@@ -1,0 +1,350 @@
+//! The end state as anybody may read it: the database (read only), the streams, the provider's books, the mail server's letters.
+//!
+//! One repeatable-read snapshot serves all checks of the database, taken when the house has come to rest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::house::{API_KEY, House};
+use crate::post::Letter;
+
+pub const SCHEMAS: [&str; 5] = ["auth", "movie", "reservation", "payment", "notification"];
+/// What no read of the end may exceed.
+const READ_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    pub id: Uuid,
+    pub user: Uuid,
+    pub showtime: Uuid,
+    pub seats: Vec<String>,
+    pub total: i64,
+    pub status: String,
+    pub attention: bool,
+    pub expires_at: OffsetDateTime,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub version: i64,
+    pub input: String,
+    pub state: String,
+    /// By Postgres, when it became true for everybody.
+    pub committed: OffsetDateTime,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fact {
+    pub id: Uuid,
+    pub domain: &'static str,
+    pub subject: String,
+    pub payload: Value,
+    pub published: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub id: Uuid,
+    pub kind: String,
+    pub subject: String,
+    pub status: String,
+    pub created_at: OffsetDateTime,
+}
+
+/// A capture at the provider, and what was given back of it.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    pub intent: String,
+    pub reservation: Uuid,
+    pub amount: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct GivenBack {
+    pub intent: String,
+    pub reservation: Option<Uuid>,
+    pub refund: String,
+    pub amount: i64,
+}
+
+/// A message of the stream.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub id: String,
+    pub subject: String,
+}
+
+pub struct Truth {
+    pub reservations: BTreeMap<Uuid, Reservation>,
+    /// (showtime, seat, reservation, status)
+    pub claims: Vec<(Uuid, String, Uuid, String)>,
+    pub facts: Vec<Fact>,
+    pub inbox: BTreeMap<&'static str, BTreeSet<(String, String)>>,
+    pub mails: Vec<Mail>,
+    /// The id in each kept answer, by idempotency key.
+    pub answered: HashMap<String, Option<Uuid>>,
+    pub payments: BTreeSet<Uuid>,
+    /// What the ledger says that the provider holds, and whether each movement sums to zero.
+    pub ledger: i64,
+    pub unbalanced: i64,
+    pub postings: i64,
+    /// Promises of refunds that were written, by reservation and amount.
+    pub refunds: Vec<(Uuid, i64, String)>,
+    pub attention: Vec<String>,
+    pub stream: Vec<Heard>,
+    pub dead: Vec<Heard>,
+    pub captures: Vec<Capture>,
+    pub given_back: Vec<GivenBack>,
+    pub letters: Vec<Letter>,
+}
+
+impl Truth {
+    pub async fn read(house: &House) -> Result<Self> {
+        let nats = nats(house).await?;
+        let mut db = PgConnection::connect(&house.database_url).await?;
+        sqlx::raw_sql("begin isolation level repeatable read read only").execute(&mut db).await?;
+        let mut facts = Vec::new();
+        let mut inbox = BTreeMap::new();
+        for schema in SCHEMAS {
+            facts.extend(outbox(&mut db, schema).await?);
+            inbox.insert(schema, heard(&mut db, schema).await?);
+        }
+        let ledger: (i64, i64, i64) = sqlx::query_as(
+            "select coalesce(sum(amount) filter (where account = 'PROVIDER'), 0)::int8, count(*),
+               (select count(*) from (select from payment.postings
+                  group by payment_id, transaction, currency having sum(amount) <> 0) as off)
+             from payment.postings",
+        )
+        .fetch_one(&mut db)
+        .await?;
+        let (captures, given_back) = books(house).await?;
+        Ok(Self {
+            reservations: reservations(&mut db).await?,
+            claims: sqlx::query_as(
+                "select showtime_id, seat, reservation_id, status from reservation.claims",
+            )
+            .fetch_all(&mut db)
+            .await?,
+            facts,
+            inbox,
+            mails: mails(&mut db).await?,
+            answered: answered(&mut db).await?,
+            payments: sqlx::query_scalar::<_, Uuid>("select id from payment.payments")
+                .fetch_all(&mut db)
+                .await?
+                .into_iter()
+                .collect(),
+            ledger: ledger.0,
+            postings: ledger.1,
+            unbalanced: ledger.2,
+            refunds: sqlx::query_as(
+                "select p.reservation_id, f.amount, f.status from payment.refunds f
+                 join payment.payments p on p.id = f.payment_id where f.origin = 'ASKED'",
+            )
+            .fetch_all(&mut db)
+            .await?,
+            attention: sqlx::query_scalar(
+                "select format('reservation %s', id) from reservation.reservations where attention
+                 union all select format('payment %s: %s', id, attention) from payment.payments
+                 where attention is not null",
+            )
+            .fetch_all(&mut db)
+            .await?,
+            stream: messages(&nats, "EVENTS").await?,
+            dead: messages(&nats, "DLQ").await?,
+            captures,
+            given_back,
+            letters: house.post.letters(),
+        })
+    }
+
+    pub fn told(&self, subject: &str) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().filter(move |fact| fact.subject == subject)
+    }
+
+    /// What the provider holds of a reservation's money.
+    pub fn held(&self, reservation: Uuid) -> i64 {
+        let taken: i64 =
+            self.captures.iter().filter(|c| c.reservation == reservation).map(|c| c.amount).sum();
+        let back = self.given_back.iter().filter(|back| back.reservation == Some(reservation));
+        taken - back.map(|back| back.amount).sum::<i64>()
+    }
+}
+
+/// A connection of the operator's.
+pub async fn nats(house: &House) -> Result<async_nats::jetstream::Context> {
+    let options = async_nats::ConnectOptions::with_user_and_password(
+        "operator".to_owned(),
+        marquee::local::NATS_PASSWORD.to_owned(),
+    );
+    Ok(async_nats::jetstream::new(options.connect(&house.nats_url).await.context("connecting to NATS")?))
+}
+
+async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservation>> {
+    let rows = sqlx::query(
+        "select id, user_id, showtime_id, seats, total, status, attention,
+           (checkpoint ->> 'expiresAt')::timestamptz
+         from reservation.reservations",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let reservation = Reservation {
+            id: row.try_get(0)?,
+            user: row.try_get(1)?,
+            showtime: row.try_get(2)?,
+            seats: row.try_get(3)?,
+            total: row.try_get(4)?,
+            status: row.try_get(5)?,
+            attention: row.try_get(6)?,
+            expires_at: row.try_get(7)?,
+            steps: Vec::new(),
+        };
+        found.insert(reservation.id, reservation);
+    }
+    let steps = sqlx::query(
+        "select reservation_id, version, input, state, pg_xact_commit_timestamp(xmin)
+         from reservation.saga_steps order by reservation_id, version",
+    )
+    .fetch_all(db)
+    .await?;
+    for row in steps {
+        let of: Uuid = row.try_get(0)?;
+        let step = Step {
+            version: row.try_get(1)?,
+            input: row.try_get(2)?,
+            state: row.try_get(3)?,
+            committed: row.try_get(4)?,
+        };
+        if let Some(reservation) = found.get_mut(&of) {
+            reservation.steps.push(step);
+        }
+    }
+    Ok(found)
+}
+
+async fn outbox(db: &mut PgConnection, schema: &'static str) -> Result<Vec<Fact>> {
+    let query =
+        format!("select id, subject, payload, published_at is not null from {schema}.outbox order by id");
+    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(db).await?;
+    let fact = |row: sqlx::postgres::PgRow| -> Result<Fact, sqlx::Error> {
+        Ok(Fact {
+            id: row.try_get(0)?,
+            domain: schema,
+            subject: row.try_get(1)?,
+            payload: row.try_get(2)?,
+            published: row.try_get(3)?,
+        })
+    };
+    Ok(rows.into_iter().map(fact).collect::<Result<_, _>>()?)
+}
+
+async fn heard(db: &mut PgConnection, schema: &str) -> Result<BTreeSet<(String, String)>> {
+    let query = format!("select consumer, event_id from {schema}.inbox");
+    Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(db).await?.into_iter().collect())
+}
+
+async fn mails(db: &mut PgConnection) -> Result<Vec<Mail>> {
+    let rows = sqlx::query("select id, kind, subject, status, created_at from notification.mails");
+    let rows = rows.fetch_all(db).await?;
+    let mail = |row: sqlx::postgres::PgRow| -> Result<Mail, sqlx::Error> {
+        Ok(Mail {
+            id: row.try_get(0)?,
+            kind: row.try_get(1)?,
+            subject: row.try_get(2)?,
+            status: row.try_get(3)?,
+            created_at: row.try_get(4)?,
+        })
+    };
+    Ok(rows.into_iter().map(mail).collect::<Result<_, _>>()?)
+}
+
+/// Orders' keys; an answer that is no JSON with an id is as bad as none.
+async fn answered(db: &mut PgConnection) -> Result<HashMap<String, Option<Uuid>>> {
+    let rows: Vec<(String, Option<Vec<u8>>)> = sqlx::query_as(
+        "select key, response from reservation.idempotency where route = 'rpc.reservation.create'",
+    )
+    .fetch_all(db)
+    .await?;
+    let id = |response: Option<Vec<u8>>| {
+        response.and_then(|bytes| crate::story::id_of(&String::from_utf8_lossy(&bytes)))
+    };
+    Ok(rows.into_iter().map(|(key, response)| (key, id(response))).collect())
+}
+
+/// Everything that a stream holds.
+async fn messages(jetstream: &async_nats::jetstream::Context, name: &str) -> Result<Vec<Heard>> {
+    let mut stream = jetstream.get_stream(name).await.with_context(|| format!("the stream {name}"))?;
+    let wanted = stream.info().await?.state.messages as usize;
+    let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
+    let mut messages = stream.create_consumer(config).await?.messages().await?;
+    let mut heard = Vec::with_capacity(wanted);
+    while heard.len() < wanted {
+        let next = tokio::time::timeout(READ_MAX, messages.next()).await;
+        let Some(message) =
+            next.with_context(|| format!("only {} of {wanted} messages came", heard.len()))?
+        else {
+            break;
+        };
+        let message = message?;
+        let header = message.headers.as_ref().and_then(|headers| headers.get("ce-id"));
+        heard.push(Heard {
+            id: header.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+            subject: message.subject.to_string(),
+        });
+    }
+    Ok(heard)
+}
+
+/// The provider's books, past all links: what was captured and what was given back.
+async fn books(house: &House) -> Result<(Vec<Capture>, Vec<GivenBack>)> {
+    let id = |value: &Value| value.as_str().and_then(|id| id.parse::<Uuid>().ok());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut captures = Vec::new();
+    for intent in list(house, "payment_intents").await? {
+        if intent["status"] == "succeeded" {
+            captures.push(Capture {
+                intent: text(&intent["id"]),
+                reservation: id(&intent["metadata"]["reservation_id"])
+                    .context("a capture without a reservation")?,
+                amount: intent["amount_received"].as_i64().unwrap_or_default(),
+            });
+        }
+    }
+    let mut given_back = Vec::new();
+    for refund in list(house, "refunds").await? {
+        if refund["status"] == "succeeded" {
+            given_back.push(GivenBack {
+                intent: text(&refund["payment_intent"]),
+                reservation: id(&refund["metadata"]["reservation_id"]),
+                refund: text(&refund["metadata"]["refund_id"]),
+                amount: refund["amount"].as_i64().unwrap_or_default(),
+            });
+        }
+    }
+    Ok((captures, given_back))
+}
+
+async fn list(house: &House, what: &str) -> Result<Vec<Value>> {
+    let mut found: Vec<Value> = Vec::new();
+    loop {
+        let after = found.last().and_then(|last| last["id"].as_str());
+        let after = after.map(|id| format!("&starting_after={id}")).unwrap_or_default();
+        let url = format!("http://{}/v1/{what}?limit=100{after}", house.provider);
+        let page: Value =
+            house.rest.http.get(url).bearer_auth(API_KEY).send().await?.error_for_status()?.json().await?;
+        found.extend(page["data"].as_array().cloned().unwrap_or_default());
+        if page["has_more"] != true {
+            return Ok(found);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The web page's addresses and files, and its logins by cookie.
+
+use bus::contract::auth::{Login, Logout, Refresh, Register};
+use poem::http::Method;
+use serde_json::json;
+
+use super::{Gateway, problem};
+use crate::front::Manners;
+use crate::limit::Limiter;
+
+const SESSION: &str = r#"{"user": {"id": "01920000-0000-7000-8000-000000000001", "email": "a@b.c", "name": "A", "role": "USER",
+    "createdAt": "2026-05-01T18:30:00Z"}, "accessToken": "access", "refreshToken": "secret", "expiresIn": 900}"#;
+
+fn login() -> serde_json::Value {
+    json!({"email": "a@b.c", "password": "correct horse"})
+}
+
+#[tokio::test]
+async fn every_address_of_the_page_answers_with_the_shell_and_nothing_inline_may_run() {
+    let gateway = Gateway::new();
+    for path in [
+        "/",
+        "/movies/1",
+        "/showtimes/1",
+        "/reservations/1?session_id=x",
+        "/tickets",
+        "/reset?token=x",
+        "/staff/sales",
+    ] {
+        let answer = gateway.get(path).answer().await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert_eq!(answer.header("cache-control"), "no-cache");
+        assert!(answer.body.contains("/app.js\"") && !answer.body.contains("{assets}"), "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    }
+    let lost = gateway.get("/nothing").header("Accept", "text/html").answer().await;
+    assert_eq!((lost.status, lost.header("content-type")), (404, "text/html; charset=utf-8"));
+    let accepts = |method, path| gateway.send(method, path).header("Accept", "text/html");
+    assert_eq!(accepts(Method::GET, "/v1/nothing").problem().await, problem(404, "no-route"));
+    assert_eq!(accepts(Method::POST, "/nothing").problem().await, problem(404, "no-route"));
+}
+
+#[tokio::test]
+async fn a_file_is_kept_for_ever_under_its_versions_name_only() {
+    let gateway = Gateway::new();
+    let shell = gateway.get("/").answer().await;
+    let begin = shell.body.find("/assets/").unwrap();
+    let app = shell.body[begin..].split('"').next().unwrap().replace("icon.svg", "app.js");
+    let now = gateway.get(&app).answer().await;
+    assert_eq!((now.status, now.header("content-type")), (200, "text/javascript; charset=utf-8"));
+    assert_eq!(now.header("cache-control"), "public, max-age=31536000, immutable");
+    let held = gateway.get(&app).header("If-None-Match", now.header("etag")).answer().await;
+    assert_eq!((held.status, held.body.as_str()), (304, ""));
+    let old = gateway.get("/assets/old/app.js").answer().await;
+    assert_eq!((old.status, old.header("cache-control")), (200, "no-cache"));
+    for gone in ["/assets/old/nothing.js", "/assets/old/../Cargo.toml", "/assets/old/%2e%2e/Cargo.toml"] {
+        assert_eq!(gateway.get(gone).problem().await, problem(404, "no-route"), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
+    let gateway = Gateway::new();
+    gateway.tell::<Login>(SESSION).tell::<Register>(SESSION).tell::<Refresh>(SESSION).tell::<Logout>("null");
+    let page = |path: &str| gateway.post(path).header("X-Refresh-Cookie", "true");
+    let answer = page("/v1/auth/cookie/login").json(login()).answer().await;
+    assert_eq!((answer.status, answer.json()["accessToken"].as_str()), (200, Some("access")));
+    assert!(!answer.body.contains("secret"), "{}", answer.body);
+    let cookie = "marquee_refresh=secret; HttpOnly; SameSite=Strict; Path=/v1/auth/cookie; Max-Age=2592000";
+    assert_eq!(answer.header("set-cookie"), cookie);
+    let person = json!({"email": "a@b.co", "password": "correct horse", "name": "A"});
+    let made = page("/v1/auth/cookie/register").json(person).answer().await;
+    assert_eq!((made.status, made.header("set-cookie"), made.header("location")), (201, cookie, "/v1/me"));
+
+    let again = page("/v1/auth/cookie/refresh").header("Cookie", "a=b; marquee_refresh=old").answer().await;
+    assert_eq!((again.status, again.header("set-cookie")), (200, cookie));
+    assert_eq!(gateway.asked().pop().unwrap().request, json!({"refreshToken": "old"}));
+    let out =
+        page("/v1/auth/cookie/logout").token("user").header("Cookie", "marquee_refresh=old").answer().await;
+    assert_eq!(out.status, 204);
+    assert!(
+        out.header("set-cookie").starts_with("marquee_refresh=; ")
+            && out.header("set-cookie").contains("Max-Age=0")
+    );
+}
+
+#[tokio::test]
+async fn a_cookie_counts_only_beside_the_pages_own_header() {
+    let gateway = Gateway::new();
+    gateway.tell::<Refresh>(SESSION).tell::<Login>(SESSION);
+    let refresh = || gateway.post("/v1/auth/cookie/refresh").header("Cookie", "marquee_refresh=old");
+    assert_eq!(refresh().problem().await, problem(400, "refresh-cookie"));
+    assert_eq!(refresh().header("X-Refresh-Cookie", "false").problem().await, problem(400, "refresh-cookie"));
+    let login = gateway.post("/v1/auth/cookie/login").json(login()).problem().await;
+    assert_eq!(login, problem(400, "refresh-cookie"));
+    assert!(gateway.asked().is_empty(), "a host was asked");
+    let none = gateway.post("/v1/auth/cookie/refresh").header("X-Refresh-Cookie", "true").problem().await;
+    assert_eq!(none, problem(401, "refresh-cookie"));
+}
+
+#[tokio::test]
+async fn where_users_come_by_https_the_cookie_does_too() {
+    let gateway = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
+    gateway.tell::<Login>(SESSION);
+    let page = gateway.post("/v1/auth/cookie/login").header("X-Refresh-Cookie", "true").json(login());
+    assert!(page.answer().await.header("set-cookie").ends_with("; Secure"));
+}

@@ -1,0 +1,64 @@
+// The camera, and codes read from it: by the browser's own detector where there is one, else by a decoder in plain
+// JavaScript that is fetched only then.
+
+/** Looks at so many pictures a second: a hand holds a phone still for about that long. */
+const LOOKS = 8;
+/** Wide enough for a code at arm's length, small enough for a slow phone. */
+const WIDTH = 800;
+
+/** Why there is no camera: "none" or "denied". */
+export class NoCamera extends Error {
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** Shows the camera in `video` and tells each code to `found`, until `signal` ends it. */
+export async function watch(video, found, signal) {
+  if (!navigator.mediaDevices?.getUserMedia) throw new NoCamera("none");
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } }, audio: false });
+  } catch (error) {
+    throw new NoCamera(error.name === "NotAllowedError" ? "denied" : "none");
+  }
+  const stop = () => stream.getTracks().forEach((track) => track.stop());
+  if (signal.aborted) return stop();
+  signal.addEventListener("abort", stop);
+  const read = await reader();
+  video.srcObject = stream;
+  await video.play();
+  let timer;
+  const look = async () => {
+    const text = video.readyState >= 2 ? await read(video).catch(() => null) : null;
+    if (signal.aborted) return;
+    if (text) found(text);
+    timer = setTimeout(look, 1000 / LOOKS);
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  look();
+}
+
+/** What reads a code from a picture; null where there is none. */
+async function reader() {
+  const formats = (await globalThis.BarcodeDetector?.getSupportedFormats?.().catch(() => [])) ?? [];
+  if (formats.includes("qr_code")) {
+    const detector = new BarcodeDetector({ formats: ["qr_code"] });
+    return async (video) => (await detector.detect(video))[0]?.rawValue ?? null;
+  }
+  const { default: decode } = await import("../vendor/qr/decode.js");
+  const canvas = new OffscreenCanvas(1, 1);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  return async (video) => {
+    canvas.width = Math.min(WIDTH, video.videoWidth);
+    canvas.height = Math.round((canvas.width * video.videoHeight) / video.videoWidth);
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    try {
+      return decode(context.getImageData(0, 0, canvas.width, canvas.height));
+    } catch {
+      // No code in this picture.
+      return null;
+    }
+  };
+}

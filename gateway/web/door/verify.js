@@ -1,0 +1,61 @@
+// Whether a ticket is one of ours, without asking anybody: its signature (Ed25519) against the public keys of
+// /.well-known/jwks.json, which are kept here for when there is no connection. Invariant: nothing that a ticket says is
+// believed before its signature holds; of its header only which key and which kind of token it is.
+
+const KEPT = "marquee.door.keys";
+const TYPE = "ticket+jwt";
+/** A ticket has some 300 characters; whatever is much longer is something else. */
+const LONGEST = 2048;
+
+/** Why a ticket is not good; `code` is a text under `door.no`. */
+export class Refusal extends Error {
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** Asks for the keys and keeps them. Returns whether the house answered. */
+export async function learnKeys() {
+  try {
+    const response = await fetch("/.well-known/jwks.json", { cache: "no-cache" });
+    if (!response.ok) return false;
+    const { keys } = await response.json();
+    localStorage.setItem(KEPT, JSON.stringify(keys));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The keys that are kept. */
+export const keys = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
+
+const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0));
+const json = (text) => JSON.parse(new TextDecoder().decode(bytes(text)));
+
+/** The claims of a ticket that holds: `{sub, show, seat, exp}`. Throws a `Refusal` else. */
+export async function verify(token, now = Date.now()) {
+  const parts = token.trim().split(".");
+  if (parts.length !== 3 || token.length > LONGEST) throw new Refusal("unreadable");
+  let header;
+  let signature;
+  try {
+    header = json(parts[0]);
+    signature = bytes(parts[2]);
+  } catch {
+    throw new Refusal("unreadable");
+  }
+  if (header.typ !== TYPE || header.alg !== "EdDSA") throw new Refusal("other");
+  const find = () => keys().find((key) => key.kid === header.kid);
+  // A key may be newer than what is kept here.
+  if (!find()) await learnKeys();
+  const jwk = find();
+  if (!jwk) throw new Refusal(keys().length ? "unknown-key" : "no-keys");
+  const key = await crypto.subtle.importKey("jwk", { kty: jwk.kty, crv: jwk.crv, x: jwk.x }, { name: "Ed25519" }, false, ["verify"]);
+  const holds = await crypto.subtle.verify("Ed25519", key, signature, new TextEncoder().encode(`${parts[0]}.${parts[1]}`));
+  if (!holds) throw new Refusal("forged");
+  const claims = json(parts[1]);
+  if (claims.exp * 1000 < now) throw new Refusal("old");
+  return claims;
+}

@@ -1,0 +1,276 @@
+// An auditorium: its name, its clock, and the plan of its seats, drawn with the mouse or the keyboard alone. What would
+// lose a seat that somebody has is refused by the server, and shown at that seat with the way back.
+
+import { patch, post } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { list, moment } from "../lib/format.js";
+import { again, go } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { ask } from "../parts/dialog.js";
+import { field, form } from "../parts/form.js";
+import { notice, say } from "../parts/notice.js";
+import { act, fresh, head, remove } from "./listing.js";
+import { PLACES_MAX, Plan, ROWS_MAX, blank } from "./plan.js";
+
+const BRUSHES = ["STANDARD", "LOVESEAT", "WHEELCHAIR", "COMPANION", "GAP"];
+
+export default async function layout({ params, signal }) {
+  const isNew = params.id === "new";
+  const hall = isNew ? null : await fresh(`/v1/auditoriums/${params.id}`, {}, { signal });
+  const editor = new Editor(hall, signal);
+  return {
+    title: hall?.name ?? t("staff.halls.new"),
+    node: h(
+      "div",
+      { class: "stack" },
+      h("a", { class: "back", href: "/staff/halls" }, `← ${t("staff.place.halls")}`),
+      head(hall?.name ?? t("staff.halls.new"), t("staff.layout.about"), hall && end(hall)),
+      editor.node,
+    ),
+  };
+}
+
+function end(hall) {
+  return act(t("staff.delete"), async () => {
+    const answer = await ask(t("staff.halls.delete-ask", { name: hall.name }), h("p", {}, t("staff.halls.delete-about")), [["no", t("staff.keep")], ["yes", t("staff.delete"), "grave"]]);
+    if (answer !== "yes") return;
+    await remove(`/v1/auditoriums/${hall.id}`);
+    notice(t("staff.deleted", { name: hall.name }));
+    await go("/staff/halls");
+  }, "grave");
+}
+
+class Editor {
+  constructor(hall, signal) {
+    Object.assign(this, { hall, signal, brush: "STANDARD", here: { row: 0, number: 1 }, lost: new Set() });
+    this.plan = new Plan(hall?.rows ?? blank(8, 12));
+    this.here.number = this.plan.first;
+    this.grid = h("div", { class: "layout-grid", role: "grid", "aria-label": t("staff.layout.grid") });
+    this.rowTools = h("div", { class: "row layout-row-tools" });
+    this.sum = h("p", { class: "soft", "aria-live": "polite" });
+    this.words = h("div", {});
+    this.undo = h("button", { class: "button small", type: "button", on: { click: () => this.back() } }, t("staff.layout.undo"));
+    this.listen();
+    this.node = h("div", { class: "layout" }, this.settings(), h("section", { class: "card stack" }, this.palette(), this.words, h("div", { class: "layout-box", tabindex: "0", role: "region", "aria-label": t("staff.layout.plan") }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), this.grid), this.rowTools, h("div", { class: "row" }, this.sum, this.undo)));
+    this.draw();
+  }
+
+  settings() {
+    const zone = this.hall?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const made = form({
+      fields: [
+        field("name", t("staff.name"), { value: this.hall?.name ?? "", maxlength: 100, autocomplete: "off" }),
+        field("timeZone", t("staff.layout.zone"), { value: zone === "UTC" && !this.hall ? "Europe/Berlin" : zone, list: "zones", hint: t("staff.layout.zone-hint"), autocomplete: "off" }),
+        h("datalist", { id: "zones" }, (Intl.supportedValuesOf?.("timeZone") ?? []).map((one) => h("option", { value: one }))),
+        !this.hall && h("fieldset", { class: "field" }, h("legend", {}, t("staff.layout.begin")), h("div", { class: "two" },
+          field("newRows", t("staff.layout.rows"), { type: "number", min: 1, max: ROWS_MAX, value: 8 }),
+          field("newPlaces", t("staff.layout.places"), { type: "number", min: 1, max: PLACES_MAX, value: 12 })),
+          h("button", { class: "button small", type: "button", on: { click: () => this.begin(made) } }, t("staff.layout.fill"))),
+      ],
+      label: t(this.hall ? "staff.save" : "staff.halls.create"),
+      work: (values) => this.save(values),
+    });
+    return h("section", { class: "card layout-settings" }, made);
+  }
+
+  begin(made) {
+    const { newRows, newPlaces } = Object.fromEntries(new FormData(made));
+    const within = (text, most) => Math.min(most, Math.max(1, Math.round(Number(text)) || 1));
+    this.plan.mark();
+    const fresh = new Plan(blank(within(newRows, ROWS_MAX), within(newPlaces, PLACES_MAX)));
+    Object.assign(this.plan, { rows: fresh.rows, first: fresh.first, last: fresh.last });
+    this.draw();
+  }
+
+  async save({ name, timeZone }) {
+    this.lost.clear();
+    replace(this.words);
+    const body = { name: name.trim(), timeZone: timeZone.trim(), rows: this.plan.toRows() };
+    try {
+      const saved = this.hall ? await patch(`/v1/auditoriums/${this.hall.id}`, body) : await post("/v1/auditoriums", body);
+      notice(t("staff.saved", { name: saved.name }));
+      if (this.hall) await again();
+      else await go(`/staff/halls/${saved.id}`, { instead: true });
+    } catch (problem) {
+      if (problem.code !== "seats-sold") throw problem;
+      this.refused(problem);
+    }
+  }
+
+  /** Seats of these showtimes belong to somebody: which, where, and how to have them back. */
+  refused({ showtimes }) {
+    const ids = showtimes.flatMap((one) => one.seats ?? []);
+    this.lost = new Set(ids);
+    const restore = h("button", { class: "button", type: "button" }, t("staff.layout.restore", { n: this.lost.size }));
+    restore.addEventListener("click", () => {
+      this.plan.mark();
+      this.plan.restore(this.hall.rows, this.lost);
+      this.lost.clear();
+      replace(this.words, say("good", t("staff.layout.restored")));
+      this.draw();
+    });
+    const lines = showtimes.map((one) => h("li", {}, h("a", { href: `/staff/orders?showtimeId=${one.id}` }, moment(one.startsAt, this.hall.timeZone)), `: ${list(one.seats ?? [])}`));
+    replace(this.words, say("bad", t("staff.layout.refused"), h("ul", {}, lines), h("p", { class: "row" }, restore)));
+    this.draw();
+    this.words.scrollIntoView({ block: "nearest" });
+  }
+
+  palette() {
+    const brush = (kind, at) => {
+      const input = h("input", { type: "radio", name: "brush", value: kind, class: "unseen", checked: kind === this.brush, on: { change: () => (this.brush = kind) } });
+      return h("label", { class: "brush" }, input, h("span", { class: "seat sample", "aria-hidden": "true", dataset: { kind, state: kind === "GAP" ? "blocked" : "free" } }), `${t(kind === "GAP" ? "staff.layout.aisle" : `kind.${kind}`)} `, h("kbd", {}, at + 1));
+    };
+    this.brushes = h("fieldset", { class: "brushes" }, h("legend", {}, t("staff.layout.brush")), BRUSHES.map(brush));
+    return h("div", { class: "stack" }, this.brushes, h("p", { class: "soft" }, t("staff.layout.keys")));
+  }
+
+  choose(kind) {
+    this.brush = kind;
+    this.brushes.querySelector(`[value=${kind}]`).checked = true;
+  }
+
+  back() {
+    if (this.plan.undo()) this.draw();
+  }
+
+  paint({ row, number }, kind = this.brush) {
+    this.plan.paint(row, number, kind);
+    this.show(row, number);
+    this.count();
+  }
+
+  cell({ row, number }) {
+    return this.grid.children[row]?.querySelector(`[data-number="${number}"]`);
+  }
+
+  show(row, number) {
+    const cell = this.cell({ row, number });
+    const kind = this.plan.kind(row, number);
+    const id = `${this.plan.rows[row].label}${number}`;
+    Object.assign(cell.dataset, { kind, state: kind === "GAP" ? "blocked" : "free", lost: String(this.lost.has(id)) });
+    // Other kinds have their sign from the sheet of styles.
+    cell.textContent = kind === "STANDARD" ? String(number) : "";
+    const name = t(kind === "GAP" ? "staff.layout.aisle" : `kind.${kind}`);
+    cell.setAttribute("aria-label", [t("seats.seat", { row: this.plan.rows[row].label, number }), name, this.lost.has(id) && t("staff.layout.somebodys")].filter(Boolean).join(", "));
+  }
+
+  draw() {
+    const { plan } = this;
+    this.here = { row: Math.min(this.here.row, plan.rows.length - 1), number: Math.min(Math.max(this.here.number, plan.first), plan.last) };
+    const columns = plan.last - plan.first + 1;
+    this.grid.style.setProperty("--columns", String(columns));
+    replace(this.grid, plan.rows.map((row, at) => h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, row.label), Array.from({ length: columns }, (_, place) => h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { row: at, number: plan.first + place } })))));
+    plan.rows.forEach((_, row) => {
+      for (let number = plan.first; number <= plan.last; number++) this.show(row, number);
+    });
+    this.shownRow = undefined;
+    this.point(this.here, false);
+    this.count();
+  }
+
+  count() {
+    const counts = this.plan.counts();
+    const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
+    this.sum.textContent = `${t("staff.layout.sum", { n: all })} ${Object.entries(counts).map(([kind, n]) => `${t(`kind.${kind}`)} ${n}`).join(" · ")}`;
+    this.undo.disabled = !this.plan.canUndo;
+  }
+
+  point(here, focus = true) {
+    if (here.row < 0) return;
+    const before = this.cell(this.here);
+    if (before) before.tabIndex = -1;
+    const isOther = here.row !== this.shownRow;
+    this.here = here;
+    const cell = this.cell(here);
+    cell.tabIndex = 0;
+    if (focus) cell.focus();
+    if (isOther) this.tools();
+  }
+
+  /** What can be done with the row that the keyboard or the mouse was in last. */
+  tools() {
+    const { row } = this.here;
+    const { plan } = this;
+    this.shownRow = row;
+    const change = (work) => () => {
+      plan.mark();
+      work();
+      this.draw();
+    };
+    const name = h("input", { class: "input short", id: "row-label", maxlength: 3, autocomplete: "off", value: plan.rows[row]?.label ?? "" });
+    name.addEventListener("change", change(() => (plan.rows[row].label = name.value.trim().toUpperCase())));
+    const button = (key, work, disabled) => h("button", { class: "button small", type: "button", disabled, on: { click: change(work) } }, t(key));
+    const isFull = plan.rows.length >= ROWS_MAX;
+    replace(
+      this.rowTools,
+      h("label", { for: "row-label" }, t("staff.layout.row")), name,
+      button("staff.layout.above", () => plan.addRow(row, row), isFull),
+      button("staff.layout.below", () => plan.addRow(row + 1, row), isFull),
+      button("staff.layout.remove-row", () => plan.removeRow(row), plan.rows.length < 2),
+      button("staff.layout.paint-row", () => { for (let number = plan.first; number <= plan.last; number++) plan.paint(row, number, this.brush); }),
+      button("staff.layout.wider", () => plan.last++, plan.last - plan.first + 1 >= PLACES_MAX),
+      button("staff.layout.narrower", () => { for (const one of plan.rows) one.places.delete(plan.last); plan.last--; }, plan.last <= plan.first),
+    );
+  }
+
+  listen() {
+    const place = (event) => {
+      const cell = event.target.closest?.("[data-number]");
+      return cell && { row: Number(cell.dataset.row), number: Number(cell.dataset.number) };
+    };
+    let drawing = false;
+    this.grid.addEventListener("pointerdown", (event) => {
+      const here = place(event);
+      if (!here || event.button !== 0) return;
+      // A finger that moves on paints on: the browser must not keep it for the first seat.
+      if (event.target.hasPointerCapture?.(event.pointerId)) event.target.releasePointerCapture(event.pointerId);
+      event.preventDefault();
+      drawing = true;
+      this.plan.mark();
+      this.point(here);
+      this.paint(here);
+    });
+    this.grid.addEventListener("pointerover", (event) => {
+      const here = drawing && place(event);
+      if (here) this.paint(here);
+    });
+    addEventListener("pointerup", () => (drawing = false), { signal: this.signal });
+    addEventListener("pointercancel", () => (drawing = false), { signal: this.signal });
+    this.grid.addEventListener("focusin", (event) => {
+      const here = place(event);
+      if (here && (here.row !== this.here.row || here.number !== this.here.number)) this.point(here, false);
+    });
+    this.grid.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const { row, number } = this.here;
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+      event.preventDefault();
+      this.back();
+      this.cell(this.here)?.focus();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const brush = BRUSHES[Number(event.key) - 1];
+    if (steps[event.key]) {
+      const next = { row: row + steps[event.key][0], number: number + steps[event.key][1] };
+      event.preventDefault();
+      if (!this.plan.rows[next.row] || next.number < this.plan.first || next.number > this.plan.last) return;
+      this.point(next);
+      if (event.shiftKey) {
+        this.plan.mark();
+        this.paint(next);
+      }
+    } else if (event.key === " " || event.key === "Enter" || event.key === "Delete" || event.key === "Backspace" || brush) {
+      event.preventDefault();
+      if (brush) this.choose(brush);
+      this.plan.mark();
+      this.paint(this.here, event.key === "Delete" || event.key === "Backspace" ? "GAP" : this.brush);
+    } else if (event.key === "Home" || event.key === "End") {
+      event.preventDefault();
+      this.point({ row, number: event.key === "Home" ? this.plan.first : this.plan.last });
+    }
+  }
+}

@@ -1,0 +1,121 @@
+// What most of the staff's pages are made of: fresh reads, tables, pages, buttons that do one thing, questions beforehand.
+
+import { call, get } from "../lib/api.js";
+import { h, replace, unique } from "../lib/dom.js";
+import { t } from "../lib/text.js";
+import { notice, words } from "../parts/notice.js";
+
+/** A read that asks the server: the public lists may be kept for some seconds, and staff look for what they just did. */
+export const fresh = (path, query, options) => get(path, query, { cache: "no-cache", ...options });
+
+/** Every item of a list, up to `most`. */
+export async function everything(path, query = {}, most = 1000) {
+  const items = [];
+  for (let page = 1; items.length < most; page++) {
+    const answer = await fresh(path, { pageSize: 100, ...query, page });
+    items.push(...answer.items);
+    if (answer.items.length === 0 || items.length >= answer.total) break;
+  }
+  return items;
+}
+
+/** A page's head: its title, what it is for, and what can be done at once. */
+export function head(title, about, ...actions) {
+  return h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), about && h("p", {}, about)), h("div", { class: "row" }, actions));
+}
+
+/** A table. `columns` are `[label, cell(item), class]`. */
+export function table(caption, columns, items, empty = t("staff.nothing")) {
+  if (!items.length) return h("p", { class: "card soft" }, empty);
+  const line = (item) => h("tr", {}, columns.map(([, cell, look], at) => h(at ? "td" : "th", { class: look, scope: at ? undefined : "row" }, cell(item))));
+  return h(
+    "div",
+    // It scrolls on a phone, so the keyboard must reach it.
+    { class: "table", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", {},
+      h("caption", { class: "unseen" }, caption),
+      h("thead", {}, h("tr", {}, columns.map(([label, , look]) => h("th", { class: look, scope: "col" }, label)))),
+      h("tbody", {}, items.map(line))),
+  );
+}
+
+/** The way to other pages of a list. */
+export function pager({ page, pageSize, total }, query) {
+  const last = Math.max(1, Math.ceil(total / pageSize));
+  const kept = Object.entries(query).filter(([key, value]) => key !== "page" && value);
+  const link = (to, text) => {
+    const there = to >= 1 && to <= last;
+    return there && h("a", { class: "button small", href: `${location.pathname}?${new URLSearchParams([...kept, ["page", to]])}` }, text);
+  };
+  return h("nav", { class: "row pager", "aria-label": t("staff.pages") }, h("span", { class: "soft" }, t("staff.of", { page, last, n: total })), last > 1 && [link(page - 1, t("staff.before")), link(page + 1, t("staff.after"))]);
+}
+
+/** A button that does one thing at a time, and tells when it could not. */
+export function act(text, work, look = "") {
+  const button = h("button", { class: `button ${look}`, type: "button" }, text);
+  button.addEventListener("click", async () => {
+    if (button.getAttribute("aria-busy")) return;
+    button.setAttribute("aria-busy", "true");
+    try {
+      await work(button);
+    } catch (problem) {
+      notice(words(problem), "bad");
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+  return button;
+}
+
+/** A question with content of its own in front of the page; returns `{dialog, close}`. */
+export function sheet(title, content, look = "") {
+  const id = unique("sheet");
+  const close = () => dialog.close();
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": id, class: `sheet ${look}` },
+    h("div", { class: "stack" },
+      h("div", { class: "sheet-head" }, h("h2", { id, tabindex: "-1", autofocus: true }, title), h("button", { class: "button small", type: "button", "aria-label": t("dialog.close"), on: { click: close } }, "✕")),
+      content),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  // A page that goes takes its questions with it.
+  addEventListener("popstate", close, { once: true });
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, close };
+}
+
+/** A filter of a list: changes lead to the address that shows it. `fields` are controls with a name. */
+export function filters(fields, go) {
+  const made = h("form", { class: "filters", role: "search" }, fields);
+  const leave = () => {
+    const given = Object.entries(Object.fromEntries(new FormData(made))).filter(([, value]) => value !== "");
+    go(`${location.pathname}${given.length ? `?${new URLSearchParams(given)}` : ""}`);
+  };
+  made.addEventListener("submit", (event) => {
+    event.preventDefault();
+    leave();
+  });
+  made.addEventListener("change", (event) => event.target.matches("select, input[type=date]") && leave());
+  return made;
+}
+
+/** Looks again every so often while the page is shown and seen. `draw()` is awaited, so that none overtakes another. */
+export function poll(draw, every, signal) {
+  let timer;
+  const next = async () => {
+    if (!document.hidden) await draw().catch(() => {});
+    if (!signal.aborted) timer = setTimeout(next, every);
+  };
+  timer = setTimeout(next, every);
+  signal.addEventListener("abort", () => clearTimeout(timer));
+}
+
+/** The first part of an id, enough to tell one from another. */
+export const short = (id) => h("code", { title: id }, String(id).slice(-8));
+
+export const badge = (text, look = "") => h("span", { class: `badge ${look}` }, text);
+
+export const remove = (path) => call("DELETE", path);
+export { replace };

@@ -1,0 +1,46 @@
+// The log of mails: what was sent to whom, what failed and why, and sending it again.
+
+import { post } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { moment } from "../lib/format.js";
+import { again, go } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { field } from "../parts/form.js";
+import { notice } from "../parts/notice.js";
+import { act, badge, filters, fresh, head, pager, short, table } from "./listing.js";
+
+const LOOK = { QUEUED: "warn", SENT: "good", FAILED: "bad", SKIPPED: "" };
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+export default async function mails({ query, signal }) {
+  const page = await fresh("/v1/notifications", { status: query.status, reservationId: query.reservationId, page: query.page, pageSize: 25 }, { signal });
+  const resend = (mail) => act(t("staff.mails.resend"), async () => {
+    await post(`/v1/notifications/${mail.id}/resend`);
+    notice(t("staff.mails.queued"));
+    await again();
+  }, "small");
+  const columns = [
+    [t("staff.mails.kind"), (mail) => t(`staff.mail.${mail.kind}`)],
+    [t("staff.mails.to"), (mail) => mail.recipient ?? "–"],
+    [t("staff.state"), (mail) => [badge(t(`staff.mail-status.${mail.status}`), LOOK[mail.status]), (mail.error ?? mail.reason) && h("p", { class: "soft" }, mail.error ?? mail.reason)]],
+    [t("staff.mails.tries"), (mail) => mail.attempts, "number"],
+    [t("staff.when"), (mail) => moment(mail.sentAt ?? mail.nextTry ?? mail.createdAt, zone)],
+    [t("staff.orders.number"), (mail) => (mail.reservationId ? h("a", { href: `/staff/orders/${mail.reservationId}` }, short(mail.reservationId)) : "–")],
+    [t("staff.actions"), (mail) => mail.status !== "QUEUED" && resend(mail)],
+  ];
+  return {
+    title: t("staff.place.mails"),
+    node: h(
+      "div",
+      { class: "stack" },
+      head(t("staff.place.mails"), t("staff.mails.about")),
+      filters([
+        field("status", t("staff.state"), { options: [["", t("staff.all")], ...Object.keys(LOOK).map((one) => [one, t(`staff.mail-status.${one}`)])], value: query.status }),
+        query.reservationId && h("input", { type: "hidden", name: "reservationId", value: query.reservationId }),
+      ], go),
+      query.reservationId && h("p", { class: "row" }, badge(t("staff.mails.of-order")), h("a", { href: "/staff/mails" }, t("staff.orders.clear"))),
+      table(t("staff.place.mails"), columns, page.items),
+      pager(page, query),
+    ),
+  };
+}

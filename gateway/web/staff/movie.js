@@ -1,0 +1,123 @@
+// One film: what it is, its poster and trailer, and its end. Also makes a new one.
+
+import { patch, post } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { dateOf, number } from "../lib/format.js";
+import { again, go } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { upload } from "../lib/upload.js";
+import { ask } from "../parts/dialog.js";
+import { field, form } from "../parts/form.js";
+import { notice, say, words } from "../parts/notice.js";
+import { poster } from "../parts/poster.js";
+import { act, fresh, head, remove } from "./listing.js";
+
+/** As the server refuses them; said at once instead of after ten minutes of sending. */
+const LIMITS = { poster: 10 * 1024 * 1024, trailer: 100 * 1024 * 1024 };
+const TYPES = { poster: "image/jpeg,image/png,image/webp", trailer: "video/mp4,video/webm" };
+
+export default async function movie({ params, signal }) {
+  const isNew = params.id === "new";
+  const [found, genres, coming] = await Promise.all([
+    isNew ? null : fresh(`/v1/movies/${params.id}`, {}, { signal }),
+    fresh("/v1/genres", { pageSize: 100 }, { signal }),
+    isNew ? null : fresh("/v1/showtimes", { movieId: params.id, pageSize: 1 }, { signal }),
+  ]);
+  const title = isNew ? t("staff.movies.new") : found.title;
+  return {
+    title,
+    node: h(
+      "div",
+      { class: "stack" },
+      h("a", { class: "back", href: "/staff/movies" }, `← ${t("staff.place.movies")}`),
+      head(title, isNew ? null : t("staff.movies.coming", { n: coming.total }), !isNew && h("a", { class: "button", href: `/movies/${found.id}` }, t("staff.movies.see"))),
+      h("div", { class: "movie-edit" },
+        h("section", { class: "card" }, facts(found, genres.items)),
+        h("section", { class: "stack" }, isNew ? say("", t("staff.movies.media-later")) : [medium("poster", found, signal), medium("trailer", found, signal), h("div", { class: "card stack" }, h("h2", {}, t("staff.delete")), h("p", { class: "soft" }, t("staff.movies.delete-about")), end(found, coming.total))])),
+    ),
+  };
+}
+
+function facts(movie, genres) {
+  const chosen = new Set(movie?.genreIds ?? []);
+  const picks = h("fieldset", { class: "field", dataset: { field: "genreIds" } }, h("legend", {}, t("movie.genres")), h("div", { class: "picks" }, genres.map((genre) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "genre", value: genre.id, checked: chosen.has(genre.id) }), genre.name))));
+  return form({
+    fields: [
+      field("title", t("staff.movies.title"), { value: movie?.title, maxlength: 200, autocomplete: "off" }),
+      field("synopsis", t("staff.movies.synopsis"), { value: movie?.synopsis ?? "", rows: 6, maxlength: 5000 }),
+      h("div", { class: "two" },
+        field("durationMinutes", t("staff.movies.minutes"), { type: "number", min: 1, max: 1000, value: movie?.durationMinutes ?? 100 }),
+        field("releaseDate", t("movie.released"), { type: "date", value: movie?.releaseDate ?? dateOf(new Date(), Intl.DateTimeFormat().resolvedOptions().timeZone) })),
+      h("div", { class: "two" },
+        field("rating", t("movie.rating-label"), { value: movie?.rating ?? "", maxlength: 20, hint: t("staff.movies.rating-hint"), autocomplete: "off" }),
+        field("language", t("movie.language"), { value: movie?.language ?? "", maxlength: 20, hint: t("staff.movies.language-hint"), autocomplete: "off" })),
+      picks,
+    ],
+    label: t(movie ? "staff.save" : "staff.movies.create"),
+    work: async (values) => {
+      const genreIds = [...picks.querySelectorAll("input:checked")].map((one) => one.value);
+      const body = { title: values.title.trim(), synopsis: values.synopsis.trim(), durationMinutes: Number(values.durationMinutes), rating: values.rating.trim(), releaseDate: values.releaseDate, language: values.language.trim(), genreIds };
+      const saved = movie ? await patch(`/v1/movies/${movie.id}`, body) : await post("/v1/movies", body);
+      notice(t("staff.saved", { name: saved.title }));
+      if (movie) await again();
+      else await go(`/staff/movies/${saved.id}`, { instead: true });
+    },
+  });
+}
+
+/** A poster or a trailer: what there is, and another one in its place. */
+function medium(kind, movie, signal) {
+  const preview = h("div", { class: `preview ${kind}-preview` });
+  const draw = (url) => {
+    if (kind === "poster") replace(preview, poster({ ...movie, posterUrl: url, posterSmallUrl: null }));
+    else replace(preview, url ? h("video", { src: url, controls: true, preload: "metadata", "aria-label": t("movie.trailer-of", { title: movie.title }) }) : h("p", { class: "soft" }, t("staff.movies.no-trailer")));
+  };
+  draw(movie[`${kind}Url`]);
+  const state = h("div", { "aria-live": "polite" });
+  const input = h("input", { type: "file", id: `file-${kind}`, class: "input", accept: TYPES[kind] });
+  input.addEventListener("change", async () => {
+    const file = input.files[0];
+    if (!file) return;
+    if (file.size > LIMITS[kind]) {
+      replace(state, say("bad", t("staff.movies.too-large", { most: LIMITS[kind] / 1024 / 1024 })));
+      return;
+    }
+    const local = URL.createObjectURL(file);
+    draw(local);
+    const bar = h("progress", { max: 1, value: 0, "aria-label": t("staff.movies.sending", { name: file.name }) });
+    const percent = h("span", {}, "0 %");
+    const giveUp = new AbortController();
+    signal.addEventListener("abort", () => giveUp.abort());
+    replace(state, h("div", { class: "row sending" }, bar, percent, h("button", { class: "button small", type: "button", on: { click: () => giveUp.abort() } }, t("staff.stop"))));
+    input.disabled = true;
+    try {
+      const progress = (part) => {
+        bar.value = part;
+        percent.textContent = part < 1 ? number(part, { style: "percent" }) : t("staff.movies.working");
+      };
+      const stored = await upload(`/v1/movies/${movie.id}/${kind}`, file, { progress, signal: giveUp.signal });
+      draw(stored.url);
+      movie[`${kind}Url`] = stored.url;
+      replace(state, say("good", t("staff.movies.stored")));
+    } catch (problem) {
+      draw(movie[`${kind}Url`]);
+      replace(state, problem.name === "AbortError" ? null : say("bad", problem.of?.("file") ?? words(problem)));
+    } finally {
+      URL.revokeObjectURL(local);
+      input.disabled = false;
+      input.value = "";
+    }
+  });
+  return h("div", { class: "card stack" }, h("h2", {}, t(`staff.movies.${kind}`)), preview, h("div", { class: "field" }, h("label", { for: input.id }, t(`staff.movies.choose-${kind}`)), input, h("span", { class: "hint" }, t(`staff.movies.${kind}-hint`))), state);
+}
+
+function end(movie, coming) {
+  return act(t("staff.movies.delete"), async () => {
+    const words = coming ? t("staff.movies.delete-coming", { n: coming }) : t("staff.movies.delete-none");
+    const answer = await ask(t("staff.movies.delete-ask", { title: movie.title }), h("p", {}, words), [["no", t("staff.keep")], ["yes", t("staff.delete"), "grave"]]);
+    if (answer !== "yes") return;
+    await remove(`/v1/movies/${movie.id}`);
+    notice(t("staff.deleted", { name: movie.title }));
+    await go("/staff/movies");
+  }, "grave");
+}

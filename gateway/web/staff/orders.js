@@ -1,0 +1,64 @@
+// Orders: find one by its number, by whose it is, by showtime or by how it stands.
+
+import { h } from "../lib/dom.js";
+import { list, moment, money } from "../lib/format.js";
+import { go } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { field } from "../parts/form.js";
+import { say } from "../parts/notice.js";
+import { badge, filters, fresh, head, pager, short, table } from "./listing.js";
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** More people of one name than this need a better search. */
+const PEOPLE_MOST = 8;
+const LOOK = { PENDING: "warn", CONFIRMED: "good", CANCELLED: "", REFUNDED: "" };
+
+export const statusBadge = (status) => badge(t(`tickets.status.${status}`), LOOK[status]);
+
+export default async function orders({ query, signal }) {
+  const who = (query.who ?? "").trim();
+  if (UUID.test(who)) {
+    await go(`/staff/orders/${who}`, { instead: true });
+    return undefined;
+  }
+  const people = who ? (await fresh("/v1/users", { email: who, pageSize: PEOPLE_MOST }, { signal })).items : [];
+  const userId = query.userId ?? (people.length === 1 ? people[0].id : undefined);
+  const isLost = who && !userId;
+  const page = isLost ? null : await fresh("/v1/reservations", { status: query.status, when: query.when, showtimeId: query.showtimeId, userId, page: query.page, pageSize: 25 }, { signal });
+  const zones = page ? await zonesOf(page.items) : new Map();
+  const columns = [
+    [t("staff.orders.number"), (order) => h("a", { href: `/staff/orders/${order.id}` }, short(order.id))],
+    [t("staff.film"), (order) => order.movieTitle],
+    [t("staff.when"), (order) => moment(order.startsAt, zones.get(order.showtimeId) ?? "UTC")],
+    [t("order.seats"), (order) => list(order.seats)],
+    [t("order.total"), (order) => money(order.total), "number"],
+    [t("staff.state"), (order) => [statusBadge(order.status), order.attention && [" ", badge(t("staff.attention"), "bad")]]],
+    [t("staff.made"), (order) => moment(order.createdAt, zones.get(order.showtimeId) ?? "UTC")],
+  ];
+  return {
+    title: t("staff.place.orders"),
+    node: h(
+      "div",
+      { class: "stack" },
+      head(t("staff.place.orders")),
+      filters([
+        field("who", t("staff.orders.who"), { type: "search", value: who, hint: t("staff.orders.who-hint") }),
+        field("status", t("staff.state"), { options: [["", t("staff.all")], ...["PENDING", "CONFIRMED", "CANCELLED", "REFUNDED"].map((one) => [one, t(`tickets.status.${one}`)])], value: query.status }),
+        field("when", t("staff.when"), { options: [["", t("staff.all")], ["upcoming", t("tickets.upcoming")], ["past", t("staff.orders.past")]], value: query.when }),
+        query.showtimeId && h("input", { type: "hidden", name: "showtimeId", value: query.showtimeId }),
+        query.userId && h("input", { type: "hidden", name: "userId", value: query.userId }),
+      ], go),
+      (query.showtimeId || query.userId) && h("p", { class: "row" }, badge(t(query.showtimeId ? "staff.orders.of-showtime" : "staff.orders.of-person")), h("a", { href: "/staff/orders" }, t("staff.orders.clear"))),
+      isLost && (people.length ? h("div", { class: "card stack" }, h("p", {}, t("staff.orders.which")), h("ul", { class: "stack", role: "list" }, people.map((one) => h("li", {}, h("a", { href: `/staff/orders?userId=${one.id}` }, `${one.name} · ${one.email}`))))) : say("warn", t("staff.orders.nobody", { who }))),
+      page && table(t("staff.place.orders"), columns, page.items),
+      page && pager(page, query),
+    ),
+  };
+}
+
+/** The clock of each order's auditorium. */
+async function zonesOf(orders) {
+  const ids = [...new Set(orders.map((one) => one.showtimeId))];
+  const found = await Promise.all(ids.map((id) => fresh(`/v1/showtimes/${id}`).catch(() => null)));
+  return new Map(found.filter(Boolean).map((one) => [one.id, one.timeZone]));
+}

@@ -1,0 +1,111 @@
+// New showtimes: one, or a programme of many days at once. Prices are asked for each kind of seat that the hall has.
+
+import { post } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { later, money, moment } from "../lib/format.js";
+import { again } from "../lib/router.js";
+import { locale, t } from "../lib/text.js";
+import { field, form } from "../parts/form.js";
+import { notice } from "../parts/notice.js";
+import { instant } from "./clock.js";
+import { sheet, table } from "./listing.js";
+
+export const KINDS = ["STANDARD", "LOVESEAT", "WHEELCHAIR", "COMPANION"];
+const WEEKDAYS = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
+/** 5 January 2026 is a Monday. */
+const weekday = (at) => new Date(Date.UTC(2026, 0, 5 + at));
+const CURRENCY = "EUR";
+/** What a new hall's seats cost before somebody says otherwise, in cents. */
+const USUAL = { STANDARD: 1200, LOVESEAT: 1600, WHEELCHAIR: 1200, COMPANION: 600 };
+
+/** The kinds of seat that a hall sells. */
+export const kindsOf = (hall) => KINDS.filter((kind) => hall.rows.some((row) => row.seats.some((seat) => seat.kind === kind)));
+
+/** Fields for the price of each kind. `prices` are what they were. */
+export function priceFields(hall, prices = {}) {
+  return h("fieldset", { class: "field prices", dataset: { field: "prices" } }, h("legend", {}, t("staff.prices")), kindsOf(hall).map((kind) => {
+    const price = prices[kind] ?? { amount: USUAL[kind], currency: CURRENCY };
+    return field(`price-${kind}`, `${t(`kind.${kind}`)} (${price.currency})`, { value: (price.amount / 100).toFixed(2), inputmode: "decimal", autocomplete: "off", dataset: { kind, currency: price.currency } });
+  }));
+}
+
+/** What was written into those fields. A comma is a point to whoever types one. */
+export function pricesIn(box) {
+  const inputs = [...box.querySelectorAll("[data-kind]")];
+  const amount = (input) => Math.round(Number(input.value.trim().replace(",", ".")) * 100);
+  return Object.fromEntries(inputs.map((input) => [input.dataset.kind, { amount: amount(input), currency: input.dataset.currency }]));
+}
+
+/** Choices that both forms begin with: film and hall, and prices that follow the hall. */
+function choices(scene, { hall: wanted, movie } = {}) {
+  const hall = scene.halls.find((one) => one.id === wanted) ?? scene.halls[0];
+  const usual = (hall) => scene.showtimes.find((one) => one.auditoriumId === hall.id)?.prices;
+  const prices = h("div", {}, priceFields(hall, usual(hall)));
+  const movies = field("movieId", t("staff.film"), { options: scene.movies.map((one) => [one.id, one.title]), value: movie });
+  const halls = field("auditoriumId", t("staff.hall"), { options: scene.halls.map((one) => [one.id, one.name]), value: hall.id });
+  halls.querySelector("select").addEventListener("change", (event) => {
+    const hall = scene.halls.find((one) => one.id === event.target.value);
+    replace(prices, priceFields(hall, usual(hall)));
+  });
+  return { movies, halls, prices };
+}
+
+/** Asks for one showtime. */
+export function newShowtime(scene, { hall, time = "20:00" }) {
+  const { movies, halls, prices } = choices(scene, { hall });
+  const made = form({
+    fields: [
+      movies, halls,
+      h("div", { class: "two" }, field("date", t("staff.date"), { type: "date", value: scene.date }), h("div", { dataset: { field: "startsAt" } }, field("time", t("staff.time"), { type: "time", value: time, hint: t("staff.wall-clock") }))),
+      prices,
+    ],
+    label: t("staff.showtimes.new"),
+    work: async (values) => {
+      const zone = scene.halls.find((one) => one.id === values.auditoriumId).timeZone;
+      const startsAt = instant(values.date, values.time, zone)?.toISOString() ?? "";
+      const showtime = await post("/v1/showtimes", { movieId: values.movieId, auditoriumId: values.auditoriumId, startsAt, prices: pricesIn(prices) });
+      close();
+      notice(t("staff.showtimes.made", { title: showtime.movieTitle, at: moment(showtime.startsAt, showtime.timeZone) }));
+      await again();
+    },
+  });
+  const { close } = sheet(t("staff.showtimes.new"), made);
+}
+
+/** Asks for a programme: at these times on each of these days. */
+export function newProgramme(scene) {
+  const { movies, halls, prices } = choices(scene);
+  const days = h("fieldset", { class: "field", dataset: { field: "weekdays" } }, h("legend", {}, t("staff.bulk.weekdays")), h("div", { class: "row" }, WEEKDAYS.map((name, at) => {
+    const text = new Intl.DateTimeFormat(locale(), { weekday: "short", timeZone: "UTC" }).format(weekday(at));
+    return h("label", { class: "check" }, h("input", { type: "checkbox", name: "weekday", value: name, checked: true }), text);
+  })));
+  const made = form({
+    fields: [
+      movies, halls,
+      h("div", { class: "two" }, field("from", t("staff.bulk.from"), { type: "date", value: scene.date }), field("to", t("staff.bulk.to"), { type: "date", value: later(scene.date, 6) })),
+      days,
+      field("times", t("staff.bulk.times"), { value: "17:30, 20:15", hint: t("staff.bulk.times-hint"), autocomplete: "off" }),
+      prices,
+    ],
+    label: t("staff.bulk.action"),
+    work: async (values) => {
+      const weekdays = [...days.querySelectorAll("input:checked")].map((one) => one.value);
+      const times = values.times.split(/[\s,;]+/).filter(Boolean);
+      const body = { movieId: values.movieId, auditoriumId: values.auditoriumId, from: values.from, to: values.to, times, weekdays, prices: pricesIn(prices) };
+      const answer = await post("/v1/showtimes/bulk", body);
+      close();
+      const zone = scene.halls.find((one) => one.id === values.auditoriumId).timeZone;
+      result(answer, zone);
+      await again();
+    },
+  });
+  const { close } = sheet(t("staff.showtimes.bulk"), made);
+}
+
+function result({ created, skipped }, zone) {
+  const when = (one) => (one.startsAt ? moment(one.startsAt, zone) : `${one.date} ${one.time}`);
+  sheet(t("staff.bulk.done", { n: created.length }), [
+    created.length > 0 && h("p", {}, `${moment(created[0].startsAt, zone)} – ${moment(created.at(-1).startsAt, zone)}`, " · ", Object.entries(created[0].prices).map(([kind, price]) => `${t(`kind.${kind}`)} ${money(price)}`).join(", ")),
+    skipped.length > 0 && [h("h3", {}, t("staff.bulk.skipped", { n: skipped.length })), table(t("staff.bulk.skipped", { n: skipped.length }), [[t("staff.when"), when], [t("staff.why"), (one) => t(`staff.skip.${one.reason}`)]], skipped)],
+  ]);
+}

@@ -1,0 +1,119 @@
+// A day's programme: every auditorium is a line, every showtime stands where its time is. From here showtimes are made, one
+// by one or as a programme, moved, priced and taken off.
+
+import { h } from "../lib/dom.js";
+import { dateOf, dateParts, later, time } from "../lib/format.js";
+import { go } from "../lib/router.js";
+import { locale, t } from "../lib/text.js";
+import { days } from "../parts/days.js";
+import { clock, instant } from "./clock.js";
+import { act, everything, head } from "./listing.js";
+import { newProgramme, newShowtime } from "./schedule.js";
+import { showShowtime } from "./showtime.js";
+
+/** The hours that are always shown; what lies outside widens them. */
+const FROM = 10 * 60;
+const TO = 24 * 60;
+/** A click between two showtimes begins at such a minute. */
+const STEP = 15;
+const MINUTE = 60_000;
+/** Pixels that the auditoriums' names take, with some air. */
+const NAMES = 150;
+
+export default async function showtimes({ query }) {
+  const halls = (await everything("/v1/auditoriums")).sort((a, b) => a.name.localeCompare(b.name));
+  const zone = halls[0]?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const today = dateOf(new Date(), zone);
+  const date = /^\d{4}-\d\d-\d\d$/.test(query.date ?? "") ? query.date : today;
+  const [shown, sold, movies] = await Promise.all([
+    everything("/v1/showtimes", { date }),
+    everything("/v1/admin/reports/occupancy", { from: instant(date, "00:00", zone).toISOString(), to: instant(later(date, 1), "04:00", zone).toISOString() }),
+    everything("/v1/movies"),
+  ]);
+  const scene = { date, zone, halls, movies, showtimes: shown, sold: new Map(sold.map((one) => [one.showtimeId, one])) };
+  const strip = Array.from({ length: 14 }, (_, at) => later(today, at - 1));
+  if (!strip.includes(date)) strip.push(date);
+  const other = h("input", { class: "input", type: "date", id: "other-day", value: date, "aria-label": t("staff.showtimes.other-day"), on: { change: (event) => event.target.value && go(`/staff?date=${event.target.value}`) } });
+  const made = halls.length && movies.length ? timeline(scene) : none(halls);
+  return {
+    title: t("staff.place.showtimes"),
+    // On a narrow screen the day begins where something is still to come.
+    there: () => {
+      const next = made.querySelector("[data-state=now], [data-state=to-come]");
+      const [block, box] = [next?.getBoundingClientRect(), made.getBoundingClientRect()];
+      if (block && block.right > box.right) made.scrollLeft = block.left - box.left - NAMES;
+    },
+    node: h(
+      "div",
+      { class: "stack" },
+      head(t("staff.place.showtimes"), dateParts(date).long,
+        act(t("staff.showtimes.new"), () => newShowtime(scene, {}), "main"),
+        act(t("staff.showtimes.bulk"), () => newProgramme(scene))),
+      h("div", { class: "day-choice" }, days({ days: strip, now: today, chosen: date, href: (day) => `/staff?date=${day}`, label: t("programme.days") }), other),
+      made,
+    ),
+  };
+}
+
+function none(halls) {
+  const [text, href, label] = halls.length ? ["staff.showtimes.no-movies", "/staff/movies/new", "staff.movies.new"] : ["staff.showtimes.no-halls", "/staff/halls/new", "staff.halls.new"];
+  return h("p", { class: "card" }, t(text), " ", h("a", { href }, t(label)));
+}
+
+function timeline(scene) {
+  const span = range(scene);
+  const hours = Array.from({ length: Math.floor((span.to - span.from) / 60) + 1 }, (_, at) => span.from + at * 60);
+  const hour = new Intl.DateTimeFormat(locale(), { hour: "numeric", timeZone: "UTC" });
+  const scale = h("div", { class: "timeline-scale", "aria-hidden": "true" }, hours.map((minute) => h("span", { style: { "--at": at(minute, span) } }, hour.format(new Date(Date.UTC(2026, 0, 1, 0, minute))))));
+  return h(
+    "div",
+    { class: "timeline", tabindex: "0", role: "region", "aria-label": t("staff.showtimes.timeline"), style: { "--hours": String((span.to - span.from) / 60) } },
+    h("div", { class: "timeline-inside" }, scale, scene.halls.map((hall) => lane(scene, hall, span))),
+  );
+}
+
+/** Minutes since that day's midnight, by the auditorium's clock; the day after goes on beyond 24 hours. */
+function minutes(instantText, hall, scene) {
+  return Math.round((new Date(instantText) - instant(scene.date, "00:00", hall.timeZone)) / MINUTE);
+}
+
+function range(scene) {
+  let [from, to] = [FROM, TO];
+  for (const one of scene.showtimes) {
+    const hall = scene.halls.find((hall) => hall.id === one.auditoriumId) ?? { timeZone: one.timeZone };
+    from = Math.min(from, Math.floor(minutes(one.startsAt, hall, scene) / 60) * 60);
+    to = Math.max(to, Math.ceil(minutes(one.endsAt, hall, scene) / 60) * 60);
+  }
+  return { from, to };
+}
+
+const at = (minute, span) => String((minute - span.from) / (span.to - span.from));
+
+function lane(scene, hall, span) {
+  const own = scene.showtimes.filter((one) => one.auditoriumId === hall.id);
+  const begin = (event) => {
+    if (event.target.closest("button")) return;
+    const box = event.currentTarget.getBoundingClientRect();
+    const minute = span.from + ((event.clientX - box.left) / box.width) * (span.to - span.from);
+    newShowtime(scene, { hall: hall.id, time: clock(Math.floor(minute / STEP) * STEP) });
+  };
+  return h(
+    "div",
+    { class: "timeline-lane" },
+    h("h2", {}, h("a", { href: `/staff/halls/${hall.id}` }, hall.name)),
+    h("ul", { class: "timeline-row", role: "list", title: t("staff.showtimes.click"), on: { click: begin } }, own.map((one) => h("li", { style: { "--at": at(minutes(one.startsAt, hall, scene), span), "--till": at(minutes(one.endsAt, hall, scene), span) } }, block(scene, one)))),
+  );
+}
+
+function block(scene, showtime) {
+  const sold = scene.sold.get(showtime.id);
+  const isOff = showtime.status === "CANCELLED";
+  const from = time(showtime.startsAt, showtime.timeZone);
+  const full = sold && !isOff ? t("staff.sold-of", { sold: sold.sold, capacity: sold.capacity }) : isOff ? t("staff.showtimes.off") : "";
+  const state = isOff ? "off" : new Date(showtime.endsAt) < new Date() ? "past" : new Date(showtime.startsAt) < new Date() ? "now" : "to-come";
+  return h(
+    "button",
+    { type: "button", class: "timeline-block", dataset: { state }, "aria-haspopup": "dialog", style: { "--full": String(sold?.capacity ? (sold.sold + sold.held) / sold.capacity : 0) }, on: { click: () => showShowtime(scene, showtime) } },
+    h("b", {}, from), " ", h("span", {}, showtime.movieTitle), " ", h("small", {}, full),
+  );
+}

@@ -1,0 +1,227 @@
+//! What a moviegoer does: finds a film, takes seats, pays, changes their mind.
+
+use std::time::{Duration, Instant};
+
+use crate::cinema::{Plan, TestCinema};
+use crate::driver::{Browser, DESK, DOWN, ENTER, PHONE, RIGHT, TAB, turn};
+use crate::{hold, log_in_new, pay};
+
+const GOOD: &str = "4242 4242 4242 4242";
+const NO_FUNDS: &str = "4000 0000 0000 9995";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_books_by_mouse_and_keeps_the_choice_through_opening_an_account() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    browser.go("/").await;
+    browser.click(".to-movie").await;
+    browser.sees("Showtimes").await;
+    browser.click("a.time").await;
+    browser.click("[data-seat='B4']").await;
+    browser.click("[data-seat='B5']").await;
+    browser.sees("€24.00").await;
+    browser.press("Hold these seats").await;
+    browser.sees("Your choice waits here").await;
+    browser.press("New here? Open an account").await;
+    browser.fill("[name=name]", "Grace").await;
+    browser.fill("[name=email]", "grace@example.org").await;
+    browser.fill("[name=password]", "short").await;
+    browser.press("Open account").await;
+    browser.sees("must have 8–128 characters").await;
+    browser.fill("[name=password]", "correct horse").await;
+    browser.press("Open account").await;
+    browser.sees("Your seats are held").await;
+    browser.sees("B4 and B5").await;
+    assert_eq!(cinema.seat("B4").await, "HELD");
+
+    browser.press("Pay €24.00").await;
+    pay(&browser, GOOD).await;
+    browser.sees("See you at the cinema").await;
+    assert_eq!(cinema.seat("B5").await, "SOLD");
+    browser.press("Show tickets").await;
+    browser.until("document.querySelectorAll('.pass svg').length === 2").await;
+    let readable = "return localStorage.length === 1 && document.cookie === ''";
+    assert_eq!(browser.script(readable).await, true, "a script can read a token");
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_booking_needs_no_mouse() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&browser, "lin").await;
+    browser.press("Log out lin").await;
+    browser.find("#fascia a[href='/login']").await;
+    browser.go("/").await;
+    browser.find(".to-movie").await;
+    browser.tab_to("The Long Night").await;
+    browser.keys(&[ENTER]).await;
+    browser.find("a.time").await;
+    browser.until("document.activeElement.tagName === 'H1'").await;
+    browser.until("document.querySelector('.movie a.time')").await;
+    browser.tab_to("Tomorrow").await;
+    browser.keys(&[TAB, ENTER]).await;
+    browser.find("[role=grid]").await;
+    browser.tab_to("Row C, seat 6").await;
+    browser.keys(&[RIGHT, DOWN, " "]).await;
+    assert_eq!(browser.focus().await, "Row D, seat 7, Seat, your choice, €12.00");
+    browser.keys(&[RIGHT, " "]).await;
+    let spoken = "return document.querySelector('.seats .unseen').textContent";
+    assert_eq!(browser.script(spoken).await, "D8 chosen. 2 seats, €24.00 in all.");
+    browser.tab_to("Hold these seats").await;
+    browser.keys(&[ENTER]).await;
+    browser.sees("Forgot your password?").await;
+    browser.tab_to("E-mail").await;
+    browser.keys(&["lin@example.org", TAB, "correct horse", ENTER]).await;
+    browser.sees("Your seats are held").await;
+    browser.tab_to("Pay €24.00").await;
+    browser.keys(&[ENTER]).await;
+    browser.sees("Card number").await;
+    browser.tab_to("Card number").await;
+    browser.keys(&[ENTER]).await;
+    browser.sees("See you at the cinema").await;
+    assert_eq!(cinema.seat("D7").await, "SOLD");
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_browsers_see_one_hall_and_who_loses_a_seat_is_offered_the_nearest() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let (first, second) =
+        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+    log_in_new(&first, "ada").await;
+    log_in_new(&second, "bob").await;
+    second.go(&format!("/showtimes/{}", cinema.showtime)).await;
+    second.click("[data-seat='C5']").await;
+    second.click("[data-seat='C6']").await;
+    second.find(".live[data-state=live]").await;
+
+    hold(&first, &cinema, &["C5"]).await;
+    let told = Instant::now();
+    second.find("[data-seat='C5'][data-state=held]").await;
+    assert!(told.elapsed() < Duration::from_secs(1), "seen after {:?}", told.elapsed());
+    second.sees("C5 was taken by somebody else").await;
+    second.press("Take C6 and C7").await;
+    second.press("Hold these seats").await;
+    second.sees("Your seats are held").await;
+    assert_eq!(cinema.seat("C7").await, "HELD");
+    first.press("Give the seats back").await;
+    first.sees("free for others again").await;
+    assert_eq!(cinema.seat("C5").await, "FREE");
+    first.close().await;
+    second.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declined_card_is_explained_and_the_next_one_pays() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), PHONE).await;
+    log_in_new(&browser, "eve").await;
+    hold(&browser, &cinema, &["A1"]).await;
+    browser.press("Pay €12.00").await;
+    pay(&browser, NO_FUNDS).await;
+    browser.sees("insufficient funds").await;
+    browser.press("Cancel and go back").await;
+    browser.sees("The payment was declined. Your seats are still held.").await;
+    browser.sees("There is not enough money on the card").await;
+    assert_eq!(cinema.seat("A1").await, "HELD");
+    browser.press("Try again, pay €12.00").await;
+    pay(&browser, GOOD).await;
+    browser.sees("See you at the cinema").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_too_late_gets_the_same_seats_with_one_click() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open_with(Plan::default().with("HOLD_SECONDS", 4)).await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&browser, "max").await;
+    let lost = hold(&browser, &cinema, &["E2", "E3"]).await;
+    browser.sees("The time to pay is over").await;
+    browser.press("Try E2 and E3 again").await;
+    browser.sees("Your seats are held").await;
+    assert!(!browser.address().await.contains(&lost));
+    browser.press("Give the seats back").await;
+    browser.sees("free for others again").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_is_told_before_cancelling_and_comes() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    let person = log_in_new(&browser, "kim").await;
+    let order = cinema.buy(&person, &["D1", "D2"]).await;
+    browser.go("/tickets").await;
+    browser.press("The Long Night").await;
+    browser.press("Cancel order").await;
+    browser.sees("You get €24.00 back.").await;
+    browser.press("Keep my tickets").await;
+    assert_eq!(cinema.seat("D1").await, "SOLD");
+    browser.press("Cancel order").await;
+    browser.press("Cancel and get €24.00 back").await;
+    browser.sees("€24.00 was paid back").await;
+    assert_eq!(cinema.captured(&order).await, 0);
+    assert_eq!(cinema.seat("D1").await, "FREE");
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn better_seats_take_the_place_of_the_old_ones() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    let person = log_in_new(&browser, "zoe").await;
+    let order = cinema.buy(&person, &["A1", "A2"]).await;
+    browser.go(&format!("/reservations/{order}")).await;
+    browser.press("Exchange seats").await;
+    browser.sees("You have A1 and A2 for €24.00").await;
+    browser.click("[data-seat='E5']").await;
+    browser.click("[data-seat='E6']").await;
+    browser.press("Exchange").await;
+    browser.sees("See you at the cinema").await;
+    browser.sees("E5 and E6").await;
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_keeps_the_hold_and_leaving_gives_it_back() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    let person = log_in_new(&browser, "sam").await;
+    let order = hold(&browser, &cinema, &["B1"]).await;
+    let before = cinema.reservation(&person, &order).await["expiresAt"].clone();
+    browser.reload().await;
+    browser.sees("Your seats are held").await;
+    browser.find(".clock").await;
+    assert_eq!(cinema.reservation(&person, &order).await["expiresAt"], before);
+    browser.until("performance.getEntriesByName('leaving-watched').length").await;
+    browser.leave().await;
+    cinema.until_status(&person, &order, "CANCELLED").await;
+    assert_eq!(cinema.seat("B1").await, "FREE");
+
+    let order = hold(&browser, &cinema, &["B2"]).await;
+    browser.until("performance.getEntriesByName('leaving-watched').length").await;
+    let left = Instant::now();
+    browser.close_tab().await;
+    cinema.until_status(&person, &order, "CANCELLED").await;
+    // Sooner would be before a reload on a slow line has come back.
+    assert!(left.elapsed() > Duration::from_secs(5), "released after {:?}", left.elapsed());
+    browser.close().await;
+    cinema.close().await;
+}

@@ -1,0 +1,78 @@
+//! The README's screenshots, made of the demo cinema by the same browser that tests it, so that they show what there is.
+//! Only with `MARQUEE_PICTURES=1`: a picture's bytes change with every font, and a test must not change files.
+
+use std::path::Path;
+
+use base64::Engine;
+use serde_json::json;
+
+use crate::cinema::{Plan, TestCinema};
+use crate::driver::{Browser, DESK, Look, PHONE, turn};
+use crate::log_in_new;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readmes_pictures_show_the_page_as_it_is() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    let person = log_in_new(&browser, "ada").await;
+    browser.go("/").await;
+    browser.find(".to-movie").await;
+    picture(&browser, "programme").await;
+
+    let showtimes =
+        cinema.call(reqwest::Method::GET, "/v1/showtimes?pageSize=100", None, None).await.expect(200);
+    let grand =
+        showtimes["items"].as_array().unwrap().iter().filter(|one| one["auditoriumName"] == "Grand Hall");
+    let showtime = grand.skip(2).map(|one| one["id"].as_str().unwrap().to_owned()).next().unwrap();
+    let other = cinema.register().await;
+    for seats in
+        [&["G8", "G9", "G10"][..], &["H15", "H16"], &["E12", "E13"], &["K4", "K5"], &["M9", "M10", "M11"]]
+    {
+        let body = json!({"showtimeId": showtime, "seats": seats});
+        let held = cinema
+            .call(reqwest::Method::POST, "/v1/reservations", Some(&other), Some(body))
+            .await
+            .expect(201);
+        if seats.len() == 2 {
+            let order = held["id"].as_str().unwrap();
+            cinema.pay(&other, order, "pm_card_visa").await.expect(201);
+            cinema.until_confirmed(&other, order).await;
+        }
+    }
+    browser.look(Look { height: 1000, dark: true, ..DESK }).await;
+    browser.go(&format!("/showtimes/{showtime}")).await;
+    browser.find(".live[data-state=live]").await;
+    browser.press("Choose for me").await;
+    browser.sees("J12 and J13").await;
+    browser.script("scrollTo(0, 260)").await;
+    picture(&browser, "seats").await;
+
+    let body = json!({"showtimeId": showtime, "seats": ["J12", "J13"]});
+    let order =
+        cinema.call(reqwest::Method::POST, "/v1/reservations", Some(&person), Some(body)).await.expect(201);
+    let order = order["id"].as_str().unwrap();
+    cinema.pay(&person, order, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&person, order).await;
+    browser.look(PHONE).await;
+    browser.go(&format!("/reservations/{order}")).await;
+    browser.press("Show tickets").await;
+    browser.find(".pass").await;
+    picture(&browser, "ticket").await;
+    browser.close().await;
+    // The others hold their seats still, so it only closes.
+    cinema.close_doors().await;
+}
+
+/// Keeps what is on the screen as `docs/pictures/<name>.webp`, where that is wanted.
+async fn picture(browser: &Browser, name: &str) {
+    browser.until("document.fonts.status === 'loaded'").await;
+    let shot = browser.devtools("Page.captureScreenshot", json!({"format": "webp", "quality": 82})).await;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+    assert!(bytes.len() > 5_000, "an empty picture");
+    if std::env::var("MARQUEE_PICTURES").is_ok_and(|wanted| wanted == "1") {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.webp")), bytes).unwrap();
+    }
+}
