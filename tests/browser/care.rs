@@ -18,8 +18,7 @@ const FAST_3G: (u32, u32, u32) = (150, 200_000, 93_750);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axe_finds_nothing_on_any_page_in_both_themes() {
     let _turn = turn().await;
-    let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/browser/node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(axe).expect("axe-core: scripts/install-browser.sh installs it");
+    let axe = axe();
     let cinema = TestCinema::open().await;
     let browser = Browser::open(&cinema.url(), DESK).await;
     let person = log_in_new(&browser, "ida").await;
@@ -72,8 +71,14 @@ async fn axe_finds_nothing_on_any_page_in_both_themes() {
     cinema.close().await;
 }
 
+/// axe-core itself, as a script.
+pub fn axe() -> String {
+    let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/browser/node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(axe).expect("axe-core: scripts/install-browser.sh installs it")
+}
+
 /// What axe finds, a line each.
-async fn violations(browser: &Browser) -> Vec<String> {
+pub async fn violations(browser: &Browser) -> Vec<String> {
     let found = browser
         .script_later(
             "const done = arguments[arguments.length - 1]; \

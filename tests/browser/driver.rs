@@ -213,6 +213,12 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
     }
 
+    /// Chooses a file of this machine.
+    pub async fn attach(&self, css: &str, file: &std::path::Path) {
+        let element = self.find(css).await;
+        self.post(&format!("/element/{element}/value"), json!({"text": file.display().to_string()})).await;
+    }
+
     /// Presses keys, wherever the focus is.
     pub async fn keys(&self, keys: &[&str]) {
         let strokes = keys.iter().flat_map(|key| key.chars()).flat_map(|key| {

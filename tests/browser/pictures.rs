@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cinema::{Plan, TestCinema};
 use crate::driver::{Browser, DESK, Look, PHONE, turn};
 use crate::log_in_new;
+use crate::staff::log_in_owner;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_readmes_pictures_show_the_page_as_it_is() {
@@ -60,8 +61,23 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     browser.find(".pass").await;
     picture(&browser, "ticket").await;
     browser.close().await;
+
+    let staff = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&staff).await;
+    let day = grand_day(&showtimes, &showtime);
+    staff.go(&format!("/staff?date={day}")).await;
+    staff.find(".timeline-block").await;
+    picture(&staff, "staff").await;
+    staff.close().await;
     // The others hold their seats still, so it only closes.
     cinema.close_doors().await;
+}
+
+/// The date of a showtime; none of the demo's begins near midnight in UTC but not in Berlin.
+fn grand_day(showtimes: &serde_json::Value, showtime: &str) -> String {
+    let mut all = showtimes["items"].as_array().unwrap().iter();
+    let found = all.find(|one| one["id"] == showtime).unwrap();
+    found["startsAt"].as_str().unwrap()[..10].to_owned()
 }
 
 /// Keeps what is on the screen as `docs/pictures/<name>.webp`, where that is wanted.

@@ -17,7 +17,8 @@ use sqlx::PgPool;
 
 use crate::harness::template;
 
-const OWNER: (&str, &str) = ("owner@marquee.example", "the first of all");
+/// E-mail and password of the first SUPER_ADMIN.
+pub const OWNER: (&str, &str) = ("owner@marquee.example", "the first of all");
 
 /// What a test cinema is opened with; the rest is as in `marquee up`.
 pub struct Plan {

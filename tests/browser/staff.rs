@@ -1,0 +1,345 @@
+//! What staff do: plan a film and sell its first ticket, keep sold seats, mend what was parked, give roles, let people in.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::care::{axe, violations};
+use crate::cinema::{OWNER, Person, TestCinema, id};
+use crate::driver::{Browser, DESK, DOWN, Look, PATIENCE, PHONE, turn};
+use crate::{log_in_new, pay};
+
+const GOOD: &str = "4242 4242 4242 4242";
+
+/// The owner of the house, in this browser.
+pub async fn log_in_owner(browser: &Browser) {
+    browser.go("/login").await;
+    browser.fill("[name=email]", OWNER.0).await;
+    browser.fill("[name=password]", OWNER.1).await;
+    browser.click("main [type=submit]").await;
+    browser.find("#fascia a[href='/staff']").await;
+}
+
+/// Sets a field that keys cannot fill alike everywhere: dates, times, choices.
+async fn set(browser: &Browser, css: &str, value: &str) {
+    browser.find(css).await;
+    let (css, value) = (json!(css), json!(value));
+    browser
+        .script(&format!(
+            "const field = document.querySelector({css}); field.value = {value}; \
+             field.dispatchEvent(new Event('change', {{bubbles: true}}))"
+        ))
+        .await;
+}
+
+/// Chooses what has this text.
+async fn choose(browser: &Browser, css: &str, text: &str) {
+    browser.find(css).await;
+    let found = format!(
+        "[...document.querySelector({}).options].find((one) => one.text === {})",
+        json!(css),
+        json!(text)
+    );
+    browser.until(&found).await;
+    let value = browser.script(&format!("return {found}.value")).await;
+    set(browser, css, value.as_str().unwrap()).await;
+}
+
+async fn first(cinema: &TestCinema, path: &str) -> Value {
+    cinema.call(Method::GET, path, Some(&cinema.owner()), None).await.expect(200)["items"][0].clone()
+}
+
+/// Waits until a message is parked, and returns it.
+async fn parked(cinema: &TestCinema) -> Value {
+    let began = Instant::now();
+    loop {
+        let letter = first(cinema, "/v1/admin/dead-letters").await;
+        if letter.is_object() {
+            return letter;
+        }
+        assert!(began.elapsed() < PATIENCE, "no dead letter");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&browser).await;
+
+    browser.go("/staff/movies/new").await;
+    browser.fill("[name=durationMinutes]", "0").await;
+    browser.press("Create film").await;
+    browser.sees("must be 1–1000").await;
+    browser.fill("[name=title]", "Paper Moons").await;
+    browser.fill("[name=durationMinutes]", "95").await;
+    browser.press("Create film").await;
+    browser.sees("Another poster").await;
+    let picture = Path::new(&std::env::temp_dir()).join(format!("poster-{}.png", uuid::Uuid::now_v7()));
+    image::RgbImage::from_fn(400, 600, |x, y| image::Rgb([x as u8, y as u8, 90])).save(&picture).unwrap();
+    browser.attach("#file-poster", &picture).await;
+    browser.sees("It is on the film's page now.").await;
+    std::fs::remove_file(&picture).unwrap();
+
+    browser.go("/staff/halls/new").await;
+    browser.fill("[name=name]", "Blue Room").await;
+    set(&browser, "[name=newRows]", "3").await;
+    set(&browser, "[name=newPlaces]", "5").await;
+    browser.press("Draw this").await;
+    browser.until("document.querySelectorAll('.layout-grid .seat').length === 15").await;
+    // An aisle by mouse, a love seat by keyboard.
+    browser.click(".brush:has([value=GAP])").await;
+    browser.click("[data-row='1'][data-number='3']").await;
+    browser.keys(&[DOWN, "2"]).await;
+    browser.sees("14 seats. Seat 13 · Love seat 1").await;
+    browser.press("Create auditorium").await;
+    browser.sees("Saved: Blue Room").await;
+
+    let tomorrow = (time::OffsetDateTime::now_utc() + time::Duration::DAY).date().to_string();
+    browser.go("/staff").await;
+    browser.press("New showtime").await;
+    choose(&browser, "dialog [name=movieId]", "Paper Moons").await;
+    choose(&browser, "dialog [name=auditoriumId]", "Blue Room").await;
+    set(&browser, "dialog [name=date]", &tomorrow).await;
+    set(&browser, "dialog [name=time]", "20:15").await;
+    browser.fill("dialog [name=price-STANDARD]", "9,50").await;
+    browser.press("New showtime").await;
+    browser.sees("Paper Moons is on sale").await;
+
+    let showtimes =
+        cinema.call(Method::GET, &format!("/v1/showtimes?date={tomorrow}"), None, None).await.expect(200);
+    let showtime =
+        showtimes["items"].as_array().unwrap().iter().find(|one| one["movieTitle"] == "Paper Moons");
+    let showtime = id(showtime.unwrap());
+    let guest = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&guest, "guest").await;
+    guest.go(&format!("/showtimes/{showtime}")).await;
+    guest.find("[data-seat='C3'][data-kind='LOVESEAT']").await;
+    assert_eq!(guest.script("return document.querySelector(\"[data-seat='B3']\")").await, Value::Null);
+    guest.click("[data-seat='B4']").await;
+    guest.press("Hold these seats").await;
+    guest.press("Pay €9.50").await;
+    pay(&guest, GOOD).await;
+    guest.sees("See you at the cinema").await;
+
+    browser.go(&format!("/staff?date={tomorrow}")).await;
+    browser.sees("1 of 14").await;
+    browser.go("/staff/sales").await;
+    browser.sees("€9.50").await;
+    guest.close().await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_layout_editor_cannot_lose_a_sold_seat() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    cinema.buy(&ada, &["A1"]).await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&browser).await;
+    browser.go(&format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await))).await;
+    browser.click(".brush:has([value=GAP])").await;
+    browser.click("[data-row='0'][data-number='1']").await;
+    browser.click("[data-row='4'][data-number='10']").await;
+    browser.press("Save").await;
+    browser.sees("Nothing was saved.").await;
+    let lost = "[...document.querySelectorAll('[data-lost=true]')].map((one) => one.getAttribute('aria-label')).join()";
+    assert_eq!(browser.script(&format!("return {lost}")).await, "Row A, seat 1, Aisle, held or sold");
+    browser.press("Put this seat back").await;
+    browser.press("Save").await;
+    browser.sees("Saved: ").await;
+    assert_eq!(cinema.seat("A1").await, "SOLD");
+    let map = format!("/v1/showtimes/{}/seats", cinema.showtime);
+    cinema
+        .until("E10 is gone", async || {
+            let map = cinema.call(Method::GET, &map, None, None).await.expect(200);
+            !map["seats"].as_array().unwrap().iter().any(|seat| seat["id"] == "E10")
+        })
+        .await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+/// The database refuses what follows from this payment, for a cause that can be mended.
+const BREAK: &str = "create function reservation.broken() returns trigger language plpgsql as $$
+     begin raise exception 'the disk of confirmations is full' using errcode = 'check_violation'; end $$;
+     create trigger broken before update on reservation.reservations
+     for each row when (new.status = 'CONFIRMED') execute function reservation.broken()";
+const MEND: &str = "drop trigger broken on reservation.reservations";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_handled_again_from_its_page_when_its_cause_is_mended() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    sqlx::raw_sql(BREAK).execute(&cinema.database).await.unwrap();
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    parked(&cinema).await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&browser).await;
+    browser.go("/staff/letters").await;
+    browser.sees("disk of confirmations").await;
+    browser.click("tbody a").await;
+    browser.sees(&reservation).await;
+    browser.press("Have it handled again").await;
+    browser.sees("could not be handled this time either").await;
+    sqlx::raw_sql(MEND).execute(&cinema.database).await.unwrap();
+    browser.press("Have it handled again").await;
+    browser.sees("payment.success is handled now.").await;
+    browser.sees("No dead letters. All is well.").await;
+    cinema.until_confirmed(&ada, &reservation).await;
+    // The order's page tells its story.
+    browser.go(&format!("/staff/orders/{reservation}")).await;
+    browser.sees("payment-succeeded → confirmed").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let (owner, staff) =
+        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+    log_in_new(&staff, "mia").await;
+    staff.go("/staff").await;
+    staff.sees("This page is for staff").await;
+    log_in_owner(&owner).await;
+    owner.go("/staff/people").await;
+    set(&owner, "select[aria-label='Role of mia']", "ADMIN").await;
+    owner.sees("Make mia Staff?").await;
+    owner.press("Change role").await;
+    owner.sees("mia is now Staff.").await;
+    staff.go("/staff/people").await;
+    staff.sees("Roles are the owner's to give.").await;
+    staff.sees("mia@example.org").await;
+    assert_eq!(staff.script("return document.querySelectorAll('.staff td select').length").await, 0);
+    staff.close().await;
+    owner.close().await;
+    cinema.close().await;
+}
+
+/// What the door says, once it is about another code than before.
+async fn shown(browser: &Browser, code: &str, word: &str) {
+    browser.fill("#door-code", code).await;
+    browser.press("Check").await;
+    let said = format!("document.querySelector('.door-answer').innerText.includes({})", json!(word));
+    browser.until(&said).await;
+}
+
+async fn tickets(cinema: &TestCinema, who: &Person, reservation: &str) -> Vec<String> {
+    let path = format!("/v1/reservations/{reservation}/tickets");
+    let found = cinema.call(Method::GET, &path, Some(who), None).await.expect(200);
+    found["tickets"].as_array().unwrap().iter().map(|one| one["token"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let later = cinema.buy(&ada, &["E1"]).await;
+    cinema.showtime = cinema.schedule(&["SSSSS"], 3600).await;
+    let bought = cinema.buy(&ada, &["A1", "A2"]).await;
+    let cancelled = cinema.buy(&ada, &["A4"]).await;
+    let good = tickets(&cinema, &ada, &bought).await;
+    let dead = tickets(&cinema, &ada, &cancelled).await;
+    let other = tickets(&cinema, &ada, &later).await;
+    cinema.cancel(&ada, &cancelled).await.expect(200);
+
+    let browser = Browser::open(&cinema.url(), PHONE).await;
+    log_in_owner(&browser).await;
+    browser.go("/door").await;
+    browser.sees("Ready for the next ticket").await;
+    shown(&browser, &good[0], "Come in").await;
+    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
+    shown(&browser, &good[0], "Already in since").await;
+    browser.sees("First shown").await;
+    let (head, signature) = good[1].rsplit_once('.').unwrap();
+    shown(&browser, &format!("{head}.{}", signature.chars().rev().collect::<String>()), "Not genuine").await;
+    shown(&browser, &ada.token, "Not a ticket").await;
+    shown(&browser, &dead[0], "Cancelled").await;
+    shown(&browser, &other[0], "For another day").await;
+
+    // The line breaks: what was learnt is enough.
+    browser.devtools("Network.enable", json!({})).await;
+    let line = json!({"offline": true, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0});
+    browser.devtools("Network.emulateNetworkConditions", line).await;
+    browser.sees("No connection").await;
+    shown(&browser, &good[1], "Come in").await;
+    shown(&browser, &good[1], "Already in since").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["A1", "A2"]).await;
+    let nonsense = bus::event::Outgoing {
+        id: uuid::Uuid::now_v7(),
+        subject: "payment.success".into(),
+        source: "/marquee/payment".into(),
+        time: bus::contract::Timestamp::wall_clock(),
+        payload: "no JSON".into(),
+        context: bus::Context::new(),
+    };
+    nonsense.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+    let letter = parked(&cinema).await["sequence"].clone();
+    let tomorrow = (time::OffsetDateTime::now_utc() + time::Duration::DAY).date();
+    let pages = [
+        "/staff".to_owned(),
+        format!("/staff?date={tomorrow}"),
+        "/staff/movies".to_owned(),
+        "/staff/movies/new".to_owned(),
+        format!("/staff/movies/{}", id(&first(&cinema, "/v1/movies").await)),
+        "/staff/genres".to_owned(),
+        "/staff/halls".to_owned(),
+        format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await)),
+        "/staff/sales".to_owned(),
+        "/staff/sales?by=movie".to_owned(),
+        "/staff/orders".to_owned(),
+        format!("/staff/orders/{order}"),
+        "/staff/people".to_owned(),
+        "/staff/mails".to_owned(),
+        "/staff/operations".to_owned(),
+        "/staff/letters".to_owned(),
+        format!("/staff/letters/{letter}"),
+        "/door".to_owned(),
+    ];
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&browser).await;
+    let axe = axe();
+    let mut wrong = Vec::new();
+    for page in &pages {
+        browser.go(page).await;
+        browser.until("document.querySelector('main h1')?.textContent").await;
+        browser.script(&axe).await;
+        for look in [DESK, Look { dark: true, ..DESK }, Look { dark: false, ..PHONE }, PHONE] {
+            browser.look(look).await;
+            for violation in violations(&browser).await {
+                wrong.push(format!("{page} {look:?}: {violation}"));
+            }
+        }
+        browser.look(DESK).await;
+    }
+    browser.go("/staff").await;
+    browser.press("New showtime").await;
+    browser.find("dialog[open] [name=date]").await;
+    browser.script(&axe).await;
+    wrong.extend(violations(&browser).await);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    browser.close().await;
+    let path = format!("/v1/admin/dead-letters/{letter}");
+    cinema.call(Method::DELETE, &path, Some(&cinema.owner()), None).await.expect(204);
+    cinema.close().await;
+}
