@@ -22,25 +22,25 @@ const AMQP: &str = "amqp:";
 
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// Those of NATS by their sequence, then those of RabbitMQ (`amqp:<name>`) if AMQP_URL is set; the oldest first
+    /// Those of NATS by their sequence, then those of RabbitMQ (`amqp:NAME`) if AMQP_URL is set; the oldest first
     List {
         #[arg(long, default_value_t = 1)]
         page: u32,
     },
     /// One with its payload, as JSON
     Show {
-        /// A sequence, or amqp:<name>
+        /// A sequence, or amqp:NAME
         letter: Which,
     },
     /// Have its consumer handle it again, or on RabbitMQ bring it back to its queue; it goes when that succeeds
     Replay {
-        /// Several sequences and amqp:<name>, or `all` of the first page of each
+        /// Several sequences and amqp:NAME, or `all` of the first page of each
         #[arg(required = true)]
         letters: Vec<String>,
     },
     /// Give it up for good
     Drop {
-        /// A sequence, or amqp:<name>
+        /// A sequence, or amqp:NAME
         letter: Which,
     },
 }

@@ -37,8 +37,16 @@ impl TestCinema {
     /// The mail log of a reservation, newest first.
     async fn mail_log(&self, reservation: &str) -> Vec<Value> {
         let path = format!("/v1/notifications?reservationId={reservation}&pageSize=100");
-        let page = self.call(Method::GET, &path, Some(&self.owner()), None).await.expect(200);
-        page["items"].as_array().unwrap().clone()
+        let began = Instant::now();
+        loop {
+            let page = self.call(Method::GET, &path, Some(&self.owner()), None).await;
+            // The only host was killed and the next one does not serve yet.
+            if page.status == 503 && began.elapsed() < Duration::from_secs(15) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+            return page.expect(200)["items"].as_array().unwrap().clone();
+        }
     }
 
     /// Waits until a reservation's mail of this kind has this status.
