@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api install
+.PHONY: help run test check format lint docs api bench install
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -24,6 +24,10 @@ docs: install ## do the docs build without warnings?
 api: install ## the API from outside: Spectral, newman, schemathesis (installs Node and Python tools)
 	scripts/install-checks.sh
 	scripts/check-api.sh
+
+bench: install ## how fast it sells: whole sagas, a blockbuster, the floor (release build)
+	cargo build --release --workspace --bins
+	target/release/bench
 
 install: ## what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh
