@@ -8,6 +8,7 @@ run: install ## the whole cinema in one process, on servers it starts itself
 	cargo run
 
 test: install ## every test; needs nothing running, may run beside `make run`
+	@scripts/install-tests.sh
 	cargo test --workspace
 
 check: format lint docs ## what CI checks before the tests

@@ -137,11 +137,15 @@ fn parts(healths: &std::sync::OnceLock<Healths>) -> BTreeMap<String, Part> {
     };
     let part = |health: actors::host::Health| {
         let away = [(health.nats, "NATS is away"), (health.database != Some(false), "the database is away")];
-        let detail: Vec<&str> =
-            away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail).collect();
+        let detail = away.into_iter().filter(|(well, _)| !well).map(|(_, detail)| detail.to_owned());
         let restarts =
             if health.restarts > 0 { format!("{} restarts", health.restarts) } else { String::new() };
-        Part::new(health.is_ready(), [detail.join(", "), restarts].concat())
+        let detail = detail.chain(health.degraded.clone());
+        let detail: Vec<String> = detail.chain((!restarts.is_empty()).then_some(restarts)).collect();
+        match health.is_ready() && !health.degraded.is_empty() {
+            true => Part::degraded(detail.join("; ")),
+            false => Part::new(health.is_ready(), detail.join("; ")),
+        }
     };
     healths.iter().map(|(domain, health)| ((*domain).to_owned(), part(health()))).collect()
 }

@@ -33,12 +33,16 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
         Some(_) => "by SMTP_URL".to_owned(),
         None => environment.get("MAIL_DIR").unwrap_or_default() + "  (one .eml file each)",
     };
+    let bridge = match environment.get("AMQP_URL") {
+        Some(url) => format!("{}  (the bridge repeats every event there)", without_password(&url)),
+        None => "no bridge; AMQP_URL starts it".to_owned(),
+    };
     let opening = Opening { environment, sandbox_log, reservation_hosts: 1, seed: true };
     let mut cinema = tokio::select! {
         cinema = Cinema::open(opening) => cinema?,
         () = told_to_stop() => return servers.stop().await,
     };
-    print_welcome(&cinema, &servers, &super_admin, &mails, started.elapsed());
+    print_welcome(&cinema, &servers, &super_admin, [&mails, &bridge], started.elapsed());
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
         error = cinema.failed() => Err(error),
@@ -58,7 +62,7 @@ fn print_welcome(
     cinema: &Cinema,
     servers: &Servers,
     super_admin: &str,
-    mails: &str,
+    [mails, bridge]: [&str; 2],
     took: std::time::Duration,
 ) {
     let url = cinema.gateway.url();
@@ -82,6 +86,7 @@ fn print_welcome(
   Redis           {redis}
   Payments        {sandbox}  (sandbox: speaks Stripe's API)
   Mails           {mails}
+  RabbitMQ        {bridge}
 
   Accounts        {super_admin:<24} SUPER_ADMIN
 {accounts}                  (password popcorn-2026, unless you set another)
@@ -93,6 +98,14 @@ fn print_welcome(
         servers.nats_url,
         servers.database_url,
     );
+}
+
+/// An address as it may be printed.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
 }
 
 fn role(role: Role) -> &'static str {

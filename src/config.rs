@@ -128,6 +128,9 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
         environment.problem("RUST_LOG", "must be a filter such as info,sqlx=warn");
         EnvFilter::new(DEFAULT)
     });
+    // It would write the whole body of every message that no queue wanted; the bridge counts them.
+    let quiet = "lapin::returned_messages=off".parse().expect("a target and a level");
+    let filter = filter.add_directive(quiet);
     let json = match environment.get("LOG_FORMAT").as_deref() {
         None | Some("pretty") => false,
         Some("json") => true,

@@ -122,15 +122,24 @@ pub async fn ensure_consumer(
     bus: &Bus,
     spec: ConsumerSpec,
 ) -> Result<async_nats::jetstream::consumer::Consumer<pull::Config>, Failure> {
+    ensure_durable(bus, spec.name, spec.subjects).await
+}
+
+/// The same for one whose subjects are settings: the bridge's.
+pub async fn ensure_durable(
+    bus: &Bus,
+    name: &str,
+    subjects: &[impl AsRef<str>],
+) -> Result<async_nats::jetstream::consumer::Consumer<pull::Config>, Failure> {
     let stream = events(bus).await?;
     let config = pull::Config {
-        durable_name: Some(spec.name.into()),
+        durable_name: Some(name.into()),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
         max_deliver: -1,
         max_ack_pending: ACK_PENDING_MAX,
-        filter_subjects: spec.subjects.iter().map(|s| s.to_string()).collect(),
+        filter_subjects: subjects.iter().map(|subject| subject.as_ref().to_owned()).collect(),
         ..Default::default()
     };
     stream.create_consumer(config).await.map_err(Failure::transient)

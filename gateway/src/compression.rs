@@ -1,7 +1,8 @@
 //! Answers of text leave gzipped where the client takes it: a hall's seat map shrinks to a tenth.
 //!
 //! Invariant: only whole bodies of known text types are touched, never a stream; unpacked they are the same bytes.
-//! Nothing here needs hiding from a guesser of lengths: no credential is sent by a browser of its own accord.
+//! Nothing here needs hiding from a guesser of lengths: the one credential that a browser sends of its own accord, the
+//! refresh token's cookie, opens no answer that repeats what the asker sent.
 
 use std::io::Write;
 

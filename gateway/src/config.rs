@@ -64,10 +64,11 @@ impl Config {
                 environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
             }
         }
+        let is_secure = public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Self {
             addr,
             public_url,
-            manners: Manners { proxies: proxies(environment), cors: cors(environment) },
+            manners: Manners { proxies: proxies(environment), cors: cors(environment), is_secure },
             quotas: quotas(environment),
             redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
             media: media(environment),

@@ -1,7 +1,8 @@
 //! Which web pages of other origins may call this API from a browser. None, unless configured.
 //!
-//! Tokens travel in a header and never in a cookie, so no origin is given credentials: even `*` lets a page do only what
-//! whoever holds the token can do anyway.
+//! Access tokens travel in a header, so no origin is given credentials: even `*` lets a page do only what whoever holds
+//! the token can do anyway. The one cookie (`api/page_login.rs`) is for this origin's own page, and the header that it
+//! counts beside is not among those that another origin may send.
 
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};

@@ -23,7 +23,10 @@ use poem_openapi::{ContactObject, OpenApi, OpenApiService};
 use schemars::generate::Contract;
 use serde_json::{Map, Value, json};
 
-use crate::api::{Auth, DeadLetters, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
+use crate::api::page_login::REFRESH_COOKIE;
+use crate::api::{
+    Auth, DeadLetters, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations, Showtimes,
+};
 use crate::routes::{Idempotency, Row, row};
 use crate::{example, schema};
 
@@ -74,6 +77,7 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
         if let MetaSchemaRef::Inline(schema) = &mut parameter.schema {
             bounds(&parameter.name, schema);
         }
+        parameter.required |= parameter.name == REFRESH_COOKIE;
     }
     if row.access != Access::Public {
         operation.security.push(HashMap::from([(SCHEME, Vec::new())]));
@@ -169,9 +173,10 @@ fn meaning(status: u16) -> &'static str {
 
 /// The documents by name: the whole under the empty one.
 pub fn documents() -> [(&'static str, Value); 7] {
+    type Accounts = (Documented<Auth>, Documented<PageLogins>);
     type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
     type Whole = (
-        Documented<Auth>,
+        Accounts,
         Catalogue,
         Documented<Reservations>,
         Documented<Payments>,
@@ -181,11 +186,12 @@ pub fn documents() -> [(&'static str, Value); 7] {
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
+    let accounts = || -> Accounts { (only(), only()) };
     let catalogue = || -> Catalogue { (only(), only(), only()) };
-    let whole: Whole = (only(), catalogue(), only(), only(), only(), only());
+    let whole: Whole = (accounts(), catalogue(), only(), only(), only(), only());
     [
         ("", document(whole, "Marquee")),
-        ("auth", document(only::<Auth>(), "Marquee: auth")),
+        ("auth", document(accounts(), "Marquee: auth")),
         ("movie", document(catalogue(), "Marquee: movie")),
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),

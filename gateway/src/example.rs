@@ -30,10 +30,10 @@ pub fn add(document: &mut Value) {
 fn sensible(operation: &str, made: Value) -> Value {
     let price = json!({"amount": 1200, "currency": "EUR"});
     match operation {
-        "register" => {
+        "register" | "registerPage" => {
             json!({"email": "grace@example.org", "password": "correct horse", "name": "Grace Hopper"})
         }
-        "login" => json!({"email": "ada@marquee.example", "password": "popcorn-2026"}),
+        "login" | "loginPage" => json!({"email": "ada@marquee.example", "password": "popcorn-2026"}),
         "createMovie" => json!({
             "title": "The Long Night", "synopsis": "Nobody sleeps.", "durationMinutes": 96, "rating": "12",
             "releaseDate": "2026-05-01", "language": "en", "genreIds": [],

@@ -61,6 +61,8 @@ pub struct Front<E> {
 pub struct Manners {
     pub proxies: Proxies,
     pub cors: Cors,
+    /// Users come by https.
+    pub is_secure: bool,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {

@@ -25,14 +25,22 @@ const PRESENT_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Part {
     pub ready: bool,
-    /// For a person: what it does, how often it restarted.
+    /// It goes on and something of it waits; nobody who asks the gateway misses it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
+    /// For a person: what it does, what it lacks, how often it restarted.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
 impl Part {
     pub fn new(ready: bool, detail: impl Into<String>) -> Self {
-        Self { ready, detail: detail.into() }
+        Self { ready, degraded: false, detail: detail.into() }
+    }
+
+    /// One that is ready and lacks something.
+    pub fn degraded(detail: impl Into<String>) -> Self {
+        Self { ready: true, degraded: true, detail: detail.into() }
     }
 }
 
@@ -42,9 +50,9 @@ pub type Parts = BTreeMap<String, Part>;
 #[derive(serde::Serialize)]
 struct Ready {
     ready: bool,
-    /// Domains of which no host is there: their requests get 503, all others go on.
+    /// Domains of which no host is there: their requests get 503, all others go on. And parts that lack something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    degraded: Vec<&'static str>,
+    degraded: Vec<String>,
     parts: Parts,
 }
 
@@ -105,7 +113,9 @@ async fn answer(house: &House, mut parts: Parts, hosts: &Hosts, request: &Reques
         parts.entry((*domain).to_owned()).or_insert_with(|| Part::new(false, "no host answers"));
     }
     if well {
-        let body = serde_json::to_vec(&Ready { ready: true, degraded: away, parts }).unwrap_or_default();
+        let lacking = parts.iter().filter(|(_, part)| part.degraded).map(|(name, _)| name.as_str());
+        let degraded = away.into_iter().chain(lacking).map(str::to_owned).collect();
+        let body = serde_json::to_vec(&Ready { ready: true, degraded, parts }).unwrap_or_default();
         return Response::builder().content_type("application/json").body(body);
     }
     let away: Vec<_> = parts.iter().filter(|(_, part)| !part.ready).map(|(name, _)| name.as_str()).collect();

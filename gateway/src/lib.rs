@@ -26,6 +26,7 @@ mod routes;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -36,16 +37,18 @@ use anyhow::Context as _;
 use bus::Bus;
 use bus::token::Verifier;
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
-use poem::{Endpoint, EndpointExt, Response, Route, Server};
+use poem::{Endpoint, Response, Route, Server};
 use poem_openapi::OpenApi;
 use tokio::task::JoinHandle;
 
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{Auth, DeadLetters, MediaFiles, Movies, Notifications, Payments, Reservations, Showtimes};
+use api::{
+    Auth, DeadLetters, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations, Showtimes,
+};
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
@@ -157,6 +160,7 @@ fn app(
 ) -> impl Endpoint<Output = Response> + use<> {
     let mut endpoints = HashMap::new();
     Auth::new(house.clone()).add_routes(&mut endpoints);
+    PageLogins { house: house.clone(), is_secure: manners.is_secure }.add_routes(&mut endpoints);
     Movies { house: house.clone() }.add_routes(&mut endpoints);
     Showtimes { house: house.clone() }.add_routes(&mut endpoints);
     MediaFiles { house: house.clone() }.add_routes(&mut endpoints);
@@ -172,13 +176,15 @@ fn app(
         gates.entry(pattern).or_default().push((row, endpoint));
     }
     let files = house.media.folder().map(media::serve).map(|(path, endpoint)| (page(path), endpoint));
-    for (row, endpoint) in static_pages().into_iter().chain(pages).chain(files) {
+    let origin = house.media.origin();
+    let web = web::pages(origin).into_iter().map(|(path, endpoint)| (page(path), endpoint));
+    for (row, endpoint) in static_pages().into_iter().chain(pages).chain(files).chain(web) {
         gates.entry(row.path.to_owned()).or_default().push((row, endpoint));
     }
     let routes = gates
         .into_iter()
         .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
-    Front { inner: routes, manners }
+    Front { inner: web::Signpost::new(routes, origin), manners }
 }
 
 fn take(
@@ -202,11 +208,9 @@ fn pattern(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// What is the same in every gateway: the landing page, the documents, being alive.
+/// What is the same in every gateway: the documents, being alive.
 fn static_pages() -> Vec<(&'static Row, BoxEndpoint<'static>)> {
-    const LANDING: &str = include_str!("landing.html");
-    let landing = make_sync(|_| Response::builder().content_type("text/html; charset=utf-8").body(LANDING));
-    let mut pages = vec![(page("/"), landing.boxed()), (page("/health/live"), health::live())];
+    let mut pages = vec![(page("/health/live"), health::live())];
     for (name, document) in document::documents() {
         let (json, html) = match name {
             "" => ("/openapi.json".to_owned(), "/docs".to_owned()),

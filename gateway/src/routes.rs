@@ -137,6 +137,17 @@ pub const ROWS: &[Row] = &[
     post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
     post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
+    post::<Register>("/v1/auth/cookie/register", "registerPage")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login)
+        .made(Made::At("/v1/me"))
+        .refuses(&[409]),
+    post::<Login>("/v1/auth/cookie/login", "loginPage")
+        .body(Body::Json(SMALL))
+        .rate(Rate::Login)
+        .refuses(&[401]),
+    post::<Refresh>("/v1/auth/cookie/refresh", "refreshPage").rate(Rate::Login).refuses(&[400, 401]),
+    post::<Logout>("/v1/auth/cookie/logout", "logoutPage").refuses(&[400]),
     post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
     post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
         .body(Body::Json(SMALL))

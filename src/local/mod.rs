@@ -9,6 +9,7 @@ mod folder;
 mod guard;
 mod nats;
 mod postgres;
+mod rabbitmq;
 mod redis;
 mod server;
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 pub use folder::Folder;
 pub use nats::{NATS_PASSWORD, Nats};
 pub use postgres::{Postgres, shared_postgres};
+pub use rabbitmq::{RabbitMq, shared_rabbitmq};
 pub use redis::Redis;
 pub use server::{Engine, Server};
 

@@ -1,7 +1,7 @@
-//! What Postgres, NATS and Redis have in common: start on a free port, stop, kill, start again, pause, resume.
+//! What Postgres, NATS, Redis and RabbitMQ have in common: start on a free port, stop, kill, start again, pause, resume.
 //!
 //! Invariant: a server keeps its port and its files for as long as its value lives, so whoever is connected can come
-//! back to the same address after a stop, a kill or a pause. What differs is in the three engines.
+//! back to the same address after a stop, a kill or a pause. What differs is in the engines.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::folder::{Folder, Ownership};
 use super::guard::{Guarded, Launch, Log};
 
-/// A start is a matter of milliseconds; after a kill, Postgres replays its log first, and the machine may be busy.
+/// A start is a matter of milliseconds, for RabbitMQ of ten seconds; after a kill, Postgres replays its log first, and the machine may be busy.
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const PORT_TRIES_MAX: u32 = 8;
@@ -59,8 +59,7 @@ impl<E: Engine> Server<E> {
             server.port = free_port()?;
             match server.launch().await {
                 // Somebody was quicker at that port.
-                Err(error)
-                    if attempt < PORT_TRIES_MAX && error.to_string().contains("ddress already in use") => {}
+                Err(error) if attempt < PORT_TRIES_MAX && tells_of_a_taken_port(&error) => {}
                 Err(error) => return Err(error),
                 Ok(()) => break,
             }
@@ -129,9 +128,17 @@ impl<E: Engine> Server<E> {
     }
 }
 
+/// In the words of the C library, of Erlang, and of RabbitMQ about the ports that it has besides.
+fn tells_of_a_taken_port(error: &anyhow::Error) -> bool {
+    let error = error.to_string();
+    ["ddress already in use", "eaddrinuse", "ERROR: distribution port", "ERROR: epmd error"]
+        .iter()
+        .any(|words| error.contains(words))
+}
+
 /// A port below the range that the kernel gives to outgoing connections (32768…): one of those could take a server's port
 /// while the server is down, even a client of that server which tries to come back and connects to itself.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     for _ in 0..100 {
         let port = rand::random_range(20_000..32_000);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

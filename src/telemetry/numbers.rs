@@ -57,6 +57,12 @@ fn describe() {
     describe_counter!("dead_letters_total", "Messages that were parked.");
     describe_counter!("rate_limited_total", "Requests that were refused with 429, by route.");
     describe_counter!("rate_limit_outages_total", "Times that Redis could not count.");
+    describe_gauge!("amqp_connected", "1 while the bridge is connected to RabbitMQ.");
+    describe_gauge!("amqp_confirms_pending", "Events published to RabbitMQ without a confirm, by target.");
+    describe_counter!("amqp_published_total", "Events that RabbitMQ has confirmed, by target.");
+    describe_counter!("amqp_unroutable_total", "Of them those that no queue wanted.");
+    describe_counter!("amqp_kept_total", "Times that one was kept because a service queue is to have it.");
+    describe_counter!("amqp_reconnects_total", "Connections to RabbitMQ after the first.");
     describe_histogram!("journal_batch_size", "Changes of one commit.");
     describe_histogram!("journal_commit_seconds", "Duration of one commit, with its statements.");
     describe_histogram!("http_request_duration_seconds", "Duration of a REST request, by route and status.");

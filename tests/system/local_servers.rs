@@ -9,8 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::{BasicProperties, Confirmation};
 use marquee::config::OPERATOR;
-use marquee::local::{External, Folder, NATS_PASSWORD, Nats, Postgres, Redis, Servers, shared_postgres};
+use marquee::local::{
+    External, Folder, NATS_PASSWORD, Nats, Postgres, RabbitMq, Redis, Servers, shared_postgres,
+    shared_rabbitmq,
+};
 use nix::unistd::{Pid, getpgid};
 use sqlx::{Connection, PgConnection};
 
@@ -59,6 +64,30 @@ fn redis_set_and_get(url: &str) -> redis::RedisResult<i64> {
     let mut connection = redis::Client::open(url)?.get_connection()?;
     redis::cmd("SET").arg("seat").arg(7).exec(&mut connection)?;
     redis::cmd("GET").arg("seat").query(&mut connection)
+}
+
+async fn channel(url: &str) -> lapin::Channel {
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.unwrap();
+    connection.create_channel().await.unwrap()
+}
+
+/// Puts one persistent message into the durable queue `seats` and returns when RabbitMQ answers for it.
+async fn queue_a_message(url: &str) {
+    let channel = channel(url).await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("seats".into(), durable, Default::default()).await.unwrap();
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let published =
+        channel.basic_publish("".into(), "seats".into(), BasicPublishOptions::default(), b"A1", properties);
+    assert!(matches!(published.await.unwrap().await.unwrap(), Confirmation::Ack(None)));
+}
+
+/// The number of messages in the queue `seats`; None when there is no such queue.
+async fn messages_queued(url: &str) -> Option<u32> {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = channel(url).await.queue_declare("seats".into(), passive, Default::default()).await.ok()?;
+    Some(queue.message_count())
 }
 
 fn listens(port: u16) -> bool {
@@ -150,6 +179,56 @@ async fn redis_starts_empty_after_stop_and_kill() {
         let mut connection = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
         assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut connection).unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn rabbitmq_keeps_its_messages_and_its_port_over_stop_and_kill() {
+    let folder = Folder::temporary().unwrap();
+    let mut server = RabbitMq::start(&folder.join("rabbitmq").unwrap()).await.unwrap();
+    let (port, url) = (server.port(), server.create_virtual_host().await.unwrap());
+    queue_a_message(&url).await;
+    assert_eq!(messages_queued(&server.url()).await, None, "a virtual host has its own queues");
+
+    server.stop().await.unwrap();
+    assert!(!listens(port));
+    server.start_again().await.unwrap();
+    assert_eq!(messages_queued(&url).await, Some(1));
+
+    queue_a_message(&url).await;
+    let family = family(server.pid().unwrap());
+    assert!(family.len() > 2, "its name service and its own children: {family:?}");
+    server.kill().await;
+    assert!(!listens(port));
+    until("nothing of it is left", || family.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()))
+        .await;
+    server.start_again().await.unwrap();
+    assert_eq!(server.port(), port);
+    assert_eq!(messages_queued(&url).await, Some(2));
+}
+
+#[tokio::test]
+async fn rabbitmqs_live_side_by_side_and_are_heard_on_this_machine_only() {
+    let shared = shared_rabbitmq().await.unwrap();
+    let folder = Folder::temporary().unwrap();
+    let other = RabbitMq::start(&folder.join("rabbitmq").unwrap()).await.unwrap();
+    queue_a_message(&other.url()).await;
+    assert_eq!(messages_queued(&shared.url()).await, None);
+
+    for server in [shared, &other] {
+        let foreign: Vec<String> = listeners(&family(server.pid().unwrap()))
+            .into_iter()
+            .filter(|address| !LOOPBACK.iter().any(|loopback| address.starts_with(loopback)))
+            .collect();
+        assert!(foreign.is_empty(), "listens beyond this machine: {foreign:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_expression_is_told_with_rabbitmqs_own_words() {
+    let shared = shared_rabbitmq().await.unwrap();
+    assert_eq!(shared.evaluate("1 + 1.").await.unwrap(), "2");
+    let error = shared.evaluate("no_such_module:run().").await.unwrap_err().to_string();
+    assert!(error.contains("no_such_module"), "{error}");
 }
 
 #[tokio::test]
@@ -355,6 +434,41 @@ fn parents() -> Vec<(u32, u32)> {
         Some((pid, stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?))
     });
     stats.collect()
+}
+
+/// A process and its descendants.
+fn family(root: u32) -> Vec<u32> {
+    let parents = parents();
+    let mut family = vec![root];
+    let mut next = 0;
+    while let Some(&of) = family.get(next) {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| pid));
+        next += 1;
+    }
+    family
+}
+
+/// 127.0.0.1 and ::1, as the kernel writes them.
+const LOOPBACK: [&str; 2] = ["0100007F:", "00000000000000000000000001000000:"];
+
+/// Where these processes listen by TCP, as the kernel writes it.
+fn listeners(pids: &[u32]) -> Vec<String> {
+    let sockets: Vec<String> = pids
+        .iter()
+        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten())
+        .filter_map(|fd| Some(fs::read_link(fd.path()).ok()?.to_str()?.to_owned()))
+        .collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let listening = lines.filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // State 0A is LISTEN, the tenth field is the socket.
+        let ours = fields.get(3) == Some(&"0A") && sockets.contains(&format!("socket:[{}]", fields.get(9)?));
+        ours.then(|| fields[1].to_owned())
+    });
+    let listening: Vec<String> = listening.collect();
+    assert!(!listening.is_empty(), "not even its own port: {sockets:?}");
+    listening
 }
 
 fn signal(signal: &str, pid: u32) {

@@ -30,6 +30,10 @@ admin  POST   /v1/auditoriums
 anyone GET    /v1/auditoriums/{id}
 admin  PATCH  /v1/auditoriums/{id}
 admin  DELETE /v1/auditoriums/{id}
+anyone POST   /v1/auth/cookie/login
+user   POST   /v1/auth/cookie/logout
+anyone POST   /v1/auth/cookie/refresh
+anyone POST   /v1/auth/cookie/register
 anyone POST   /v1/auth/login
 user   POST   /v1/auth/logout
 user   POST   /v1/auth/logout-everywhere

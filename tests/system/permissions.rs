@@ -173,7 +173,9 @@ async fn a_host_may_park_whatever_its_consumer_hears() {
     let mut seen = 0;
     while let Some(consumer) = consumers.next().await {
         let consumer = consumer.unwrap();
-        let mut host = Line::open(&nats, &consumer.name).await;
+        // The bridge has one for each exchange.
+        let user = consumer.name.split('-').next().unwrap();
+        let mut host = Line::open(&nats, user).await;
         let mut filters = consumer.config.filter_subjects.clone();
         filters.extend(Some(consumer.config.filter_subject.clone()).filter(|one| !one.is_empty()));
         for subject in filters {

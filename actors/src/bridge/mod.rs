@@ -3,34 +3,54 @@
 //!
 //! Invariant: without RabbitMQ the host stays up and ready; it only says that it is degraded. JetStream keeps the events.
 
+use std::future::Future;
+
+use bus::Failure;
 use bus::amqp::inbound::Inbound;
+use bus::amqp::outbound::Target;
 use bus::amqp::retry::Retrier;
-use bus::amqp::{Session, Settings};
+use bus::amqp::{Session, Settings, outbound, service_queue};
+use tokio_util::sync::CancellationToken;
 
 use crate::host::{Frame, Host};
+use crate::supervision::Child;
 
 /// Starts the host; RabbitMQ may be away.
 pub async fn spawn(frame: Frame, settings: Settings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
+    let targets = Target::all(&settings);
     let session = Session::new(settings);
-    let connecting = session.clone();
-    let (bus, taking, retrying) = (frame.bus.clone(), session.clone(), session.clone());
-    let children = vec![
-        // The others settle what they have in hand before the connection goes.
-        frame.carrier("session", move |stop| {
-            let session = connecting.clone();
-            async move { Ok(session.run(stop).await?) }
-        }),
-        frame.taker("inbound", move |stop| {
-            let inbound = Inbound::new(bus.clone(), taking.clone());
-            async move { Ok(inbound.run(stop).await?) }
-        }),
-        frame.taker("retries", move |stop| {
-            let retrier = Retrier::new(retrying.clone());
-            async move { Ok(retrier.run(stop).await?) }
-        }),
+    let (connecting, bus) = (session.clone(), frame.bus.clone());
+    // The others settle what they have in hand before the connection goes.
+    let connecting = frame.carrier("session", move |stop| {
+        let session = connecting.clone();
+        async move { Ok(session.run(stop).await?) }
+    });
+    let mut children = vec![
+        connecting,
+        child(&frame, "service queues", &session, service_queue::run),
+        child(&frame, "inbound", &session, move |session, stop| Inbound::new(bus.clone(), session).run(stop)),
+        child(&frame, "retries", &session, |session, stop| Retrier::new(session).run(stop)),
     ];
-    let link = session.link();
-    let complaints = move || link.borrow().complaint().into_iter().collect();
+    for target in targets {
+        let bus = frame.bus.clone();
+        children.push(child(&frame, target.consumer, &session, move |session, stop| {
+            outbound::run(bus.clone(), session, target.clone(), stop)
+        }));
+    }
+    let complaints = move || session.complaints();
     Ok(frame.start(None, well, move || children.clone()).await?.with_complaints(complaints))
+}
+
+/// A loop of the bridge that works with the one connection to RabbitMQ.
+fn child<F, Fut>(frame: &Frame, name: &'static str, session: &Session, run: F) -> Child
+where
+    F: Fn(Session, CancellationToken) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let session = session.clone();
+    frame.taker(name, move |stop| {
+        let running = run(session.clone(), stop);
+        async move { Ok(running.await?) }
+    })
 }

@@ -77,6 +77,8 @@ impl Draft<'_> {
             // A page stays open after a declined card: the moviegoer may try another.
             (Standing::Declined { code }, State::Open, _) => {
                 let code = code.clone();
+                // The moviegoer who comes back is told why.
+                attempt.code = Some(code.clone());
                 self.log("card declined on the page", format!("attempt {number}: {code}"));
             }
             (Standing::Open, State::Opening, _) if sight.total != Some(ours) => {

@@ -14,8 +14,10 @@ pub mod inbound;
 mod judge;
 mod letter;
 pub mod names;
+pub mod outbound;
 pub mod retry;
 mod rpc;
+pub mod service_queue;
 pub mod session;
 
 pub use config::{ServiceQueue, Settings};

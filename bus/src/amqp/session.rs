@@ -4,6 +4,7 @@
 //! [`Session::until_up`] and declares, binds and publishes again; lapin's own recovery is off, since it would replay
 //! without asking what was confirmed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ struct Inner {
     connection: Mutex<Option<Arc<Connection>>>,
     /// The epoch whose connection is of no use any more, and why.
     given_up: watch::Sender<(u64, String)>,
+    /// What is wrong beside the connection, by what it is wrong with.
+    complaints: Mutex<BTreeMap<String, String>>,
 }
 
 impl Session {
@@ -80,6 +83,7 @@ impl Session {
             link: watch::Sender::new(link),
             connection: Mutex::new(None),
             given_up: watch::Sender::new((0, String::new())),
+            complaints: Mutex::default(),
         }))
     }
 
@@ -111,6 +115,24 @@ impl Session {
     /// Says that the connection of this epoch is of no use (confirms do not come); another one is made.
     pub fn give_up(&self, epoch: u64, why: impl Into<String>) {
         self.0.given_up.send_replace((epoch, why.into()));
+    }
+
+    /// Notes what is wrong with something, or that nothing is any more. True: that is news.
+    pub fn complain(&self, about: &str, complaint: Option<String>) -> bool {
+        let mut complaints = self.0.complaints.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let before = match complaint.clone() {
+            Some(complaint) => complaints.insert(about.to_owned(), complaint),
+            None => complaints.remove(about),
+        };
+        before != complaint
+    }
+
+    /// All that is wrong, a sentence each; while RabbitMQ is away that is all there is to say.
+    pub fn complaints(&self) -> Vec<String> {
+        if let Some(complaint) = self.0.link.borrow().complaint() {
+            return vec![complaint];
+        }
+        self.0.complaints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().cloned().collect()
     }
 
     /// Connects, again and again, until `stop`.
@@ -209,7 +231,7 @@ impl Session {
 }
 
 /// Doubling from half a second to half a minute, with up to a fifth more so that many do not return together.
-fn delay(tries: u32, seed: u32) -> Duration {
+pub(super) fn delay(tries: u32, seed: u32) -> Duration {
     let base = DELAY_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(DELAY_MAX);
     base + base.mul_f64(0.2 * f64::from(seed) / f64::from(u32::MAX))
 }

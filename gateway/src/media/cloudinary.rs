@@ -26,6 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 const TRIES: u32 = 3;
 /// Before a next try, times the tries so far.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Where Cloudinary delivers from, unless an account has bought a name of its own.
+pub const ORIGIN: &str = "https://res.cloudinary.com";
 /// The folder in the account, so that a shared account shows what is ours.
 const FOLDER: &str = "marquee";
 

@@ -88,6 +88,14 @@ impl MediaRoom {
         }
     }
 
+    /// The origin of files that others serve.
+    pub fn origin(&self) -> Option<&'static str> {
+        match &self.store {
+            Store::Folder(_) => None,
+            Store::Cloudinary(_) => Some(cloudinary::ORIGIN),
+        }
+    }
+
     /// Takes a file, keeps it and shows it with the movie. Answers with the movie host's bytes.
     pub async fn take(
         &self,

@@ -1,0 +1,213 @@
+//! Logging in from a web page: as in `auth.rs`, with the refresh token in a cookie that no script can read.
+//!
+//! Invariant: a refresh token that came by password or cookie here never appears in a body. The cookie goes to these
+//! four paths only (`Path`), from pages of this site only (`SameSite=Strict`), and counts only beside a header that a
+//! form of another site cannot send. Access tokens travel as everywhere: in the body once, then as a bearer.
+
+use std::sync::Arc;
+
+use bus::contract::auth::{Login, Logout, Refresh, Register, Session, User};
+use bus::contract::{Problem, Request as Question};
+use poem::http::{HeaderValue, header};
+use poem::{FromRequest, IntoResponse, Request, RequestBody, Response};
+use poem_openapi::param::Header;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::{ApiResponse, OpenApi};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Domain;
+use crate::house::{House, valid};
+use crate::payload::{Answer, Body, Caller, Done};
+use crate::problem::Refused;
+
+/// The header that must be `true` here.
+pub const REFRESH_COOKIE: &str = "X-Refresh-Cookie";
+const NAME: &str = "marquee_refresh";
+const PATH: &str = "/v1/auth/cookie";
+/// As long as the auth host takes a refresh token: a month.
+const SECONDS: u32 = 30 * 24 * 60 * 60;
+
+/// The endpoints.
+pub struct PageLogins {
+    pub house: Arc<House>,
+    /// Users come by https, so the cookie must.
+    pub is_secure: bool,
+}
+
+/// What a login by cookie gives: as [`Session`], without the refresh token.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PageSession {
+    user: User,
+    access_token: String,
+    expires_in: u64,
+}
+
+/// The answer, and the cookie with it.
+pub struct Kept<const STATUS: u16 = 200> {
+    answer: Answer<PageSession, STATUS>,
+    cookie: HeaderValue,
+}
+
+impl<const STATUS: u16> IntoResponse for Kept<STATUS> {
+    fn into_response(self) -> Response {
+        let mut response = self.answer.into_response();
+        response.headers_mut().insert(header::SET_COOKIE, self.cookie);
+        response
+    }
+}
+
+impl<const STATUS: u16> ApiResponse for Kept<STATUS> {
+    fn meta() -> MetaResponses {
+        Answer::<PageSession, STATUS>::meta()
+    }
+    fn register(registry: &mut Registry) {
+        Answer::<PageSession, STATUS>::register(registry);
+    }
+}
+
+/// The cookie is gone.
+pub struct Forgotten(HeaderValue);
+
+impl IntoResponse for Forgotten {
+    fn into_response(self) -> Response {
+        let mut response = Done::<204>.into_response();
+        response.headers_mut().insert(header::SET_COOKIE, self.0);
+        response
+    }
+}
+
+impl ApiResponse for Forgotten {
+    fn meta() -> MetaResponses {
+        Done::<204>::meta()
+    }
+    fn register(_: &mut Registry) {}
+}
+
+/// The refresh token that came as a cookie.
+pub struct Cookie(Option<String>);
+
+impl<'a> FromRequest<'a> for Cookie {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let given = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            given.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        Ok(Self(pairs.find(|(name, _)| *name == NAME).map(|(_, value)| value.to_owned())))
+    }
+}
+
+impl Cookie {
+    fn token(self) -> Result<String, Problem> {
+        self.0.ok_or_else(|| Problem::unauthorized("refresh-cookie", "There is no login in this browser."))
+    }
+}
+
+impl PageLogins {
+    /// Has a request done that answers with a session, and keeps its refresh token out of the body.
+    async fn begin<R, const STATUS: u16>(
+        &self,
+        page: Header<Option<bool>>,
+        caller: &Caller,
+        request: R,
+    ) -> Result<Kept<STATUS>, Refused>
+    where
+        R: Question<Answer = Session>,
+    {
+        is_page(page)?;
+        valid(&request)?;
+        let answer = self.house.ask(&request, &caller.0).await?;
+        let session: Session = serde_json::from_slice(&answer).map_err(|error| {
+            tracing::error!(%error, asks = R::SUBJECT, "unreadable session");
+            Problem::internal()
+        })?;
+        let Session { user, access_token, refresh_token, expires_in } = session;
+        let body = serde_json::to_vec(&PageSession { user, access_token, expires_in })
+            .expect("a session is plain data and always serializes");
+        Ok(Kept { answer: Answer::new(body.into()), cookie: self.cookie(&refresh_token, SECONDS)? })
+    }
+
+    fn cookie(&self, token: &str, seconds: u32) -> Result<HeaderValue, Problem> {
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let cookie =
+            format!("{NAME}={token}; HttpOnly; SameSite=Strict; Path={PATH}; Max-Age={seconds}{secure}");
+        HeaderValue::try_from(cookie).map_err(|_| Problem::internal())
+    }
+}
+
+fn is_page(page: Header<Option<bool>>) -> Result<(), Problem> {
+    if page.0 == Some(true) {
+        return Ok(());
+    }
+    Err(Problem::new(400, "refresh-cookie", format!("The header {REFRESH_COOKIE} must be true here.")))
+}
+
+#[OpenApi(tag = "Domain::Auth")]
+impl PageLogins {
+    /// Open an account from a web page
+    ///
+    /// As `register`; the refresh token is set as a cookie that scripts cannot read, and is not in the body.
+    #[oai(path = "/v1/auth/cookie/register", method = "post")]
+    async fn register(
+        &self,
+        caller: Caller,
+        /// Must be `true`: no other site's form can send it.
+        #[oai(name = "X-Refresh-Cookie")]
+        page: Header<Option<bool>>,
+        body: Body<Register>,
+    ) -> Result<Kept<201>, Refused> {
+        self.begin(page, &caller, body.0).await
+    }
+
+    /// Log in from a web page
+    ///
+    /// As `login`; the refresh token is set as a cookie that scripts cannot read, and is not in the body.
+    #[oai(path = "/v1/auth/cookie/login", method = "post")]
+    async fn login(
+        &self,
+        caller: Caller,
+        /// Must be `true`: no other site's form can send it.
+        #[oai(name = "X-Refresh-Cookie")]
+        page: Header<Option<bool>>,
+        body: Body<Login>,
+    ) -> Result<Kept, Refused> {
+        self.begin(page, &caller, body.0).await
+    }
+
+    /// Go on with the login of this browser
+    ///
+    /// As `refresh`, with the cookie: it works once and is replaced. Without a cookie: 401.
+    #[oai(path = "/v1/auth/cookie/refresh", method = "post")]
+    async fn refresh(
+        &self,
+        caller: Caller,
+        /// Must be `true`: no other site's form can send it.
+        #[oai(name = "X-Refresh-Cookie")]
+        page: Header<Option<bool>>,
+        cookie: Cookie,
+    ) -> Result<Kept, Refused> {
+        is_page(Header(page.0))?;
+        self.begin(page, &caller, Refresh { refresh_token: cookie.token()? }).await
+    }
+
+    /// Log out from a web page
+    ///
+    /// As `logout`, with the cookie, which is taken away.
+    #[oai(path = "/v1/auth/cookie/logout", method = "post")]
+    async fn logout(
+        &self,
+        caller: Caller,
+        /// Must be `true`: no other site's form can send it.
+        #[oai(name = "X-Refresh-Cookie")]
+        page: Header<Option<bool>>,
+        cookie: Cookie,
+    ) -> Result<Forgotten, Refused> {
+        is_page(page)?;
+        if let Some(refresh_token) = cookie.0 {
+            let logout = Logout { refresh_token };
+            valid(&logout)?;
+            self.house.ask(&logout, &caller.0).await?;
+        }
+        Ok(Forgotten(self.cookie("", 0)?))
+    }
+}

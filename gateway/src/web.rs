@@ -1,0 +1,255 @@
+//! The web page: its files, embedded in the binary, and the shell that each of its addresses answers with.
+//!
+//! Invariant: a file's address holds a hash of all files, so what a browser keeps for ever is never out of date, and
+//! modules that import one another by relative paths always are of one version. The shell is asked for anew each time.
+//! There is no build step: the files are served as they are written. Debug builds read them from disk, so that a reload
+//! shows a change.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem::endpoint::{BoxEndpoint, make};
+use poem::error::NotFoundError;
+use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, EndpointExt, Request, Response};
+
+use crate::fresh::freshen;
+use crate::problem::{Refused, no_route};
+
+/// Addresses that a person may open, bookmark or get by mail; which page is shown is `web/app.js`'s to say.
+const PAGES: &[&str] = &[
+    "/",
+    "/movies/:id",
+    "/showtimes/:id",
+    "/reservations/:id",
+    "/tickets",
+    "/account",
+    "/login",
+    "/register",
+    "/forgot",
+    "/reset",
+    "/staff",
+    "/staff/*page",
+    "/door",
+];
+const FILES: &str = "/assets/:version/*file";
+/// What stands in the shell for the folder of this version's files.
+const PLACE: &str = "{assets}";
+const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// May be kept, and must be asked about each time.
+const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
+
+#[derive(rust_embed::Embed)]
+#[folder = "web/"]
+struct Files;
+
+/// Every address of the page, and its files. `media` is the origin that posters and trailers come from, where that is
+/// another one.
+pub fn pages(media: Option<&str>) -> Vec<(&'static str, BoxEndpoint<'static>)> {
+    let policy = policy(media);
+    let mut pages: Vec<_> = PAGES.iter().map(|path| (*path, shell(policy.clone()))).collect();
+    pages.push((FILES, make(file).boxed()));
+    pages
+}
+
+/// Around all routes: at an address that none of them has a person is shown the page, which says so; a program gets its
+/// problem.
+pub struct Signpost<E> {
+    inner: E,
+    policy: HeaderValue,
+}
+
+impl<E> Signpost<E> {
+    pub fn new(inner: E, media: Option<&str>) -> Self {
+        Self { inner, policy: policy(media) }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Signpost<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let accepts = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_person = reads && accepts.contains("text/html") && !is_api(request.uri().path());
+        match self.inner.call(request).await {
+            Err(error) if is_person && error.is::<NotFoundError>() => {
+                let mut response = shown(&self.policy, None).await?;
+                response.set_status(StatusCode::NOT_FOUND);
+                Ok(response)
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// Where nobody types an address, and a program expects a problem whatever it accepts.
+fn is_api(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let version = first.strip_prefix('v').unwrap_or_default();
+    let is_version = !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit());
+    is_version || ["docs", "openapi", "health", "assets", "media", ".well-known"].contains(&first)
+}
+
+/// Nothing inline may run or style, nothing may frame the page, and only the gateway is spoken to.
+fn policy(media: Option<&str>) -> HeaderValue {
+    let media = media.map(|origin| format!(" {origin}")).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; \
+         img-src 'self' data: blob:{media}; media-src 'self' blob:{media}; manifest-src 'self'; worker-src 'self'; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("an origin is printable")
+}
+
+fn shell(policy: HeaderValue) -> BoxEndpoint<'static> {
+    make(move |request: Request| {
+        let policy = policy.clone();
+        async move { shown(&policy, request.headers().get(header::IF_NONE_MATCH).cloned()).await }
+    })
+    .boxed()
+}
+
+/// The shell, or 304 to whoever has it already.
+async fn shown(policy: &HeaderValue, held: Option<HeaderValue>) -> poem::Result<Response> {
+    let response = Response::builder().content_type("text/html; charset=utf-8").body(html());
+    let mut response = freshen(response, held).await?;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, ASKED);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    // The camera reads tickets at the door.
+    let powers = HeaderValue::from_static("camera=(self), microphone=(), geolocation=()");
+    headers.insert("permissions-policy", powers);
+    Ok(response)
+}
+
+async fn file(request: Request) -> poem::Result<Response> {
+    let (asked, name) = request.path_params::<(String, String)>().unwrap_or_default();
+    let Some(bytes) = read(&name) else {
+        return Err(Refused(no_route(request.uri().path())).into());
+    };
+    let held = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let response = Response::builder().content_type(content_type(&name)).body(bytes.into_owned());
+    let mut response = freshen(response, held).await?;
+    // A page that was opened before a new version came still gets what it asks for, without keeping it under that name.
+    let keep = if asked == version() { FOREVER } else { ASKED };
+    response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    Ok(response)
+}
+
+fn read(name: &str) -> Option<Cow<'static, [u8]>> {
+    Files::get(name).map(|file| file.data)
+}
+
+/// The shell, with the addresses of this version's files.
+fn html() -> String {
+    let page = read("index.html").unwrap_or_default();
+    String::from_utf8_lossy(&page).replace(PLACE, &format!("/assets/{}", version()))
+}
+
+/// A hash of every file's name and content.
+fn version() -> String {
+    static RELEASED: OnceLock<String> = OnceLock::new();
+    let compute = || {
+        let mut names: Vec<_> = Files::iter().collect();
+        names.sort_unstable();
+        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        for name in names {
+            digest.update(name.as_bytes());
+            digest.update(&Files::get(&name).map(|file| file.metadata.sha256_hash()).unwrap_or_default());
+        }
+        URL_SAFE_NO_PAD.encode(&digest.finish().as_ref()[..9])
+    };
+    // While somebody works on the files, they change under a running gateway.
+    if cfg!(debug_assertions) { compute() } else { RELEASED.get_or_init(compute).clone() }
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "html" => "text/html; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "woff2" => "font/woff2",
+        "png" => "image/png",
+        "webmanifest" | "json" => "application/json",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn text(name: &str) -> String {
+        String::from_utf8(read(name).unwrap_or_else(|| panic!("no {name}")).into_owned()).unwrap()
+    }
+
+    /// What a module imports when it is loaded, as names of files.
+    fn imports(name: &str) -> Vec<String> {
+        let folder: Vec<&str> = name.split('/').collect();
+        let folder = &folder[..folder.len() - 1];
+        let text = text(name);
+        let lines = text.lines().filter(|line| line.starts_with("import ") || line.starts_with("} from "));
+        let paths = lines.filter_map(|line| line.split('"').nth(1));
+        paths
+            .map(|path| {
+                let mut place: Vec<&str> = folder.to_vec();
+                for part in path.split('/') {
+                    match part {
+                        "." => {}
+                        ".." => {
+                            place.pop();
+                        }
+                        part => place.push(part),
+                    }
+                }
+                place.join("/")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_the_first_view_needs_is_asked_for_at_once() {
+        let mut needed = BTreeSet::new();
+        let mut open = vec!["app.js".to_owned()];
+        while let Some(name) = open.pop() {
+            open.extend(imports(&name));
+            needed.insert(name);
+        }
+        let shell = text("index.html");
+        let missing: Vec<_> =
+            needed.iter().filter(|name| !shell.contains(&format!("{{assets}}/{name}\""))).collect();
+        assert!(missing.is_empty(), "index.html preloads all but {missing:?}");
+    }
+
+    #[test]
+    fn every_import_is_there() {
+        for name in Files::iter().filter(|name| name.ends_with(".js")) {
+            for import in imports(&name) {
+                assert!(read(&import).is_some(), "{name} imports {import}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_inline() {
+        let shell = text("index.html");
+        assert!(!shell.contains("<style") && !shell.contains(" style=") && !shell.contains("<script>"));
+    }
+
+    #[test]
+    fn what_looks_like_the_api_is_left_to_it() {
+        for path in ["/v1/nothing", "/v2/movies", "/docs/nothing", "/assets/x/y.js"] {
+            assert!(is_api(path), "{path}");
+        }
+        for path in ["/", "/nothing", "/videos", "/movies/1/2"] {
+            assert!(!is_api(path), "{path}");
+        }
+    }
+}

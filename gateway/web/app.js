@@ -1,0 +1,26 @@
+// The page begins here: who is here, the frame, and which module shows which address. Only what the first view needs is
+// imported; every page is fetched when it is first gone to.
+
+import { begin } from "./lib/router.js";
+import { restore } from "./lib/session.js";
+import { frame, mark } from "./parts/frame.js";
+
+const ROUTES = [
+  ["/", () => import("./pages/programme.js")],
+  ["/movies/:id", () => import("./pages/movie.js")],
+  ["/showtimes/:id", () => import("./pages/seats.js")],
+  ["/reservations/:id", () => import("./pages/reservation.js")],
+  ["/tickets", () => import("./pages/tickets.js")],
+  ["/account", () => import("./pages/account.js")],
+  ["/login", () => import("./pages/login.js")],
+  ["/register", () => import("./pages/register.js")],
+  ["/forgot", () => import("./pages/forgot.js")],
+  ["/reset", () => import("./pages/reset.js")],
+  ["/staff/*", () => import("./pages/staff.js")],
+  ["/door", () => import("./pages/door.js")],
+];
+
+// Pages for everybody do not wait for it; what needs a login does, by its first request.
+restore();
+frame();
+begin(ROUTES, document.getElementById("main"), mark);

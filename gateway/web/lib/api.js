@@ -1,0 +1,143 @@
+// The REST API as everybody has it. The access token lives here, in memory; the refresh token is in a cookie that no
+// script can read. A refused request throws a `Problem`; what was lost on the way is sent again only where that is harmless.
+
+/** An answer that says no (RFC 9457), or none at all (`code` "offline"). */
+export class Problem extends Error {
+  constructor(problem) {
+    super(problem.detail ?? problem.title ?? problem.code);
+    Object.assign(this, problem);
+  }
+  /** What is wrong with a field, if anything. */
+  of(field) {
+    return this.errors?.find((error) => error.field === field)?.message;
+  }
+}
+
+const REFRESH = "/v1/auth/cookie/refresh";
+/** Says, also to other tabs, that this browser has a login. Not a secret. */
+export const KNOWN = "marquee.login";
+/** Reads are tried again after these pauses when the house is away or the line breaks; then the reader decides. */
+const PAUSES = [400, 1200];
+/** A refresh begun by a page that was left takes less than this to arrive. */
+const LEFT_BEHIND = 1500;
+
+let access = null;
+let listener = () => {};
+
+/** Calls `heard(session | null)` with each new login, and with its end. */
+export function onSession(heard) {
+  listener = heard;
+}
+
+export const isKnown = () => localStorage.getItem(KNOWN) !== null;
+export const hasToken = () => access !== null;
+
+/** Takes a login over, or forgets it. */
+export function keep(session) {
+  access = session?.accessToken ?? null;
+  if (session) localStorage.setItem(KNOWN, "1");
+  else localStorage.removeItem(KNOWN);
+  listener(session);
+}
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+
+/** One request. `options`: query, body, key (idempotency), keepalive, signal, headers, form (instead of a JSON body). */
+export async function call(method, path, options = {}) {
+  const key = options.key ?? (method === "GET" ? undefined : newKey());
+  // A key makes sending again harmless where the server keeps it; elsewhere only reads are.
+  const again = method === "GET" || options.key !== undefined;
+  if (!access && isKnown() && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
+  for (let tried = 0; ; tried++) {
+    try {
+      return await send(method, path, { ...options, key });
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      const isOld = problem.status === 401 && problem.code.startsWith("token-") && access && !options.refreshed;
+      if (isOld) {
+        await refresh();
+        options = { ...options, refreshed: true };
+      } else if (again && [0, 502, 503, 504].includes(problem.status) && tried < PAUSES.length && !options.signal?.aborted) {
+        await pause(PAUSES[tried]);
+      } else {
+        throw problem;
+      }
+    }
+  }
+}
+
+export const get = (path, query, options) => call("GET", path, { query, ...options });
+export const post = (path, body, options) => call("POST", path, { body, ...options });
+export const put = (path, body, options) => call("PUT", path, { body, ...options });
+export const patch = (path, body, options) => call("PATCH", path, { body, ...options });
+export const remove = (path, options) => call("DELETE", path, options);
+
+async function send(method, path, { query, body, form, key, keepalive, signal, headers }) {
+  const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const url = given.length ? `${path}?${new URLSearchParams(given)}` : path;
+  const head = { Accept: "application/json", ...headers };
+  if (access) head.Authorization = `Bearer ${access}`;
+  if (key) head["Idempotency-Key"] = key;
+  if (body !== undefined) head["Content-Type"] = "application/json";
+  const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
+  let response;
+  try {
+    response = await fetch(url, { method, headers: head, body: content, keepalive, signal, credentials: "same-origin" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ status: 0, code: "offline", detail: String(error.message) });
+  }
+  return answer(response);
+}
+
+async function answer(response) {
+  const type = response.headers.get("Content-Type") ?? "";
+  const body = type.includes("json") ? await response.json().catch(() => null) : null;
+  if (response.ok) return body;
+  const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
+  throw new Problem({ code: `http-${response.status}`, ...body, status: response.status, retryAfter });
+}
+
+let refreshing = null;
+
+/** Buys a new access token with the cookie. One at a time in all tabs: a refresh token works once. */
+export function refresh() {
+  refreshing ??= locked(buy).finally(() => (refreshing = null));
+  return refreshing;
+}
+
+function locked(work) {
+  return navigator.locks ? navigator.locks.request("marquee.refresh", work) : work();
+}
+
+async function buy() {
+  const mark = "marquee.refreshing";
+  // The page before this one may have left in the middle: its cookie is still on the way.
+  const begun = Number(sessionStorage.getItem(mark));
+  if (Date.now() - begun < LEFT_BEHIND) await pause(LEFT_BEHIND);
+  sessionStorage.setItem(mark, String(Date.now()));
+  try {
+    const headers = { "X-Refresh-Cookie": "true", Accept: "application/json" };
+    // It outlives the page, so that the new cookie arrives even then.
+    const response = await fetch(REFRESH, { method: "POST", headers, keepalive: true, credentials: "same-origin" });
+    keep(await answer(response));
+  } catch (problem) {
+    if (problem.status === 401) keep(null);
+    if (problem instanceof Problem) throw problem;
+    throw new Problem({ status: 0, code: "offline", detail: String(problem.message) });
+  } finally {
+    sessionStorage.removeItem(mark);
+  }
+}
+
+/** Every item of a listing, page by page; `most` bounds it. */
+export async function all(path, query, most = 500) {
+  const items = [];
+  for (let page = 1; items.length < most; page++) {
+    const answer = await get(path, { pageSize: 100, ...query, page });
+    items.push(...answer.items);
+    if (answer.items.length === 0 || items.length >= answer.total) break;
+  }
+  return items;
+}

@@ -1,0 +1,83 @@
+// Money, dates and times as the reader writes them, by the clock on the cinema's wall: a showtime's time zone, never the
+// browser's. Formatters are kept, since making one costs more than using it.
+
+import { locale } from "./text.js";
+
+const kept = new Map();
+
+function formatter(kind, options) {
+  const key = locale() + kind.name + JSON.stringify(options);
+  if (!kept.has(key)) kept.set(key, new kind(locale(), options));
+  return kept.get(key);
+}
+
+const date = (options) => formatter(Intl.DateTimeFormat, options);
+
+/** `{amount: 2400, currency: "EUR"}` as €24.00. */
+export function money({ amount, currency }) {
+  const format = formatter(Intl.NumberFormat, { style: "currency", currency });
+  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+}
+
+export const number = (value, options = {}) => formatter(Intl.NumberFormat, options).format(value);
+
+/** 20:15 */
+export const time = (at, timeZone) => date({ hour: "2-digit", minute: "2-digit", timeZone }).format(new Date(at));
+
+/** Friday, 1 May */
+export const day = (at, timeZone) => date({ weekday: "long", day: "numeric", month: "long", timeZone }).format(new Date(at));
+
+/** Fri, 1 May, 20:15 */
+export const moment = (at, timeZone) =>
+  date({ weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone }).format(new Date(at));
+
+/** Friday, 1 May 2026 at 20:15 */
+export const full = (at, timeZone) => date({ dateStyle: "full", timeStyle: "short", timeZone }).format(new Date(at));
+
+/** 1 May 2026, of a date without a time such as 2026-05-01. */
+export const plainDate = (text) => date({ day: "numeric", month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${text}T00:00Z`));
+
+/** The parts of a date without a time: Fri, 1, May. */
+export function dateParts(text) {
+  const at = new Date(`${text}T00:00Z`);
+  const part = (options) => date({ ...options, timeZone: "UTC" }).format(at);
+  return { weekday: part({ weekday: "short" }), day: part({ day: "numeric" }), month: part({ month: "short" }), long: part({ weekday: "long", day: "numeric", month: "long" }) };
+}
+
+/** 2026-05-01, the date there at that moment. */
+export function dateOf(at, timeZone) {
+  // Canadian English writes dates as ISO 8601 does.
+  return new Intl.DateTimeFormat("en-CA", { dateStyle: "short", timeZone }).format(new Date(at));
+}
+
+/** The date so many days later. */
+export function later(text, days) {
+  const at = new Date(`${text}T00:00Z`);
+  at.setUTCDate(at.getUTCDate() + days);
+  return at.toISOString().slice(0, 10);
+}
+
+/** 1 h 36 min */
+export function duration(minutes) {
+  const unit = (value, name) => formatter(Intl.NumberFormat, { style: "unit", unit: name, unitDisplay: "short" }).format(value);
+  const hours = Math.floor(minutes / 60);
+  return [hours && unit(hours, "hour"), minutes % 60 && unit(minutes % 60, "minute")].filter(Boolean).join(" ");
+}
+
+/** 9:05 of seconds. */
+export function countdown(seconds) {
+  const left = Math.max(0, Math.ceil(seconds));
+  return `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+}
+
+/** A1, A2 and B3 */
+export const list = (items) => formatter(Intl.ListFormat, { type: "conjunction" }).format(items);
+
+/** A language's name by its code, or the text itself. */
+export function languageName(code) {
+  try {
+    return /^[a-z]{2,3}(-\w+)*$/i.test(code) ? formatter(Intl.DisplayNames, { type: "language" }).of(code) : code;
+  } catch {
+    return code;
+  }
+}

@@ -1,0 +1,76 @@
+// One's own account: name, password, every login.
+
+import { get, keep, patch, post } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { plainDate } from "../lib/format.js";
+import { go } from "../lib/router.js";
+import { logOut, rename } from "../lib/session.js";
+import { t } from "../lib/text.js";
+import { field, form } from "../parts/form.js";
+import { notice, words } from "../parts/notice.js";
+
+export default async function account({ signal }) {
+  const me = await get("/v1/me", {}, { signal });
+  return {
+    title: t("account.title"),
+    node: h("div", { class: "stack narrow" }, h("h1", { tabindex: "-1" }, t("account.title")), person(me), password(), endings()),
+  };
+}
+
+function person(me) {
+  return h(
+    "section",
+    { class: "card stack" },
+    h("dl", { class: "pairs" },
+      h("dt", {}, t("account.email")), h("dd", {}, me.email),
+      h("dt", {}, t("account.since")), h("dd", {}, plainDate(me.createdAt.slice(0, 10)))),
+    form({
+      fields: [field("name", t("account.name"), { value: me.name, autocomplete: "name" })],
+      label: t("account.save"),
+      work: async ({ name }) => {
+        rename(await patch("/v1/me", { name: name.trim() }));
+        notice(t("account.saved"));
+      },
+    }),
+  );
+}
+
+function password() {
+  const made = form({
+    fields: [
+      field("oldPassword", t("account.old"), { type: "password", autocomplete: "current-password" }),
+      field("newPassword", t("account.new"), { type: "password", autocomplete: "new-password", hint: t("register.password-hint") }),
+    ],
+    label: t("account.change"),
+    work: async ({ oldPassword, newPassword }) => {
+      await post("/v1/me/password", { oldPassword, newPassword });
+      made.reset();
+      notice(t("account.changed"));
+    },
+  });
+  return h("section", { class: "card stack" }, h("h2", {}, t("account.password")), made);
+}
+
+function endings() {
+  const after = (work, text) => async () => {
+    try {
+      await work();
+      notice(t(text));
+      go("/");
+    } catch (problem) {
+      notice(words(problem), "bad");
+    }
+  };
+  const everywhere = async () => {
+    await post("/v1/auth/logout-everywhere");
+    keep(null);
+  };
+  return h(
+    "section",
+    { class: "stack" },
+    h("div", { class: "row" },
+      h("button", { class: "button", type: "button", on: { click: after(logOut, "login.gone") } }, t("account.logout")),
+      h("button", { class: "button grave", type: "button", on: { click: after(everywhere, "account.everywhere-done") } }, t("account.everywhere"))),
+    h("p", { class: "soft" }, t("account.everywhere-text")),
+  );
+}

@@ -1,0 +1,21 @@
+// Asking for the link to a new password. What is said does not tell whether there is such an account.
+
+import { post } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { t } from "../lib/text.js";
+import { field, form } from "../parts/form.js";
+import { say } from "../parts/notice.js";
+
+export default async function forgot() {
+  const place = h("div", { class: "stack" });
+  const asked = form({
+    fields: [field("email", t("login.email"), { type: "email", autocomplete: "username", required: true, inputmode: "email" })],
+    label: t("forgot.action"),
+    work: async ({ email }) => {
+      await post("/v1/auth/password/forgot", { email: email.trim() });
+      replace(place, say("good", t("forgot.sent"), h("p", {}, t("forgot.sent-text", { email: email.trim() }))));
+    },
+  });
+  place.append(h("p", {}, t("forgot.text")), asked);
+  return { title: t("forgot.title"), node: h("div", { class: "narrow stack" }, h("h1", { tabindex: "-1" }, t("forgot.title")), place) };
+}

@@ -1,0 +1,39 @@
+// Logging in, and then on to where one was going.
+
+import { h } from "../lib/dom.js";
+import { go } from "../lib/router.js";
+import { logIn } from "../lib/session.js";
+import { t } from "../lib/text.js";
+import { field, form } from "../parts/form.js";
+import { say } from "../parts/notice.js";
+
+/** Only addresses of this page: a link must not lead somebody who just logged in elsewhere. */
+export const inside = (to) => (/^\/(?![/\\])/.test(to ?? "") ? to : "/");
+
+export default async function login({ query }) {
+  const to = inside(query.to);
+  const on = (path) => `${path}?to=${encodeURIComponent(to)}`;
+  return {
+    title: t("login.title"),
+    node: h(
+      "div",
+      { class: "narrow stack" },
+      h("h1", { tabindex: "-1" }, t("login.title")),
+      to.startsWith("/showtimes/") && say("", t("login.for-seats")),
+      form({
+        fields: [
+          field("email", t("login.email"), { type: "email", autocomplete: "username", required: true, inputmode: "email" }),
+          field("password", t("login.password"), { type: "password", autocomplete: "current-password", required: true }),
+        ],
+        label: t("login.action"),
+        busy: t("login.busy"),
+        work: async ({ email, password }) => {
+          await logIn(email.trim(), password);
+          go(to, { instead: true });
+        },
+      }),
+      h("p", {}, h("a", { href: on("/register") }, t("login.register"))),
+      h("p", {}, h("a", { href: "/forgot" }, t("login.forgot"))),
+    ),
+  };
+}

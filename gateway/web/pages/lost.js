@@ -1,0 +1,23 @@
+// Nothing here: an address that is none, or a page that could not be shown.
+
+import { h } from "../lib/dom.js";
+import { again } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { words } from "../parts/notice.js";
+
+export default async function lost({ error } = {}) {
+  const isGone = !error || error.status === 404 || error.code === "bad-id";
+  const title = isGone ? t("lost.title") : t("lost.failed");
+  return {
+    title,
+    node: h(
+      "div",
+      { class: "stack narrow" },
+      h("h1", { tabindex: "-1" }, title),
+      h("p", {}, isGone ? t("lost.text") : words(error)),
+      h("p", { class: "row" },
+        !isGone && h("button", { class: "button main", type: "button", on: { click: () => again() } }, t("lost.again")),
+        h("a", { class: "button", href: "/" }, t("lost.home"))),
+    ),
+  };
+}

@@ -1,0 +1,90 @@
+// One movie: its poster, its facts, its trailer, and its showtimes by day.
+
+import { all, get } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { dateOf, dateParts, duration, languageName, list, plainDate } from "../lib/format.js";
+import { note } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { days } from "../parts/days.js";
+import { poster } from "../parts/poster.js";
+import { times } from "../parts/times.js";
+
+export default async function movie({ params, query, signal }) {
+  const [movie, showtimes] = await Promise.all([
+    get(`/v1/movies/${params.id}`, {}, { signal }),
+    all("/v1/showtimes", { movieId: params.id }),
+  ]);
+  return {
+    title: movie.title,
+    node: h(
+      "article",
+      { class: "movie" },
+      h("div", { class: "movie-poster" }, poster(movie, { eager: true })),
+      h(
+        "div",
+        { class: "movie-words stack" },
+        h("a", { class: "back", href: "/" }, `← ${t("movie.back")}`),
+        h("h1", { tabindex: "-1" }, movie.title),
+        movie.synopsis && h("p", { class: "synopsis" }, movie.synopsis),
+        facts(movie),
+        trailer(movie),
+      ),
+      programme(movie, showtimes, query.date),
+    ),
+  };
+}
+
+function facts(movie) {
+  const pairs = [
+    ["duration", duration(movie.durationMinutes)],
+    ["rating-label", movie.rating],
+    ["genres", list(movie.genres.map((genre) => genre.name))],
+    ["language", languageName(movie.language)],
+    ["released", plainDate(movie.releaseDate)],
+  ];
+  return h("dl", { class: "pairs" }, pairs.filter(([, value]) => value).map(([key, value]) => [h("dt", {}, t(`movie.${key}`)), h("dd", {}, value)]));
+}
+
+/** Loaded only when asked for: a film is larger than everything else here together. */
+function trailer(movie) {
+  if (!movie.trailerUrl) return null;
+  const place = h("div", { class: "trailer" });
+  const play = () => {
+    const video = h("video", { src: movie.trailerUrl, controls: true, autoplay: true, playsinline: true, "aria-label": t("movie.trailer-of", { title: movie.title }) });
+    replace(place, video);
+    video.focus();
+  };
+  place.append(h("button", { class: "button", type: "button", on: { click: play } }, h("span", { "aria-hidden": "true" }, "▶"), t("movie.trailer")));
+  return place;
+}
+
+function programme(movie, showtimes, wanted) {
+  const place = h("section", { class: "movie-times stack", "aria-labelledby": "showtimes" });
+  const title = h("h2", { id: "showtimes" }, t("movie.showtimes"));
+  const open = showtimes.filter((one) => one.status === "ON_SALE");
+  if (open.length === 0) {
+    place.append(title, h("p", { class: "soft" }, t("movie.none")));
+    return place;
+  }
+  const byDay = Map.groupBy(open, (one) => dateOf(one.startsAt, one.timeZone));
+  const now = dateOf(new Date(), open[0].timeZone);
+  let chosen = byDay.has(wanted) ? wanted : [...byDay.keys()][0];
+  const strip = h("div", {});
+  const shown = h("div", { class: "stack", "aria-live": "polite" });
+  const draw = () => {
+    replace(strip, days({ days: [...byDay.keys()], now, chosen, href: (date) => `/movies/${movie.id}?date=${date}`, label: t("programme.days") }));
+    replace(shown, h("h3", {}, dateParts(chosen).long), times(byDay.get(chosen)));
+  };
+  strip.addEventListener("click", (event) => {
+    const date = event.target.closest("[data-date]")?.dataset.date;
+    if (!date || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    chosen = date;
+    note({ date });
+    draw();
+    strip.querySelector("[aria-current]").focus({ preventScroll: true });
+  });
+  draw();
+  place.append(title, strip, shown);
+  return place;
+}

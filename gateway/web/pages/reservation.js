@@ -1,0 +1,265 @@
+// One order, from held seats to tickets or back. The page follows the saga by `?wait=` and always says in words where
+// things stand and what comes next.
+
+import { get, post } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { full, list, money, moment } from "../lib/format.js";
+import { go, note } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { countdown } from "../parts/countdown.js";
+import { ask } from "../parts/dialog.js";
+import { ics, save } from "../parts/ics.js";
+import { leaving } from "../parts/leaving.js";
+import { notice, say, waiting, words } from "../parts/notice.js";
+import { poster } from "../parts/poster.js";
+import { remember } from "./seats.js";
+
+/** How long one question waits for a change. */
+const WAIT = 20;
+/** Between questions that failed; the connection says so itself. */
+const PAUSE = 3000;
+/** The provider's word usually arrives within a second; for so long a page that was paid says that it is on its way. */
+const PATIENCE = 30_000;
+
+export default async function reservation({ params, query, signal }) {
+  const order = await get(`/v1/reservations/${params.id}`, {}, { signal });
+  const [showtime, movie] = await Promise.all([
+    get(`/v1/showtimes/${order.showtimeId}`, {}, { signal }),
+    // A movie may be gone while its orders are not.
+    get(`/v1/movies/${order.movieId}`, {}, { signal }).catch(() => ({ title: order.movieTitle, genres: [] })),
+  ]);
+  const page = new Order(order, showtime, movie, query.session_id !== undefined, signal);
+  if (query.session_id !== undefined) note({});
+  return { title: t("order.title", { title: order.movieTitle }), node: page.node, there: () => page.follow(), leave: () => page.leave() };
+}
+
+class Order {
+  constructor(order, showtime, movie, paid, signal) {
+    Object.assign(this, { order, showtime, signal, paid: paid && Date.now() });
+    this.state = h("div", { class: "stack", "aria-live": "polite" });
+    this.title = h("h1", { tabindex: "-1" });
+    this.details = h("dl", { class: "pairs" });
+    this.node = h(
+      "article",
+      { class: "order" },
+      h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true })),
+      h("div", { class: "stack" }, this.title, this.state, h("section", { class: "card" }, this.details)),
+    );
+    // Without a payment begun, whoever leaves gives the seats back.
+    this.release = leaving(order, { signal, keep: () => this.going || this.order.status !== "PENDING" || Boolean(this.order.payment) });
+    this.draw();
+  }
+
+  leave() {
+    const given = this.release();
+    if (given) given.then(() => notice(t("hold.given-back")));
+  }
+
+  /** Asks what has changed, again and again, as long as something may. */
+  async follow() {
+    while (!this.signal.aborted && this.isMoving()) {
+      try {
+        const order = await get(`/v1/reservations/${this.order.id}`, { wait: WAIT, since: this.order.version }, { signal: this.signal });
+        if (order.version > this.order.version) {
+          this.order = order;
+          this.draw();
+        }
+      } catch (problem) {
+        if (problem.name === "AbortError") return;
+        await new Promise((done) => setTimeout(done, PAUSE));
+      }
+    }
+  }
+
+  isMoving() {
+    const { status, refund, exchangingTo } = this.order;
+    return status === "PENDING" || Boolean(exchangingTo) || (status === "CANCELLED" && refund?.status === "REQUESTED") || status === "CONFIRMED";
+  }
+
+  draw() {
+    this.clock?.abort();
+    this.clock = new AbortController();
+    const state = { PENDING: () => this.pending(), CONFIRMED: () => this.confirmed(), CANCELLED: () => this.cancelled(), REFUNDED: () => this.cancelled() };
+    const [title, ...content] = state[this.order.status]();
+    this.title.textContent = title;
+    replace(this.state, this.order.attention && say("warn", t("order.attention")), content);
+    this.tell();
+  }
+
+  tell() {
+    const { order, showtime } = this;
+    const pairs = [
+      ["film", order.movieTitle],
+      ["when", full(order.startsAt, showtime.timeZone)],
+      ["hall", showtime.auditoriumName],
+      ["seats", list(order.seats)],
+      ["total", money(order.total)],
+      ["number", order.id.slice(-8).toUpperCase()],
+    ];
+    replace(this.details, pairs.map(([key, value]) => [h("dt", {}, t(`order.${key}`)), h("dd", {}, value)]));
+  }
+
+  button(text, look, work) {
+    const button = h("button", { class: `button ${look}`, type: "button" }, text);
+    button.addEventListener("click", async () => {
+      if (button.getAttribute("aria-busy")) return;
+      button.setAttribute("aria-busy", "true");
+      try {
+        await work();
+      } catch (problem) {
+        this.wrong(problem);
+      } finally {
+        button.removeAttribute("aria-busy");
+      }
+    });
+    return button;
+  }
+
+  wrong(problem) {
+    if (this.signal.aborted) return;
+    this.trouble?.remove();
+    this.trouble = say("bad", words(problem));
+    this.state.prepend(this.trouble);
+  }
+
+  // held, not yet paid
+
+  pending() {
+    const { order } = this;
+    // The clock goes on; what is shown when it is over is the server's to say.
+    const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue() });
+    const kept = h("p", { class: "held" }, left, h("span", {}, t("hold.kept", { n: order.seats.length, seats: list(order.seats) })));
+    const back = this.button(t("hold.give-back"), "bare", () => this.giveBack());
+    if (this.paid && Date.now() - this.paid < PATIENCE) {
+      setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), PATIENCE - (Date.now() - this.paid) + 50);
+      return [t("pay.confirming"), waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
+    }
+    const begun = Boolean(order.payment);
+    const why = h("div", {});
+    if (begun) this.explain(why);
+    const label = t(begun ? "pay.again" : "pay.action", { total: money(order.total) });
+    return [t("hold.title"), kept, why, h("div", { class: "row" }, this.button(label, "main", () => this.pay()), back), h("p", { class: "soft" }, t(begun ? "pay.still-held" : "pay.how"))];
+  }
+
+  /** Why the last try did not succeed, as far as the provider told. */
+  async explain(place) {
+    const payment = await get(`/v1/payments/${this.order.payment.id}`, {}, { signal: this.signal }).catch(() => null);
+    const last = payment?.attempts.findLast((attempt) => attempt.code);
+    if (!payment) return;
+    if (last) replace(place, say("bad", t("pay.declined"), h("p", {}, reason(last.code))));
+    else replace(place, say("warn", t("pay.not-finished")));
+  }
+
+  async pay() {
+    const { order } = this;
+    this.going = true;
+    replace(this.state, waiting(t("pay.going"), t("pay.going-detail")));
+    try {
+      const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID() });
+      if (!payment.checkoutUrl) return this.draw();
+      location.assign(payment.checkoutUrl);
+    } catch (problem) {
+      this.going = false;
+      this.order = await get(`/v1/reservations/${order.id}`).catch(() => this.order);
+      this.draw();
+      throw problem;
+    }
+  }
+
+  async giveBack() {
+    this.order = await post(`/v1/reservations/${this.order.id}/cancel`);
+    notice(t("hold.given-back"));
+    go(`/showtimes/${this.order.showtimeId}`);
+  }
+
+  overdue() {
+    if (this.order.status !== "PENDING" || this.going) return;
+    this.title.textContent = t("hold.over");
+    replace(this.state, waiting(t("hold.ending"), t("hold.ending-detail")));
+  }
+
+  // paid
+
+  confirmed() {
+    const { order, showtime } = this;
+    const isOver = new Date(showtime.endsAt) < new Date();
+    const title = isOver ? t("order.past") : t("order.confirmed");
+    const buttons = [
+      this.button(t("tickets.show"), "main", async () => (await import("../parts/tickets.js")).showTickets(order, showtime)),
+      this.button(t("tickets.calendar"), "", () => this.calendar()),
+    ];
+    const partial = order.partialRefunds?.map((refund) => h("p", {}, t(`refund.${refund.status}`, { total: money(refund.total) })));
+    if (isOver) return [title, partial];
+    const { cancellation } = order;
+    return [
+      title,
+      h("p", { class: "synopsis" }, t("order.enjoy", { n: order.seats.length })),
+      partial,
+      order.exchangingTo && say("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
+      h("div", { class: "row" }, buttons),
+      cancellation && h("div", { class: "row" }, !order.exchangingTo && h("a", { class: "button bare", href: `/showtimes/${order.showtimeId}?exchange=${order.id}` }, t("order.exchange")), h("a", { class: "button bare", href: `/movies/${order.movieId}` }, t("order.other-time")), this.button(t("order.cancel"), "bare", () => this.cancel())),
+    ];
+  }
+
+  calendar() {
+    const { order, showtime } = this;
+    const about = t("tickets.calendar-text", { seats: list(order.seats) });
+    const entry = { id: order.id, title: order.movieTitle, place: showtime.auditoriumName, startsAt: showtime.startsAt, endsAt: showtime.endsAt, about, url: location.href };
+    save(ics(entry), `${order.movieTitle.replace(/[^\p{L}\p{N}]+/gu, "-")}.ics`);
+  }
+
+  /** What comes back is said before anything is done. */
+  async cancel() {
+    this.order = await get(`/v1/reservations/${this.order.id}`);
+    const { cancellation } = this.order;
+    if (!cancellation) return this.draw();
+    const isSome = cancellation.refund.amount > 0;
+    const zone = this.showtime.timeZone;
+    const content = h("div", { class: "stack" },
+      h("p", {}, t("cancel.seats", { seats: list(this.order.seats) })),
+      say(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t("cancel.nothing"), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
+    const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t("cancel.yes-nothing"), "grave"]]);
+    if (answer !== "yes") return;
+    this.order = await post(`/v1/reservations/${this.order.id}/cancel`, undefined, { key: crypto.randomUUID() });
+    this.draw();
+    this.title.focus();
+  }
+
+  // over
+
+  cancelled() {
+    const { order } = this;
+    const { refund, reason } = order;
+    const title = t(refund ? "order.cancelled-paid" : reason === "HOLD_EXPIRED" ? "hold.over" : "order.cancelled");
+    const back = refund && this.refunded(refund);
+    const why = say(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(`order.reason.${reason ?? "USER_REQUEST"}`));
+    const isFuture = new Date(order.startsAt) > new Date() && this.showtime.status === "ON_SALE";
+    const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
+    const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));
+    return [title, why, back, h("div", { class: "row" }, again, others, h("a", { class: "button bare", href: "/" }, t("lost.home")))];
+  }
+
+  refunded(refund) {
+    return say(refund.status === "COMPLETED" ? "good" : refund.status === "FAILED" ? "bad" : "warn", t(`refund.${refund.status}`, { total: money(refund.total) }), h("p", {}, t(`refund.about-${refund.status}`)));
+  }
+
+  /** The same seats once more, with one click; where some are gone, the hall shows what is near. */
+  async again() {
+    const { showtimeId, seats } = this.order;
+    try {
+      const made = await post("/v1/reservations", { showtimeId, seats }, { key: crypto.randomUUID() });
+      remember(showtimeId, seats);
+      go(`/reservations/${made.id}`);
+    } catch (problem) {
+      if (problem.code !== "seats-taken") throw problem;
+      remember(showtimeId, seats);
+      go(`/showtimes/${showtimeId}`);
+    }
+  }
+}
+
+/** A decline in words that help. */
+function reason(code) {
+  const known = ["insufficient_funds", "expired_card", "incorrect_cvc", "card_declined", "generic_decline"];
+  return t(`pay.code.${known.includes(code) ? code : "other"}`, { code });
+}

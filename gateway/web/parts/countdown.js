@@ -1,0 +1,35 @@
+// The time that is left to pay, by the server's clock as far as the browser knows it: from `expiresAt`, so that a reload
+// shows the same. Spoken at full minutes and near the end, not at each second.
+
+import { h } from "../lib/dom.js";
+import { countdown as shown } from "../lib/format.js";
+import { t } from "../lib/text.js";
+
+/** Seconds left at which a screen reader is told. */
+const SPOKEN = new Set([600, 300, 120, 60, 30, 10]);
+
+/** Counts down until `signal` ends it; `over()` is called once when nothing is left. */
+export function countdown(expiresAt, { signal, over }) {
+  const clock = h("b", { class: "clock", "aria-hidden": "true" });
+  const spoken = h("span", { class: "unseen", role: "timer", "aria-live": "polite" });
+  const end = new Date(expiresAt).getTime();
+  let said = Infinity;
+  const tick = () => {
+    const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
+    clock.textContent = shown(left);
+    clock.dataset.short = String(left <= 60);
+    const mark = [...SPOKEN].filter((one) => one >= left).sort((a, b) => a - b)[0];
+    if (said === Infinity || (mark !== undefined && mark < said)) {
+      spoken.textContent = t("hold.left", { left: shown(left) });
+      said = mark ?? 1e6;
+    }
+    if (left === 0) {
+      clearInterval(timer);
+      over();
+    }
+  };
+  const timer = setInterval(tick, 1000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  tick();
+  return h("span", { class: "countdown" }, clock, spoken);
+}

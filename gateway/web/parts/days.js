@@ -1,0 +1,20 @@
+// A strip of days to choose from, as links: today and tomorrow by name, the others by weekday and date.
+
+import { h } from "../lib/dom.js";
+import { dateParts, later } from "../lib/format.js";
+import { t } from "../lib/text.js";
+
+/** `days` are dates, `now` today's there, `chosen` one of them; `href(date)` is where a day leads. */
+export function days({ days, now, chosen, href, label }) {
+  const one = (date) => {
+    const parts = dateParts(date);
+    const near = date === now ? t("days.today") : date === later(now, 1) ? t("days.tomorrow") : parts.weekday;
+    return h(
+      "a",
+      { class: "choice", href: href(date), "aria-current": date === chosen ? "date" : undefined, "aria-label": `${near}, ${parts.long}`, dataset: { date } },
+      h("small", {}, near),
+      h("b", {}, `${parts.day} ${parts.month}`),
+    );
+  };
+  return h("nav", { class: "strip", "aria-label": label }, days.map(one));
+}

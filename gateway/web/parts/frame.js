@@ -1,0 +1,74 @@
+// What is around every page: the sign, where one can go, who is here, the language.
+
+import { h, replace } from "../lib/dom.js";
+import { again, go } from "../lib/router.js";
+import { isStaff, logOut, onUser, user } from "../lib/session.js";
+import { LANGUAGES, language, speak, t } from "../lib/text.js";
+import { notice, words } from "./notice.js";
+
+/** Draws the frame and keeps it true. */
+export function frame() {
+  document.documentElement.lang = language;
+  draw();
+  onUser(draw);
+}
+
+/** The link of the page that is shown says so. */
+export function mark() {
+  for (const link of document.querySelectorAll("#fascia nav a")) {
+    const here = link.pathname === "/" ? location.pathname === "/" : location.pathname.startsWith(link.pathname);
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function draw() {
+  const skip = document.getElementById("skip");
+  skip.textContent = t("frame.skip");
+  const link = (path, key) => h("a", { href: path }, t(key));
+  const who = user();
+  const nav = h(
+    "nav",
+    { "aria-label": t("frame.nav") },
+    link("/", "frame.programme"),
+    isStaff() && link("/staff", "frame.staff"),
+    who ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
+  );
+  const sign = h("a", { class: "sign", href: "/", "aria-label": t("frame.home") }, h("span", { "aria-hidden": "true" }, "Marquee"));
+  replace(document.getElementById("fascia"), h("div", { class: "fascia-row" }, sign, nav));
+
+  const languages = h(
+    "select",
+    { id: "language", on: { change: choose } },
+    Object.entries(LANGUAGES).map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)),
+  );
+  replace(
+    document.getElementById("foot"),
+    h(
+      "div",
+      { class: "foot-row" },
+      h("span", {}, t("frame.claim")),
+      h("a", { href: "/docs" }, t("frame.api")),
+      who && h("button", { class: "button small", type: "button", on: { click: leave } }, t("frame.logout", { name: who.name })),
+      h("label", { for: "language" }, h("span", {}, t("frame.language")), languages),
+    ),
+  );
+  mark();
+}
+
+function choose(event) {
+  speak(event.target.value);
+  draw();
+  document.getElementById("language").focus();
+  again();
+}
+
+async function leave() {
+  try {
+    await logOut();
+    notice(t("login.gone"));
+    go("/");
+  } catch (problem) {
+    notice(words(problem), "bad");
+  }
+}

@@ -1,0 +1,132 @@
+// A hall as it stands: screen, rows, aisles, gaps, kinds and who has what. An ARIA grid with one tab stop; arrows move.
+//
+// A change of a seat touches that seat's element alone, so that a hall of 500 seats follows a rush.
+
+import { h } from "../lib/dom.js";
+import { money } from "../lib/format.js";
+import { t } from "../lib/text.js";
+
+const GLYPHS = { WHEELCHAIR: "♿\uFE0E", COMPANION: "+1", LOVESEAT: "♥\uFE0E" };
+
+/** Draws the seats. `toggle(id)` is called when one is pressed; `label` names the grid. */
+export function hall(seats, { toggle, label }) {
+  const byId = new Map();
+  const rows = Map.groupBy(seats, (seat) => seat.row);
+  const numbers = seats.map((seat) => seat.number);
+  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  const grid = h("div", { class: "hall-grid", role: "grid", "aria-label": label, "aria-multiselectable": "true" });
+  const order = [...rows.values()];
+  let here;
+
+  for (const [name, row] of rows) {
+    const line = h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, name));
+    for (const seat of row) {
+      const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind }, style: { "grid-column": String(seat.number - least + 2) } }, GLYPHS[seat.kind] ?? String(seat.number));
+      byId.set(seat.id, { seat, cell, chosen: false, mine: false });
+      line.append(cell);
+    }
+    line.append(h("span", { class: "hall-label", "aria-hidden": "true" }, name));
+    grid.append(line);
+  }
+
+  function show(entry) {
+    const { seat, cell, chosen, mine } = entry;
+    const state = chosen ? "chosen" : mine ? "mine" : seat.status.toLowerCase();
+    if (cell.dataset.state === state) return;
+    cell.dataset.state = state;
+    cell.setAttribute("aria-selected", String(chosen));
+    if (state === "free" || chosen) cell.removeAttribute("aria-disabled");
+    else cell.setAttribute("aria-disabled", "true");
+    const price = seat.price && (state === "free" || chosen) ? money(seat.price) : null;
+    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), price].filter(Boolean).join(", "));
+  }
+
+  function point(entry, focus) {
+    if (here) here.cell.tabIndex = -1;
+    here = entry;
+    here.cell.tabIndex = 0;
+    if (focus) here.cell.focus();
+  }
+
+  grid.addEventListener("click", (event) => {
+    const entry = byId.get(event.target.closest("[data-seat]")?.dataset.seat);
+    if (!entry) return;
+    point(entry, true);
+    toggle(entry.seat.id);
+  });
+  grid.addEventListener("focusin", (event) => {
+    const entry = byId.get(event.target.dataset.seat);
+    if (entry && entry !== here) point(entry, false);
+  });
+  grid.addEventListener("keydown", (event) => {
+    if (!here || event.ctrlKey || event.metaKey || event.altKey) {
+      const edge = { Home: order[0]?.[0], End: order.at(-1)?.at(-1) }[event.key];
+      if (here && event.ctrlKey && edge) {
+        event.preventDefault();
+        point(byId.get(edge.id), true);
+      }
+      return;
+    }
+    if (event.key === " " || event.key === "Enter") {
+      event.preventDefault();
+      toggle(here.seat.id);
+      return;
+    }
+    const next = neighbour(order, here.seat, event.key);
+    if (next) {
+      event.preventDefault();
+      point(byId.get(next.id), true);
+    }
+  });
+
+  for (const entry of byId.values()) show(entry);
+  const middle = order[Math.floor(order.length / 2)] ?? [];
+  const first = middle[Math.floor(middle.length / 2)];
+  if (first) point(byId.get(first.id), false);
+
+  return {
+    node: h("div", { class: "hall" }, h("div", { class: "hall-inside", style: { "--columns": String(most - least + 1) } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid)),
+    /** Seats by id, as they are now. */
+    seat: (id) => byId.get(id)?.seat,
+    seats: () => [...byId.values()].map((entry) => entry.seat),
+    /** Somebody's hold, sale or return. */
+    change: (id, status) => {
+      const entry = byId.get(id);
+      if (!entry) return;
+      entry.seat.status = status;
+      show(entry);
+    },
+    choose: (id, chosen) => {
+      const entry = byId.get(id);
+      entry.chosen = chosen;
+      show(entry);
+    },
+    /** Seats of an order that the moviegoer has already. */
+    own: (ids) => {
+      for (const entry of byId.values()) {
+        entry.mine = ids.includes(entry.seat.id);
+        show(entry);
+      }
+    },
+    /** Where the keyboard is. */
+    focus: (id) => byId.has(id) && point(byId.get(id), true),
+  };
+}
+
+/** The seat that a key leads to: along the row, or the nearest one of the next row. */
+function neighbour(order, seat, key) {
+  const at = order.findIndex((row) => row[0].row === seat.row);
+  const row = order[at];
+  const place = row.indexOf(seat);
+  const near = (other) => other?.reduce((best, one) => (Math.abs(one.number - seat.number) < Math.abs(best.number - seat.number) ? one : best));
+  switch (key) {
+    case "ArrowRight": return row[place + 1];
+    case "ArrowLeft": return row[place - 1];
+    case "ArrowDown": return near(order[at + 1]);
+    case "ArrowUp": return near(order[at - 1]);
+    case "Home": return row[0];
+    case "End": return row.at(-1);
+    case "PageDown": return near(order.at(-1));
+    case "PageUp": return near(order[0]);
+  }
+}

@@ -1,0 +1,43 @@
+// Short words at the edge of the page, heard by a screen reader too; longer ones stand where they belong (`say`).
+
+import { Problem } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { has, t } from "../lib/text.js";
+
+/** A notice stays long enough to be read twice. */
+const SHOWN = 7000;
+let box;
+
+/** Says something for a while. */
+export function notice(text, kind = "") {
+  box ??= document.body.appendChild(h("div", { class: "notices", role: "status", "aria-live": "polite" }));
+  const note = box.appendChild(h("p", { class: `notice ${kind}` }, text));
+  setTimeout(() => note.remove(), SHOWN);
+}
+
+/** A problem in the reader's words: by its code, else as the server told it. */
+export function words(problem, values = {}) {
+  if (!(problem instanceof Problem)) return t("problem.unknown");
+  const key = `problem.${problem.code}`;
+  if (has(key)) return t(key, { n: problem.seats?.length ?? 1, seconds: problem.retryAfter ?? 1, ...values });
+  if (problem.status === 429) return t("problem.too-many", { seconds: problem.retryAfter ?? 1 });
+  if (problem.status === 503) return t("problem.away");
+  if (problem.status >= 500) return t("problem.ours", { id: problem.requestId ?? "–" });
+  return problem.message;
+}
+
+/** Words that stay: `kind` is bad, good, warn or nothing. */
+export function say(kind, title, ...more) {
+  return h("div", { class: `say ${kind}`, role: kind === "bad" ? "alert" : "status" }, title && h("strong", {}, title), ...more);
+}
+
+/** A wait, with what is waited for. */
+export function waiting(text, detail) {
+  return h(
+    "div",
+    { class: "waiting", role: "status" },
+    h("span", { class: "bulbs", "aria-hidden": "true" }, h("i"), h("i"), h("i"), h("i")),
+    h("strong", {}, text),
+    detail && h("p", { class: "soft" }, detail),
+  );
+}
