@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api chaos chaos-selftest install
+.PHONY: help run test check format lint docs api chaos chaos-selftest bench install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -35,6 +35,10 @@ chaos-selftest: install ## plant bugs into the house; the checks must find each
 	cargo build --workspace --features planted
 	cp target/debug/marquee target/debug/marquee-planted
 	target/debug/chaos --program target/debug/marquee-planted --planted all
+
+bench: install ## how fast it sells: whole sagas, a blockbuster, the floor (release build)
+	cargo build --release --workspace --bins
+	target/release/bench
 
 install: ## what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh

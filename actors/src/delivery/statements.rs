@@ -142,25 +142,33 @@ pub async fn find_idempotency<'e>(
     Ok(found)
 }
 
-pub async fn insert_outbox(db: &mut PgConnection, events: &[&Outgoing]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into outbox (id, subject, source, payload, context, created_at)
-         select id, subject, source, payload::json, context::json, created_at from unnest(
-           $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
-           as event (id, subject, source, payload, context, created_at)",
+/// Writes a batch's events, and the batch's own row, in one round trip; returns the database's time.
+pub async fn insert_outbox(
+    db: &mut PgConnection,
+    batch: Uuid,
+    events: &[&Outgoing],
+) -> Result<Timestamp, sqlx::Error> {
+    let at: OffsetDateTime = sqlx::query_scalar(
+        "with told as (
+           insert into outbox (id, subject, source, payload, context, created_at)
+           select id, subject, source, payload::json, context::json, created_at from unnest(
+             $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+             as event (id, subject, source, payload, context, created_at))
+         insert into journal_batch (id) values ($1) returning committed_at",
     )
+    .bind(batch)
     .bind(events.iter().map(|e| e.id).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.subject.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.source.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| String::from_utf8_lossy(&e.payload)).collect::<Vec<_>>())
     .bind(events.iter().map(|e| serde_json::to_string(&e.context).unwrap_or_default()).collect::<Vec<_>>())
     .bind(events.iter().map(|e| e.time.date_time()).collect::<Vec<_>>())
-    .execute(db)
+    .fetch_one(db)
     .await?;
-    Ok(())
+    Ok(at.into())
 }
 
-/// Writes the batch's own row and returns the database's time.
+/// Writes the row of a batch that says nothing and returns the database's time.
 pub async fn insert_batch(db: &mut PgConnection, id: Uuid) -> Result<Timestamp, sqlx::Error> {
     let at: OffsetDateTime =
         sqlx::query_scalar("insert into journal_batch (id) values ($1) returning committed_at")

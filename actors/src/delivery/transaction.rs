@@ -90,10 +90,10 @@ async fn write<R: Rows>(
     let written = if rows.is_empty() { Vec::new() } else { R::write(tx, &rows).await? };
     assert_eq!(written.len(), rows.len(), "write returns one result for each of its rows");
     let events: Vec<&Outgoing> = open.iter().flat_map(|i| &changes[*i].outbox).collect();
-    if !events.is_empty() {
-        sql::insert_outbox(tx, &events).await?;
-    }
-    let at = sql::insert_batch(tx, id).await?;
+    let at = match events.is_empty() {
+        true => sql::insert_batch(tx, id).await?,
+        false => sql::insert_outbox(tx, id, &events).await?,
+    };
     let read = Instant::now();
     for (index, written) in open.into_iter().zip(written) {
         outcomes[index] = Some(Outcome::Committed { written, at });

@@ -224,11 +224,9 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     check_open_holds(db, &steps, alone).await?;
     let sequences = raise_sequences(db, &steps, alone).await?;
     check_still_there(db, &steps, alone).await?;
-    insert_reservations(db, &steps).await?;
-    update_reservations(db, &steps).await?;
+    write_reservations(db, &steps).await?;
     move_reservations(db, &steps).await?;
     write_claims(db, &steps, alone).await?;
-    insert_steps(db, &steps).await?;
     let of = |(index, rows): (usize, &&Rows)| {
         let touched: BTreeSet<Uuid> = rows.steps().iter().flat_map(Step::showtimes).collect();
         let touched = touched.into_iter().filter_map(|id| sequences.get(&id).map(|at| (id, *at)));
@@ -278,21 +276,37 @@ async fn check_open_holds(db: &mut PgConnection, steps: &[&Step], alone: bool) -
     }
 }
 
-async fn insert_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
-    let new: Vec<&Reservation> = steps.iter().filter(|s| s.is_new()).map(|step| &step.reservation).collect();
-    if new.is_empty() {
-        return Ok(());
-    }
+/// New reservations, later versions of known ones, and the saga's log, in one round trip.
+async fn write_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
+    let (new, old): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_new());
+    let new: Vec<&Reservation> = new.into_iter().map(|step| &step.reservation).collect();
+    let old: Vec<&Reservation> = old.into_iter().map(|step| &step.reservation).collect();
     let each = |get: fn(&Reservation) -> String| new.iter().map(|r| get(r)).collect::<Vec<String>>();
-    sqlx::query(
-        "insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-           seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at)
-         select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-           string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at
-         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
-           $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[])
-           as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-             seats, total, currency, status, checkpoint, deadline, created_at)",
+    let updated: i64 = sqlx::query_scalar(
+        "with made as (
+           insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+             seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at)
+           select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+             string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
+             $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[])
+             as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+               seats, total, currency, status, checkpoint, deadline, created_at)),
+         logged as (
+           insert into reservation.saga_steps (reservation_id, version, input, state, at, by, detail)
+           select * from unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::timestamptz[], $27::uuid[],
+             $28::text[])
+           -- taken only where another host has moved on, which the count below tells
+           on conflict do nothing),
+         updated as (
+           update reservation.reservations as known set version = new.version, status = new.status,
+             checkpoint = new.checkpoint::jsonb, deadline = new.deadline, attention = new.attention,
+             updated_at = new.updated_at
+           from unnest($15::uuid[], $16::bigint[], $17::text[], $18::text[], $19::timestamptz[], $20::bool[],
+             $21::timestamptz[]) as new (id, version, status, checkpoint, deadline, attention, updated_at)
+           where known.id = new.id and known.version = new.version - 1
+           returning 1)
+         select count(*) from updated",
     )
     .bind(new.iter().map(|r| r.id).collect::<Vec<_>>())
     .bind(new.iter().map(|r| r.user_id).collect::<Vec<_>>())
@@ -309,24 +323,6 @@ async fn insert_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<
     .bind(each(|r| checkpoint(&r.saga)))
     .bind(new.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
     .bind(new.iter().map(|r| r.created_at.date_time()).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-async fn update_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
-    let old: Vec<&Reservation> = steps.iter().filter(|s| !s.is_new()).map(|step| &step.reservation).collect();
-    if old.is_empty() {
-        return Ok(());
-    }
-    let updated = sqlx::query(
-        "update reservation.reservations as known set version = new.version, status = new.status,
-           checkpoint = new.checkpoint::jsonb, deadline = new.deadline, attention = new.attention,
-           updated_at = new.updated_at
-         from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::bool[], $7::timestamptz[])
-           as new (id, version, status, checkpoint, deadline, attention, updated_at)
-         where known.id = new.id and known.version = new.version - 1",
-    )
     .bind(old.iter().map(|r| r.id).collect::<Vec<_>>())
     .bind(old.iter().map(|r| r.version).collect::<Vec<_>>())
     .bind(old.iter().map(|r| r.saga.status().as_str()).collect::<Vec<_>>())
@@ -334,9 +330,16 @@ async fn update_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<
     .bind(old.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
     .bind(old.iter().map(|r| r.saga.needs_attention()).collect::<Vec<_>>())
     .bind(old.iter().map(|r| r.updated_at.date_time()).collect::<Vec<_>>())
-    .execute(db)
+    .bind(steps.iter().map(|step| step.reservation.id).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.version).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.log.input).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.saga.state.name().as_str()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.log.by).collect::<Vec<_>>())
+    .bind(steps.iter().map(|step| step.log.detail.as_deref()).collect::<Vec<_>>())
+    .fetch_one(db)
     .await?;
-    if updated.rows_affected() == old.len() as u64 { Ok(()) } else { Err(WriteError::Stale) }
+    if updated == old.len() as i64 { Ok(()) } else { Err(WriteError::Stale) }
 }
 
 /// Where an exchange has led. Rare, so that the common update stays narrow.
@@ -359,23 +362,6 @@ async fn move_reservations(db: &mut PgConnection, steps: &[&Step]) -> Result<(),
         .execute(&mut *db)
         .await?;
     }
-    Ok(())
-}
-
-async fn insert_steps(db: &mut PgConnection, steps: &[&Step]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into reservation.saga_steps (reservation_id, version, input, state, at, by, detail)
-         select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::text[])",
-    )
-    .bind(steps.iter().map(|step| step.reservation.id).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.version).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.input).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.saga.state.name().as_str()).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.by).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.detail.as_deref()).collect::<Vec<_>>())
-    .execute(db)
-    .await?;
     Ok(())
 }
 

@@ -1,0 +1,160 @@
+//! Copies of the rows of real sagas: for tables full of history, and for a bare loop that writes what sagas write.
+//!
+//! A copy has other ids, the same in every table, so that a copied reservation has its payment, claims and mails.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+/// A table, how its rows belong to a reservation (`s` is the row, `$1` the reservations' ids), and what a copy has
+/// else (`g` is the copy's number).
+pub struct Table {
+    pub schema: &'static str,
+    pub name: &'static str,
+    of: &'static str,
+    renamed: &'static [(&'static str, &'static str)],
+}
+
+const OF_PAYMENT: &str = "s.payment_id in (select id from payment.payments where reservation_id = any($1))";
+const OF_EVENT: &str = "s.payload->>'reservationId' = any($1::text[])";
+const PAYMENT: (&str, &str) = ("payment_id", "bench.fresh(s.payment_id, g)");
+const ID: (&str, &str) = ("id", "bench.fresh(s.id, g)");
+const RESERVATION: (&str, &str) = ("reservation_id", "bench.fresh(s.reservation_id, g)");
+const EVENT: (&str, &str) = ("event_id", "left(s.event_id, 24) || lpad(to_hex(g), 12, '0')");
+const KEY: (&str, &str) = ("key", "left(s.key, 24) || lpad(to_hex(g), 12, '0')");
+
+/// Every table that a saga writes, parents first.
+pub const TABLES: [Table; 17] = [
+    table(
+        "reservation",
+        "idempotency",
+        "s.user_id in (select user_id from reservation.reservations where id = any($1))",
+        &[KEY],
+    ),
+    table("reservation", "reservations", "s.id = any($1)", &[ID]),
+    table(
+        "reservation",
+        "claims",
+        "s.reservation_id = any($1)",
+        &[RESERVATION, ("showtime_id", "bench.fresh(s.showtime_id, g)")],
+    ),
+    table("reservation", "saga_steps", "s.reservation_id = any($1)", &[RESERVATION]),
+    table("reservation", "outbox", OF_EVENT, &[ID]),
+    table(
+        "reservation",
+        "inbox",
+        "s.event_id in (select id::text from payment.outbox o where o.payload->>'reservationId' = any($1::text[]))",
+        &[EVENT],
+    ),
+    table(
+        "payment",
+        "idempotency",
+        "s.user_id in (select user_id from reservation.reservations where id = any($1))",
+        &[KEY],
+    ),
+    table("payment", "payments", "s.reservation_id = any($1)", &[ID, RESERVATION]),
+    table("payment", "attempts", OF_PAYMENT, &[PAYMENT, ("intent", "s.intent || g")]),
+    table("payment", "log", OF_PAYMENT, &[PAYMENT]),
+    table("payment", "postings", OF_PAYMENT, &[PAYMENT]),
+    table("payment", "provider_events", OF_PAYMENT, &[PAYMENT, ("id", "s.id || g")]),
+    table("payment", "outbox", OF_EVENT, &[ID]),
+    table(
+        "payment",
+        "inbox",
+        "s.event_id in (select id::text from reservation.outbox o where o.payload->>'reservationId' = any($1::text[]))",
+        &[EVENT],
+    ),
+    table("notification", "attendees", "s.reservation_id = any($1)", &[RESERVATION]),
+    table(
+        "notification",
+        "mails",
+        "s.reservation_id = any($1)",
+        &[ID, RESERVATION, ("subject", "left(s.subject, 24) || lpad(to_hex(g), 12, '0')")],
+    ),
+    table(
+        "notification",
+        "inbox",
+        "s.event_id in (select id::text from reservation.outbox o where o.payload->>'reservationId' = any($1::text[]))",
+        &[EVENT],
+    ),
+];
+
+const fn table(
+    schema: &'static str,
+    name: &'static str,
+    of: &'static str,
+    renamed: &'static [(&'static str, &'static str)],
+) -> Table {
+    Table { schema, name, of, renamed }
+}
+
+impl Table {
+    pub fn source(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// Where the rows to be copied wait.
+    pub fn staged(&self) -> String {
+        format!("bench.staged_{}_{}", self.schema, self.name)
+    }
+
+    /// The statement that inserts copies `$1` to `$2` of what is staged.
+    pub async fn copying(&self, db: &mut PgConnection, target: &str) -> anyhow::Result<String> {
+        let columns: Vec<String> = sqlx::query_scalar(
+            "select column_name::text from information_schema.columns
+             where table_schema = $1 and table_name = $2 and is_identity = 'NO' order by ordinal_position",
+        )
+        .bind(self.schema)
+        .bind(self.name)
+        .fetch_all(db)
+        .await?;
+        let value = |column: &String| {
+            let renamed = self.renamed.iter().find(|(name, _)| name == column);
+            renamed.map_or_else(|| format!("s.{column}"), |(_, value)| (*value).to_owned())
+        };
+        let values: Vec<String> = columns.iter().map(value).collect();
+        Ok(format!(
+            "insert into {target} ({}) select {} from {} s, generate_series($1::bigint, $2::bigint) g",
+            columns.join(", "),
+            values.join(", "),
+            self.staged()
+        ))
+    }
+}
+
+/// Takes the rows of `count` confirmed sagas aside.
+pub async fn stage(database_url: &str, count: i64) -> anyhow::Result<PgConnection> {
+    let mut db = PgConnection::connect(database_url).await?;
+    run(&mut db, "drop schema if exists bench cascade").await?;
+    run(&mut db, "create schema bench").await?;
+    run(
+        &mut db,
+        "create function bench.fresh(uuid, bigint) returns uuid language sql immutable
+         return overlay($1::text placing lpad(to_hex($2), 12, '0') from 25 for 12)::uuid",
+    )
+    .await?;
+    let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "select id from reservation.reservations where status = 'CONFIRMED' order by id desc limit $1",
+    )
+    .bind(count)
+    .fetch_all(&mut db)
+    .await?;
+    anyhow::ensure!(ids.len() as i64 == count, "only {} sagas were confirmed", ids.len());
+    for table in &TABLES {
+        let make = format!(
+            "create table {} as select * from {} s where {}",
+            table.staged(),
+            table.source(),
+            table.of
+        );
+        // Bound parameters do not go with `create table as`.
+        let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        let make = make.replace("$1::text[]", &format!("array[{}]::text[]", list.join(",")));
+        let make = make.replace("$1", &format!("array[{}]::uuid[]", list.join(",")));
+        run(&mut db, &make).await?;
+    }
+    Ok(db)
+}
+
+pub async fn run(db: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Latencies and how they are shown.
+
+use std::time::Duration;
+
+/// Durations of one kind.
+#[derive(Default, Clone)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    pub fn push(&mut self, took: Duration) {
+        self.0.push(took);
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The duration that `share` of them (0–1) stay within, in milliseconds.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+        sorted[(last as f64 * share).round() as usize].as_secs_f64() * 1_000.0
+    }
+
+    /// `p50/p95/p99` in milliseconds.
+    pub fn shown(&self) -> String {
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| self.quantile_ms(share));
+        format!("{p50:.0}/{p95:.0}/{p99:.0}")
+    }
+}
+
+/// Prints a target beside what was reached.
+pub fn against(what: &str, reached: String, target: &str, is_met: bool) {
+    println!("  {:<52} {reached:>14}   target {target:<12} {}", what, if is_met { "met" } else { "NOT MET" });
+}

@@ -1,0 +1,246 @@
+//! The house that is measured: local servers, and the program's own processes as in development or as in production.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use actors::auth::token::{Signer, generate_pem};
+use anyhow::Context;
+use bus::Bus;
+use bus::contract::auth::{Claims, Role};
+use marquee::local::{External, Folder, NATS_PASSWORD, Servers};
+use tokio::process::{Child, Command};
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::processes::Watched;
+
+const OWNER: (&str, &str) = ("owner@marquee.example", "popcorn-2026");
+/// Starting all hosts takes seconds on a busy machine.
+const START_MAX: Duration = Duration::from_secs(60);
+const HOSTS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
+
+/// How the house is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Deployment {
+    /// `marquee up`: everything in one process
+    One,
+    /// A process for each host, the gateway and the provider
+    Hosts,
+    /// As hosts, with four of reservation
+    Hosts4,
+}
+
+impl Deployment {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::One => "one process",
+            Self::Hosts => "hosts",
+            Self::Hosts4 => "hosts, 4 of reservation",
+        }
+    }
+}
+
+/// A running house. Its processes end with it.
+pub struct House {
+    pub servers: Servers,
+    pub addr: SocketAddr,
+    pub database_url: String,
+    signer: Signer,
+    processes: Vec<(String, Child)>,
+    environment: Vec<(&'static str, String)>,
+    _folder: Folder,
+}
+
+impl House {
+    /// Servers and processes, ready to sell.
+    pub async fn open(deployment: Deployment) -> anyhow::Result<Self> {
+        let mut house = Self::servers().await?;
+        house.start(deployment).await?;
+        Ok(house)
+    }
+
+    /// Servers and a migrated database, nothing else.
+    pub async fn servers() -> anyhow::Result<Self> {
+        let folder = Folder::temporary()?;
+        let servers = Servers::start(&folder, External::default()).await?;
+        let pem = generate_pem();
+        let addr = free_addr()?;
+        let environment = vec![
+            ("DATABASE_URL", servers.database_url.clone()),
+            ("NATS_URL", servers.nats_url.clone()),
+            ("NATS_PASSWORD", NATS_PASSWORD.to_owned()),
+            ("REDIS_URL", servers.redis_url.clone().unwrap_or_default()),
+            ("JWT_PRIVATE_KEY", pem.clone()),
+            ("HTTP_ADDR", addr.to_string()),
+            ("PUBLIC_URL", format!("http://{addr}")),
+            ("RATE_LIMIT_DISABLED", "true".to_owned()),
+            ("SUPER_ADMIN_EMAIL", OWNER.0.to_owned()),
+            ("SUPER_ADMIN_PASSWORD", OWNER.1.to_owned()),
+            ("PAYMENT_API_KEY", "sk_test_bench".to_owned()),
+            ("PAYMENT_WEBHOOK_SECRET", "whsec_bench".to_owned()),
+            ("MAIL_DIR", folder.join("mail")?.path().display().to_string()),
+            ("MEDIA_DIR", folder.join("media")?.path().display().to_string()),
+            ("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned())),
+        ];
+        let database_url = servers.database_url.clone();
+        let signer = Signer::from_pem(&pem)?;
+        let house =
+            Self { servers, addr, database_url, signer, processes: vec![], environment, _folder: folder };
+        actors::delivery::migrate(&house.database_url).await?;
+        Ok(house)
+    }
+
+    /// Starts the program's processes and waits until they can sell.
+    pub async fn start(&mut self, deployment: Deployment) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        match deployment {
+            Deployment::One => {
+                let data = self._folder.join("up")?.path().display().to_string();
+                self.spawn("marquee", &["up", "--data", &data])?;
+            }
+            Deployment::Hosts | Deployment::Hosts4 => {
+                let provider = free_addr()?;
+                let books = self._folder.join("sandbox")?.path().join("books.jsonl").display().to_string();
+                let webhook = format!("http://{}/v1/payments/webhook", self.addr);
+                self.spawn(
+                    "sandbox",
+                    &["sandbox", "--addr", &provider.to_string(), "--log", &books, "--webhook-url", &webhook],
+                )?;
+                self.environment.retain(|(name, _)| *name != "PAYMENT_API_URL");
+                self.environment.push(("PAYMENT_API_URL", format!("http://{provider}")));
+                for host in HOSTS {
+                    let copies =
+                        if host == "reservation" && deployment == Deployment::Hosts4 { 4 } else { 1 };
+                    for _ in 0..copies {
+                        self.spawn(host, &["host", host])?;
+                    }
+                }
+                self.spawn("gateway", &["gateway"])?;
+            }
+        }
+        self.until_ready().await?;
+        Ok(begun.elapsed())
+    }
+
+    fn spawn(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let child = Command::new(program()?)
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start marquee")?;
+        self.processes.push((name.to_owned(), child));
+        Ok(())
+    }
+
+    async fn until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            if let Ok(mut client) = Client::connect(self.addr, None).await
+                && let Ok(answer) = client.get("/health/ready").await
+                && answer.status.is_success()
+                && answer.json()?.get("degraded").is_none()
+            {
+                return Ok(());
+            }
+            for (name, child) in &mut self.processes {
+                if let Some(status) = child.try_wait()? {
+                    anyhow::bail!("{name} ended: {status}");
+                }
+            }
+            anyhow::ensure!(Instant::now() < deadline, "the house was not ready within {START_MAX:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends every process of the program at once, as a power cut would; the servers stay.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        for (_, mut child) in self.processes.drain(..) {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends in good order.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        use nix::sys::signal::{Signal, kill};
+        for (_, child) in &self.processes {
+            if let Some(pid) = child.id() {
+                kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+            }
+        }
+        for (_, child) in &mut self.processes {
+            child.wait().await?;
+        }
+        self.servers.stop().await
+    }
+
+    /// A connection of the owner, who may do everything.
+    pub async fn owner(&self) -> anyhow::Result<Client> {
+        let mut client = Client::connect(self.addr, None).await?;
+        let login = serde_json::json!({"email": OWNER.0, "password": OWNER.1});
+        let session = client.post("/v1/auth/login", None, &login).await?.expect(200)?;
+        client.set_token(session["accessToken"].as_str().context("no token")?);
+        Ok(client)
+    }
+
+    /// A connection of a moviegoer. The token is signed here: hashing hundreds of passwords measures argon2.
+    pub async fn moviegoer(&self) -> anyhow::Result<Client> {
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let sub = Uuid::now_v7();
+        let claims = Claims {
+            iss: bus::token::ISSUER.to_owned(),
+            sub,
+            sid: Uuid::now_v7(),
+            email: format!("{sub}@bench.example"),
+            name: "Ada".to_owned(),
+            role: Role::User,
+            epoch: 0,
+            iat: now,
+            exp: now + 3_600,
+        };
+        Client::connect(self.addr, Some(self.signer.sign(&claims)?)).await
+    }
+
+    /// The operator's own way into NATS.
+    pub async fn bus(&self) -> anyhow::Result<Bus> {
+        Bus::connect(bus::Config {
+            url: self.servers.nats_url.clone(),
+            user: marquee::config::OPERATOR.to_owned(),
+            password: NATS_PASSWORD.to_owned(),
+            name: "bench".to_owned(),
+            replicas: 1,
+        })
+        .await
+    }
+
+    /// All processes whose time is counted, the load generator among them.
+    pub fn watched(&self) -> Vec<Watched> {
+        let own = self
+            .processes
+            .iter()
+            .filter_map(|(name, child)| Some(Watched { name: name.clone(), pid: child.id()? }));
+        let servers = [
+            ("postgres", self.servers.postgres.as_ref().and_then(|s| s.pid())),
+            ("nats", self.servers.nats.as_ref().and_then(|s| s.pid())),
+            ("redis", self.servers.redis.as_ref().and_then(|s| s.pid())),
+            ("load generator", Some(std::process::id())),
+        ];
+        let servers =
+            servers.into_iter().filter_map(|(name, pid)| Some(Watched { name: name.to_owned(), pid: pid? }));
+        own.chain(servers).collect()
+    }
+}
+
+/// The `marquee` that was built beside this program.
+fn program() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("marquee");
+    anyhow::ensure!(program.exists(), "{} is not there; `make bench` builds it", program.display());
+    Ok(program)
+}
+
+fn free_addr() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
