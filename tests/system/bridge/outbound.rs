@@ -185,29 +185,6 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
 }
 
 #[tokio::test]
-async fn a_service_queue_is_bound_when_it_appears_and_its_events_are_kept_until_then() {
-    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
-    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
-    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
-    outlet.say("reservation.confirmed", 0..1).await;
-    outlet.say("movie.created", 0..1).await;
-    outlet.until_degraded("reservation.confirmed reach no queue").await;
-    let connection = outlet.service().await;
-    let channel = connection.create_channel().await.unwrap();
-    // The service starts.
-    declare(&channel, "notifications_queue").await;
-    let mut reading = reader(&channel, "notifications_queue").await;
-    let kept = heard(&mut reading).await;
-    assert_eq!(message_id(&kept), id("reservation.confirmed", 0));
-    assert_eq!(body(&kept)["pattern"], "reservation.confirmed");
-    outlet.say("movie.created", 1..2).await;
-    outlet.say("reservation.confirmed", 1..2).await;
-    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1), "and nothing else");
-    outlet.until_degraded("").await;
-    outlet.close().await;
-}
-
-#[tokio::test]
 async fn an_exchange_of_another_kind_degrades_its_target_and_no_other() {
     let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
     let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
