@@ -173,8 +173,12 @@ async fn cloudinary_gets_signed_uploads_under_our_own_ids() {
         assert!(stand_in.ids().iter().any(|id| id.starts_with("video/marquee/")), "{:?}", stand_in.ids());
         cinema.put_poster(&movie, png(50, 50)).await;
         cinema.an_hour_later().await;
-        let gone = format!("image/marquee/{id}");
-        cinema.until("the old poster is destroyed", async || !stand_in.ids().contains(&gone)).await;
+        let old_poster = [format!("image/marquee/{id}"), format!("image/marquee/{id}-small")];
+        cinema
+            .until("both sizes of the old poster are destroyed", async || {
+                stand_in.ids().iter().all(|kept| !old_poster.contains(kept))
+            })
+            .await;
         assert_eq!(stand_in.ids().len(), 3, "{:?}", stand_in.ids());
         stand_in.fail_next(100);
         let path = format!("/v1/movies/{movie}/poster");
