@@ -4,6 +4,11 @@ use clap::{Parser, Subcommand};
 use marquee::command;
 use marquee::operate::{self, DeadLetters, Events};
 
+/// A quarter of a busy process's time went into glibc's allocator, whose arenas do not suit memory that one thread takes and
+/// another gives back (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "marquee", version, about = "Sells cinema seats", long_about = None)]
 struct Arguments {

@@ -218,6 +218,7 @@ impl Server {
         self.endpoints.spawn(async move {
             let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
             let working = metrics::gauge!("rpc_in_flight", "endpoint" => R::SUBJECT);
+            let durations = metrics::histogram!("rpc_duration_seconds", "endpoint" => R::SUBJECT);
             loop {
                 let request = tokio::select! {
                     _ = stop.cancelled() => break,
@@ -225,15 +226,15 @@ impl Server {
                 };
                 let Some(request) = request else { break };
                 let permit = in_flight.clone().acquire_owned().await;
-                let (verifier, handle, working) = (verifier.clone(), handle.clone(), working.clone());
+                let (verifier, handle) = (verifier.clone(), handle.clone());
+                let (working, durations) = (working.clone(), durations.clone());
                 tokio::spawn(async move {
                     let _permit = permit;
                     let begun = Instant::now();
                     working.increment(1.0);
                     answer::<R, H, F>(request, &verifier, &*handle).await;
                     working.decrement(1.0);
-                    metrics::histogram!("rpc_duration_seconds", "endpoint" => R::SUBJECT)
-                        .record(begun.elapsed());
+                    durations.record(begun.elapsed());
                 });
             }
             // Requests in work finish and answer before the endpoint is gone.

@@ -30,8 +30,10 @@ const SETTINGS: &[&str] = &[
     // Six hosts with pools and a whole-system test with several of each.
     "max_connections=200",
     // A demo cinema fits many times; pages count only once touched.
-    "shared_buffers=64MB",
-    "max_wal_size=256MB",
+    // Below it, each page that a rush dirties has another one written out first, by whoever waits for the answer.
+    "shared_buffers=256MB",
+    // At a thousand orders a second a checkpoint came every few seconds with less, and each logs whole pages anew.
+    "max_wal_size=1GB",
     // After a crash: one call instead of an fsync for each of a thousand files, which took seconds.
     "recovery_init_sync_method=syncfs",
     // Nobody replicates from here.

@@ -33,7 +33,7 @@ pub const QUEUE_MAX: usize = 4_096;
 const WINDOW: usize = 1_024;
 /// Acks are noted in the table together: this many, or after this long.
 const MARK_MAX: usize = 512;
-const MARK_AFTER: Duration = Duration::from_millis(50);
+const MARK_AFTER: Duration = Duration::from_millis(200);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Beyond it the database hangs; reading or marking a page takes milliseconds.
 const DATABASE_MAX: Duration = Duration::from_secs(10);

@@ -77,6 +77,8 @@ pub fn as_view(done: &Done<'_>) -> Answered {
 
 pub enum Message {
     Input(Input, Origin),
+    /// Just committed by this host: its next input, most often its payment's beginning, need not read it.
+    Made(Box<Reservation>),
     Loaded(Result<Option<Reservation>, Failure>),
     Written(Box<Written>),
     EndAnswered(Result<PaymentEnd, Problem>, Uuid),
@@ -127,6 +129,10 @@ impl Entity for SagaActor {
             Message::Input(Input::Deadline, _)
                 if self.waiting.iter().any(|(input, _)| *input == Input::Deadline) => {}
             Message::Input(input, origin) => self.waiting.push_back((input, origin)),
+            Message::Made(reservation) if self.known.is_none() && !self.busy => {
+                self.known = Some(*reservation)
+            }
+            Message::Made(_) => {}
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Written(written) => self.written(*written),
             Message::EndAnswered(answer, payment_id) => self.end_answered(answer, payment_id),

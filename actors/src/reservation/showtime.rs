@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Env;
-use super::model::{Showtime, Snapshot};
+use super::actor;
+use super::model::{Reservation, Showtime, Snapshot};
 use super::order::{self, Order, Owner, Reply, answer, new_reservation, replay};
 use super::seat_map::{Applied, SeatMap};
 use super::store::{self, Rows, Step};
@@ -45,7 +46,7 @@ pub enum Message {
 /// How an order's change ended, with the answer it gets if it was committed.
 pub struct Written {
     order: Box<Order>,
-    reservation: Uuid,
+    reservation: Box<Reservation>,
     response: Bytes,
     outcome: Outcome<Rows>,
 }
@@ -256,7 +257,7 @@ impl ShowtimeActor {
         #[cfg(feature = "planted")]
         let order = answered_early(order, &response);
         hall.map.mark(seats, reservation.id);
-        let id = reservation.id;
+        let made = Box::new(reservation.clone());
         let change = Change {
             outbox: reservation.events(&reservation, &effects, &order.context),
             idempotency: Some(IdempotencyWrite::Claim {
@@ -269,7 +270,7 @@ impl ShowtimeActor {
         self.under_way += 1;
         let me = self.me.clone();
         self.env.journal.write(change, move |outcome| {
-            me.send(Message::Written(Box::new(Written { order, reservation: id, response, outcome })));
+            me.send(Message::Written(Box::new(Written { order, reservation: made, response, outcome })));
         });
     }
 
@@ -277,10 +278,13 @@ impl ShowtimeActor {
         self.under_way -= 1;
         let committed = matches!(outcome, Outcome::Committed { .. });
         if let Some(hall) = &mut self.hall {
-            hall.map.settle(reservation, committed);
+            hall.map.settle(reservation.id, committed);
         }
         match outcome {
-            Outcome::Committed { .. } => answer(order.reply, Ok(response)),
+            Outcome::Committed { .. } => {
+                answer(order.reply, Ok(response));
+                self.env.sagas().send(reservation.id, actor::Message::Made(reservation));
+            }
             Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
             // Another host was faster. Named seats are gone; best-available looks for others.
             Outcome::Rejected(Rejection::SeatsTaken(_)) if order.tries < TRIES_MAX => {
