@@ -41,6 +41,8 @@ pub enum Message {
     Checked(Box<Order>, Result<(Option<StoredAnswer>, i64), Failure>),
     ViewChecked(Reply, Result<i64, Failure>),
     Written(Box<Written>),
+    /// Marks were settled.
+    DecideAgain,
 }
 
 /// How an order's change ended, with the answer it gets if it was committed.
@@ -61,6 +63,7 @@ pub struct ShowtimeActor {
     unloaded: VecDeque<Message>,
     /// Only marks are in their way.
     waiting_for_marks: Vec<Box<Order>>,
+    is_deciding_again: bool,
     /// The map is older than the database was when they asked.
     waiting_for_sequence: Vec<Box<Order>>,
     views: Vec<(Reply, i64)>,
@@ -96,6 +99,7 @@ impl Entity for ShowtimeActor {
             loading: false,
             unloaded: VecDeque::new(),
             waiting_for_marks: Vec::new(),
+            is_deciding_again: false,
             waiting_for_sequence: Vec::new(),
             views: Vec::new(),
             under_way: 0,
@@ -130,6 +134,7 @@ impl Entity for ShowtimeActor {
             Message::Checked(order, checked) => self.checked(order, checked),
             Message::ViewChecked(reply, sequence) => self.view_checked(reply, sequence),
             Message::Written(written) => self.written(*written),
+            Message::DecideAgain => self.decide_again(),
         }
     }
 }
@@ -302,7 +307,15 @@ impl ShowtimeActor {
             Outcome::Failed(failure) => answer(order.reply, Err(failure.into())),
             Outcome::Stale | Outcome::Duplicate => answer(order.reply, Err(Problem::internal())),
         }
-        // What waited for these marks is decided now; what still waits for others goes back to waiting.
+        // A batch tells all its changes in a row: whoever waits is decided once, behind them.
+        if !self.waiting_for_marks.is_empty() && !std::mem::replace(&mut self.is_deciding_again, true) {
+            self.me.send(Message::DecideAgain);
+        }
+    }
+
+    /// What waited for marks that are settled now is decided; what still waits for others goes back to waiting.
+    fn decide_again(&mut self) {
+        self.is_deciding_again = false;
         for order in std::mem::take(&mut self.waiting_for_marks) {
             self.decide(order);
         }
