@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 2_000_000;
 /// Longest wait for a page that should be there.
 const PAGE_WAIT: Duration = Duration::from_secs(5);
 /// Stands between the event's id and the run in a copy's message id.
-const COPY: char = '#';
+pub(crate) const COPY: char = '#';
 
 /// Where a replay begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub mod context;
 pub mod contract;
 pub mod dead_letter;
 pub mod event;
+pub mod event_feed;
 pub mod event_replay;
 pub mod failure;
 pub mod retry;

@@ -17,6 +17,9 @@ pub const EVENTS: &str = "EVENTS";
 pub const DLQ: &str = "DLQ";
 pub const DLQ_PREFIX: &str = "dlq.";
 
+/// What events are about: the first word of their subjects.
+pub(crate) const NOUNS: [&str; 6] = ["movie", "showtime", "reservation", "payment", "refund", "user"];
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long `EVENTS` keeps an event: a host that was away for a week still finds everything.
@@ -90,9 +93,7 @@ fn streams(replicas: usize) -> [Config; 2] {
     let events = Config {
         name: EVENTS.into(),
         description: Some("Every fact of the house, by RabbitMQ routing key".into()),
-        subjects: ["movie.>", "showtime.>", "reservation.>", "payment.>", "refund.>", "user.>"]
-            .map(Into::into)
-            .into(),
+        subjects: NOUNS.map(|noun| format!("{noun}.>")).into(),
         retention: RetentionPolicy::Limits,
         max_age: EVENTS_MAX_AGE,
         max_bytes: EVENTS_MAX_BYTES,

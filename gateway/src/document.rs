@@ -25,7 +25,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api::page_login::REFRESH_COOKIE;
 use crate::api::{
-    Auth, DeadLetters, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations, Showtimes,
+    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations,
+    Showtimes,
 };
 use crate::routes::{Idempotency, Row, row};
 use crate::{example, schema};
@@ -175,20 +176,22 @@ fn meaning(status: u16) -> &'static str {
 pub fn documents() -> [(&'static str, Value); 7] {
     type Accounts = (Documented<Auth>, Documented<PageLogins>);
     type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
+    type Operations = (Documented<DeadLetters>, Documented<EventFeed>);
     type Whole = (
         Accounts,
         Catalogue,
         Documented<Reservations>,
         Documented<Payments>,
         Documented<Notifications>,
-        Documented<DeadLetters>,
+        Operations,
     );
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
     let accounts = || -> Accounts { (only(), only()) };
     let catalogue = || -> Catalogue { (only(), only(), only()) };
-    let whole: Whole = (accounts(), catalogue(), only(), only(), only(), only());
+    let operations = || -> Operations { (only(), only()) };
+    let whole: Whole = (accounts(), catalogue(), only(), only(), only(), operations());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(accounts(), "Marquee: auth")),
@@ -196,7 +199,7 @@ pub fn documents() -> [(&'static str, Value); 7] {
         ("reservation", document(only::<Reservations>(), "Marquee: reservation")),
         ("payment", document(only::<Payments>(), "Marquee: payment")),
         ("notification", document(only::<Notifications>(), "Marquee: notification")),
-        ("operation", document(only::<DeadLetters>(), "Marquee: operation")),
+        ("operation", document(operations(), "Marquee: operation")),
     ]
 }
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
+use bus::contract::event_feed::Happened;
 use bus::contract::{Fields, Problem, Request};
 use bus::dead_letter::Command;
+use bus::event_feed;
 use bus::service::Ask;
 use bus::token::{Identity, Verifier};
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::limit::Limiter;
 use crate::media::MediaRoom;
@@ -82,11 +85,23 @@ impl Hosts {
         }
     }
 
+    /// The last events, the oldest first, and all from before that reading on: some come twice.
+    pub async fn events(&self, most: u64) -> Result<(Vec<Happened>, BoxStream<'static, Happened>), Problem> {
+        match self {
+            Self::Nats { bus, .. } => {
+                let heard = event_feed::listen(bus).await?;
+                Ok((event_feed::last(bus, most).await?, heard))
+            }
+            #[cfg(test)]
+            Self::Told(told) => told.events(most).await,
+        }
+    }
+
     pub async fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
         match self {
             Self::Nats { verifier, .. } => verifier.verify(token).await,
             #[cfg(test)]
-            Self::Told(_) => crate::tests::Told::verify(token),
+            Self::Told(told) => told.verify(token),
         }
     }
 
@@ -154,6 +169,7 @@ async fn reach(bus: &Bus) -> Result<(), Problem> {
 pub struct House {
     pub hosts: Hosts,
     pub hub: Hub,
+    pub feed: Feed,
     pub limiter: Limiter,
     pub media: MediaRoom,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
@@ -166,6 +182,7 @@ impl House {
         Arc::new(Self {
             hosts,
             hub: Hub::new(),
+            feed: Feed::new(),
             limiter,
             media,
             stop: CancellationToken::new(),

@@ -10,6 +10,7 @@ mod config;
 mod cors;
 mod document;
 mod example;
+mod feed;
 mod fresh;
 mod front;
 mod guard;
@@ -47,7 +48,8 @@ pub use config::Config;
 pub use health::{Part, Parts};
 
 use api::{
-    Auth, DeadLetters, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations, Showtimes,
+    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations,
+    Showtimes,
 };
 use front::{Front, Manners};
 use guard::Gate;
@@ -168,6 +170,7 @@ fn app(
     Payments { house: house.clone() }.add_routes(&mut endpoints);
     Notifications { house: house.clone() }.add_routes(&mut endpoints);
     DeadLetters { house: house.clone() }.add_routes(&mut endpoints);
+    EventFeed { house: house.clone() }.add_routes(&mut endpoints);
     let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
     for row in ROWS {
         let pattern = pattern(row.path);

@@ -5,9 +5,10 @@
 
 use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
-    Refresh, Register, ResetPassword, SetRole, UpdateMe,
+    Refresh, RefreshPage, Register, ResetPassword, SetRole, UpdateMe,
 };
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
+use bus::contract::event_feed::WatchEvents;
 use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
     CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
@@ -146,7 +147,7 @@ pub const ROWS: &[Row] = &[
         .body(Body::Json(SMALL))
         .rate(Rate::Login)
         .refuses(&[401]),
-    post::<Refresh>("/v1/auth/cookie/refresh", "refreshPage").rate(Rate::Login).refuses(&[400, 401]),
+    post::<RefreshPage>("/v1/auth/cookie/refresh", "refreshPage").rate(Rate::Login).refuses(&[400, 401]),
     post::<Logout>("/v1/auth/cookie/logout", "logoutPage").refuses(&[400]),
     post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
     post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
@@ -246,6 +247,7 @@ pub const ROWS: &[Row] = &[
     post::<ResendNotification>("/v1/notifications/{id}/resend", "resendNotification")
         .key(Idempotency::Optional)
         .refuses(&[409]),
+    get::<WatchEvents>("/v1/admin/events", "watchEvents"),
     get::<ListDeadLetters>("/v1/admin/dead-letters", "listDeadLetters"),
     get::<GetDeadLetter>("/v1/admin/dead-letters/{sequence}", "getDeadLetter"),
     delete::<DropDeadLetter>("/v1/admin/dead-letters/{sequence}", "dropDeadLetter"),

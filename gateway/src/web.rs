@@ -40,6 +40,8 @@ const PLACE: &str = "{assets}";
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A worker is under its own file's policy: it may speak to the gateway, and nothing else.
 const WORKER: HeaderValue = HeaderValue::from_static("default-src 'none'; connect-src 'self'");
+/// Opens the door's page without a connection, so it works beyond its own folder.
+const DOOR_WORKER: &str = "door/worker.js";
 /// May be kept, and must be asked about each time.
 const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -139,6 +141,9 @@ async fn file(request: Request) -> poem::Result<Response> {
     let keep = if asked == version() { FOREVER } else { ASKED };
     response.headers_mut().insert(header::CACHE_CONTROL, keep);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, WORKER);
+    if name == DOOR_WORKER {
+        response.headers_mut().insert("service-worker-allowed", HeaderValue::from_static("/door"));
+    }
     Ok(response)
 }
 

@@ -250,3 +250,22 @@ async fn cinema_mail_link(cinema: &TestCinema) -> String {
     cinema.until("a mail with a link", async || found().is_some()).await;
     found().unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reloads_in_haste_stays_logged_in() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&browser, "joy").await;
+    // Each page is left while it asks for its access token, at another moment of that.
+    for milliseconds in [1, 10, 20, 30, 40, 60, 80, 120] {
+        browser.script(&format!("setTimeout(() => location.reload(), {milliseconds})")).await;
+        browser.until("!performance.getEntriesByName('left').length").await;
+        browser.script("performance.mark('left')").await;
+    }
+    browser.go("/account").await;
+    browser.find("#fascia a[href='/account']").await;
+    browser.sees("joy@example.org").await;
+    browser.close().await;
+    cinema.close().await;
+}

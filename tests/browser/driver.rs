@@ -55,6 +55,17 @@ pub struct Browser {
 impl Browser {
     /// Opens a browser of its own, without any history, for the page of a gateway.
     pub async fn open(origin: &str, look: Look) -> Self {
+        Self::open_with(origin, look, &[]).await
+    }
+
+    /// The same whose camera sees a film (`.y4m`), over and over.
+    pub async fn open_with_camera(origin: &str, look: Look, film: &std::path::Path) -> Self {
+        let film = format!("--use-file-for-fake-video-capture={}", film.display());
+        let camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", &film];
+        Self::open_with(origin, look, &camera).await
+    }
+
+    async fn open_with(origin: &str, look: Look, more: &[&str]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -75,6 +86,7 @@ impl Browser {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         // A container's root has no sandbox; the pages are our own.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+        let arguments = [&arguments, more].concat();
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": arguments, "prefs": {"intl.accept_languages": "en-GB"}},

@@ -1,6 +1,6 @@
 //! The page as people use it: real headless Chromium on a whole cinema with real servers.
 //!
-//! `booking` is what a moviegoer does, `staff` what the house and its door do, `care` what nobody should have to notice:
+//! `booking` is what a moviegoer does, `staff` what the house does, `door` its door, `care` what nobody should have to notice:
 //! accessibility, weight, speed. `pictures` makes the README's screenshots when it is asked to (`MARQUEE_PICTURES=1`).
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
@@ -9,6 +9,7 @@ mod care;
 #[path = "../system/cinema.rs"]
 #[allow(dead_code, reason = "shared with the system tests, which use more of it")]
 mod cinema;
+mod door;
 mod driver;
 #[path = "../system/harness.rs"]
 #[allow(dead_code, reason = "shared with the system tests, which use more of it")]

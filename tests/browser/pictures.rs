@@ -68,6 +68,10 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     staff.go(&format!("/staff?date={day}")).await;
     staff.find(".timeline-block").await;
     picture(&staff, "staff").await;
+    staff.go("/staff/operations").await;
+    staff.find(".events li").await;
+    staff.find(".parts .tile").await;
+    picture(&staff, "operations").await;
     staff.close().await;
     // The others hold their seats still, so it only closes.
     cinema.close_doors().await;

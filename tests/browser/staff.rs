@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::care::{axe, violations};
-use crate::cinema::{OWNER, Person, TestCinema, id};
+use crate::cinema::{OWNER, TestCinema, id};
 use crate::driver::{Browser, DESK, DOWN, Look, PATIENCE, PHONE, turn};
 use crate::{log_in_new, pay};
 
@@ -203,6 +203,40 @@ async fn a_dead_letter_is_handled_again_from_its_page_when_its_cause_is_mended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_show_events_as_they_happen_and_hold_still_when_told() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_owner(&browser).await;
+    browser.go("/staff/operations").await;
+    browser.sees("Each event as it happens").await;
+    // What was before is there, and what comes stands above it.
+    browser.sees("user.registered").await;
+    let sold = cinema.buy(&ada, &["C1"]).await;
+    browser.sees("reservation.confirmed").await;
+    browser.press("Hold still").await;
+    let held = cinema.reserve(&ada, &["D2"]).await;
+    browser.sees("Go on, 1 is waiting").await;
+    assert_eq!(
+        browser.script("return document.querySelector('.events').innerText.includes('D2')").await,
+        false
+    );
+    browser.press("Go on, 1 is waiting").await;
+    browser.until("document.querySelector('.events li').innerText.includes('D2')").await;
+    set(&browser, "#events-noun", "payment").await;
+    browser.until("[...document.querySelectorAll('.events b')].every((one) => one.innerText.startsWith('payment.'))").await;
+    browser.fill("#events-word", &sold).await;
+    browser.click(".events summary").await;
+    browser.until("document.querySelector('.event-inside pre')").await;
+    browser.click(".event-inside a").await;
+    browser.sees("payment-succeeded → confirmed").await;
+    cinema.cancel(&ada, &held).await.expect(200);
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
     let _turn = turn().await;
     let cinema = TestCinema::open().await;
@@ -223,59 +257,6 @@ async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
     assert_eq!(staff.script("return document.querySelectorAll('.staff td select').length").await, 0);
     staff.close().await;
     owner.close().await;
-    cinema.close().await;
-}
-
-/// What the door says, once it is about another code than before.
-async fn shown(browser: &Browser, code: &str, word: &str) {
-    browser.fill("#door-code", code).await;
-    browser.press("Check").await;
-    let said = format!("document.querySelector('.door-answer').innerText.includes({})", json!(word));
-    browser.until(&said).await;
-}
-
-async fn tickets(cinema: &TestCinema, who: &Person, reservation: &str) -> Vec<String> {
-    let path = format!("/v1/reservations/{reservation}/tickets");
-    let found = cinema.call(Method::GET, &path, Some(who), None).await.expect(200);
-    found["tickets"].as_array().unwrap().iter().map(|one| one["token"].as_str().unwrap().to_owned()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection() {
-    let _turn = turn().await;
-    let mut cinema = TestCinema::open().await;
-    let ada = cinema.register().await;
-    let later = cinema.buy(&ada, &["E1"]).await;
-    cinema.showtime = cinema.schedule(&["SSSSS"], 3600).await;
-    let bought = cinema.buy(&ada, &["A1", "A2"]).await;
-    let cancelled = cinema.buy(&ada, &["A4"]).await;
-    let good = tickets(&cinema, &ada, &bought).await;
-    let dead = tickets(&cinema, &ada, &cancelled).await;
-    let other = tickets(&cinema, &ada, &later).await;
-    cinema.cancel(&ada, &cancelled).await.expect(200);
-
-    let browser = Browser::open(&cinema.url(), PHONE).await;
-    log_in_owner(&browser).await;
-    browser.go("/door").await;
-    browser.sees("Ready for the next ticket").await;
-    shown(&browser, &good[0], "Come in").await;
-    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
-    shown(&browser, &good[0], "Already in since").await;
-    browser.sees("First shown").await;
-    let (head, signature) = good[1].rsplit_once('.').unwrap();
-    shown(&browser, &format!("{head}.{}", signature.chars().rev().collect::<String>()), "Not genuine").await;
-    shown(&browser, &ada.token, "Not a ticket").await;
-    shown(&browser, &dead[0], "Cancelled").await;
-    shown(&browser, &other[0], "For another day").await;
-
-    // The line breaks: what was learnt is enough.
-    browser.devtools("Network.enable", json!({})).await;
-    let line = json!({"offline": true, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0});
-    browser.devtools("Network.emulateNetworkConditions", line).await;
-    browser.sees("No connection").await;
-    shown(&browser, &good[1], "Come in").await;
-    shown(&browser, &good[1], "Already in since").await;
-    browser.close().await;
     cinema.close().await;
 }
 

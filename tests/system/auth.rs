@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod creators;
 mod member;
+mod page;
 mod passwords;
 mod throttling;
 

@@ -5,11 +5,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::contract::Timestamp;
 use bus::contract::auth::{
-    AuditKind, GetKeys, Login, Logout, LogoutEverywhere, Me, Refresh, Register, Rejection, Role, Session,
-    User, UserRegistered,
+    AuditKind, GetKeys, Login, Logout, LogoutEverywhere, Me, Refresh, RefreshPage, Register, Rejection, Role,
+    Session, User, UserRegistered,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
@@ -46,6 +47,7 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve_with(&desk, register).await?;
     server.serve_with(&desk, login).await?;
     server.serve_with(&desk, refresh).await?;
+    server.serve_with(&desk, refresh_page).await?;
     server.serve_with(&desk, logout).await?;
     server.serve_with(&desk, logout_everywhere).await?;
     server.serve_with(&desk, keys).await?;
@@ -111,19 +113,28 @@ async fn login(desk: Arc<Desk>, call: Call<Login>) -> Answered {
 }
 
 async fn refresh(desk: Arc<Desk>, call: Call<Refresh>) -> Answered {
-    let presented = desk.presented(&call.request.refresh_token).await?.ok_or(Rejection::RefreshToken)?;
+    renew(&desk, &call.request.refresh_token, None).await
+}
+
+async fn refresh_page(desk: Arc<Desk>, call: Call<RefreshPage>) -> Answered {
+    renew(&desk, &call.request.refresh_token, Some(model::LOST_ANSWER)).await
+}
+
+/// `again`: so long after it was spent the token still buys a pair, if nothing that it bought was used.
+async fn renew(desk: &Desk, token: &str, again: Option<Duration>) -> Answered {
+    let presented = desk.presented(token).await?.ok_or(Rejection::RefreshToken)?;
     let family = presented.token.family;
     let now = desk.clock.now();
-    match model::worth(&presented, now)? {
-        Worth::Pair => {
+    match (model::worth(&presented, now)?, again) {
+        (Worth::Pair, _) | (Worth::End, Some(_)) => {
             let secret = Secret::new();
             let next = RefreshToken::new(family, &secret, now);
-            let refreshed = Act::Refresh { spent: presented.token.id, next };
+            let refreshed = Act::Refresh { spent: presented.token.id, again, next };
             if desk.commit(refreshed.into(), vec![]).await? == Some(Written::Done) {
                 return desk.session(presented.user, presented.epoch, family, secret);
             }
         }
-        Worth::End => {
+        (Worth::End, None) => {
             desk.commit(Act::End { family, reason: EndReason::Reuse }.into(), vec![]).await?;
         }
     }

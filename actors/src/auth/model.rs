@@ -79,6 +79,10 @@ pub fn secret_hash(text: &str) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
+/// So long a browser may present a spent token again: its page may have been left before the answer came. A reload and a slow
+/// line take less; whoever stole the token in these seconds is found out by the rightful one's next refresh.
+pub const LOST_ANSWER: Duration = Duration::from_secs(10);
+
 /// A refresh token's row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefreshToken {

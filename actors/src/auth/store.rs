@@ -2,12 +2,14 @@
 //! than its rows. What is to be kept of it in the audit is written with it, for a whole batch in one statement.
 //!
 //! Invariant: a refresh token is spent once (`spent_at is null` decides), and whoever comes second ends the family in the
-//! same transaction. Users are locked before families, families before their tokens.
+//! same transaction; only a browser may present it again for some seconds, while nothing that it bought was used. Users are locked before families, families before their tokens.
 //! Invariant: a login is written only while the password that proved it is the account's.
 
 pub mod access;
 pub mod audit;
 mod read;
+
+use std::time::Duration;
 
 use bus::contract::auth::{Revocation, revoked_subject};
 use bytes::Bytes;
@@ -63,9 +65,10 @@ pub enum Act {
         renewed: Option<String>,
         token: RefreshToken,
     },
-    /// `spent` buys `next`.
+    /// `spent` buys `next`; once more within `again`, unless what it bought was used.
     Refresh {
         spent: Uuid,
+        again: Option<Duration>,
         next: RefreshToken,
     },
     End {
@@ -180,7 +183,7 @@ impl Act {
                 }
                 insert_login(db, *user, renewed.as_ref().unwrap_or(proven), token).await?;
             }
-            Self::Refresh { spent, next } => return refresh(db, *spent, next).await,
+            Self::Refresh { spent, again, next } => return refresh(db, *spent, *again, next).await,
             Self::End { family, reason } => end(db, *family, *reason).await?,
             Self::Role(change) => return access::change_role(db, change).await,
             Self::Name { user, name } => access::rename(db, *user, name).await?,
@@ -234,7 +237,7 @@ async fn insert_login(db: &mut PgConnection, user: Uuid, proven: &str, token: &R
     if inserted == 0 {
         return Err(WriteError::Stale);
     }
-    insert_token(db, token).await
+    insert_token(db, token, None).await
 }
 
 async fn renew_hash(db: &mut PgConnection, user: Uuid, proven: &str, renewed: &str) -> Result<()> {
@@ -249,21 +252,28 @@ async fn renew_hash(db: &mut PgConnection, user: Uuid, proven: &str, renewed: &s
     Ok(())
 }
 
-async fn insert_token(db: &mut PgConnection, token: &RefreshToken) -> Result<()> {
+async fn insert_token(db: &mut PgConnection, token: &RefreshToken, bought_with: Option<Uuid>) -> Result<()> {
     sqlx::query(
-        "insert into refresh_tokens (id, family, token_hash, issued_at, expires_at) values ($1, $2, $3, $4, $5)",
+        "insert into refresh_tokens (id, family, token_hash, issued_at, expires_at, bought_with)
+         values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(token.id)
     .bind(token.family)
     .bind(token.hash.as_slice())
     .bind(token.issued_at.date_time())
     .bind(token.expires_at.date_time())
+    .bind(bought_with)
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn refresh(db: &mut PgConnection, spent: Uuid, next: &RefreshToken) -> Result<Written> {
+async fn refresh(
+    db: &mut PgConnection,
+    spent: Uuid,
+    again: Option<Duration>,
+    next: &RefreshToken,
+) -> Result<Written> {
     let alive = sqlx::query("update families set expires_at = $2 where id = $1 and ended_at is null")
         .bind(next.family)
         .bind(next.expires_at.date_time())
@@ -278,12 +288,39 @@ async fn refresh(db: &mut PgConnection, spent: Uuid, next: &RefreshToken) -> Res
         .execute(&mut *db)
         .await?
         .rows_affected();
-    if won == 0 {
+    let buys = match again {
+        _ if won == 1 => true,
+        Some(again) => buys_again(db, spent, again).await?,
+        None => false,
+    };
+    if !buys {
         end(db, next.family, EndReason::Reuse).await?;
         return Ok(Written::Over);
     }
-    insert_token(db, next).await?;
+    // Of those that were bought with one token the first that is used is the one that arrived.
+    sqlx::query(
+        "update refresh_tokens set spent_at = now()
+         where spent_at is null and bought_with = (select bought_with from refresh_tokens where id = $1)",
+    )
+    .bind(spent)
+    .execute(&mut *db)
+    .await?;
+    insert_token(db, next, Some(spent)).await?;
     Ok(Written::Done)
+}
+
+/// Whether a token that is spent may be presented again: lately spent for another, and nothing that it bought was used.
+async fn buys_again(db: &mut PgConnection, spent: Uuid, within: Duration) -> Result<bool> {
+    let buys = sqlx::query_scalar(
+        "select exists (select from refresh_tokens where id = $1 and spent_at > now() - make_interval(secs => $2))
+            and exists (select from refresh_tokens where bought_with = $1)
+            and not exists (select from refresh_tokens where bought_with = $1 and spent_at is not null)",
+    )
+    .bind(spent)
+    .bind(within.as_secs_f64())
+    .fetch_one(db)
+    .await?;
+    Ok(buys)
 }
 
 async fn end(db: &mut PgConnection, family: Uuid, reason: EndReason) -> Result<()> {

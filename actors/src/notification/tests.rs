@@ -205,6 +205,8 @@ fn the_confirmation_brings_tickets_and_a_calendar_entry() {
     assert!(text.contains("Subject: Your tickets: Heat <3 & more"), "{text}");
     assert!(text.contains("Seats: C5, C6") && text.contains("Saturday, 7 March 2026, 20:15 (CET)"), "{text}");
     assert!(text.contains("Heat &#60;3 &#38; more"), "the HTML is escaped: {text}");
+    let order = facts.attendee.as_ref().unwrap().told.reservation_id;
+    assert!(text.contains(&format!("https://kino.example/reservations/{order}")), "{text}");
     assert!(text.contains("tickets.pdf") && text.contains("application/pdf"));
     assert!(text.contains("show.ics") && text.contains("method=PUBLISH"));
     assert!(text.contains("Auto-Submitted: auto-generated"));
@@ -239,6 +241,8 @@ fn every_kind_has_words() {
             !words.heading.is_empty() && !words.paragraphs.is_empty() && words.order.is_some(),
             "{topic:?}"
         );
+        let button = words.button.expect("a way on");
+        assert!(!button.label.is_empty() && button.url.starts_with("https://kino.example/"), "{topic:?}");
         assert!(subjects.insert(words.subject), "{topic:?} is told apart by its subject");
     }
     assert!(subjects.contains("Held until 19:00: Heat"), "{subjects:?}");

@@ -1,6 +1,7 @@
 //! The words of every mail, once for its HTML and its text. Calm and short: what happened, what follows, what to do.
 
 use bus::contract::Timestamp;
+use uuid::Uuid;
 
 use super::format;
 use super::letter::{Button, Enclosed, Line, Words};
@@ -90,8 +91,25 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
         },
         Topic::PasswordReset { name, expires_at, .. } => reset(name, *expires_at, enclosed, public_url),
     };
+    words.button = words.button.or_else(|| about.button(topic, public_url));
     words.order = about.order;
     words
+}
+
+/// What a mail's button says, and whether it leads to the order or to the programme.
+fn leads(topic: &Topic) -> (&'static str, bool) {
+    match topic {
+        Topic::ReservationCreated { .. } => ("Pay now", true),
+        Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } | Topic::Reminder { .. } => {
+            ("Show your tickets", true)
+        }
+        Topic::HoldExpired | Topic::PaymentFailed => ("Try the same seats again", true),
+        Topic::ReservationCancelled | Topic::RefundRequested { .. } | Topic::RefundCompleted { .. } => {
+            ("See your order", true)
+        }
+        Topic::ShowtimeCancelled => ("See what is on", false),
+        Topic::PasswordReset { .. } => ("Log in", false),
+    }
 }
 
 fn held(about: &About, expires_at: Timestamp) -> Words {
@@ -143,6 +161,7 @@ fn reset(name: &str, expires_at: Timestamp, enclosed: &Enclosed, public_url: &st
 
 /// What a mail says of an order.
 struct About {
+    reservation: Option<Uuid>,
     title: String,
     zone: String,
     order: Option<String>,
@@ -159,6 +178,7 @@ impl About {
         let zone = showtime.map_or("UTC", |showtime| showtime.time_zone.as_str());
         let starts_at = showtime.map(|showtime| showtime.starts_at).or(told.map(|told| told.starts_at));
         Self {
+            reservation: told.map(|told| told.reservation_id),
             title: told.map(|told| told.movie_title.clone()).unwrap_or_default(),
             zone: zone.to_owned(),
             order: told.map(|told| super::ticket::short_code(told.reservation_id)),
@@ -167,6 +187,18 @@ impl About {
             seats: told.map(|told| told.seats.join(", ")),
             total: told.map(|told| format::money(told.total)),
         }
+    }
+
+    /// The way to the page about it; a mail of no order has none.
+    fn button(&self, topic: &Topic, public_url: &str) -> Option<Button> {
+        let reservation = self.reservation?;
+        let (label, to_order) = leads(topic);
+        let url = if to_order {
+            format!("{public_url}/reservations/{reservation}")
+        } else {
+            format!("{public_url}/")
+        };
+        Some(Button { label: label.to_owned(), url })
     }
 
     fn lines(&self, with_total: bool) -> Vec<Line> {

@@ -112,6 +112,23 @@ impl Request for Refresh {
     }
 }
 
+/// The same for a browser, whose page may be gone before the answer comes. Its token may be presented again for some seconds, as
+/// long as nothing that it bought was used; a program keeps the strict rule.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefreshPage {
+    pub refresh_token: String,
+}
+
+impl Request for RefreshPage {
+    const SUBJECT: &'static str = "rpc.auth.refresh_page";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        Refresh { refresh_token: self.refresh_token.clone() }.validate(fields);
+    }
+}
+
 /// Ends the refresh token's whole family, that is: this login.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod dead_letter;
+pub mod event_feed;
 pub mod media;
 pub mod movie;
 pub mod notification;

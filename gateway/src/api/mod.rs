@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod dead_letter;
+pub mod event_feed;
 pub mod media;
 pub mod movie;
 pub mod notification;
@@ -17,6 +18,7 @@ use poem_openapi::Tags;
 
 pub use auth::Auth;
 pub use dead_letter::DeadLetters;
+pub use event_feed::EventFeed;
 pub use media::MediaFiles;
 pub use movie::Movies;
 pub use notification::Notifications;
@@ -38,7 +40,7 @@ pub enum Domain {
     Payment,
     /// Mails to moviegoers.
     Notification,
-    /// What went wrong and waits for a person.
+    /// What happens, and what went wrong and waits for a person.
     Operation,
 }
 

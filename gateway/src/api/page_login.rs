@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bus::contract::auth::{Login, Logout, Refresh, Register, Session, User};
+use bus::contract::auth::{Login, Logout, RefreshPage, Register, Session, User};
 use bus::contract::{Problem, Request as Question};
 use poem::http::{HeaderValue, header};
 use poem::{FromRequest, IntoResponse, Request, RequestBody, Response};
@@ -176,7 +176,8 @@ impl PageLogins {
 
     /// Go on with the login of this browser
     ///
-    /// As `refresh`, with the cookie: it works once and is replaced. Without a cookie: 401.
+    /// As `refresh`, with the cookie: it works once and is replaced. Since a page may be left before the answer comes, the same
+    /// cookie is taken again for ten seconds, unless what replaced it was used. Without a cookie: 401.
     #[oai(path = "/v1/auth/cookie/refresh", method = "post")]
     async fn refresh(
         &self,
@@ -187,7 +188,7 @@ impl PageLogins {
         cookie: Cookie,
     ) -> Result<Kept, Refused> {
         is_page(Header(page.0))?;
-        self.begin(page, &caller, Refresh { refresh_token: cookie.token()? }).await
+        self.begin(page, &caller, RefreshPage { refresh_token: cookie.token()? }).await
     }
 
     /// Log out from a web page

@@ -3,6 +3,7 @@
 //! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
 
 mod crowd;
+mod feed;
 mod front;
 mod guard;
 mod kept;
@@ -11,10 +12,12 @@ mod page;
 mod socket;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::contract::auth::Role;
+use bus::contract::event_feed::{Happened, WatchEvents};
 use bus::contract::{Problem, Request};
 use bus::service::Ask;
 use bus::token::Identity;
@@ -39,6 +42,7 @@ pub struct Told {
     thinks: Mutex<Duration>,
     notices: broadcast::Sender<(String, Bytes)>,
     absent: Mutex<Vec<&'static str>>,
+    logins_ended: AtomicBool,
     pub connections: watch::Sender<u64>,
 }
 
@@ -74,13 +78,24 @@ impl Told {
         .boxed()
     }
 
+    /// What was told for [`WatchEvents`], then every notice on `events`.
+    pub async fn events(&self, _: u64) -> Result<(Vec<Happened>, BoxStream<'static, Happened>), Problem> {
+        let heard = self.notices("events".to_owned());
+        let last = self.answer(&WatchEvents {}, &Ask::new(bus::Context::new())).await?;
+        let heard = heard.map(|notice| serde_json::from_slice(&notice).unwrap());
+        Ok((serde_json::from_slice(&last).unwrap(), heard.boxed()))
+    }
+
     pub fn present(&self, expected: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
         let absent = self.absent.lock().unwrap();
         expected.iter().filter(|domain| !absent.contains(domain)).copied().collect()
     }
 
-    pub fn verify(token: &str) -> Result<Arc<Identity>, Problem> {
+    pub fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
         let role = match token {
+            _ if self.logins_ended.load(Ordering::Relaxed) => {
+                return Err(Problem::unauthorized("token-revoked", "Log in again."));
+            }
             "user" => Role::User,
             "admin" => Role::Admin,
             "root" => Role::SuperAdmin,
@@ -112,6 +127,7 @@ impl Gateway {
             thinks: Mutex::new(Duration::from_millis(1)),
             notices: broadcast::Sender::new(1_024),
             absent: Mutex::default(),
+            logins_ended: AtomicBool::default(),
             connections: watch::Sender::new(0),
         });
         let media = MediaRoom::open(&Default::default()).unwrap();
@@ -145,6 +161,11 @@ impl Gateway {
 
     pub fn notify(&self, subject: String, payload: impl Into<Bytes>) {
         let _ = self.told.notices.send((subject, payload.into()));
+    }
+
+    /// From now on no token is good any more.
+    pub fn end_logins(&self) {
+        self.told.logins_ended.store(true, Ordering::Relaxed);
     }
 
     pub fn reconnect(&self) {

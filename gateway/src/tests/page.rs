@@ -1,6 +1,6 @@
 //! The web page's addresses and files, and its logins by cookie.
 
-use bus::contract::auth::{Login, Logout, Refresh, Register};
+use bus::contract::auth::{Login, Logout, RefreshPage, Register};
 use poem::http::Method;
 use serde_json::json;
 
@@ -70,7 +70,11 @@ async fn a_file_is_kept_for_ever_under_its_versions_name_only() {
 #[tokio::test]
 async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
     let gateway = Gateway::new();
-    gateway.tell::<Login>(SESSION).tell::<Register>(SESSION).tell::<Refresh>(SESSION).tell::<Logout>("null");
+    gateway
+        .tell::<Login>(SESSION)
+        .tell::<Register>(SESSION)
+        .tell::<RefreshPage>(SESSION)
+        .tell::<Logout>("null");
     let page = |path: &str| gateway.post(path).header("X-Refresh-Cookie", "true");
     let answer = page("/v1/auth/cookie/login").json(login()).answer().await;
     assert_eq!((answer.status, answer.json()["accessToken"].as_str()), (200, Some("access")));
@@ -96,7 +100,7 @@ async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
 #[tokio::test]
 async fn a_cookie_counts_only_beside_the_pages_own_header() {
     let gateway = Gateway::new();
-    gateway.tell::<Refresh>(SESSION).tell::<Login>(SESSION);
+    gateway.tell::<RefreshPage>(SESSION).tell::<Login>(SESSION);
     let refresh = || gateway.post("/v1/auth/cookie/refresh").header("Cookie", "marquee_refresh=old");
     assert_eq!(refresh().problem().await, problem(400, "refresh-cookie"));
     assert_eq!(refresh().header("X-Refresh-Cookie", "false").problem().await, problem(400, "refresh-cookie"));

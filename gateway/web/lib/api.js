@@ -18,8 +18,6 @@ const REFRESH = "/v1/auth/cookie/refresh";
 export const KNOWN = "marquee.login";
 /** Reads are tried again after these pauses when the house is away or the line breaks; then the reader decides. */
 const PAUSES = [400, 1200];
-/** A refresh begun by a page that was left takes less than this to arrive. */
-const LEFT_BEHIND = 1500;
 
 let access = null;
 let listener = () => {};
@@ -93,6 +91,30 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
   return answer(response);
 }
 
+/** A stream of server-sent events that needs the login, which `EventSource` cannot send: an async iterator of `{name, data}`. */
+export async function* events(path, signal) {
+  if (!access && isKnown()) await refresh();
+  const head = () => ({ Accept: "text/event-stream", Authorization: `Bearer ${access}` });
+  let response = await fetch(path, { headers: head(), signal, cache: "no-store" });
+  if (response.status === 401 && isKnown()) {
+    await refresh();
+    response = await fetch(path, { headers: head(), signal, cache: "no-store" });
+  }
+  if (!response.ok) await answer(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (text + value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const line = (name) => block.split("\n").find((one) => one.startsWith(`${name}: `))?.slice(name.length + 2);
+      // A comment, which only keeps the connection, has no data.
+      if (line("data")) yield { name: line("event") ?? "message", data: JSON.parse(line("data")) };
+    }
+  }
+}
+
 async function answer(response) {
   const type = response.headers.get("Content-Type") ?? "";
   const body = type.includes("json") ? await response.json().catch(() => null) : null;
@@ -103,7 +125,10 @@ async function answer(response) {
 
 let refreshing = null;
 
-/** Buys a new access token with the cookie. One at a time in all tabs: a refresh token works once. */
+/**
+ * Buys a new access token with the cookie. One at a time in all tabs: a refresh token works once. Where a page is left before its
+ * new cookie came, the next page presents the old one again, which the house takes for some seconds.
+ */
 export function refresh() {
   refreshing ??= locked(buy).finally(() => (refreshing = null));
   return refreshing;
@@ -114,11 +139,6 @@ function locked(work) {
 }
 
 async function buy() {
-  const mark = "marquee.refreshing";
-  // The page before this one may have left in the middle: its cookie is still on the way.
-  const begun = Number(sessionStorage.getItem(mark));
-  if (Date.now() - begun < LEFT_BEHIND) await pause(LEFT_BEHIND);
-  sessionStorage.setItem(mark, String(Date.now()));
   try {
     const headers = { "X-Refresh-Cookie": "true", Accept: "application/json" };
     // It outlives the page, so that the new cookie arrives even then.
@@ -128,8 +148,6 @@ async function buy() {
     if (problem.status === 401) keep(null);
     if (problem instanceof Problem) throw problem;
     throw new Problem({ status: 0, code: "offline", detail: String(problem.message) });
-  } finally {
-    sessionStorage.removeItem(mark);
   }
 }
 

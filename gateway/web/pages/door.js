@@ -1,14 +1,15 @@
 // The door: a ticket is shown to the camera or typed, and one large answer says whether to let its holder in. The signature
 // is checked here, with or without a connection; with one, the order is looked up too, so that a cancelled ticket is known.
 
-import { Problem, get } from "../lib/api.js";
+import { Problem, get, isKnown } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { full, moment, number, time } from "../lib/format.js";
 import { isStaff, restore, user } from "../lib/session.js";
 import { extend, t } from "../lib/text.js";
 import { admit, count, forget, keepShows, shows } from "../door/book.js";
 import { NoCamera, watch } from "../door/camera.js";
-import { Refusal, learnKeys, verify } from "../door/verify.js";
+import { stay } from "../door/offline.js";
+import { Refusal, keys, learnKeys, verify } from "../door/verify.js";
 import { notice, say } from "../parts/notice.js";
 import de from "../text/staff-de.js";
 import en from "../text/staff-en.js";
@@ -26,11 +27,13 @@ const ONLINE_MS = 1500;
 
 export default async function door({ signal }) {
   await Promise.all([restore(), dressed()]);
-  // Whoever was here before may go on without a connection; the keys are public, and so is what is on.
-  if (!user() && navigator.onLine) throw new Problem({ status: 401, code: "token-missing" });
+  // Whoever was here before may go on while the house cannot be asked; the keys are public, and so is what is on.
+  if (!user() && !isKnown()) throw new Problem({ status: 401, code: "token-missing" });
   if (user() && !isStaff()) return { title: t("door.title"), node: h("div", { class: "stack" }, h("h1", { tabindex: "-1" }, t("door.title")), say("warn", t("staff.not-you"))) };
   const desk = new Desk(signal);
-  await desk.learn();
+  // Who has keys can begin; what is newer comes when it comes.
+  const learnt = desk.learn();
+  if (!keys().length) await learnt;
   return { title: t("door.title"), node: desk.node, there: () => desk.there() };
 }
 
@@ -68,6 +71,8 @@ class Desk {
 
   there() {
     this.begin();
+    // The page's own pictures and words have come by then, so that all of them are kept.
+    if (user()) stay();
     // A scanner that types needs the field; so does whoever has no camera.
     if (matchMedia("(pointer: fine)").matches) this.code.focus({ preventScroll: true });
     addEventListener("online", () => this.learn(), { signal: this.signal });

@@ -1,11 +1,12 @@
-// Whether the house is well: its parts, how far its consumers are behind, and every order's saga by its state. Looks again
-// every few seconds while it is seen.
+// Whether the house is well: its parts, what happens in it, how far its consumers are behind, and every order's saga by its
+// state. Events come by themselves; the rest is looked at again every few seconds while it is seen.
 
 import { h, replace } from "../lib/dom.js";
 import { moment, money, number, time } from "../lib/format.js";
 import { again } from "../lib/router.js";
 import { locale, t } from "../lib/text.js";
 import { say, words } from "../parts/notice.js";
+import { liveEvents } from "./events.js";
 import { badge, fresh, head, pager, poll, short, table } from "./listing.js";
 
 const STATES = ["awaiting-payment", "paying", "ending", "confirmed", "cancelled", "refunding", "refunded", "needs-attention"];
@@ -34,9 +35,9 @@ export default async function operations({ query, signal }) {
       head(t("staff.place.operations"), t("staff.ops.about")),
       looked,
       h("section", { class: "stack" }, h("h2", {}, t("staff.ops.health")), health),
+      liveEvents(signal),
       h("section", { class: "stack" }, h("h2", {}, t("staff.ops.flow")), flow),
       h("section", { class: "stack" }, h("h2", {}, t("staff.ops.sagas")), sagas),
-      h("p", { class: "soft" }, t("staff.ops.no-stream")),
     ),
   };
 }

@@ -1,0 +1,144 @@
+// The events of the house as they happen: the last ones, then each new one, the newest on top. Held still while somebody reads
+// (what comes meanwhile is counted), narrowed by kind or by a word. Whoever may see this may see every order and user.
+
+import { Problem, events } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { money, number } from "../lib/format.js";
+import { locale, t } from "../lib/text.js";
+import { words } from "../parts/notice.js";
+import { short } from "./listing.js";
+
+/** Rows on the page: more than anybody reads, few enough for a phone. */
+const MOST = 200;
+/** Pauses after a stream that ended or was refused; the first is short, since a login that is renewed ends it too. */
+const PAUSES = [500, 2000, 5000, 15_000];
+const NOUNS = ["reservation", "payment", "refund", "showtime", "movie", "user"];
+
+/** The section; it listens until `signal` ends it. */
+export function liveEvents(signal) {
+  const tape = new Tape();
+  listen(tape, signal);
+  return tape.node;
+}
+
+async function listen(tape, signal) {
+  for (let failed = 0; !signal.aborted; failed++) {
+    try {
+      for await (const { name, data } of events("/v1/admin/events", signal)) {
+        failed = 0;
+        tape.state("live", t("staff.events.live"));
+        if (name === "missed") tape.missed(data.events);
+        else tape.add(data);
+      }
+      tape.state("away", t("staff.events.away"));
+    } catch (problem) {
+      if (signal.aborted) return;
+      tape.state("away", problem instanceof Problem && problem.status ? words(problem) : t("staff.events.away"));
+    }
+    await new Promise((done) => setTimeout(done, PAUSES[Math.min(failed, PAUSES.length - 1)]));
+  }
+}
+
+class Tape {
+  constructor() {
+    Object.assign(this, { known: new Set(), all: [], held: [], paused: false, due: false });
+    this.mark = h("p", { class: "live", role: "status", dataset: { state: "away" } }, t("staff.events.opening"));
+    this.pause = h("button", { class: "button small", type: "button", "aria-pressed": "false", on: { click: () => this.hold(!this.paused) } }, t("staff.events.pause"));
+    this.noun = h("select", { class: "input", id: "events-noun", on: { change: () => this.draw() } }, h("option", { value: "" }, t("staff.all")), NOUNS.map((one) => h("option", { value: one }, t(`staff.events.noun.${one}`))));
+    this.word = h("input", { class: "input", id: "events-word", type: "search", autocomplete: "off", spellcheck: "false", on: { input: () => this.draw() } });
+    this.list = h("ol", { class: "events", tabindex: "0", role: "list", "aria-label": t("staff.events.title") });
+    this.none = h("p", { class: "soft events-none" }, t("staff.events.none"));
+    this.node = h("section", { class: "stack" },
+      h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h2", {}, t("staff.events.title")), this.mark), this.pause),
+      h("div", { class: "filters" }, h("div", { class: "field" }, h("label", { for: "events-noun" }, t("staff.events.kind")), this.noun), h("div", { class: "field" }, h("label", { for: "events-word" }, t("staff.events.word")), this.word)),
+      h("div", { class: "events-box" }, this.list, this.none));
+  }
+
+  state(is, text) {
+    if (this.mark.textContent === text) return;
+    this.mark.dataset.state = is;
+    this.mark.textContent = text;
+  }
+
+  add(event) {
+    if (event.id && this.known.has(event.id)) return;
+    this.known.add(event.id);
+    (this.paused ? this.held : this.all).unshift(event);
+    this.soon();
+  }
+
+  missed(events) {
+    (this.paused ? this.held : this.all).unshift({ missed: events });
+    this.soon();
+  }
+
+  /** Many events in a rush are one drawing. */
+  soon() {
+    if (this.due) return;
+    this.due = true;
+    setTimeout(() => {
+      this.due = false;
+      this.held.length = Math.min(this.held.length, MOST);
+      if (this.paused) this.label();
+      else this.draw();
+    }, 100);
+  }
+
+  hold(paused) {
+    this.paused = paused;
+    if (!paused) {
+      this.all.unshift(...this.held);
+      this.held = [];
+      this.draw();
+    }
+    this.pause.setAttribute("aria-pressed", String(paused));
+    this.label();
+  }
+
+  label() {
+    const n = this.held.length;
+    this.pause.textContent = this.paused ? t("staff.events.go-on", { n, count: n === MOST ? `${number(n)}+` : number(n) }) : t("staff.events.pause");
+  }
+
+  draw() {
+    this.all.length = Math.min(this.all.length, MOST);
+    const word = this.word.value.trim().toLowerCase();
+    const wanted = this.all.filter((one) => one.missed || ((!this.noun.value || one.subject.startsWith(`${this.noun.value}.`)) && (!word || text(one).includes(word))));
+    // A row that is there stays as it is: opened, or with the focus in it.
+    for (const one of wanted) one.row ??= row(one);
+    const rows = wanted.map((one) => one.row);
+    for (const old of [...this.list.children]) if (!rows.includes(old)) old.remove();
+    rows.forEach((one, at) => this.list.children[at] !== one && this.list.insertBefore(one, this.list.children[at] ?? null));
+    this.none.hidden = rows.length > 0;
+  }
+}
+
+/** What a word is looked for in. */
+const text = (event) => (event.text ??= `${event.subject} ${event.id} ${event.correlationId ?? ""} ${JSON.stringify(event.data)}`.toLowerCase());
+
+function row(event) {
+  if (event.missed) return h("li", { class: "event", dataset: { noun: "missed" } }, h("p", {}, t("staff.events.missed", { n: event.missed, count: number(event.missed) })));
+  const at = new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }).format(new Date(event.time));
+  const inside = h("div", { class: "event-inside" });
+  const fold = h("details", {}, h("summary", {}, h("time", { datetime: event.time }, at), h("b", {}, event.subject), h("span", {}, gist(event.data))), inside);
+  // What nobody opens is never written.
+  fold.addEventListener("toggle", () => fold.open && !inside.hasChildNodes() && replace(inside, details(event)));
+  return h("li", { class: "event", dataset: { noun: event.subject.split(".")[0] } }, fold);
+}
+
+/** What an event is about, in a line. */
+function gist(data) {
+  if (typeof data !== "object" || data === null) return String(data);
+  const seats = Array.isArray(data.seats) && data.seats.every((seat) => typeof seat === "string") ? data.seats.join(", ") : null;
+  const said = [data.movieTitle ?? data.title, seats, data.total?.currency && money(data.total), data.role, data.reason ?? data.code, data.email];
+  return said.filter(Boolean).join(" · ");
+}
+
+function details({ id, source, correlationId, data }) {
+  const pair = (key, value) => value && [h("dt", {}, t(key)), h("dd", {}, h("code", {}, value))];
+  return [
+    data?.reservationId && h("p", {}, h("a", { href: `/staff/orders/${data.reservationId}` }, t("staff.events.order"), " ", short(data.reservationId))),
+    h("dl", { class: "pairs" }, pair("staff.letters.event", id), pair("staff.events.source", source), pair("staff.letters.request", correlationId)),
+    h("pre", { class: "payload", tabindex: "0", role: "region", "aria-label": t("staff.letters.payload") }, JSON.stringify(data, null, 2)),
+  ];
+}

@@ -1,0 +1,115 @@
+//! The door: tickets typed and seen by a camera, with a connection and without one.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::cinema::{Person, TestCinema};
+use crate::driver::{Browser, PHONE, turn};
+use crate::staff::log_in_owner;
+
+/// What the door says, once it is about another code than before.
+async fn shown(browser: &Browser, code: &str, word: &str) {
+    browser.fill("#door-code", code).await;
+    browser.press("Check").await;
+    let said = format!("document.querySelector('.door-answer').innerText.includes({})", json!(word));
+    browser.until(&said).await;
+}
+
+async fn tickets(cinema: &TestCinema, who: &Person, reservation: &str) -> Vec<String> {
+    let path = format!("/v1/reservations/{reservation}/tickets");
+    let found = cinema.call(Method::GET, &path, Some(who), None).await.expect(200);
+    found["tickets"].as_array().unwrap().iter().map(|one| one["token"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let later = cinema.buy(&ada, &["E1"]).await;
+    cinema.showtime = cinema.schedule(&["SSSSS"], 3600).await;
+    let bought = cinema.buy(&ada, &["A1", "A2"]).await;
+    let cancelled = cinema.buy(&ada, &["A4"]).await;
+    let good = tickets(&cinema, &ada, &bought).await;
+    let dead = tickets(&cinema, &ada, &cancelled).await;
+    let other = tickets(&cinema, &ada, &later).await;
+    cinema.cancel(&ada, &cancelled).await.expect(200);
+
+    let browser = Browser::open(&cinema.url(), PHONE).await;
+    log_in_owner(&browser).await;
+    browser.go("/door").await;
+    browser.sees("Ready for the next ticket").await;
+    shown(&browser, &good[0], "Come in").await;
+    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
+    shown(&browser, &good[0], "Already in since").await;
+    browser.sees("First shown").await;
+    let (head, signature) = good[1].rsplit_once('.').unwrap();
+    shown(&browser, &format!("{head}.{}", signature.chars().rev().collect::<String>()), "Not genuine").await;
+    shown(&browser, &ada.token, "Not a ticket").await;
+    shown(&browser, &dead[0], "Cancelled").await;
+    shown(&browser, &other[0], "For another day").await;
+
+    // The line breaks: what was learnt is enough.
+    browser.devtools("Network.enable", json!({})).await;
+    let line = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+    browser.devtools("Network.emulateNetworkConditions", line(true)).await;
+    browser.sees("No connection").await;
+    shown(&browser, &good[1], "Come in").await;
+    shown(&browser, &good[1], "Already in since").await;
+    browser.devtools("Network.emulateNetworkConditions", line(false)).await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_door_opens_again_while_the_house_is_away_and_its_camera_reads_a_ticket() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    cinema.showtime = cinema.schedule(&["SSSSS"], 3600).await;
+    let bought = cinema.buy(&ada, &["A1"]).await;
+    let ticket = tickets(&cinema, &ada, &bought).await.remove(0);
+    let film = cinema.folder.path().join("ticket.y4m");
+    std::fs::write(&film, film_of(&ticket)).unwrap();
+    let browser = Browser::open_with_camera(&cinema.url(), PHONE, &film).await;
+    log_in_owner(&browser).await;
+    browser.go("/door").await;
+    browser.sees("Ready for the next ticket").await;
+    browser.until("document.documentElement.dataset.kept === 'true'").await;
+
+    cinema.close_doors().await;
+    browser.reload().await;
+    browser.sees("No connection").await;
+    browser.press("Use the camera").await;
+    browser.sees("Come in").await;
+    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
+    // The same paper in front of the camera is one ticket; typed, it is shown a second time.
+    shown(&browser, &ticket, "Already in since").await;
+    browser.sees("First shown").await;
+    browser.close().await;
+}
+
+/// A film of one picture: a ticket's code as somebody holds it in front of a camera, not in its middle.
+fn film_of(ticket: &str) -> Vec<u8> {
+    const WIDTH: usize = 640;
+    const HEIGHT: usize = 640;
+    /// Pixels a module.
+    const SCALE: usize = 6;
+    let code = qrcode::QrCode::new(ticket).unwrap();
+    let modules = code.to_colors();
+    let mut light = vec![205_u8; WIDTH * HEIGHT];
+    for (at, color) in modules.iter().enumerate() {
+        let (x, y) = (at % code.width() * SCALE + 60, at / code.width() * SCALE + 40);
+        for pixel in 0..SCALE * SCALE {
+            let place = (y + pixel / SCALE) * WIDTH + x + pixel % SCALE;
+            light[place] = color.select(35, 220);
+        }
+    }
+    let mut film = format!("YUV4MPEG2 W{WIDTH} H{HEIGHT} F10:1 Ip A1:1 C420\n").into_bytes();
+    for _ in 0..10 {
+        film.extend_from_slice(b"FRAME\n");
+        film.extend_from_slice(&light);
+        film.extend(std::iter::repeat_n(128, WIDTH * HEIGHT / 2));
+    }
+    film
+}

@@ -1,0 +1,108 @@
+//! A login by cookie, as the web page has it, and what staff's page hears: events, for as long as the login is staff's.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::header::{COOKIE, SET_COOKIE};
+
+use super::member::{Member, set_role};
+use crate::cinema::TestCinema;
+
+/// Presents a cookie; returns the status and the cookie that takes its place.
+async fn refresh(cinema: &TestCinema, cookie: &str) -> (u16, String) {
+    let asked = cinema.http.post(format!("{}/v1/auth/cookie/refresh", cinema.url()));
+    let answer = asked.header("X-Refresh-Cookie", "true").header(COOKIE, cookie).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let set = answer.headers().get(SET_COOKIE).map(|set| set.to_str().unwrap().split(';').next().unwrap());
+    (status, set.unwrap_or_default().to_owned())
+}
+
+async fn log_in(cinema: &TestCinema, email: &str) -> String {
+    let member = Member::join(cinema, email).await;
+    refresh(cinema, &format!("marquee_refresh={}", member.refresh_token)).await.1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_whose_page_was_left_before_the_answer_came_keeps_its_login() {
+    let cinema = TestCinema::open().await;
+    let first = log_in(&cinema, "ada@example.org").await;
+    // The answer of one is lost, that of the other is not; which of them arrives nobody knows.
+    for arrives in [0, 1] {
+        let begin = if arrives == 0 { first.clone() } else { log_in(&cinema, "bob@example.org").await };
+        let (lost, again) = (refresh(&cinema, &begin).await, refresh(&cinema, &begin).await);
+        assert_eq!((lost.0, again.0), (200, 200));
+        let (used, other) = if arrives == 0 { (lost.1, again.1) } else { (again.1, lost.1) };
+        let (status, next) = refresh(&cinema, &used).await;
+        assert_eq!(status, 200);
+        // Whoever has the other one is somebody else.
+        assert_eq!(refresh(&cinema, &other).await.0, 401);
+        assert_eq!(refresh(&cinema, &next).await.0, 401, "the login has ended");
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cookie_whose_successor_was_used_ends_the_login_and_so_does_an_old_one() {
+    let cinema = TestCinema::open().await;
+    let cookie = log_in(&cinema, "ada@example.org").await;
+    let (_, next) = refresh(&cinema, &cookie).await;
+    let (status, last) = refresh(&cinema, &next).await;
+    assert_eq!(status, 200);
+    assert_eq!(refresh(&cinema, &cookie).await.0, 401, "it was stolen, or its successor was");
+    assert_eq!(refresh(&cinema, &last).await.0, 401, "the login has ended");
+
+    let old = log_in(&cinema, "bob@example.org").await;
+    let (_, next) = refresh(&cinema, &old).await;
+    let earlier = "update auth.refresh_tokens set spent_at = spent_at - interval '11 seconds'";
+    sqlx::raw_sql(earlier).execute(&cinema.database).await.unwrap();
+    assert_eq!(refresh(&cinema, &old).await.0, 401, "no page waits so long");
+    assert_eq!(refresh(&cinema, &next).await.0, 401, "the login has ended");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn staff_hear_every_event_as_it_happens_and_no_longer_than_they_are_staff() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let bob = Member::join(&cinema, "bob@example.org").await;
+    set_role(&cinema, &cinema.owner(), &bob.id, "ADMIN").await.expect(200);
+    bob.until_revoked(&cinema).await;
+    let bob = bob.refresh(&cinema).await;
+    let asked = cinema.http.get(format!("{}/v1/admin/events", cinema.url())).bearer_auth(&bob.person.token);
+    let mut stream = asked.send().await.unwrap().error_for_status().unwrap().bytes_stream();
+    let mut seen = String::new();
+    let mut until = async |wanted: &str| {
+        let found = async {
+            while !seen.contains(wanted) {
+                seen.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+            }
+        };
+        let came = tokio::time::timeout(Duration::from_secs(10), found).await;
+        assert!(came.is_ok(), "no {wanted} in {seen}");
+    };
+    // What was before comes first.
+    until(r#""subject":"user.role_changed""#).await;
+    let reservation = cinema.buy(&ada, &["D4"]).await;
+    until(&reservation).await;
+    for subject in ["reservation.created", "payment.success", "reservation.confirmed"] {
+        until(&format!(r#""subject":"{subject}""#)).await;
+    }
+    let ids: Vec<_> = seen.lines().filter(|line| line.starts_with("id: ")).collect();
+    assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "each comes once");
+
+    set_role(&cinema, &cinema.owner(), &bob.id, "USER").await.expect(200);
+    bob.until_revoked(&cinema).await;
+    let after = cinema.reserve(&ada, &["A1"]).await;
+    let ended = async {
+        while let Some(chunk) = stream.next().await {
+            assert!(
+                !std::str::from_utf8(&chunk.unwrap()).unwrap().contains(&after),
+                "told to who may not hear"
+            );
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream ends");
+    cinema.cancel(&ada, &after).await.expect(200);
+    cinema.close().await;
+}
