@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::disk;
-use crate::house::House;
+use crate::house::{self, House};
 use crate::link::Mode;
 use crate::process;
+
+/// A process has looked at its clock's file by then (it does so every second).
+const CLOCK_SEEN: Duration = Duration::from_secs(2);
 
 /// A kind of fault; the order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -119,6 +123,8 @@ impl Fault {
 pub struct Strike {
     pub fault: Fault,
     pub die: u64,
+    /// The link that a fault of links hits, where it is not left to the die.
+    pub at: Option<&'static str>,
 }
 
 impl Strike {
@@ -234,9 +240,14 @@ impl Strike {
             Fault::Freeze => process.freeze(),
             Fault::KillOne => process.kill().await?,
             fault => {
-                process.set_clock(Some(if fault == Fault::ClockAhead { "+2h" } else { "-2h" }));
+                // Started again under a clock that can be set, which then jumps while it works.
+                process.set_clock(Some("+0"))?;
                 process.stop().await?;
                 process.start()?;
+                drop(process);
+                house.one_ready(name, house::READY_WITHIN).await?;
+                let mut process = house.processes[name].lock().await;
+                process.set_clock(Some(if fault == Fault::ClockAhead { "+2h" } else { "-2h" }))?;
             }
         }
         Ok(name.clone())
@@ -252,7 +263,10 @@ impl Strike {
             }
             Fault::KillOne => process.start(),
             _ => {
-                process.set_clock(None);
+                // It jumps back, too, while it works; without the library from its next start on.
+                process.set_clock(Some("+0"))?;
+                tokio::time::sleep(CLOCK_SEEN).await;
+                process.set_clock(None)?;
                 process.stop().await?;
                 process.start()
             }
@@ -275,7 +289,12 @@ impl Strike {
             house.links.iter().filter(|link| link.name.ends_with(">post")).for_each(|link| link.set(mode));
             return "every way to the mail server".to_owned();
         }
-        let link = self.pick(&house.links);
+        let link = match self.at {
+            Some(at) => {
+                house.links.iter().find(|link| link.name == at).expect("a planned link is the house's")
+            }
+            None => self.pick(&house.links),
+        };
         link.set(mode);
         link.name.clone()
     }
@@ -314,7 +333,7 @@ async fn rolling_restart(house: &House) -> Result<String> {
         longest = longest.max(process.stop().await?);
         process.start()?;
         drop(process);
-        house.one_ready(name, Duration::from_secs(60)).await?;
+        house.one_ready(name, house::READY_WITHIN).await?;
     }
     Ok(format!("every host and gateway, one by one; the longest stop took {longest:.1?}"))
 }
@@ -327,18 +346,18 @@ async fn flush(house: &House) -> Result<()> {
     provider(house, "webhooks/flush", &json!({})).await
 }
 
-/// Asks the provider past all links; a moment of patience, since it may just be starting.
+/// Asks the provider past all links; with patience, since it may just be starting.
 async fn provider(house: &House, path: &str, body: &Value) -> Result<()> {
     let url = format!("http://{}/sandbox/{path}", house.provider);
-    let mut tries = 0;
+    let until = Instant::now() + house::READY_WITHIN;
     loop {
         match house.rest.http.post(&url).json(body).send().await {
             Ok(answer) => {
                 answer.error_for_status()?;
                 return Ok(());
             }
-            Err(error) if tries > 50 => return Err(error.into()),
-            Err(_) => tries += 1,
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

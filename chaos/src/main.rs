@@ -28,7 +28,7 @@ use clap::{Parser, ValueEnum};
 
 use fault::{Fault, Lane};
 use house::Blueprint;
-use planted::{BUGS, Bug};
+use planted::{BUGS, Bug, CONTROL};
 use run::{Plan, Report};
 
 /// Rest must come within two minutes; half a minute more tells by how much it was missed.
@@ -55,9 +55,9 @@ struct Arguments {
     /// The program; `marquee` beside this one without it
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Plant this bug, or `all` one after another; each must be found. Needs a program with the feature `planted`
-    #[arg(long)]
-    planted: Option<String>,
+    /// Plant these bugs one after another, or `all`; each must be found. Needs a program with the feature `planted`
+    #[arg(long, value_delimiter = ',')]
+    planted: Vec<String>,
     /// Set by this program itself when it has made its own mount namespace
     #[arg(long, hide = true)]
     private: bool,
@@ -65,7 +65,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let wants_disks = arguments.planted.is_none() && !arguments.quiet;
+    let wants_disks = arguments.planted.is_empty() && !arguments.quiet;
     if wants_disks && !arguments.private && disk::is_possible() {
         disk::go_private("--private")?;
     }
@@ -90,9 +90,9 @@ async fn go(arguments: Arguments) -> Result<bool> {
     };
     let program = program.canonicalize().with_context(|| format!("{} is not built", program.display()))?;
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
-    match &arguments.planted {
-        Some(which) => selftest(&program, which, seed, arguments.crowd).await,
-        None => chaos(program, &arguments, seed).await,
+    match arguments.planted.as_slice() {
+        [] => chaos(program, &arguments, seed).await,
+        which => selftest(&program, which, seed, arguments.crowd).await,
     }
 }
 
@@ -130,31 +130,37 @@ async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<boo
     Ok(!failed.is_empty())
 }
 
-/// Plants each bug and tells which checks found it.
-async fn selftest(program: &std::path::Path, which: &str, seed: u64, crowd: usize) -> Result<bool> {
+/// Plants each bug and tells which checks found it; true when one was missed, or the control was not clean.
+async fn selftest(program: &std::path::Path, which: &[String], seed: u64, crowd: usize) -> Result<bool> {
     let bugs: Vec<&Bug> = match which {
-        "all" => BUGS.iter().collect(),
-        name => vec![Bug::named(name).with_context(|| {
-            format!("there is no bug {name}; there are {}", BUGS.map(|bug| bug.name).join(", "))
-        })?],
+        [all] if all == "all" => std::iter::once(&CONTROL).chain(&BUGS).collect(),
+        names => names.iter().map(|name| known(name)).collect::<Result<_>>()?,
     };
     let (mut missed, mut table) = (false, Vec::new());
     for bug in bugs {
         println!("{}: {}", bug.name, bug.what);
-        let blueprint =
-            Blueprint { program: program.to_owned(), small_disks: false, planted: Some(bug.name.to_owned()) };
+        let begun = std::time::Instant::now();
+        let blueprint = Blueprint { program: program.to_owned(), small_disks: false, planted: bug.planted() };
         let report: Report = run::run(&blueprint, &bug.plan(seed, crowd), &logs(bug.name)?).await?;
+        report.checked.iter().filter(|checked| !checked.findings.is_empty()).for_each(check::Checked::print);
         let failed = report.failed();
-        for checked in report.checked.iter().filter(|checked| !checked.findings.is_empty()) {
-            checked.print();
-        }
-        missed |= failed.is_empty();
-        let found = if failed.is_empty() { "NOT FOUND".to_owned() } else { failed.join(", ") };
-        table.push(format!("  {:<22} {found}", bug.name));
+        let shown = bug.is_shown_by(&failed);
+        missed |= !shown;
+        let verdict = if shown { "as it should" } else { "NOT AS IT SHOULD" };
+        let found = if failed.is_empty() { "nothing".to_owned() } else { failed.join(", ") };
+        let line = format!("  {:<22} {verdict}, {:.0?}: {found}", bug.name, begun.elapsed());
+        println!("{line}");
+        table.push(line);
     }
     println!("planted bugs, and the checks that found them (--seed {seed}):");
     table.iter().for_each(|line| println!("{line}"));
     Ok(missed)
+}
+
+fn known(name: &str) -> Result<&'static Bug> {
+    Bug::named(name).with_context(|| {
+        format!("there is no bug {name}; there are control, {}", BUGS.map(|bug| bug.name).join(", "))
+    })
 }
 
 /// Beside the program, in the build's own folder.

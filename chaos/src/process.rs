@@ -44,15 +44,18 @@ pub struct Process {
     /// It should run, so the keeper starts it again when it ends.
     wanted: bool,
     frozen: bool,
-    /// How far its clock is off, as `faketime` writes it.
-    clock: Option<&'static str>,
+    clock_is_faked: bool,
     /// Starts that nobody asked for: it had ended by itself.
     pub revived: u32,
 }
 
 impl Process {
     pub fn new(plan: Plan) -> Self {
-        Self { plan, child: None, wanted: false, frozen: false, clock: None, revived: 0 }
+        Self { plan, child: None, wanted: false, frozen: false, clock_is_faked: false, revived: 0 }
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.plan.folder.join(format!("{}.clock", self.plan.name))
     }
 
     pub fn log(&self) -> PathBuf {
@@ -73,11 +76,12 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        if let Some(offset) = self.clock {
+        if self.clock_is_faked {
             // Only the wall clock: a monotonic clock does not jump in any real machine.
             command
                 .env("LD_PRELOAD", FAKETIME)
-                .env("FAKETIME", offset)
+                .env("FAKETIME_TIMESTAMP_FILE", self.clock_file())
+                .env("FAKETIME_CACHE_DURATION", "1")
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("DONT_FAKE_MONOTONIC", "1");
         }
@@ -86,9 +90,17 @@ impl Process {
         Ok(())
     }
 
-    /// From its next start on.
-    pub fn set_clock(&mut self, offset: Option<&'static str>) {
-        self.clock = offset;
+    /// How far its clock is off, as `faketime` writes it. One that was started with an offset sees another within a second;
+    /// none takes the library away, from the next start on.
+    pub fn set_clock(&mut self, offset: Option<&'static str>) -> Result<()> {
+        self.clock_is_faked = offset.is_some();
+        if let Some(offset) = offset {
+            // Renamed into place: it is read at any moment.
+            let new = self.clock_file().with_extension("new");
+            std::fs::write(&new, offset)?;
+            std::fs::rename(new, self.clock_file())?;
+        }
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) {

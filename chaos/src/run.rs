@@ -22,6 +22,9 @@ use crate::truth::{self, Truth};
 /// Orders whose key is asked for once more at the end.
 const ASKED_AGAIN_MAX: usize = 40;
 
+/// It is parked at once; the rest is for a machine that has much else to do.
+const POISON_MAX: Duration = Duration::from_secs(60);
+
 /// What to do in one run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -64,6 +67,8 @@ pub async fn run(blueprint: &Blueprint, plan: &Plan, logs: &Path) -> Result<Repo
     let people = people(&house, plan.crowd + 1).await?;
     let first = owner::open_hall(&house.rest, &owner).await?;
     let halls: Halls = Arc::new(Mutex::new(vec![first]));
+    // Where somebody buys after the last fault: the crowd, which would sell it out, does not know it.
+    let kept = owner::open_hall(&house.rest, &owner).await?;
     println!(
         "  the house stands after {:.0?}: {} processes, {} links; {} moviegoers for {:.0?}",
         begun.elapsed(),
@@ -74,9 +79,10 @@ pub async fn run(blueprint: &Blueprint, plan: &Plan, logs: &Path) -> Result<Repo
     );
     let story = Story::default();
     let windows = crowd_and_faults(&house, plan, &owner, &people, &halls, &story).await?;
-    let halls = halls.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let settled = settle(&house, &people[plan.crowd], &halls, &story, plan.patience).await;
-    let poison = poison(&house, plan.patience.min(Duration::from_secs(30))).await?;
+    let mut halls = halls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let settled = settle(&house, &people[plan.crowd], &kept, &story, plan.patience).await;
+    halls.push(kept);
+    let poison = poison(&house, plan.patience.min(POISON_MAX)).await?;
     ask_again(&house, &story).await;
     let fsck = fsck(&house, &blueprint.program).await?;
     let maps = check::seat_maps(&house, &halls).await?;

@@ -44,7 +44,7 @@ pub fn lane(seed: u64, lane: Lane, length: Duration, kinds: &[Fault]) -> Vec<Pla
         if at + lasts > length {
             return planned;
         }
-        planned.push(Planned { strike: Strike { fault, die: random.random() }, begin: at, lasts });
+        planned.push(Planned { strike: Strike { fault, die: random.random(), at: None }, begin: at, lasts });
         at += lasts + Duration::from_millis(random.random_range(GAP_MS));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -57,13 +57,13 @@ const OPEN: &str = "
 pub async fn settle(
     house: &House,
     buyer: &Person,
-    halls: &[Hall],
+    hall: &Hall,
     story: &Story,
     patience: Duration,
 ) -> Settled {
     let healed = Instant::now();
     let ready = house.until_ready(patience).await.map_err(|error| format!("{error:#}"));
-    let bought = buy(house, buyer, halls, story, healed + patience).await;
+    let bought = buy(house, buyer, hall, story, healed + patience).await;
     let bought = bought.map(|()| healed.elapsed()).map_err(|error| format!("{error:#}"));
     let mut since = None;
     loop {
@@ -103,11 +103,11 @@ async fn open(house: &House) -> Result<Vec<String>> {
 }
 
 /// Buys one ticket, trying until it works.
-async fn buy(house: &House, buyer: &Person, halls: &[Hall], story: &Story, until: Instant) -> Result<()> {
+async fn buy(house: &House, buyer: &Person, hall: &Hall, story: &Story, until: Instant) -> Result<()> {
     let mut buyer = buyer.clone();
     let mut last = String::from("nothing was tried");
     while Instant::now() < until {
-        match try_to_buy(house, &buyer, halls, story).await {
+        match try_to_buy(house, &buyer, hall, story).await {
             Ok(()) => return Ok(()),
             Err(error) => last = format!("{error:#}"),
         }
@@ -117,43 +117,31 @@ async fn buy(house: &House, buyer: &Person, halls: &[Hall], story: &Story, until
     anyhow::bail!("no ticket could be bought: {last}")
 }
 
-async fn try_to_buy(house: &House, buyer: &Person, halls: &[Hall], story: &Story) -> Result<()> {
+async fn try_to_buy(house: &House, buyer: &Person, hall: &Hall, story: &Story) -> Result<()> {
     let rest = &house.rest;
-    for hall in halls.iter().rev() {
-        let body = json!({"showtimeId": hall.showtime, "bestAvailable": {"count": 1}});
-        let (key, asked_at) = (Uuid::new_v4().to_string(), time::OffsetDateTime::now_utc());
-        let outcome = rest.post("/v1/reservations", &buyer.token, &key, &body).await;
-        let order = Order {
-            user: buyer.id,
-            token: buyer.token.clone(),
-            key,
-            body,
-            outcome: outcome.clone(),
-            asked_at,
-            told_at: time::OffsetDateTime::now_utc(),
-        };
-        let reservation = order.reservation();
-        story.look().orders.push(order);
-        let Some(id) = reservation else {
-            match outcome {
-                // Sold out: the next hall.
-                Outcome::Refused(409, _) => continue,
-                other => anyhow::bail!("ordering was answered {other:?}"),
-            }
-        };
-        let body = json!({"reservationId": id, "paymentMethod": "pm_card_visa"});
-        match rest.post("/v1/payments", &buyer.token, &Uuid::new_v4().to_string(), &body).await {
-            Outcome::Done(text) => story.promised(What::Payment, id, &text),
-            other => anyhow::bail!("paying was answered {other:?}"),
-        }
-        let path = format!("/v1/reservations/{id}?wait=8");
-        let seen = rest.try_once(Method::GET, &path, Some(&buyer.token), "", None).await;
-        let seen = seen.map(|answer| answer.json()["status"].clone());
-        anyhow::ensure!(
-            seen.as_ref().is_some_and(|status| status == "CONFIRMED"),
-            "after paying it is {seen:?}"
-        );
-        return Ok(());
+    let body = json!({"showtimeId": hall.showtime, "bestAvailable": {"count": 1}});
+    let (key, asked_at) = (Uuid::new_v4().to_string(), time::OffsetDateTime::now_utc());
+    let outcome = rest.post("/v1/reservations", &buyer.token, &key, &body).await;
+    let order = Order {
+        user: buyer.id,
+        token: buyer.token.clone(),
+        key,
+        body,
+        outcome: outcome.clone(),
+        asked_at,
+        told_at: time::OffsetDateTime::now_utc(),
+    };
+    let reservation = order.reservation();
+    story.look().orders.push(order);
+    let id = reservation.with_context(|| format!("ordering was answered {outcome:?}"))?;
+    let body = json!({"reservationId": id, "paymentMethod": "pm_card_visa"});
+    match rest.post("/v1/payments", &buyer.token, &Uuid::new_v4().to_string(), &body).await {
+        Outcome::Done(text) => story.promised(What::Payment, id, &text),
+        other => anyhow::bail!("paying was answered {other:?}"),
     }
-    anyhow::bail!("every hall is sold out")
+    let path = format!("/v1/reservations/{id}?wait=8");
+    let seen = rest.try_once(Method::GET, &path, Some(&buyer.token), "", None).await;
+    let seen = seen.map(|answer| answer.json()["status"].clone());
+    anyhow::ensure!(seen.as_ref().is_some_and(|status| status == "CONFIRMED"), "after paying it is {seen:?}");
+    Ok(())
 }

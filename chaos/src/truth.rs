@@ -83,6 +83,7 @@ pub struct Heard {
 }
 
 pub struct Truth {
+    pub read_at: OffsetDateTime,
     pub reservations: BTreeMap<Uuid, Reservation>,
     /// (showtime, seat, reservation, status)
     pub claims: Vec<(Uuid, String, Uuid, String)>,
@@ -127,6 +128,7 @@ impl Truth {
         .await?;
         let (captures, given_back) = books(house).await?;
         Ok(Self {
+            read_at: OffsetDateTime::now_utc(),
             reservations: reservations(&mut db).await?,
             claims: sqlx::query_as(
                 "select showtime_id, seat, reservation_id, status from reservation.claims",
