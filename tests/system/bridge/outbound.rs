@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use bus::amqp::{Session, Settings, service_queue};
+use bus::config::Environment;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{ExchangeKind, message::Delivery};
 use marquee::local::{Folder, RabbitMq};
+use tokio_util::sync::CancellationToken;
 
 use super::outlet::*;
 
@@ -181,6 +184,86 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
         "movie.created",
         "only what is allowed goes out"
     );
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_service_queue_is_bound_when_it_appears_and_its_events_are_kept_until_then() {
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
+    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
+    outlet.say("reservation.confirmed", 0..1).await;
+    outlet.say("movie.created", 0..1).await;
+    outlet.until_degraded("reservation.confirmed reach no queue").await;
+    // It says so until that is mended, and not only now and then.
+    outlet.stays_degraded("reservation.confirmed reach no queue", Duration::from_secs(3)).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    // The service starts.
+    declare(&channel, "notifications_queue").await;
+    let mut reading = reader(&channel, "notifications_queue").await;
+    let kept = heard(&mut reading).await;
+    assert_eq!(message_id(&kept), id("reservation.confirmed", 0));
+    assert_eq!(body(&kept)["pattern"], "reservation.confirmed");
+    outlet.say("movie.created", 1..2).await;
+    outlet.say("reservation.confirmed", 1..2).await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1), "and nothing else");
+    outlet.until_degraded("").await;
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_missing_for_long_uses_nothing_up() {
+    let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let mut environment = Environment::default()
+        // In place of the 2,047 that RabbitMQ grants, for which one would wait for two hours.
+        .or("AMQP_URL", format!("{url}?channel_max=8"))
+        .or("AMQP_SERVICE_QUEUES", queues);
+    let settings = Settings::read(&mut environment);
+    environment.check().unwrap();
+    let (session, stop) = (Session::new(settings), CancellationToken::new());
+    let running = tokio::spawn(session.clone().run(stop.clone()));
+    let epoch = session.until_up(&stop).await;
+    for round in 0..40 {
+        service_queue::bind_all(&session).await;
+        let complaints = session.complaints();
+        assert_eq!(complaints, ["the service queue notifications_queue is not there yet"], "round {round}");
+        let channel = session.channel().await.unwrap();
+        channel.close(200, "OK".into()).await.unwrap();
+    }
+    let connection = lapin::Connection::connect(&url, Default::default()).await.unwrap();
+    declare(&connection.create_channel().await.unwrap(), "notifications_queue").await;
+    service_queue::bind_all(&session).await;
+    assert_eq!(session.complaints(), [""; 0]);
+    assert_eq!(session.until_up(&stop).await, epoch, "by the connection of the beginning");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_rabbitmq_that_has_forgotten_everything_is_furnished_anew() {
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
+    let service = async || {
+        let connection = outlet.service().await;
+        let channel = connection.create_channel().await.unwrap();
+        declare(&channel, "notifications_queue").await;
+        (reader(&channel, "notifications_queue").await, connection)
+    };
+    let (mut reading, _connection) = service().await;
+    outlet.until_degraded("").await;
+    outlet.say("reservation.confirmed", 0..1).await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 0));
+    // Exchanges, queues and bindings, as a broker on a new disk; the connections end.
+    let broker = marquee::local::shared_rabbitmq().await.unwrap();
+    broker.empty_virtual_host(&outlet.amqp_url).await.unwrap();
+    outlet.say("reservation.confirmed", 1..2).await;
+    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
+    let (mut reading, _connection) = service().await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1));
+    outlet.until_degraded("").await;
+    assert_eq!(outlet.health().restarts, 0);
     outlet.close().await;
 }
 

@@ -101,6 +101,16 @@ impl Outlet {
         }
     }
 
+    /// Watches that it goes on saying this.
+    pub async fn stays_degraded(&self, by: &str, long: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < long {
+            let said = self.health().degraded.join("; ");
+            assert!(said.contains(by), "degraded by {said:?}, not by {by:?} after {:?}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn close(self) {
         self.bridge.stop().await;
     }
@@ -147,7 +157,7 @@ pub async fn declare(channel: &Channel, queue: &str) {
 
 /// An exchange as Nest declares it.
 pub async fn declare_topic(channel: &Channel, exchange: &str) {
-    bus::amqp::session::declare_topic(channel, exchange).await.unwrap();
+    bus::amqp::call::declare_topic(channel, exchange).await.unwrap();
 }
 
 pub async fn reader(channel: &Channel, queue: &str) -> Consumer {

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::message::Event;
-use crate::amqp::session::{Declined, Link, declare_topic, delay, within};
+use crate::amqp::call::{Declined, close, declare_topic, within};
+use crate::amqp::session::{Link, delay};
 use crate::amqp::{Session, service_queue};
 
 /// What the pipe tells.
@@ -170,12 +171,14 @@ impl Pipe {
 }
 
 async fn open(session: Session, target: Target) -> Result<Channel, Declined> {
-    let channel = session.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    declare_topic(&channel, &target.exchange).await?;
+    let declaring = session.channel_aside().await?;
+    declare_topic(&declaring, &target.exchange).await?;
+    close(declaring).await?;
     if target.in_envelope {
         // A queue that is not there yet holds nobody up.
         service_queue::bind_all(&session).await;
     }
+    let channel = session.channel().await?;
+    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
