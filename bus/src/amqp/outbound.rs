@@ -182,7 +182,7 @@ impl Lane {
 
     async fn publish(&mut self) {
         while self.pipe.takes()
-            && let Some((ordinal, event)) = self.hand.publish_next(self.window)
+            && let Some((ordinal, event)) = self.hand.publish_next(self.pipe.window(self.window))
         {
             self.pipe.send(ordinal, event).await;
         }
@@ -235,7 +235,7 @@ impl Lane {
                 }
             }
             Happened::Confirmed(..) => {
-                self.pipe.break_off("RabbitMQ could not keep an event (basic.nack)");
+                self.pipe.refuse();
                 self.hand.start_over();
             }
         }

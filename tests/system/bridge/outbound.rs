@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus::amqp::{Session, Settings, service_queue};
 use bus::config::Environment;
 use lapin::options::ExchangeDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ExchangeKind, message::Delivery};
 use marquee::local::{Folder, RabbitMq};
 use tokio_util::sync::CancellationToken;
@@ -184,6 +184,46 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
         "movie.created",
         "only what is allowed goes out"
     );
+    // A full disk: the broker reads nothing from those who publish, and says so.
+    let alarm = "{resource_limit, disk, node()}";
+    broker.evaluate(&format!("rabbit_alarm:set_alarm({{{alarm}, []}}).")).await.unwrap();
+    outlet.say("movie.created", 1..600).await;
+    outlet.until_degraded("RabbitMQ takes nothing for now: low on disk").await;
+    broker.evaluate(&format!("rabbit_alarm:clear_alarm({alarm}).")).await.unwrap();
+    for number in 1..600 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number), "once, in order");
+    }
+    outlet.until_degraded("").await;
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_that_refuses_holds_events_back_and_does_not_flood_the_others() {
+    let outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    let mut small = FieldTable::default();
+    small.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    small.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare("small".into(), Default::default(), small).await.unwrap();
+    let none = FieldTable::default();
+    channel.queue_bind("small".into(), NEST.into(), "#".into(), Default::default(), none).await.unwrap();
+    bound_queue(&channel, "other", NEST).await;
+    outlet.say("movie.created", 0..20).await;
+    outlet.until_degraded("RabbitMQ could not keep an event on marquee.events (basic.nack)").await;
+    outlet.stays_degraded("(basic.nack)", Duration::from_secs(5)).await;
+    until_complete(&mut reader(&channel, "small").await, "movie.created", 20).await;
+    outlet.until_degraded("").await;
+    // All of them the first time, and again when there was room; in between one for each try, ever more rarely.
+    let mut reading = reader(&channel, "other").await;
+    let seen = until_complete(&mut reading, "movie.created", 20).await;
+    outlet.say("movie.updated", 0..1).await;
+    let mut repeats: usize = seen.values().map(|times| times - 1).sum();
+    while heard(&mut reading).await.routing_key.as_str() != "movie.updated" {
+        repeats += 1;
+    }
+    assert!(repeats < 60, "{repeats} repeats");
     outlet.close().await;
 }
 
