@@ -12,6 +12,7 @@ use marquee::local::{Folder, RabbitMq};
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::*;
+use super::station::Wire;
 
 const NEST: &str = "marquee.events";
 const RAW: &str = "marquee.events.raw";
@@ -136,6 +137,41 @@ async fn a_rabbitmq_killed_among_ten_thousand_events_loses_none_and_keeps_their_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_that_dies_with_events_in_hand_loses_none_and_keeps_their_order() {
+    let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+    let wire = Wire::to(&url).await;
+    let mut outlet = Outlet::at(wire.url(&url), None, &[]).await;
+    let connection = lapin::Connection::connect(&url, Default::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    outlet.until_degraded("").await;
+    until_open(&outlet).await;
+    bound_queue(&channel, "nest", NEST).await;
+    let mut reading = reader(&channel, "nest").await;
+    outlet.say("movie.created", 0..10).await;
+    for number in 0..10 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number));
+    }
+    // From now on nothing that the bridge says arrives.
+    wire.hold();
+    outlet.say("movie.created", 10..400).await;
+    let began = std::time::Instant::now();
+    loop {
+        let stream = outlet.bus.jetstream.get_stream(bus::topology::EVENTS).await.unwrap();
+        let consumer = stream.consumer_info("bridge-nest").await.unwrap();
+        if consumer.num_ack_pending + consumer.num_pending as usize == 390 && consumer.num_ack_pending > 0 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{consumer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    outlet.kill_bridge_and_start_at(&url).await;
+    for number in 10..400 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number));
+    }
+    outlet.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_killed_in_the_middle_loses_none_and_keeps_their_order() {
     const COUNT: usize = 4_000;
     let mut outlet = Outlet::open(&[]).await;
@@ -188,7 +224,10 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
     let alarm = "{resource_limit, disk, node()}";
     broker.evaluate(&format!("rabbit_alarm:set_alarm({{{alarm}, []}}).")).await.unwrap();
     outlet.say("movie.created", 1..600).await;
-    outlet.until_degraded("RabbitMQ takes nothing for now: low on disk").await;
+    let blocked = "RabbitMQ takes nothing for now: low on disk";
+    outlet.until_degraded(blocked).await;
+    // Longer than a confirm may take otherwise: a connection that waits is not a dead one.
+    outlet.stays_degraded(blocked, Duration::from_secs(12)).await;
     broker.evaluate(&format!("rabbit_alarm:clear_alarm({alarm}).")).await.unwrap();
     for number in 1..600 {
         assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number), "once, in order");
