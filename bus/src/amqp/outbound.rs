@@ -285,7 +285,11 @@ impl Lane {
         for message in &silent {
             self.settle(message, connection, AckKind::Progress).await;
         }
-        if self.hand.oldest().is_some_and(|age| age > CONFIRM_MAX) && self.pipe.takes() {
+        if !self.pipe.takes() {
+            // A broker with an alarm confirms nothing, and needs a moment after it.
+            self.hand.wait_anew();
+        }
+        if self.hand.oldest().is_some_and(|age| age > CONFIRM_MAX) {
             self.pipe.give_up(&format!("no confirm within {CONFIRM_MAX:?}"));
             self.hand.start_over();
         }

@@ -118,12 +118,15 @@ impl Session {
         // Read first: of an older connection it does no harm.
         let epoch = self.0.link.borrow().epoch;
         let connection = self.slot().clone().ok_or_else(away)?;
-        let opened = within(connection.create_channel()).await;
-        if let Err(failure) = &opened {
-            // Nobody else will do better on it. See `channel_aside`.
-            self.give_up(epoch, format!("it opens no channel: {failure}"));
-        }
-        opened
+        within(async {
+            let opened = connection.create_channel().await;
+            if let Err(error) = &opened {
+                // Nobody else will do better on it, see `channel_aside`. No answer is something else: an alarm, say.
+                self.give_up(epoch, format!("it opens no channel: {error}"));
+            }
+            opened
+        })
+        .await
     }
 
     /// A new channel for what the broker may answer by closing it (404, 406), on a connection of its own.
@@ -235,12 +238,12 @@ impl Session {
         };
         *self.slot() = None;
         // In good order where the broker still listens, so that it shows no error; a hung one is left alone.
-        let closing = async {
+        let aside = async {
             if let Some(aside) = self.0.aside.lock().await.take() {
                 let _ = aside.connection.close(200, "OK".into()).await;
             }
-            let _ = connection.close(200, "OK".into()).await;
         };
+        let closing = futures::future::join(aside, connection.close(200, "OK".into()));
         let _ = tokio::time::timeout(CLOSE_MAX, closing).await;
         why
     }
