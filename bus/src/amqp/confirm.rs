@@ -3,7 +3,7 @@
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use super::session::within;
+use super::call::within;
 use crate::Failure;
 
 /// Where to. On the default exchange, `""`, the routing key is a queue's name.

@@ -12,11 +12,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::call::{CALL_MAX, within};
 use super::confirm::{Address, Unpublished, publish};
 use super::letter::{self, ATTEMPT, EXCHANGE, LETTER, PARKED_AT, QUEUE, REASON, ROUTING_KEY, header};
 use super::names::requeue;
 use super::retry::{NoWay, build_requeue};
-use super::session::{CALL_MAX, within};
 use super::{Names, Session, Settings};
 use crate::{Failure, Problem};
 

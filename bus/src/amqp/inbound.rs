@@ -25,12 +25,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
+use super::call::{Declined, close, declare_queue, declare_topic, within};
 use super::confirm::{Address, publish};
 use super::judge::{Event, Step, judge};
 use super::letter;
 use super::names::REJECTED;
 use super::rpc::Desk;
-use super::session::{Declined, declare_queue, declare_topic, within};
 use super::{Names, Session, Settings};
 use crate::contract::{self, Timestamp};
 use crate::{Bus, Failure, retry, topology, trace};
@@ -148,7 +148,25 @@ impl Inbound {
 
     /// Declares, binds and consumes.
     async fn open(&self) -> Result<Line, Failure> {
+        self.declare().await?;
+        self.declare_inbox().await?;
+        let (names, settings) = (&*self.names, self.settings());
         let channel = self.session.channel().await?;
+        within(channel.basic_qos(settings.prefetch, BasicQosOptions::default())).await?;
+        let mut deliveries = SelectAll::new();
+        for queue in [&names.private_inbox, &names.inbox] {
+            let (queue, tag) = (queue.as_str().into(), queue.as_str().into());
+            let options = BasicConsumeOptions::default();
+            deliveries.push(within(channel.basic_consume(queue, tag, options, FieldTable::default())).await?);
+        }
+        let letters = self.session.channel().await?;
+        within(letters.confirm_select(Default::default())).await?;
+        Ok(Line { channel, letters, deliveries })
+    }
+
+    /// Exchanges, and the private queue with its bindings.
+    async fn declare(&self) -> Result<(), Failure> {
+        let channel = self.session.channel_aside().await?;
         let (names, settings) = (&*self.names, self.settings());
         let exchanges = [Some(&names.exchange), names.raw_exchange.as_ref()].into_iter().flatten();
         for exchange in exchanges.clone() {
@@ -178,25 +196,15 @@ impl Inbound {
                 .await?;
             }
         }
-        self.declare_inbox().await?;
-        within(channel.basic_qos(settings.prefetch, BasicQosOptions::default())).await?;
-        let mut deliveries = SelectAll::new();
-        for queue in [&names.private_inbox, &names.inbox] {
-            let (queue, tag) = (queue.as_str().into(), queue.as_str().into());
-            let options = BasicConsumeOptions::default();
-            deliveries.push(within(channel.basic_consume(queue, tag, options, FieldTable::default())).await?);
-        }
-        let letters = self.session.channel().await?;
-        within(letters.confirm_select(Default::default())).await?;
-        Ok(Line { channel, letters, deliveries })
+        close(channel).await
     }
 
     /// A Nest client asserts this queue as its own, perhaps before us and otherwise; then it is used as it is.
     async fn declare_inbox(&self) -> Result<(), Failure> {
-        let channel = self.session.channel().await?;
+        let channel = self.session.channel_aside().await?;
         let inbox = &self.names.inbox;
         match declare_queue(&channel, inbox, self.settings().inbox_durable, FieldTable::default()).await {
-            Ok(()) => within(channel.close(200, "OK".into())).await,
+            Ok(()) => close(channel).await,
             // The channel is closed by that.
             Err(different @ Declined::Different { .. }) => {
                 tracing::warn!(%different, "the inbox is used as it is; see AMQP_INBOX_DURABLE");

@@ -6,6 +6,7 @@
 //! Invariant: what is declared here is what NestJS itself would declare: a difference ends an unmodified Nest service at
 //! its start (406). An outage of RabbitMQ is never the fault of a message: nothing is parked for it.
 
+pub mod call;
 pub mod config;
 mod confirm;
 pub mod dead_letter;

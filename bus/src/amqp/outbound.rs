@@ -108,6 +108,10 @@ struct Lane {
 
 impl Lane {
     fn new(bus: Bus, session: Session, target: Target) -> Self {
+        // From the start, so that an alarm can be set on them.
+        for name in ["amqp_published_total", "amqp_unroutable_total", "amqp_kept_total"] {
+            metrics::counter!(name, "target" => target.consumer).increment(0);
+        }
         let settings = session.settings();
         let queues = settings.service_queues.iter().filter(|_| target.in_envelope);
         Self {
@@ -178,7 +182,7 @@ impl Lane {
 
     async fn publish(&mut self) {
         while self.pipe.takes()
-            && let Some((ordinal, event)) = self.hand.publish_next(self.window)
+            && let Some((ordinal, event)) = self.hand.publish_next(self.pipe.window(self.window))
         {
             self.pipe.send(ordinal, event).await;
         }
@@ -231,7 +235,7 @@ impl Lane {
                 }
             }
             Happened::Confirmed(..) => {
-                self.pipe.break_off("RabbitMQ could not keep an event (basic.nack)");
+                self.pipe.refuse();
                 self.hand.start_over();
             }
         }
@@ -241,6 +245,7 @@ impl Lane {
         match outcome {
             Outcome::Arrived(message) => {
                 metrics::counter!("amqp_published_total", "target" => self.target.consumer).increment(1);
+                self.nowhere.remove(message.subject.as_str());
                 self.settle(&message, connection, AckKind::Ack).await;
             }
             Outcome::Nowhere(message, event) => {
@@ -280,16 +285,22 @@ impl Lane {
         for message in &silent {
             self.settle(message, connection, AckKind::Progress).await;
         }
-        if self.hand.oldest().is_some_and(|age| age > CONFIRM_MAX) && self.pipe.takes() {
+        if !self.pipe.takes() {
+            // A broker with an alarm confirms nothing, and needs a moment after it.
+            self.hand.wait_anew();
+        }
+        if self.hand.oldest().is_some_and(|age| age > CONFIRM_MAX) {
             self.pipe.give_up(&format!("no confirm within {CONFIRM_MAX:?}"));
             self.hand.start_over();
         }
-        // Three tries without it: it has arrived.
+        // Three tries without it: it is not in the stream any more.
         self.nowhere.retain(|_, at| at.elapsed() < 3 * KEPT_FOR);
         let events: Vec<&str> = self.nowhere.keys().map(String::as_str).collect();
         let complaint =
             format!("{} reach no queue, though service queues are to have them", events.join(", "));
-        self.session.complain("events that are kept", (!events.is_empty()).then_some(complaint));
+        // Under its own name: another target, which has nothing to say, would take this back a moment later.
+        let about = format!("events that {} keeps", self.target.consumer);
+        self.session.complain(&about, (!events.is_empty()).then_some(complaint));
     }
 
     /// Lets confirms come in for a moment, then gives the rest back in stream order, so that the next start has it at once.

@@ -19,10 +19,10 @@ use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::call::{close, declare_queue, declare_topic, soft_error, within};
 use super::confirm::{Address, Unpublished, publish};
 use super::letter::{self, ATTEMPT, LETTER, PARKED_AT, QUEUE, ROUTING_KEY, death, header};
 use super::names::{REJECTED, requeue, retry};
-use super::session::{declare_queue, declare_topic, soft_error, within};
 use super::{Names, Session, Settings};
 use crate::Failure;
 use crate::contract::Timestamp;
@@ -132,10 +132,10 @@ pub(super) enum NoWay {
 
 /// Builds the exchange that leads back to one queue.
 pub(super) async fn build_requeue(session: &Session, names: &Names, queue: &str) -> Result<(), NoWay> {
-    // A channel of its own, which a refusal closes.
-    let channel = session.channel().await?;
+    let channel = session.channel_aside().await?;
     requeue_on(&channel, names, queue).await?;
-    close(channel).await;
+    // What was declared stays, however the channel ends.
+    let _ = close(channel).await;
     Ok(())
 }
 
@@ -153,7 +153,7 @@ async fn requeue_on(channel: &Channel, names: &Names, queue: &str) -> Result<(),
 
 /// Builds the whole way: exchange and queue in which to wait, and the exchange back.
 async fn build(session: &Session, names: &Names, queue: &str, delay: Duration) -> Result<(), NoWay> {
-    let channel = session.channel().await?;
+    let channel = session.channel_aside().await?;
     requeue_on(&channel, names, queue).await?;
     let waiting = retry(queue, delay);
     declare_fanout(&channel, &waiting, FieldTable::default()).await?;
@@ -166,13 +166,8 @@ async fn build(session: &Session, names: &Names, queue: &str, delay: Duration) -
     let (to, from) = (waiting.as_str().into(), waiting.as_str().into());
     asked(channel.queue_bind(to, from, "".into(), QueueBindOptions::default(), FieldTable::default()))
         .await?;
-    close(channel).await;
+    let _ = close(channel).await;
     Ok(())
-}
-
-async fn close(channel: Channel) {
-    // What was declared stays, however the channel ends.
-    let _ = within(channel.close(200, "OK".into())).await;
 }
 
 async fn declare_fanout(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), NoWay> {
@@ -182,7 +177,7 @@ async fn declare_fanout(channel: &Channel, name: &str, arguments: FieldTable) ->
 
 /// A call that the broker may refuse for good.
 async fn asked<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<(), NoWay> {
-    match tokio::time::timeout(super::session::CALL_MAX, call).await {
+    match tokio::time::timeout(super::call::CALL_MAX, call).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if soft_error(&error).is_some() => Err(NoWay::Refused(error.to_string())),
         Ok(Err(error)) => Err(Failure::transient(error).into()),
@@ -223,8 +218,10 @@ impl Retrier {
 
     async fn give_back(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
         self.built.clear();
+        let declaring = self.session.channel_aside().await?;
+        declare(&declaring, &self.names).await?;
+        close(declaring).await?;
         let channel = self.session.channel().await?;
-        declare(&channel, &self.names).await?;
         within(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
         let (queue, tag) = (self.names.dead.as_str().into(), "".into());
         let options = BasicConsumeOptions::default();
@@ -247,8 +244,7 @@ impl Retrier {
             }
         }
         // What was handed over and not looked at goes back with the channel.
-        close(channel).await;
-        Ok(())
+        close(channel).await
     }
 
     /// Publishes the letter where it belongs, and acknowledges it.

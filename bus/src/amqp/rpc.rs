@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::call::within;
 use super::judge::Question;
-use super::session::within;
 use super::{APP_ID, Session, envelope};
 use crate::contract::movie::ListShowtimes;
 use crate::contract::{FieldError, Paging, Problem, Request, Timestamp};
@@ -183,7 +183,7 @@ impl Desk {
         if let Some(channel) = slot.as_ref().filter(|channel| channel.status().connected()) {
             return Ok(channel.clone());
         }
-        let channel = self.0.session.channel().await?;
+        let channel = self.0.session.channel_aside().await?;
         *slot = Some(channel.clone());
         Ok(channel)
     }

@@ -12,7 +12,7 @@ use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{CALL_MAX, Declined, declare_queue, declare_topic, soft_error, within};
+use super::call::{CALL_MAX, Declined, close, declare_queue, declare_topic, soft_error, within};
 use super::{ServiceQueue, Session};
 use crate::Failure;
 
@@ -55,7 +55,7 @@ pub async fn bind_all(session: &Session) {
 
 /// Whether it is there, and bound by now.
 async fn bind(session: &Session, queue: &ServiceQueue) -> Result<bool, Declined> {
-    let channel = session.channel().await?;
+    let channel = session.channel_aside().await?;
     let exchange = &session.settings().exchange;
     declare_topic(&channel, exchange).await?;
     if queue.declare {
@@ -69,8 +69,7 @@ async fn bind(session: &Session, queue: &ServiceQueue) -> Result<bool, Declined>
             (queue.name.as_str().into(), exchange.as_str().into(), event.as_str().into());
         within(channel.queue_bind(name, exchange, key, options, FieldTable::default())).await?;
     }
-    // In good order, or the broker's log fills with channels that vanish.
-    within(channel.close(200, "OK".into())).await?;
+    close(channel).await?;
     Ok(true)
 }
 

@@ -2,22 +2,20 @@
 //!
 //! Invariant: nothing of an old connection lives on in a new one. Whoever works on a channel sees its calls fail, waits for
 //! [`Session::until_up`] and declares, binds and publishes again; lapin's own recovery is off, since it would replay
-//! without asking what was confirmed.
+//! without asking what was confirmed. What the broker may refuse is asked on a second connection, which follows the first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, Event, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::call::within;
 use crate::Failure;
 use crate::contract::Timestamp;
 
@@ -29,8 +27,6 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A handshake takes milliseconds; a paused broker accepts and never answers.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// A call on a channel (declare, bind) takes milliseconds.
-pub const CALL_MAX: Duration = Duration::from_secs(10);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How often the connection is asked whether it is one, beside what it tells by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -68,10 +64,20 @@ struct Inner {
     settings: Settings,
     link: watch::Sender<Link>,
     connection: Mutex<Option<Arc<Connection>>>,
+    aside: tokio::sync::Mutex<Option<Aside>>,
     /// The epoch whose connection is of no use any more, and why.
     given_up: watch::Sender<(u64, String)>,
     /// What is wrong beside the connection, by what it is wrong with.
     complaints: Mutex<BTreeMap<String, String>>,
+}
+
+/// A second connection, whose channels the broker may close.
+struct Aside {
+    /// Of the first connection, with which it comes and goes.
+    epoch: u64,
+    connection: Connection,
+    /// Channels so far.
+    opened: u16,
 }
 
 impl Session {
@@ -82,6 +88,7 @@ impl Session {
             settings,
             link: watch::Sender::new(link),
             connection: Mutex::new(None),
+            aside: tokio::sync::Mutex::default(),
             given_up: watch::Sender::new((0, String::new())),
             complaints: Mutex::default(),
         }))
@@ -106,10 +113,47 @@ impl Session {
         }
     }
 
-    /// A new channel on the connection that there is.
+    /// A new channel on the connection that there is, for what the broker has no reason to refuse.
     pub async fn channel(&self) -> Result<Channel, Failure> {
-        let connection = self.slot().clone().ok_or_else(|| Failure::transient("RabbitMQ is away"))?;
-        within(connection.create_channel()).await
+        // Read first: of an older connection it does no harm.
+        let epoch = self.0.link.borrow().epoch;
+        let connection = self.slot().clone().ok_or_else(away)?;
+        within(async {
+            let opened = connection.create_channel().await;
+            if let Err(error) = &opened {
+                // Nobody else will do better on it, see `channel_aside`. No answer is something else: an alarm, say.
+                self.give_up(epoch, format!("it opens no channel: {error}"));
+            }
+            opened
+        })
+        .await
+    }
+
+    /// A new channel for what the broker may answer by closing it (404, 406), on a connection of its own.
+    ///
+    /// lapin (4.12) keeps the error with the channel's number, and a later channel of the same number fails with it. Numbers
+    /// go round, after 2,047 of them: a queue that is looked for every three seconds would stop the bridge within two
+    /// hours. Here no number is given twice.
+    pub async fn channel_aside(&self) -> Result<Channel, Failure> {
+        let mut aside = self.0.aside.lock().await;
+        let link = self.0.link.borrow().clone();
+        if !link.up {
+            return Err(away());
+        }
+        let is_fresh = |aside: &Aside| {
+            let numbers = aside.connection.configuration().channel_max();
+            aside.epoch == link.epoch && aside.connection.status().connected() && aside.opened < numbers
+        };
+        let mut current = match aside.take().filter(is_fresh) {
+            Some(fresh) => fresh,
+            // The old one, if any, ends with its last channel.
+            None => Aside { epoch: link.epoch, connection: self.connect("-aside").await?, opened: 0 },
+        };
+        current.opened += 1;
+        let opened = within(current.connection.create_channel()).await;
+        // One that opens nothing is not asked again.
+        *aside = opened.is_ok().then_some(current);
+        opened
     }
 
     /// Says that the connection of this epoch is of no use (confirms do not come); another one is made.
@@ -140,7 +184,7 @@ impl Session {
         let mut tries = 0u32;
         while !stop.is_cancelled() {
             let started = Instant::now();
-            let why = match self.connect().await {
+            let why = match self.connect("").await {
                 Ok(connection) => self.hold(connection, &stop).await,
                 Err(failure) => failure.to_string(),
             };
@@ -155,8 +199,8 @@ impl Session {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Connection, Failure> {
-        let name = format!("marquee-bridge-{}", self.0.settings.bridge_id);
+    async fn connect(&self, suffix: &str) -> Result<Connection, Failure> {
+        let name = format!("marquee-bridge-{}{suffix}", self.0.settings.bridge_id);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connecting = Connection::connect_uri(self.0.settings.url.clone(), properties);
         match tokio::time::timeout(CONNECT_MAX, connecting).await {
@@ -194,7 +238,13 @@ impl Session {
         };
         *self.slot() = None;
         // In good order where the broker still listens, so that it shows no error; a hung one is left alone.
-        let _ = tokio::time::timeout(CLOSE_MAX, connection.close(200, "OK".into())).await;
+        let aside = async {
+            if let Some(aside) = self.0.aside.lock().await.take() {
+                let _ = aside.connection.close(200, "OK".into()).await;
+            }
+        };
+        let closing = futures::future::join(aside, connection.close(200, "OK".into()));
+        let _ = tokio::time::timeout(CLOSE_MAX, closing).await;
         why
     }
 
@@ -231,83 +281,14 @@ impl Session {
     }
 }
 
+fn away() -> Failure {
+    Failure::transient("RabbitMQ is away")
+}
+
 /// Doubling from half a second to half a minute, with up to a fifth more so that many do not return together.
 pub(super) fn delay(tries: u32, seed: u32) -> Duration {
     let base = DELAY_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(DELAY_MAX);
     base + base.mul_f64(0.2 * f64::from(seed) / f64::from(u32::MAX))
-}
-
-/// A call on a channel, with a limit.
-pub async fn within<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
-    match tokio::time::timeout(CALL_MAX, call).await {
-        Ok(done) => done.map_err(Failure::transient),
-        Err(_) => Err(Failure::transient(format!("no answer from RabbitMQ within {CALL_MAX:?}"))),
-    }
-}
-
-/// A topic exchange as NestJS declares it: durable, nothing else, no arguments.
-pub async fn declare_topic(channel: &Channel, name: &str) -> Result<(), Declined> {
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let wanted = format!("topic exchange {name}, durable, without arguments");
-    let declaring =
-        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
-    declared(wanted, declaring).await
-}
-
-/// A queue; one that is there with other properties is [`Declined::Different`].
-pub async fn declare_queue(
-    channel: &Channel,
-    name: &str,
-    durable: bool,
-    arguments: FieldTable,
-) -> Result<(), Declined> {
-    let options = QueueDeclareOptions { durable, ..Default::default() };
-    let wanted = format!("queue {name}, durable {durable}, arguments {:?}", arguments.inner());
-    declared(wanted, async { channel.queue_declare(name.into(), options, arguments).await.map(drop) }).await
-}
-
-/// Why something was not declared. Either way the channel is closed.
-#[derive(Debug, thiserror::Error)]
-pub enum Declined {
-    /// 406: it is there, and not as it is wanted. Only an operator can mend that.
-    #[error("wanted {wanted}, but RabbitMQ has it otherwise: {found}")]
-    Different { wanted: String, found: String },
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-impl From<Declined> for Failure {
-    fn from(declined: Declined) -> Self {
-        match declined {
-            Declined::Failed(failure) => failure,
-            different => Self::transient(different),
-        }
-    }
-}
-
-async fn declared(
-    wanted: String,
-    declaring: impl Future<Output = lapin::Result<()>>,
-) -> Result<(), Declined> {
-    match tokio::time::timeout(CALL_MAX, declaring).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if soft_error(&error) == Some(&AMQPSoftError::PRECONDITIONFAILED) => {
-            Err(Declined::Different { wanted, found: error.to_string() })
-        }
-        Ok(Err(error)) => Err(Failure::transient(error).into()),
-        Err(_) => Err(Failure::transient(format!("{wanted}: no answer within {CALL_MAX:?}")).into()),
-    }
-}
-
-/// What the broker closed a channel with, such as 404 or 406, if that is what went wrong.
-pub fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
-    match error.kind() {
-        lapin::ErrorKind::ProtocolError(error) => match error.kind() {
-            AMQPErrorKind::Soft(soft) => Some(soft),
-            AMQPErrorKind::Hard(_) => None,
-        },
-        _ => None,
-    }
 }
 
 #[cfg(test)]

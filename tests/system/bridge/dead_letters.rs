@@ -16,10 +16,12 @@ use serde_json::{Value, json};
 
 use super::station::{Said, Station, enveloped, header, movie};
 
-const KEY: &str = "reservation.confirmed";
+/// Longest wait for a fact; the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+pub const KEY: &str = "reservation.confirmed";
 
 /// A service with a queue whose dead letters go to the bridge's exchange.
-struct Service {
+pub struct Service {
     channel: Channel,
     queue: &'static str,
     deliveries: Consumer,
@@ -27,9 +29,13 @@ struct Service {
 
 impl Service {
     async fn start(station: &Station, queue: &'static str) -> Self {
-        let channel = station.new_channel().await;
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("marquee.events.dlx".into()));
+        Self::start_with(station, queue, arguments).await
+    }
+
+    pub async fn start_with(station: &Station, queue: &'static str, arguments: FieldTable) -> Self {
+        let channel = station.new_channel().await;
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
         channel.queue_declare(queue.into(), durable, arguments).await.unwrap();
         let (exchange, options) = ("marquee.events".into(), QueueBindOptions::default());
@@ -41,24 +47,24 @@ impl Service {
     }
 
     async fn hear(&mut self) -> Delivery {
-        let heard = tokio::time::timeout(Duration::from_secs(30), self.deliveries.next()).await;
+        let heard = tokio::time::timeout(PATIENCE, self.deliveries.next()).await;
         heard.unwrap_or_else(|_| panic!("{} hears nothing", self.queue)).unwrap().unwrap()
     }
 
-    async fn refuse(&mut self) -> Delivery {
+    pub async fn refuse(&mut self) -> Delivery {
         let heard = self.hear().await;
         heard.nack(BasicNackOptions::default()).await.unwrap();
         heard
     }
 
-    async fn accept(&mut self) -> Delivery {
+    pub async fn accept(&mut self) -> Delivery {
         let heard = self.hear().await;
         heard.ack(BasicAckOptions::default()).await.unwrap();
         heard
     }
 }
 
-fn confirmed(id: &str) -> Said {
+pub fn confirmed(id: &str) -> Said {
     Said::new("marquee.events", KEY, enveloped(KEY, &json!({"reservationId": "r1"}))).id(id)
 }
 

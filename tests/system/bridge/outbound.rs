@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use bus::amqp::{Session, Settings, service_queue};
+use bus::config::Environment;
 use lapin::options::ExchangeDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ExchangeKind, message::Delivery};
 use marquee::local::{Folder, RabbitMq};
+use tokio_util::sync::CancellationToken;
 
 use super::outlet::*;
+use super::station::Wire;
 
 const NEST: &str = "marquee.events";
 const RAW: &str = "marquee.events.raw";
@@ -133,6 +137,41 @@ async fn a_rabbitmq_killed_among_ten_thousand_events_loses_none_and_keeps_their_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_that_dies_with_events_in_hand_loses_none_and_keeps_their_order() {
+    let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+    let wire = Wire::to(&url).await;
+    let mut outlet = Outlet::at(wire.url(&url), None, &[]).await;
+    let connection = lapin::Connection::connect(&url, Default::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    outlet.until_degraded("").await;
+    until_open(&outlet).await;
+    bound_queue(&channel, "nest", NEST).await;
+    let mut reading = reader(&channel, "nest").await;
+    outlet.say("movie.created", 0..10).await;
+    for number in 0..10 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number));
+    }
+    // From now on nothing that the bridge says arrives.
+    wire.hold();
+    outlet.say("movie.created", 10..400).await;
+    let began = std::time::Instant::now();
+    loop {
+        let stream = outlet.bus.jetstream.get_stream(bus::topology::EVENTS).await.unwrap();
+        let consumer = stream.consumer_info("bridge-nest").await.unwrap();
+        if consumer.num_ack_pending + consumer.num_pending as usize == 390 && consumer.num_ack_pending > 0 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{consumer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    outlet.kill_bridge_and_start_at(&url).await;
+    for number in 10..400 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number));
+    }
+    outlet.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_killed_in_the_middle_loses_none_and_keeps_their_order() {
     const COUNT: usize = 4_000;
     let mut outlet = Outlet::open(&[]).await;
@@ -181,6 +220,129 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
         "movie.created",
         "only what is allowed goes out"
     );
+    // A full disk: the broker reads nothing from those who publish, and says so.
+    let alarm = "{resource_limit, disk, node()}";
+    broker.evaluate(&format!("rabbit_alarm:set_alarm({{{alarm}, []}}).")).await.unwrap();
+    outlet.say("movie.created", 1..600).await;
+    let blocked = "RabbitMQ takes nothing for now: low on disk";
+    outlet.until_degraded(blocked).await;
+    // Longer than a confirm may take otherwise: a connection that waits is not a dead one.
+    outlet.stays_degraded(blocked, Duration::from_secs(12)).await;
+    broker.evaluate(&format!("rabbit_alarm:clear_alarm({alarm}).")).await.unwrap();
+    for number in 1..600 {
+        assert_eq!(message_id(&heard(&mut reading).await), id("movie.created", number), "once, in order");
+    }
+    outlet.until_degraded("").await;
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_that_refuses_holds_events_back_and_does_not_flood_the_others() {
+    let outlet = Outlet::open(&[]).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    until_open(&outlet).await;
+    let mut small = FieldTable::default();
+    small.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    small.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    channel.queue_declare("small".into(), Default::default(), small).await.unwrap();
+    let none = FieldTable::default();
+    channel.queue_bind("small".into(), NEST.into(), "#".into(), Default::default(), none).await.unwrap();
+    bound_queue(&channel, "other", NEST).await;
+    outlet.say("movie.created", 0..20).await;
+    outlet.until_degraded("RabbitMQ could not keep an event on marquee.events (basic.nack)").await;
+    outlet.stays_degraded("(basic.nack)", Duration::from_secs(5)).await;
+    until_complete(&mut reader(&channel, "small").await, "movie.created", 20).await;
+    outlet.until_degraded("").await;
+    // All of them the first time, and again when there was room; in between one for each try, ever more rarely.
+    let mut reading = reader(&channel, "other").await;
+    let seen = until_complete(&mut reading, "movie.created", 20).await;
+    outlet.say("movie.updated", 0..1).await;
+    let mut repeats: usize = seen.values().map(|times| times - 1).sum();
+    while heard(&mut reading).await.routing_key.as_str() != "movie.updated" {
+        repeats += 1;
+    }
+    assert!(repeats < 100, "{repeats} repeats");
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_service_queue_is_bound_when_it_appears_and_its_events_are_kept_until_then() {
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
+    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
+    outlet.say("reservation.confirmed", 0..1).await;
+    outlet.say("movie.created", 0..1).await;
+    outlet.until_degraded("reservation.confirmed reach no queue").await;
+    // It says so until that is mended, and not only now and then.
+    outlet.stays_degraded("reservation.confirmed reach no queue", Duration::from_secs(3)).await;
+    let connection = outlet.service().await;
+    let channel = connection.create_channel().await.unwrap();
+    // The service starts.
+    declare(&channel, "notifications_queue").await;
+    let mut reading = reader(&channel, "notifications_queue").await;
+    let kept = heard(&mut reading).await;
+    assert_eq!(message_id(&kept), id("reservation.confirmed", 0));
+    assert_eq!(body(&kept)["pattern"], "reservation.confirmed");
+    outlet.say("movie.created", 1..2).await;
+    outlet.say("reservation.confirmed", 1..2).await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1), "and nothing else");
+    outlet.until_degraded("").await;
+    outlet.close().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_missing_for_long_uses_nothing_up() {
+    let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let mut environment = Environment::default()
+        // In place of the 2,047 that RabbitMQ grants, for which one would wait for two hours.
+        .or("AMQP_URL", format!("{url}?channel_max=8"))
+        .or("AMQP_SERVICE_QUEUES", queues);
+    let settings = Settings::read(&mut environment);
+    environment.check().unwrap();
+    let (session, stop) = (Session::new(settings), CancellationToken::new());
+    let running = tokio::spawn(session.clone().run(stop.clone()));
+    let epoch = session.until_up(&stop).await;
+    for round in 0..40 {
+        service_queue::bind_all(&session).await;
+        let complaints = session.complaints();
+        assert_eq!(complaints, ["the service queue notifications_queue is not there yet"], "round {round}");
+        let channel = session.channel().await.unwrap();
+        channel.close(200, "OK".into()).await.unwrap();
+    }
+    let connection = lapin::Connection::connect(&url, Default::default()).await.unwrap();
+    declare(&connection.create_channel().await.unwrap(), "notifications_queue").await;
+    service_queue::bind_all(&session).await;
+    assert_eq!(session.complaints(), [""; 0]);
+    assert_eq!(session.until_up(&stop).await, epoch, "by the connection of the beginning");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_rabbitmq_that_has_forgotten_everything_is_furnished_anew() {
+    let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
+    let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
+    let service = async || {
+        let connection = outlet.service().await;
+        let channel = connection.create_channel().await.unwrap();
+        declare(&channel, "notifications_queue").await;
+        (reader(&channel, "notifications_queue").await, connection)
+    };
+    let (mut reading, _connection) = service().await;
+    outlet.until_degraded("").await;
+    outlet.say("reservation.confirmed", 0..1).await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 0));
+    // Exchanges, queues and bindings, as a broker on a new disk; the connections end.
+    let broker = marquee::local::shared_rabbitmq().await.unwrap();
+    broker.empty_virtual_host(&outlet.amqp_url).await.unwrap();
+    outlet.say("reservation.confirmed", 1..2).await;
+    outlet.until_degraded("the service queue notifications_queue is not there yet").await;
+    let (mut reading, _connection) = service().await;
+    assert_eq!(message_id(&heard(&mut reading).await), id("reservation.confirmed", 1));
+    outlet.until_degraded("").await;
+    assert_eq!(outlet.health().restarts, 0);
     outlet.close().await;
 }
 

@@ -25,7 +25,7 @@ pub struct Outlet {
     /// The operator's.
     pub bus: Bus,
     pub amqp_url: String,
-    pub bridge: Host,
+    bridge: Option<Host>,
     /// Where the test's own broker is, if it has one.
     pub broker: Option<RabbitMq>,
 }
@@ -47,15 +47,14 @@ impl Outlet {
         let nats = Nats::start(&Folder::temporary().unwrap()).await.unwrap();
         let bus = connect(&nats, OPERATOR).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
-        let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
-        for (name, value) in settings {
-            environment.set(name, *value);
-        }
-        let settings = Settings::read(&mut environment);
-        environment.check().unwrap();
-        let frame = Frame::new(connect(&nats, "bridge").await, "bridge");
-        let bridge = actors::bridge::spawn(frame, settings).await.unwrap();
+        let bridge = Some(bridge(&nats, &amqp_url, settings).await);
         Self { nats, bus, amqp_url, bridge, broker }
+    }
+
+    /// As a crash would end it, and another one in its place.
+    pub async fn kill_bridge_and_start_at(&mut self, amqp_url: &str) {
+        self.bridge.take().expect("a bridge runs").kill();
+        self.bridge = Some(bridge(&self.nats, amqp_url, &[]).await);
     }
 
     /// Says events of a subject, numbered, and waits until JetStream has them.
@@ -83,7 +82,7 @@ impl Outlet {
     }
 
     pub fn health(&self) -> Health {
-        self.bridge.health()()
+        self.bridge.as_ref().expect("a bridge runs").health()()
     }
 
     /// Waits until the bridge says this of itself, or (empty) nothing.
@@ -101,9 +100,30 @@ impl Outlet {
         }
     }
 
-    pub async fn close(self) {
-        self.bridge.stop().await;
+    /// Watches that it goes on saying this.
+    pub async fn stays_degraded(&self, by: &str, long: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < long {
+            let said = self.health().degraded.join("; ");
+            assert!(said.contains(by), "degraded by {said:?}, not by {by:?} after {:?}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
+
+    pub async fn close(self) {
+        self.bridge.expect("a bridge runs").stop().await;
+    }
+}
+
+async fn bridge(nats: &Nats, amqp_url: &str, settings: &[(&str, &str)]) -> Host {
+    let mut environment = Environment::default().or("AMQP_URL", amqp_url);
+    for (name, value) in settings {
+        environment.set(name, *value);
+    }
+    let settings = Settings::read(&mut environment);
+    environment.check().unwrap();
+    let frame = Frame::new(connect(nats, "bridge").await, "bridge");
+    actors::bridge::spawn(frame, settings).await.unwrap()
 }
 
 pub async fn connect(nats: &Nats, user: &str) -> Bus {
@@ -147,7 +167,7 @@ pub async fn declare(channel: &Channel, queue: &str) {
 
 /// An exchange as Nest declares it.
 pub async fn declare_topic(channel: &Channel, exchange: &str) {
-    bus::amqp::session::declare_topic(channel, exchange).await.unwrap();
+    bus::amqp::call::declare_topic(channel, exchange).await.unwrap();
 }
 
 pub async fn reader(channel: &Channel, queue: &str) -> Consumer {

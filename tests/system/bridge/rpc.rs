@@ -45,7 +45,7 @@ impl Client {
             .basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties)
             .await
             .unwrap();
-        let reply = tokio::time::timeout(Duration::from_secs(30), self.replies.next()).await;
+        let reply = tokio::time::timeout(Duration::from_secs(120), self.replies.next()).await;
         let reply = reply.unwrap_or_else(|_| panic!("no reply to {body}")).unwrap().unwrap();
         let correlated = reply.properties.correlation_id().as_ref().map(|id| id.to_string());
         assert_eq!(correlated, Some(correlation_id));

@@ -24,12 +24,12 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 /// Longest wait for a fact; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Station {
     /// None where others have one.
     nats: Option<Nats>,
-    nats_url: String,
+    pub nats_url: String,
     /// The operator's.
     pub bus: Bus,
     pub amqp_url: String,
@@ -38,7 +38,9 @@ pub struct Station {
     pub channel: Channel,
     environment: Environment,
     bridge: Option<Host>,
-    connection: Connection,
+    /// For questions. lapin keeps the error with the number of a channel that the broker has closed over one, so it is made
+    /// anew when it has given all its numbers.
+    connection: tokio::sync::Mutex<Connection>,
 }
 
 /// An event as the stream has it.
@@ -135,7 +137,7 @@ impl Station {
         let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        let nats_url = nats_url.to_owned();
+        let (nats_url, connection) = (nats_url.to_owned(), tokio::sync::Mutex::new(connection));
         Self { nats: None, nats_url, bus, amqp_url, names, channel, environment, bridge: None, connection }
     }
 
@@ -183,13 +185,12 @@ impl Station {
     }
 
     pub async fn new_channel(&self) -> Channel {
-        loop {
-            // One that gets the number of a channel that the broker has just closed hears of that one's error.
-            match self.connection.create_channel().await {
-                Ok(channel) => return channel,
-                Err(error) => assert!(self.connection.status().connected(), "{error}"),
-            }
+        let mut connection = self.connection.lock().await;
+        if let Ok(channel) = connection.create_channel().await {
+            return channel;
         }
+        *connection = Connection::connect(&self.amqp_url, ConnectionProperties::default()).await.unwrap();
+        connection.create_channel().await.unwrap()
     }
 
     /// Publishes, and waits until the broker has it.
@@ -258,20 +259,13 @@ impl Station {
 
     /// Waits for a message and takes it, acknowledged.
     pub async fn take(&self, queue: &str) -> Delivery {
-        let got = self.take_within(queue, PATIENCE).await;
-        got.unwrap_or_else(|| panic!("nothing in {queue} within {PATIENCE:?}"))
-    }
-
-    pub async fn take_within(&self, queue: &str, patience: Duration) -> Option<Delivery> {
         let began = Instant::now();
         loop {
             let no_ack = BasicGetOptions { no_ack: true };
             if let Some(got) = self.channel.basic_get(queue.into(), no_ack).await.unwrap() {
-                return Some(got.delivery);
+                return got.delivery;
             }
-            if began.elapsed() > patience {
-                return None;
-            }
+            assert!(began.elapsed() < PATIENCE, "nothing in {queue} within {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -347,6 +341,11 @@ impl Wire {
     pub fn hold(&self) {
         self.held.store(true, Ordering::SeqCst);
     }
+
+    /// For connections made from now on: of the old ones a part is missing.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
+    }
 }
 
 async fn carry(client: TcpStream, broker: TcpStream, held: Arc<AtomicBool>) {
@@ -357,8 +356,11 @@ async fn carry(client: TcpStream, broker: TcpStream, held: Arc<AtomicBool>) {
     };
     let said = async {
         let mut bytes = vec![0; 64 * 1024];
+        let mut silent = false;
         while let Ok(n @ 1..) = from_client.read(&mut bytes).await {
-            if !held.load(Ordering::SeqCst) && to_broker.write_all(&bytes[..n]).await.is_err() {
+            // A connection that has missed something hears nothing more.
+            silent |= held.load(Ordering::SeqCst);
+            if !silent && to_broker.write_all(&bytes[..n]).await.is_err() {
                 return;
             }
         }

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Target, message};
 use crate::amqp::Session;
+use crate::amqp::call::within;
 use crate::amqp::confirm::{Address, publish};
-use crate::amqp::session::within;
 use crate::consumer::{Delivery, serve_replays};
 use crate::{Bus, Failure};
 
@@ -29,7 +29,7 @@ async fn again(session: Session, target: Target, letter: Delivery) {
         Err(reason) => return letter.park(reason),
     };
     let publishing = async {
-        let channel = session.channel().await?;
+        let channel = session.channel_aside().await?;
         within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         // That nobody listens is no failure here, as it is none for an event that goes out.
         let to = Address { exchange: &target.exchange, routing_key: &event.subject, mandatory: false };

@@ -150,6 +150,15 @@ impl Hand {
         self.returned.clear();
     }
 
+    /// What is on its way has all its time from now on.
+    pub fn wait_anew(&mut self) {
+        for item in &mut self.items {
+            if let State::Published { at, .. } = &mut item.state {
+                *at = Instant::now();
+            }
+        }
+    }
+
     /// How long the oldest published event has been without a confirm.
     pub fn oldest(&self) -> Option<Duration> {
         let at = |item: &Item| match item.state {

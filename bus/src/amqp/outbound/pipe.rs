@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::message::Event;
-use crate::amqp::session::{Declined, Link, declare_topic, delay, within};
+use crate::amqp::call::{Declined, close, declare_topic, within};
+use crate::amqp::session::{Link, delay};
 use crate::amqp::{Session, service_queue};
 
 /// What the pipe tells.
@@ -35,6 +36,8 @@ pub(super) struct Pipe {
     state: State,
     /// Times in a row that it broke before anything was confirmed.
     tries: u32,
+    /// The broker could not keep an event, and has confirmed none since.
+    refused: bool,
     confirms: FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>,
 }
 
@@ -52,6 +55,7 @@ impl Pipe {
             target,
             state: State::Closed { until: Instant::now() },
             tries: 0,
+            refused: false,
             confirms: FuturesUnordered::new(),
         }
     }
@@ -59,6 +63,12 @@ impl Pipe {
     /// Whether messages may be given to it: a broker with an alarm reads nothing, and what is given would heap up here.
     pub fn takes(&self) -> bool {
         matches!(self.state, State::Open(..)) && self.link.borrow().blocked.is_none()
+    }
+
+    /// How many may be on their way. After a refusal one is enough to try: what is refused by one queue has reached all others, and
+    /// reaches them again with every try.
+    pub fn window(&self, at_best: usize) -> usize {
+        if self.refused { 1 } else { at_best }
     }
 
     /// Publishes without waiting; [`next`](Self::next) tells what became of it.
@@ -100,7 +110,9 @@ impl Pipe {
                     let epoch = *epoch;
                     match opening.await {
                         Ok(channel) => {
-                            self.complain(None);
+                            if !self.refused {
+                                self.complain(None);
+                            }
                             self.state = State::Open(channel, epoch);
                             return Happened::Opened;
                         }
@@ -116,7 +128,9 @@ impl Pipe {
                     };
                     return match confirmed {
                         Some((ordinal, Ok(confirmation))) => {
-                            self.tries = 0;
+                            if confirmation.is_ack() {
+                                self.kept();
+                            }
                             Happened::Confirmed(ordinal, confirmation)
                         }
                         Some((_, Err(error))) => {
@@ -149,6 +163,22 @@ impl Pipe {
         self.break_off(why);
     }
 
+    /// The broker could not keep an event (basic.nack): a queue is full and refuses, or its replicas are away. Events are one
+    /// after the other, so all wait for it.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+        let why = format!("RabbitMQ could not keep an event on {} (basic.nack)", self.target.exchange);
+        self.complain(Some(format!("{why}: a queue is full, or its replicas are away")));
+        self.break_off(&why);
+    }
+
+    fn kept(&mut self) {
+        self.tries = 0;
+        if std::mem::take(&mut self.refused) {
+            self.complain(None);
+        }
+    }
+
     /// Opening failed. Where RabbitMQ has the exchange otherwise only an operator can help, who finds out by the health
     /// and the log; it is tried again all the same, since that is when it is mended.
     fn refused(&mut self, declined: &Declined) {
@@ -170,12 +200,14 @@ impl Pipe {
 }
 
 async fn open(session: Session, target: Target) -> Result<Channel, Declined> {
-    let channel = session.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-    declare_topic(&channel, &target.exchange).await?;
+    let declaring = session.channel_aside().await?;
+    declare_topic(&declaring, &target.exchange).await?;
+    close(declaring).await?;
     if target.in_envelope {
         // A queue that is not there yet holds nobody up.
         service_queue::bind_all(&session).await;
     }
+    let channel = session.channel().await?;
+    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }

@@ -1,0 +1,164 @@
+//! What docs/bridge.md tells an operator to set on RabbitMQ does what it says: policy and permissions are read from there,
+//! and real NestJS services and the bridge work with them and with nothing more.
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::protocol::AMQPSoftError;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use marquee::local::{RabbitMq, shared_rabbitmq};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::dead_letters::{KEY, Service, confirmed};
+use super::journeys::until_bound;
+use super::nest::{Nest, Transport, service_queues};
+use super::station::{Station, header};
+
+/// A command of the page: the one that begins so and has these words in it.
+fn command(beginning: &str, word: &str) -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/bridge.md")).unwrap();
+    let mut lines = page.lines().filter(|line| line.starts_with(beginning) && line.contains(word));
+    lines.next().unwrap_or_else(|| panic!("no {beginning} … {word} in docs/bridge.md")).to_owned()
+}
+
+/// What stands in quotes.
+fn quoted(command: &str) -> Vec<&str> {
+    command.split('\'').skip(1).step_by(2).collect()
+}
+
+/// A text as RabbitMQ's own language writes bytes.
+fn bytes(text: &str) -> String {
+    let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
+    format!("<<{}>>", bytes.join(","))
+}
+
+async fn well(broker: &RabbitMq, expression: String) {
+    let answer = broker.evaluate(&expression).await.unwrap();
+    assert_eq!(answer, "ok", "{expression}");
+}
+
+fn virtual_host(url: &str) -> &str {
+    url.rsplit_once('/').unwrap().1
+}
+
+/// A user of RabbitMQ with these permissions, as `rabbitmqctl` gives them; its URL.
+async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3]) -> (String, String) {
+    let name = format!("u{}", Uuid::now_v7().simple());
+    let host = bytes(virtual_host(url));
+    let (who, password) = (bytes(&name), bytes("popcorn"));
+    well(broker, format!("rabbit_auth_backend_internal:add_user({who}, {password}, {who}).")).await;
+    let [configure, write, read] = [configure, write, read].map(bytes);
+    let permissions = format!("{who}, {host}, {configure}, {write}, {read}, {who}");
+    well(broker, format!("rabbit_auth_backend_internal:set_permissions({permissions}).")).await;
+    let own = url.replace("guest:guest@", &format!("{name}:popcorn@"));
+    assert_ne!(own, url);
+    (name, own)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_gives_a_service_its_retries_and_its_own_declaration_still_passes() {
+    let station = Station::open_with(&[("AMQP_RETRY_DELAYS", "1")]).await;
+    // As Nest declares it, without arguments.
+    let mut mails = Service::start_with(&station, "notifications_queue", Default::default()).await;
+    let line = command("rabbitmqctl set_policy ", "dead-letter-exchange");
+    let [pattern, definition] = quoted(&line)[..] else { panic!("{line}") };
+    let (host, name) = (bytes(virtual_host(&station.amqp_url)), bytes("marquee-dlx"));
+    let (pattern, definition, kind) = (bytes(pattern), bytes(definition), bytes("queues"));
+    let policy = format!("{host}, {name}, {pattern}, {definition}, 0, {kind}, {name}");
+    well(shared_rabbitmq().await.unwrap(), format!("rabbit_policy:parse_set({policy}).")).await;
+
+    station.say(&confirmed("m1")).await;
+    mails.refuse().await;
+    let again = mails.accept().await;
+    assert_eq!(header(&again, "bridge-attempt").as_deref(), Some("1"));
+    assert_eq!(again.routing_key.as_str(), KEY);
+    // The service starts anew: a difference would end it.
+    Service::start_with(&station, "notifications_queue", Default::default()).await;
+}
+
+/// The 403 that a message is answered with; panics when the broker takes it.
+async fn refused(connection: &Connection, exchange: &str, key: &str) {
+    let channel: Channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let properties = BasicProperties::default();
+    let published =
+        channel.basic_publish(exchange.into(), key.into(), BasicPublishOptions::default(), b"{}", properties);
+    let confirmed = match published.await {
+        Ok(confirm) => confirm.await,
+        Err(error) => Err(error),
+    };
+    let error = confirmed.expect_err("no confirm");
+    let soft = bus::amqp::call::soft_error(&error);
+    assert_eq!(soft, Some(&AMQPSoftError::ACCESSREFUSED), "{exchange} {key}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_and_the_bridge_need_no_more_than_what_the_docs_give_them() {
+    let events = ["movie.created", "reservation.confirmed"];
+    let queues = service_queues(&events);
+    let mut station = Station::closed(&[("AMQP_SERVICE_QUEUES", &queues)]).await;
+    let broker = shared_rabbitmq().await.unwrap();
+    let url = station.amqp_url.clone();
+    let line = command("rabbitmqctl set_permissions marquee ", "");
+    let line = line.replace("notifications_queue", &Transport::Default.queue());
+    let [configure, write, read] = quoted(&line)[..] else { panic!("{line}") };
+    let (_, of_bridge) = user(broker, &url, [configure, write, read]).await;
+    station.start_bridge_at(&of_bridge).await;
+
+    let mut services = Vec::new();
+    for (transport, name) in [
+        (Transport::Topic, "catalogue"),
+        (Transport::Golevelup, "catalogue"),
+        // With the default exchange, which needs more.
+        (Transport::Default, "mailer"),
+    ] {
+        let line = command(&format!("rabbitmqctl set_permissions {name} "), "");
+        let line = line.replace(&format!("{name}_queue"), &transport.queue());
+        let [configure, write, read] = quoted(&line)[..] else { panic!("{line}") };
+        let (who, own) = user(broker, &url, [configure, write, read]).await;
+        for exchange in ["marquee.events", "marquee.events.raw"] {
+            let line = command("rabbitmqctl set_topic_permissions catalogue ", &format!(" {exchange} "));
+            let [write, read] = quoted(&line)[..] else { panic!("{line}") };
+            let [who, host, exchange] = [&who, virtual_host(&url), exchange].map(bytes);
+            let [write, read] = [write, read].map(bytes);
+            let allowed = format!("{who}, {host}, {exchange}, {write}, {read}, {who}");
+            well(broker, format!("rabbit_auth_backend_internal:set_topic_permissions({allowed}).")).await;
+        }
+        services.push((Nest::start(transport, &own, &events).await, own));
+    }
+    until_bound(broker, &url, &[Transport::Default.queue()], events.len()).await;
+
+    let mut ids = Vec::new();
+    for (service, _) in &mut services {
+        let id = Uuid::now_v7().to_string();
+        let data =
+            json!({"movieId": Uuid::now_v7(), "title": "Dune", "genres": [], "createdBy": Uuid::nil()});
+        service.emit("movie.created", &data, Some(&id)).await;
+        station.until_stored(&id).await;
+        ids.push(id);
+    }
+    // `send()` finds its way back: the bridge may answer, and says what it would say to anybody.
+    for (service, _) in &mut services {
+        let answered = service.ask("movie.showtimes", &json!({})).await;
+        let (Ok(said) | Err(said)) = answered;
+        assert!(said.to_string().contains("503"), "no host is there: {said}");
+    }
+    let headers = super::outlet::headers("confirmed", "reservation.confirmed");
+    let said = station.bus.jetstream.publish_with_headers("reservation.confirmed", headers, "{}".into());
+    said.await.unwrap().await.unwrap();
+    ids.push("confirmed".to_owned());
+    for (service, own) in services {
+        let mut service = service;
+        service.until_heard(&ids).await;
+        // And nothing else: whoever could say that money came in could have seats for nothing.
+        let connection = Connection::connect(&own, ConnectionProperties::default()).await.unwrap();
+        for exchange in ["marquee.events", "marquee.events.raw"] {
+            refused(&connection, exchange, "payment.success").await;
+        }
+        if !service.transport.needs_binding() {
+            refused(&connection, "", "marquee.events.bridge").await;
+        }
+        refused(&connection, "marquee.events.dlx", "bridge.rejected").await;
+        service.finish().await;
+    }
+    station.stop_bridge().await;
+}
