@@ -23,7 +23,7 @@ export function chart({ title, summary, items, most, lying, table }) {
     replace(box, s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary }, marks));
   };
   new ResizeObserver(([entry]) => draw(Math.floor(entry.contentRect.width))).observe(box);
-  return h("figure", { class: "card stack", "aria-labelledby": id }, h("figcaption", { id }, h("h2", {}, title), h("p", { class: "soft" }, summary)), items.length ? box : h("p", { class: "soft" }, t("staff.nothing")), h("details", { class: "fold" }, h("summary", {}, t("staff.sales.table")), table));
+  return h("figure", { class: "card stack", "aria-labelledby": id }, h("figcaption", { id }, h("h2", {}, title), h("p", { class: "soft" }, summary)), items.length > 0 && box, h("details", { class: "fold" }, h("summary", {}, t("staff.sales.table")), table));
 }
 
 function stand(items, scale, width) {

@@ -50,7 +50,7 @@ class Tape {
     this.none = h("p", { class: "soft events-none" }, t("staff.events.none"));
     this.node = h("section", { class: "stack" },
       h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h2", {}, t("staff.events.title")), this.mark), this.pause),
-      h("div", { class: "filters" }, h("div", { class: "field" }, h("label", { for: "events-noun" }, t("staff.events.kind")), this.noun), h("div", { class: "field" }, h("label", { for: "events-word" }, t("staff.events.word")), this.word)),
+      h("div", { class: "two" }, h("div", { class: "field" }, h("label", { for: "events-noun" }, t("staff.events.kind")), this.noun), h("div", { class: "field" }, h("label", { for: "events-word" }, t("staff.events.word")), this.word)),
       h("div", { class: "events-box" }, this.list, this.none));
   }
 

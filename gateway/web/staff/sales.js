@@ -118,7 +118,7 @@ function filled(shows, { by, zone }, days) {
   return chart({
     title: t("staff.sales.occupancy"),
     summary: best && best.sold ? t("staff.sales.occupancy-summary", { best: best.name, most: percent(share(best)) }) : t("staff.sales.none"),
-    items: open.length ? lines.map((one) => ({ label: one.name, value: share(one), text: percent(share(one)) })) : [],
+    items: best?.sold ? lines.map((one) => ({ label: one.name, value: share(one), text: percent(share(one)) })) : [],
     most: 1,
     lying: by !== "day",
     table: table(t("staff.sales.occupancy"), [

@@ -251,7 +251,7 @@ export default {
     mail: { RESERVATION_CREATED: "Plätze gehalten", RESERVATION_CONFIRMED: "Tickets", RESERVATION_EXCHANGED: "Tickets nach Umtausch", HOLD_EXPIRED: "Haltezeit vorbei", PAYMENT_FAILED: "Zahlung gescheitert", RESERVATION_CANCELLED: "Bestellung storniert", SHOWTIME_CANCELLED: "Vorstellung fällt aus", REFUND_REQUESTED: "Erstattung begonnen", REFUND_COMPLETED: "Erstattung fertig", REMINDER: "Erinnerung", PASSWORD_RESET: "Neues Passwort" },
     "mail-status": { QUEUED: "noch zu senden", SENT: "gesendet", FAILED: "gescheitert", SKIPPED: "nicht nötig" },
     ops: {
-      about: "Schaut alle 5 Sekunden wieder nach.",
+      about: "Ereignisse kommen, wie sie geschehen; nach dem Rest wird alle 5 Sekunden gesehen.",
       looked: "Stand {at}",
       health: "Dienste",
       well: "läuft",
