@@ -22,7 +22,7 @@ use crate::payment::step::{CANCELLED, Call, EXPIRED, Said, Step};
 use crate::reservation::saga::{Cancel, CancelledBy, Claim, Effect, Input, Saga, State, Terms};
 
 /// Longest history; the world comes to rest from each of its states.
-const DEPTH: usize = 8;
+const DEPTH: usize = 9;
 /// Further depths are for longer runs: what was searched until then is printed.
 const TIME_MAX: Duration = Duration::from_secs(40);
 const PRICE: i64 = 1_200;

@@ -17,9 +17,11 @@ use nix::unistd::Uid;
 const DISKS: [(&str, &str); 2] = [("postgres", "640m"), ("nats", "192m")];
 const BALLAST: &str = "ballast";
 
-/// Whether disks can be made here.
+/// Whether disks can be made here: root in a container may have a namespace and yet no right to mount.
 pub fn is_possible() -> bool {
-    let probe = Command::new("unshare").args(["--mount", "--propagation", "private", "true"]).output();
+    let probe = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
+        .output();
     Uid::effective().is_root() && probe.is_ok_and(|probe| probe.status.success())
 }
 

@@ -107,8 +107,12 @@ pub const BUGS: [Bug; 12] = [
         name: "pointer-relay",
         what: "the relay goes on from the last event that it published",
         by: &["outbox-is-stream"],
-        faults: &[blow(Fault::NatsKilled, 4, 4), blow(Fault::NatsFrozen, 12, 6)],
-        only: None,
+        // What one host ends meanwhile waits in its memory, and the other one's later events move the pointer past it.
+        faults: &[
+            Blow { at: Some("reservation-1>nats"), ..blow(Fault::LinkDropping, 8, 12) },
+            blow(Fault::KillAll, 19, 1),
+        ],
+        only: Some(Habit::Forgets),
         seconds: 22,
     },
     Bug {
