@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api chaos chaos-selftest bench install
+.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -28,13 +28,19 @@ api: install ## the API from outside: Spectral, newman, schemathesis (installs N
 	scripts/check-api.sh
 
 chaos: install ## break a whole cinema of real processes for some minutes and check every promise (docs/reliability.md)
+	@scripts/install-chaos.sh
 	cargo build --workspace
-	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
+	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS))
 
-chaos-selftest: install ## plant bugs into the house; the checks must find each
+# The program with bugs gets a name of its own, and the one without them its own back.
+chaos-selftest: install ## plant bugs into the house; the checks must find each (BUGS=a,b: only these)
 	cargo build --workspace --features planted
 	cp target/debug/marquee target/debug/marquee-planted
-	target/debug/chaos --program target/debug/marquee-planted --planted all
+	cargo build --workspace
+	target/debug/chaos --program target/debug/marquee-planted --seed $(or $(SEED),1) --planted $(or $(BUGS),all)
+
+fuzz: ## look for bytes that break a parser, coverage-guided (SECONDS=60 TARGET=webhook; fuzz/README.md)
+	scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
 
 bench: install ## how fast it sells: whole sagas, a blockbuster, the floor (release build)
 	cargo build --release --workspace --bins

@@ -20,7 +20,7 @@ pub mod scheduler;
 
 pub mod seed;
 
-#[cfg(test)]
-mod hostile;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 #[cfg(test)]
 mod model_check;
