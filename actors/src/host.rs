@@ -16,6 +16,7 @@ use bus::{Bus, service};
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorRef};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,9 @@ use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessa
 
 /// Longest wait for what is in work when the host stops; a request's own deadline is shorter.
 const STOP_MAX: Duration = Duration::from_secs(12);
+
+/// A host that starts waits so long for its endpoints to be known to NATS; without NATS it goes on without.
+const SERVED_MAX: Duration = Duration::from_secs(3);
 
 /// What every host has: its way to the others, and the order in which its workers stop.
 #[derive(Clone)]
@@ -102,6 +106,8 @@ pub struct Parts {
     /// `JWT_PUBLIC_KEYS`: what tokens may be signed with besides what auth signs with now.
     pub public_keys: KeySet,
     pub redis: Option<ConnectionManager>,
+    /// All endpoints were told to NATS.
+    served: watch::Sender<bool>,
 }
 
 impl std::ops::Deref for Parts {
@@ -123,7 +129,8 @@ impl Parts {
         };
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
         let public_keys = config.jwt_public_keys.clone();
-        Ok(Self { frame: Frame::new(bus, domain), verifier, public_keys, database, clock, redis })
+        let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(false));
+        Ok(Self { frame, verifier, public_keys, database, clock, redis, served })
     }
 
     /// The domain's journal and relay, with the children that run them.
@@ -176,20 +183,35 @@ impl Parts {
                 let server =
                     service::Server::start(&parts.bus, parts.domain, parts.verifier.clone(), stop.clone())
                         .await?;
-                serve(server).await?.ended().await;
+                let server = serve(server).await?;
+                parts.served.send_replace(true);
+                server.ended().await;
                 anyhow::ensure!(stop.is_cancelled(), "the endpoints ended");
                 Ok(())
             }
         })
     }
 
-    /// Starts the tree; see [`Frame::start`].
+    /// Starts the tree (see [`Frame::start`]) and returns once its endpoints answer: who is told that a host is there may ask it.
     pub async fn start(
         self,
         well: Wellness,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
-        self.frame.start(Some(self.database), well, children).await
+        let (domain, bus, mut served) = (self.domain, self.bus.clone(), self.served.subscribe());
+        let host = self.frame.start(Some(self.database), well, children).await?;
+        let answering = async {
+            served.wait_for(|served| *served).await?;
+            // NATS takes what a connection says in order: with this answer it knows every endpoint.
+            bus::topology::ensure_streams(&bus).await?;
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(SERVED_MAX, answering).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(domain, %error, "started, but NATS does not answer"),
+            Err(_) => tracing::warn!(domain, "started, but NATS does not answer in time"),
+        }
+        Ok(host)
     }
 }
 

@@ -112,7 +112,8 @@ impl Relay {
             // The first two come first, so that no load starves them.
             tokio::select! {
                 biased;
-                _ = connections.changed() => return Ok(()),
+                // What has its ack is noted first, or a stop that comes soon would leave it looking unsent.
+                _ = connections.changed() => return flight.mark(&mut db).await,
                 _ = sweep.tick() => if self.bus.is_connected() && !stop.is_cancelled() {
                     if !stream.is_served {
                         stream = self.publish_again(&mut db, &mut flight, stop).await?;
