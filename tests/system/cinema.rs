@@ -230,7 +230,10 @@ impl TestCinema {
             .map(|(row, label)| json!({"label": label, "seats": row.chars().enumerate().map(seat).collect::<Vec<_>>()}))
             .collect();
         let prices = json!({"STANDARD": {"amount": 1200, "currency": "EUR"}, "WHEELCHAIR": {"amount": 800, "currency": "EUR"}});
-        let hall = json!({"name": format!("Hall {}", uuid::Uuid::now_v7()), "timeZone": "Europe/Berlin", "rows": rows});
+        // Names that may be seen in the README's pictures.
+        static HALLS: AtomicU64 = AtomicU64::new(5);
+        let number = HALLS.fetch_add(1, Ordering::Relaxed);
+        let hall = json!({"name": format!("Hall {number}"), "timeZone": "Europe/Berlin", "rows": rows});
         let hall = self.call(Method::POST, "/v1/auditoriums", Some(&owner), Some(hall)).await.expect(201);
         let movie = json!({"title": "The Long Night", "durationMinutes": 90, "releaseDate": "2026-01-01"});
         let movie = self.call(Method::POST, "/v1/movies", Some(&owner), Some(movie)).await.expect(201);
