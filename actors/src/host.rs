@@ -106,7 +106,7 @@ pub struct Parts {
     /// `JWT_PUBLIC_KEYS`: what tokens may be signed with besides what auth signs with now.
     pub public_keys: KeySet,
     pub redis: Option<ConnectionManager>,
-    /// All endpoints were told to NATS.
+    /// No endpoint is left to be told to NATS.
     served: watch::Sender<bool>,
 }
 
@@ -129,7 +129,7 @@ impl Parts {
         };
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
         let public_keys = config.jwt_public_keys.clone();
-        let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(false));
+        let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(true));
         Ok(Self { frame, verifier, public_keys, database, clock, redis, served })
     }
 
@@ -175,6 +175,7 @@ impl Parts {
             + Sync
             + 'static,
     {
+        self.served.send_replace(false);
         let parts = self.clone();
         let serve = Arc::new(serve);
         self.taker("service", move |stop| {
