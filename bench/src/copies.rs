@@ -26,7 +26,7 @@ pub const TABLES: [Table; 17] = [
     table(
         "reservation",
         "idempotency",
-        "s.user_id in (select user_id from reservation.reservations where id = any($1))",
+        "convert_from(s.response, 'UTF8')::json->>'id' = any($1::text[])",
         &[KEY],
     ),
     table("reservation", "reservations", "s.id = any($1)", &[ID]),
@@ -47,7 +47,7 @@ pub const TABLES: [Table; 17] = [
     table(
         "payment",
         "idempotency",
-        "s.user_id in (select user_id from reservation.reservations where id = any($1))",
+        "convert_from(s.response, 'UTF8')::json->>'reservationId' = any($1::text[])",
         &[KEY],
     ),
     table("payment", "payments", "s.reservation_id = any($1)", &[ID, RESERVATION]),

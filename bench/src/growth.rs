@@ -32,6 +32,8 @@ pub async fn run(past: &[u64], seconds: u64) -> anyhow::Result<()> {
     for wanted in past {
         copy(&house.database_url, there, *wanted).await?;
         there = there.max(*wanted);
+        // Copying takes minutes; the connection from before was closed meanwhile.
+        owner = house.owner().await?;
         let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
         let sold = sagas::measure(&house, stock, CLIENTS, length).await?;
         show(&format!("{wanted} past reservations"), &sold);
@@ -42,6 +44,7 @@ pub async fn run(past: &[u64], seconds: u64) -> anyhow::Result<()> {
         }
     }
     hold(&house.database_url, OPEN_HOLDS).await?;
+    owner = house.owner().await?;
     let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
     show(
         &format!("and {OPEN_HOLDS} open holds"),
@@ -59,6 +62,7 @@ pub async fn run(past: &[u64], seconds: u64) -> anyhow::Result<()> {
     house.kill().await?;
     for deployment in [Deployment::Hosts, Deployment::Hosts4] {
         house.start(deployment).await?;
+        owner = house.owner().await?;
         let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
         let live = OPEN_HOLDS + LIVE_SAGAS;
         show(deployment.name(), &sagas::measure_beside(&house, stock, CLIENTS, length, live).await?);

@@ -25,8 +25,8 @@ impl Context {
             _ => uuid::Uuid::now_v7().to_string(),
         };
         let traceparent = match traceparent.and_then(trace_id) {
-            Some((trace, flags)) => format!("00-{trace}-{}-{flags}", span_id()),
-            None => format!("00-{}-{}-01", uuid::Uuid::new_v4().simple(), span_id()),
+            Some((trace, flags)) => format!("00-{trace}-{:016x}-{flags}", span_id()),
+            None => format!("00-{}-{:016x}-01", uuid::Uuid::new_v4().simple(), span_id()),
         };
         Self { correlation_id, traceparent }
     }
@@ -70,8 +70,8 @@ fn trace_id(traceparent: &str) -> Option<(&str, &str)> {
     valid.then_some((trace, flags))
 }
 
-fn span_id() -> String {
-    format!("{:016x}", rand::random::<u64>().max(1))
+fn span_id() -> u64 {
+    rand::random::<u64>().max(1)
 }
 
 #[cfg(test)]

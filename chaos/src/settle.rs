@@ -47,11 +47,11 @@ const OPEN: &str = "
     select format('%s mails wait: %s', count(*), max(error)) from notification.mails where status = 'QUEUED' having count(*) > 0
     union all
     select format('%s events of %s are not published', count(*), domain) from (
-      select 'auth' as domain from auth.outbox where published_at is null
-      union all select 'movie' from movie.outbox where published_at is null
-      union all select 'reservation' from reservation.outbox where published_at is null
-      union all select 'payment' from payment.outbox where published_at is null
-      union all select 'notification' from notification.outbox where published_at is null) as unsent group by domain";
+      select 'auth' as domain from auth.unsent
+      union all select 'movie' from movie.unsent
+      union all select 'reservation' from reservation.unsent
+      union all select 'payment' from payment.unsent
+      union all select 'notification' from notification.unsent) as unsent group by domain";
 
 /// Waits for rest, at most for `patience`; buys a ticket on the way.
 pub async fn settle(

@@ -235,8 +235,9 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
 }
 
 async fn outbox(db: &mut PgConnection, schema: &'static str) -> Result<Vec<Fact>> {
-    let query =
-        format!("select id, subject, payload, published_at is not null from {schema}.outbox order by id");
+    let query = format!(
+        "select id, subject, payload, not exists (select from {schema}.unsent where unsent.id = outbox.id) from {schema}.outbox order by id"
+    );
     let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(db).await?;
     let fact = |row: sqlx::postgres::PgRow| -> Result<Fact, sqlx::Error> {
         Ok(Fact {

@@ -24,6 +24,10 @@ const PASSWORD_VARIABLE: &str = "$NATS_PASSWORD_";
 /// Every user's password of a local NATS, which only this machine reaches.
 pub const NATS_PASSWORD: &str = "marquee";
 
+/// Threads that run Go code at once. Half of the cores: the rest of the cinema is on the same machine, and idle threads of Go's
+/// look for work by spinning (a fifth of the server's time on two cores, `docs/performance.md`).
+const THREADS: &str = "GOMAXPROCS";
+
 /// A local NATS; see [`Server`] for what can be done with it.
 pub type Nats = Server<NatsEngine>;
 
@@ -86,7 +90,12 @@ impl Engine for NatsEngine {
             "--store_dir".into(),
             store.into(),
         ];
-        Launch { program, environment: passwords(CONFIGURATION), end: self.end() }
+        let mut environment = passwords(CONFIGURATION);
+        if std::env::var_os(THREADS).is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            environment.push((THREADS, (cores / 2).max(1).to_string().into()));
+        }
+        Launch { program, environment, end: self.end() }
     }
 
     async fn answers(&self, _folder: &Path, port: u16, _server: Pid) -> bool {

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::{Plan, TestCinema, id};
+use crate::live::Live;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moviegoer_reserves_pays_and_is_confirmed() {
@@ -185,24 +185,14 @@ async fn a_second_browser_sees_seats_go_and_come_back_live() {
     let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let ada = cinema.register().await;
     let url = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
-    let mut stream = cinema.http.get(url).send().await.unwrap().bytes_stream();
-    let mut seen = String::new();
-    let mut until = async |wanted: &str| {
-        let found = async {
-            while !seen.contains(wanted) {
-                seen.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
-            }
-        };
-        let came = tokio::time::timeout(Duration::from_secs(10), found).await;
-        assert!(came.is_ok(), "no {wanted} in the stream");
-        seen.clear();
-    };
-    until("event: snapshot").await;
+    let mut live = Live::open(cinema.http.get(url)).await;
+    live.until("event: snapshot").await;
     let reservation = cinema.reserve(&ada, &["D4"]).await;
-    until(r#"{"id":"D4","status":"HELD"}"#).await;
+    live.until(r#"{"id":"D4","status":"HELD"}"#).await;
+    live.seen.clear();
     cinema.cancel(&ada, &reservation).await.expect(200);
-    until(r#"{"id":"D4","status":"FREE"}"#).await;
-    drop(stream);
+    live.until(r#"{"id":"D4","status":"FREE"}"#).await;
+    drop(live);
     cinema.close().await;
 }
 
@@ -271,7 +261,7 @@ async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() 
         .unwrap();
     assert_eq!(paid.headers()["x-request-id"], "order-4711");
     cinema.until_confirmed(&ada, &reservation).await;
-    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from reservation.unsent", 0).await;
     let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
     for subject in ["payment.success", "reservation.confirmed"] {
         let message = stream.get_last_raw_message_by_subject(subject).await.unwrap();

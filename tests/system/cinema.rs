@@ -454,11 +454,11 @@ impl TestCinema {
     pub async fn close(mut self) {
         for schema in ["auth", "movie", "reservation", "payment", "notification"] {
             let unsent = match schema {
-                "notification" => "select count(*) from notification.outbox where published_at is null",
-                "auth" => "select count(*) from auth.outbox where published_at is null",
-                "movie" => "select count(*) from movie.outbox where published_at is null",
-                "reservation" => "select count(*) from reservation.outbox where published_at is null",
-                _ => "select count(*) from payment.outbox where published_at is null",
+                "notification" => "select count(*) from notification.unsent",
+                "auth" => "select count(*) from auth.unsent",
+                "movie" => "select count(*) from movie.unsent",
+                "reservation" => "select count(*) from reservation.unsent",
+                _ => "select count(*) from payment.unsent",
             };
             self.until_sql(unsent, 0).await;
         }

@@ -250,7 +250,7 @@ async fn nats_data_wiped_is_published_again_and_changes_no_row() {
     cinema.pay(&ada, &first, "pm_card_visa").await.expect(201);
     cinema.until_confirmed(&ada, &first).await;
     let second = cinema.reserve(&ada, &["A2"]).await;
-    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from reservation.unsent", 0).await;
     let steps = "select count(*) from reservation.saga_steps";
     let before = cinema.count(steps).await;
     let told = cinema.count("select (select count(*) from reservation.outbox) + (select count(*) from payment.outbox) + (select count(*) from movie.outbox) + (select count(*) from auth.outbox)").await;

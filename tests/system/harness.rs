@@ -166,7 +166,7 @@ impl TestSystem {
             host.stop().await;
         }
         for schema in ["auth", "movie", "reservation", "payment"] {
-            let query = format!("select count(*) from {schema}.outbox where published_at is null");
+            let query = format!("select count(*) from {schema}.unsent");
             let unsent: i64 =
                 sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&self.database).await.unwrap();
             assert_eq!(unsent, 0, "events in {schema}'s outbox were not sent");

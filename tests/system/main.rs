@@ -11,6 +11,7 @@ mod faults;
 mod giving_back;
 mod harness;
 mod limits;
+mod live;
 mod local_servers;
 mod mail;
 mod media;

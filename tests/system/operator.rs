@@ -219,8 +219,8 @@ async fn until_all_is_heard(cinema: &TestCinema) {
 async fn events_replayed_over_a_finished_day_change_no_row() {
     let cinema = TestCinema::open().await;
     let (ada, sold) = a_day_of_sales(&cinema).await;
-    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
-    cinema.until_sql("select count(*) from payment.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from reservation.unsent", 0).await;
+    cinema.until_sql("select count(*) from payment.unsent", 0).await;
     until_all_is_heard(&cinema).await;
     let before = tables(&cinema).await;
     let events = cinema.events("payment.success").await.len();
@@ -253,8 +253,8 @@ async fn events_replayed_over_a_finished_day_change_no_row() {
 async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken() {
     let cinema = TestCinema::open_with(Plan::default()).await;
     let (_, sold) = a_day_of_sales(&cinema).await;
-    cinema.until_sql("select count(*) from reservation.outbox where published_at is null", 0).await;
-    cinema.until_sql("select count(*) from payment.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from reservation.unsent", 0).await;
+    cinema.until_sql("select count(*) from payment.unsent", 0).await;
     let healthy = well(&marquee(&cinema, &["fsck"]));
     assert!(healthy.contains("everything is as promised"), "{healthy}");
     assert!(healthy.contains("2 seats sold in 1 confirmed reservations"), "{healthy}");
@@ -310,9 +310,9 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
         ),
         (
             "outbox",
-            "update reservation.outbox set published_at = null, created_at = created_at - interval '2 minutes'
-             where subject = 'reservation.confirmed'",
-            "update reservation.outbox set published_at = now()",
+            "update reservation.journal_batch set unsent = events, committed_at = committed_at - interval '2 minutes'
+             where events && (select array_agg(id) from reservation.outbox where subject = 'reservation.confirmed')",
+            "update reservation.journal_batch set unsent = null",
         ),
         (
             "deadlines",

@@ -26,8 +26,7 @@ pub async fn measure(database: Database, stop: CancellationToken) -> anyhow::Res
         metrics::gauge!("database_connections", "domain" => domain, "state" => "idle").set(idle);
         metrics::gauge!("database_connections", "domain" => domain, "state" => "used").set(all - idle);
         let waiting = sqlx::query_as::<_, (i64, f64)>(
-            "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8
-             from outbox where published_at is null",
+            "select count(*), coalesce(extract(epoch from now() - min(committed_at)), 0)::float8 from unsent",
         );
         // Postgres away: the numbers stand still, and readiness says why.
         if let Ok((pending, oldest)) = within(QUERY_MAX, waiting.fetch_one(&database.pool)).await {

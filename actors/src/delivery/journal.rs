@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Failure;
-use bus::event::Outgoing;
 use bus::trace::{self, Kind};
 use futures::FutureExt;
 use sqlx::{Connection, PgConnection};
@@ -24,7 +23,7 @@ use uuid::Uuid;
 
 use super::statements as sql;
 use super::transaction::{Failed, STATEMENTS_MAX, transaction};
-use super::{Change, Clock, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, within};
+use super::{Change, Clock, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, relay, within};
 use crate::database::Database;
 
 /// Changes of one transaction: beyond this a batch's latency grows faster than its throughput.
@@ -201,7 +200,7 @@ pub struct JournalParts<R: Rows> {
     database: Database,
     clock: Clock,
     line: Mutex<Line<R>>,
-    relay: mpsc::Sender<Vec<Outgoing>>,
+    relay: mpsc::Sender<relay::Batch>,
     notify: async_nats::Client,
     lock: Option<SeatLock>,
     well: watch::Sender<bool>,
@@ -211,7 +210,7 @@ impl<R: Rows> JournalParts<R> {
     pub fn new(
         database: Database,
         clock: Clock,
-        relay: mpsc::Sender<Vec<Outgoing>>,
+        relay: mpsc::Sender<relay::Batch>,
         notify: async_nats::Client,
         lock: Option<SeatLock>,
     ) -> (Journal<R>, Arc<Self>, watch::Receiver<bool>) {
@@ -286,13 +285,13 @@ impl<R: Rows> JournalParts<R> {
             #[cfg(feature = "planted")]
             if bus::config::planted("publish-before-commit") {
                 let events = changes.iter().flat_map(|change| change.outbox.iter().cloned()).collect();
-                let _ = self.relay.try_send(events);
+                let _ = self.relay.try_send(relay::Batch { id: Uuid::nil(), events });
             }
             let written = self.attempt(link, &changes).await;
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
             match written {
-                Ok(outcomes) => self.tell(batch, outcomes),
+                Ok((id, outcomes)) => self.tell(id, batch, outcomes),
                 Err(BatchError::Away(why)) => left.extend(not_overdue(batch, &why)),
                 Err(error) if batch.len() == 1 => batch.remove(0).reply.tell(error.into_outcome()),
                 Err(_) => left.extend(self.one_by_one(link, batch).await),
@@ -315,7 +314,7 @@ impl<R: Rows> JournalParts<R> {
                 continue;
             }
             match self.attempt(link, &[&entry.change]).await {
-                Ok(outcomes) => self.tell(vec![entry], outcomes),
+                Ok((id, outcomes)) => self.tell(id, vec![entry], outcomes),
                 Err(BatchError::Away(why)) => {
                     return not_overdue(std::iter::once(entry).chain(rest).collect(), &why);
                 }
@@ -342,12 +341,13 @@ impl<R: Rows> JournalParts<R> {
         (now, later)
     }
 
-    /// One transaction, tried again when it collides. Connects anew where the last attempt lost the connection.
+    /// One transaction, tried again when it collides, and the id of the batch that was committed. Connects anew where the
+    /// last attempt lost the connection.
     async fn attempt(
         &self,
         link: &mut Link<'_>,
         changes: &[&Change<R>],
-    ) -> Result<Vec<Outcome<R>>, BatchError<R::Rejection>> {
+    ) -> Result<(Uuid, Vec<Outcome<R>>), BatchError<R::Rejection>> {
         let domain = self.database.domain;
         let mut collisions = 0;
         loop {
@@ -356,7 +356,7 @@ impl<R: Rows> JournalParts<R> {
             match transaction(open, id, changes).await {
                 Ok(written) => {
                     self.clock.set(written.at, written.read);
-                    return Ok(written.outcomes);
+                    return Ok((id, written.outcomes));
                 }
                 Err(Failed::Before(WriteError::Sql(error))) if is_away(&error) => {
                     link.lose();
@@ -378,7 +378,7 @@ impl<R: Rows> JournalParts<R> {
                     tracing::info!(domain, committed, "found out about the cut-off commit");
                     if committed {
                         self.clock.set(written.at, written.read);
-                        return Ok(written.outcomes);
+                        return Ok((id, written.outcomes));
                     }
                     return Err(BatchError::Away(error.to_string()));
                 }
@@ -387,7 +387,7 @@ impl<R: Rows> JournalParts<R> {
     }
 
     /// Nothing in here waits or fails: whatever happens, a committed change is told so.
-    fn tell(&self, batch: Vec<Entry<R>>, outcomes: Vec<Outcome<R>>) {
+    fn tell(&self, id: Uuid, batch: Vec<Entry<R>>, outcomes: Vec<Outcome<R>>) {
         let mut events = Vec::new();
         let mut committed = Vec::new();
         for (entry, outcome) in batch.iter().zip(&outcomes) {
@@ -407,7 +407,7 @@ impl<R: Rows> JournalParts<R> {
             }
         }
         // A full queue is no loss: the relay's sweep finds the rows.
-        if !events.is_empty() && self.relay.try_send(events).is_err() {
+        if !events.is_empty() && self.relay.try_send(relay::Batch { id, events }).is_err() {
             metrics::counter!("relay_overflow_total", "domain" => self.database.domain).increment(1);
         }
         let notices = catch_unwind(AssertUnwindSafe(|| R::notices(&committed))).unwrap_or_else(|_| {

@@ -1,10 +1,13 @@
 //! The relay: publishes the outbox to JetStream, straight from memory after the commit, with a sweep of the table
 //! behind it for whatever was missed.
 //!
-//! Invariant: a row is marked as published only after JetStream's ack. What is marked may still be lost by NATS
+//! Invariant: an event is noted as published only after JetStream's ack. What is noted may still be lost by NATS
 //! (it acknowledges before fsync; its data may be wiped), so after each connect the last minute, or after a wipe the
 //! whole archive, is published again. Every copy has the same id; the inboxes make repeats harmless.
 
+mod flight;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,59 +16,44 @@ use async_nats::jetstream::context::PublishErrorKind;
 use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use bus::{Bus, topology};
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::statements::{self as sql, OUTBOX_PAGE, Page};
+use super::statements::{self as sql, BATCH_PAGE, OUTBOX_PAGE, Page, Unsent};
 use super::within;
 use crate::database::Database;
+use flight::{Flight, Landed, Landing};
 
 /// Batches of events that may wait in memory; beyond it the sweep takes over.
 pub const QUEUE_MAX: usize = 4_096;
 /// Publishes without their ack yet: measured, a wider window gains little. All relays of a process together stay below
 /// the client's own limit, past which a publish would wait for acks that nobody takes.
 const WINDOW: usize = 1_024;
-/// Acks are noted in the table together: this many, or after this long.
+/// Acks are noted in the table together: of this many batches, or after this long.
 const MARK_MAX: usize = 512;
 const MARK_AFTER: Duration = Duration::from_millis(200);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Beyond it the database hangs; reading or marking a page takes milliseconds.
 const DATABASE_MAX: Duration = Duration::from_secs(10);
 
+/// The events of one group commit.
+pub struct Batch {
+    pub id: Uuid,
+    pub events: Vec<Outgoing>,
+}
+
 /// What the relay works with; outlives the worker that runs it.
 pub struct Relay {
     database: Database,
     bus: Bus,
-    queue: Mutex<mpsc::Receiver<Vec<Outgoing>>>,
-}
-
-enum Landed {
-    Acked(Uuid, Timestamp),
-    /// NATS is away or slow: the sweep sends it again.
-    Lost,
-    /// NATS will not have this one; it stays unpublished, where an operator sees it.
-    Refused,
-}
-
-/// What is in the air and what has landed.
-#[derive(Default)]
-struct Flight {
-    acks: FuturesUnordered<BoxFuture<'static, Landed>>,
-    acked: Vec<Uuid>,
-    oldest: Option<Timestamp>,
-    since: Option<Instant>,
-    lost: usize,
-    refused: usize,
+    queue: Mutex<mpsc::Receiver<Batch>>,
 }
 
 impl Relay {
-    pub fn new(database: Database, bus: Bus) -> (mpsc::Sender<Vec<Outgoing>>, Arc<Self>) {
+    pub fn new(database: Database, bus: Bus) -> (mpsc::Sender<Batch>, Arc<Self>) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         (sender, Arc::new(Self { database, bus, queue: Mutex::new(queue) }))
     }
@@ -120,10 +108,12 @@ impl Relay {
                     }
                     self.sweep(&mut db, &mut flight, &stream, stop).await?;
                 },
-                Some(landed) = flight.acks.next(), if !flight.acks.is_empty() => flight.land(landed),
-                events = queue.recv(), if flight.acks.len() < WINDOW => match events {
+                landed = flight.next(), if flight.len() > 0 => flight.land(landed),
+                batch = queue.recv(), if flight.len() < WINDOW => match batch {
                     // While NATS is away nothing is sent: the rows wait in the table.
-                    Some(events) if self.bus.is_connected() => self.send(events, &mut flight).await,
+                    Some(batch) if self.bus.is_connected() => {
+                        self.send(Some(batch.id), batch.events, &mut flight).await;
+                    }
                     Some(_) => {}
                     // The journal is gone for good: as good as a stop.
                     None => {
@@ -139,47 +129,53 @@ impl Relay {
                 }
                 _ = tokio::time::sleep_until(mark_at), if flight.since.is_some() => flight.mark(&mut db).await?,
             }
-            if flight.acked.len() >= MARK_MAX {
+            if flight.to_note() >= MARK_MAX {
                 flight.mark(&mut db).await?;
             }
         }
     }
 
-    /// Publishes without waiting for the acks, but for room in the window.
-    async fn send(&self, events: Vec<Outgoing>, flight: &mut Flight) {
+    /// Publishes events, of a batch whose acks are to be noted or of none, without waiting for the acks, but for room in
+    /// the window.
+    async fn send(&self, batch: Option<Uuid>, events: Vec<Outgoing>, flight: &mut Flight) {
         let lost = flight.lost;
-        for event in events {
-            while flight.acks.len() >= WINDOW
-                && let Some(landed) = flight.acks.next().await
-            {
+        flight.take_off(batch, &events);
+        let mut events = events.into_iter();
+        for event in events.by_ref() {
+            while flight.len() >= WINDOW {
+                let landed = flight.next().await;
                 flight.land(landed);
             }
-            let (id, time) = (event.id, event.time);
+            let id = event.id;
+            let landing = move |landed| Landing { batch, event: id, landed };
             let (span, event) = event.traced();
             match event.send(&self.bus).await {
-                Ok(ack) => flight.acks.push(Box::pin(async move {
+                Ok(ack) => flight.push(async move {
                     let acked = ack.await;
                     drop(span);
-                    let Err(error) = acked else { return Landed::Acked(id, time) };
+                    let Err(error) = acked else { return landing(Landed::Acked) };
                     tracing::warn!(%id, %error, "not acknowledged; the sweep will send it again");
                     match error.kind() {
-                        PublishErrorKind::StreamNotFound => Landed::Refused,
-                        _ => Landed::Lost,
+                        PublishErrorKind::StreamNotFound => landing(Landed::Refused),
+                        _ => landing(Landed::Lost),
                     }
-                })),
+                }),
                 Err(bus::Failure::Transient(error)) => {
                     tracing::warn!(%id, error, "not published; the sweep will");
-                    flight.land(Landed::Lost);
+                    flight.land(landing(Landed::Lost));
                 }
                 Err(bus::Failure::Poison(error)) => {
                     tracing::error!(%id, error, "NATS will never take this event");
-                    flight.land(Landed::Refused);
+                    flight.land(landing(Landed::Refused));
                 }
             }
             // The rest would fail the same way, each after its own time-out.
             if flight.lost > lost {
-                return;
+                break;
             }
+        }
+        for left in events {
+            flight.land(Landing { batch, event: left.id, landed: Landed::Lost });
         }
     }
 
@@ -197,18 +193,38 @@ impl Relay {
             after = sql::last_published(db).await?.unwrap_or(after);
         }
         loop {
-            let page = Page::Overdue(after.0, after.1);
-            let overdue = within(DATABASE_MAX, sql::read_outbox(db, &page)).await?;
+            let overdue = within(DATABASE_MAX, sql::overdue(db, after)).await?;
             let Some(last) = overdue.last() else { break };
-            after = (last.time, last.id);
-            let events = overdue.len();
-            tracing::info!(domain = self.database.domain, events, "publishing overdue events");
-            self.publish_page(db, flight, overdue, stream).await?;
-            if events < OUTBOX_PAGE || stop.is_cancelled() {
+            after = (last.committed_at, last.batch);
+            let batches = overdue.len();
+            let page = self.read_batches(db, overdue).await?;
+            tracing::info!(domain = self.database.domain, batches, "publishing overdue events");
+            self.publish_page(db, flight, page, stream).await?;
+            if batches < BATCH_PAGE || stop.is_cancelled() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// What is unsent of these batches.
+    async fn read_batches(
+        &self,
+        db: &mut PgConnection,
+        unsent: Vec<Unsent>,
+    ) -> anyhow::Result<Vec<(Option<Uuid>, Vec<Outgoing>)>> {
+        let ids: Vec<Uuid> = unsent.iter().flat_map(|batch| &batch.events).copied().collect();
+        let found = within(DATABASE_MAX, sql::read_outbox(db, &Page::These(&ids))).await?;
+        if found.len() < ids.len() {
+            let missing = ids.len() - found.len();
+            tracing::error!(domain = self.database.domain, missing, "unsent events are not in the outbox");
+        }
+        let mut found: HashMap<Uuid, Outgoing> = found.into_iter().map(|event| (event.id, event)).collect();
+        let of = |batch: Unsent| {
+            let events = batch.events.iter().filter_map(|id| found.remove(id)).collect();
+            (Some(batch.batch), events)
+        };
+        Ok(unsent.into_iter().map(of).collect())
     }
 
     /// After a connect: streams first, then the last minute, or the whole archive into a stream that is not the one
@@ -242,7 +258,7 @@ impl Relay {
             for ids in recent.chunks(OUTBOX_PAGE) {
                 ensure!(!stop.is_cancelled(), "stopped while publishing again");
                 let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::These(ids))).await?;
-                self.publish_page(db, flight, page, &stream).await?;
+                self.publish_page(db, flight, vec![(None, page)], &stream).await?;
             }
         } else {
             if remembered.is_some() {
@@ -281,22 +297,27 @@ impl Relay {
             let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::Archive(after))).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
-            self.publish_page(db, flight, page, stream).await?;
+            self.publish_page(db, flight, vec![(None, page)], stream).await?;
         }
     }
 
-    /// Publishes one page, waits for every ack and marks the rows. Fails when NATS did not take some for now; those that
+    /// Publishes one page, waits for every ack and notes them. Fails when NATS did not take some for now; those that
     /// it will never take hold nobody up.
     async fn publish_page(
         &self,
         db: &mut PgConnection,
         flight: &mut Flight,
-        page: Vec<Outgoing>,
+        page: Vec<(Option<Uuid>, Vec<Outgoing>)>,
         stream: &Stream,
     ) -> anyhow::Result<()> {
         flight.settle().await;
         (flight.lost, flight.refused) = (0, 0);
-        self.send(page, flight).await;
+        for (batch, events) in page {
+            self.send(batch, events, flight).await;
+            if flight.lost > 0 {
+                break;
+            }
+        }
         flight.settle().await;
         flight.mark(db).await?;
         ensure!(flight.lost == 0, "NATS did not acknowledge {} events", flight.lost);
@@ -319,37 +340,6 @@ struct Stream {
     created: String,
     /// The last minute, or the archive, was published again.
     is_served: bool,
-}
-
-impl Flight {
-    fn land(&mut self, landed: Landed) {
-        match landed {
-            Landed::Acked(id, time) => {
-                self.acked.push(id);
-                self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-                self.since.get_or_insert_with(Instant::now);
-            }
-            Landed::Lost => self.lost += 1,
-            Landed::Refused => self.refused += 1,
-        }
-    }
-
-    /// Waits for every ack, at most for the time-out of one.
-    async fn settle(&mut self) {
-        while let Some(landed) = self.acks.next().await {
-            self.land(landed);
-        }
-    }
-
-    async fn mark(&mut self, db: &mut PgConnection) -> anyhow::Result<()> {
-        if let Some(oldest) = self.oldest.take() {
-            self.since = None;
-            let acked = std::mem::take(&mut self.acked);
-            within(DATABASE_MAX, sql::mark_published(db, &acked, oldest)).await?;
-            metrics::counter!("events_published_total").increment(acked.len() as u64);
-        }
-        Ok(())
-    }
 }
 
 async fn advisory(db: &mut PgConnection, lock: &'static str, domain: &str) -> Result<bool, sqlx::Error> {

@@ -142,7 +142,7 @@ pub async fn find_idempotency<'e>(
     Ok(found)
 }
 
-/// Writes a batch's events, and the batch's own row, in one round trip; returns the database's time.
+/// Writes a batch's events, and the batch's own row with their ids as unsent, in one round trip; returns the database's time.
 pub async fn insert_outbox(
     db: &mut PgConnection,
     batch: Uuid,
@@ -154,7 +154,7 @@ pub async fn insert_outbox(
            select id, subject, source, payload::json, context::json, created_at from unnest(
              $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
              as event (id, subject, source, payload, context, created_at))
-         insert into journal_batch (id) values ($1) returning committed_at",
+         insert into journal_batch (id, events, unsent) values ($1, $2, $2) returning committed_at",
     )
     .bind(batch)
     .bind(events.iter().map(|e| e.id).collect::<Vec<_>>())
@@ -196,8 +196,6 @@ pub async fn make_partitions(db: &mut PgConnection, domain: &str) -> Result<(), 
 
 /// Which outbox rows to read.
 pub enum Page<'a> {
-    /// After this place, not published, and older than the relay needs for what it has in memory.
-    Overdue(Timestamp, Uuid),
     /// All after this id: the stream was wiped.
     Archive(Uuid),
     These(&'a [Uuid]),
@@ -206,11 +204,44 @@ pub enum Page<'a> {
 /// Rows of one page, oldest first.
 pub const OUTBOX_PAGE: usize = 1_000;
 
+/// Batches of one page of the sweep: some thousand events at most.
+pub const BATCH_PAGE: usize = 32;
+
+/// A batch some of whose events JetStream has not acknowledged, `events`.
+pub struct Unsent {
+    pub batch: Uuid,
+    pub committed_at: Timestamp,
+    pub events: Vec<Uuid>,
+}
+
+/// Batches with unsent events that are older than the relay needs for what it has in memory, after this place.
+pub async fn overdue(
+    db: &mut PgConnection,
+    (after, id): (Timestamp, Uuid),
+) -> Result<Vec<Unsent>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select id, committed_at, unsent from journal_batch
+         where unsent is not null and committed_at < now() - interval '5 seconds' and (committed_at, id) > ($2, $3)
+         order by committed_at, id limit $1",
+    )
+    .bind(BATCH_PAGE as i64)
+    .bind(after.date_time())
+    .bind(id)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let committed_at: OffsetDateTime = row.try_get(1)?;
+            Ok(Unsent { batch: row.try_get(0)?, committed_at: committed_at.into(), events: row.try_get(2)? })
+        })
+        .collect()
+}
+
 /// What was published within a minute before the last that was: JetStream may have acknowledged and then lost it.
 pub async fn recently_published(db: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
-        "select id from outbox
-         where published_at >= (select max(published_at) from outbox) - interval '60 seconds' order by id",
+        "select event from journal_batch, unnest(events) as event
+         where published_at >= (select max(published_at) from journal_batch) - interval '60 seconds' order by event",
     )
     .fetch_all(db)
     .await
@@ -218,15 +249,6 @@ pub async fn recently_published(db: &mut PgConnection) -> Result<Vec<Uuid>, sqlx
 
 pub async fn read_outbox(db: &mut PgConnection, page: &Page<'_>) -> Result<Vec<Outgoing>, sqlx::Error> {
     let query = match page {
-        Page::Overdue(after, id) => sqlx::query(
-            "select id, subject, source, payload::text, context, created_at from outbox
-             where published_at is null and created_at < now() - interval '5 seconds'
-               and (created_at, id) > ($2, $3)
-             order by created_at, id limit $1",
-        )
-        .bind(OUTBOX_PAGE as i64)
-        .bind(after.date_time())
-        .bind(*id),
         Page::Archive(after) => sqlx::query(
             "select id, subject, source, payload::text, context, created_at from outbox
              where id > $2 order by id limit $1",
@@ -261,25 +283,30 @@ pub async fn read_outbox(db: &mut PgConnection, page: &Page<'_>) -> Result<Vec<O
 #[cfg(feature = "planted")]
 pub async fn last_published(db: &mut PgConnection) -> Result<Option<(Timestamp, Uuid)>, sqlx::Error> {
     let last: Option<(OffsetDateTime, Uuid)> = sqlx::query_as(
-        "select created_at, id from outbox where published_at is not null order by created_at desc, id desc limit 1",
+        "select committed_at, id from journal_batch where published_at is not null
+         order by committed_at desc, id desc limit 1",
     )
     .fetch_optional(db)
     .await?;
     Ok(last.map(|(at, id)| (at.into(), id)))
 }
 
-/// Marks rows as published. `since` prunes the day partitions.
-pub async fn mark_published(
-    db: &mut PgConnection,
-    ids: &[Uuid],
-    since: Timestamp,
-) -> Result<(), sqlx::Error> {
+/// Notes that JetStream has acknowledged every event of these batches.
+pub async fn mark_published(db: &mut PgConnection, batches: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query("update journal_batch set unsent = null, published_at = now() where id = any($1)")
+        .bind(batches)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Notes which events of a batch are left to be sent after others were acknowledged.
+pub async fn mark_partly(db: &mut PgConnection, batch: Uuid, unsent: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update outbox set published_at = now()
-         where id = any($1) and created_at >= $2 and published_at is null",
+        "update journal_batch set unsent = $2, published_at = now() where id = $1 and unsent is not null",
     )
-    .bind(ids)
-    .bind(since.date_time())
+    .bind(batch)
+    .bind(unsent)
     .execute(db)
     .await?;
     Ok(())

@@ -61,7 +61,7 @@ async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>>
         // A name from the catalogue, quoted by the same.
         format!(
             r#"select format('{domain}: %s %s of %s', id, subject, created_at) from "{domain}".outbox
-               where published_at is null and created_at < now() - interval '1 minute'"#
+               where id in (select id from "{domain}".unsent where committed_at < now() - interval '1 minute')"#
         )
     });
     let all = each.collect::<Vec<_>>().join(" union all ");

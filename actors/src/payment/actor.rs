@@ -81,7 +81,7 @@ impl Entity for PaymentActor {
     type Env = Env;
     type Message = Message;
     const KIND: &'static str = "payments";
-    const IDLE: Duration = Duration::from_secs(20);
+    const IDLE: Duration = Duration::from_secs(5);
 
     fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
         Self {

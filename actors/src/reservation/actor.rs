@@ -113,7 +113,7 @@ impl Entity for SagaActor {
     type Env = Env;
     type Message = Message;
     const KIND: &'static str = "sagas";
-    const IDLE: Duration = Duration::from_secs(20);
+    const IDLE: Duration = Duration::from_secs(5);
 
     fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
         let waiting = VecDeque::new();

@@ -5,14 +5,14 @@
 //! It does not take money (payment does), nor know movies beyond what a showtime froze.
 
 mod actor;
-mod best_available;
+pub mod best_available;
 mod change;
 mod endpoint;
 mod exchange;
 mod model;
 mod order;
-pub(crate) mod saga;
-pub(crate) mod seat_map;
+pub mod saga;
+pub mod seat_map;
 mod showtime;
 mod store;
 #[cfg(test)]

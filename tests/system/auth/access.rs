@@ -86,7 +86,7 @@ async fn a_role_change_holds_within_a_second_at_the_gateway_and_every_host() {
     // The same role again changes nothing and is not told.
     set_role(&cinema, &owner, &ada.id, "USER").await.expect(200);
     user.me(&cinema).await.expect(200);
-    cinema.until_sql("select count(*) from auth.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from auth.unsent", 0).await;
     let events = cinema.events("user.role_changed").await;
     let roles: Vec<&Value> = events.iter().map(|event| &event["role"]).collect();
     assert_eq!(roles, ["ADMIN", "USER"]);

@@ -1,13 +1,12 @@
 //! A login by cookie, as the web page has it, and what staff's page hears: events, for as long as the login is staff's.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use futures::StreamExt;
 use reqwest::header::{COOKIE, SET_COOKIE};
 
 use super::member::{Member, set_role};
 use crate::cinema::TestCinema;
+use crate::live::Live;
 
 /// Presents a cookie; returns the status and the cookie that takes its place.
 async fn refresh(cinema: &TestCinema, cookie: &str) -> (u16, String) {
@@ -70,39 +69,21 @@ async fn staff_hear_every_event_as_it_happens_and_no_longer_than_they_are_staff(
     bob.until_revoked(&cinema).await;
     let bob = bob.refresh(&cinema).await;
     let asked = cinema.http.get(format!("{}/v1/admin/events", cinema.url())).bearer_auth(&bob.person.token);
-    let mut stream = asked.send().await.unwrap().error_for_status().unwrap().bytes_stream();
-    let mut seen = String::new();
-    let mut until = async |wanted: &str| {
-        let found = async {
-            while !seen.contains(wanted) {
-                seen.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
-            }
-        };
-        let came = tokio::time::timeout(Duration::from_secs(10), found).await;
-        assert!(came.is_ok(), "no {wanted} in {seen}");
-    };
+    let mut live = Live::open(asked).await;
     // What was before comes first.
-    until(r#""subject":"user.role_changed""#).await;
+    live.until(r#""subject":"user.role_changed""#).await;
     let reservation = cinema.buy(&ada, &["D4"]).await;
-    until(&reservation).await;
+    live.until(&reservation).await;
     for subject in ["reservation.created", "payment.success", "reservation.confirmed"] {
-        until(&format!(r#""subject":"{subject}""#)).await;
+        live.until(&format!(r#""subject":"{subject}""#)).await;
     }
-    let ids: Vec<_> = seen.lines().filter(|line| line.starts_with("id: ")).collect();
+    let ids: Vec<_> = live.seen.lines().filter(|line| line.starts_with("id: ")).collect();
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "each comes once");
 
     set_role(&cinema, &cinema.owner(), &bob.id, "USER").await.expect(200);
     bob.until_revoked(&cinema).await;
     let after = cinema.reserve(&ada, &["A1"]).await;
-    let ended = async {
-        while let Some(chunk) = stream.next().await {
-            assert!(
-                !std::str::from_utf8(&chunk.unwrap()).unwrap().contains(&after),
-                "told to who may not hear"
-            );
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the stream ends");
+    assert!(!live.rest().await.contains(&after), "told to who may not hear");
     cinema.cancel(&ada, &after).await.expect(200);
     cinema.close().await;
 }

@@ -31,7 +31,7 @@ async fn reset(cinema: &TestCinema, token: &str, password: &str) -> Answer {
 
 /// The mails that were asked for.
 async fn asked_for(cinema: &TestCinema) -> Vec<Value> {
-    cinema.until_sql("select count(*) from auth.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from auth.unsent", 0).await;
     cinema.events("user.password_reset_requested").await
 }
 

@@ -321,7 +321,7 @@ async fn two_thousand_changes_with_an_event_each_are_out_within_seconds() {
     assert_eq!(committed(&told), 2_000);
     let written = started.elapsed();
     until("all are published", Duration::from_secs(30), async || {
-        seen(probing.count("select count(*) from outbox where published_at is null").await, |left| *left == 0)
+        seen(probing.count("select count(*) from unsent").await, |left| *left == 0)
     })
     .await;
     let out = started.elapsed();

@@ -174,7 +174,7 @@ impl Probing {
         until("every outbox row is in the stream once", SOON, async || {
             let stream = stream_ids(bus).await;
             let distinct: BTreeSet<String> = stream.iter().cloned().collect();
-            let unmarked = self.count("select count(*) from outbox where published_at is null").await;
+            let unmarked = self.count("select count(*) from unsent").await;
             if distinct == outbox && stream.len() == distinct.len() && unmarked == 0 {
                 Ok(())
             } else {

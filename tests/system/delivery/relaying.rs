@@ -40,7 +40,10 @@ async fn a_wiped_nats_gets_the_whole_archive_again() {
     commit_many(&probing, 1_200).await;
     probing.until_all_is_out(&bus).await;
     // Long ago, so that the last minute alone would not bring them back.
-    sqlx::query("update outbox set published_at = published_at - interval '1 hour' where id <> (select max(id::text)::uuid from outbox)")
+    sqlx::query(
+        "update journal_batch set published_at = published_at - interval '1 hour'
+         where id <> (select id from journal_batch where published_at is not null order by committed_at desc limit 1)",
+    )
         .execute(&probing.pool)
         .await
         .unwrap();
@@ -99,12 +102,12 @@ fn what_a_killed_host_did_not_publish_its_successor_does() {
         let probing = Probing::start(&url, &connect(&nats).await).await;
         commit_many(&probing, 30).await;
         until("they are out", SOON, async || {
-            seen(probing.count("select count(*) from outbox where published_at is null").await, |n| *n == 0)
+            seen(probing.count("select count(*) from unsent").await, |n| *n == 0)
         })
         .await;
         nats.pause();
         commit_many(&probing, 200).await;
-        assert!(probing.count("select count(*) from outbox where published_at is null").await > 0);
+        assert!(probing.count("select count(*) from unsent").await > 0);
     });
     // As kill -9 would: nothing is finished, no destructor of a running task is awaited.
     one.shutdown_background();
@@ -127,10 +130,14 @@ async fn hosts_that_sweep_at_once_do_no_harm_and_a_homeless_event_holds_nobody_u
         insert.push((Uuid::now_v7(), subject));
     }
     sqlx::query(
-        "insert into outbox (id, subject, source, payload, context, created_at)
-         select id, subject, '/marquee/probe', '{}', '{\"correlation_id\": \"a\", \"traceparent\": \"b\"}',
-                now() - interval '20 seconds'
-         from unnest($1::uuid[], $2::text[]) as event (id, subject)",
+        "with told as (
+           insert into outbox (id, subject, source, payload, context, created_at)
+           select id, subject, '/marquee/probe', '{}', '{\"correlation_id\": \"a\", \"traceparent\": \"b\"}',
+                  now() - interval '20 seconds'
+           from unnest($1::uuid[], $2::text[]) as event (id, subject))
+         insert into journal_batch (id, committed_at, events, unsent)
+         select gen_random_uuid(), now() - interval '20 seconds', array_agg(id), array_agg(id)
+         from unnest($1::uuid[]) with ordinality as event (id, place) group by place / 30",
     )
     .bind(insert.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(insert.iter().map(|(_, subject)| *subject).collect::<Vec<_>>())
@@ -139,7 +146,7 @@ async fn hosts_that_sweep_at_once_do_no_harm_and_a_homeless_event_holds_nobody_u
     .unwrap();
     let other = Probing::start(&url, &bus).await;
     until("all but the homeless one are marked", SOON, async || {
-        seen(other.count("select count(*) from outbox where published_at is null").await, |left| *left == 1)
+        seen(other.count("select count(*) from unsent").await, |left| *left == 1)
     })
     .await;
     let stream = stream_ids(&bus).await;
@@ -165,10 +172,7 @@ async fn a_host_that_stops_in_order_leaves_nothing_unsent_and_tells_latecomers()
         probing
     };
     bounded("the host stops", host.stop()).await;
-    let unsent: i64 = sqlx::query_scalar("select count(*) from outbox where published_at is null")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let unsent: i64 = sqlx::query_scalar("select count(*) from unsent").fetch_one(&pool).await.unwrap();
     assert_eq!(unsent, 0);
     let late = bounded("a latecomer is told", journal.commit(Change::new(Probe::open()))).await;
     assert!(matches!(late, Outcome::Failed(bus::Failure::Transient(_))), "{late:?}");

@@ -93,8 +93,11 @@ async fn upkeep_makes_partitions_ahead_and_drops_old_ones_only_when_published() 
              day := (now() at time zone 'utc')::date - ago;
              execute format('create table outbox_%s partition of outbox for values from (%L) to (%L)',
                to_char(day, 'YYYYMMDD'), day::timestamp at time zone 'utc', (day + 1)::timestamp at time zone 'utc');
-             insert into outbox values (gen_random_uuid(), 'movie.probed', '/', '{}', '{}',
-               day::timestamp at time zone 'utc', case when ago <> 15 then now() end);
+             with told as (
+               insert into outbox values (gen_random_uuid(), 'movie.probed', '/', '{}', '{}',
+                 day::timestamp at time zone 'utc') returning id)
+             insert into journal_batch (id, committed_at, events, unsent)
+             select id, day, array[id], case when ago = 15 then array[id] end from told;
            end loop;
            insert into inbox values ('probe', 'old', now() - interval '8 days 1 minute'),
                                     ('probe', 'kept', now() - interval '7 days');
@@ -120,7 +123,7 @@ async fn upkeep_makes_partitions_ahead_and_drops_old_ones_only_when_published() 
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!(indexes, 3, "each partition has the indexes of the whole");
+    assert_eq!(indexes, 1, "each partition has the indexes of the whole");
 }
 
 /// A pool without a password in its URL: local servers trust.

@@ -28,7 +28,7 @@ async fn total(cinema: &TestCinema, path: &str) -> u64 {
 
 /// Waits until so many events of this subject are in the stream.
 async fn told(cinema: &TestCinema, subject: &str, count: usize) -> Vec<Value> {
-    cinema.until_sql("select count(*) from movie.outbox where published_at is null", 0).await;
+    cinema.until_sql("select count(*) from movie.unsent", 0).await;
     let events = cinema.events(subject).await;
     assert_eq!(events.len(), count, "{subject}: {events:#?}");
     events
