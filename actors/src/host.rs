@@ -175,12 +175,28 @@ impl Parts {
             + Sync
             + 'static,
     {
+        self.service_once(watch::channel(true).1, serve)
+    }
+
+    /// A NATS service that nobody sees before the host is `prepared`.
+    pub fn service_once<F>(&self, prepared: watch::Receiver<bool>, serve: F) -> Child
+    where
+        F: Fn(service::Server) -> BoxFuture<'static, Result<service::Server, bus::Failure>>
+            + Send
+            + Sync
+            + 'static,
+    {
         self.served.send_replace(false);
         let parts = self.clone();
         let serve = Arc::new(serve);
         self.taker("service", move |stop| {
-            let (parts, serve) = (parts.clone(), serve.clone());
+            let (parts, serve, mut prepared) = (parts.clone(), serve.clone(), prepared.clone());
             async move {
+                tokio::select! {
+                    _ = stop.cancelled() => return Ok(()),
+                    // Who tells may be gone once it is told.
+                    is = prepared.wait_for(|is| *is) => drop(is),
+                }
                 let server =
                     service::Server::start(&parts.bus, parts.domain, parts.verifier.clone(), stop.clone())
                         .await?;

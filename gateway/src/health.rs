@@ -18,8 +18,10 @@ use crate::front::Trace;
 use crate::house::House;
 use crate::routes::ROWS;
 
-/// How long it is believed which domains are there: probes come every few seconds from several sides.
+/// How long it is believed that every domain is there: probes come every few seconds from several sides.
 const PRESENT_FOR: Duration = Duration::from_secs(2);
+/// And that one is missing: whoever waits for a house that starts shall not wait for what was before.
+const ABSENT_FOR: Duration = Duration::from_millis(100);
 
 /// One part that the gateway, or the process that it runs in, needs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -85,7 +87,9 @@ impl Hosts {
     async fn away(&self, house: &House, expected: &BTreeSet<&'static str>) -> Vec<&'static str> {
         // Whoever comes while one asks waits for that one's answer.
         let mut known = self.0.lock().await;
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= PRESENT_FOR) {
+        let believed =
+            |present: &BTreeSet<_>| if present.is_superset(expected) { PRESENT_FOR } else { ABSENT_FOR };
+        if known.as_ref().is_none_or(|(at, present)| at.elapsed() >= believed(present)) {
             *known = Some((Instant::now(), house.hosts.present(expected).await));
         }
         let present = known.as_ref().map(|(_, present)| present);

@@ -91,10 +91,8 @@ impl Engine for NatsEngine {
             store.into(),
         ];
         let mut environment = passwords(CONFIGURATION);
-        if std::env::var_os(THREADS).is_none() {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            environment.push((THREADS, (cores / 2).max(1).to_string().into()));
-        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        environment.push((THREADS, (cores / 2).max(1).to_string().into()));
         Launch { program, environment, end: self.end() }
     }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use bus::contract::auth::Role;
 use futures::FutureExt;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::AuthSettings;
@@ -33,7 +34,7 @@ use crate::host::{Host, Parts};
 use actor::Desk;
 pub use hear::CONSUMER;
 
-/// Starts the host; when this returns the first SUPER_ADMIN is there.
+/// Starts the host; the first SUPER_ADMIN is there before anybody can ask it.
 pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host> {
     let signer = token::Signer::from_pem(&settings.jwt_private_key)?.telling_too(&parts.public_keys);
     // Its own tokens it need not ask itself about.
@@ -49,7 +50,8 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         promote_movie_creators: settings.promote_movie_creators,
     });
     let serving = desk.clone();
-    children.push(parts.service(move |server| actor::serve(serving.clone(), server).boxed()));
+    let (founded, prepared) = watch::channel(false);
+    children.push(parts.service_once(prepared, move |server| actor::serve(serving.clone(), server).boxed()));
     let forgetting = desk.clone();
     children.push(parts.taker("forgetting", move |stop| upkeep::forget(forgetting.clone(), stop)));
     let hearing = desk.clone();
@@ -58,10 +60,18 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
     let (announcing, bus) = (desk.clone(), parts.bus.clone());
     children
         .push(parts.taker("announcing", move |stop| upkeep::announce(announcing.clone(), bus.clone(), stop)));
-    let host = parts.start(wellness, move || children.clone()).await?;
-    if let Some((email, password)) = &settings.super_admin
-        && let Err(error) = founding::ensure_super_admin(&desk, email, password).await
-    {
+    // Beside the start, since it is the host's journal that writes it.
+    let founding = async {
+        let made = match &settings.super_admin {
+            Some((email, password)) => founding::ensure_super_admin(&desk, email, password).await,
+            None => Ok(()),
+        };
+        founded.send_replace(true);
+        made
+    };
+    let (host, made) = tokio::join!(parts.start(wellness, move || children.clone()), founding);
+    let host = host?;
+    if let Err(error) = made {
         host.stop().await;
         return Err(error);
     }

@@ -131,12 +131,12 @@ impl Rows for Write {
     ) -> BoxFuture<'a, Result<Vec<Written>>> {
         async move {
             let mut written = Vec::with_capacity(rows.len());
-            for row in rows {
+            for (index, row) in rows.iter().enumerate() {
                 match row.act.write(connection).await {
                     Ok(one) => written.push(one),
                     // A violated constraint has aborted the transaction; alone it shows whose fault it was.
                     Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
-                        return Err(WriteError::Short);
+                        return Err(WriteError::Short(vec![index]));
                     }
                     Err(error) => return Err(error),
                 }

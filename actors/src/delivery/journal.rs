@@ -1,9 +1,10 @@
 //! The journal: group commit. It takes all changes that wait and writes them in one transaction; the next batch
 //! gathers while one commits. One connection a domain and host.
 //!
-//! It writes as if all win and counts rows. If a count is short or a statement fails, the batch rolls back and its
-//! changes run one by one; only a change that fails alone is rejected or poison. Deadlocks are tried again. When
-//! the connection is lost at commit, it finds out by the batch's id before it answers anybody.
+//! It writes as if all win and counts rows. If a count is short the batch rolls back, those that came up short run one by
+//! one and the others together again; if a statement fails, all run one by one. Only a change that fails alone is rejected or
+//! poison. Deadlocks are tried again. When the connection is lost at commit, it finds out by the batch's id before it
+//! answers anybody.
 //! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
 
 use std::collections::VecDeque;
@@ -37,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries of one batch that collides with another host's.
 const COLLISIONS_MAX: u32 = 5;
+/// How often those that came up short are taken out of a batch; with so many of them all run one by one.
+const ROUNDS_MAX: u32 = 3;
 /// Longest run of changes one by one, of which some may each be stuck behind a lock.
 const ONE_BY_ONE_MAX: Duration = Duration::from_secs(10);
 
@@ -276,26 +279,21 @@ impl<R: Rows> JournalParts<R> {
     /// Writes a batch and tells everyone but those it returns: they were put off by the seat lock or an outage.
     async fn write_batch(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         let token = Uuid::now_v7();
-        let (mut batch, mut left) = self.take_locks(token, batch).await;
+        let (batch, mut left) = self.take_locks(token, batch).await;
         if !batch.is_empty() {
             metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
                 .record(batch.len() as f64);
             let started = Instant::now();
-            let changes: Vec<&Change<R>> = batch.iter().map(|entry| &entry.change).collect();
             #[cfg(feature = "planted")]
             if bus::config::planted("publish-before-commit") {
-                let events = changes.iter().flat_map(|change| change.outbox.iter().cloned()).collect();
+                let events = batch.iter().flat_map(|entry| entry.change.outbox.iter().cloned()).collect();
                 let _ = self.relay.try_send(relay::Batch { id: Uuid::nil(), events });
             }
-            let written = self.attempt(link, &changes).await;
+            let (put_off, alone) = self.together(link, batch).await;
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
-            match written {
-                Ok((id, outcomes)) => self.tell(id, batch, outcomes),
-                Err(BatchError::Away(why)) => left.extend(not_overdue(batch, &why)),
-                Err(error) if batch.len() == 1 => batch.remove(0).reply.tell(error.into_outcome()),
-                Err(_) => left.extend(self.one_by_one(link, batch).await),
-            }
+            left.extend(put_off);
+            left.extend(self.one_by_one(link, alone).await);
         }
         if let Some(lock) = &self.lock {
             lock.release(token).await;
@@ -303,8 +301,52 @@ impl<R: Rows> JournalParts<R> {
         left
     }
 
+    /// Writes as many as go together. Returns those that an outage kept from being written, and those to be written alone.
+    async fn together(
+        &self,
+        link: &mut Link<'_>,
+        mut batch: Vec<Entry<R>>,
+    ) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
+        let mut alone = Vec::new();
+        for round in 0.. {
+            let changes: Vec<&Change<R>> = batch.iter().map(|entry| &entry.change).collect();
+            match self.attempt(link, &changes).await {
+                Ok((id, outcomes)) => {
+                    self.tell(id, batch, outcomes);
+                    break;
+                }
+                Err(BatchError::Away(why)) => {
+                    batch.append(&mut alone);
+                    return (not_overdue(batch, &why), alone);
+                }
+                Err(error) if batch.len() == 1 => {
+                    batch.remove(0).reply.tell(error.into_outcome());
+                    break;
+                }
+                Err(BatchError::Refused(WriteError::Short(short)))
+                    if round < ROUNDS_MAX && !short.is_empty() && short.len() < batch.len() =>
+                {
+                    let mut index = 0..;
+                    let (taken_out, rest) =
+                        batch.into_iter().partition(|_| index.next().is_some_and(|i| short.contains(&i)));
+                    batch = rest;
+                    let taken_out: Vec<_> = taken_out;
+                    alone.extend(taken_out);
+                }
+                Err(_) => {
+                    alone.append(&mut batch);
+                    break;
+                }
+            }
+        }
+        (Vec::new(), alone)
+    }
+
     /// Returns those that an outage kept from being written.
     async fn one_by_one(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
+        if batch.is_empty() {
+            return batch;
+        }
         metrics::counter!("journal_fallbacks_total", "domain" => self.database.domain).increment(1);
         let started = Instant::now();
         let mut rest = batch.into_iter();
@@ -521,7 +563,7 @@ impl<R> BatchError<R> {
         match self {
             Self::Away(why) => Outcome::Failed(Failure::transient(why)),
             Self::Refused(WriteError::Rejected(rejection)) => Outcome::Rejected(rejection),
-            Self::Refused(WriteError::Stale | WriteError::Short) => Outcome::Stale,
+            Self::Refused(WriteError::Stale | WriteError::Short(_)) => Outcome::Stale,
             // Still colliding after all tries, or not the change's own fault: it may pass later.
             Self::Refused(WriteError::Sql(error)) if is_collision(&error) || is_passing(&error) => {
                 Outcome::Failed(Failure::transient(error))

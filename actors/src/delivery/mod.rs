@@ -46,8 +46,8 @@ pub trait Rows: Send + Sync + Sized + 'static {
     type Written: Send + Sync + 'static;
 
     /// Writes all of `rows`, tables in a fixed order and rows sorted, and returns what to tell each, in the order
-    /// of `rows`. With several rows any shortfall is [`WriteError::Short`]; they then come again one by one, and
-    /// with one row the error must say exactly why.
+    /// of `rows`. With several rows any shortfall is [`WriteError::Short`]; those that it names then come again alone and
+    /// the others together, and with one row the error must say exactly why.
     fn write<'a>(
         connection: &'a mut PgConnection,
         rows: &'a [&'a Self],
@@ -67,8 +67,9 @@ pub trait Rows: Send + Sync + Sized + 'static {
 /// Why rows were not written.
 #[derive(Debug)]
 pub enum WriteError<R> {
-    /// Some row of the batch did not find what it expects; which one shows when they are written alone.
-    Short,
+    /// These rows of the batch, by their indexes, did not find what they expect; none where it is not known which. Why shows
+    /// when each is written alone.
+    Short(Vec<usize>),
     /// The version moved: load again and decide again.
     Stale,
     Rejected(R),

@@ -87,7 +87,11 @@ async fn write<R: Rows>(
     drop_repeats(tx, changes, &mut outcomes).await?;
     let open: Vec<usize> = (0..changes.len()).filter(|i| outcomes[*i].is_none()).collect();
     let rows: Vec<&R> = open.iter().map(|i| &changes[*i].rows).collect();
-    let written = if rows.is_empty() { Vec::new() } else { R::write(tx, &rows).await? };
+    let written = if rows.is_empty() {
+        Vec::new()
+    } else {
+        R::write(tx, &rows).await.map_err(|e| of_changes(e, &open))?
+    };
     assert_eq!(written.len(), rows.len(), "write returns one result for each of its rows");
     let events: Vec<&Outgoing> = open.iter().flat_map(|i| &changes[*i].outbox).collect();
     let at = match events.is_empty() {
@@ -101,6 +105,14 @@ async fn write<R: Rows>(
     let outcomes =
         outcomes.into_iter().map(|outcome| outcome.expect("every change has an outcome by now")).collect();
     Ok(Written { outcomes, at, read })
+}
+
+/// A shortfall by the indexes of the changes, told by those of the rows that were written.
+fn of_changes<R>(error: WriteError<R>, open: &[usize]) -> WriteError<R> {
+    match error {
+        WriteError::Short(rows) => WriteError::Short(rows.into_iter().map(|row| open[row]).collect()),
+        other => other,
+    }
 }
 
 /// Messages that were handled before, or that are twice in this batch, change nothing.

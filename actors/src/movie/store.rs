@@ -56,12 +56,12 @@ impl Rows for Write {
     fn write<'a>(connection: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Result<Vec<()>>> {
         async move {
             lock(connection, rows).await?;
-            for row in rows {
+            for (index, row) in rows.iter().enumerate() {
                 match row.write_alone(connection).await {
                     Ok(()) => {}
                     // A violated constraint has aborted the transaction; alone it shows whose fault it was.
                     Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
-                        return Err(WriteError::Short);
+                        return Err(WriteError::Short(vec![index]));
                     }
                     Err(error) => return Err(error),
                 }

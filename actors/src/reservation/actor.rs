@@ -196,6 +196,10 @@ impl SagaActor {
         }
         let now = self.env.clock.now();
         let fresh = std::mem::take(&mut self.fresh);
+        if !fresh && known.saga.is_behind(&input) {
+            // Written over an old version it would hold up the batch that it is in.
+            return self.waiting.push_front((input, origin));
+        }
         let stepped = known.saga.step(&input, now);
         let unchanged = |(saga, effects): &(Saga, Vec<Effect>)| *saga == known.saga && effects.is_empty();
         if !fresh && stepped.as_ref().map_or(true, unchanged) {

@@ -172,6 +172,15 @@ impl Saga {
         matches!(self.state, State::NeedsAttention { .. }) || self.parts.iter().any(Part::is_stuck)
     }
 
+    /// Whether the input follows a beginning to pay that is not known here, so that this cannot be the newest checkpoint.
+    pub fn is_behind(&self, input: &Input) -> bool {
+        let told_by_payment = matches!(
+            input,
+            Input::PaymentInitiated { .. } | Input::PaymentSucceeded(_) | Input::PaymentFailed { .. }
+        );
+        told_by_payment && self.state == State::AwaitingPayment { begun: false }
+    }
+
     /// What happens to the parts that go back, then to the whole. Unchanged and without effects means: nothing to do.
     pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
         let (saga, mut effects) = self.hear_parts(input, now);

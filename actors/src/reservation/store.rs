@@ -6,7 +6,7 @@ mod read;
 mod report;
 mod showtime;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bus::contract::Timestamp;
 use bus::contract::movie::ShowtimeStatus;
@@ -152,6 +152,28 @@ impl Step {
     }
 }
 
+/// A step, and which of the batch's rows it is of.
+struct Placed<'a> {
+    row: usize,
+    step: &'a Step,
+}
+
+impl std::ops::Deref for Placed<'_> {
+    type Target = Step;
+    fn deref(&self) -> &Step {
+        self.step
+    }
+}
+
+/// Those of the steps that came up short, for the journal to take out of the batch; alone, a step is told why.
+fn short<'a>(
+    steps: impl Iterator<Item = &'a Placed<'a>>,
+    alone: bool,
+    why: impl FnOnce() -> WriteError<Rejection>,
+) -> WriteError<Rejection> {
+    if alone { why() } else { WriteError::Short(steps.map(|step| step.row).collect()) }
+}
+
 /// The showtimes whose seats a change touched, with their new sequences.
 pub type Sequences = Vec<(Uuid, i64)>;
 
@@ -207,16 +229,19 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     for (index, row) in rows.iter().enumerate() {
         match row {
             Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
-            Rows::ShowtimeChanged(showtime) => {
-                if let Some(sequence) = change_showtime(db, showtime, alone).await? {
-                    changed.insert(index, vec![(showtime.id, sequence)]);
-                }
-            }
+            Rows::ShowtimeChanged(showtime) => match change_showtime(db, showtime).await {
+                Ok(Some(sequence)) => drop(changed.insert(index, vec![(showtime.id, sequence)])),
+                Ok(None) => {}
+                Err(WriteError::Rejected(_)) if !alone => return Err(WriteError::Short(vec![index])),
+                Err(error) => return Err(error),
+            },
             Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
             Rows::Step(_) | Rows::Pair(_) => {}
         }
     }
-    let mut steps: Vec<&Step> = rows.iter().flat_map(|rows| rows.steps()).collect();
+    let places = rows.iter().enumerate();
+    let mut steps: Vec<Placed> =
+        places.flat_map(|(row, rows)| rows.steps().iter().map(move |step| Placed { row, step })).collect();
     steps.sort_by_key(|step| step.reservation.id);
     if steps.is_empty() {
         return Ok((0..rows.len()).map(|index| changed.remove(&index).unwrap_or_default()).collect());
@@ -224,7 +249,7 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     check_open_holds(db, &steps, alone).await?;
     let sequences = raise_sequences(db, &steps, alone).await?;
     check_still_there(db, &steps, alone).await?;
-    write_reservations(db, &steps).await?;
+    write_reservations(db, &steps, alone).await?;
     move_reservations(db, &steps).await?;
     write_claims(db, &steps, alone).await?;
     let of = |(index, rows): (usize, &&Rows)| {
@@ -236,7 +261,7 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
 }
 
 /// A user's holds are counted under a lock of that user, so that two hosts cannot both give the last one.
-async fn check_open_holds(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+async fn check_open_holds(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
     let mut wanted: BTreeMap<Uuid, (i64, usize)> = BTreeMap::new();
     for step in steps.iter().filter(|step| step.is_new()) {
         let most = step.open_holds_max.unwrap_or(usize::MAX);
@@ -258,31 +283,24 @@ async fn check_open_holds(db: &mut PgConnection, steps: &[&Step], alone: bool) -
     .bind(&users)
     .fetch_all(db)
     .await?;
-    for row in open {
-        let (user, open): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let (new, most) = wanted[&user];
-        if open + new > most as i64 {
-            return Err(if alone {
-                WriteError::Rejected(Rejection::HoldLimit { most })
-            } else {
-                WriteError::Short
-            });
-        }
-    }
-    match wanted.values().find(|(new, most)| *new > *most as i64) {
-        Some(_) if !alone => Err(WriteError::Short),
-        Some((_, most)) => Err(WriteError::Rejected(Rejection::HoldLimit { most: *most })),
-        None => Ok(()),
-    }
+    let open: HashMap<Uuid, i64> =
+        open.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
+    let over = |user: &Uuid| {
+        let (new, most) = wanted[user];
+        (open.get(user).unwrap_or(&0) + new > most as i64).then_some(most)
+    };
+    let Some(most) = users.iter().find_map(over) else { return Ok(()) };
+    let of_them = steps.iter().filter(|step| step.is_new() && over(&step.reservation.user_id).is_some());
+    Err(short(of_them, alone, || WriteError::Rejected(Rejection::HoldLimit { most })))
 }
 
 /// New reservations, later versions of known ones, and the saga's log, in one round trip.
-async fn write_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<()> {
-    let (new, old): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_new());
-    let new: Vec<&Reservation> = new.into_iter().map(|step| &step.reservation).collect();
-    let old: Vec<&Reservation> = old.into_iter().map(|step| &step.reservation).collect();
+async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
+    let (new, old): (Vec<&Placed>, Vec<&Placed>) = steps.iter().partition(|step| step.is_new());
+    let new: Vec<&Reservation> = new.into_iter().map(|step| &step.step.reservation).collect();
+    let old: Vec<&Reservation> = old.into_iter().map(|step| &step.step.reservation).collect();
     let each = |get: fn(&Reservation) -> String| new.iter().map(|r| get(r)).collect::<Vec<String>>();
-    let updated: i64 = sqlx::query_scalar(
+    let updated: Vec<Uuid> = sqlx::query_scalar(
         "with made as (
            insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
              seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at)
@@ -296,7 +314,7 @@ async fn write_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<(
            insert into reservation.saga_steps (reservation_id, version, input, state, at, by, detail)
            select * from unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::timestamptz[], $27::uuid[],
              $28::text[])
-           -- taken only where another host has moved on, which the count below tells
+           -- taken only where another host has moved on, which the missing id below tells
            on conflict do nothing),
          updated as (
            update reservation.reservations as known set version = new.version, status = new.status,
@@ -305,8 +323,8 @@ async fn write_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<(
            from unnest($15::uuid[], $16::bigint[], $17::text[], $18::text[], $19::timestamptz[], $20::bool[],
              $21::timestamptz[]) as new (id, version, status, checkpoint, deadline, attention, updated_at)
            where known.id = new.id and known.version = new.version - 1
-           returning 1)
-         select count(*) from updated",
+           returning known.id)
+         select id from updated",
     )
     .bind(new.iter().map(|r| r.id).collect::<Vec<_>>())
     .bind(new.iter().map(|r| r.user_id).collect::<Vec<_>>())
@@ -337,13 +355,18 @@ async fn write_reservations(db: &mut PgConnection, steps: &[&Step]) -> Written<(
     .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
     .bind(steps.iter().map(|step| step.log.by).collect::<Vec<_>>())
     .bind(steps.iter().map(|step| step.log.detail.as_deref()).collect::<Vec<_>>())
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    if updated == old.len() as i64 { Ok(()) } else { Err(WriteError::Stale) }
+    if updated.len() == old.len() {
+        return Ok(());
+    }
+    let updated: HashSet<Uuid> = updated.into_iter().collect();
+    let stale = steps.iter().filter(|step| !step.is_new() && !updated.contains(&step.reservation.id));
+    Err(short(stale, alone, || WriteError::Stale))
 }
 
 /// Where an exchange has led. Rare, so that the common update stays narrow.
-async fn move_reservations(db: &mut PgConnection, steps: &[&Step]) -> Result<(), sqlx::Error> {
+async fn move_reservations(db: &mut PgConnection, steps: &[Placed<'_>]) -> Result<(), sqlx::Error> {
     for step in steps.iter().filter(|step| step.previous.is_some()) {
         let r = &step.reservation;
         sqlx::query(

@@ -107,6 +107,26 @@ async fn a_bad_change_fails_alone_and_its_batch_is_written() {
 }
 
 #[tokio::test]
+async fn those_that_come_up_short_are_told_so_and_the_others_stay_together() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let mut changes: Vec<_> = (0..100).map(|_| Change::new(Probe::open())).collect();
+    for stale in [40, 60, 80] {
+        changes[stale] = Change::new(Probe::raise(Uuid::now_v7(), 7));
+    }
+    let batches = "select count(*) from journal_batch";
+    let before = probing.count(batches).await;
+    let outcomes = write_all(&probing, changes).await;
+    assert_eq!(committed(&outcomes), 97, "{outcomes:?}");
+    for stale in [40, 60, 80] {
+        assert!(matches!(outcomes[stale], Outcome::Stale), "{:?}", outcomes[stale]);
+    }
+    // The first to come may have gone ahead, and a batch may end anywhere.
+    let transactions = probing.count(batches).await - before;
+    assert!(transactions <= 5, "{transactions} transactions for 97 changes");
+}
+
+#[tokio::test]
 async fn a_refused_change_lets_go_of_its_rows_before_it_is_told() {
     let nats = own_nats().await;
     let url = database().await;

@@ -1,6 +1,6 @@
 //! The rows of the domain under test.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actors::delivery::{Rows, WriteError};
 use bytes::Bytes;
@@ -93,8 +93,11 @@ impl Rows for Probe {
             })?;
             let raised = raise(db, rows).await?;
             let slow = slowly(db, rows).await?;
-            if opened + raised + slow < rows.len() {
-                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short });
+            if opened + raised.len() + slow < rows.len() {
+                let is_short =
+                    |row: &Self| matches!(row.act, Act::Raise { from } if !raised.contains(&(row.id, from)));
+                let short = (0..rows.len()).filter(|row| is_short(rows[*row])).collect();
+                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short(short) });
             }
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             let versions: Vec<(Uuid, i64)> =
@@ -139,7 +142,8 @@ async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Err
     Ok(inserted.rows_affected() as usize)
 }
 
-async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
+/// Which accounts were raised from which version.
+async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<HashSet<(Uuid, i64)>, sqlx::Error> {
     let raises: Vec<(Uuid, i64)> = rows
         .iter()
         .filter_map(|row| match row.act {
@@ -147,16 +151,17 @@ async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Er
             _ => None,
         })
         .collect();
-    let raised = sqlx::query(
+    let raised: Vec<(Uuid, i64)> = sqlx::query_as(
         "update accounts a set version = a.version + 1
          from unnest($1::uuid[], $2::bigint[]) as raise (id, version)
-         where a.id = raise.id and a.version = raise.version",
+         where a.id = raise.id and a.version = raise.version
+         returning raise.id, raise.version",
     )
     .bind(raises.iter().map(|row| row.0).collect::<Vec<_>>())
     .bind(raises.iter().map(|row| row.1).collect::<Vec<_>>())
-    .execute(db)
+    .fetch_all(db)
     .await?;
-    Ok(raised.rows_affected() as usize)
+    Ok(raised.into_iter().collect())
 }
 
 async fn slowly(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {

@@ -43,7 +43,7 @@ impl Rows for Write {
             hear(connection, &heard).await?;
             let mut settled = settle(connection, rows).await?;
             let mut written = Vec::with_capacity(rows.len());
-            for row in rows {
+            for (index, row) in rows.iter().enumerate() {
                 written.push(match row {
                     Self::Heard(_) => Written::Done,
                     Self::Settle { id, .. } => {
@@ -58,7 +58,7 @@ impl Rows for Write {
                     }
                     Self::Resend { id, version } => match resend(connection, *id, *version).await? {
                         true => Written::Done,
-                        false if rows.len() > 1 => return Err(WriteError::Short),
+                        false if rows.len() > 1 => return Err(WriteError::Short(vec![index])),
                         false => return Err(WriteError::Stale),
                     },
                 });

@@ -3,11 +3,14 @@
 //! Invariant: a payment's row is written only over the version that was decided on, and its attempts, refunds and log
 //! only together with it.
 
+use std::collections::HashSet;
+
 use bus::contract::Timestamp;
 use bus::contract::reservation::Sale;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::dispute::Dispute;
@@ -75,13 +78,22 @@ impl delivery::Rows for Rows {
             let mut payments: Vec<&PaymentRows> =
                 rows.iter().filter_map(|rows| rows.payment.as_ref()).collect();
             payments.sort_by_key(|rows| rows.payment.id);
-            let short = if rows.len() > 1 { WriteError::Short } else { WriteError::Stale };
-            if !write_payments(&mut *connection, &payments).await? {
-                return Err(short);
+            let short = |stale: Vec<usize>| match rows.len() {
+                1 => WriteError::Stale,
+                _ => WriteError::Short(stale),
+            };
+            let written = write_payments(&mut *connection, &payments).await?;
+            if written.len() < payments.len() {
+                let stale = |rows: &&Self| {
+                    rows.payment.as_ref().is_some_and(|rows| !written.contains(&rows.payment.id))
+                };
+                return Err(short((0..rows.len()).filter(|row| stale(&rows[*row])).collect()));
             }
-            for advance in rows.iter().filter_map(|rows| rows.advance.as_ref()) {
-                if !reconciliation::advance(&mut *connection, advance).await? {
-                    return Err(short);
+            for (row, rows) in rows.iter().enumerate() {
+                if let Some(advance) = &rows.advance
+                    && !reconciliation::advance(&mut *connection, advance).await?
+                {
+                    return Err(short(vec![row]));
                 }
             }
             write_attempts(&mut *connection, &payments).await?;
@@ -96,10 +108,11 @@ impl delivery::Rows for Rows {
     }
 }
 
-/// Whether every row was where its decision expected it.
-async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<bool, sqlx::Error> {
+/// The payments whose rows were where their decisions expected them.
+async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<HashSet<Uuid>, sqlx::Error> {
     let (new, known): (Vec<&PaymentRows>, Vec<&PaymentRows>) =
         rows.iter().partition(|rows| rows.expected == 0);
+    let mut written = HashSet::with_capacity(rows.len());
     if !new.is_empty() {
         let inserted = bind_payments(
             "insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
@@ -115,16 +128,14 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
                as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
                  provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
                  created_at, updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets)
-             on conflict do nothing",
+             on conflict do nothing returning id",
             &new,
         );
-        let inserted = bind_sales(inserted, &new);
-        if inserted.execute(&mut *db).await?.rows_affected() != new.len() as u64 {
-            return Ok(false);
-        }
+        let inserted = bind_sales(inserted, &new).fetch_all(&mut *db).await?;
+        written.extend(ids(&inserted)?);
     }
     if known.is_empty() {
-        return Ok(true);
+        return Ok(written);
     }
     let updated = bind_payments(
         "update payments set email = new.email, description = new.description, status = new.status,
@@ -139,10 +150,16 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
            as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
              provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context, created_at,
              updated_at, expected)
-         where payments.id = new.id and payments.version = new.expected",
+         where payments.id = new.id and payments.version = new.expected
+         returning payments.id",
         &known,
     );
-    Ok(updated.execute(db).await?.rows_affected() == known.len() as u64)
+    written.extend(ids(&updated.fetch_all(db).await?)?);
+    Ok(written)
+}
+
+fn ids(rows: &[PgRow]) -> Result<Vec<Uuid>, sqlx::Error> {
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 type PgQuery<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

@@ -3,7 +3,7 @@
 //! Invariant: every statement on a claim names the reservation that owns it, or inserts where nobody does.
 //! Invariant: a claim changes only in a transaction that holds its showtime's lock and raises its sequence.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{Rejection, SeatStatus};
@@ -11,14 +11,14 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::showtime::{is_at, status_named};
-use super::{Step, Written};
+use super::{Placed, Written, short};
 use crate::delivery::WriteError;
 use crate::reservation::model::SeatWrite;
 
 /// Locks the showtimes whose seats change, in id order, and raises each one's sequence once.
 pub async fn raise_sequences(
     db: &mut PgConnection,
-    steps: &[&Step],
+    steps: &[Placed<'_>],
     alone: bool,
 ) -> Written<HashMap<Uuid, i64>> {
     let ids: BTreeSet<Uuid> = steps.iter().flat_map(|step| step.showtimes()).collect();
@@ -51,20 +51,24 @@ pub async fn raise_sequences(
         }
     }
     // Every exchange, also within one hall: what has begun or is cancelled is not sold.
-    for step in steps.iter().filter(|s| matches!(s.seats, SeatWrite::Claim(_) | SeatWrite::Exchange)) {
-        if let Some(rejection) = closed.get(&step.reservation.showtime_id) {
-            return Err(if alone { WriteError::Rejected(rejection.clone()) } else { WriteError::Short });
+    let takes = |step: &&Placed| matches!(step.seats, SeatWrite::Claim(_) | SeatWrite::Exchange);
+    let no = |step: &Placed| -> Option<WriteError<Rejection>> {
+        let showtime = &step.reservation.showtime_id;
+        if let Some(rejection) = closed.get(showtime) {
+            return Some(WriteError::Rejected(rejection.clone()));
         }
         // Decided by other seats or prices.
-        if versions.get(&step.reservation.showtime_id).is_some_and(|known| !is_at(*known, step)) {
-            return Err(WriteError::Stale);
-        }
+        let moved = versions.get(showtime).is_some_and(|known| !is_at(*known, step));
+        moved.then_some(WriteError::Stale)
+    };
+    if let Some(why) = steps.iter().filter(takes).find_map(no) {
+        return Err(short(steps.iter().filter(takes).filter(|step| no(step).is_some()), alone, || why));
     }
     Ok(sequences)
 }
 
 /// Freed seats first, so that they may be claimed again in the same batch.
-pub async fn write_claims(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+pub async fn write_claims(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
     type Seat<'a> = (Uuid, &'a str, Uuid, &'static str);
     let mut free: Vec<Seat> = Vec::new();
     let (mut sell, mut claim): (Vec<Seat>, Vec<Seat>) = (Vec::new(), Vec::new());
@@ -83,39 +87,46 @@ pub async fn write_claims(db: &mut PgConnection, steps: &[&Step], alone: bool) -
         "delete from reservation.claims as claim
          using unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) as mine (showtime_id, seat, reservation_id, status)
          where claim.showtime_id = mine.showtime_id and claim.seat = mine.seat
-           and claim.reservation_id = mine.reservation_id",
+           and claim.reservation_id = mine.reservation_id
+         returning claim.showtime_id, claim.seat",
         &free,
         db,
     );
     // A seat that should be mine and is not is a bug: poison, loudly, rather than a quiet hole.
-    expect_all(freed.await?, free.len(), "freed")?;
+    expect_all(freed.await?.len(), free.len(), "freed")?;
     let sold = bind_claims(
         "update reservation.claims as claim set status = mine.status
          from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[]) as mine (showtime_id, seat, reservation_id, status)
          where claim.showtime_id = mine.showtime_id and claim.seat = mine.seat
-           and claim.reservation_id = mine.reservation_id",
+           and claim.reservation_id = mine.reservation_id
+         returning claim.showtime_id, claim.seat",
         &sell,
         db,
     );
-    expect_all(sold.await?, sell.len(), "sold")?;
+    expect_all(sold.await?.len(), sell.len(), "sold")?;
     let insert = "insert into reservation.claims (showtime_id, seat, reservation_id, status)
          select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
-         on conflict on constraint one_owner do nothing";
+         on conflict on constraint one_owner do nothing returning showtime_id, seat";
     #[cfg(feature = "planted")]
     let insert = match bus::config::planted("claim-without-owner") {
         true => {
             "insert into reservation.claims (showtime_id, seat, reservation_id, status)
              select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
-             on conflict on constraint one_owner do update set reservation_id = excluded.reservation_id"
+             on conflict on constraint one_owner do update set reservation_id = excluded.reservation_id
+             returning showtime_id, seat"
         }
         false => insert,
     };
-    let claimed = bind_claims(insert, &claim, db);
-    if claimed.await? == claim.len() as u64 {
+    let claimed = bind_claims(insert, &claim, db).await?;
+    if claimed.len() == claim.len() {
         return Ok(());
     }
     if !alone {
-        return Err(WriteError::Short);
+        let lost = |step: &&Placed| {
+            let showtime = step.reservation.showtime_id;
+            step.claimed().any(|seat| !claimed.contains(&(showtime, seat.to_owned())))
+        };
+        return Err(WriteError::Short(steps.iter().filter(lost).map(|step| step.row).collect()));
     }
     let Some(step) = steps.iter().find(|step| step.claimed().next().is_some()) else { return Ok(()) };
     let r = &step.reservation;
@@ -128,26 +139,27 @@ pub async fn write_claims(db: &mut PgConnection, steps: &[&Step], alone: bool) -
     Err(WriteError::Rejected(Rejection::SeatsTaken(taken)))
 }
 
+/// Runs a statement on claims and returns those that it found.
 async fn bind_claims(
     sql: &'static str,
     claims: &[(Uuid, &str, Uuid, &str)],
     db: &mut PgConnection,
-) -> Result<u64, sqlx::Error> {
+) -> Result<HashSet<(Uuid, String)>, sqlx::Error> {
     if claims.is_empty() {
-        return Ok(0);
+        return Ok(HashSet::new());
     }
-    let done = sqlx::query(sql)
+    let found = sqlx::query(sql)
         .bind(claims.iter().map(|claim| claim.0).collect::<Vec<_>>())
         .bind(claims.iter().map(|claim| claim.1).collect::<Vec<_>>())
         .bind(claims.iter().map(|claim| claim.2).collect::<Vec<_>>())
         .bind(claims.iter().map(|claim| claim.3).collect::<Vec<_>>())
-        .execute(db)
+        .fetch_all(db)
         .await?;
-    Ok(done.rows_affected())
+    found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-fn expect_all(done: u64, wanted: usize, what: &str) -> Result<(), sqlx::Error> {
-    if done == wanted as u64 {
+fn expect_all(done: usize, wanted: usize, what: &str) -> Result<(), sqlx::Error> {
+    if done == wanted {
         return Ok(());
     }
     Err(sqlx::Error::Configuration(

@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Step, Written, status_text};
+use super::{Placed, Step, Written, short, status_text};
 use crate::delivery::WriteError;
 use crate::reservation::model::{SeatWrite, Showtime};
 
@@ -36,11 +36,7 @@ pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Resu
 }
 
 /// Takes over a newer version, as the showtime's next sequence; `None` where it is known or older.
-pub async fn change_showtime(
-    db: &mut PgConnection,
-    showtime: &Showtime,
-    alone: bool,
-) -> Written<Option<i64>> {
+pub async fn change_showtime(db: &mut PgConnection, showtime: &Showtime) -> Written<Option<i64>> {
     let known = sqlx::query(
         "select version, starts_at, layout from reservation.showtimes where id = $1 for no key update",
     );
@@ -62,11 +58,7 @@ pub async fn change_showtime(
         false => claimed,
     };
     if !lost.is_empty() {
-        return Err(if alone {
-            WriteError::Rejected(Rejection::SeatsTaken(lost))
-        } else {
-            WriteError::Short
-        });
+        return Err(WriteError::Rejected(Rejection::SeatsTaken(lost)));
     }
     let change =
         "update reservation.showtimes set starts_at = $3, movie_id = $4, movie_title = $5, layout = $6,
@@ -110,7 +102,7 @@ fn kinds(layout: &[Row]) -> HashMap<String, SeatKind> {
 
 /// Money that came late takes back the seats of a reservation that had none for a while. They must still be there, at the
 /// time that was sold; the lock is held.
-pub async fn check_still_there(db: &mut PgConnection, steps: &[&Step], alone: bool) -> Written<()> {
+pub async fn check_still_there(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
     let late = steps
         .iter()
         .filter(|step| matches!(step.seats, SeatWrite::Claim(_)) && step.showtime_version.is_none());
@@ -127,11 +119,8 @@ pub async fn check_still_there(db: &mut PgConnection, steps: &[&Step], alone: bo
         let gone = reservation.seats.iter().filter(|seat| moved || !seats.contains_key(*seat));
         let gone: Vec<String> = gone.cloned().collect();
         if !gone.is_empty() {
-            return Err(if alone {
-                WriteError::Rejected(Rejection::SeatsTaken(gone))
-            } else {
-                WriteError::Short
-            });
+            let why = || WriteError::Rejected(Rejection::SeatsTaken(gone));
+            return Err(short(std::iter::once(step), alone, why));
         }
     }
     Ok(())
