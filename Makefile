@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench install
+.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench bench-pure install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -45,6 +45,9 @@ fuzz: ## look for bytes that break a parser, coverage-guided (SECONDS=60 TARGET=
 bench: install ## how fast it sells: whole sagas, a blockbuster, the floor (release build)
 	cargo build --release --workspace --bins
 	target/release/bench
+
+bench-pure: install ## how fast the parts are that ask nobody: saga step, best seats, seat map, retry
+	cargo bench --workspace --bench pure
 
 install: ## what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh

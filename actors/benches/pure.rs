@@ -1,5 +1,5 @@
 //! The parts that decide without asking anybody: a saga's step, the best seats of a hall, a seat map's diff, the delay of a
-//! retry. `cargo bench --workspace --bench pure`; figures are in `docs/performance.md`.
+//! retry. `make bench-pure`; figures are in `docs/performance.md`.
 
 use std::hint::black_box;
 

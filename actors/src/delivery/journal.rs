@@ -326,12 +326,10 @@ impl<R: Rows> JournalParts<R> {
                 Err(BatchError::Refused(WriteError::Short(short)))
                     if round < ROUNDS_MAX && !short.is_empty() && short.len() < batch.len() =>
                 {
-                    let mut index = 0..;
-                    let (taken_out, rest) =
-                        batch.into_iter().partition(|_| index.next().is_some_and(|i| short.contains(&i)));
-                    batch = rest;
-                    let taken_out: Vec<_> = taken_out;
-                    alone.extend(taken_out);
+                    let entries = batch.into_iter().enumerate();
+                    let (out, rest): (Vec<_>, Vec<_>) = entries.partition(|(index, _)| short.contains(index));
+                    alone.extend(out.into_iter().map(|(_, entry)| entry));
+                    batch = rest.into_iter().map(|(_, entry)| entry).collect();
                 }
                 Err(_) => {
                     alone.append(&mut batch);

@@ -3,7 +3,7 @@
 //! Invariant: an error before `commit` was sent means that nothing was written; one after it means that nobody knows
 //! yet. A change that was handled or asked before drops out here and is told so.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use bus::contract::Timestamp;
@@ -110,7 +110,10 @@ async fn write<R: Rows>(
 /// A shortfall by the indexes of the changes, told by those of the rows that were written.
 fn of_changes<R>(error: WriteError<R>, open: &[usize]) -> WriteError<R> {
     match error {
-        WriteError::Short(rows) => WriteError::Short(rows.into_iter().map(|row| open[row]).collect()),
+        WriteError::Short(rows) => {
+            let changes: BTreeSet<usize> = rows.into_iter().map(|row| open[row]).collect();
+            WriteError::Short(changes.into_iter().collect())
+        }
         other => other,
     }
 }
