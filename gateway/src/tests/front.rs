@@ -1,5 +1,7 @@
 //! What every answer carries, whatever happened inside; the pages that need no host.
 
+use std::time::Duration;
+
 use bus::contract::movie::ListMovies;
 use poem::http::Method;
 
@@ -78,6 +80,13 @@ async fn a_domain_that_is_away_is_named_and_takes_no_gateway_out_of_service() {
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.json()["degraded"].clone()), (200, serde_json::json!(["payment"])));
     assert_eq!(answer.json()["parts"]["payment"]["ready"], false);
+    gateway.close(&[]);
+    let seen = async {
+        while gateway.get("/health/ready").answer().await.json().get("degraded").is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), seen).await.expect("one that comes back is seen at once");
 
     let alone = Gateway::new();
     let domains =
