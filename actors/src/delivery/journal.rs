@@ -7,16 +7,17 @@
 //! answers anybody.
 //! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
 
+mod line;
+mod link;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Failure;
 use bus::trace::{self, Kind};
 use futures::FutureExt;
-use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,14 +27,9 @@ use super::statements as sql;
 use super::transaction::{Failed, STATEMENTS_MAX, transaction};
 use super::{Change, Clock, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, relay, within};
 use crate::database::Database;
+use line::{Entry, Line, Reply};
+use link::Link;
 
-/// Changes of one transaction: beyond this a batch's latency grows faster than its throughput.
-const BATCH_MAX: usize = 256;
-/// While the database is away a change waits this long before its asker hears of it: a failover of seconds passes
-/// unnoticed, and nobody stares at a page for longer.
-const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How often changes that wait are looked at while the database lets us wait.
-const LOOK: Duration = Duration::from_millis(250);
 /// An idle journal looks this often whether the database is there, so that consumers stop pulling when it is not.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries of one batch that collides with another host's.
@@ -42,69 +38,6 @@ const COLLISIONS_MAX: u32 = 5;
 const ROUNDS_MAX: u32 = 3;
 /// Longest run of changes one by one, of which some may each be stuck behind a lock.
 const ONE_BY_ONE_MAX: Duration = Duration::from_secs(10);
-
-/// Connecting, with the check that the database takes writes.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-const PING_MAX: Duration = Duration::from_secs(2);
-
-/// What the server is told, so that it too gives up: a journal that hangs or is cut off must not keep row locks that
-/// every other host waits for.
-const SESSION: [(&str, &str); 9] = [
-    ("statement_timeout", "5s"),
-    // Longer than `deadlock_timeout` (1 s), so that a deadlock shows as one.
-    ("lock_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "10s"),
-    // A statement that waits for a lock does not notice that its client has gone, unless it looks.
-    ("client_connection_check_interval", "1s"),
-    ("tcp_user_timeout", "10s"),
-    // Every statement here finds its rows by key. The planner cannot know how short the arrays are: on a small table it
-    // took a hash join over all of it, kept that plan, and each batch read the growing table (measured: 20 ms a batch).
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("enable_seqscan", "off"),
-];
-
-struct Entry<R: Rows> {
-    change: Change<R>,
-    reply: Reply<R>,
-    since: Instant,
-    /// The seat lock refused it once; now Postgres alone decides.
-    past_lock: bool,
-}
-
-impl<R: Rows> Entry<R> {
-    fn is_overdue(&self) -> bool {
-        self.since.elapsed() > WAIT_MAX
-    }
-
-    fn give_up(self, why: &str) {
-        self.reply.tell(Outcome::Failed(Failure::transient(why)));
-    }
-}
-
-/// Tells the outcome exactly once, also when the journal dies with the change in hand.
-struct Reply<R: Rows>(Option<Box<dyn FnOnce(Outcome<R>) + Send>>);
-
-impl<R: Rows> Reply<R> {
-    fn tell(mut self, outcome: Outcome<R>) {
-        self.tell_once(outcome);
-    }
-
-    fn tell_once(&mut self, outcome: Outcome<R>) {
-        let Some(tell) = self.0.take() else { return };
-        // One that panics must not keep the others of its batch from hearing that they are committed.
-        if catch_unwind(AssertUnwindSafe(|| tell(outcome))).is_err() {
-            tracing::error!("whoever waited for a change panicked at its outcome");
-        }
-    }
-}
-
-impl<R: Rows> Drop for Reply<R> {
-    fn drop(&mut self) {
-        self.tell_once(Outcome::Failed(Failure::transient("the journal stopped")));
-    }
-}
 
 /// A handle to the journal, cheap to clone.
 pub struct Journal<R: Rows>(mpsc::UnboundedSender<Entry<R>>);
@@ -119,7 +52,7 @@ impl<R: Rows> Journal<R> {
     /// Hands in a change; `tell` is called once with its outcome. The queue is unbounded, yet bounded in fact by the
     /// requests and deliveries in flight.
     pub fn write(&self, change: Change<R>, tell: impl FnOnce(Outcome<R>) + Send + 'static) {
-        let reply = Reply(Some(Box::new(tell)));
+        let reply = Reply::new(tell);
         // When the journal is gone for good the entry is dropped and with it told.
         let _ = self.0.send(Entry { change, reply, since: Instant::now(), past_lock: false });
     }
@@ -131,69 +64,6 @@ impl<R: Rows> Journal<R> {
             let _ = sender.send(outcome);
         });
         outcome.await.unwrap_or_else(|_| Outcome::Failed(Failure::transient("the journal stopped")))
-    }
-}
-
-/// The changes that wait, in order.
-struct Line<R: Rows> {
-    /// Taken from the queue before: put off by the seat lock, or by an outage.
-    front: VecDeque<Entry<R>>,
-    queue: mpsc::UnboundedReceiver<Entry<R>>,
-}
-
-impl<R: Rows> Line<R> {
-    /// Waits until something waits; false when nothing will come any more.
-    async fn arrived(&mut self) -> bool {
-        if self.front.is_empty() {
-            match self.queue.recv().await {
-                Some(entry) => self.front.push_back(entry),
-                None => return false,
-            }
-        }
-        true
-    }
-
-    fn take(&mut self) -> Vec<Entry<R>> {
-        while self.front.len() < BATCH_MAX
-            && let Ok(entry) = self.queue.try_recv()
-        {
-            self.front.push_back(entry);
-        }
-        self.front.drain(..self.front.len().min(BATCH_MAX)).collect()
-    }
-
-    fn put_back(&mut self, entries: Vec<Entry<R>>) {
-        for entry in entries.into_iter().rev() {
-            self.front.push_front(entry);
-        }
-    }
-
-    /// Does `work` and meanwhile tells those who have waited too long.
-    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                _ = tokio::time::sleep(LOOK) => self.expire(),
-            }
-        }
-    }
-
-    fn expire(&mut self) {
-        while let Ok(entry) = self.queue.try_recv() {
-            self.front.push_back(entry);
-        }
-        while self.front.front().is_some_and(Entry::is_overdue) {
-            self.front.pop_front().into_iter().for_each(|entry| entry.give_up("the database is away"));
-        }
-    }
-
-    /// Takes nothing more and tells everyone who waits.
-    fn close(&mut self) {
-        self.queue.close();
-        self.front.clear();
-        while self.queue.try_recv().is_ok() {}
     }
 }
 
@@ -497,56 +367,6 @@ async fn find_out(link: &mut Link<'_>, id: Uuid) -> bool {
             }
         }
     }
-}
-
-/// The journal's one connection, made anew when lost, and with it the news whether the database is well.
-struct Link<'a> {
-    database: &'a Database,
-    well: &'a watch::Sender<bool>,
-    open: Option<PgConnection>,
-}
-
-impl Link<'_> {
-    async fn get(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let opened = within(CONNECT_MAX, open(self.database)).await;
-                self.tell(opened.is_ok());
-                opened?
-            }
-        };
-        Ok(self.open.insert(open))
-    }
-
-    fn lose(&mut self) {
-        self.open = None;
-        self.tell(false);
-    }
-
-    async fn check(&mut self) {
-        if let Some(open) = &mut self.open
-            && let Err(error) = within(PING_MAX, open.ping()).await
-        {
-            tracing::warn!(domain = self.database.domain, %error, "lost the database while idle");
-            self.lose();
-        }
-    }
-
-    fn tell(&self, well: bool) {
-        self.well.send_if_modified(|known| std::mem::replace(known, well) != well);
-    }
-}
-
-/// A database that lets us in but takes no writes (disk full, a standby) is as good as away: the first row shows it,
-/// before consumers pull messages that would only fail.
-async fn open(database: &Database) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(&database.options.clone().options(SESSION)).await?;
-    if let Err(error) = sql::make_partitions(&mut connection, database.domain).await {
-        tracing::warn!(domain = database.domain, %error, "no partitions made ahead; upkeep will");
-    }
-    sql::insert_batch(&mut connection, Uuid::now_v7()).await?;
-    Ok(connection)
 }
 
 enum BatchError<R> {
