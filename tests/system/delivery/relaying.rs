@@ -42,11 +42,12 @@ async fn a_wiped_nats_gets_the_whole_archive_again() {
     // Long ago, so that the last minute alone would not bring them back.
     sqlx::query(
         "update journal_batch set published_at = published_at - interval '1 hour'
-         where id <> (select id from journal_batch where published_at is not null order by committed_at desc limit 1)",
+         where id <> (select id from journal_batch where published_at is not null
+                      order by committed_at desc limit 1)",
     )
-        .execute(&probing.pool)
-        .await
-        .unwrap();
+    .execute(&probing.pool)
+    .await
+    .unwrap();
     nats.wipe().await.unwrap();
     commit_many(&probing, 10).await;
     assert_eq!(probing.until_all_is_out(&bus).await.len(), 1_210);
