@@ -74,16 +74,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // Fails when somebody else was first, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
     let (outbox, parcels) = mpsc::unbounded_channel();
-    let (log_file, sender) = (config.log_file.clone(), outbox.clone());
+    let log_file = config.log_file.clone();
     // Waiting for the file's lock and reading a long log would hold up the runtime.
     let opened = tokio::task::spawn_blocking(move || {
         let mut books = Books::default();
-        let replay = |record: &books::Record| drop(books.apply(record));
-        let deliver = move |event| {
-            // Fails only while stopping; the log still knows the event.
-            let _ = sender.send(Parcel::new(event));
-        };
-        let journal = Journal::open(&log_file, replay, deliver)?;
+        let journal = Journal::open(&log_file, |record| drop(books.apply(record)))?;
         anyhow::Ok((books, journal))
     });
     let (books, journal) = opened.await??;
@@ -145,17 +140,19 @@ impl Running {
 
     /// Answers what is being asked, then closes the log. Webhooks on their way are sent again at the next start.
     pub async fn stop(mut self) {
-        let journal = self.provider.stop_serving(self.server.take()).await;
-        if let Some(journal) = journal {
-            let closed = tokio::task::spawn_blocking(move || journal.close()).await;
-            closed.unwrap_or_else(|error| tracing::error!(%error, "closing the sandbox log failed"));
+        self.provider.stop.cancel();
+        if let Some(server) = self.server.take()
+            && let Err(error) = server.await
+        {
+            tracing::error!(%error, "the sandbox's server ended badly");
         }
+        self.provider.halt();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.provider.halt());
+        self.provider.halt();
         if let Some(server) = self.server.take() {
             server.abort();
         }

@@ -1,7 +1,7 @@
 //! The pay page: what a customer sees instead of Stripe Checkout. Plain HTML that works without JavaScript.
 //! Invariant: everything that came from outside is escaped, and the policy lets no script run at all.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use base64::Engine;
 use poem::http::{StatusCode, header};
@@ -26,30 +26,25 @@ static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| base64::engine::general_purpose::STANDARD.encode(digest(&SHA256, STYLE.as_bytes())));
 
 /// GET: the form, or why there is none.
-pub async fn show(provider: &Provider, id: &str) -> Response {
-    match provider.read(|books| checkout::find(books, id).cloned()).await {
+pub fn show(provider: &Provider, id: &str) -> Response {
+    match provider.read(|books| checkout::find(books, id).cloned()) {
         Ok(session) => page(&session, None),
         Err(_) => unknown(),
     }
 }
 
 /// POST: pays; a success leads to the shop's own page.
-pub async fn pay(provider: Arc<Provider>, id: &str, form: &Form) -> Response {
+pub fn pay(provider: &Provider, id: &str, form: &Form) -> Response {
     let Some(card) = form.get("number").and_then(cards::by_number) else {
-        return match provider.read(|books| checkout::find(books, id).cloned()).await {
+        return match provider.read(|books| checkout::find(books, id).cloned()) {
             Ok(session) => page(&session, Some("This is none of the test cards below.")),
             Err(_) => unknown(),
         };
     };
-    let id = id.to_owned();
-    // In a task of its own: a customer who closes the page after pressing the button has pressed it.
-    let paid = tokio::spawn(async move {
-        provider.change(None, |books, moment| checkout::pay(books, &id, card, moment)).await
-    });
-    let answer = match paid.await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(fault)) if fault.status == 404 => return unknown(),
-        Ok(Err(_)) | Err(_) => {
+    let answer = match provider.change(None, |books, moment| checkout::pay(books, id, card, moment)) {
+        Ok(answer) => answer,
+        Err(fault) if fault.status == 404 => return unknown(),
+        Err(_) => {
             return html(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "'self'",

@@ -1,14 +1,13 @@
 //! The shell around the rules: one lock over the books, the log behind it, and idempotency keys in front of it.
-//! Invariant: a change is decided, applied and queued for the log under one lock, so memory and log agree on the
-//! order; its answer waits, outside of the lock, until the log has it.
+//! Invariant: a change is decided, written to the log and applied under one lock, so memory and log agree on the
+//! order, and nobody sees what is not written.
 //! A call runs to its end even when its caller hangs up: that is what makes an outcome unknown.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::books::{Answer, Books, KeyLine, Record};
@@ -44,7 +43,7 @@ pub struct Desk {
     pub books: Books,
     /// Idempotency keys of calls that have not answered yet.
     pub running: HashSet<String>,
-    /// None once the sandbox was stopped: every call fails from then on.
+    /// None once the sandbox was stopped or the log could not be written: every call fails from then on.
     pub journal: Option<Journal>,
 }
 
@@ -75,13 +74,20 @@ impl Drop for Running {
 }
 
 impl Desk {
-    fn book(&mut self, records: &[Record]) -> oneshot::Receiver<()> {
-        let events = records.iter().filter_map(|record| self.books.apply(record)).collect();
-        match &self.journal {
-            Some(journal) => journal.append(records, events),
-            None => oneshot::channel().1,
-        }
+    /// Writes and applies one change; answers what is to be told of it.
+    fn book(&mut self, records: &[Record]) -> Result<Vec<Arc<Event>>, Fault> {
+        self.journal.as_mut().ok_or_else(closed)?.append(records).map_err(|error| {
+            tracing::error!(%error, "cannot write the sandbox log; the sandbox answers 500 from now on");
+            self.journal = None;
+            closed()
+        })?;
+        Ok(records.iter().filter_map(|record| self.books.apply(record)).collect())
     }
+}
+
+/// Nothing can be booked any more.
+fn closed() -> Fault {
+    Fault::ill(500)
 }
 
 impl Provider {
@@ -104,44 +110,42 @@ impl Provider {
         }
     }
 
-    /// Runs a rule on the books and answers once its records are written.
-    pub async fn change(
+    /// Runs a rule on the books, writes its records and hands its events to the courier.
+    pub fn change(
         &self,
         key: Option<&Key>,
         rule: impl FnOnce(&Books, Moment) -> Decision,
     ) -> Result<Answer, Fault> {
         let moment = self.moment();
-        let (answer, written) = {
-            let mut desk = held(&self.desk);
-            let outcome = rule(&desk.books, moment)?;
-            let mut records = outcome.records;
-            records.extend(key.map(|key| Record::Key(key_line(key, &outcome.answer))));
-            records.extend(outcome.afterwards);
-            if let Some(key) = key {
-                records.iter_mut().for_each(|record| name_cause(record, &key.key));
-            }
-            (outcome.answer, desk.book(&records))
-        };
-        written.await.map_err(|_| Fault::ill(500))?;
-        Ok(answer)
+        let mut desk = held(&self.desk);
+        let outcome = rule(&desk.books, moment)?;
+        let mut records = outcome.records;
+        records.extend(key.map(|key| Record::Key(key_line(key, &outcome.answer))));
+        records.extend(outcome.afterwards);
+        if let Some(key) = key {
+            records.iter_mut().for_each(|record| name_cause(record, &key.key));
+        }
+        // Under the lock too, so that webhooks start in the order of the changes.
+        for event in desk.book(&records)? {
+            // Fails only while stopping; the log still knows the event.
+            let _ = self.outbox.send(Parcel::new(event));
+        }
+        Ok(outcome.answer)
     }
 
-    /// Looks into the books; what it saw is written before it answers.
-    pub async fn read<T>(&self, look: impl FnOnce(&Books) -> Result<T, Fault>) -> Result<T, Fault> {
-        let (seen, written) = {
-            let mut desk = held(&self.desk);
-            let seen = look(&desk.books)?;
-            (seen, desk.book(&[]))
-        };
-        written.await.map_err(|_| Fault::ill(500))?;
-        Ok(seen)
+    /// Looks into the books.
+    pub fn read<T>(&self, look: impl FnOnce(&Books) -> Result<T, Fault>) -> Result<T, Fault> {
+        let desk = held(&self.desk);
+        if desk.journal.is_none() {
+            return Err(closed());
+        }
+        look(&desk.books)
     }
 
     /// Decides whether a call with this key may run.
     pub fn claim(self: &Arc<Self>, key: Option<&Key>) -> Result<Claim, Fault> {
         let Some(Key { key, fingerprint }) = key else { return Ok(Claim::Mine(None)) };
         let mut desk = held(&self.desk);
-        // In this order: the answer is in the books a moment before it is written.
         if desk.running.contains(key) {
             return Err(Fault::key_in_use(key));
         }
@@ -153,9 +157,12 @@ impl Provider {
         Ok(Claim::Mine(Some(Running { provider: self.clone(), key: key.clone() })))
     }
 
-    /// This event's webhook needs no more tries. Not waited for: lost in a crash, it is delivered once more.
+    /// This event's webhook needs no more tries. Where it cannot be noted it is delivered once more after a restart.
     pub fn settle(&self, event: &Event) {
-        drop(held(&self.desk).book(&[Record::Settled(event.id.clone())]));
+        let noted = held(&self.desk).book(&[Record::Settled(event.id.clone())]);
+        if noted.is_err() {
+            tracing::debug!(event = event.id, "a delivered webhook was not noted");
+        }
     }
 
     /// Expires the sessions whose time is over and decides disputes as the switch says, until stopped.
@@ -166,40 +173,29 @@ impl Provider {
             for id in overdue {
                 let expired =
                     self.change(None, |books, now| checkout::expire(books, &id, &Form::default(), now));
-                if let Err(fault) = expired.await {
+                if let Err(fault) = expired {
                     tracing::warn!(session = id, reason = %fault.message, "cannot expire a sandbox session");
                 }
             }
-            self.decide_disputes().await;
+            self.decide_disputes();
         }
     }
 
-    async fn decide_disputes(&self) {
+    fn decide_disputes(&self) {
         let Some(verdict) = self.panel.look(|switches| switches.decide_disputes) else { return };
         let open = held(&self.desk).books.open_disputes(SWEEP_BATCH);
         for id in open {
             let decided = self.change(None, |books, now| disputes::decide(books, &id, verdict, now));
-            if let Err(fault) = decided.await {
+            if let Err(fault) = decided {
                 tracing::warn!(dispute = id, reason = %fault.message, "cannot decide a sandbox dispute");
             }
         }
     }
 
-    /// Ends everything: later calls fail, and the log's writer ends after what waits.
-    pub fn halt(&self) -> Option<Journal> {
+    /// Ends everything: the log is closed and later calls fail.
+    pub fn halt(&self) {
         self.stop.cancel();
-        held(&self.desk).journal.take()
-    }
-
-    /// Lets running calls end first, then halts.
-    pub async fn stop_serving(&self, server: Option<JoinHandle<()>>) -> Option<Journal> {
-        self.stop.cancel();
-        if let Some(server) = server
-            && let Err(error) = server.await
-        {
-            tracing::error!(%error, "the sandbox's server ended badly");
-        }
-        self.halt()
+        held(&self.desk).journal = None;
     }
 
     fn moment(&self) -> Moment {
