@@ -156,18 +156,19 @@ impl Sheet {
         let module = CODE / (modules as f32 + 2.0 * QUIET);
         let (left, top) = ((PAGE.0 - CODE) / 2.0 + QUIET * module, self.y - 14.0 - QUIET * module);
         self.fill((0.0, 0.0, 0.0));
+        // From here a module is the unit: whole numbers are half as long as points, and quicker to write.
+        self.content.save_state().transform([module, 0.0, 0.0, module, left, top]);
         for (row, colours) in colours.chunks(modules).enumerate() {
-            let y = top - module * (row as f32 + 1.0);
             let mut at = 0;
             while at < modules {
                 let run = colours[at..].iter().take_while(|colour| **colour == Color::Dark).count();
                 if run > 0 {
-                    self.content.rect(left + module * at as f32, y, module * run as f32, module);
+                    self.content.rect(at as f32, -(row as f32 + 1.0), run as f32, 1.0);
                 }
                 at += run.max(1);
             }
         }
-        self.content.fill_nonzero();
+        self.content.fill_nonzero().restore_state();
         self.y -= 14.0 + CODE;
         Ok(())
     }
