@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use actors::host::Host;
 use bus::Bus;
 use bus::config::Environment;
+use bus::service::nearby::Nearby;
 use bus::token::Verifier;
 use gateway::Part;
 
@@ -20,6 +21,8 @@ pub struct Opening {
     pub sandbox_log: Option<PathBuf>,
     /// More than one as in production, where hosts share the work.
     pub reservation_hosts: usize,
+    /// Who lives in this process asks each other without NATS. Tests go over NATS, as separate processes would.
+    pub neighbours: bool,
     pub seed: bool,
 }
 
@@ -57,6 +60,7 @@ impl Cinema {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
         let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+        let shared = opening.neighbours.then(|| (door.nearby.clone(), verifier.clone()));
         // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let told = healths.clone();
@@ -69,7 +73,7 @@ impl Cinema {
         if let Some(sandbox) = &sandbox {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
         }
-        let hosts = start_hosts(&environment, opening.reservation_hosts).await?;
+        let hosts = start_hosts(&environment, opening.reservation_hosts, shared).await?;
         if opening.seed {
             actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
         }
@@ -102,16 +106,24 @@ impl Cinema {
     }
 }
 
-async fn start_hosts(environment: &Environment, reservation_hosts: usize) -> anyhow::Result<Vec<Host>> {
+async fn start_hosts(
+    environment: &Environment,
+    reservation_hosts: usize,
+    shared: Option<(Nearby, Verifier)>,
+) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
     // Without an address there is nothing to bridge to; that is not an error.
     let wanted = |domain: &&str| *domain != hosts::BRIDGE || environment.get("AMQP_URL").is_some();
     let domains = hosts::all().filter(wanted).flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
     let starting = domains.map(|domain| {
-        let mut environment = environment.clone();
+        let (mut environment, shared) = (environment.clone(), shared.clone());
         async move {
-            let bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
-            hosts::start(domain, &mut environment, bus).await
+            let mut bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
+            let (nearby, verifier) = shared.unzip();
+            if let Some(nearby) = nearby {
+                bus.nearby = nearby;
+            }
+            hosts::start(domain, &mut environment, bus, verifier).await
         }
     });
     futures::future::try_join_all(starting).await

@@ -37,7 +37,7 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
         Some(url) => format!("{}  (the bridge repeats every event there)", without_password(&url)),
         None => "no bridge; AMQP_URL starts it".to_owned(),
     };
-    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, seed: true };
+    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed: true };
     let mut cinema = tokio::select! {
         cinema = Cinema::open(opening) => cinema?,
         () = told_to_stop() => return servers.stop().await,
@@ -124,7 +124,7 @@ pub async fn host(domain: &str) -> anyhow::Result<()> {
     environment.check()?;
     let bus = Bus::connect(process.nats).await?;
     bus::topology::ensure_streams(&bus).await?;
-    let mut host = process.plan.start(bus).await?;
+    let mut host = process.plan.start(bus, None).await?;
     let stop = CancellationToken::new();
     let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
     tracing::info!(domain, %addr, "health at /health/ready");

@@ -10,6 +10,7 @@ use actors::host::{Frame, Host, Parts};
 use bus::Bus;
 use bus::amqp;
 use bus::config::Environment;
+use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
 
 /// Every domain with a host, in the order in which a whole cinema starts them.
@@ -57,24 +58,27 @@ impl Plan {
         }))
     }
 
-    /// Connects and starts. Whoever calls this has checked the environment.
-    pub async fn start(self, bus: Bus) -> anyhow::Result<Host> {
+    /// Connects and starts. Whoever calls this has checked the environment. `verifier` is one that this host shares.
+    pub async fn start(self, bus: Bus, verifier: Option<Verifier>) -> anyhow::Result<Host> {
+        let connect = async |config: &HostConfig, bus: Bus, domain| match verifier {
+            Some(verifier) => Parts::connect_with(config, bus, domain, verifier).await,
+            None => Parts::connect(config, bus, domain).await,
+        };
         match self.0 {
             Settings::Auth(config, settings) => {
-                actors::auth::spawn(Parts::connect(&config, bus, "auth").await?, settings).await
+                actors::auth::spawn(connect(&config, bus, "auth").await?, settings).await
             }
             Settings::Movie(config, settings) => {
-                actors::movie::spawn(Parts::connect(&config, bus, "movie").await?, settings).await
+                actors::movie::spawn(connect(&config, bus, "movie").await?, settings).await
             }
             Settings::Reservation(config, settings) => {
-                actors::reservation::spawn(Parts::connect(&config, bus, "reservation").await?, settings).await
+                actors::reservation::spawn(connect(&config, bus, "reservation").await?, settings).await
             }
             Settings::Payment(config, settings) => {
-                actors::payment::spawn(Parts::connect(&config, bus, "payment").await?, settings).await
+                actors::payment::spawn(connect(&config, bus, "payment").await?, settings).await
             }
             Settings::Notification(config, settings) => {
-                let parts = Parts::connect(&config, bus, "notification").await?;
-                actors::notification::spawn(parts, settings).await
+                actors::notification::spawn(connect(&config, bus, "notification").await?, settings).await
             }
             Settings::Scheduler(settings) => {
                 actors::scheduler::spawn(Frame::new(bus, "scheduler"), settings).await
@@ -95,8 +99,13 @@ pub fn consumers() -> Vec<ConsumerSpec> {
 }
 
 /// Reads a domain's settings and starts its host. All that is wrong with the environment comes in one error.
-pub async fn start(domain: &str, environment: &mut Environment, bus: Bus) -> anyhow::Result<Host> {
+pub async fn start(
+    domain: &str,
+    environment: &mut Environment,
+    bus: Bus,
+    verifier: Option<Verifier>,
+) -> anyhow::Result<Host> {
     let plan = Plan::read(domain, environment)?;
     environment.check()?;
-    plan.start(bus).await
+    plan.start(bus, verifier).await
 }

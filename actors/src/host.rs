@@ -120,6 +120,17 @@ impl std::ops::Deref for Parts {
 impl Parts {
     /// Connects one domain to the servers it needs. Redis may be absent or down.
     pub async fn connect(config: &HostConfig, bus: Bus, domain: &'static str) -> anyhow::Result<Self> {
+        let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
+        Self::connect_with(config, bus, domain, verifier).await
+    }
+
+    /// The same with a verifier that others of this process have too, so that each token is verified once.
+    pub async fn connect_with(
+        config: &HostConfig,
+        bus: Bus,
+        domain: &'static str,
+        verifier: Verifier,
+    ) -> anyhow::Result<Self> {
         let database = Database::new(&config.database_url, domain)?;
         let clock =
             Clock::read(&database.pool).await.context("the database does not answer at DATABASE_URL")?;
@@ -127,7 +138,7 @@ impl Parts {
             Some(url) => connect_redis(url).await?,
             None => None,
         };
-        let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
+        verifier.add(&config.jwt_public_keys);
         let public_keys = config.jwt_public_keys.clone();
         let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(true));
         Ok(Self { frame, verifier, public_keys, database, clock, redis, served })

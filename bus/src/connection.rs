@@ -10,6 +10,8 @@ use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
+use crate::service::nearby::Nearby;
+
 /// A publish ack takes some milliseconds; after this the message counts as not stored and is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// JetStream API calls (create a stream, a consumer). A refused permission shows as this time-out.
@@ -39,6 +41,8 @@ pub struct Bus {
     pub client: Client,
     pub jetstream: jetstream::Context,
     pub replicas: usize,
+    /// Hosts of this process, which are asked without NATS.
+    pub nearby: Nearby,
     connections: watch::Receiver<u64>,
 }
 
@@ -91,7 +95,7 @@ impl Bus {
         // The first connection is told of as well, a moment later; nobody shall take it for a second one.
         let first = connections.wait_for(|made| *made > 0);
         tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
-        Ok(Self { client, jetstream, replicas: config.replicas, connections })
+        Ok(Self { client, jetstream, replicas: config.replicas, nearby: Nearby::default(), connections })
     }
 
     /// Changes whenever the connection has been made anew.

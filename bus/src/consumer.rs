@@ -288,7 +288,7 @@ impl Intake {
         let (correlation_id, traceparent) = (header(CORRELATION_ID), header(TRACEPARENT));
         let (span, context) = trace::enter(
             trace::Kind::Consumer,
-            &format!("{consumer} hears {}", message.subject),
+            format_args!("{consumer} hears {}", message.subject),
             correlation_id.as_deref(),
             traceparent.as_deref(),
         );

@@ -114,7 +114,7 @@ pub async fn replay(bus: &Bus, sequence: u64, context: &Context) -> Result<DeadL
     let stream = stream(bus).await?;
     let letter = letter(&message(&stream, sequence).await?);
     let mut headers = async_nats::HeaderMap::new();
-    context.child().write(&mut headers);
+    context.write(&mut headers);
     let question = serde_json::to_vec(&Replay { sequence }).expect("a number serializes");
     let request =
         async_nats::Request::new().payload(question.into()).headers(headers).timeout(Some(ANSWER_MAX));

@@ -49,7 +49,7 @@ impl Outgoing {
             return (tracing::Span::none(), self);
         }
         let (span, context) =
-            trace::begin(trace::Kind::Producer, &format!("publish {}", self.subject), &self.context);
+            trace::begin(trace::Kind::Producer, format_args!("publish {}", self.subject), &self.context);
         (span, Self { context, ..self })
     }
 

@@ -2,7 +2,10 @@
 //! endpoint with its schemas.
 //!
 //! An answer is JSON; a rejection is a [`Problem`] with its status in `Nats-Service-Error-Code`. A request that is
-//! past its deadline is dropped before it is decided. Hosts that answer share a queue group, so any may.
+//! past its deadline is dropped before it is decided. Hosts that answer share a queue group, so any may; one that lives in
+//! the asker's own process is asked without NATS ([`nearby`]).
+
+pub mod nearby;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,7 +18,8 @@ use async_nats::RequestErrorKind;
 use async_nats::service::{NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::Semaphore;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -91,32 +95,57 @@ impl Bus {
 
     /// The same for a request that is known by its subject alone.
     pub async fn ask_at(&self, subject: &str, payload: Bytes, ask: &Ask) -> Result<Bytes, Problem> {
-        let (span, context) = if trace::is_on() {
-            trace::begin(Kind::Client, &format!("ask {subject}"), &ask.context)
-        } else {
-            (tracing::Span::none(), ask.context.child())
+        let (span, context) = match trace::is_on() {
+            true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
+            false => (tracing::Span::none(), ask.context.clone()),
         };
+        let answered = match self.nearby.endpoint(subject) {
+            Some(endpoint) => endpoint.ask(payload, ask, context).await,
+            None => self.ask_over_nats(subject, payload, ask, &context).await,
+        };
+        answered.unwrap_or_else(|silence| {
+            trace::fail(&span);
+            let request_id = &ask.context.correlation_id;
+            // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
+            match silence {
+                Silence::Nobody => tracing::debug!(subject, request_id, "nobody answers"),
+                Silence::NoAnswer(why) => tracing::warn!(subject, why, request_id, "no answer"),
+            }
+            let domain = subject.split('.').nth(1).unwrap_or_default();
+            Err(Problem::unavailable(format!("The {domain} host is away or slow. Try again shortly.")))
+        })
+    }
+
+    async fn ask_over_nats(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Answered, Silence> {
         let message = async_nats::Request::new()
-            .headers(ask.headers(&context))
+            .headers(ask.headers(context))
             .payload(payload)
             .timeout(Some(ask.timeout));
-        let domain = subject.split('.').nth(1).unwrap_or_default();
-        let reply = self.client.send_request(subject.to_owned(), message).await.map_err(|error| {
-            trace::fail(&span);
-            // Nobody listens: who asked says so where it matters. A host that is there and silent is news.
-            if error.kind() == RequestErrorKind::NoResponders {
-                tracing::debug!(subject, request_id = ask.context.correlation_id, "nobody answers");
-            } else {
-                tracing::warn!(subject, %error, request_id = ask.context.correlation_id, "no answer");
-            }
-            Problem::unavailable(format!("The {domain} host is away or slow. Try again shortly."))
-        })?;
+        let reply =
+            self.client.send_request(subject.to_owned(), message).await.map_err(|error| {
+                match error.kind() {
+                    RequestErrorKind::NoResponders => Silence::Nobody,
+                    _ => Silence::NoAnswer(error.to_string()),
+                }
+            })?;
         let refused = reply.headers.as_ref().is_some_and(|h| h.get(NATS_SERVICE_ERROR_CODE).is_some());
         if !refused {
-            return Ok(reply.payload);
+            return Ok(Ok(reply.payload));
         }
-        Err(serde_json::from_slice(&reply.payload).unwrap_or_else(|_| Problem::internal()))
+        Ok(Err(serde_json::from_slice(&reply.payload).unwrap_or_else(|_| Problem::internal())))
     }
+}
+
+/// Why an asker hears nothing.
+enum Silence {
+    Nobody,
+    NoAnswer(String),
 }
 
 /// One request as its handler gets it: decoded, validated, its caller authorized.
@@ -156,6 +185,7 @@ pub fn json<T: serde::Serialize>(answer: &T) -> Answered {
 /// A domain's NATS service. Endpoints are served until `stop`.
 pub struct Server {
     service: Service,
+    nearby: nearby::Nearby,
     verifier: Verifier,
     stop: CancellationToken,
     endpoints: tokio::task::JoinSet<()>,
@@ -176,7 +206,8 @@ impl Server {
             .start(domain, env!("CARGO_PKG_VERSION"))
             .await
             .map_err(Failure::transient)?;
-        Ok(Self { service, verifier, stop, endpoints: tokio::task::JoinSet::new() })
+        let (nearby, endpoints) = (bus.nearby.clone(), tokio::task::JoinSet::new());
+        Ok(Self { service, nearby, verifier, stop, endpoints })
     }
 
     /// Serves `R` with a function of what the domain's endpoints share.
@@ -212,13 +243,25 @@ impl Server {
             .add(R::SUBJECT)
             .await
             .map_err(Failure::transient)?;
-        let verifier = self.verifier.clone();
-        let stop = self.stop.clone();
-        let handle = Arc::new(handle);
+        let (verifier, handle) = (self.verifier.clone(), Arc::new(handle));
+        let working = metrics::gauge!("rpc_in_flight", "endpoint" => R::SUBJECT);
+        let durations = metrics::histogram!("rpc_duration_seconds", "endpoint" => R::SUBJECT);
+        let work = Arc::new(move |question: Question| -> BoxFuture<'static, ()> {
+            let (verifier, handle) = (verifier.clone(), handle.clone());
+            let (working, durations) = (working.clone(), durations.clone());
+            Box::pin(async move {
+                let begun = Instant::now();
+                working.increment(1.0);
+                answer::<R, H, F>(question, &verifier, &*handle).await;
+                working.decrement(1.0);
+                durations.record(begun.elapsed());
+            })
+        });
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let (stop, serving) = (self.stop.clone(), self.stop.child_token());
+        self.nearby.add(R::SUBJECT, nearby::Endpoint::new(work.clone(), in_flight.clone(), serving.clone()));
         self.endpoints.spawn(async move {
-            let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-            let working = metrics::gauge!("rpc_in_flight", "endpoint" => R::SUBJECT);
-            let durations = metrics::histogram!("rpc_duration_seconds", "endpoint" => R::SUBJECT);
+            let _serving = serving.drop_guard();
             loop {
                 let request = tokio::select! {
                     _ = stop.cancelled() => break,
@@ -226,19 +269,15 @@ impl Server {
                 };
                 let Some(request) = request else { break };
                 let permit = in_flight.clone().acquire_owned().await;
-                let (verifier, handle) = (verifier.clone(), handle.clone());
-                let (working, durations) = (working.clone(), durations.clone());
+                let work = work(Question::from(request));
                 tokio::spawn(async move {
                     let _permit = permit;
-                    let begun = Instant::now();
-                    working.increment(1.0);
-                    answer::<R, H, F>(request, &verifier, &*handle).await;
-                    working.decrement(1.0);
-                    durations.record(begun.elapsed());
+                    work.await;
                 });
             }
             // Requests in work finish and answer before the endpoint is gone.
             let _ = tokio::time::timeout(ASK_TIMEOUT, in_flight.acquire_many(IN_FLIGHT_MAX as u32)).await;
+            in_flight.close();
         });
         Ok(())
     }
@@ -250,65 +289,101 @@ impl Server {
     }
 }
 
-async fn answer<R, H, F>(request: async_nats::service::Request, verifier: &Verifier, handle: &H)
+/// A request as it came, from wherever.
+struct Question {
+    payload: Bytes,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    deadline: Instant,
+    token: Option<String>,
+    idempotency_key: Option<String>,
+    client_ip: Option<IpAddr>,
+    reply: Reply,
+}
+
+/// Where the answer goes.
+enum Reply {
+    Nats(Box<async_nats::service::Request>),
+    Nearby(oneshot::Sender<Answered>),
+}
+
+impl From<async_nats::service::Request> for Question {
+    fn from(request: async_nats::service::Request) -> Self {
+        let headers = request.message.headers.as_ref();
+        let text = |name: &str| headers.and_then(|h| h.get(name)).map(|v| v.as_str());
+        let left = text(DEADLINE).and_then(|ms| ms.parse().ok()).map_or(ASK_TIMEOUT, Duration::from_millis);
+        Self {
+            payload: request.message.payload.clone(),
+            correlation_id: text(CORRELATION_ID).map(str::to_owned),
+            traceparent: text(TRACEPARENT).map(str::to_owned),
+            deadline: Instant::now() + left.min(Duration::from_secs(60)),
+            token: text(AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).map(str::to_owned),
+            idempotency_key: text(IDEMPOTENCY_KEY).map(str::to_owned),
+            client_ip: text(CLIENT_IP).and_then(|ip| ip.parse().ok()),
+            reply: Reply::Nats(Box::new(request)),
+        }
+    }
+}
+
+async fn answer<R, H, F>(question: Question, verifier: &Verifier, handle: &H)
 where
     R: Request,
     H: Fn(Call<R>) -> F,
     F: Future<Output = Answered>,
 {
-    let headers = request.message.headers.as_ref();
-    let text = |name: &str| headers.and_then(|h| h.get(name)).map(|v| v.as_str().to_owned());
-    let (correlation_id, traceparent) = (text(CORRELATION_ID), text(TRACEPARENT));
-    let (span, context) =
-        trace::enter(Kind::Server, R::SUBJECT, correlation_id.as_deref(), traceparent.as_deref());
-    let left = text(DEADLINE).and_then(|ms| ms.parse().ok()).map_or(ASK_TIMEOUT, Duration::from_millis);
-    let deadline = Instant::now() + left.min(Duration::from_secs(60));
+    let Question { payload, deadline, token, idempotency_key, client_ip, reply, .. } = question;
+    let (span, context) = trace::enter(
+        Kind::Server,
+        R::SUBJECT,
+        question.correlation_id.as_deref(),
+        question.traceparent.as_deref(),
+    );
     let request_id = context.correlation_id.clone();
     let called = async {
-        let token = text(AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ").map(str::to_owned));
         let identity = match &token {
             Some(token) => Some(verifier.verify(token).await?),
             None => None,
         };
         authorize(R::ACCESS, identity.as_deref())?;
-        let decoded = decode::<R>(&request.message.payload)?;
-        let idempotency_key = text(IDEMPOTENCY_KEY);
-        let client_ip = text(CLIENT_IP).and_then(|ip| ip.parse().ok());
-        handle(Call { request: decoded, context, identity, token, idempotency_key, client_ip, deadline })
-            .await
+        let request = decode::<R>(&payload)?;
+        handle(Call { request, context, identity, token, idempotency_key, client_ip, deadline }).await
     };
     let answered = match tokio::time::timeout_at(deadline, called.instrument(span.clone())).await {
         Ok(answered) => answered,
         Err(_) => Err(Problem::unavailable("The answer took too long; the outcome will show.")),
     };
-    let sent = match answered {
-        Ok(bytes) => request.respond(Ok(bytes)).await,
-        Err(problem) => {
-            if problem.status >= 500 {
-                trace::fail(&span);
-            }
-            refuse(&request, problem, R::SUBJECT, &request_id).await
+    let answered = answered.map_err(|mut problem| {
+        if problem.status >= 500 {
+            trace::fail(&span);
+            let (status, code) = (problem.status, &problem.code);
+            tracing::warn!(subject = R::SUBJECT, request_id, status, code, "request failed");
         }
-    };
-    if let Err(error) = sent {
-        tracing::warn!(subject = R::SUBJECT, %error, request_id, "answer not sent");
+        problem.request_id.clone_from(&request_id);
+        problem
+    });
+    match reply {
+        Reply::Nats(request) => {
+            let sent = match answered {
+                Ok(bytes) => request.respond(Ok(bytes)).await,
+                Err(problem) => refuse(&request, &problem).await,
+            };
+            if let Err(error) = sent {
+                tracing::warn!(subject = R::SUBJECT, %error, request_id, "answer not sent");
+            }
+        }
+        // An asker that has gone waits for nothing.
+        Reply::Nearby(asker) => drop(asker.send(answered)),
     }
 }
 
 async fn refuse(
     request: &async_nats::service::Request,
-    mut problem: Problem,
-    subject: &str,
-    request_id: &str,
+    problem: &Problem,
 ) -> Result<(), async_nats::PublishError> {
-    if problem.status >= 500 {
-        tracing::warn!(subject, request_id, status = problem.status, code = problem.code, "request failed");
-    }
-    problem.request_id = request_id.to_owned();
     let mut headers = HeaderMap::new();
     headers.insert(NATS_SERVICE_ERROR_CODE, problem.status.to_string().as_str());
     headers.insert(async_nats::service::NATS_SERVICE_ERROR, problem.code.as_str());
-    let body = serde_json::to_vec(&problem).expect("a problem is plain data and always serializes");
+    let body = serde_json::to_vec(problem).expect("a problem is plain data and always serializes");
     // respond_with_headers with Ok keeps the stats' error count at zero; the code is in the header for askers.
     request.respond_with_headers(Ok(body.into()), headers).await
 }

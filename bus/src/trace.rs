@@ -2,8 +2,9 @@
 //!
 //! Parent and child meet only by the [`Context`] that every message carries, never by what happens to run around them.
 //! A span also puts the request's id on each log line within it. Invariant: unless [`turn_on`] was called nothing is made
-//! but that log span, and the context goes on with a span id that nobody records.
+//! but that log span, and the context goes on as it came.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -58,7 +59,7 @@ impl Kind {
 /// until its last clone is dropped.
 pub fn enter(
     kind: Kind,
-    name: &str,
+    name: impl Display,
     correlation_id: Option<&str>,
     traceparent: Option<&str>,
 ) -> (Span, Context) {
@@ -70,7 +71,7 @@ pub fn enter(
     }
     let span = tracing::error_span!(
         target: TARGET, parent: None, "work", request_id,
-        otel.name = name, otel.kind = kind.name(), otel.status_code = Empty
+        otel.name = name.to_string(), otel.kind = kind.name(), otel.status_code = Empty
     );
     if let Some(parent) = traceparent.and_then(remote) {
         // Fails only where nobody records.
@@ -83,12 +84,12 @@ pub fn enter(
 }
 
 /// A span for the next step of what `parent` stands for.
-pub fn begin(kind: Kind, name: &str, parent: &Context) -> (Span, Context) {
+pub fn begin(kind: Kind, name: impl Display, parent: &Context) -> (Span, Context) {
     enter(kind, name, Some(&parent.correlation_id), Some(&parent.traceparent))
 }
 
 /// A step that would need no line in a log: nothing is made where nobody records.
-pub fn step(kind: Kind, name: &str, parent: &Context) -> Span {
+pub fn step(kind: Kind, name: impl Display, parent: &Context) -> Span {
     if is_on() { begin(kind, name, parent).0 } else { Span::none() }
 }
 
@@ -120,10 +121,10 @@ pub fn fail(span: &Span) {
 }
 
 /// Names a span anew, once it is known what it is about.
-pub fn rename(span: &Span, name: &str) {
+pub fn rename(span: &Span, name: impl Display) {
     if is_on() {
         // Not `record`: a span that has begun keeps the name of its field.
-        span.context().span().update_name(name.to_owned());
+        span.context().span().update_name(name.to_string());
     }
 }
 

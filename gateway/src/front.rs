@@ -171,7 +171,7 @@ impl Drop for Line {
             // Methods are the caller's to invent.
             _ => "other",
         };
-        trace::rename(&self.span, &format!("{method} {route}"));
+        trace::rename(&self.span, format_args!("{method} {route}"));
         if self.status >= 500 {
             trace::fail(&self.span);
         }

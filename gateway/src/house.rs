@@ -50,7 +50,9 @@ impl Hosts {
     async fn ask<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
         match self {
             Self::Nats { bus, .. } => {
-                reach(bus).await?;
+                if !bus.nearby.answers(R::SUBJECT) {
+                    reach(bus).await?;
+                }
                 bus.ask_raw(request, ask).await
             }
             #[cfg(test)]

@@ -23,6 +23,8 @@ pub const OWNER: (&str, &str) = ("owner@marquee.example", "the first of all");
 /// What a test cinema is opened with; the rest is as in `marquee up`.
 pub struct Plan {
     pub reservation_hosts: usize,
+    /// Asks within the process do not go over NATS.
+    pub neighbours: bool,
     pub environment: Vec<(&'static str, String)>,
     /// A Postgres of its own, which the test may kill.
     pub own_postgres: bool,
@@ -33,7 +35,14 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { reservation_hosts: 1, environment: Vec::new(), own_postgres: false, redis: false, seed: false }
+        Self {
+            reservation_hosts: 1,
+            neighbours: false,
+            environment: Vec::new(),
+            own_postgres: false,
+            redis: false,
+            seed: false,
+        }
     }
 }
 
@@ -148,6 +157,7 @@ impl TestCinema {
             environment: self.environment.clone(),
             sandbox_log: Some(self.folder.path().join("sandbox.jsonl")),
             reservation_hosts: self.plan.reservation_hosts,
+            neighbours: self.plan.neighbours,
             seed: self.plan.seed,
         };
         self.open = Some(Cinema::open(opening).await.unwrap());
@@ -170,7 +180,7 @@ impl TestCinema {
         let mut environment = self.environment.clone();
         let nats = marquee::config::nats_among_others(&mut environment, domain);
         let bus = bus::Bus::connect(nats).await.unwrap();
-        let host = marquee::hosts::start(domain, &mut environment, bus).await.unwrap();
+        let host = marquee::hosts::start(domain, &mut environment, bus, None).await.unwrap();
         self.cinema_mut().hosts.push(host);
     }
     pub fn cinema(&self) -> &Cinema {

@@ -17,6 +17,7 @@ mod mail;
 mod media;
 mod money;
 mod movie;
+mod neighbours;
 mod operations;
 mod operator;
 mod payment;

@@ -285,7 +285,7 @@ impl PaymentActor {
             };
             let (provider, me, call) = (self.env.provider.clone(), self.me.clone(), *call);
             let (span, _) =
-                trace::begin(Kind::Client, &format!("provider {}", request.name()), &payment.context);
+                trace::begin(Kind::Client, format_args!("provider {}", request.name()), &payment.context);
             tokio::spawn(
                 async move {
                     let heard = calls::ask(&*provider, &request, until).await;

@@ -225,7 +225,7 @@ impl Inbound {
             Step::Publish(event) => {
                 let (span, context) = trace::enter(
                     trace::Kind::Consumer,
-                    &format!("bridge takes in {}", event.subject),
+                    format_args!("bridge takes in {}", event.subject),
                     event.trace.correlation_id.as_deref(),
                     event.trace.traceparent.as_deref(),
                 );

@@ -114,7 +114,7 @@ impl Desk {
         self.0.working.spawn(async move {
             let (span, context) = trace::enter(
                 trace::Kind::Server,
-                &format!("bridge answers {}", question.subject.as_deref().unwrap_or("nothing")),
+                format_args!("bridge answers {}", question.subject.as_deref().unwrap_or("nothing")),
                 question.trace.correlation_id.as_deref(),
                 question.trace.traceparent.as_deref(),
             );

@@ -76,7 +76,7 @@ async fn replay(
         id: id.to_owned(),
         subject: message.subject.strip_prefix(DLQ_PREFIX).unwrap_or(&message.subject).to_owned(),
         payload: message.payload.clone(),
-        context: Context::from_headers(Some(&message.headers)).child(),
+        context: Context::from_headers(Some(&message.headers)),
         source: header(CE_SOURCE).unwrap_or_default().to_owned(),
         time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
         attempt: 1,

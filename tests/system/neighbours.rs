@@ -1,0 +1,186 @@
+//! Hosts that live in the asker's own process are asked without NATS, and nobody can tell from the answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bus::contract::problem::Fields;
+use bus::contract::{Access, Request};
+use bus::service::nearby::Nearby;
+use bus::service::{self, Ask, Server};
+use bus::token::Verifier;
+use bus::{Bus, Config, Context, Problem};
+use marquee::config::OPERATOR;
+use marquee::local::NATS_PASSWORD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::cinema::{Plan, TestCinema};
+use crate::harness::TestSystem;
+
+/// Half of an even number, after a while.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Halve {
+    number: u32,
+    #[serde(default)]
+    after_ms: u64,
+}
+
+impl Request for Halve {
+    const SUBJECT: &'static str = "rpc.probe.halve";
+    const ACCESS: Access = Access::User;
+    type Answer = u32;
+
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(self.number > 0, "number", "must be above 0");
+    }
+}
+
+async fn connect(system: &TestSystem, nearby: Option<&Nearby>) -> Bus {
+    let config = Config {
+        url: system.nats.url(),
+        user: OPERATOR.into(),
+        password: NATS_PASSWORD.into(),
+        name: "probe".into(),
+        replicas: 1,
+    };
+    let mut bus = Bus::connect(config).await.unwrap();
+    if let Some(nearby) = nearby {
+        bus.nearby = nearby.clone();
+    }
+    bus
+}
+
+/// A host that counts what it has halved.
+async fn serve(bus: &Bus, stop: &CancellationToken) -> (Server, Arc<AtomicU32>) {
+    let halved = Arc::new(AtomicU32::new(0));
+    let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+    let mut server = Server::start(bus, "probe", verifier, stop.clone()).await.unwrap();
+    let halve = async |halved: Arc<AtomicU32>, request: Halve| {
+        tokio::time::sleep(Duration::from_millis(request.after_ms)).await;
+        halved.fetch_add(1, Ordering::SeqCst);
+        match request.number % 2 {
+            0 => service::json(&(request.number / 2)),
+            _ => Err(Problem::new(409, "odd", "An odd number has no half.")),
+        }
+    };
+    let serving = server.serve_with(&halved, move |halved, call: service::Call<Halve>| {
+        let request = call.request;
+        async move { halve(halved, request).await }
+    });
+    serving.await.unwrap();
+    (server, halved)
+}
+
+fn ask(token: Option<&str>, timeout: Duration) -> Ask {
+    Ask { token: token.map(str::to_owned), timeout, ..Ask::new(Context::new()) }
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_hears_what_everybody_hears() {
+    let mut system = TestSystem::start().await.with_auth().await;
+    let token = system.register("ada@marquee.example").await.access_token;
+    let (nearby, stop) = (Nearby::default(), CancellationToken::new());
+    let (host, near) = (connect(&system, Some(&nearby)).await, connect(&system, Some(&nearby)).await);
+    let far = connect(&system, None).await;
+    let (server, halved) = serve(&host, &stop).await;
+    // The host's own asker shall know the keys before NATS is gone.
+    assert_eq!(near.ask(&Halve { number: 8, after_ms: 0 }, &ask(Some(&token), LONG)).await.unwrap(), 4);
+
+    let slow = Duration::from_millis(300);
+    let cases: [(&str, Option<&str>, Duration, u16); 8] = [
+        (r#"{"number": 6}"#, Some(&token), LONG, 200),
+        (r#"{"number": 7}"#, Some(&token), LONG, 409),
+        (r#"{"number": 6}"#, None, LONG, 401),
+        (r#"{"number": 6}"#, Some("no.such.token"), LONG, 401),
+        (r#"{"number": "#, Some(&token), LONG, 400),
+        (r#"{"number": 6, "colour": "red"}"#, Some(&token), LONG, 422),
+        (r#"{"number": 0}"#, Some(&token), LONG, 422),
+        (r#"{"number": 6, "after_ms": 900}"#, Some(&token), slow, 503),
+    ];
+    for (body, token, timeout, status) in cases {
+        let (ask_near, ask_far) = (ask(token, timeout), ask(token, timeout));
+        let (hears_near, hears_far) = tokio::join!(
+            near.ask_at(Halve::SUBJECT, body.into(), &ask_near),
+            far.ask_at(Halve::SUBJECT, body.into(), &ask_far)
+        );
+        let told = |heard: Result<bytes::Bytes, Problem>, asked: &Ask| {
+            heard.map_err(|problem| {
+                // Who gave up waiting is told so by its own side.
+                assert!(status == 503 || problem.request_id == asked.context.correlation_id, "{body}");
+                Problem { request_id: String::new(), detail: String::new(), ..problem }
+            })
+        };
+        let (hears_near, hears_far) = (told(hears_near, &ask_near), told(hears_far, &ask_far));
+        assert_eq!(hears_near.as_ref().map_or_else(|problem| problem.status, |_| 200), status, "{body}");
+        assert_eq!(hears_near, hears_far, "{body}");
+    }
+
+    // An asker that goes away undoes nothing.
+    let before = halved.load(Ordering::SeqCst);
+    let (request, asked) = (Halve { number: 6, after_ms: 200 }, ask(Some(&token), LONG));
+    let left = tokio::time::timeout(Duration::from_millis(50), near.ask(&request, &asked)).await;
+    assert!(left.is_err(), "it left before the answer");
+    let began = Instant::now();
+    // The slow ones of the cases above may still be counted as well.
+    while halved.load(Ordering::SeqCst) == before {
+        assert!(began.elapsed() < Duration::from_secs(5), "the work ended with its asker");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    system.nats.kill().await;
+    assert_eq!(near.ask(&Halve { number: 10, after_ms: 0 }, &ask(Some(&token), LONG)).await.unwrap(), 5);
+    let unheard = far.ask(&Halve { number: 10, after_ms: 0 }, &ask(Some(&token), slow)).await.unwrap_err();
+    assert_eq!(unheard.status, 503);
+    system.nats.start_again().await.unwrap();
+
+    stop.cancel();
+    server.ended().await;
+    let away = near.ask(&Halve { number: 10, after_ms: 0 }, &ask(Some(&token), slow)).await.unwrap_err();
+    assert_eq!((away.status, away.code.as_str()), (503, unheard.code.as_str()), "a host that stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the_other() {
+    let system = TestSystem::start().await.with_auth().await;
+    let token = system.register("ada@marquee.example").await.access_token;
+    let nearby = Nearby::default();
+    let bus = connect(&system, Some(&nearby)).await;
+    let stops = [CancellationToken::new(), CancellationToken::new()];
+    let (first, by_first) = serve(&bus, &stops[0]).await;
+    let (_second, by_second) = serve(&bus, &stops[1]).await;
+    let halve = Halve { number: 2, after_ms: 0 };
+    for _ in 0..10 {
+        bus.ask(&halve, &ask(Some(&token), LONG)).await.unwrap();
+    }
+    let counts = || (by_first.load(Ordering::SeqCst), by_second.load(Ordering::SeqCst));
+    assert_eq!(counts(), (5, 5));
+    stops[0].cancel();
+    first.ended().await;
+    for _ in 0..10 {
+        bus.ask(&halve, &ask(Some(&token), LONG)).await.unwrap();
+    }
+    assert_eq!(counts(), (5, 15));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cinema_in_one_process_sells_on_while_nats_is_away_and_tells_of_it_later() {
+    let mut cinema = TestCinema::open_with(Plan { neighbours: true, ..Plan::default() }).await;
+    let (ada, bob) = (cinema.register().await, cinema.register().await);
+    cinema.reserve(&ada, &["A1"]).await;
+    cinema.nats.kill().await;
+    let reservation = cinema.reserve(&ada, &["A2"]).await;
+    let taken = cinema.try_reserve(&bob, &["A2"]).await;
+    assert_eq!((taken.status.as_u16(), taken.code()), (409, "seats-taken"), "{}", taken.text);
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    // That it is paid is an event: committed, and told when somebody hears it again.
+    assert_eq!(cinema.reservation(&ada, &reservation).await["status"], "PENDING");
+    cinema.nats.start_again().await.unwrap();
+    cinema.until_confirmed(&ada, &reservation).await;
+    assert_eq!(cinema.captured(&reservation).await, 1200);
+    cinema.close().await;
+}
