@@ -43,7 +43,7 @@ fuzz: ## look for bytes that break a parser, coverage-guided (SECONDS=60 TARGET=
 	scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
 
 bench: install ## how fast it sells: whole sagas, a blockbuster, the floor (release build)
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bin marquee --bin bench
 	target/release/bench
 
 bench-pure: install ## how fast the parts are that ask nobody: saga step, best seats, seat map, retry
