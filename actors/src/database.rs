@@ -13,6 +13,10 @@ use sqlx::{ConnectOptions, PgPool};
 const POOL_MAX: u32 = 8;
 /// A request that waits longer for a connection answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A statement is planned for the table as it is now. After five runs Postgres would keep a plan of its own: made while a
+/// table was small it reads all of it, each time, however large it grows (measured: rows by id in 226 µs instead of 18, until
+/// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`Link`).
+const PLANNED: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 
 /// One domain's way to its schema.
 #[derive(Clone)]
@@ -28,7 +32,7 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .context("DATABASE_URL is not a Postgres URL")?
             .application_name(&format!("marquee-{domain}"))
-            .options([("search_path", domain), ("timezone", "UTC")])
+            .options([("search_path", domain), ("timezone", "UTC"), PLANNED])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(POOL_MAX)

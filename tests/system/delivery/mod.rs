@@ -7,6 +7,7 @@
 mod consumers;
 mod journal;
 mod outages;
+mod plans;
 mod probe;
 mod proxy;
 mod relaying;
