@@ -50,7 +50,11 @@ impl Cinema {
             Bus::connect(door)
         );
         migrated?;
-        let (bus, door) = (bus?, door?);
+        let (bus, mut door) = (bus?, door?);
+        let nearby = Nearby::default();
+        if opening.neighbours {
+            door.nearby = nearby.from_outside();
+        }
         bus::topology::update_streams(&bus).await?;
         let sandbox = match opening.sandbox_log {
             Some(log_file) => Some(sandbox::start(sandbox_config(&environment, log_file)).await?),
@@ -60,7 +64,7 @@ impl Cinema {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
         let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
-        let shared = opening.neighbours.then(|| (door.nearby.clone(), verifier.clone()));
+        let shared = opening.neighbours.then(|| (nearby, verifier.clone()));
         // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let told = healths.clone();
@@ -120,7 +124,8 @@ async fn start_hosts(
         async move {
             let mut bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
             let (nearby, verifier) = shared.unzip();
-            if let Some(nearby) = nearby {
+            // What the bridge may ask for services outside is `nats.conf`'s to say.
+            if let Some(nearby) = nearby.filter(|_| domain != hosts::BRIDGE) {
                 bus.nearby = nearby;
             }
             hosts::start(domain, &mut environment, bus, verifier).await

@@ -259,7 +259,8 @@ impl Server {
         });
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let (stop, serving) = (self.stop.clone(), self.stop.child_token());
-        self.nearby.add(R::SUBJECT, nearby::Endpoint::new(work.clone(), in_flight.clone(), serving.clone()));
+        let endpoint = nearby::Endpoint::new(work.clone(), in_flight.clone(), serving.clone(), R::ACCESS);
+        self.nearby.add(R::SUBJECT, endpoint);
         self.endpoints.spawn(async move {
             let _serving = serving.drop_guard();
             loop {

@@ -38,6 +38,16 @@ impl Request for Halve {
     }
 }
 
+/// What a host asks of another, and nobody else.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Whisper {}
+
+impl Request for Whisper {
+    const SUBJECT: &'static str = "rpc.probe.whisper";
+    const ACCESS: Access = Access::Internal;
+    type Answer = ();
+}
+
 async fn connect(system: &TestSystem, nearby: Option<&Nearby>) -> Bus {
     let config = Config {
         url: system.nats.url(),
@@ -71,6 +81,7 @@ async fn serve(bus: &Bus, stop: &CancellationToken) -> (Server, Arc<AtomicU32>) 
         async move { halve(halved, request).await }
     });
     serving.await.unwrap();
+    server.serve(async |_: service::Call<Whisper>| service::json(&())).await.unwrap();
     (server, halved)
 }
 
@@ -165,6 +176,18 @@ async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the
         bus.ask(&halve, &ask(Some(&token), LONG)).await.unwrap();
     }
     assert_eq!(counts(), (5, 15));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
+    let system = TestSystem::start().await;
+    let nearby = Nearby::default();
+    let (host, mut gateway) = (connect(&system, Some(&nearby)).await, connect(&system, None).await);
+    gateway.nearby = nearby.from_outside();
+    let (_server, _) = serve(&host, &CancellationToken::new()).await;
+    host.ask(&Whisper {}, &ask(None, LONG)).await.unwrap();
+    assert!(host.nearby.answers(Whisper::SUBJECT) && gateway.nearby.answers(Halve::SUBJECT));
+    assert!(!gateway.nearby.answers(Whisper::SUBJECT));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

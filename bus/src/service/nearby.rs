@@ -13,10 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answered, Ask, Question, Reply, Silence};
 use crate::Context;
+use crate::contract::Access;
 
 /// Shared by the [`crate::Bus`]es of one process whose hosts may be asked so. Empty unless somebody shares it.
 #[derive(Clone, Default)]
-pub struct Nearby(Arc<Endpoints>);
+pub struct Nearby {
+    endpoints: Arc<Endpoints>,
+    outside: bool,
+}
 
 #[derive(Default)]
 struct Endpoints {
@@ -26,27 +30,36 @@ struct Endpoints {
 }
 
 impl Nearby {
+    /// The same for who speaks for people outside: what only hosts may ask is not here for them.
+    pub fn from_outside(&self) -> Self {
+        Self { outside: true, ..self.clone() }
+    }
+
     pub(super) fn add(&self, subject: &'static str, endpoint: Endpoint) {
-        let mut known = self.0.known.write().unwrap_or_else(|e| e.into_inner());
+        let mut known = self.endpoints.known.write().unwrap_or_else(|e| e.into_inner());
         let endpoints = known.entry(subject).or_default();
         // Those of a host that was restarted.
-        endpoints.retain(|endpoint| !endpoint.stop.is_cancelled());
+        endpoints.retain(Endpoint::takes_more);
         endpoints.push(endpoint);
     }
 
     /// Whether somebody here takes requests of this subject.
     pub fn answers(&self, subject: &str) -> bool {
-        let known = self.0.known.read().unwrap_or_else(|e| e.into_inner());
-        known.get(subject).is_some_and(|all| all.iter().any(|endpoint| !endpoint.stop.is_cancelled()))
+        let known = self.endpoints.known.read().unwrap_or_else(|e| e.into_inner());
+        known.get(subject).is_some_and(|all| all.iter().any(|endpoint| self.may_ask(endpoint)))
     }
 
     /// One that takes requests, each host in turn.
     pub(super) fn endpoint(&self, subject: &str) -> Option<Endpoint> {
-        let known = self.0.known.read().unwrap_or_else(|e| e.into_inner());
-        let endpoints = known.get(subject)?;
-        let first = self.0.asked.fetch_add(1, Ordering::Relaxed);
-        let turn = |n| &endpoints[(first + n) % endpoints.len()];
-        (0..endpoints.len()).map(turn).find(|endpoint| !endpoint.stop.is_cancelled()).cloned()
+        let known = self.endpoints.known.read().unwrap_or_else(|e| e.into_inner());
+        let all = known.get(subject)?;
+        let first = self.endpoints.asked.fetch_add(1, Ordering::Relaxed);
+        let turn = |n| &all[(first + n) % all.len()];
+        (0..all.len()).map(turn).find(|endpoint| self.may_ask(endpoint)).cloned()
+    }
+
+    fn may_ask(&self, endpoint: &Endpoint) -> bool {
+        endpoint.takes_more() && !(self.outside && endpoint.access == Access::Internal)
     }
 }
 
@@ -58,6 +71,7 @@ pub(super) struct Endpoint {
     in_flight: Arc<Semaphore>,
     /// Cancelled when it takes no more.
     stop: CancellationToken,
+    access: Access,
 }
 
 impl Endpoint {
@@ -65,8 +79,13 @@ impl Endpoint {
         work: Arc<dyn Fn(Question) -> BoxFuture<'static, ()> + Send + Sync>,
         in_flight: Arc<Semaphore>,
         stop: CancellationToken,
+        access: Access,
     ) -> Self {
-        Self { work, in_flight, stop }
+        Self { work, in_flight, stop, access }
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.stop.is_cancelled()
     }
 
     /// In a task of its own: an asker that goes away undoes nothing.
