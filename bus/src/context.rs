@@ -25,10 +25,9 @@ impl Context {
             Some(id) if is_request_id(id) => id.to_owned(),
             _ => uuid::Uuid::now_v7().to_string(),
         };
-        let traceparent = match traceparent {
-            Some(given) if is_traceparent(given) => given.to_owned(),
-            _ => format!("00-{}-{:016x}-01", uuid::Uuid::new_v4().simple(), span_id()),
-        };
+        let traceparent = traceparent
+            .and_then(well_formed)
+            .unwrap_or_else(|| format!("00-{}-{:016x}-01", uuid::Uuid::new_v4().simple(), span_id()));
         Self { correlation_id, traceparent }
     }
 
@@ -54,17 +53,19 @@ pub fn is_request_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// Whether this is a `traceparent` header (W3C Trace Context, version 00). Its flags tell whether the caller records the
-/// trace, and we follow.
-fn is_traceparent(text: &str) -> bool {
+/// A `traceparent` header (W3C Trace Context) as version 00 has it; of a later version what this one knows. Its flags tell
+/// whether the caller records the trace, and we follow.
+fn well_formed(text: &str) -> Option<String> {
     let mut parts = text.split('-');
     let mut hex = |length| {
-        let part = parts.next().unwrap_or_default();
+        let part = parts.next()?;
         let digits = part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         digits.then_some(part)
     };
-    let is_set = |id: Option<&str>| id.is_some_and(|id| id.bytes().any(|b| b != b'0'));
-    hex(2) == Some("00") && is_set(hex(32)) && is_set(hex(16)) && hex(2).is_some() && parts.next().is_none()
+    let (version, trace, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let is_set = |id: &str| id.bytes().any(|b| b != b'0');
+    let is_known = version != "ff" && (version != "00" || parts.next().is_none());
+    (is_known && is_set(trace) && is_set(span)).then(|| format!("00-{trace}-{span}-{flags}"))
 }
 
 fn span_id() -> u64 {
@@ -88,7 +89,9 @@ mod tests {
             let made = Context::from_parts(Some("not valid\n"), Some(bad));
             assert_ne!(made.correlation_id, "not valid\n");
             assert_ne!(made.traceparent, bad);
-            assert!(is_traceparent(&made.traceparent), "{bad} → {}", made.traceparent);
+            assert_eq!(well_formed(&made.traceparent).as_ref(), Some(&made.traceparent), "for {bad}");
         }
+        let later = Context::from_parts(None, Some(&format!("01{}-more", &given[2..])));
+        assert_eq!(later.traceparent, given);
     }
 }
