@@ -31,6 +31,13 @@ pub async fn template() -> &'static str {
     NAME
 }
 
+/// A connection of its own, as a user of `nats.conf`.
+pub async fn connect(nats_url: &str, user: &str) -> Bus {
+    let (url, user) = (nats_url.to_owned(), user.to_owned());
+    let (password, name) = (NATS_PASSWORD.into(), "test".into());
+    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
+}
+
 /// Everything that a test talks to.
 pub struct TestSystem {
     pub bus: Bus,
@@ -48,15 +55,8 @@ impl TestSystem {
         let nats = Nats::start(&Folder::temporary().unwrap()).await.unwrap();
         let database_url =
             shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
-        let bus = Bus::connect(Config {
-            url: nats.url(),
-            user: OPERATOR.into(),
-            password: NATS_PASSWORD.into(),
-            name: "test".into(),
-            replicas: 1,
-        });
         Self {
-            bus: bus.await.unwrap(),
+            bus: connect(&nats.url(), OPERATOR).await,
             database: PgPool::connect_lazy(&database_url).unwrap(),
             config: HostConfig {
                 database_url,

@@ -9,15 +9,14 @@ use bus::contract::{Access, Request};
 use bus::service::nearby::Nearby;
 use bus::service::{self, Ask, Server};
 use bus::token::Verifier;
-use bus::{Bus, Config, Context, Problem};
+use bus::{Bus, Context, Problem};
 use marquee::config::OPERATOR;
-use marquee::local::NATS_PASSWORD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Plan, TestCinema};
-use crate::harness::TestSystem;
+use crate::harness::{self, TestSystem};
 
 /// Half of an even number, after a while.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -48,18 +47,9 @@ impl Request for Whisper {
     type Answer = ();
 }
 
-async fn connect(system: &TestSystem, nearby: Option<&Nearby>) -> Bus {
-    let config = Config {
-        url: system.nats.url(),
-        user: OPERATOR.into(),
-        password: NATS_PASSWORD.into(),
-        name: "probe".into(),
-        replicas: 1,
-    };
-    let mut bus = Bus::connect(config).await.unwrap();
-    if let Some(nearby) = nearby {
-        bus.nearby = nearby.clone();
-    }
+async fn connect(system: &TestSystem, nearby: &Nearby) -> Bus {
+    let mut bus = harness::connect(&system.nats.url(), OPERATOR).await;
+    bus.nearby = nearby.clone();
     bus
 }
 
@@ -96,8 +86,8 @@ async fn a_neighbour_hears_what_everybody_hears() {
     let mut system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
     let (nearby, stop) = (Nearby::default(), CancellationToken::new());
-    let (host, near) = (connect(&system, Some(&nearby)).await, connect(&system, Some(&nearby)).await);
-    let far = connect(&system, None).await;
+    let (host, near) = (connect(&system, &nearby).await, connect(&system, &nearby).await);
+    let far = connect(&system, &Nearby::default()).await;
     let (server, halved) = serve(&host, &stop).await;
     // The host's own asker shall know the keys before NATS is gone.
     assert_eq!(near.ask(&Halve { number: 8, after_ms: 0 }, &ask(Some(&token), LONG)).await.unwrap(), 4);
@@ -137,7 +127,6 @@ async fn a_neighbour_hears_what_everybody_hears() {
     let left = tokio::time::timeout(Duration::from_millis(50), near.ask(&request, &asked)).await;
     assert!(left.is_err(), "it left before the answer");
     let began = Instant::now();
-    // The slow ones of the cases above may still be counted as well.
     while halved.load(Ordering::SeqCst) == before {
         assert!(began.elapsed() < Duration::from_secs(5), "the work ended with its asker");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -160,7 +149,7 @@ async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the
     let system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
     let nearby = Nearby::default();
-    let bus = connect(&system, Some(&nearby)).await;
+    let bus = connect(&system, &nearby).await;
     let stops = [CancellationToken::new(), CancellationToken::new()];
     let (first, by_first) = serve(&bus, &stops[0]).await;
     let (_second, by_second) = serve(&bus, &stops[1]).await;
@@ -182,8 +171,7 @@ async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the
 async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
     let system = TestSystem::start().await;
     let nearby = Nearby::default();
-    let (host, mut gateway) = (connect(&system, Some(&nearby)).await, connect(&system, None).await);
-    gateway.nearby = nearby.from_outside();
+    let (host, gateway) = (connect(&system, &nearby).await, connect(&system, &nearby.from_outside()).await);
     let (_server, _) = serve(&host, &CancellationToken::new()).await;
     host.ask(&Whisper {}, &ask(None, LONG)).await.unwrap();
     assert!(host.nearby.answers(Whisper::SUBJECT) && gateway.nearby.answers(Halve::SUBJECT));

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Host};
+use bus::Bus;
 use bus::amqp::Settings;
 use bus::config::Environment;
-use bus::{Bus, Config};
 use marquee::config::OPERATOR;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, RabbitMq, shared_rabbitmq};
+use marquee::local::{Folder, Nats, RabbitMq, shared_rabbitmq};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -90,9 +90,7 @@ impl Shores {
 }
 
 async fn connect(nats: &Nats, user: &str) -> Bus {
-    let (url, user) = (nats.url(), user.to_owned());
-    let (password, name) = (NATS_PASSWORD.into(), "test".into());
-    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
+    crate::harness::connect(&nats.url(), user).await
 }
 
 /// Waits until the bridge listens, and has bound these queues to so many events.

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Health, Host};
 use async_nats::HeaderMap;
+use bus::Bus;
 use bus::amqp::Settings;
 use bus::config::Environment;
-use bus::{Bus, Config};
 use futures::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use marquee::config::OPERATOR;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, RabbitMq, shared_rabbitmq};
+use marquee::local::{Folder, Nats, RabbitMq, shared_rabbitmq};
 
 /// Longest wait for a fact; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,9 +127,7 @@ async fn bridge(nats: &Nats, amqp_url: &str, settings: &[(&str, &str)]) -> Host 
 }
 
 pub async fn connect(nats: &Nats, user: &str) -> Bus {
-    let (url, user) = (nats.url(), user.to_owned());
-    let (password, name) = (NATS_PASSWORD.into(), "test".into());
-    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
+    crate::harness::connect(&nats.url(), user).await
 }
 
 pub fn id(subject: &str, number: usize) -> String {

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Host};
 use async_nats::HeaderMap;
+use bus::Bus;
 use bus::amqp::{Names, Settings};
 use bus::config::Environment;
-use bus::{Bus, Config};
 use lapin::message::Delivery;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use marquee::config::OPERATOR;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, shared_rabbitmq};
+use marquee::local::{Folder, Nats, shared_rabbitmq};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -127,7 +127,7 @@ impl Station {
     /// Beside a NATS that others use as well, without a bridge so far.
     pub async fn at(nats_url: &str, settings: &[(&str, &str)]) -> Self {
         let amqp_url = shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
-        let bus = connect(nats_url, OPERATOR).await;
+        let bus = crate::harness::connect(nats_url, OPERATOR).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
         let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
         for (name, value) in settings {
@@ -154,7 +154,7 @@ impl Station {
     pub async fn start_bridge_at(&mut self, amqp_url: &str) {
         self.environment.set("AMQP_URL", amqp_url);
         let settings = read(&mut self.environment);
-        let bus = connect(&self.nats_url, "bridge").await;
+        let bus = crate::harness::connect(&self.nats_url, "bridge").await;
         self.bridge = Some(actors::bridge::spawn(Frame::new(bus, "bridge"), settings).await.unwrap());
         let Names { private_inbox, inbox, dead, .. } = self.names.clone();
         for queue in [private_inbox, inbox, dead] {
@@ -301,12 +301,6 @@ fn read(environment: &mut Environment) -> Settings {
     let settings = Settings::read(environment);
     environment.check().unwrap();
     settings
-}
-
-async fn connect(nats_url: &str, user: &str) -> Bus {
-    let (url, user) = (nats_url.to_owned(), user.to_owned());
-    let (password, name) = (NATS_PASSWORD.into(), "test".into());
-    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
 }
 
 /// A wire to RabbitMQ on which, while it is held, nothing that the client says arrives; what the broker says does.

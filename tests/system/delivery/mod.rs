@@ -28,7 +28,7 @@ use bus::contract::auth::KeySet;
 use bus::event::Outgoing;
 use futures::StreamExt;
 use marquee::config::OPERATOR;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, Postgres, shared_postgres};
+use marquee::local::{Folder, Nats, Postgres, shared_postgres};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -103,14 +103,7 @@ async fn own_nats() -> Nats {
 }
 
 async fn connect(nats: &Nats) -> Bus {
-    let config = bus::Config {
-        url: nats.url(),
-        user: OPERATOR.into(),
-        password: NATS_PASSWORD.into(),
-        name: "delivery test".into(),
-        replicas: 1,
-    };
-    Bus::connect(config).await.unwrap()
+    crate::harness::connect(&nats.url(), OPERATOR).await
 }
 
 /// One host of the domain `probe`.
