@@ -40,8 +40,12 @@ impl Journal {
         Ok(Self { file, line: Vec::new() })
     }
 
-    /// Writes one change. After an error the file may end in half a line: writing on would corrupt it.
+    /// Writes one change; nothing where it has no records. After an error the file may end in half a line: writing on
+    /// would corrupt it.
     pub fn append(&mut self, records: &[Record]) -> std::io::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
         self.line.clear();
         serde_json::to_writer(&mut self.line, records)?;
         self.line.push(b'\n');

@@ -4,7 +4,7 @@
 //! A call runs to its end even when its caller hangs up: that is what makes an outcome unknown.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -135,17 +135,19 @@ impl Provider {
 
     /// Looks into the books.
     pub fn read<T>(&self, look: impl FnOnce(&Books) -> Result<T, Fault>) -> Result<T, Fault> {
+        look(&self.open()?.books)
+    }
+
+    /// The desk, unless nothing can be booked any more.
+    fn open(&self) -> Result<MutexGuard<'_, Desk>, Fault> {
         let desk = held(&self.desk);
-        if desk.journal.is_none() {
-            return Err(closed());
-        }
-        look(&desk.books)
+        if desk.journal.is_some() { Ok(desk) } else { Err(closed()) }
     }
 
     /// Decides whether a call with this key may run.
     pub fn claim(self: &Arc<Self>, key: Option<&Key>) -> Result<Claim, Fault> {
         let Some(Key { key, fingerprint }) = key else { return Ok(Claim::Mine(None)) };
-        let mut desk = held(&self.desk);
+        let mut desk = self.open()?;
         if desk.running.contains(key) {
             return Err(Fault::key_in_use(key));
         }
