@@ -5,7 +5,8 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# All crates as one: some ten minutes on two cores, and 5 GB of memory. The caches outlive a build on the same builder; the binary is copied out of them. --locked: what CI has tested.
+# All crates as one: some ten minutes on two cores, and 5 GB of memory. The caches outlive a build on the same builder;
+# the binary is copied out of them. --locked: what CI has tested.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --locked --bin marquee \

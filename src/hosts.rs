@@ -61,7 +61,10 @@ impl Plan {
     /// Connects and starts. Whoever calls this has checked the environment. `verifier` is one that this host shares.
     pub async fn start(self, bus: Bus, verifier: Option<Verifier>) -> anyhow::Result<Host> {
         let connect = async |config: &HostConfig, bus: Bus, domain| match verifier {
-            Some(verifier) => Parts::connect_with(config, bus, domain, verifier).await,
+            Some(verifier) => {
+                verifier.add(&config.jwt_public_keys);
+                Parts::connect_with(config, bus, domain, verifier).await
+            }
             None => Parts::connect(config, bus, domain).await,
         };
         match self.0 {

@@ -138,7 +138,6 @@ impl Parts {
             Some(url) => connect_redis(url).await?,
             None => None,
         };
-        verifier.add(&config.jwt_public_keys);
         let public_keys = config.jwt_public_keys.clone();
         let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(true));
         Ok(Self { frame, verifier, public_keys, database, clock, redis, served })
