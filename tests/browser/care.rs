@@ -225,6 +225,8 @@ async fn a_link_from_the_mail_sets_a_new_password() {
     browser.go(&link).await;
     browser.fill("[name=password]", "battery staple").await;
     browser.press("Save and log in").await;
+    // The login of before is over, and the page says so.
+    browser.find("#fascia a[href='/login']").await;
     browser.fill("[name=email]", "una@example.org").await;
     browser.fill("[name=password]", "battery staple").await;
     browser.press("Log in").await;

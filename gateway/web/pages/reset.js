@@ -1,6 +1,6 @@
 // Where a mail's link leads: a new password, by the link's token.
 
-import { post } from "../lib/api.js";
+import { keep, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { go, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
@@ -29,6 +29,8 @@ export default async function reset({ query }) {
         label: t("reset.action"),
         work: async ({ password }) => {
           await post("/v1/auth/password/reset", { token, password });
+          // The house ended every login of this account: the page must not go on as if it had one.
+          keep(null);
           notice(t("reset.done"));
           go("/login", { instead: true });
         },
