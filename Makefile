@@ -30,7 +30,7 @@ api: install ## the API from outside: Spectral, newman, schemathesis (installs N
 chaos: install ## break a whole cinema of real processes for some minutes and check every promise (docs/reliability.md)
 	@scripts/install-chaos.sh
 	cargo build --workspace
-	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS))
+	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS)) $(if $(TOGETHER),--together)
 
 # The program with bugs gets a name of its own, and the one without them its own back.
 chaos-selftest: install ## plant bugs into the house; the checks must find each (BUGS=a,b: only these)

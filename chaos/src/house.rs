@@ -1,12 +1,12 @@
-//! The whole house as real processes: two of each host, two gateways, NATS, Postgres, Redis, the provider, a mail server; and
-//! a link between any two that talk.
+//! The whole house as real processes: two of each host, two gateways (or two of `marquee up`, which is all of these in one),
+//! NATS, Postgres, Redis, the provider, a mail server; and a link between any two that talk.
 //!
 //! Invariant: every process reaches the servers only through links of its own, so any pair can be parted. The harness itself
 //! reads the end state past them.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -45,6 +45,8 @@ pub struct Blueprint {
     pub program: PathBuf,
     /// Postgres and NATS on small file systems of their own, which can be filled.
     pub small_disks: bool,
+    /// All hosts and the gateway in one process, as `marquee up` has them, and two such processes.
+    pub together: bool,
     pub planted: Option<String>,
 }
 
@@ -228,12 +230,14 @@ impl Builder<'_> {
     async fn all(mut self) -> Result<(Vec<Plan>, Vec<Link>)> {
         let key = self.work.join("jwt.pem");
         marquee::config::signing_key(&key)?;
-        for domain in DOMAINS {
-            for number in 1..=2 {
+        for number in 1..=2 {
+            if self.blueprint.together {
+                self.cinema(number, &key).await?;
+                continue;
+            }
+            for domain in DOMAINS {
                 self.host(domain, number, &key).await?;
             }
-        }
-        for number in 1..=2 {
             self.gateway(number).await?;
         }
         self.provider().await?;
@@ -264,54 +268,85 @@ impl Builder<'_> {
         Ok(basics)
     }
 
-    async fn host(&mut self, domain: &str, number: usize, key: &std::path::Path) -> Result<()> {
+    async fn host(&mut self, domain: &str, number: usize, key: &Path) -> Result<()> {
         let name = format!("{domain}-{number}");
         let mut environment = self.basics(&name).await?;
-        let mut set = |name: &str, value: String| environment.push((name.to_owned(), value));
         let health = free_addr()?;
-        set("HEALTH_ADDR", health.to_string());
+        environment.push(("HEALTH_ADDR".to_owned(), health.to_string()));
         if domain != "scheduler" {
-            let postgres = self.link(&name, "postgres", vec![self.servers.postgres]).await?;
-            set("DATABASE_URL", format!("postgres://marquee@{}/marquee", postgres.addr));
+            environment.push(self.database(&name).await?);
         }
-        match domain {
-            "auth" => {
-                set("JWT_PRIVATE_KEY", key.display().to_string());
-                set("SUPER_ADMIN_EMAIL", OWNER.0.to_owned());
-                set("SUPER_ADMIN_PASSWORD", OWNER.1.to_owned());
-            }
-            "reservation" => {
-                set("HOLD_SECONDS", HOLD_SECONDS.to_string());
-                set("HOLD_SECONDS_MAX", HOLD_SECONDS_MAX.to_string());
-                set("HOLD_GRACE_SECONDS", GRACE_SECONDS.to_string());
-                set("OPEN_HOLDS_MAX", "1000".to_owned());
-            }
-            "payment" => {
-                let provider = self.link(&name, "provider", vec![self.servers.provider]).await?;
-                set("PAYMENT_API_URL", provider.url("http"));
-                set("PAYMENT_API_KEY", API_KEY.to_owned());
-                set("PAYMENT_WEBHOOK_SECRET", "whsec_chaos".to_owned());
-                set("RECONCILE_SECONDS", "5".to_owned());
-            }
-            "notification" => {
-                let post = self.link(&name, "post", vec![self.servers.post.addr]).await?;
-                set("SMTP_URL", post.url("smtp"));
-                // So that a killed host's mails are sent within a run.
-                set("MAIL_CLAIM_SECONDS", "20".to_owned());
-            }
-            _ => {}
-        }
+        environment.extend(self.settings(domain, &name, key).await?);
         self.plan(name, vec!["host".to_owned(), domain.to_owned()], environment, Some(health));
         Ok(())
     }
 
+    async fn database(&mut self, name: &str) -> Result<(String, String)> {
+        let postgres = self.link(name, "postgres", vec![self.servers.postgres]).await?;
+        Ok(("DATABASE_URL".to_owned(), format!("postgres://marquee@{}/marquee", postgres.addr)))
+    }
+
+    /// What one domain is told besides the basics, in the process `name`.
+    async fn settings(&mut self, domain: &str, name: &str, key: &Path) -> Result<Vec<(String, String)>> {
+        let settings = match domain {
+            "auth" => vec![
+                ("JWT_PRIVATE_KEY", key.display().to_string()),
+                ("SUPER_ADMIN_EMAIL", OWNER.0.to_owned()),
+                ("SUPER_ADMIN_PASSWORD", OWNER.1.to_owned()),
+            ],
+            "reservation" => vec![
+                ("HOLD_SECONDS", HOLD_SECONDS.to_string()),
+                ("HOLD_SECONDS_MAX", HOLD_SECONDS_MAX.to_string()),
+                ("HOLD_GRACE_SECONDS", GRACE_SECONDS.to_string()),
+                ("OPEN_HOLDS_MAX", "1000".to_owned()),
+            ],
+            "payment" => {
+                let provider = self.link(name, "provider", vec![self.servers.provider]).await?;
+                vec![
+                    ("PAYMENT_API_URL", provider.url("http")),
+                    ("PAYMENT_API_KEY", API_KEY.to_owned()),
+                    ("PAYMENT_WEBHOOK_SECRET", "whsec_chaos".to_owned()),
+                    ("RECONCILE_SECONDS", "5".to_owned()),
+                ]
+            }
+            "notification" => {
+                let post = self.link(name, "post", vec![self.servers.post.addr]).await?;
+                // So that a killed host's mails are sent within a run.
+                vec![("SMTP_URL", post.url("smtp")), ("MAIL_CLAIM_SECONDS", "20".to_owned())]
+            }
+            _ => Vec::new(),
+        };
+        Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     async fn gateway(&mut self, number: usize) -> Result<()> {
         let name = format!("gateway-{number}");
-        let mut environment = self.basics(&name).await?;
+        let environment = [self.basics(&name).await?, self.door(number)].concat();
         let addr = self.servers.gateways[number - 1];
-        environment.push(("HTTP_ADDR".to_owned(), addr.to_string()));
-        environment.push(("MEDIA_DIR".to_owned(), self.work.join("media").display().to_string()));
         self.plan(name, vec!["gateway".to_owned()], environment, Some(addr));
+        Ok(())
+    }
+
+    fn door(&self, number: usize) -> Vec<(String, String)> {
+        let addr = self.servers.gateways[number - 1];
+        let media = self.work.join("media");
+        vec![
+            ("HTTP_ADDR".to_owned(), addr.to_string()),
+            ("MEDIA_DIR".to_owned(), media.display().to_string()),
+        ]
+    }
+
+    /// Every host and a gateway in one process, who ask each other without NATS.
+    async fn cinema(&mut self, number: usize, key: &Path) -> Result<()> {
+        let name = format!("cinema-{number}");
+        let mut environment = [self.basics(&name).await?, self.door(number)].concat();
+        environment.push(self.database(&name).await?);
+        for domain in DOMAINS {
+            environment.extend(self.settings(domain, &name, key).await?);
+        }
+        let addr = self.servers.gateways[number - 1];
+        let data = self.work.join(&name).display().to_string();
+        self.plan(name, ["up", "--data", &data].map(str::to_owned).to_vec(), environment, Some(addr));
         Ok(())
     }
 

@@ -52,6 +52,9 @@ struct Arguments {
     /// Moviegoers at once
     #[arg(long, default_value_t = 6)]
     crowd: usize,
+    /// Two of `marquee up`, each with every host in it, instead of a process for each host
+    #[arg(long)]
+    together: bool,
     /// The program; `marquee` beside this one without it
     #[arg(long)]
     program: Option<PathBuf>,
@@ -97,13 +100,15 @@ async fn go(arguments: Arguments) -> Result<bool> {
 }
 
 async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<bool> {
-    let blueprint = Blueprint { program, small_disks: arguments.private, planted: None };
+    let together = arguments.together;
+    let blueprint = Blueprint { program, small_disks: arguments.private, together, planted: None };
     let mut kinds = match (arguments.quiet, arguments.faults.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Fault::value_variants().to_vec(),
         (false, false) => arguments.faults.clone(),
     };
-    println!("chaos --seed {seed} --minutes {}", arguments.minutes);
+    let shape = if together { " --together" } else { "" };
+    println!("chaos --seed {seed} --minutes {}{shape}", arguments.minutes);
     kinds.retain(|fault| match fault.impossible(arguments.private) {
         Some(why) => {
             println!("  not run: {} ({why})", run::name(*fault));
@@ -125,7 +130,11 @@ async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<boo
     if failed.is_empty() {
         println!("every promise held");
     } else {
-        println!("broken: {}; repeat with --seed {seed} --minutes {}", failed.join(", "), arguments.minutes);
+        println!(
+            "broken: {}; repeat with --seed {seed} --minutes {}{shape}",
+            failed.join(", "),
+            arguments.minutes
+        );
     }
     Ok(!failed.is_empty())
 }
@@ -140,7 +149,8 @@ async fn selftest(program: &std::path::Path, which: &[String], seed: u64, crowd:
     for bug in bugs {
         println!("{}: {}", bug.name, bug.what);
         let begun = std::time::Instant::now();
-        let blueprint = Blueprint { program: program.to_owned(), small_disks: false, planted: bug.planted() };
+        let (program, planted) = (program.to_owned(), bug.planted());
+        let blueprint = Blueprint { program, small_disks: false, together: false, planted };
         let report: Report = run::run(&blueprint, &bug.plan(seed, crowd), &logs(bug.name)?).await?;
         report.checked.iter().filter(|checked| !checked.findings.is_empty()).for_each(check::Checked::print);
         let failed = report.failed();
