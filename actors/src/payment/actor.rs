@@ -34,8 +34,6 @@ const CALL_WITHIN: Duration = Duration::from_secs(8);
 
 pub enum Message {
     Work(Work),
-    /// A payment is about to begin: read its row ahead.
-    Warm,
     Loaded(Result<Option<Payment>, Failure>),
     Written(Box<Written>),
     Heard(Call, Heard),
@@ -109,8 +107,6 @@ impl Entity for PaymentActor {
         match message {
             Message::Work(Work::Due) if self.waiting.iter().any(|work| matches!(work, Work::Due)) => {}
             Message::Work(work) => self.waiting.push_back(work),
-            Message::Warm if matches!(self.known, Known::Unread) && !self.busy => self.load(),
-            Message::Warm => {}
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Written(written) => self.written(*written),
             Message::Heard(call, heard) => {

@@ -19,7 +19,6 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Env;
-use super::actor::Message;
 use super::change;
 use super::model::{Facts, Kind, Payment, payment_id};
 use super::provider::{Answer, DisputeSight};
@@ -45,8 +44,6 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
     let key = IdempotencyKey { user_id, route: Pay::SUBJECT, key };
     let hash = request_hash(&call.request)?;
     let Pay { reservation_id, payment_method } = call.request;
-    // Reads the row while reservation makes up its mind.
-    env.entities().send(reservation_id, Message::Warm);
     let ask = Ask {
         token: call.token.clone(),
         timeout: call.deadline.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER),
