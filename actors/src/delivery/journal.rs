@@ -1,5 +1,5 @@
 //! The journal: group commit. It takes all changes that wait and writes them in one transaction; the next batch
-//! gathers while one commits. One connection a domain and host.
+//! gathers while one commits, or longer where all of its changes are patient. One connection a domain and host.
 //!
 //! It writes as if all win and counts rows. If a count is short the batch rolls back, those that came up short run one by
 //! one and the others together again; if a statement fails, all run one by one. Only a change that fails alone is rejected or
@@ -111,8 +111,8 @@ impl<R: Rows> JournalParts<R> {
                     stopping = true;
                     line.queue.close();
                 }
-                arrived = line.arrived() => {
-                    if !arrived {
+                ripe = line.ripe() => {
+                    if !ripe {
                         break;
                     }
                     let batch = line.take();

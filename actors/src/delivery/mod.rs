@@ -89,11 +89,14 @@ pub struct Change<R> {
     pub inbox: Option<InboxKey>,
     pub idempotency: Option<IdempotencyWrite>,
     pub outbox: Vec<Outgoing>,
+    /// How long it may wait for others to share its transaction. Zero where anybody waits for it; otherwise a batch
+    /// costs the same for one change as for many.
+    pub patience: Duration,
 }
 
 impl<R> Change<R> {
     pub fn new(rows: R) -> Self {
-        Self { rows, inbox: None, idempotency: None, outbox: Vec::new() }
+        Self { rows, inbox: None, idempotency: None, outbox: Vec::new(), patience: Duration::ZERO }
     }
 }
 

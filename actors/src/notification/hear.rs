@@ -18,9 +18,9 @@ use bus::contract::reservation::{
 use bus::topology::ConsumerSpec;
 use uuid::Uuid;
 
-use super::Env;
 use super::model::{Attendee, NewMail, Topic};
 use super::store::{Heard, Write};
+use super::{Env, PATIENCE};
 use crate::delivery::{Change, InboxKey, Outcome};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
@@ -48,7 +48,7 @@ pub fn hear(env: &Env, delivery: Delivery) {
     };
     let wake = !heard.mails.is_empty() || heard.reminder.is_some();
     let inbox = Some(InboxKey { consumer: CONSUMER.name, event_id: delivery.id.clone() });
-    let change = Change { inbox, ..Change::new(Write::Heard(Box::new(heard))) };
+    let change = Change { inbox, patience: PATIENCE, ..Change::new(Write::Heard(Box::new(heard))) };
     let sender = env.wake.clone();
     env.journal.write(change, move |outcome| match outcome {
         Outcome::Committed { .. } | Outcome::Duplicate => {

@@ -23,6 +23,7 @@ mod wording;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Bus;
 use futures::FutureExt;
@@ -34,6 +35,10 @@ use crate::delivery::{Clock, Journal};
 use crate::host::{Host, Parts};
 use mailer::Mailer;
 use store::Write;
+
+/// Nobody sits and waits for a mail: what was heard and what was sent is written with what else comes within this.
+/// Without it every mail sent made a transaction of its own.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What consumer, endpoints and sender work with.
 pub struct Env {

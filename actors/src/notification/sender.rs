@@ -18,12 +18,13 @@ use futures::StreamExt;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::letter::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
 use super::store::{self, Heard, Write, Written};
-use super::{Env, letter, wording};
+use super::{Env, PATIENCE, letter, wording};
 use crate::delivery::{Change, Outcome};
 
 /// How often to look for mails whose turn has come, besides being told of new ones.
@@ -35,27 +36,36 @@ const AT_ONCE: usize = 8;
 /// What another host is asked for a mail.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
-/// Runs until `stop`; what is claimed and not begun by then is given back.
+/// Runs until `stop`; what is claimed and not begun by then is given back, and what was sent is marked.
 pub async fn run(env: Arc<Env>, stop: CancellationToken) -> anyhow::Result<()> {
+    // No more at once than are sent while the journal writes, or gives up.
+    let marking = TaskTracker::new();
+    send(&env, &stop, &marking).await;
+    marking.close();
+    marking.wait().await;
+    Ok(())
+}
+
+async fn send(env: &Arc<Env>, stop: &CancellationToken, marking: &TaskTracker) {
     let pace = Pace::new(env.settings.mails_per_second);
     let most = CLAIM_MAX.min(env.settings.mails_per_second as usize).max(1);
     let mut pauses = 0u64;
     loop {
         let pause = if pauses == 0 { LOOK } else { retry::delay(pauses + 3, pauses) };
         tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
+            _ = stop.cancelled() => return,
             _ = env.wake.notified(), if pauses == 0 => {}
             _ = tokio::time::sleep(pause) => {}
         }
         loop {
             if stop.is_cancelled() {
-                return Ok(());
+                return;
             }
-            let mails = claim(&env, most).await;
+            let mails = claim(env, most).await;
             if mails.is_empty() {
                 break;
             }
-            if round(&env, mails, &pace, &stop).await {
+            if round(env, mails, &pace, stop, marking).await {
                 pauses = 0;
             } else {
                 pauses += 1;
@@ -81,8 +91,14 @@ async fn claim(env: &Env, most: usize) -> Vec<Mail> {
     }
 }
 
-/// Tries every mail of a claim; false when the mail server was found away.
-async fn round(env: &Arc<Env>, mails: Vec<Mail>, pace: &Pace, stop: &CancellationToken) -> bool {
+/// Tries every mail of a claim; false when the mail server was found away. Each is marked while others are sent.
+async fn round(
+    env: &Arc<Env>,
+    mails: Vec<Mail>,
+    pace: &Pace,
+    stop: &CancellationToken,
+    marking: &TaskTracker,
+) -> bool {
     let facts = match store::facts(&env.pool, &mails).await {
         Ok(facts) => facts,
         Err(error) => {
@@ -101,13 +117,14 @@ async fn round(env: &Arc<Env>, mails: Vec<Mail>, pace: &Pace, stop: &Cancellatio
             if stop.is_cancelled() || away.load(Ordering::Relaxed) {
                 let again =
                     End::Again { after: Duration::ZERO, counts: false, error: "not begun".to_owned() };
-                return settle(env, &mail, again, None).await;
+                marking.spawn(settle(env.clone(), mail, again, None));
+                return;
             }
             let (end, recipient, reached) = attempt(env, &mail, facts, pace).await;
             if !reached {
                 away.store(true, Ordering::Relaxed);
             }
-            settle(env, &mail, end, recipient).await;
+            marking.spawn(settle(env.clone(), mail, end, recipient));
         })
         .await;
     !away.load(Ordering::Relaxed)
@@ -225,7 +242,7 @@ fn unanswered(problem: &Problem) -> Trouble {
     Trouble::Unanswered(format!("{} {}: {}", problem.status, problem.code, problem.detail))
 }
 
-async fn settle(env: &Env, mail: &Mail, end: End, recipient: Option<String>) {
+async fn settle(env: Arc<Env>, mail: Mail, end: End, recipient: Option<String>) {
     let kind = model::name_of(mail.topic.kind());
     let (id, request_id) = (mail.id, &mail.context.correlation_id);
     let status = match &end {
@@ -244,7 +261,7 @@ async fn settle(env: &Env, mail: &Mail, end: End, recipient: Option<String>) {
         End::Sent | End::Again { .. } => tracing::info!(%id, kind, status, request_id, "mail"),
     }
     let write = Write::Settle { id: mail.id, version: mail.version, end, recipient };
-    match env.journal.commit(Change::new(write)).await {
+    match env.journal.commit(Change { patience: PATIENCE, ..Change::new(write) }).await {
         Outcome::Committed { written: Written::Done, .. } => {}
         Outcome::Committed { written: Written::Lost, .. } => {
             tracing::warn!(%id, kind, "the claim had run out; another host has the mail");

@@ -270,7 +270,8 @@ impl SagaActor {
         }
         self.busy = true;
         let me = self.me.clone();
-        self.env.journal.write(Change { rows, inbox, idempotency, outbox }, move |outcome| {
+        let change = Change { inbox, idempotency, outbox, ..Change::new(rows) };
+        self.env.journal.write(change, move |outcome| {
             let written = Written { input, origin, after, effects, context, response, outcome };
             me.send(Message::Written(Box::new(written)));
         });

@@ -59,6 +59,29 @@ async fn changes_that_wait_share_transactions_and_all_are_told() {
 }
 
 #[tokio::test]
+async fn patient_changes_wait_for_company_and_an_impatient_one_takes_them_along() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let patient = |seconds| Change { patience: Duration::from_secs(seconds), ..Change::new(Probe::open()) };
+    let before = probing.count("select count(*) from journal_batch").await;
+    // So far apart that each would have a transaction of its own.
+    let one_by_one = (0..8).map(|number| {
+        let (journal, change) = (probing.journal.clone(), patient(2));
+        async move {
+            tokio::time::sleep(Duration::from_millis(30 * number)).await;
+            journal.commit(change).await
+        }
+    });
+    let outcomes = bounded("all are told", join_all(one_by_one)).await;
+    assert_eq!(committed(&outcomes), 8, "{outcomes:?}");
+    assert_eq!(probing.count("select count(*) from journal_batch").await - before, 1);
+    // Nobody would be told for an hour, if nobody in a hurry came.
+    let outcomes =
+        write_all(&probing, vec![patient(3_600), patient(3_600), Change::new(Probe::open())]).await;
+    assert_eq!(committed(&outcomes), 3, "{outcomes:?}");
+}
+
+#[tokio::test]
 async fn changes_of_one_key_are_written_in_the_order_they_came() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;

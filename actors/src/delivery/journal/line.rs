@@ -28,6 +28,11 @@ pub struct Entry<R: Rows> {
 }
 
 impl<R: Rows> Entry<R> {
+    /// When it wants its batch to begin, whoever else comes.
+    fn begins(&self) -> Instant {
+        self.since + self.change.patience
+    }
+
     pub fn is_overdue(&self) -> bool {
         self.since.elapsed() > WAIT_MAX
     }
@@ -72,24 +77,35 @@ pub struct Line<R: Rows> {
 }
 
 impl<R: Rows> Line<R> {
-    /// Waits until something waits; false when nothing will come any more.
-    pub async fn arrived(&mut self) -> bool {
-        if self.front.is_empty() {
-            match self.queue.recv().await {
+    /// Waits until a batch should begin: somebody's patience is over, or it is full. False when nothing will come any more.
+    pub async fn ripe(&mut self) -> bool {
+        loop {
+            self.gather();
+            let begins = self.front.iter().map(Entry::begins).min();
+            let next = match begins {
+                None => self.queue.recv().await,
+                Some(begins) if self.front.len() >= BATCH_MAX || begins <= Instant::now() => return true,
+                Some(begins) => tokio::time::timeout_at(begins, self.queue.recv()).await.unwrap_or(None),
+            };
+            match next {
                 Some(entry) => self.front.push_back(entry),
-                None => return false,
+                None => return begins.is_some(),
             }
         }
-        true
     }
 
+    /// The next batch.
     pub fn take(&mut self) -> Vec<Entry<R>> {
+        self.gather();
+        self.front.drain(..self.front.len().min(BATCH_MAX)).collect()
+    }
+
+    fn gather(&mut self) {
         while self.front.len() < BATCH_MAX
             && let Ok(entry) = self.queue.try_recv()
         {
             self.front.push_back(entry);
         }
-        self.front.drain(..self.front.len().min(BATCH_MAX)).collect()
     }
 
     pub fn put_back(&mut self, entries: Vec<Entry<R>>) {
