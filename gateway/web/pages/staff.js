@@ -38,7 +38,14 @@ export default async function staff({ params, query, signal }) {
   if (!found) return (await import("./lost.js")).default({});
   const { default: make } = await found.load();
   const page = await make({ params: found.params, query, signal });
-  return { ...page, node: h("div", { class: "staff" }, places(found.place), h("div", { class: "staff-page" }, page.node)) };
+  const nav = places(found.place);
+  const there = () => {
+    // On a phone the places scroll sideways.
+    const link = nav.querySelector("[aria-current]");
+    nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+    page.there?.();
+  };
+  return { ...page, node: h("div", { class: "staff" }, nav, h("div", { class: "staff-page" }, page.node)), there };
 }
 
 function find(rest) {

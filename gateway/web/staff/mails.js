@@ -20,11 +20,10 @@ export default async function mails({ query, signal }) {
     await again();
   }, "small");
   const columns = [
-    [t("staff.mails.kind"), (mail) => t(`staff.mail.${mail.kind}`)],
-    [t("staff.mails.to"), (mail) => mail.recipient ?? "–"],
+    [t("staff.mails.kind"), (mail) => [t(`staff.mail.${mail.kind}`), h("p", { class: "soft" }, mail.recipient ?? "–")]],
     [t("staff.state"), (mail) => [badge(t(`staff.mail-status.${mail.status}`), LOOK[mail.status]), (mail.error ?? mail.reason) && h("p", { class: "soft" }, mail.error ?? mail.reason)]],
     [t("staff.mails.tries"), (mail) => mail.attempts, "number"],
-    [t("staff.when"), (mail) => moment(mail.sentAt ?? mail.nextTry ?? mail.createdAt, zone)],
+    [t("staff.when"), (mail) => moment(mail.sentAt ?? mail.nextTry ?? mail.createdAt, zone), "whole"],
     [t("staff.orders.number"), (mail) => (mail.reservationId ? h("a", { href: `/staff/orders/${mail.reservationId}` }, short(mail.reservationId)) : "–")],
     [t("staff.actions"), (mail) => mail.status !== "QUEUED" && resend(mail)],
   ];

@@ -242,7 +242,6 @@ export default {
     mails: {
       about: "Neueste zuerst. Was gescheitert ist, wartet auf Sie. Ob eine Mail noch stimmt, wird beim Senden neu entschieden; das Protokoll bewahrt ihren Text nicht auf.",
       kind: "Mail",
-      to: "An",
       tries: "Versuche",
       resend: "Noch einmal senden",
       queued: "Sie steht wieder in der Reihe.",

@@ -242,7 +242,6 @@ export default {
     mails: {
       about: "Newest first. What failed waits for you. Whether a mail is still true is judged again when it is sent; the log does not keep its text.",
       kind: "Mail",
-      to: "To",
       tries: "Tries",
       resend: "Send again",
       queued: "It is queued again.",
