@@ -222,6 +222,8 @@ async fn events_replayed_over_a_finished_day_change_no_row() {
     cinema.until_sql("select count(*) from reservation.unsent", 0).await;
     cinema.until_sql("select count(*) from payment.unsent", 0).await;
     until_all_is_heard(&cinema).await;
+    // Mails are sent and marked after all is heard.
+    cinema.until_sql("select count(*) from notification.mails where status = 'QUEUED'", 0).await;
     let before = tables(&cinema).await;
     let events = cinema.events("payment.success").await.len();
     assert_eq!(events, 2);

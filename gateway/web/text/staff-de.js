@@ -243,7 +243,7 @@ export default {
       about: "Neueste zuerst. Was gescheitert ist, wartet auf Sie. Ob eine Mail noch stimmt, wird beim Senden neu entschieden; das Protokoll bewahrt ihren Text nicht auf.",
       kind: "Mail",
       tries: "Versuche",
-      resend: "Noch einmal senden",
+      resend: "Erneut senden",
       queued: "Sie steht wieder in der Reihe.",
       "of-order": "Einer Bestellung",
     },
