@@ -89,8 +89,8 @@ pub struct Change<R> {
     pub inbox: Option<InboxKey>,
     pub idempotency: Option<IdempotencyWrite>,
     pub outbox: Vec<Outgoing>,
-    /// How long it may wait for others to share its transaction. Zero where anybody waits for it; otherwise a batch
-    /// costs the same for one change as for many.
+    /// How long it may wait for others to share its transaction: a batch costs nearly as much for one change as for
+    /// many. Zero where anybody waits for the outcome.
     pub patience: Duration,
 }
 

@@ -80,7 +80,11 @@ impl<R: Rows> Line<R> {
     /// Waits until a batch should begin: somebody's patience is over, or it is full. False when nothing will come any more.
     pub async fn ripe(&mut self) -> bool {
         loop {
-            self.gather();
+            while self.front.len() < BATCH_MAX
+                && let Ok(entry) = self.queue.try_recv()
+            {
+                self.front.push_back(entry);
+            }
             let begins = self.front.iter().map(Entry::begins).min();
             let next = match begins {
                 None => self.queue.recv().await,
@@ -94,18 +98,9 @@ impl<R: Rows> Line<R> {
         }
     }
 
-    /// The next batch.
+    /// The batch that is ripe.
     pub fn take(&mut self) -> Vec<Entry<R>> {
-        self.gather();
         self.front.drain(..self.front.len().min(BATCH_MAX)).collect()
-    }
-
-    fn gather(&mut self) {
-        while self.front.len() < BATCH_MAX
-            && let Ok(entry) = self.queue.try_recv()
-        {
-            self.front.push_back(entry);
-        }
     }
 
     pub fn put_back(&mut self, entries: Vec<Entry<R>>) {
