@@ -112,7 +112,8 @@ fn take(revoked: &Revoked, payload: &[u8]) {
 async fn ask_for_all(bus: &Bus, revoked: &Revoked) -> Result<(), Problem> {
     let mut after = None;
     loop {
-        let page = bus.ask(&ListRevocations { after }, &Ask::new(Context::new())).await?;
+        let page =
+            bus.ask(&ListRevocations { after }, &Ask { ordered: true, ..Ask::new(Context::new()) }).await?;
         page.revocations.into_iter().for_each(|revocation| revoked.add(revocation));
         if page.next.is_none() {
             return Ok(());

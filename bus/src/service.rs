@@ -51,11 +51,21 @@ pub struct Ask {
     /// Who is at the other end of the wire; absent when no person's request caused it.
     pub client_ip: Option<IpAddr>,
     pub timeout: Duration,
+    /// Behind all that this connection sent before, a subscription above all: it hears of everything that changes after
+    /// the answer. So it goes over NATS also where a neighbour could answer, unless NATS is away and nothing is heard anyway.
+    pub ordered: bool,
 }
 
 impl Ask {
     pub fn new(context: Context) -> Self {
-        Self { context, token: None, idempotency_key: None, client_ip: None, timeout: ASK_TIMEOUT }
+        Self {
+            context,
+            token: None,
+            idempotency_key: None,
+            client_ip: None,
+            timeout: ASK_TIMEOUT,
+            ordered: false,
+        }
     }
 
     fn headers(&self, context: &Context) -> HeaderMap {
@@ -99,7 +109,8 @@ impl Bus {
             true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
             false => (tracing::Span::none(), ask.context.clone()),
         };
-        let answered = match self.nearby.endpoint(subject) {
+        let far = ask.ordered && self.is_connected();
+        let answered = match self.nearby.endpoint(subject).filter(|_| !far) {
             Some(endpoint) => endpoint.ask(payload, ask, context).await,
             None => self.ask_over_nats(subject, payload, ask, &context).await,
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::contract::{Access, Problem};
-use bus::service::{ASK_TIMEOUT, Ask, IDEMPOTENCY_KEY};
+use bus::service::{Ask, IDEMPOTENCY_KEY};
 use bus::token::authorize;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -66,7 +66,7 @@ impl Gate {
         request.set_data(UrlQuery(query(request)?));
         let context = trace.context.clone();
         let client_ip = Some(trace.client);
-        request.set_data(Arc::new(Ask { context, token, idempotency_key, client_ip, timeout: ASK_TIMEOUT }));
+        request.set_data(Arc::new(Ask { token, idempotency_key, client_ip, ..Ask::new(context) }));
         Ok(())
     }
 

@@ -72,7 +72,8 @@ impl Hosts {
         }
     }
 
-    /// Notices on a subject, from when this returns until the stream is dropped.
+    /// Notices on a subject: of all that changes after the answer to an ordered question ([`Ask::ordered`]) that is asked
+    /// when this has returned.
     pub async fn listen(&self, subject: String) -> Result<BoxStream<'static, Bytes>, Problem> {
         match self {
             Self::Nats { bus, .. } => match bus.client.subscribe(subject).await {

@@ -170,7 +170,8 @@ impl Room {
         let changes = &self.changes;
         self.asked_for.extend(self.waiting.drain(..).map(|join| (join, changes.subscribe())));
         let (house, showtime_id) = (self.house.clone(), self.showtime);
-        let asking = async move { house.ask(&GetSeatMap { showtime_id }, &Ask::new(context)).await };
+        let ask = Ask { ordered: true, ..Ask::new(context) };
+        let asking = async move { house.ask(&GetSeatMap { showtime_id }, &ask).await };
         self.asking = Some(asking.boxed());
     }
 

@@ -1,5 +1,7 @@
 //! Hosts that live in the asker's own process are asked without NATS, and nobody can tell from the answers.
 
+mod late;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -11,12 +13,14 @@ use bus::service::{self, Ask, Server};
 use bus::token::Verifier;
 use bus::{Bus, Context, Problem};
 use marquee::config::OPERATOR;
+use reqwest::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Plan, TestCinema};
 use crate::harness::{self, TestSystem};
+use crate::live::Live;
 
 /// Half of an even number, after a while.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -176,6 +180,31 @@ async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
     host.ask(&Whisper {}, &ask(None, LONG)).await.unwrap();
     assert!(host.nearby.answers(Whisper::SUBJECT) && gateway.nearby.answers(Halve::SUBJECT));
     assert!(!gateway.nearby.answers(Whisper::SUBJECT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missed_that_happens_while_one_begins_to_listen() {
+    let mut cinema = TestCinema::open_with(Plan { neighbours: true, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    let port = cinema.nats.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    cinema.close_doors().await;
+    cinema.set("NATS_URL", late::way(port, "gateway", Duration::from_millis(700)).await);
+    cinema.open_doors().await;
+
+    let path = format!("/v1/reservations/{reservation}?wait=20");
+    let began = Instant::now();
+    let (waited, _) = tokio::join!(cinema.call(Method::GET, &path, Some(&ada), None), async {
+        cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201)
+    });
+    assert_eq!(waited.expect(200)["status"], "CONFIRMED");
+    assert!(began.elapsed() < Duration::from_secs(10), "it came by the clock, not by a notice");
+
+    let seats = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
+    let (mut live, _) = tokio::join!(Live::open(cinema.http.get(seats)), cinema.reserve(&ada, &["A2"]));
+    // A1 is sold.
+    live.until(r#""HELD""#).await;
+    cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

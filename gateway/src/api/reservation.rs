@@ -13,6 +13,7 @@ use bus::contract::reservation::{
     Tickets, When, changed_subject,
 };
 use bus::contract::{Page, Problem, Timestamp};
+use bus::service::Ask;
 use futures::StreamExt;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -58,9 +59,10 @@ impl Reservations {
     ) -> Answered<Reservation> {
         let until = Instant::now() + Duration::from_secs(seconds.into());
         let request = GetReservation { id };
+        let ask = Ask { ordered: true, ..Ask::clone(&caller.0) };
         let mut notices = self.house.hosts.listen(changed_subject(id)).await?;
         loop {
-            let json = self.house.ask(&request, &caller.0).await?;
+            let json = self.house.ask(&request, &ask).await?;
             if Seen::is_new(&json, since) || Instant::now() >= until {
                 return Ok(Answer::new(json));
             }
