@@ -27,10 +27,10 @@ impl Latencies {
         sorted[(last as f64 * share).round() as usize].as_secs_f64() * 1_000.0
     }
 
-    /// `p50/p95/p99` in milliseconds.
+    /// `p50/p95/p99/max` in milliseconds.
     pub fn shown(&self) -> String {
-        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| self.quantile_ms(share));
-        format!("{p50:.0}/{p95:.0}/{p99:.0}")
+        let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| self.quantile_ms(share));
+        format!("{p50:.0}/{p95:.0}/{p99:.0}/{max:.0}")
     }
 }
 

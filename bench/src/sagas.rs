@@ -62,10 +62,10 @@ pub struct Sold {
 /// All measurements; returns the best rate at 128 clients in one process.
 pub async fn run(clients: &[usize], seconds: u64, deployments: &[Deployment]) -> anyhow::Result<f64> {
     println!(
-        "Whole sagas: POST /v1/reservations, POST /v1/payments, CONFIRMED. Latencies are p50/p95/p99 in ms.\n"
+        "Whole sagas: POST /v1/reservations, POST /v1/payments, CONFIRMED. Latencies are p50/p95/p99/max in ms.\n"
     );
     println!(
-        "  {:<24}{:>8}{:>10}{:>16}{:>16}{:>16}{:>12}",
+        "  {:<24}{:>8}{:>10}{:>18}{:>20}{:>20}{:>12}",
         "deployment", "clients", "sagas/s", "reserve", "answer", "CONFIRMED", "CPU s/1000"
     );
     let (mut best, mut target) = (0.0, None);
@@ -78,7 +78,7 @@ pub async fn run(clients: &[usize], seconds: u64, deployments: &[Deployment]) ->
             let stock = programme.schedule(&mut owner, seats.div_ceil(ROWS * COLUMNS)).await?;
             let sold = measure(&house, stock, *count, Duration::from_secs(seconds)).await?;
             println!(
-                "  {:<24}{count:>8}{:>10.0}{:>16}{:>16}{:>16}{:>12.2}",
+                "  {:<24}{count:>8}{:>10.0}{:>18}{:>20}{:>20}{:>12.2}",
                 deployment.name(),
                 sold.per_second,
                 sold.reserve.shown(),
