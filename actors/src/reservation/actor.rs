@@ -4,8 +4,9 @@
 //! Invariant: at most one change of a reservation is in the journal. When the version moved (another host was faster)
 //! it loads again and decides the same input again.
 
+mod origin;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bus::consumer::Delivery;
@@ -16,19 +17,20 @@ use bus::contract::payment::{
     EndPayment, PaymentEnd, PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
 use bus::contract::reservation::{Rejection, ReservationStatus};
-use bus::service::{Answered, Ask};
+use bus::service::Ask;
 use bus::token::Identity;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use uuid::Uuid;
+
+pub use origin::{Caller, Done, Origin, Shape, as_view, call};
 
 use super::Env;
 use super::model::{Reservation, SeatWrite};
 use super::order::replay;
 use super::saga::{Effect, Input, Saga};
 use super::store::{Logged, Rows, Step};
-use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome};
+use crate::delivery::{Change, IdempotencyWrite, InboxKey, Outcome};
 use crate::supervision::entity::{Address, Entity};
 
 pub const CONSUMER: &str = "reservation";
@@ -36,44 +38,6 @@ pub const CONSUMER: &str = "reservation";
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries to write one input when the version keeps moving.
 const STALE_MAX: u32 = 10;
-
-/// Where an input came from, and whom to tell.
-pub enum Origin {
-    Event(Delivery),
-    Call(Box<Caller>),
-    /// The house itself.
-    Asked {
-        context: Context,
-        reply: oneshot::Sender<Result<(), Problem>>,
-    },
-    Clock,
-}
-
-/// Someone who waits for an answer.
-pub struct Caller {
-    pub identity: Arc<Identity>,
-    pub context: Context,
-    /// Where the request had an `Idempotency-Key`: the key and the request's hash. The answer is kept under it.
-    pub key: Option<(IdempotencyKey, [u8; 32])>,
-    pub shape: Shape,
-    pub reply: oneshot::Sender<Answered>,
-}
-
-/// What a caller is told.
-pub type Shape = fn(&Done<'_>) -> Answered;
-
-/// A step as its caller may hear of it.
-pub struct Done<'a> {
-    pub input: &'a Input,
-    pub after: &'a Reservation,
-    pub effects: &'a [Effect],
-    pub now: Timestamp,
-}
-
-/// The reservation as it is now.
-pub fn as_view(done: &Done<'_>) -> Answered {
-    bus::service::json(&done.after.view(done.now))
-}
 
 pub enum Message {
     Input(Input, Origin),
@@ -174,13 +138,13 @@ impl SagaActor {
                 for (_, origin) in self.waiting.drain(..) {
                     match origin {
                         Origin::Event(delivery) => delivery.park("there is no such reservation"),
-                        other => refuse(other, Rejection::NoSuchReservation),
+                        other => other.refuse(Rejection::NoSuchReservation),
                     }
                 }
             }
             Err(failure) => {
                 for (_, origin) in self.waiting.drain(..) {
-                    fail(origin, failure.clone());
+                    origin.fail(failure.clone());
                 }
             }
         }
@@ -192,7 +156,7 @@ impl SagaActor {
             && !may_act(&known, &caller.identity)
         {
             self.known = Some(known);
-            return refuse(origin, Rejection::NoSuchReservation);
+            return origin.refuse(Rejection::NoSuchReservation);
         }
         let now = self.env.clock.now();
         let fresh = std::mem::take(&mut self.fresh);
@@ -208,13 +172,13 @@ impl SagaActor {
         }
         match stepped {
             Ok(next) if unchanged(&next) => {
-                settle(origin, &Done { input: &input, after: &known, effects: &[], now });
+                origin.settle(&Done { input: &input, after: &known, effects: &[], now });
                 self.known = Some(known);
             }
             Ok((saga, effects)) => self.write(known, saga, effects, input, origin, now),
             Err(rejection) => {
                 self.known = Some(known);
-                refuse(origin, rejection);
+                origin.refuse(rejection);
             }
         }
     }
@@ -230,12 +194,7 @@ impl SagaActor {
         now: Timestamp,
     ) {
         let after = known.with(saga, &input, now);
-        let context = match &origin {
-            Origin::Event(delivery) => delivery.context.clone(),
-            Origin::Call(caller) => caller.context.clone(),
-            Origin::Asked { context, .. } => context.clone(),
-            Origin::Clock => Context::new(),
-        };
+        let context = origin.context();
         let mut outbox = after.events(&known, &effects, &context);
         let step = step(&known, &after, &input);
         let rows = match &input {
@@ -259,7 +218,7 @@ impl SagaActor {
                 Ok(told) => response = Some(told),
                 Err(problem) => {
                     self.known = Some(known);
-                    return answer(origin, Err(problem));
+                    return origin.answer(Err(problem));
                 }
             }
             idempotency = caller.key.clone().map(|(key, request_hash)| IdempotencyWrite::Claim {
@@ -285,34 +244,34 @@ impl SagaActor {
                 self.stale = 0;
                 log_step(&after, &input, &context);
                 match (response, origin) {
-                    (Some(response), origin) => answer(origin, Ok(response)),
-                    (None, origin) => acknowledge(origin),
+                    (Some(response), origin) => origin.answer(Ok(response)),
+                    (None, origin) => origin.acknowledge(),
                 }
                 for effect in effects {
                     self.perform(&effect, &context);
                 }
                 self.known = Some(after);
             }
-            Outcome::Duplicate => acknowledge(origin),
+            Outcome::Duplicate => origin.acknowledge(),
             Outcome::Stale if self.stale < STALE_MAX => {
                 self.stale += 1;
                 self.waiting.push_front((input, origin));
             }
-            Outcome::Stale => fail(origin, Failure::transient("the reservation keeps changing")),
+            Outcome::Stale => origin.fail(Failure::transient("the reservation keeps changing")),
             // The seats of an expired hold are gone, or the show has begun: the money goes back.
             Outcome::Rejected(_) if matches!(input, Input::PaymentSucceeded(_)) => {
                 if let Input::PaymentSucceeded(success) = input {
                     self.waiting.push_front((Input::ReclaimLost(success), origin));
                 }
             }
-            Outcome::Rejected(rejection) => refuse(origin, rejection),
-            Outcome::Failed(failure) => fail(origin, failure),
+            Outcome::Rejected(rejection) => origin.refuse(rejection),
+            Outcome::Failed(failure) => origin.fail(failure),
             Outcome::Repeated(stored) => match &origin {
                 Origin::Call(caller) if let Some((_, hash)) = &caller.key => {
                     let first = replay(hash, stored);
-                    answer(origin, first);
+                    origin.answer(first);
                 }
-                _ => fail(origin, Failure::poison("this step has no idempotency key")),
+                _ => origin.fail(Failure::poison("this step has no idempotency key")),
             },
         }
     }
@@ -427,59 +386,6 @@ fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
     }
 }
 
-/// Nothing was left to do.
-fn settle(origin: Origin, done: &Done<'_>) {
-    match origin {
-        Origin::Call(caller) => {
-            let told = (caller.shape)(done);
-            answer(Origin::Call(caller), told);
-        }
-        other => acknowledge(other),
-    }
-}
-
-/// It is done; nobody waits for more than that.
-fn acknowledge(origin: Origin) {
-    match origin {
-        Origin::Event(delivery) => delivery.ack(),
-        Origin::Asked { reply, .. } => {
-            // The asker may have given up waiting.
-            let _ = reply.send(Ok(()));
-        }
-        Origin::Call(_) | Origin::Clock => {}
-    }
-}
-
-/// A no is an answer; an event that meets a no has nothing left to do.
-fn refuse(origin: Origin, rejection: Rejection) {
-    match origin {
-        Origin::Event(delivery) => delivery.ack(),
-        other => answer(other, Err(rejection.into())),
-    }
-}
-
-fn fail(origin: Origin, failure: Failure) {
-    match origin {
-        Origin::Event(delivery) => delivery.fail(failure),
-        // The sweep finds it again.
-        Origin::Clock => tracing::warn!(%failure, "deadline not handled; again with the next sweep"),
-        other => answer(other, Err(failure.into())),
-    }
-}
-
-fn answer(origin: Origin, answered: Answered) {
-    match origin {
-        Origin::Call(caller) => {
-            // The asker may have given up waiting.
-            let _ = caller.reply.send(answered);
-        }
-        Origin::Asked { reply, .. } => {
-            let _ = reply.send(answered.map(|_| ()));
-        }
-        Origin::Event(_) | Origin::Clock => {}
-    }
-}
-
 fn log_step(after: &Reservation, input: &Input, context: &Context) {
     let state = after.saga.state.name().as_str();
     metrics::counter!("saga_steps_total", "input" => input.name(), "state" => state).increment(1);
@@ -494,18 +400,4 @@ fn log_step(after: &Reservation, input: &Input, context: &Context) {
     if after.saga.needs_attention() {
         tracing::error!(reservation = %after.id, "a refund does not settle: a person must look");
     }
-}
-
-/// Sends an input in a caller's name and waits for what became of it.
-pub async fn call(
-    env: &Env,
-    id: Uuid,
-    input: Input,
-    caller: impl FnOnce(oneshot::Sender<Answered>) -> Caller,
-) -> Answered {
-    let (reply, answer) = oneshot::channel();
-    env.sagas().send(id, Message::Input(input, Origin::Call(Box::new(caller(reply)))));
-    answer
-        .await
-        .unwrap_or_else(|_| Err(Problem::unavailable("The reservation's keeper was restarted. Try again.")))
 }
