@@ -3,7 +3,7 @@
 mod late;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::contract::problem::Fields;
@@ -182,28 +182,58 @@ async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
     assert!(!gateway.nearby.answers(Whisper::SUBJECT));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_missed_that_happens_while_one_begins_to_listen() {
+/// A cinema in one process whose gateway reaches NATS late, by as many milliseconds as is set.
+async fn open_with_a_late_gateway() -> (TestCinema, Arc<AtomicU64>) {
     let mut cinema = TestCinema::open_with(Plan { neighbours: true, ..Plan::default() }).await;
-    let ada = cinema.register().await;
-    let reservation = cinema.reserve(&ada, &["A1"]).await;
     let port = cinema.nats.url().rsplit_once(':').unwrap().1.parse().unwrap();
     cinema.close_doors().await;
-    cinema.set("NATS_URL", late::way(port, "gateway", Duration::from_millis(700)).await);
+    let (url, late) = late::way(port, "gateway").await;
+    cinema.set("NATS_URL", url);
     cinema.open_doors().await;
+    (cinema, late)
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_missed_that_happens_while_one_begins_to_listen() {
+    let (cinema, late) = open_with_a_late_gateway().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    late.store(700, Ordering::SeqCst);
     let path = format!("/v1/reservations/{reservation}?wait=20");
     let began = Instant::now();
     let (waited, _) = tokio::join!(cinema.call(Method::GET, &path, Some(&ada), None), async {
         cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201)
     });
     assert_eq!(waited.expect(200)["status"], "CONFIRMED");
-    assert!(began.elapsed() < Duration::from_secs(10), "it came by the clock, not by a notice");
+    assert!(began.elapsed() < Duration::from_secs(15), "it came by the clock");
 
     let seats = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
     let (mut live, _) = tokio::join!(Live::open(cinema.http.get(seats)), cinema.reserve(&ada, &["A2"]));
     // A1 is sold.
     live.until(r#""HELD""#).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn news_that_was_told_before_the_gateway_was_back_at_nats_ends_a_wait() {
+    let (mut cinema, late) = open_with_a_late_gateway().await;
+    let ada = cinema.register().await;
+    let reservation = cinema.reserve(&ada, &["A1"]).await;
+    cinema.nats.kill().await;
+    let ready = format!("{}/health/ready", cinema.url());
+    let lost = async || cinema.http.get(&ready).send().await.unwrap().status() == 503;
+    cinema.until("the gateway has lost NATS", lost).await;
+    let asked = format!("{}/v1/reservations/{reservation}?wait=30", cinema.url());
+    let began = Instant::now();
+    let waiting = tokio::spawn(cinema.http.get(asked).bearer_auth(&ada.token).send());
+    cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
+    // Longer than hosts take to come back and to confirm.
+    late.store(9_000, Ordering::SeqCst);
+    cinema.nats.start_again().await.unwrap();
+    let waited: serde_json::Value = waiting.await.unwrap().unwrap().json().await.unwrap();
+    assert_eq!(waited["status"], "CONFIRMED");
+    assert!(began.elapsed() < Duration::from_secs(25), "it came by the clock");
+    late.store(0, Ordering::SeqCst);
     cinema.close().await;
 }
 

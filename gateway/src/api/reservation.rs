@@ -60,6 +60,8 @@ impl Reservations {
         let until = Instant::now() + Duration::from_secs(seconds.into());
         let request = GetReservation { id };
         let ask = Ask { ordered: true, ..Ask::clone(&caller.0) };
+        let mut connections = self.house.hosts.connections();
+        connections.mark_unchanged();
         let mut notices = self.house.hosts.listen(changed_subject(id)).await?;
         loop {
             let json = self.house.ask(&request, &ask).await?;
@@ -72,11 +74,13 @@ impl Reservations {
                         return;
                     }
                 }
-                // The subscription ended, which only the connection's end does: the clock decides.
+                // The subscription ended, which only the client's end does: the clock decides.
                 std::future::pending::<()>().await;
             };
             tokio::select! {
                 _ = noticed => {}
+                // It may have been told while NATS was away.
+                Ok(()) = connections.changed() => {}
                 _ = tokio::time::sleep_until(until) => {}
                 _ = self.house.stop.cancelled() => return Ok(Answer::new(json)),
             }
