@@ -109,11 +109,11 @@ pub const BUGS: [Bug; 12] = [
         by: &["outbox-is-stream"],
         // What one host ends meanwhile waits in its memory, and the other one's later events move the pointer past it.
         faults: &[
-            Blow { at: Some("reservation-1>nats"), ..blow(Fault::LinkDropping, 8, 20) },
-            blow(Fault::KillAll, 27, 1),
+            Blow { at: Some("reservation-1>nats"), ..blow(Fault::LinkDropping, 8, 33) },
+            blow(Fault::KillAll, 40, 1),
         ],
         only: Some(Habit::Forgets),
-        seconds: 30,
+        seconds: 43,
     },
     Bug {
         name: "blind-to-wipes",
