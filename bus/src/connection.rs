@@ -98,9 +98,11 @@ impl Bus {
         Ok(Self { client, jetstream, replicas: config.replicas, nearby: Nearby::default(), connections })
     }
 
-    /// Changes whenever the connection has been made anew.
+    /// Changes whenever the connection has been made anew after this call.
     pub fn connections(&self) -> watch::Receiver<u64> {
-        self.connections.clone()
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        connections
     }
 
     pub fn is_connected(&self) -> bool {

@@ -109,8 +109,9 @@ impl Bus {
             true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
             false => (tracing::Span::none(), ask.context.clone()),
         };
-        let far = ask.ordered && self.is_connected();
-        let answered = match self.nearby.endpoint(subject).filter(|_| !far) {
+        let by_nats = ask.ordered && self.is_connected();
+        let neighbour = if by_nats { None } else { self.nearby.endpoint(subject) };
+        let answered = match neighbour {
             Some(endpoint) => endpoint.ask(payload, ask, context).await,
             None => self.ask_over_nats(subject, payload, ask, &context).await,
         };

@@ -84,7 +84,6 @@ impl Feed {
 /// Hears events for those who join, until all of them have left or events may have been missed.
 async fn listen(house: Arc<House>, mut joins: mpsc::Receiver<Join>) {
     let mut connections = house.hosts.connections();
-    connections.mark_unchanged();
     let (last, mut heard) = match house.hosts.events(LAST as u64).await {
         Ok(found) => found,
         Err(problem) => {

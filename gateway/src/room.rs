@@ -133,7 +133,6 @@ impl Room {
         mut heard: BoxStream<'static, Bytes>,
         mut connections: watch::Receiver<u64>,
     ) {
-        connections.mark_unchanged();
         let stop = self.house.stop.clone();
         loop {
             self.ask();

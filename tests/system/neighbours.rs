@@ -185,9 +185,8 @@ async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
 /// A cinema in one process whose gateway reaches NATS late, by as many milliseconds as is set.
 async fn open_with_a_late_gateway() -> (TestCinema, Arc<AtomicU64>) {
     let mut cinema = TestCinema::open_with(Plan { neighbours: true, ..Plan::default() }).await;
-    let port = cinema.nats.url().rsplit_once(':').unwrap().1.parse().unwrap();
     cinema.close_doors().await;
-    let (url, late) = late::way(port, "gateway").await;
+    let (url, late) = late::way(cinema.nats.port(), "gateway").await;
     cinema.set("NATS_URL", url);
     cinema.open_doors().await;
     (cinema, late)

@@ -31,7 +31,6 @@ pub async fn forget(desk: Arc<Desk>, stop: CancellationToken) -> anyhow::Result<
 /// and verifiers that were connected all the time had no reason to ask.
 pub async fn announce(desk: Arc<Desk>, bus: Bus, stop: CancellationToken) -> anyhow::Result<()> {
     let mut connections = bus.connections();
-    connections.mark_unchanged();
     loop {
         tokio::select! {
             _ = stop.cancelled() => return Ok(()),

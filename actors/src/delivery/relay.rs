@@ -84,7 +84,6 @@ impl Relay {
     /// again.
     async fn relay(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connections = self.bus.connections();
-        connections.mark_unchanged();
         // Marks need no fsync of their own: a lost mark only means that the row is published once more.
         let options = self.database.options.clone().options([("synchronous_commit", "off")]);
         let connecting = within(DATABASE_MAX, PgConnection::connect_with(&options));

@@ -243,9 +243,9 @@ impl SagaActor {
             Outcome::Committed { .. } => {
                 self.stale = 0;
                 log_step(&after, &input, &context);
-                match (response, origin) {
-                    (Some(response), origin) => origin.answer(Ok(response)),
-                    (None, origin) => origin.acknowledge(),
+                match response {
+                    Some(response) => origin.answer(Ok(response)),
+                    None => origin.acknowledge(),
                 }
                 for effect in effects {
                     self.perform(&effect, &context);

@@ -61,7 +61,6 @@ impl Reservations {
         let request = GetReservation { id };
         let ask = Ask { ordered: true, ..Ask::clone(&caller.0) };
         let mut connections = self.house.hosts.connections();
-        connections.mark_unchanged();
         let mut notices = self.house.hosts.listen(changed_subject(id)).await?;
         loop {
             let json = self.house.ask(&request, &ask).await?;

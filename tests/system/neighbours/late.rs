@@ -36,10 +36,10 @@ async fn carry(client: TcpStream, server: TcpStream, user: &'static str, late: A
             }
         }
     });
+    // It says who it is in its first line.
+    let name = format!("\"user\":\"{user}\"");
     let (mut chunk, mut is_late) = (vec![0; 64 * 1024], false);
     while let Ok(read @ 1..) = from_client.read(&mut chunk).await {
-        // It says who it is in its first line.
-        let name = format!("\"user\":\"{user}\"");
         let by = if is_late { late.load(Ordering::SeqCst) } else { 0 };
         let due = Instant::now() + Duration::from_millis(by);
         is_late |= chunk[..read].windows(name.len()).any(|window| window == name.as_bytes());
