@@ -154,9 +154,10 @@ impl Till {
         reservation
     }
 
-    async fn publish<E: Event>(&self, event: &E) {
+    /// Says what reservation says; returns its number in the stream.
+    async fn publish<E: Event>(&self, event: &E) -> u64 {
         let event = Outgoing::new("reservation", event, Timestamp::wall_clock(), &Context::new());
-        event.send(&self.system.bus).await.unwrap().await.unwrap();
+        event.send(&self.system.bus).await.unwrap().await.unwrap().sequence
     }
 
     async fn pay_raw(&self, reservation: Uuid, method: Option<&str>, key: &str) -> Result<Bytes, Problem> {

@@ -87,11 +87,6 @@ impl From<Rejection> for No {
 }
 
 impl Work {
-    /// A new reservation's payment is almost never there, so it is written without a look.
-    pub fn needs_row(&self) -> bool {
-        !matches!(self, Self::Created(..))
-    }
-
     /// Another host may have changed what a decision to do nothing would rest on.
     pub fn wants_fresh(&self, known: &Known) -> bool {
         match self {

@@ -109,6 +109,29 @@ async fn paying_opens_the_payment_itself_when_it_is_first() {
 }
 
 #[tokio::test]
+async fn an_order_that_is_told_again_to_another_host_is_not_paid_again() {
+    let mut till = Till::open().await;
+    let reservation = till.book();
+    till.publish(&till.created(reservation)).await;
+    let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
+    till.hosts.remove(0).stop().await;
+    till.start_host().await;
+    // It takes the order for a new one, whose payer opens the payment.
+    let told = till.publish(&till.created(reservation)).await;
+    let again = till.pay(reservation, Some("pm_card_visa")).await.unwrap_err();
+    assert_eq!((again.status, again.code.as_str()), (409, "already-paid"));
+    assert_eq!(till.get(paid.id).await.status, PaymentStatus::Succeeded);
+    assert_eq!(till.provider("payment_intents").await.len(), 1);
+    let stream = topology::events(&till.system.bus).await.unwrap();
+    till.system
+        .until("the order is acknowledged", async |_| {
+            stream.consumer_info("payment").await.unwrap().ack_floor.stream_sequence >= told
+        })
+        .await;
+    till.close().await;
+}
+
+#[tokio::test]
 async fn what_reservation_refuses_is_passed_on_and_nothing_is_charged() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
