@@ -3,6 +3,8 @@
 mod numbers;
 mod spans;
 
+use std::io::IsTerminal;
+
 use tokio::runtime::Handle;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,7 +20,11 @@ pub fn install(runtime: &Handle) -> anyhow::Result<Traces> {
     let mut environment = crate::config::environment();
     let (filter, json) = crate::config::logging(&mut environment);
     let (traces, spans) = spans::layer(crate::config::traces(&mut environment), runtime)?;
-    let logs = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let mut logs = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    if !std::io::stderr().is_terminal() {
+        // Colours are for eyes; in a file they are noise.
+        logs.set_ansi(false);
+    }
     let logs = if json {
         // One span is enough: each has the request's id, and none lies within another that says more.
         logs.json().flatten_event(true).with_span_list(false).boxed()
