@@ -59,7 +59,8 @@ impl Reservations {
     ) -> Answered<Reservation> {
         let until = Instant::now() + Duration::from_secs(seconds.into());
         let request = GetReservation { id };
-        let ask = Ask { ordered: true, ..Ask::clone(&caller.0) };
+        // The first question comes behind the subscription; once NATS has passed it on, it knows both.
+        let mut ask = Ask { ordered: true, ..Ask::clone(&caller.0) };
         let mut connections = self.house.hosts.connections();
         let mut notices = self.house.hosts.listen(changed_subject(id)).await?;
         loop {
@@ -77,9 +78,9 @@ impl Reservations {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                _ = noticed => {}
+                _ = noticed => ask.ordered = false,
                 // It may have been told while NATS was away.
-                Ok(()) = connections.changed() => {}
+                Ok(()) = connections.changed() => ask.ordered = true,
                 _ = tokio::time::sleep_until(until) => {}
                 _ = self.house.stop.cancelled() => return Ok(Answer::new(json)),
             }
