@@ -77,7 +77,7 @@ impl Entity for SagaActor {
     type Env = Env;
     type Message = Message;
     const KIND: &'static str = "sagas";
-    const IDLE: Duration = Duration::from_secs(5);
+    const IDLE: Duration = Duration::from_secs(1);
 
     fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
         let waiting = VecDeque::new();
@@ -166,7 +166,7 @@ impl SagaActor {
         }
         let stepped = known.saga.step(&input, now);
         let unchanged = |(saga, effects): &(Saga, Vec<Effect>)| *saga == known.saga && effects.is_empty();
-        if !fresh && stepped.as_ref().map_or(true, unchanged) {
+        if !fresh && !known.saga.expects(&input) && stepped.as_ref().map_or(true, unchanged) {
             // Another host may have moved on, which a decision that writes nothing would not notice: read again.
             return self.waiting.push_front((input, origin));
         }

@@ -181,6 +181,19 @@ impl Saga {
         told_by_payment && self.state == State::AwaitingPayment { begun: false }
     }
 
+    /// Whether the input only repeats what every charge does after its beginning. At worst another host knows the link of
+    /// a page that this charge has closed, which is then shown until the charge has succeeded.
+    pub fn expects(&self, input: &Input) -> bool {
+        matches!(
+            (&self.state, &self.payment, input),
+            (
+                State::AwaitingPayment { begun: true },
+                Some(KnownPayment { id, checkout_url: None }),
+                Input::PaymentInitiated { payment_id, checkout_url: None },
+            ) if id == payment_id
+        )
+    }
+
     /// What happens to the parts that go back, then to the whole. Unchanged and without effects means: nothing to do.
     pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
         let (saga, mut effects) = self.hear_parts(input, now);

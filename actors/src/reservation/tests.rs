@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::model::Reservation;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Effect, Exchanging, GiveBack, Input, Place, Refund, Saga, State, Terms,
+    Cancel, CancelledBy, Claim, Effect, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Saga,
+    State, Terms,
 };
 
 const PAYMENT: Uuid = Uuid::from_u128(1);
@@ -169,7 +170,7 @@ fn the_transition_table_changes_only_on_purpose() {
     let mut table = String::new();
     for state in states() {
         table.push_str(&format!("{}\n", label(&state)));
-        let payment = Some(super::saga::KnownPayment { id: PAYMENT, checkout_url: None });
+        let payment = Some(KnownPayment { id: PAYMENT, checkout_url: None });
         let from = Saga { payment, state, ..saga() };
         // Just due, so that deadlines act and the hold is over only for whoever begins to pay.
         let now = from.deadline().unwrap_or(at(600));
@@ -208,6 +209,24 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::TellOld { .. } => "tell-old",
         Effect::LookAtNew { .. } => "look-at-new",
     }
+}
+
+#[test]
+fn only_the_charge_of_a_beginning_without_a_page_is_expected_and_it_changes_nothing() {
+    let page = |url: Option<&str>| KnownPayment { id: PAYMENT, checkout_url: url.map(str::to_owned) };
+    let charge = Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None };
+    let mut expected = Vec::new();
+    for state in states() {
+        for payment in [None, Some(page(None)), Some(page(Some("https://pay")))] {
+            let saga = Saga { payment: payment.clone(), state: state.clone(), ..saga() };
+            assert!(!inputs().iter().any(|input| saga.expects(input)), "{}", label(&state));
+            if saga.expects(&charge) {
+                assert_eq!(saga.step(&charge, at(60)), Ok((saga.clone(), vec![])));
+                expected.push((label(&state), payment));
+            }
+        }
+    }
+    assert_eq!(expected, [("paying".to_owned(), Some(page(None)))]);
 }
 
 #[test]

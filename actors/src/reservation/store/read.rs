@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{ReservationStatus, SeatStatus, When};
 use bus::contract::{Paging, Timestamp};
+use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgExecutor, PgPool, Row as _};
@@ -129,17 +130,23 @@ pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sq
     .await
 }
 
+/// What every checkpoint tells of itself, however new it is.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: u32,
+}
+
 pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
-    let checkpoint: serde_json::Value = row.try_get("checkpoint")?;
-    let format = checkpoint.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    if format > u64::from(FORMAT) {
+    let Json(Format { format }) = row.try_get("checkpoint")?;
+    if format > FORMAT {
         // Transient for this host: a newer one can read it.
         return Err(sqlx::Error::Configuration(
             format!("checkpoint format {format} is newer than {FORMAT}").into(),
         ));
     }
-    let saga: Saga = serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let Json(saga): Json<Saga> = row.try_get("checkpoint")?;
     Ok(Reservation {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
