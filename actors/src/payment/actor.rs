@@ -22,7 +22,7 @@ use super::change;
 use super::model::Payment;
 use super::step::{Call, Step};
 use super::store::Rows;
-use super::work::{Decision, EndReply, PayReply, PayWork, Work};
+use super::work::{Decision, EndReply, No, PayReply, PayWork, Work};
 use crate::delivery::Outcome;
 use crate::supervision::entity::{Address, Entity};
 use telling::note;
@@ -198,9 +198,10 @@ impl PaymentActor {
             self.known = Known::Unread;
             return self.waiting.push_front(work);
         }
-        match decision {
-            Err(no) => work.refuse(no),
-            Ok(decision) => self.write(work, decision),
+        match (work, decision) {
+            (Work::Pay(pay), Err(No::LookFirst)) => self.look_first(pay),
+            (work, Err(no)) => work.refuse(no),
+            (work, Ok(decision)) => self.write(work, decision),
         }
     }
 

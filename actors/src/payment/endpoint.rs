@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use base64::Engine;
+use bus::Failure;
 use bus::contract::auth::Role;
 use bus::contract::payment::{
     EndPayment, GetPayment, ListPayments, Pay, Rejection, ReportRevenue, ResumePayment, Webhook,
@@ -50,12 +51,11 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
         ..Ask::new(call.context.clone())
     };
     let begin = BeginPayment { reservation_id, payment_id: payment_id(reservation_id) };
-    // Together: asking again is harmless, and a first request, as nearly all are, waits for one answer less.
-    let (stored, begun) = tokio::join!(env.answers.get(key.clone()), env.bus.ask(&begin, &ask));
-    if let Some(stored) = stored? {
-        return change::repeated(&stored, &hash);
-    }
-    let begun = begun?;
+    let begun = match env.bus.ask(&begin, &ask).await {
+        Ok(begun) => begun,
+        // Perhaps since this very request, sent before, has paid.
+        Err(refusal) => return stored_answer(&env, key, &hash).await?.unwrap_or(Err(refusal)),
+    };
     let now = env.clock.now();
     let kind = match payment_method {
         Some(method) => Kind::Token { method: Some(method) },
@@ -84,19 +84,23 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
     };
     let (reply, answer) = oneshot::channel();
     let until = (call.deadline - TO_ANSWER).min(Instant::now() + CHARGE_WITHIN);
-    env.send(reservation_id, Work::Pay(Box::new(PayWork { wish, facts, reply, until, waited: false })));
+    let pay = PayWork { wish, facts, reply, until, waited: false, key_is_new: false };
+    env.send(reservation_id, Work::Pay(Box::new(pay)));
     match answer.await.unwrap_or_else(|_| Err(restarted()))? {
         Some(answer) => Ok(answer),
-        None => stored_answer(&env, key, &hash).await,
+        // Another host settled the attempt; what it answered is stored.
+        None => stored_answer(&env, key, &hash).await?.unwrap_or(Err(Rejection::ProviderAway.into())),
     }
 }
 
-/// Another host settled the attempt; what it answered is stored.
-async fn stored_answer(env: &Env, key: IdempotencyKey, hash: &[u8; 32]) -> Result<Bytes, Problem> {
-    match env.answers.get(key).await? {
-        Some(stored) => change::repeated(&stored, hash),
-        None => Err(Rejection::ProviderAway.into()),
-    }
+/// What a request was answered before, if it was.
+async fn stored_answer(
+    env: &Env,
+    key: IdempotencyKey,
+    hash: &[u8; 32],
+) -> Result<Option<Result<Bytes, Problem>>, Failure> {
+    let stored = env.answers.get(key).await?;
+    Ok(stored.map(|stored| change::repeated(&stored, hash)))
 }
 
 pub async fn get(env: Env, call: Call<GetPayment>) -> Answered {

@@ -62,6 +62,8 @@ pub struct PayWork {
     pub until: Instant,
     /// An older attempt was asked to be closed on its behalf.
     pub waited: bool,
+    /// Its key was looked up and is not used.
+    pub key_is_new: bool,
 }
 
 pub struct NoticeWork {
@@ -76,6 +78,9 @@ pub struct Decision {
 }
 
 pub enum No {
+    /// Something was tried before, perhaps by this very request: its key has to be looked up. Nearly all payments are the
+    /// first try, and none of those looks.
+    LookFirst,
     Rejection(Rejection),
     Failure(Failure),
 }
@@ -133,6 +138,9 @@ impl Work {
                     return Err(No::Failure(Failure::transient("nobody waits for this payment any more")));
                 }
                 let before = opened(pay.facts.clone(), &pay.wish.context);
+                if !pay.key_is_new && !before.attempts.is_empty() {
+                    return Err(No::LookFirst);
+                }
                 let step = match rules::pay(&before, &pay.wish, now)? {
                     Paying::Begin(step) => *step,
                     Paying::CloseFirst(_) if pay.waited => return Err(Rejection::ProviderAway.into()),
@@ -232,6 +240,7 @@ impl Work {
                 drop(reply.send(Err(rejection.into())));
             }
             (work, No::Rejection(rejection)) => work.fail(Failure::poison(format!("{rejection:?}"))),
+            (work, No::LookFirst) => work.fail(Failure::poison("only paying has an idempotency key")),
             (work, No::Failure(failure)) => work.fail(failure),
         }
     }

@@ -60,12 +60,21 @@ async fn a_key_used_again_gets_the_first_answer_to_the_byte() {
     let keyless = till.system.ask(&pay, Some(&token)).await.unwrap_err();
     assert_eq!((keyless.status, keyless.code.as_str()), (400, "idempotency-key-missing"));
 
+    // A page that is asked for again is the same one, and still open.
+    let other = till.reserve().await;
+    let first = till.pay_raw(other, None, "page").await.unwrap();
+    assert_eq!(till.pay_raw(other, None, "page").await.unwrap(), first);
+    let page: Payment = serde_json::from_slice(&first).unwrap();
+    assert_eq!(till.pay_on_page(&page, "4242424242424242").await, 303);
+    till.until("the page's money", other, |row| row["status"] == "SUCCEEDED").await;
+    assert_eq!(till.provider("checkout/sessions").await.len(), 1);
+
     // A refusal is not kept: the same key may be tried again.
     let other = till.reserve().await;
     let card = Some("pm_card_chargeDeclined");
     assert_eq!(till.pay_raw(other, card, "second").await.unwrap_err().status, 402);
     assert_eq!(till.pay_raw(other, card, "second").await.unwrap_err().status, 402);
-    assert_eq!(till.provider("payment_intents").await.len(), 3);
+    assert_eq!(till.provider("payment_intents").await.len(), 4);
     till.close().await;
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::super::hear::NO_SUCH_METHOD;
 use super::super::model::{Payment, Stage, State};
 use super::super::step::{Call, Step};
-use super::super::work::Work;
+use super::super::work::{PayWork, Work};
 use super::{Known, PaymentActor};
 
 impl PaymentActor {
@@ -53,6 +53,21 @@ impl PaymentActor {
         if let Some(ended) = ended {
             self.ends.drain(..).for_each(|reply| drop(reply.send(Ok(ended.clone()))));
         }
+    }
+
+    /// Gives the first answer to a request that is repeated; one that is not comes back.
+    pub fn look_first(&self, mut pay: Box<PayWork>) {
+        let (env, reservation) = (self.env.clone(), self.id);
+        tokio::spawn(async move {
+            match env.answers.get(pay.wish.key.clone()).await {
+                Ok(Some(stored)) => Work::Pay(pay).repeated(&stored),
+                Ok(None) => {
+                    pay.key_is_new = true;
+                    env.send(reservation, Work::Pay(pay));
+                }
+                Err(failure) => Work::Pay(pay).fail(failure),
+            }
+        });
     }
 
     /// The row is not known: nobody may be told anything but that.
