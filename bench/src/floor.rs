@@ -95,14 +95,13 @@ impl Loop {
                 .concat(),
             ],
             "payment" => vec![
-                insert(&["inbox", "payments"]),
-                [insert(&["idempotency", "attempts"]), vec![again("payments", "id", versioned)]].concat(),
+                insert(&["idempotency", "payments", "attempts"]),
                 [
                     insert(&["log", "postings", "outbox"]),
                     vec![again("payments", "id", versioned), again("attempts", "payment_id", "code = null")],
                 ]
                 .concat(),
-                insert(&["provider_events"]),
+                insert(&["inbox", "provider_events"]),
             ],
             _ => vec![
                 insert(&["attendees"]),
