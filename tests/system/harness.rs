@@ -151,6 +151,21 @@ impl TestSystem {
         seen.await.unwrap_or_else(|_| panic!("not {count} events {} within 30 s", E::SUBJECT))
     }
 
+    /// Waits until a consumer has acknowledged all that it hears up to this place in the stream.
+    pub async fn until_heard(&self, consumer: &str, sequence: u64) {
+        let stream = bus::topology::events(&self.bus).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let info = stream.consumer_info(consumer).await.unwrap();
+            // Not by what is pending: a consumer may not have noticed yet what the stream has.
+            if info.ack_floor.stream_sequence >= sequence {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not heard: {info:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits for a fact in the database.
     pub async fn until(&self, what: &str, fact: impl AsyncFn(&PgPool) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);

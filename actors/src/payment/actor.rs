@@ -22,7 +22,7 @@ use super::change;
 use super::model::Payment;
 use super::step::{Call, Step};
 use super::store::Rows;
-use super::work::{Decision, EndReply, No, PayReply, PayWork, Work};
+use super::work::{Decision, EndReply, PayReply, PayWork, Work};
 use crate::delivery::Outcome;
 use crate::supervision::entity::{Address, Entity};
 use telling::note;
@@ -147,11 +147,7 @@ impl PaymentActor {
     fn wait_for_payer(&mut self, told: Work) {
         self.told = Some(told);
         self.known = Known::Absent;
-        let me = self.me.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(PAYER_WITHIN).await;
-            me.send(Message::Unpaid);
-        });
+        self.me.send_after(PAYER_WITHIN, Message::Unpaid);
     }
 
     /// Takes work until some of it has to wait for the database.
@@ -191,6 +187,10 @@ impl PaymentActor {
 
     fn take(&mut self, work: Work) {
         let fresh = std::mem::take(&mut self.fresh);
+        let work = match work {
+            Work::Pay(pay) if pay.may_repeat(&self.known) => return self.look_first(pay),
+            work => work,
+        };
         let decision = work.decide(&self.known, self.env.clock.now());
         let writes = matches!(&decision, Ok(Decision { step: Some((_, step)), .. }) if step.changed);
         if !writes && !fresh && work.wants_fresh(&self.known) {
@@ -198,10 +198,9 @@ impl PaymentActor {
             self.known = Known::Unread;
             return self.waiting.push_front(work);
         }
-        match (work, decision) {
-            (Work::Pay(pay), Err(No::LookFirst)) => self.look_first(pay),
-            (work, Err(no)) => work.refuse(no),
-            (work, Ok(decision)) => self.write(work, decision),
+        match decision {
+            Err(no) => work.refuse(no),
+            Ok(decision) => self.write(work, decision),
         }
     }
 

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use base64::Engine;
-use bus::Failure;
 use bus::contract::auth::Role;
 use bus::contract::payment::{
     EndPayment, GetPayment, ListPayments, Pay, Rejection, ReportRevenue, ResumePayment, Webhook,
@@ -14,7 +13,6 @@ use bus::contract::payment::{
 use bus::contract::reservation::BeginPayment;
 use bus::contract::{Problem, Request};
 use bus::service::{Answered, Ask, Call, json};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -54,7 +52,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
     let begun = match env.bus.ask(&begin, &ask).await {
         Ok(begun) => begun,
         // Perhaps since this very request, sent before, has paid.
-        Err(refusal) => return stored_answer(&env, key, &hash).await?.unwrap_or(Err(refusal)),
+        Err(refusal) => return stored_answer(&env, key, &hash, refusal).await,
     };
     let now = env.clock.now();
     let kind = match payment_method {
@@ -89,18 +87,16 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
     match answer.await.unwrap_or_else(|_| Err(restarted()))? {
         Some(answer) => Ok(answer),
         // Another host settled the attempt; what it answered is stored.
-        None => stored_answer(&env, key, &hash).await?.unwrap_or(Err(Rejection::ProviderAway.into())),
+        None => stored_answer(&env, key, &hash, Rejection::ProviderAway.into()).await,
     }
 }
 
-/// What a request was answered before, if it was.
-async fn stored_answer(
-    env: &Env,
-    key: IdempotencyKey,
-    hash: &[u8; 32],
-) -> Result<Option<Result<Bytes, Problem>>, Failure> {
-    let stored = env.answers.get(key).await?;
-    Ok(stored.map(|stored| change::repeated(&stored, hash)))
+/// What a request was answered before; the problem, if it was not.
+async fn stored_answer(env: &Env, key: IdempotencyKey, hash: &[u8; 32], problem: Problem) -> Answered {
+    match env.answers.get(key).await? {
+        Some(stored) => change::repeated(&stored, hash),
+        None => Err(problem),
+    }
 }
 
 pub async fn get(env: Env, call: Call<GetPayment>) -> Answered {

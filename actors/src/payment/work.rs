@@ -78,9 +78,6 @@ pub struct Decision {
 }
 
 pub enum No {
-    /// Something was tried before, perhaps by this very request: its key has to be looked up. Nearly all payments are the
-    /// first try, and none of those looks.
-    LookFirst,
     Rejection(Rejection),
     Failure(Failure),
 }
@@ -88,6 +85,14 @@ pub enum No {
 impl From<Rejection> for No {
     fn from(rejection: Rejection) -> Self {
         Self::Rejection(rejection)
+    }
+}
+
+impl PayWork {
+    /// Something was tried before, perhaps by this very request: its key has to be looked up. Nearly all payments are the
+    /// first try, and none of those looks.
+    pub fn may_repeat(&self, known: &Known) -> bool {
+        !self.key_is_new && matches!(known, Known::Here(payment) if !payment.attempts.is_empty())
     }
 }
 
@@ -138,9 +143,6 @@ impl Work {
                     return Err(No::Failure(Failure::transient("nobody waits for this payment any more")));
                 }
                 let before = opened(pay.facts.clone(), &pay.wish.context);
-                if !pay.key_is_new && !before.attempts.is_empty() {
-                    return Err(No::LookFirst);
-                }
                 let step = match rules::pay(&before, &pay.wish, now)? {
                     Paying::Begin(step) => *step,
                     Paying::CloseFirst(_) if pay.waited => return Err(Rejection::ProviderAway.into()),
@@ -240,7 +242,6 @@ impl Work {
                 drop(reply.send(Err(rejection.into())));
             }
             (work, No::Rejection(rejection)) => work.fail(Failure::poison(format!("{rejection:?}"))),
-            (work, No::LookFirst) => work.fail(Failure::poison("only paying has an idempotency key")),
             (work, No::Failure(failure)) => work.fail(failure),
         }
     }

@@ -217,11 +217,7 @@ impl ShowtimeActor {
 
     /// A version that exists should come as a notice; it is read if it does not.
     fn expect(&self, sequence: i64) {
-        let me = self.me.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(GAP_MAX).await;
-            me.send(Message::ReadUpTo(sequence));
-        });
+        self.me.send_after(GAP_MAX, Message::ReadUpTo(sequence));
     }
 
     /// The map is newer: whoever waited for that is decided.

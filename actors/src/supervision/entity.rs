@@ -44,6 +44,10 @@ impl<E: Entity> Address<E> {
     pub fn send(&self, message: E::Message) {
         let _ = self.0.cast(Envelope::Message(message));
     }
+
+    pub fn send_after(&self, delay: Duration, message: E::Message) {
+        self.0.send_after(delay, move || Envelope::Message(message));
+    }
 }
 
 enum Envelope<M> {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bus::Context;
 use bus::contract::Timestamp;
 use bus::contract::auth::{Role, Session, SetRole, UserRoleChanged};
 use bus::contract::movie::MovieCreated;
 use bus::event::Outgoing;
-use bus::{Context, topology};
 use uuid::Uuid;
 
 use crate::harness::TestSystem;
@@ -21,19 +21,7 @@ async fn create_movie(system: &TestSystem, by: Uuid, source: &str, at: Timestamp
     for _ in 0..2 {
         told = outgoing.send(&system.bus).await.unwrap().await.unwrap().sequence;
     }
-    let stream = topology::events(&system.bus).await.unwrap();
-    let mut consumer =
-        stream.get_consumer::<async_nats::jetstream::consumer::pull::Config>("auth").await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let info = consumer.info().await.unwrap();
-        // Not by what is pending: a consumer may not have noticed yet what the stream has.
-        if info.ack_floor.stream_sequence >= told {
-            return;
-        }
-        assert!(Instant::now() < deadline, "not heard: {info:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    system.until_heard("auth", told).await;
 }
 
 async fn role(system: &TestSystem, of: &Session) -> String {
