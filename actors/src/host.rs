@@ -118,7 +118,7 @@ impl std::ops::Deref for Parts {
 }
 
 impl Parts {
-    /// Connects one domain to the servers it needs. Redis may be absent or down.
+    /// Connects one domain to the servers it needs, waiting a while for Postgres. Redis may be absent or down.
     pub async fn connect(config: &HostConfig, bus: Bus, domain: &'static str) -> anyhow::Result<Self> {
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
         Self::connect_with(config, bus, domain, verifier).await
@@ -132,8 +132,7 @@ impl Parts {
         verifier: Verifier,
     ) -> anyhow::Result<Self> {
         let database = Database::new(&config.database_url, domain)?;
-        let clock =
-            Clock::read(&database.pool).await.context("the database does not answer at DATABASE_URL")?;
+        let clock = Clock::read(&database).await.context("the database does not answer at DATABASE_URL")?;
         let redis = match &config.redis_url {
             Some(url) => connect_redis(url).await?,
             None => None,

@@ -320,6 +320,44 @@ async fn postgres_restarted_in_the_middle_of_a_sale_loses_nothing_that_was_answe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_waits_for_a_database_that_is_starting_but_not_for_one_that_refuses() {
+    let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
+    cinema.close_doors().await;
+    let (nats, health) = (cinema.nats.url(), format!("127.0.0.1:{}", free_port()));
+    let environment = |database_url| {
+        [("DATABASE_URL", database_url), ("NATS_URL", nats.as_str()), ("HEALTH_ADDR", health.as_str())]
+    };
+    let mut postgres = cinema.postgres.take().unwrap();
+    let (here, nowhere) = (postgres.database_url("marquee"), postgres.database_url("nowhere"));
+    let began = Instant::now();
+    let mut refused = Command::new(env!("CARGO_BIN_EXE_marquee"));
+    let refused = refused.args(["host", "movie"]).envs(environment(&nowhere)).output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("\"nowhere\" does not exist"), "{why}");
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited for a database that does not exist");
+
+    postgres.kill().await;
+    let mut family = Family(Vec::new());
+    family.add(&cinema, "early", &["host", "movie"], &environment(&here));
+    let log = cinema.folder.path().join("early.log");
+    let began = Instant::now();
+    while !std::fs::read_to_string(&log).unwrap().contains("the database is away; waiting for it") {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not say that it waits");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Longer than one try.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(family.0[0].try_wait().unwrap().is_none(), "it has ended");
+    postgres.start_again().await.unwrap();
+    let began = Instant::now();
+    let ready = async || cinema.http.get(format!("http://{health}/health/ready")).send().await;
+    while !ready().await.is_ok_and(|ready| ready.status().is_success()) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", std::fs::read_to_string(&log).unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_is_away_is_a_503_and_the_sale_goes_on_when_it_is_back() {
     let plan =
         Plan::default().with("HOLD_SECONDS", 3).with("HOLD_SECONDS_MAX", 4).with("HOLD_GRACE_SECONDS", 3);

@@ -2,9 +2,20 @@
 //! whose wall clocks differ agree on deadlines.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bus::contract::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+
+use super::{is_away, within};
+use crate::database::Database;
+
+/// How long a host that starts waits for a database that is starting too, or recovers from a crash. After it whoever
+/// started the host shall know.
+const THERE_WITHIN: Duration = Duration::from_secs(30);
+/// One try: a database that is frozen, or behind a cut line, never refuses.
+const TRY_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub struct Clock(Arc<Mutex<(Timestamp, Instant)>>);
@@ -15,11 +26,23 @@ impl Clock {
         Self(Arc::new(Mutex::new((at, Instant::now()))))
     }
 
-    /// Asks the database for its time.
-    pub async fn read(pool: &sqlx::PgPool) -> Result<Self, sqlx::Error> {
-        let now: time::OffsetDateTime =
-            sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await?;
-        Ok(Self::new(now.into()))
+    /// Asks the database for its time, and waits for one that is just starting. What it refuses (a password, a name) is an
+    /// error at once.
+    pub async fn read(database: &Database) -> Result<Self, sqlx::Error> {
+        let deadline = Instant::now() + THERE_WITHIN;
+        let mut tries = 0;
+        loop {
+            match within(TRY_MAX, now(&database.options)).await {
+                Err(error) if is_away(&error) && Instant::now() < deadline => {
+                    if tries == 0 {
+                        tracing::warn!(domain = database.domain, %error, "the database is away; waiting for it");
+                    }
+                    tries += 1;
+                    tokio::time::sleep(bus::retry::delay(tries.min(4), tries)).await;
+                }
+                read => return read.map(Self::new),
+            }
+        }
     }
 
     /// `at` was the database's time at `read`, which may be some seconds ago.
@@ -35,4 +58,12 @@ impl Clock {
     fn lock(&self) -> std::sync::MutexGuard<'_, (Timestamp, Instant)> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+async fn now(options: &PgConnectOptions) -> Result<Timestamp, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let now: time::OffsetDateTime =
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(now.into())
 }
