@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
+use crate::retry;
 use crate::service::nearby::Nearby;
 
+/// How long a process that starts waits for a server that is starting too, or reads its streams after a crash.
+const THERE_WITHIN: Duration = Duration::from_secs(30);
 /// A publish ack takes some milliseconds; after this the message counts as not stored and is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// JetStream API calls (create a stream, a consumer). A refused permission shows as this time-out.
@@ -47,7 +50,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects, waiting up to ten seconds for a server that is just starting.
+    /// Connects, and waits for a server that is just starting. A refused user or password is an error at once.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
         let addresses: Vec<ServerAddr> = config
             .url
@@ -76,15 +79,25 @@ impl Bus {
                     async {}
                 })
         };
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + THERE_WITHIN;
+        let mut tries = 0;
         let client = loop {
             match options().connect(&addresses).await {
                 Ok(client) => break client,
-                Err(error) if tokio::time::Instant::now() > deadline => {
+                Err(error)
+                    if error.kind() == ConnectErrorKind::AuthorizationViolation
+                        || tokio::time::Instant::now() > deadline =>
+                {
                     return Err(error)
-                        .with_context(|| format!("NATS does not answer at {}", redact(&config.url)));
+                        .with_context(|| format!("cannot connect to NATS at {}", redact(&config.url)));
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(error) => {
+                    if tries == 0 {
+                        tracing::warn!(%error, "NATS is away; waiting for it");
+                    }
+                    tries += 1;
+                    tokio::time::sleep(retry::delay(tries.min(4), tries)).await;
+                }
             }
         };
         let jetstream = jetstream::ContextBuilder::new()

@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bus::topology::EVENTS;
+use marquee::local::NATS_PASSWORD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -320,7 +321,7 @@ async fn postgres_restarted_in_the_middle_of_a_sale_loses_nothing_that_was_answe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_waits_for_a_database_that_is_starting_but_not_for_one_that_refuses() {
+async fn a_host_waits_for_servers_that_are_starting_but_not_for_what_they_refuse() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     cinema.close_doors().await;
     let (nats, health) = (cinema.nats.url(), format!("127.0.0.1:{}", free_port()));
@@ -329,22 +330,27 @@ async fn a_host_waits_for_a_database_that_is_starting_but_not_for_one_that_refus
     };
     let mut postgres = cinema.postgres.take().unwrap();
     let (here, nowhere) = (postgres.database_url("marquee"), postgres.database_url("nowhere"));
-    let began = Instant::now();
-    let mut refused = Command::new(env!("CARGO_BIN_EXE_marquee"));
-    let refused = refused.args(["host", "movie"]).envs(environment(&nowhere)).output().unwrap();
-    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && why.contains("\"nowhere\" does not exist"), "{why}");
-    assert!(began.elapsed() < Duration::from_secs(10), "it waited for a database that does not exist");
+    for (database_url, password, why) in [
+        (&nowhere, NATS_PASSWORD, "\"nowhere\" does not exist"),
+        (&here, "guessed", "authorization violation"),
+    ] {
+        let began = Instant::now();
+        let mut host = Command::new(env!("CARGO_BIN_EXE_marquee"));
+        host.args(["host", "movie"]).envs(environment(database_url)).env("NATS_PASSWORD", password);
+        let ended = host.output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && told.contains(why), "{told}");
+        assert!(began.elapsed() < Duration::from_secs(10), "it waited for what refused it: {told}");
+    }
 
     postgres.kill().await;
+    cinema.nats.kill().await;
     let mut family = Family(Vec::new());
     family.add(&cinema, "early", &["host", "movie"], &environment(&here));
     let log = cinema.folder.path().join("early.log");
-    let began = Instant::now();
-    while !std::fs::read_to_string(&log).unwrap().contains("the database is away; waiting for it") {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not say that it waits");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_logged(&log, "NATS is away; waiting for it").await;
+    cinema.nats.start_again().await.unwrap();
+    until_logged(&log, "the database is away; waiting for it").await;
     // Longer than one try.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(family.0[0].try_wait().unwrap().is_none(), "it has ended");
@@ -353,6 +359,18 @@ async fn a_host_waits_for_a_database_that_is_starting_but_not_for_one_that_refus
     let ready = async || cinema.http.get(format!("http://{health}/health/ready")).send().await;
     while !ready().await.is_ok_and(|ready| ready.status().is_success()) {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", std::fs::read_to_string(&log).unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn until_logged(log: &std::path::Path, line: &str) {
+    let began = Instant::now();
+    loop {
+        let told = std::fs::read_to_string(log).unwrap();
+        if told.contains(line) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "no {line:?} in: {told}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
