@@ -21,7 +21,7 @@ pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
         "Blockbuster: {attempts} attempts by {clients} clients on one showtime of {} seats.\n",
         ROWS * COLUMNS
     );
-    let mut house = House::open(Deployment::One).await?;
+    let house = House::open(Deployment::One).await?;
     let mut owner = house.owner().await?;
     let mut programme = Programme::make(&mut owner, ROWS, COLUMNS).await?;
     let showtime = programme.schedule(&mut owner, 1).await?.remove(0);
@@ -72,7 +72,6 @@ pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
         winners as i64 == claims,
         "{winners} were told that they have a seat, {claims} seats are taken"
     );
-    house.kill().await?;
     house.close().await
 }
 

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
 use crate::retry;
 use crate::service::nearby::Nearby;
 
-/// How long a process that starts waits for a server that is starting too, or reads its streams after a crash.
-const THERE_WITHIN: Duration = Duration::from_secs(30);
 /// A publish ack takes some milliseconds; after this the message counts as not stored and is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// JetStream API calls (create a stream, a consumer). A refused permission shows as this time-out.
@@ -79,27 +77,11 @@ impl Bus {
                     async {}
                 })
         };
-        let deadline = tokio::time::Instant::now() + THERE_WITHIN;
-        let mut tries = 0;
-        let client = loop {
-            match options().connect(&addresses).await {
-                Ok(client) => break client,
-                Err(error)
-                    if error.kind() == ConnectErrorKind::AuthorizationViolation
-                        || tokio::time::Instant::now() > deadline =>
-                {
-                    return Err(error)
-                        .with_context(|| format!("cannot connect to NATS at {}", redact(&config.url)));
-                }
-                Err(error) => {
-                    if tries == 0 {
-                        tracing::warn!(%error, "NATS is away; waiting for it");
-                    }
-                    tries += 1;
-                    tokio::time::sleep(retry::delay(tries.min(4), tries)).await;
-                }
-            }
-        };
+        let connect = async || options().connect(&addresses).await;
+        let is_away = |error: &ConnectError| error.kind() != ConnectErrorKind::AuthorizationViolation;
+        let client = retry::until_there("NATS", None, connect, is_away)
+            .await
+            .with_context(|| format!("cannot connect to NATS at {}", redact(&config.url)))?;
         let jetstream = jetstream::ContextBuilder::new()
             .timeout(API_TIMEOUT)
             .ack_timeout(ACK_TIMEOUT)

@@ -1,11 +1,19 @@
-//! When to try again, as one pure function; whoever waits for something outside asks here.
+//! When to try again, as one pure function; whoever waits for something outside asks here. And how a process that starts
+//! waits for its servers.
 
+use std::fmt::Display;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// First delay; a passing fault (failover, deadlock) is over within it.
 const FIRST_MS: u64 = 100;
 /// Longest delay: an operator who mends something sees it picked up within this.
 const LONGEST_MS: u64 = 30_000;
+
+/// How long a process that starts waits for a server that is starting too, or recovers from a crash. After it whoever
+/// started the process shall know.
+const THERE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Deliveries after which a message is parked, given that the infrastructure is well: about three minutes of
 /// trying with the delays below.
@@ -19,6 +27,30 @@ pub fn delay(attempt: u64, seed: u64) -> Duration {
     // Fibonacci hashing spreads neighbouring seeds over the whole range.
     let spread = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     Duration::from_millis(base + base / 5 * spread / u32::MAX as u64)
+}
+
+/// Connects to a server that may be just starting: tries again while `is_away` says so of the error, and logs the first one.
+/// Any other error, or one after half a minute, is returned. `connect` limits each try.
+pub async fn until_there<T, E: Display>(
+    server: &str,
+    domain: Option<&str>,
+    connect: impl AsyncFn() -> Result<T, E>,
+    is_away: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = Instant::now() + THERE_WITHIN;
+    let mut tries = 0;
+    loop {
+        match connect().await {
+            Err(error) if is_away(&error) && Instant::now() < deadline => {
+                if tries == 0 {
+                    tracing::warn!(domain, %error, "{server} is away; waiting for it");
+                }
+                tries += 1;
+                tokio::time::sleep(delay(tries.min(4), tries)).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 #[cfg(test)]

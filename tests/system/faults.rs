@@ -348,31 +348,26 @@ async fn a_host_waits_for_servers_that_are_starting_but_not_for_what_they_refuse
     let mut family = Family(Vec::new());
     family.add(&cinema, "early", &["host", "movie"], &environment(&here));
     let log = cinema.folder.path().join("early.log");
-    until_logged(&log, "NATS is away; waiting for it").await;
+    let logged = |line: &str| std::fs::read_to_string(&log).unwrap().contains(line);
+    soon(&cinema, &log, "a wait for NATS", async || logged("NATS is away; waiting for it")).await;
     cinema.nats.start_again().await.unwrap();
-    until_logged(&log, "the database is away; waiting for it").await;
+    let waits = async || logged("the database is away; waiting for it");
+    soon(&cinema, &log, "a wait for Postgres", waits).await;
     // Longer than one try.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(family.0[0].try_wait().unwrap().is_none(), "it has ended");
     postgres.start_again().await.unwrap();
-    let began = Instant::now();
-    let ready = async || cinema.http.get(format!("http://{health}/health/ready")).send().await;
-    while !ready().await.is_ok_and(|ready| ready.status().is_success()) {
-        assert!(began.elapsed() < Duration::from_secs(20), "{}", std::fs::read_to_string(&log).unwrap());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let ready = async || {
+        let ready = cinema.http.get(format!("http://{health}/health/ready")).send().await;
+        ready.is_ok_and(|ready| ready.status().is_success())
+    };
+    soon(&cinema, &log, "a host that is ready", ready).await;
 }
 
-async fn until_logged(log: &std::path::Path, line: &str) {
-    let began = Instant::now();
-    loop {
-        let told = std::fs::read_to_string(log).unwrap();
-        if told.contains(line) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "no {line:?} in: {told}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+/// Waits 20 s at most for what `seen` sees; the log tells why it was not.
+async fn soon(cinema: &TestCinema, log: &std::path::Path, what: &str, seen: impl AsyncFn() -> bool) {
+    let seen = tokio::time::timeout(Duration::from_secs(20), cinema.until(what, seen)).await;
+    assert!(seen.is_ok(), "not seen: {what}, but {}", std::fs::read_to_string(log).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,9 +11,6 @@ use sqlx::{Connection, PgConnection};
 use super::{is_away, within};
 use crate::database::Database;
 
-/// How long a host that starts waits for a database that is starting too, or recovers from a crash. After it whoever
-/// started the host shall know.
-const THERE_WITHIN: Duration = Duration::from_secs(30);
 /// One try: a database that is frozen, or behind a cut line, never refuses.
 const TRY_MAX: Duration = Duration::from_secs(3);
 
@@ -29,20 +26,9 @@ impl Clock {
     /// Asks the database for its time, and waits for one that is just starting. What it refuses (a password, a name) is an
     /// error at once.
     pub async fn read(database: &Database) -> Result<Self, sqlx::Error> {
-        let deadline = Instant::now() + THERE_WITHIN;
-        let mut tries = 0;
-        loop {
-            match within(TRY_MAX, now(&database.options)).await {
-                Err(error) if is_away(&error) && Instant::now() < deadline => {
-                    if tries == 0 {
-                        tracing::warn!(domain = database.domain, %error, "the database is away; waiting for it");
-                    }
-                    tries += 1;
-                    tokio::time::sleep(bus::retry::delay(tries.min(4), tries)).await;
-                }
-                read => return read.map(Self::new),
-            }
-        }
+        let connect = async || within(TRY_MAX, now(&database.options)).await;
+        let at = bus::retry::until_there("the database", Some(database.domain), connect, is_away).await?;
+        Ok(Self::new(at))
     }
 
     /// `at` was the database's time at `read`, which may be some seconds ago.
