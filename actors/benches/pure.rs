@@ -24,6 +24,7 @@ fn at(seconds: i64) -> Timestamp {
 /// A reservation that waits for its payment, which has begun.
 fn paying() -> (Saga, Uuid) {
     let terms = Terms {
+        lines: vec![],
         total: PRICE,
         starts_at: at(36_000),
         hold_seconds: 600,
@@ -44,8 +45,8 @@ fn hall() -> SeatMap {
     let seats = || (1..=COLUMNS).map(|number| Seat { number, kind: SeatKind::Standard }).collect();
     let layout: Vec<Row> = (0..ROWS).map(|row| Row { label: label(row), seats: seats() }).collect();
     let mut map = SeatMap::new(&layout, &Prices::from([(SeatKind::Standard, PRICE)]), 1);
-    let sold: Vec<String> = map.seats().iter().step_by(3).map(|seat| seat.id.clone()).collect();
-    map.load(1, sold.iter().map(|id| (id.as_str(), SeatStatus::Sold)));
+    let sold: Vec<SeatId> = map.seats().iter().step_by(3).map(|seat| seat.id.clone()).collect();
+    map.load(1, sold.iter().map(|id| (id, SeatStatus::Sold)));
     map
 }
 

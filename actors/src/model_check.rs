@@ -188,6 +188,7 @@ impl World {
         }
         let user = &mut self.users[who];
         let terms = Terms {
+            lines: vec![],
             total: user.total(),
             starts_at: at(36_000),
             hold_seconds: 600,

@@ -20,7 +20,7 @@ use bus::contract::payment::{EndPayment, GetPayment, Pay, Payment, PaymentEnd, W
 use bus::contract::reservation::{
     BeginPayment, CancelReason, PaymentBegun, RefundRequested, ReservationCancelled, ReservationCreated, Sale,
 };
-use bus::contract::{Currency, Event, Money, Timestamp};
+use bus::contract::{Currency, Event, Money, SeatId, Timestamp, seat_list};
 use bus::event::Outgoing;
 use bus::service::{Ask, Call, Server, json};
 use bus::token::{ISSUER, Verifier};
@@ -133,7 +133,8 @@ impl Till {
             movie_id: Uuid::now_v7(),
             movie_title: "Metropolis".into(),
             starts_at: now.plus(Duration::from_secs(86_400)),
-            seats: vec!["A1".into(), "A2".into()],
+            seats: vec![SeatId::new("A", 1), SeatId::new("A", 2)],
+            lines: vec![],
             total: PRICE,
             expires_at: now.plus(Duration::from_secs(600)),
         };
@@ -292,7 +293,7 @@ async fn stand_in(system: &TestSystem, bookings: Bookings, stop: CancellationTok
                     reservation_id: created.reservation_id,
                     user_id: created.user_id,
                     email: created.email,
-                    description: format!("{} · {}", created.movie_title.clone(), created.seats.join(", ")),
+                    description: format!("{} · {}", created.movie_title.clone(), seat_list(&created.seats)),
                     total: created.total,
                     expires_at: created.expires_at,
                     sale: Some(Sale {

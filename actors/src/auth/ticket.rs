@@ -49,7 +49,7 @@ mod tests {
         let ticket = Ticket {
             reservation_id: Uuid::now_v7(),
             showtime_id: Uuid::now_v7(),
-            seat: "C7".into(),
+            seat: bus::contract::SeatId::new("C", 7),
             starts_at,
         };
         let claims = claims(ticket);

@@ -12,9 +12,9 @@ mod showtime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bus::contract::Request;
 use bus::contract::movie::{MovieCreated, Rejection};
 use bus::contract::reservation::{CLAIMED_SHOWTIMES_MAX, ListClaimed};
+use bus::contract::{Request, SeatId};
 use bus::event::Outgoing;
 use bus::service::{Answered, Ask, Call, Server, json};
 use bus::{Bus, Context, Failure, Problem};
@@ -154,7 +154,7 @@ impl Desk {
         &self,
         showtimes: &[Scheduled],
         context: &Context,
-    ) -> Result<BTreeMap<Uuid, Vec<String>>, Problem> {
+    ) -> Result<BTreeMap<Uuid, Vec<SeatId>>, Problem> {
         let mut claimed = BTreeMap::new();
         for some in showtimes.chunks(CLAIMED_SHOWTIMES_MAX) {
             let showtime_ids = some.iter().map(|scheduled| scheduled.showtime.id).collect();

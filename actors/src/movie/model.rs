@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use bus::contract::Timestamp;
 use bus::contract::movie::{
     Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Prices, Rejection, Row, SeatKind, Showtime,
-    ShowtimeScheduled, ShowtimeStatus, UpdateAuditorium, UpdateMovie, UpdateShowtime, seat_id,
+    ShowtimeScheduled, ShowtimeStatus, UpdateAuditorium, UpdateMovie, UpdateShowtime,
 };
+use bus::contract::{SeatId, Timestamp};
 use time::macros::format_description;
 use time::{Date, Time};
 use uuid::Uuid;
@@ -177,24 +177,24 @@ pub fn kinds_sold(rows: &[Row]) -> BTreeSet<SeatKind> {
 
 /// Which of these claimed seats another layout lacks or has as another kind. A companion's seat is not what a wheelchair's
 /// place was sold as, and a loveseat is another price.
-pub fn lost_seats(before: &[Row], after: &[Row], claimed: &[String]) -> Vec<String> {
+pub fn lost_seats(before: &[Row], after: &[Row], claimed: &[SeatId]) -> Vec<SeatId> {
     let (before, after) = (kinds(before), kinds(after));
     claimed.iter().filter(|seat| before.get(*seat) != after.get(*seat)).cloned().collect()
 }
 
-fn kinds(rows: &[Row]) -> HashMap<String, SeatKind> {
+fn kinds(rows: &[Row]) -> HashMap<SeatId, SeatKind> {
     let seats = rows
         .iter()
-        .flat_map(|row| row.seats.iter().map(|seat| (seat_id(&row.label, seat.number), seat.kind)));
+        .flat_map(|row| row.seats.iter().map(|seat| (SeatId::new(&row.label, seat.number), seat.kind)));
     seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
 }
 
 /// Those of `showtimes` where something is claimed, with what.
 pub fn sold(
     showtimes: &[Scheduled],
-    claimed: &BTreeMap<Uuid, Vec<String>>,
-    seats: impl Fn(&Scheduled, &[String]) -> Vec<String>,
-) -> Vec<(Uuid, Timestamp, Vec<String>)> {
+    claimed: &BTreeMap<Uuid, Vec<SeatId>>,
+    seats: impl Fn(&Scheduled, &[SeatId]) -> Vec<SeatId>,
+) -> Vec<(Uuid, Timestamp, Vec<SeatId>)> {
     let each = showtimes.iter().filter_map(|scheduled| {
         let seats = seats(scheduled, claimed.get(&scheduled.showtime.id)?);
         (!seats.is_empty()).then_some((scheduled.showtime.id, scheduled.showtime.starts_at, seats))

@@ -1,6 +1,6 @@
 //! The calendar entry of an order (RFC 5545). Its times are UTC, which every calendar shows by its owner's clock.
 
-use bus::contract::Timestamp;
+use bus::contract::{Timestamp, seat_list};
 use icalendar::{Calendar, Component, Event, EventLike};
 
 use super::format;
@@ -18,7 +18,7 @@ pub fn entry(facts: &Facts, made_at: Timestamp) -> Option<String> {
         .add_property("DTEND", format::basic_utc(showtime.ends_at))
         .add_property("SEQUENCE", told.version.to_string())
         .summary(&told.movie_title)
-        .description(&format!("Seats {}", told.seats.join(", ")))
+        .description(&format!("Seats {}", seat_list(&told.seats)))
         .location(&showtime.auditorium_name)
         .done();
     let mut calendar = Calendar::new();

@@ -7,7 +7,7 @@ use bus::Context;
 use bus::contract::movie::{ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::notification::{NotificationKind as Kind, NotificationStatus};
 use bus::contract::reservation::{ReservationCreated, ReservationStatus};
-use bus::contract::{Money, Timestamp};
+use bus::contract::{Money, SeatId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ impl From<ShowtimeScheduled> for Showtime {
 pub enum Topic {
     ReservationCreated { expires_at: Timestamp },
     ReservationConfirmed,
-    ReservationExchanged { previous_seats: Vec<String> },
+    ReservationExchanged { previous_seats: Vec<SeatId> },
     HoldExpired,
     PaymentFailed,
     ReservationCancelled,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bus::Problem;
+use bus::contract::SeatId;
 use bus::contract::auth::{GetResetToken, SignTickets, Ticket};
 use bus::contract::movie::DescribeShowtime;
 use bus::contract::reservation::DescribeReservation;
@@ -225,7 +226,7 @@ async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclose
     };
     let told = &attendee.told;
     let starts_at = facts.showtime.as_ref().map_or(told.starts_at, |showtime| showtime.starts_at);
-    let ticket = |seat: &String| Ticket {
+    let ticket = |seat: &SeatId| Ticket {
         reservation_id: told.reservation_id,
         showtime_id: told.showtime_id,
         seat: seat.clone(),

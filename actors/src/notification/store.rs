@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::model::{Attendee, End, Facts, Mail, NewMail, Showtime, name_of, status_named};
+use crate::database::seat_ids;
 
 /// What an event tells. Only what is given is written.
 #[derive(Debug, Default)]
@@ -175,7 +176,9 @@ fn attendee(row: &PgRow) -> Result<Attendee, sqlx::Error> {
             movie_id: Uuid::nil(),
             movie_title: row.try_get("movie_title")?,
             starts_at: time(row, "starts_at")?,
-            seats: row.try_get("seats")?,
+            seats: seat_ids(row.try_get("seats")?)?,
+            // No mail names the price of a single seat.
+            lines: Vec::new(),
             total: Money { amount: row.try_get("total")?, currency },
             expires_at: time(row, "expires_at")?,
         },

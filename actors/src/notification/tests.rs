@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus::Context;
 use bus::contract::reservation::{ReservationCreated, ReservationStatus};
-use bus::contract::{Currency, Money, Timestamp};
+use bus::contract::{Currency, Money, SeatId, Timestamp};
 use uuid::Uuid;
 
 use super::letter::{self, Enclosed};
@@ -35,7 +35,8 @@ fn facts(status: ReservationStatus, title: &str) -> Facts {
         movie_id: Uuid::now_v7(),
         movie_title: title.into(),
         starts_at: at(START),
-        seats: vec!["C5".into(), "C6".into()],
+        seats: vec![SeatId::new("C", 5), SeatId::new("C", 6)],
+        lines: vec![],
         total: eur(2400),
         expires_at: at("2026-03-07T18:00:00Z"),
     };

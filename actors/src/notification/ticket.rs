@@ -67,7 +67,7 @@ pub fn pdf(facts: &Facts, tokens: &[String]) -> Result<Vec<u8>, String> {
         named.finish();
         resources.finish();
         page.finish();
-        let drawn = sheet(facts, seat, token)?;
+        let drawn = sheet(facts, seat.as_str(), token)?;
         pdf.stream(content_id, &drawn);
         pages.push(page_id);
     }

@@ -1,6 +1,6 @@
 //! The words of every mail, once for its HTML and its text. Calm and short: what happened, what follows, what to do.
 
-use bus::contract::Timestamp;
+use bus::contract::{Timestamp, seat_list};
 use uuid::Uuid;
 
 use super::format;
@@ -30,7 +30,7 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             paragraphs: vec![
                 format!(
                     "Your order has been changed. The tickets for {} are not valid any more; the new ones are attached.",
-                    previous_seats.join(", ")
+                    seat_list(previous_seats)
                 ),
                 "If something is to be paid back, another mail tells you.".to_owned(),
             ],
@@ -184,7 +184,7 @@ impl About {
             order: told.map(|told| super::ticket::short_code(told.reservation_id)),
             when: starts_at.map(|at| format::date_time(at, zone)),
             hall: showtime.map(|showtime| showtime.auditorium_name.clone()),
-            seats: told.map(|told| told.seats.join(", ")),
+            seats: told.map(|told| seat_list(&told.seats)),
             total: told.map(|told| format::money(told.total)),
         }
     }

@@ -3,9 +3,9 @@
 //! Invariant: a stream's message is acknowledged, and an asker answered, only after what follows from it is committed.
 
 use bus::consumer::Delivery;
-use bus::contract::Timestamp;
 use bus::contract::payment::{self as contract, PaymentEnd, Rejection};
 use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated, Sale};
+use bus::contract::{Timestamp, seat_list};
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -276,7 +276,7 @@ fn facts(created: &ReservationCreated) -> Facts {
         reservation_id: created.reservation_id,
         user_id: created.user_id,
         email: Some(created.email.clone()),
-        description: format!("{} · {}", created.movie_title, created.seats.join(", ")),
+        description: format!("{} · {}", created.movie_title, seat_list(&created.seats)),
         sale: Some(Sale {
             showtime_id: created.showtime_id,
             movie_id: created.movie_id,

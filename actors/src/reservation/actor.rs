@@ -164,7 +164,7 @@ impl SagaActor {
             // Written over an old version it would hold up the batch that it is in.
             return self.waiting.push_front((input, origin));
         }
-        let stepped = known.saga.step(&input, now);
+        let stepped = known.step(&input, now);
         let unchanged = |(saga, effects): &(Saga, Vec<Effect>)| *saga == known.saga && effects.is_empty();
         if !fresh && !known.saga.expects(&input) && stepped.as_ref().map_or(true, unchanged) {
             // Another host may have moved on, which a decision that writes nothing would not notice: read again.
@@ -198,7 +198,7 @@ impl SagaActor {
         let mut outbox = after.events(&known, &effects, &context);
         let step = step(&known, &after, &input);
         let rows = match &input {
-            Input::BeginExchange { new, showtime_version } => {
+            Input::BeginExchange { new, showtime_version, .. } => {
                 outbox.extend(new.events(new, &[Effect::TellCreated], &context));
                 Rows::Pair(Box::new([
                     step,
@@ -380,7 +380,7 @@ fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
         } else {
             SeatWrite::between(before.saga.state.claim(), after.saga.state.claim())
         },
-        previous: moved.then(|| (before.showtime_id, before.seats.clone())),
+        previous: moved.then(|| (before.showtime_id, before.seats())),
         open_holds_max: None,
         showtime_version,
     }

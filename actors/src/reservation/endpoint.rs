@@ -2,7 +2,6 @@
 //!
 //! Invariant: owner and role are checked against the row, here where only is read and in the actor where is written.
 
-use bus::contract::Request;
 use bus::contract::auth::{Role, SignTickets, Ticket};
 use bus::contract::payment::{GetPayment, Refund};
 use bus::contract::reservation::{
@@ -11,6 +10,7 @@ use bus::contract::reservation::{
     ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus, ResumeSaga, Sale, SeatTicket,
     Tickets,
 };
+use bus::contract::{Request, SeatId, seat_list};
 use bus::service::{Answered, Ask, Call, json};
 use bus::{Failure, Problem};
 
@@ -116,7 +116,8 @@ pub async fn cancel(env: Env, asked: Call<CancelReservation>) -> Answered {
     // Staff who say what is given back act as staff, also on their own seats.
     let by = if own && percent.is_none() { CancelledBy::User } else { CancelledBy::Admin };
     let words = asked.request.reason.clone().filter(|words| !words.trim().is_empty());
-    let cancel = Cancel { by, asker: Some(identity.user_id), percent, words };
+    let planned_on = asked.request.version;
+    let cancel = Cancel { by, asker: Some(identity.user_id), percent, words, planned_on };
     ask_saga(&env, asked, id, Input::Cancel(cancel), as_view).await
 }
 
@@ -135,7 +136,7 @@ fn as_begun(done: &Done<'_>) -> Answered {
         reservation_id: reservation.id,
         user_id: reservation.user_id,
         email: reservation.email.clone(),
-        description: format!("{} · {}", reservation.movie_title, reservation.seats.join(", ")),
+        description: format!("{} · {}", reservation.movie_title, seat_list(&reservation.seats())),
         total: reservation.saga.terms.total,
         expires_at: reservation.saga.expires_at,
         sale: Some(Sale {
@@ -143,7 +144,7 @@ fn as_begun(done: &Done<'_>) -> Answered {
             movie_id: reservation.movie_id,
             movie_title: reservation.movie_title.clone(),
             starts_at: reservation.starts_at,
-            tickets: reservation.seats.len() as u16,
+            tickets: reservation.saga.terms.lines.len() as u16,
         }),
     })
 }
@@ -178,19 +179,20 @@ pub async fn tickets(env: Env, call: Call<GetTickets>) -> Answered {
     if reservation.saga.status() != ReservationStatus::Confirmed {
         return Err(Rejection::NotConfirmed.into());
     }
-    let ticket = |seat: &String| Ticket {
+    let seats = reservation.seats();
+    let ticket = |seat: &SeatId| Ticket {
         reservation_id: reservation.id,
         showtime_id: reservation.showtime_id,
         seat: seat.clone(),
         starts_at: reservation.starts_at,
     };
-    let sign = SignTickets { tickets: reservation.seats.iter().map(ticket).collect() };
+    let sign = SignTickets { tickets: seats.iter().map(ticket).collect() };
     let signed = env.bus.ask(&sign, &Ask::new(call.context.clone())).await?;
-    if signed.tokens.len() != reservation.seats.len() {
+    if signed.tokens.len() != seats.len() {
         tracing::error!(reservation = %reservation.id, "not one token a ticket");
         return Err(Problem::internal());
     }
-    let tickets = reservation.seats.iter().cloned().zip(signed.tokens);
+    let tickets = seats.into_iter().zip(signed.tokens);
     json(&Tickets { tickets: tickets.map(|(seat, token)| SeatTicket { seat, token }).collect() })
 }
 

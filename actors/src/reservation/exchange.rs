@@ -5,8 +5,8 @@
 //! one's saga learns of it, and takes its place when it is paid. Which seats are free is read here and decided by Postgres.
 
 use bus::Problem;
-use bus::contract::Timestamp;
 use bus::contract::reservation::{CreateReservation, ExchangeReservation, Rejection, SeatStatus};
+use bus::contract::{Money, ProblemPlan, SeatId, Timestamp};
 use bus::service::{Answered, Call, json};
 use uuid::Uuid;
 
@@ -33,7 +33,8 @@ pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
             let shape = if matches!(input, Input::BeginExchange { .. }) { as_new } else { as_view };
             let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key.clone());
             match call(&env, id, input, |reply| Caller { identity, context, key, shape, reply }).await {
-                Err(problem) if problem.code == "seats-taken" && tries < TRIES_MAX => {}
+                // Other seats, another price or another difference: decided by a new look.
+                Err(problem) if lost_a_race(&problem) && tries < TRIES_MAX => {}
                 answered => return answered,
             }
         }
@@ -41,12 +42,34 @@ pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
     once(&env, &key, tried).await
 }
 
+/// Whether seats or reservation changed between reading and writing.
+fn lost_a_race(problem: &Problem) -> bool {
+    matches!(problem.code.as_str(), "seats-taken" | "plan-changed")
+}
+
 async fn plan(env: &Env, asked: &Call<ExchangeReservation>) -> Result<(Uuid, Input), Problem> {
     let old = find(env, asked, asked.request.id).await?;
     old.saga.may_exchange(env.clock.now())?;
     let target = asked.request.showtime_id.unwrap_or(old.showtime_id);
     let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
-    Ok((old.id, choose(&asked.request, &old, &hall, &env.settings, env.clock.now())?))
+    let now = env.clock.now();
+    let input = choose(&asked.request, &old, &hall, &env.settings, now)?;
+    if asked.request.version.is_some_and(|seen| seen != old.version) {
+        return Err(Rejection::PlanChanged(Some(as_plan(&old, &input, now))).into());
+    }
+    Ok((old.id, input))
+}
+
+/// What the exchange would do to the reservation as it is now.
+fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ProblemPlan {
+    let (total, refund) = match input {
+        Input::Exchange(place) => {
+            (place.total, old.saga.due_back(place.total.amount, old.saga.terms.percent(now)))
+        }
+        Input::BeginExchange { new, .. } => (new.saga.terms.total, old.saga.full_price()),
+        _ => (old.saga.terms.total, Money { amount: 0, ..old.saga.terms.total }),
+    };
+    ProblemPlan { version: old.version, total, refund }
 }
 
 /// The answer to the beginning of a dearer exchange is the reservation to pay.
@@ -76,10 +99,12 @@ pub fn choose(
         let seats = order::decide(&order, &hall.showtime, map, settings, now)?;
         Ok(seats.unwrap_or_default())
     };
-    let map = map_of(hall, |seat| here && old.seats.iter().any(|own| own == seat));
+    let map = map_of(hall, |seat| here && old.has_seat(seat));
     let seats = decide(&map)?;
-    let (total, ids) = (map.total(&seats), map.ids(&seats));
-    if here && ids.len() == old.seats.len() && ids.iter().all(|seat| old.seats.contains(seat)) {
+    let lines = map.lines(&seats);
+    let total = order::total(&lines);
+    if here && lines.len() == old.saga.terms.lines.len() && lines.iter().all(|line| old.has_seat(&line.seat))
+    {
         return Err(Rejection::SameSeats);
     }
     if total.currency != old.saga.terms.total.currency {
@@ -87,17 +112,19 @@ pub fn choose(
     }
     if total.amount <= old.saga.terms.total.amount {
         return Ok(Input::Exchange(Place {
+            planned_on: old.version,
             showtime_id: hall.showtime.id,
             showtime_version: hall.showtime.version,
             movie_id: hall.showtime.movie_id,
             movie_title: hall.showtime.movie_title.clone(),
             starts_at: hall.showtime.starts_at,
-            seats: ids,
+            lines,
             total,
         }));
     }
     // The old seats stay sold until the new ones are paid, so the new ones must be others.
-    let kept: Vec<String> = ids.into_iter().filter(|seat| here && old.seats.contains(seat)).collect();
+    let seats_of = lines.into_iter().map(|line| line.seat);
+    let kept: Vec<SeatId> = seats_of.filter(|seat| here && old.has_seat(seat)).collect();
     let (map, seats) = match (kept.is_empty(), &request.best_available) {
         (true, _) => (map, seats),
         (false, None) => return Err(Rejection::ExchangeKeepsSeats(kept)),
@@ -109,13 +136,17 @@ pub fn choose(
     };
     let owner = Owner { user_id: old.user_id, email: &old.email, exchange_of: Some(old.id) };
     let (new, _) = new_reservation(&owner, &hall.showtime, &map, &seats, settings, now);
-    Ok(Input::BeginExchange { new: Box::new(new), showtime_version: hall.showtime.version })
+    Ok(Input::BeginExchange {
+        planned_on: old.version,
+        new: Box::new(new),
+        showtime_version: hall.showtime.version,
+    })
 }
 
 /// The hall as it was read, in which `own` seats count as free.
-fn map_of(hall: &Snapshot, own: impl Fn(&str) -> bool) -> SeatMap {
+fn map_of(hall: &Snapshot, own: impl Fn(&SeatId) -> bool) -> SeatMap {
     let mut map = SeatMap::new(&hall.showtime.layout, &hall.showtime.prices, hall.sequence);
-    let claims = hall.claims.iter().filter(|(seat, _): &&(String, SeatStatus)| !own(seat));
-    map.load(hall.sequence, claims.map(|(seat, status)| (seat.as_str(), *status)));
+    let claims = hall.claims.iter().filter(|(seat, _): &&(SeatId, SeatStatus)| !own(seat));
+    map.load(hall.sequence, claims.map(|(seat, status)| (seat, *status)));
     map
 }

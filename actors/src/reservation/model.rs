@@ -4,11 +4,11 @@ use bus::Context;
 use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
-    Cancellation, RefundRequested, RefundStatus, Reservation as View, ReservationCancelled,
+    Cancellation, RefundRequested, RefundStatus, Rejection, Reservation as View, ReservationCancelled,
     ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationRefund,
     Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
 };
-use bus::contract::{Money, Timestamp};
+use bus::contract::{Money, ProblemPlan, SeatId, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ impl From<ShowtimeScheduled> for Showtime {
 pub struct Snapshot {
     pub showtime: Showtime,
     pub sequence: i64,
-    pub claims: Vec<(String, SeatStatus)>,
+    pub claims: Vec<(SeatId, SeatStatus)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,6 @@ pub struct Reservation {
     pub movie_id: Uuid,
     pub movie_title: String,
     pub starts_at: Timestamp,
-    pub seats: Vec<String>,
     /// Counts the changes; a save expects the one before.
     pub version: i64,
     pub saga: Saga,
@@ -71,6 +70,33 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The seats of its lines, in their order.
+    pub fn seats(&self) -> Vec<SeatId> {
+        self.saga.terms.lines.iter().map(|line| line.seat.clone()).collect()
+    }
+
+    pub fn has_seat(&self, seat: &SeatId) -> bool {
+        self.saga.terms.lines.iter().any(|line| line.seat == *seat)
+    }
+
+    /// The saga's step, if the input was decided on this version: a plan that was made on another one is made again.
+    pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Saga, Vec<Effect>), Rejection> {
+        let moved = input.planned_on().is_some_and(|version| version != self.version);
+        #[cfg(feature = "planted")]
+        let moved = moved && !super::saga::ignores_versions();
+        match self.saga.step(input, now) {
+            Ok(_) if moved => Err(Rejection::PlanChanged(Some(self.plan(now)))),
+            stepped => stepped,
+        }
+    }
+
+    /// What a cancellation would do now.
+    fn plan(&self, now: Timestamp) -> ProblemPlan {
+        let nothing = Money { amount: 0, ..self.saga.terms.total };
+        let refund = self.cancellation(now).map_or(nothing, |cancellation| cancellation.refund);
+        ProblemPlan { version: self.version, total: nothing, refund }
+    }
+
     /// The reservation after a step of its saga.
     pub fn with(&self, saga: Saga, input: &Input, now: Timestamp) -> Self {
         let after = Self { saga, version: self.version + 1, updated_at: now, ..self.clone() };
@@ -80,7 +106,6 @@ impl Reservation {
                 movie_id: to.movie_id,
                 movie_title: to.movie_title.clone(),
                 starts_at: to.starts_at,
-                seats: to.seats.clone(),
                 ..after
             },
             _ => after,
@@ -118,7 +143,8 @@ impl Reservation {
             movie_id: self.movie_id,
             movie_title: self.movie_title.clone(),
             starts_at: self.starts_at,
-            seats: self.seats.clone(),
+            seats: self.seats(),
+            lines: self.saga.terms.lines.clone(),
             total: self.saga.terms.total,
             expires_at: self.saga.expires_at,
             reason,
@@ -183,7 +209,7 @@ impl Reservation {
                 let event = ReservationExchanged {
                     payment_id: *payment_id,
                     previous_showtime_id: before.showtime_id,
-                    previous_seats: before.seats.clone(),
+                    previous_seats: before.seats(),
                     reservation: self.told(),
                 };
                 Some(Outgoing::new(DOMAIN, &event, at, context))
@@ -206,7 +232,8 @@ impl Reservation {
             movie_id: self.movie_id,
             movie_title: self.movie_title.clone(),
             starts_at: self.starts_at,
-            seats: self.seats.clone(),
+            seats: self.seats(),
+            lines: self.saga.terms.lines.clone(),
             total: self.saga.terms.total,
             expires_at: self.saga.expires_at,
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bus::contract::Timestamp;
 use bus::contract::movie::{SeatKind, ShowtimeStatus};
 use bus::contract::reservation::{CreateReservation, RefundPolicy, Rejection};
+use bus::contract::{Currency, Line, Money, Timestamp};
 use bus::token::Identity;
 use bus::{Context, Problem};
 use bytes::Bytes;
@@ -94,8 +94,10 @@ pub fn new_reservation(
     settings: &ReservationSettings,
     now: Timestamp,
 ) -> (Reservation, Vec<Effect>) {
+    let lines = map.lines(seats);
     let terms = Terms {
-        total: map.total(seats),
+        total: total(&lines),
+        lines,
         starts_at: showtime.starts_at,
         hold_seconds: settings.hold.as_secs(),
         hold_until_max: now.plus(settings.hold_max),
@@ -115,13 +117,18 @@ pub fn new_reservation(
         movie_id: showtime.movie_id,
         movie_title: showtime.movie_title.clone(),
         starts_at: showtime.starts_at,
-        seats: map.ids(seats),
         version: 1,
         saga,
         created_at: now,
         updated_at: now,
     };
     (reservation, effects)
+}
+
+/// The price of an order; its lines are of one currency.
+pub fn total(lines: &[Line]) -> Money {
+    let currency = lines.first().map_or(Currency::EUR, |line| line.price.currency);
+    Money { amount: lines.iter().map(|line| line.price.amount).sum(), currency }
 }
 
 /// What a request is told whose key was used before.

@@ -6,17 +6,17 @@
 
 use std::collections::HashMap;
 
-use bus::contract::movie::{Prices, Row, SeatKind, seat_id};
+use bus::contract::movie::{Prices, Row, SeatKind};
 use bus::contract::reservation::{
     Rejection, SeatChange, SeatMap as SeatMapView, SeatStatus, SeatView, SeatsChanged,
 };
-use bus::contract::{Currency, Money};
+use bus::contract::{Line, Money, SeatId};
 use uuid::Uuid;
 
 /// One seat that may be sold. `place` is its position in its row, gaps counted, so that neighbours differ by one.
 #[derive(Debug, Clone)]
 pub struct Seat {
-    pub id: String,
+    pub id: SeatId,
     pub row: usize,
     pub place: usize,
     pub number: u16,
@@ -39,7 +39,7 @@ pub struct SeatMap {
     pub sequence: i64,
     rows: Vec<String>,
     seats: Vec<Seat>,
-    index: HashMap<String, usize>,
+    index: HashMap<SeatId, usize>,
 }
 
 /// What applying a notice did.
@@ -57,7 +57,7 @@ pub enum Applied {
 pub enum Named {
     Free(Vec<usize>),
     /// Committed to someone else.
-    Taken(Vec<String>),
+    Taken(Vec<SeatId>),
     /// In the way are only marks whose commit is under way.
     Wait,
 }
@@ -70,7 +70,7 @@ impl SeatMap {
             {
                 let price = prices.get(&seat.kind).copied();
                 let committed = if price.is_some() { SeatStatus::Free } else { SeatStatus::Blocked };
-                let id = seat_id(&line.label, seat.number);
+                let id = SeatId::new(&line.label, seat.number);
                 seats.push(Seat {
                     id,
                     row,
@@ -88,7 +88,7 @@ impl SeatMap {
     }
 
     /// Takes over the claims as one statement read them; marks stay.
-    pub fn load<'a>(&mut self, sequence: i64, claims: impl Iterator<Item = (&'a str, SeatStatus)>) {
+    pub fn load<'a>(&mut self, sequence: i64, claims: impl Iterator<Item = (&'a SeatId, SeatStatus)>) {
         self.sequence = sequence;
         for seat in self.seats.iter_mut().filter(|seat| seat.committed != SeatStatus::Blocked) {
             seat.committed = SeatStatus::Free;
@@ -121,27 +121,27 @@ impl SeatMap {
         Applied::Newer
     }
 
-    fn commit_seat(&mut self, id: &str, status: SeatStatus) {
+    fn commit_seat(&mut self, id: &SeatId, status: SeatStatus) {
         if let Some(index) = self.index.get(id) {
             self.seats[*index].committed = status;
         }
     }
 
     /// The seats' places, or which ids the hall lacks, or which are not for sale.
-    pub fn find(&self, ids: &[String]) -> Result<Vec<usize>, Rejection> {
-        let unknown: Vec<String> = ids.iter().filter(|id| !self.index.contains_key(*id)).cloned().collect();
+    pub fn find(&self, ids: &[SeatId]) -> Result<Vec<usize>, Rejection> {
+        let unknown: Vec<SeatId> = ids.iter().filter(|id| !self.index.contains_key(*id)).cloned().collect();
         if !unknown.is_empty() {
             return Err(Rejection::SeatUnknown(unknown));
         }
         let found: Vec<usize> = ids.iter().map(|id| self.index[id]).collect();
         let blocked = found.iter().filter(|i| self.seats[**i].committed == SeatStatus::Blocked);
-        let blocked: Vec<String> = blocked.map(|i| self.seats[*i].id.clone()).collect();
+        let blocked: Vec<SeatId> = blocked.map(|i| self.seats[*i].id.clone()).collect();
         if blocked.is_empty() { Ok(found) } else { Err(Rejection::SeatBlocked(blocked)) }
     }
 
     pub fn named(&self, wanted: Vec<usize>) -> Named {
         let taken = wanted.iter().filter(|i| self.seats[**i].committed != SeatStatus::Free);
-        let taken: Vec<String> = taken.map(|i| self.seats[*i].id.clone()).collect();
+        let taken: Vec<SeatId> = taken.map(|i| self.seats[*i].id.clone()).collect();
         if !taken.is_empty() {
             Named::Taken(taken)
         } else if wanted.iter().any(|i| self.seats[*i].mark.is_some()) {
@@ -159,7 +159,8 @@ impl SeatMap {
 
     pub fn mark(&mut self, seats: &[usize], reservation: Uuid) {
         for index in seats {
-            debug_assert!(self.seats[*index].is_free(), "only a free seat is marked");
+            // Marking a marked seat would give it to two orders at once; the database would refuse the second.
+            assert!(self.seats[*index].is_free(), "only a free seat is marked");
             self.seats[*index].mark = Some(reservation);
         }
     }
@@ -178,15 +179,17 @@ impl SeatMap {
         &self.seats
     }
 
-    pub fn ids(&self, seats: &[usize]) -> Vec<String> {
+    pub fn ids(&self, seats: &[usize]) -> Vec<SeatId> {
         seats.iter().map(|index| self.seats[*index].id.clone()).collect()
     }
 
-    /// The price of all; every seat found for sale has one, and a showtime's prices are of one currency.
-    pub fn total(&self, seats: &[usize]) -> Money {
-        let prices = seats.iter().filter_map(|index| self.seats[*index].price);
-        let currency = prices.clone().next().map_or(Currency::EUR, |price| price.currency);
-        Money { amount: prices.map(|price| price.amount).sum(), currency }
+    /// The seats with their prices. Every seat found for sale has one, and a showtime's prices are of one currency.
+    pub fn lines(&self, seats: &[usize]) -> Vec<Line> {
+        let line = |index: &usize| {
+            let seat = &self.seats[*index];
+            Some(Line { seat: seat.id.clone(), price: seat.price? })
+        };
+        seats.iter().filter_map(line).collect()
     }
 
     /// What the world sees: only what is committed.

@@ -154,7 +154,7 @@ impl ShowtimeActor {
         self.loading = false;
         match loaded {
             Ok(Some(snapshot)) => {
-                let claims = snapshot.claims.iter().map(|(seat, status)| (seat.as_str(), *status));
+                let claims = snapshot.claims.iter().map(|(seat, status)| (seat, *status));
                 let hall = self.hall.get_or_insert_with(|| Hall {
                     map: SeatMap::new(
                         &snapshot.showtime.layout,

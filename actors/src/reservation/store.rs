@@ -8,11 +8,11 @@ mod showtime;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use bus::contract::Timestamp;
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{
     Rejection, ReservationChanged, SeatChange, SeatStatus, SeatsChanged, changed_subject, seats_subject,
 };
+use bus::contract::{SeatId, Timestamp};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::model::{Reservation, SeatWrite, Showtime};
 use super::saga::Saga;
 use crate::config::ReservationSettings;
+use crate::database::seat_column;
 use crate::delivery::{self, WriteError};
 
 use claims::{raise_sequences, write_claims};
@@ -63,7 +64,7 @@ pub struct Step {
     pub log: Logged,
     pub seats: SeatWrite,
     /// With [`SeatWrite::Exchange`]: the showtime and seats before.
-    pub previous: Option<(Uuid, Vec<String>)>,
+    pub previous: Option<(Uuid, Vec<SeatId>)>,
     /// For a new reservation: how many open holds its user may have, itself included.
     pub open_holds_max: Option<usize>,
     /// The showtime's version that new seats were chosen by: they and their prices are those.
@@ -109,36 +110,39 @@ impl Step {
     }
 
     /// Seats that it takes, which must be free.
-    fn claimed(&self) -> impl Iterator<Item = &str> {
+    fn claimed(&self) -> impl Iterator<Item = &SeatId> {
         let takes = matches!(self.seats, SeatWrite::Claim(_) | SeatWrite::Exchange);
         let had = self.previous.as_ref().filter(|(showtime, _)| *showtime == self.reservation.showtime_id);
-        let new = move |seat: &&String| takes && !had.is_some_and(|(_, seats)| seats.contains(seat));
-        self.reservation.seats.iter().filter(new).map(String::as_str)
+        let new = move |seat: &&SeatId| takes && !had.is_some_and(|(_, seats)| seats.contains(seat));
+        self.seats_now().filter(new)
     }
 
     /// Seats that it gives up, of which showtime.
-    fn freed(&self) -> impl Iterator<Item = (Uuid, &str)> {
+    fn freed(&self) -> impl Iterator<Item = (Uuid, &SeatId)> {
         let reservation = &self.reservation;
-        let (showtime, seats) = match (&self.previous, self.seats) {
-            (Some((showtime, seats)), _) => (*showtime, seats.as_slice()),
-            (None, SeatWrite::Free) => (reservation.showtime_id, reservation.seats.as_slice()),
-            (None, _) => (reservation.showtime_id, &[][..]),
+        let (showtime, seats): (Uuid, Vec<&SeatId>) = match (&self.previous, self.seats) {
+            (Some((showtime, seats)), _) => (*showtime, seats.iter().collect()),
+            (None, SeatWrite::Free) => (reservation.showtime_id, self.seats_now().collect()),
+            (None, _) => (reservation.showtime_id, Vec::new()),
         };
         let keeps = self.previous.is_some() && showtime == reservation.showtime_id;
-        let given = move |seat: &&String| !(keeps && reservation.seats.contains(seat));
-        seats.iter().filter(given).map(move |seat| (showtime, seat.as_str()))
+        let given = move |seat: &&SeatId| !(keeps && reservation.has_seat(seat));
+        seats.into_iter().filter(given).map(move |seat| (showtime, seat))
+    }
+
+    fn seats_now(&self) -> impl Iterator<Item = &SeatId> {
+        self.reservation.saga.terms.lines.iter().map(|line| &line.seat)
     }
 
     /// What the seat maps show afterwards.
     fn changes(&self) -> Vec<(Uuid, SeatChange)> {
-        let change = |showtime, seat: &str, status| (showtime, SeatChange { id: seat.to_owned(), status });
+        let change = |showtime, seat: &SeatId, status| (showtime, SeatChange { id: seat.clone(), status });
         let showtime = self.reservation.showtime_id;
         let mut changes: Vec<_> =
             self.freed().map(|(showtime, seat)| change(showtime, seat, SeatStatus::Free)).collect();
         match self.seats {
             SeatWrite::Sell => {
-                let sold = self.reservation.seats.iter();
-                changes.extend(sold.map(|seat| change(showtime, seat, SeatStatus::Sold)));
+                changes.extend(self.seats_now().map(|seat| change(showtime, seat, SeatStatus::Sold)));
             }
             SeatWrite::Claim(status) => {
                 changes.extend(self.claimed().map(|seat| change(showtime, seat, status)));
@@ -333,8 +337,7 @@ async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: 
     .bind(new.iter().map(|r| r.movie_id).collect::<Vec<_>>())
     .bind(each(|r| r.movie_title.clone()))
     .bind(new.iter().map(|r| r.starts_at.date_time()).collect::<Vec<_>>())
-    // Seat ids are letters and digits, so a comma never stands in one.
-    .bind(each(|r| r.seats.join(",")))
+    .bind(each(|r| seat_column(&r.seats())))
     .bind(new.iter().map(|r| r.saga.terms.total.amount).collect::<Vec<_>>())
     .bind(each(|r| r.saga.terms.total.currency.as_str().to_owned()))
     .bind(each(|r| r.saga.status().as_str().to_owned()))
@@ -380,7 +383,7 @@ async fn move_reservations(db: &mut PgConnection, steps: &[Placed<'_>]) -> Resul
         .bind(r.movie_id)
         .bind(&r.movie_title)
         .bind(r.starts_at.date_time())
-        .bind(&r.seats)
+        .bind(r.saga.terms.lines.iter().map(|line| line.seat.as_str()).collect::<Vec<_>>())
         .bind(r.saga.terms.total.amount)
         .execute(&mut *db)
         .await?;

@@ -7,7 +7,7 @@ mod histories;
 
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{CancelReason, RefundAmount, RefundPolicy, Rejection, SagaState};
-use bus::contract::{Currency, Money, Timestamp};
+use bus::contract::{Currency, Line, Money, SeatId, Timestamp};
 use uuid::Uuid;
 
 use super::model::Reservation;
@@ -30,6 +30,7 @@ fn euros(amount: i64) -> Money {
 
 fn saga() -> Saga {
     let terms = Terms {
+        lines: vec![line("A1", 1200), line("A2", 1200)],
         total: euros(2400),
         starts_at: at(36_000),
         hold_seconds: HOLD,
@@ -56,8 +57,12 @@ fn refund() -> Refund {
     Refund::new(PAYMENT, euros(2400), 0)
 }
 
-fn ids(seats: &[&str]) -> Vec<String> {
-    seats.iter().map(|id| (*id).to_owned()).collect()
+fn ids(seats: &[&str]) -> Vec<SeatId> {
+    seats.iter().map(|id| SeatId::parse(id).unwrap()).collect()
+}
+
+fn line(seat: &str, amount: i64) -> Line {
+    Line { seat: SeatId::parse(seat).unwrap(), price: euros(amount) }
 }
 
 fn confirmed() -> State {
@@ -67,12 +72,13 @@ fn confirmed() -> State {
 /// Other seats of the same showtime.
 fn place(amount: i64) -> Place {
     Place {
+        planned_on: 1,
         showtime_id: Uuid::nil(),
         showtime_version: 1,
         movie_id: Uuid::nil(),
         movie_title: String::new(),
         starts_at: at(36_000),
-        seats: ids(&["B1"]),
+        lines: vec![line("B1", amount)],
         total: euros(amount),
     }
 }
@@ -86,7 +92,6 @@ fn dearer() -> Box<Reservation> {
         movie_id: Uuid::nil(),
         movie_title: String::new(),
         starts_at: at(36_000),
-        seats: ids(&["C1"]),
         version: 1,
         saga: saga(),
         created_at: at(0),
@@ -95,7 +100,7 @@ fn dearer() -> Box<Reservation> {
 }
 
 fn begin_exchange() -> Input {
-    Input::BeginExchange { new: dearer(), showtime_version: 1 }
+    Input::BeginExchange { planned_on: 1, new: dearer(), showtime_version: 1 }
 }
 
 fn give_back(amount: Option<i64>) -> Input {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Access, FieldError, Fields, Problem, Request, Timestamp, events};
+use super::{Access, FieldError, Fields, Problem, Request, SeatId, Timestamp, events};
 
 pub use access::{
     ChangePassword, ForgotPassword, ListRevocations, ListUsers, LogoutEverywhere, REVOKED, ResetPassword,
@@ -328,8 +328,7 @@ pub struct SignTickets {
 pub struct Ticket {
     pub reservation_id: Uuid,
     pub showtime_id: Uuid,
-    /// `C7`.
-    pub seat: String,
+    pub seat: SeatId,
     pub starts_at: Timestamp,
 }
 
@@ -361,7 +360,7 @@ pub struct TicketClaims {
     pub sub: Uuid,
     /// The showtime.
     pub show: Uuid,
-    pub seat: String,
+    pub seat: SeatId,
     /// Unix seconds.
     pub exp: i64,
 }

@@ -14,6 +14,7 @@ pub mod primitive;
 pub mod problem;
 pub mod reminder;
 pub mod reservation;
+pub mod seat;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -23,7 +24,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use primitive::{Currency, Money, Page, Paging, Timestamp};
-pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
+pub use problem::{FieldError, Fields, Problem, ProblemPlan, ProblemShowtime};
+pub use seat::{Line, SeatId, seat_list};
 
 /// A fact, already true, published to the stream `EVENTS` under its subject (= RabbitMQ routing key).
 pub trait Event: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {

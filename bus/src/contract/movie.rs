@@ -136,11 +136,6 @@ pub struct Showtime {
     pub updated_at: Timestamp,
 }
 
-/// A seat's id: row label and number, such as `C7`.
-pub fn seat_id(row: &str, number: u16) -> String {
-    format!("{row}{number}")
-}
-
 /// Whether it is a date such as 2026-05-01.
 pub fn is_date(text: &str) -> bool {
     // Ten characters: without a sign, which the parser would take.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Timestamp;
+use super::{Money, SeatId, Timestamp};
 
 /// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,19 @@ pub struct ProblemShowtime {
     pub id: Uuid,
     pub starts_at: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seats: Vec<String>,
+    pub seats: Vec<SeatId>,
+}
+
+/// What was planned has to be planned again, since the reservation changed: what it would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemPlan {
+    /// The reservation's version that this is right for.
+    pub version: i64,
+    /// The price of the seats that it would have then: 0 after a cancellation.
+    pub total: Money,
+    /// What would be given back.
+    pub refund: Money,
 }
 
 /// RFC 9457 `application/problem+json`. `code` is kebab-case and stable; `requestId` is filled in by the gateway.
@@ -41,10 +53,13 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// With `seats-taken` and `seat-unknown`: the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seats: Vec<String>,
+    pub seats: Vec<SeatId>,
     /// The showtimes that are in the way, each with the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub showtimes: Vec<ProblemShowtime>,
+    /// With `plan-changed`: the plan as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<ProblemPlan>>,
     /// Seconds after which a retry makes sense; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -62,6 +77,7 @@ impl Problem {
             errors: Vec::new(),
             seats: Vec::new(),
             showtimes: Vec::new(),
+            plan: None,
             retry_after: None,
         }
     }
@@ -89,7 +105,7 @@ impl Problem {
         Self::new(401, code, detail)
     }
 
-    pub fn with_seats(mut self, seats: Vec<String>) -> Self {
+    pub fn with_seats(mut self, seats: Vec<SeatId>) -> Self {
         self.seats = seats;
         self
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::movie::SeatKind;
 use super::payment::PaymentStatus;
-use super::{Access, Fields, Money, Page, Paging, Request, Timestamp, events};
+use super::{Access, Fields, Line, Money, Page, Paging, Request, SeatId, Timestamp, events};
 
 /// Core NATS subject of a showtime's seat changes: [`SeatsChanged`].
 pub fn seats_subject(showtime: Uuid) -> String {
@@ -39,7 +39,7 @@ pub enum SeatStatus {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeatView {
-    pub id: String,
+    pub id: SeatId,
     pub row: String,
     pub number: u16,
     pub kind: SeatKind,
@@ -56,7 +56,7 @@ pub struct SeatMap {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeatChange {
-    pub id: String,
+    pub id: SeatId,
     pub status: SeatStatus,
 }
 
@@ -176,7 +176,9 @@ pub struct Reservation {
     pub movie_id: Uuid,
     pub movie_title: String,
     pub starts_at: Timestamp,
-    pub seats: Vec<String>,
+    pub seats: Vec<SeatId>,
+    /// What each seat costs; the prices add up to `total`.
+    pub lines: Vec<Line>,
     pub total: Money,
     /// Until when the seats are kept; no meaning once the status is not PENDING.
     pub expires_at: Timestamp,
@@ -222,7 +224,7 @@ pub struct BestAvailable {
 pub struct CreateReservation {
     pub showtime_id: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seats: Option<Vec<String>>,
+    pub seats: Option<Vec<SeatId>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_available: Option<BestAvailable>,
 }
@@ -236,8 +238,16 @@ impl Request for CreateReservation {
     }
 }
 
+fn validate_version(version: Option<i64>, fields: &mut Fields) {
+    fields.check(
+        version.is_none_or(|version| version >= 1),
+        "version",
+        "must be a version of the reservation",
+    );
+}
+
 /// Either seats by name or the best available, never both.
-fn validate_choice(seats: &Option<Vec<String>>, best: &Option<BestAvailable>, fields: &mut Fields) {
+fn validate_choice(seats: &Option<Vec<SeatId>>, best: &Option<BestAvailable>, fields: &mut Fields) {
     fields.check(seats.is_some() != best.is_some(), "seats", "give either seats or bestAvailable");
     if let Some(seats) = seats {
         // How many an order may have is the host's setting; this only bounds the message.
@@ -245,7 +255,6 @@ fn validate_choice(seats: &Option<Vec<String>>, best: &Option<BestAvailable>, fi
         let mut seen = std::collections::HashSet::new();
         for (index, seat) in seats.iter().enumerate() {
             let field = format!("seats[{index}]");
-            fields.check(is_seat_id(seat), &field, "must be a seat id such as C7");
             fields.check(seen.insert(seat), &field, "is there twice");
         }
     }
@@ -266,9 +275,13 @@ pub struct ExchangeReservation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub showtime_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seats: Option<Vec<String>>,
+    pub seats: Option<Vec<SeatId>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_available: Option<BestAvailable>,
+    /// The reservation's version that the caller has seen; another one is refused with `plan-changed`. Without it the
+    /// exchange is planned again when the reservation changes meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
 }
 
 impl Request for ExchangeReservation {
@@ -277,6 +290,7 @@ impl Request for ExchangeReservation {
     type Answer = Reservation;
     fn validate(&self, fields: &mut Fields) {
         validate_choice(&self.seats, &self.best_available, fields);
+        validate_version(self.version, fields);
     }
 }
 
@@ -300,7 +314,7 @@ pub struct Tickets {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeatTicket {
-    pub seat: String,
+    pub seat: SeatId,
     /// A compact JWS that verifies offline against `/.well-known/jwks.json`.
     pub token: String,
 }
@@ -358,6 +372,9 @@ pub struct CancelReservation {
     /// Only for ADMIN: gives back so much of what was paid, whatever the policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_percent: Option<u8>,
+    /// The reservation's version whose `cancellation` the caller has seen; another one is refused with `plan-changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
 }
 
 impl Request for CancelReservation {
@@ -369,6 +386,7 @@ impl Request for CancelReservation {
             fields.text(reason, 0..=500, "reason");
         }
         fields.check(self.refund_percent.is_none_or(|p| p <= 100), "refundPercent", "must be 0–100");
+        validate_version(self.version, fields);
     }
 }
 
@@ -430,7 +448,7 @@ impl Request for ListClaimed {
 /// Showtimes without a claim are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Claimed {
-    pub showtimes: BTreeMap<Uuid, Vec<String>>,
+    pub showtimes: BTreeMap<Uuid, Vec<SeatId>>,
 }
 
 /// Asked by the payment host in the moviegoer's name before it begins an attempt: commits that a payment has
@@ -485,7 +503,10 @@ pub struct ReservationCreated {
     pub movie_id: Uuid,
     pub movie_title: String,
     pub starts_at: Timestamp,
-    pub seats: Vec<String>,
+    pub seats: Vec<SeatId>,
+    /// What each seat costs; the prices add up to `total`. Empty in events from before orders had lines.
+    #[serde(default)]
+    pub lines: Vec<Line>,
     pub total: Money,
     pub expires_at: Timestamp,
 }
@@ -512,7 +533,7 @@ pub struct ReservationCancelled {
 pub struct ReservationExchanged {
     pub payment_id: Uuid,
     pub previous_showtime_id: Uuid,
-    pub previous_seats: Vec<String>,
+    pub previous_seats: Vec<SeatId>,
     #[serde(flatten)]
     pub reservation: ReservationCreated,
 }
@@ -537,11 +558,4 @@ events! {
     ReservationCancelled => "reservation.cancelled",
     ReservationExchanged => "reservation.exchanged",
     RefundRequested => "refund.requested",
-}
-
-/// 1–3 letters and 1–3 digits; whether the hall has it is the showtime's to say.
-pub fn is_seat_id(id: &str) -> bool {
-    let letters = id.bytes().take_while(u8::is_ascii_uppercase).count();
-    let digits = &id.as_bytes()[letters..];
-    (1..=3).contains(&letters) && (1..=3).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
 }

@@ -174,7 +174,9 @@ async fn an_answer_passes_byte_for_byte() {
 async fn a_hosts_refusal_passes_with_its_details() {
     let gateway = Gateway::new();
     let taken = Problem::new(409, "seats-taken", "Someone else was faster with these seats.");
-    gateway.refuse::<CreateReservation>(taken.with_seats(vec!["C5".into()]).with_retry_after(3));
+    gateway.refuse::<CreateReservation>(
+        taken.with_seats(vec![bus::contract::SeatId::new("C", 5)]).with_retry_after(3),
+    );
     let sending = gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
     let answer = sending.header("X-Request-Id", "mine").json(reservation()).answer().await;
     assert_eq!(answer.json()["seats"], json!(["C5"]));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus::contract::SeatId;
 use bus::contract::movie::{
     ShowtimeScheduled, ShowtimeUpdated, UpdateAuditorium, UpdateMovie, UpdateShowtime,
 };
@@ -53,17 +54,16 @@ fn a_seat_is_lost_when_it_vanishes_or_becomes_another_kind() {
     let before = [row("A", &[SeatKind::Standard; 3]), row("B", &[SeatKind::Wheelchair, SeatKind::Gap])];
     let after =
         [row("A", &[SeatKind::Standard, SeatKind::Loveseat, SeatKind::Gap]), row("C", &[SeatKind::Standard])];
-    let claimed: Vec<String> = ["A1", "A2", "A3", "B1"].map(str::to_owned).into();
-    assert_eq!(lost_seats(&before, &after, &claimed), ["A2", "A3", "B1"]);
-    assert_eq!(lost_seats(&before, &before, &claimed), Vec::<String>::new());
+    let ids = |seats: &[&str]| seats.iter().map(|seat| SeatId::parse(seat).unwrap()).collect::<Vec<_>>();
+    let claimed = ids(&["A1", "A2", "A3", "B1"]);
+    assert_eq!(lost_seats(&before, &after, &claimed), ids(&["A2", "A3", "B1"]));
+    assert_eq!(lost_seats(&before, &before, &claimed), []);
     let showtime = a_showtime();
-    let of = |seats: &[&str]| {
-        BTreeMap::from([(showtime.showtime.id, seats.iter().map(|s| s.to_string()).collect())])
-    };
+    let of = |seats: &[&str]| BTreeMap::from([(showtime.showtime.id, ids(seats))]);
     let all = [showtime.clone()];
-    let lost = |_: &Scheduled, seats: &[String]| lost_seats(&before, &after, seats);
+    let lost = |_: &Scheduled, seats: &[SeatId]| lost_seats(&before, &after, seats);
     assert_eq!(sold(&all, &of(&["A1"]), lost), []);
-    let expected = (showtime.showtime.id, showtime.showtime.starts_at, vec!["A2".to_owned()]);
+    let expected = (showtime.showtime.id, showtime.showtime.starts_at, ids(&["A2"]));
     assert_eq!(sold(&all, &of(&["A1", "A2"]), lost), [expected]);
     assert_eq!(sold(&all, &BTreeMap::new(), lost), []);
 }

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Heard, Write, Written, mail};
+use crate::database::seat_column;
 use crate::delivery::{Rows, WriteError};
 use crate::notification::model::{Attendee, End, Mail, NewMail, Showtime, Topic, name_of};
 
@@ -126,8 +127,7 @@ async fn upsert_attendees<'a>(
     .bind(told().map(|t| t.showtime_id).collect::<Vec<_>>())
     .bind(told().map(|t| t.movie_title.as_str()).collect::<Vec<_>>())
     .bind(told().map(|t| t.starts_at.date_time()).collect::<Vec<_>>())
-    // Postgres has no arrays of arrays of unlike lengths; a seat's id has no comma.
-    .bind(told().map(|t| t.seats.join(",")).collect::<Vec<_>>())
+    .bind(told().map(|t| seat_column(&t.seats)).collect::<Vec<_>>())
     .bind(told().map(|t| t.total.amount).collect::<Vec<_>>())
     .bind(told().map(|t| t.total.currency.as_str()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|a| a.status.as_str()).collect::<Vec<_>>())

@@ -4,7 +4,7 @@
 
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{CancelReason, RefundAmount};
-use bus::contract::{Money, Timestamp};
+use bus::contract::{Line, Money, Timestamp, seat_list};
 use uuid::Uuid;
 
 use crate::reservation::model::Reservation;
@@ -35,6 +35,8 @@ pub enum Input {
     Exchange(Place),
     /// A dearer reservation shall take this one's place once it is paid. It is made in the same transaction.
     BeginExchange {
+        /// As with [`Place::planned_on`].
+        planned_on: i64,
         new: Box<Reservation>,
         showtime_version: i64,
     },
@@ -67,11 +69,13 @@ pub struct Cancel {
     /// How much of what was paid an ADMIN gives back, whatever the policy says.
     pub percent: Option<u8>,
     pub words: Option<String>,
+    /// The version whose refund the caller was shown, where the caller says so.
+    pub planned_on: Option<i64>,
 }
 
 impl Cancel {
     pub fn by(by: CancelledBy) -> Self {
-        Self { by, asker: None, percent: None, words: None }
+        Self { by, asker: None, percent: None, words: None, planned_on: None }
     }
 }
 
@@ -103,13 +107,16 @@ pub struct GiveBack {
 /// Where an exchange leads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
+    /// The reservation's version that this was planned on: price and difference are right for no other.
+    pub planned_on: i64,
     pub showtime_id: Uuid,
     /// Its seats and prices were chosen by this version.
     pub showtime_version: i64,
     pub movie_id: Uuid,
     pub movie_title: String,
     pub starts_at: Timestamp,
-    pub seats: Vec<String>,
+    /// Never empty, and of the currency that was paid.
+    pub lines: Vec<Line>,
     pub total: Money,
 }
 
@@ -138,6 +145,16 @@ impl Input {
         }
     }
 
+    /// The reservation's version that the input was decided on, where it is right for no other.
+    pub fn planned_on(&self) -> Option<i64> {
+        match self {
+            Self::Exchange(place) => Some(place.planned_on),
+            Self::BeginExchange { planned_on, .. } => Some(*planned_on),
+            Self::Cancel(cancel) => cancel.planned_on,
+            _ => None,
+        }
+    }
+
     /// The person who asked.
     pub fn by(&self) -> Option<Uuid> {
         match self {
@@ -159,7 +176,10 @@ impl Input {
                 Some(amount) => format!("{}: {}", amount.amount(), back.reason),
                 None => format!("all: {}", back.reason),
             }),
-            Self::Exchange(to) => Some(format!("{} of {}", to.seats.join(","), to.showtime_id)),
+            Self::Exchange(to) => {
+                let seats = seat_list(to.lines.iter().map(|line| &line.seat));
+                Some(format!("{seats} of {}", to.showtime_id))
+            }
             Self::BeginExchange { new, .. } => Some(new.id.to_string()),
             Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
             Self::RefundCompleted { refund_id } => Some(refund_id.to_string()),

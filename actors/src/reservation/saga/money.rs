@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use bus::contract::reservation::{RefundPolicy, RefundStatus};
-use bus::contract::{Money, Timestamp};
+use bus::contract::{Line, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Cancel, CancelledBy, Effect, Input, Place, Saga, State};
+use super::{Effect, Input, Place, Saga, State};
 
 /// First wait for a refund; each further is twice as long, up to an hour.
 const REFUND_ASKED_AFTER: Duration = Duration::from_secs(30);
@@ -23,6 +23,9 @@ const REFUND_ASKS_MAX: u32 = 32;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
+    /// What each seat costs; added up they are `total`. Formats 1 and 2 had none: they are filled in when the row is read.
+    #[serde(default)]
+    pub lines: Vec<Line>,
     pub total: Money,
     pub starts_at: Timestamp,
     /// How long the hold lasts from the moment that paying begins, and when it ends at the latest.
@@ -41,6 +44,7 @@ impl Terms {
     pub fn at(&self, place: &Place) -> Self {
         let window = self.starts_at.date_time() - self.refund_until.date_time();
         Self {
+            lines: place.lines.clone(),
             total: place.total,
             starts_at: place.starts_at,
             refund_until: (place.starts_at.date_time() - window).into(),
@@ -48,14 +52,12 @@ impl Terms {
         }
     }
 
-    /// How much of what was paid a cancellation gives back.
-    pub fn percent(&self, cancel: &Cancel, now: Timestamp) -> u8 {
-        match (cancel.by, cancel.percent, self.refund_policy) {
-            (CancelledBy::Showtime, ..) => 100,
-            (CancelledBy::Admin, Some(percent), _) => percent.min(100),
-            (_, _, None) => 100,
-            (_, _, Some(policy)) if now <= self.refund_until => policy.percent.min(100),
-            (_, _, Some(_)) => 0,
+    /// How much of what was paid the policy gives back now.
+    pub fn percent(&self, now: Timestamp) -> u8 {
+        match self.refund_policy {
+            None => 100,
+            Some(policy) if now <= self.refund_until => policy.percent.min(100),
+            Some(_) => 0,
         }
     }
 }
@@ -113,6 +115,13 @@ impl Refund {
 pub fn ask_again(asked: u32, now: Timestamp) -> Option<Timestamp> {
     let wait = (REFUND_ASKED_AFTER * (1 << asked.min(10))).min(REFUND_ASKED_AFTER_MAX);
     (asked < REFUND_ASKS_MAX).then(|| now.plus(wait))
+}
+
+/// A percentage of an amount in minor units, rounded up: in the customer's favour.
+fn share(amount: i64, percent: u8) -> i64 {
+    // i128: an amount times a hundred may not fit. The share is at most the amount, so it fits again.
+    let share = (i128::from(amount.max(0)) * i128::from(percent.min(100)) + 99) / 100;
+    i64::try_from(share).unwrap_or(amount)
 }
 
 /// A part of the price that goes back besides what a cancellation gives back.
@@ -192,8 +201,8 @@ impl Saga {
         self.captured.unwrap_or(self.terms.total)
     }
 
-    /// What was captured and is not promised back.
-    pub fn left(&self) -> Money {
+    /// What is promised back so far, whether it has arrived or not.
+    fn promised(&self) -> i64 {
         let parts: i64 = self.parts.iter().map(|part| part.refund.total.amount).sum();
         let whole = match &self.state {
             State::Refunding { refund, .. }
@@ -201,16 +210,31 @@ impl Saga {
             | State::NeedsAttention { refund, .. } => refund.total.amount,
             _ => 0,
         };
-        let captured = self.captured();
-        Money { amount: (captured.amount - parts - whole).max(0), ..captured }
+        parts + whole
     }
 
-    /// A percentage of what is left, rounded in the moviegoer's favour.
-    pub fn share(&self, percent: u8) -> Money {
+    /// What was captured and is not promised back.
+    pub fn left(&self) -> Money {
+        let captured = self.captured();
+        Money { amount: (captured.amount - self.promised()).max(0), ..captured }
+    }
+
+    /// What goes back when lines fall away at the customer's wish, so that lines worth `remaining` are left: the share of
+    /// everything that fell away since the sale, less everything that was given back since the sale. So a cancellation in
+    /// several steps gives back what the same cancellation in one step would.
+    pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
-        // i128: an amount times a hundred may not fit
-        let amount = (i128::from(left.amount) * i128::from(percent) + 99) / 100;
-        Money { amount: i64::try_from(amount).unwrap_or(left.amount).min(left.amount), ..left }
+        let due = share(self.captured().amount - remaining, percent) - self.promised();
+        Money { amount: due.clamp(0, left.amount), ..left }
+    }
+
+    /// What goes back when the cinema is the cause, or when another reservation takes over the value of these seats: their
+    /// full price. What the policy kept of lines that fell away earlier stays kept.
+    pub fn full_price(&self) -> Money {
+        let left = self.left();
+        let fallen = self.captured().amount - self.terms.total.amount;
+        let percent = self.terms.refund_policy.map_or(100, |policy| policy.percent.min(100));
+        Money { amount: (left.amount - (fallen - share(fallen, percent))).max(0), ..left }
     }
 
     /// Gives a part back and lives on.

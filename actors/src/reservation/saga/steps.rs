@@ -75,8 +75,12 @@ impl Saga {
         if cancel.by == CancelledBy::User && unpolicied {
             return Err(Rejection::RefundWindowClosed);
         }
-        let share = self.share(self.terms.percent(cancel, now));
-        Ok(self.refund(*payment_id, cancel.by.reason(), share, cancel.asker, now))
+        let back = match (cancel.by, cancel.percent) {
+            (CancelledBy::Showtime, _) => self.full_price(),
+            (CancelledBy::Admin, Some(percent)) => self.due_back(0, percent),
+            (CancelledBy::Admin | CancelledBy::User, _) => self.due_back(0, self.terms.percent(now)),
+        };
+        Ok(self.refund(*payment_id, cancel.by.reason(), back, cancel.asker, now))
     }
 
     /// Staff give back what is left, which ends a confirmed reservation, or less, which does not.
@@ -127,23 +131,30 @@ impl Saga {
         }
     }
 
-    /// Other seats, and the difference back.
-    pub(super) fn exchange(&self, payment_id: Uuid, place: &Place, now: Timestamp) -> (Self, Vec<Effect>) {
-        debug_assert!(
-            place.total.amount <= self.terms.total.amount,
-            "a dearer exchange is a new reservation"
-        );
-        let less = (self.terms.total.amount - place.total.amount).clamp(0, self.left().amount);
+    /// Other seats, and the policy's share of the difference back.
+    pub(super) fn exchange(
+        &self,
+        payment_id: Uuid,
+        place: &Place,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Effect>), Rejection> {
+        let dearer = place.total.amount > self.terms.total.amount;
+        #[cfg(feature = "planted")]
+        let dearer = dearer && !super::ignores_versions();
+        // Seats for more are a reservation of their own, which is paid; a plan for less was made on another version.
+        if dearer || place.total.currency != self.terms.total.currency {
+            return Err(Rejection::PlanChanged(None));
+        }
+        let back = self.due_back(place.total.amount, self.terms.percent(now));
         let terms = self.terms.at(place);
         let moved = Self { terms, captured: Some(self.captured()), ..self.clone() };
         let mut effects = vec![Effect::TellExchanged { payment_id }];
-        if less == 0 {
-            return (moved, effects);
+        if back.amount == 0 {
+            return Ok((moved, effects));
         }
-        let less = Money { amount: less, ..place.total };
-        let (saga, ask) = moved.give_part(payment_id, less, CancelReason::Exchanged.as_str(), None, now);
+        let (saga, ask) = moved.give_part(payment_id, back, CancelReason::Exchanged.as_str(), None, now);
         effects.extend(ask);
-        (saga, effects)
+        Ok((saga, effects))
     }
 
     pub(super) fn exchanging(&self, to: Option<Uuid>, now: Timestamp) -> (Self, Vec<Effect>) {

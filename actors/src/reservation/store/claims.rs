@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use bus::contract::SeatId;
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{Rejection, SeatStatus};
 use sqlx::{PgConnection, Row as _};
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::showtime::{is_at, status_named};
 use super::{Placed, Written, short};
+use crate::database::seat_ids;
 use crate::delivery::WriteError;
 use crate::reservation::model::SeatWrite;
 
@@ -74,10 +76,10 @@ pub async fn write_claims(db: &mut PgConnection, steps: &[Placed<'_>], alone: bo
     let (mut sell, mut claim): (Vec<Seat>, Vec<Seat>) = (Vec::new(), Vec::new());
     for step in steps {
         let (r, status) = (&step.reservation, step.seats.status().map_or("", seat_status_text));
-        free.extend(step.freed().map(|(showtime, seat)| (showtime, seat, r.id, "")));
-        claim.extend(step.claimed().map(|seat| (r.showtime_id, seat, r.id, status)));
+        free.extend(step.freed().map(|(showtime, seat)| (showtime, seat.as_str(), r.id, "")));
+        claim.extend(step.claimed().map(|seat| (r.showtime_id, seat.as_str(), r.id, status)));
         if step.seats == SeatWrite::Sell {
-            sell.extend(r.seats.iter().map(|seat| (r.showtime_id, seat.as_str(), r.id, status)));
+            sell.extend(step.seats_now().map(|seat| (r.showtime_id, seat.as_str(), r.id, status)));
         }
     }
     for seats in [&mut free, &mut sell, &mut claim] {
@@ -124,19 +126,19 @@ pub async fn write_claims(db: &mut PgConnection, steps: &[Placed<'_>], alone: bo
     if !alone {
         let lost = |step: &&Placed| {
             let showtime = step.reservation.showtime_id;
-            step.claimed().any(|seat| !claimed.contains(&(showtime, seat.to_owned())))
+            step.claimed().any(|seat| !claimed.contains(&(showtime, seat.to_string())))
         };
         return Err(WriteError::Short(steps.iter().filter(lost).map(|step| step.row).collect()));
     }
     let Some(step) = steps.iter().find(|step| step.claimed().next().is_some()) else { return Ok(()) };
     let r = &step.reservation;
-    let wanted: Vec<&str> = step.claimed().collect();
+    let wanted: Vec<&str> = step.claimed().map(SeatId::as_str).collect();
     let taken = sqlx::query_scalar(
         "select seat from reservation.claims
          where showtime_id = $1 and seat = any($2) and reservation_id <> $3 order by seat",
     );
     let taken = taken.bind(r.showtime_id).bind(wanted).bind(r.id).fetch_all(db).await?;
-    Err(WriteError::Rejected(Rejection::SeatsTaken(taken)))
+    Err(WriteError::Rejected(Rejection::SeatsTaken(seat_ids(taken)?)))
 }
 
 /// Runs a statement on claims and returns those that it found.

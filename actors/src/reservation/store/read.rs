@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{ReservationStatus, SeatStatus, When};
-use bus::contract::{Paging, Timestamp};
+use bus::contract::{Line, Money, Paging, SeatId, Timestamp};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -12,6 +12,7 @@ use sqlx::{PgExecutor, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::database::seat_ids;
 use crate::reservation::model::{Reservation, Showtime, Snapshot};
 use crate::reservation::saga::{FORMAT, Saga};
 
@@ -32,8 +33,7 @@ pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>,
     let starts_at: OffsetDateTime = row.try_get("starts_at")?;
     let status: String = row.try_get("status")?;
     let on_sale = status == "ON_SALE";
-    let held: Vec<String> = row.try_get("held")?;
-    let sold: Vec<String> = row.try_get("sold")?;
+    let (held, sold) = (seat_ids(row.try_get("held")?)?, seat_ids(row.try_get("sold")?)?);
     let held = held.into_iter().map(|seat| (seat, SeatStatus::Held));
     Ok(Some(Snapshot {
         showtime: Showtime {
@@ -137,6 +137,14 @@ struct Format {
     format: u32,
 }
 
+/// Lines for an order from before lines were kept: the first seats get what cannot be divided.
+fn split_evenly(total: Money, seats: Vec<SeatId>) -> Vec<Line> {
+    let count = seats.len().max(1) as i64;
+    let (each, more) = (total.amount / count, total.amount % count);
+    let price = |at: usize| Money { amount: each + i64::from((at as i64) < more), ..total };
+    seats.into_iter().enumerate().map(|(at, seat)| Line { seat, price: price(at) }).collect()
+}
+
 pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
     let Json(Format { format }) = row.try_get("checkpoint")?;
@@ -146,7 +154,10 @@ pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
             format!("checkpoint format {format} is newer than {FORMAT}").into(),
         ));
     }
-    let Json(saga): Json<Saga> = row.try_get("checkpoint")?;
+    let Json(mut saga): Json<Saga> = row.try_get("checkpoint")?;
+    if saga.terms.lines.is_empty() {
+        saga.terms.lines = split_evenly(saga.terms.total, seat_ids(row.try_get("seats")?)?);
+    }
     Ok(Reservation {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
@@ -155,7 +166,6 @@ pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
         movie_id: row.try_get("movie_id")?,
         movie_title: row.try_get("movie_title")?,
         starts_at: time("starts_at")?,
-        seats: row.try_get("seats")?,
         version: row.try_get("version")?,
         // Written again it is of this format: an older host would drop what it does not know.
         saga: Saga { format: FORMAT, ..saga },

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bus::contract::Timestamp;
-use bus::contract::movie::{Row, SeatKind, ShowtimeStatus, seat_id};
+use bus::contract::movie::{Row, SeatKind, ShowtimeStatus};
 use bus::contract::reservation::Rejection;
+use bus::contract::{SeatId, Timestamp};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Placed, Step, Written, short, status_text};
+use crate::database::seat_ids;
 use crate::delivery::WriteError;
 use crate::reservation::model::{SeatWrite, Showtime};
 
@@ -52,7 +53,7 @@ pub async fn change_showtime(db: &mut PgConnection, showtime: &Showtime) -> Writ
     // After the lock: it sees every claim that was made under it.
     let claimed =
         sqlx::query_scalar("select seat from reservation.claims where showtime_id = $1 order by seat");
-    let claimed: Vec<String> = claimed.bind(showtime.id).fetch_all(&mut *db).await?;
+    let claimed = seat_ids(claimed.bind(showtime.id).fetch_all(&mut *db).await?)?;
     let lost = match Timestamp::from(starts_at) == showtime.starts_at {
         true => lost_seats(&layout, &showtime.layout, claimed),
         false => claimed,
@@ -88,15 +89,15 @@ async fn write(
 }
 
 /// Which claimed seats another layout lacks or has as another kind.
-fn lost_seats(before: &[Row], after: &[Row], claimed: Vec<String>) -> Vec<String> {
+fn lost_seats(before: &[Row], after: &[Row], claimed: Vec<SeatId>) -> Vec<SeatId> {
     let (before, after) = (kinds(before), kinds(after));
     claimed.into_iter().filter(|seat| before.get(seat) != after.get(seat)).collect()
 }
 
-fn kinds(layout: &[Row]) -> HashMap<String, SeatKind> {
+fn kinds(layout: &[Row]) -> HashMap<SeatId, SeatKind> {
     let seats = layout
         .iter()
-        .flat_map(|row| row.seats.iter().map(|seat| (seat_id(&row.label, seat.number), seat.kind)));
+        .flat_map(|row| row.seats.iter().map(|seat| (SeatId::new(&row.label, seat.number), seat.kind)));
     seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
 }
 
@@ -116,8 +117,8 @@ pub async fn check_still_there(db: &mut PgConnection, steps: &[Placed<'_>], alon
             (known.try_get("starts_at")?, known.try_get("layout")?);
         let seats = kinds(&layout);
         let moved = Timestamp::from(starts_at) != reservation.starts_at;
-        let gone = reservation.seats.iter().filter(|seat| moved || !seats.contains_key(*seat));
-        let gone: Vec<String> = gone.cloned().collect();
+        let gone = step.seats_now().filter(|seat| moved || !seats.contains_key(*seat));
+        let gone: Vec<SeatId> = gone.cloned().collect();
         if !gone.is_empty() {
             let why = || WriteError::Rejected(Rejection::SeatsTaken(gone));
             return Err(short(std::iter::once(step), alone, why));
@@ -127,7 +128,7 @@ pub async fn check_still_there(db: &mut PgConnection, steps: &[Placed<'_>], alon
 }
 
 /// Which seats of these showtimes are held or sold.
-pub async fn claimed(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid, Vec<String>>, sqlx::Error> {
+pub async fn claimed(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid, Vec<SeatId>>, sqlx::Error> {
     let rows: Vec<(Uuid, Vec<String>)> = sqlx::query_as(
         "select showtime_id, array_agg(seat order by seat) from reservation.claims
          where showtime_id = any($1) group by showtime_id",
@@ -135,7 +136,7 @@ pub async fn claimed(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid,
     .bind(showtimes)
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().collect())
+    rows.into_iter().map(|(showtime, seats)| Ok((showtime, seat_ids(seats)?))).collect()
 }
 
 /// On sale at the version that the decision was made by.

@@ -33,15 +33,17 @@ fn hall(rows: &[&str]) -> SeatMap {
 }
 
 fn take(map: &mut SeatMap, seats: &[&str]) {
-    let changes =
-        seats.iter().map(|id| SeatChange { id: (*id).to_owned(), status: SeatStatus::Sold }).collect();
+    let changes = seats
+        .iter()
+        .map(|id| SeatChange { id: SeatId::parse(id).unwrap(), status: SeatStatus::Sold })
+        .collect();
     assert_eq!(
         map.apply(&SeatsChanged { sequence: map.sequence + 1, changes, reload: false }),
         Applied::Newer
     );
 }
 
-fn best(map: &SeatMap, count: usize) -> Vec<String> {
+fn best(map: &SeatMap, count: usize) -> Vec<SeatId> {
     map.ids(&best_available(map, count, SeatKind::Standard).unwrap_or_default())
 }
 
@@ -96,7 +98,7 @@ fn notices_are_applied_in_order_or_not_at_all() {
     let mut map = hall(&["SSS"]);
     let notice = |sequence, status| SeatsChanged {
         sequence,
-        changes: vec![SeatChange { id: "A1".into(), status }],
+        changes: vec![SeatChange { id: SeatId::new("A", 1), status }],
         reload: false,
     };
     assert_eq!(map.apply(&notice(2, SeatStatus::Sold)), Applied::Gap);
@@ -118,10 +120,10 @@ fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
     let seat = |number| Seat { number, kind: SeatKind::Standard };
     let fitted = Row { label: "A".into(), seats: vec![seat(2), seat(9)] };
     map.refit(&[fitted], &Prices::from([(SeatKind::Standard, euros(1500))]));
-    map.load(1, [("A9", SeatStatus::Sold)].into_iter());
+    map.load(1, [(&SeatId::new("A", 9), SeatStatus::Sold)].into_iter());
     assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatUnknown(ids(&["A1"]))));
     let a2 = map.find(&ids(&["A2"])).unwrap();
-    assert_eq!((map.named(a2.clone()), map.total(&a2)), (Named::Wait, euros(1500)));
+    assert_eq!((map.named(a2.clone()), map.lines(&a2)), (Named::Wait, vec![line("A2", 1500)]));
     let a9 = map.find(&ids(&["A9"])).unwrap();
     assert_eq!(map.named(a9), Named::Taken(ids(&["A9"])));
 }

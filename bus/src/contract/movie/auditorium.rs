@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use uuid::Uuid;
 
-use super::{Auditorium, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, SeatKind, seat_id, some_change};
-use crate::contract::{Access, Fields, Page, Paging, Request};
+use super::{Auditorium, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, SeatKind, some_change};
+use crate::contract::{Access, Fields, Page, Paging, Request, SeatId};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -120,7 +120,7 @@ fn validate_rows(rows: &[Row], fields: &mut Fields) {
         for (at, seat) in row.seats.iter().enumerate() {
             let field = format!("{field}.seats[{at}].number");
             fields.check((1..=999).contains(&seat.number), &field, "must be 1–999");
-            fields.check(ids.insert(seat_id(&row.label, seat.number)), &field, "is there twice");
+            fields.check(ids.insert(SeatId::new(&row.label, seat.number)), &field, "is there twice");
             sold += usize::from(seat.kind != SeatKind::Gap);
         }
     }

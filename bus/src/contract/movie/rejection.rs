@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::SeatKind;
-use crate::contract::{Fields, Problem, ProblemShowtime, Timestamp};
+use crate::contract::{Fields, Problem, ProblemShowtime, SeatId, Timestamp};
 
 /// The showtime that has the auditorium.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +50,9 @@ pub enum Rejection {
     ShowtimeOver,
     ShowtimeCancelled,
     /// Showtimes with seats held or sold, which seats of each.
-    ShowtimeSold(Vec<(Uuid, Timestamp, Vec<String>)>),
+    ShowtimeSold(Vec<(Uuid, Timestamp, Vec<SeatId>)>),
     /// Seats held or sold that would vanish or change, by showtime.
-    SeatsSold(Vec<(Uuid, Timestamp, Vec<String>)>),
+    SeatsSold(Vec<(Uuid, Timestamp, Vec<SeatId>)>),
     IdempotencyMismatch,
     /// A file that was given up before it was attached, or whose movie is gone.
     MediaGone,
@@ -139,6 +139,6 @@ fn taken(in_the_way: Option<InTheWay>) -> Problem {
     Problem::new(409, "auditorium-taken", detail).with_showtimes(vec![showtime])
 }
 
-fn showtimes(sold: Vec<(Uuid, Timestamp, Vec<String>)>) -> Vec<ProblemShowtime> {
+fn showtimes(sold: Vec<(Uuid, Timestamp, Vec<SeatId>)>) -> Vec<ProblemShowtime> {
     sold.into_iter().map(|(id, starts_at, seats)| ProblemShowtime { id, starts_at, seats }).collect()
 }

@@ -1,16 +1,16 @@
 //! Why reservation says no, and what whoever asked is told.
 
-use crate::contract::{FieldError, Money, Problem};
+use crate::contract::{FieldError, Money, Problem, ProblemPlan, SeatId, seat_list};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     NoSuchReservation,
     NoSuchShowtime,
     /// Ids that the hall does not have, gaps among them.
-    SeatUnknown(Vec<String>),
+    SeatUnknown(Vec<SeatId>),
     /// Seats that the hall has but that are not for sale.
-    SeatBlocked(Vec<String>),
-    SeatsTaken(Vec<String>),
+    SeatBlocked(Vec<SeatId>),
+    SeatsTaken(Vec<SeatId>),
     /// Fewer seats of the kind are left than `bestAvailable` asked for.
     NotEnoughSeats {
         left: usize,
@@ -41,8 +41,10 @@ pub enum Rejection {
     /// These seats are what the reservation has already.
     SameSeats,
     /// Seats of the old reservation, which a dearer new one could only have after it is paid.
-    ExchangeKeepsSeats(Vec<String>),
+    ExchangeKeepsSeats(Vec<SeatId>),
     OtherCurrency,
+    /// The reservation is not of the version that the caller's plan was made on: the plan as it is now, where it is known.
+    PlanChanged(Option<ProblemPlan>),
     IdempotencyKeyMissing,
     IdempotencyMismatch,
 }
@@ -56,7 +58,7 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchReservation => Problem::not_found("reservation"),
             Rejection::NoSuchShowtime => Problem::not_found("showtime"),
             Rejection::SeatUnknown(seats) => {
-                let errors = field("seats", format!("the hall has no seat {}", seats.join(", "))).errors;
+                let errors = field("seats", format!("the hall has no seat {}", seat_list(&seats))).errors;
                 let detail = "The hall has no such seat.";
                 Problem { errors, ..Problem::new(422, "seat-unknown", detail) }.with_seats(seats)
             }
@@ -123,6 +125,10 @@ impl From<Rejection> for Problem {
             .with_seats(seats),
             Rejection::OtherCurrency => {
                 Problem::new(409, "other-currency", "The other showtime is sold in another currency.")
+            }
+            Rejection::PlanChanged(plan) => {
+                let detail = "The reservation changed meanwhile. Look at it again before you go on.";
+                Problem { plan: plan.map(Box::new), ..Problem::new(409, "plan-changed", detail) }
             }
             Rejection::IdempotencyKeyMissing => {
                 Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")
