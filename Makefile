@@ -7,10 +7,11 @@ help: ## this list
 run: install ## the whole cinema in one process, on servers it starts itself
 	cargo run
 
+# Tests and chaos run on a profile without debug assertions, as what is shipped: a rule that only an assertion keeps fails.
 test: install ## every test; needs nothing running, may run beside `make run`
 	@scripts/install-tests.sh
 	@scripts/install-browser.sh
-	cargo test --workspace
+	cargo test --workspace --profile quick-release
 
 check: format lint docs ## what CI checks before the tests
 
@@ -29,15 +30,15 @@ api: install ## the API from outside: Spectral, newman, schemathesis (installs N
 
 chaos: install ## break a whole cinema of real processes for some minutes and check every promise (docs/reliability.md)
 	@scripts/install-chaos.sh
-	cargo build --workspace
-	target/debug/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS)) $(if $(TOGETHER),--together)
+	cargo build --workspace --profile quick-release
+	target/quick-release/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS)) $(if $(TOGETHER),--together)
 
 # The program with bugs gets a name of its own, and the one without them its own back.
 chaos-selftest: install ## plant bugs into the house; the checks must find each (BUGS=a,b: only these)
-	cargo build --workspace --features planted
-	cp target/debug/marquee target/debug/marquee-planted
-	cargo build --workspace
-	target/debug/chaos --program target/debug/marquee-planted --seed $(or $(SEED),1) --planted $(or $(BUGS),all)
+	cargo build --workspace --profile quick-release --features planted
+	cp target/quick-release/marquee target/quick-release/marquee-planted
+	cargo build --workspace --profile quick-release
+	target/quick-release/chaos --program target/quick-release/marquee-planted --seed $(or $(SEED),1) --planted $(or $(BUGS),all)
 
 fuzz: ## look for bytes that break a parser, coverage-guided (SECONDS=60 TARGET=webhook; fuzz/README.md)
 	scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)

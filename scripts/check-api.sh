@@ -12,9 +12,9 @@ schemathesis=$checks/venv/bin/schemathesis
 data=$(mktemp -d)
 
 # The tests have built it with the same features; alone, this builds it.
-cargo build --workspace --quiet
+cargo build --workspace --profile quick-release --quiet
 
-RATE_LIMIT_DISABLED=true HTTP_ADDR=127.0.0.1:0 RUST_LOG=warn target/debug/marquee up --data "$data" >"$data/log" 2>&1 &
+RATE_LIMIT_DISABLED=true HTTP_ADDR=127.0.0.1:0 RUST_LOG=warn target/quick-release/marquee up --data "$data" >"$data/log" 2>&1 &
 marquee=$!
 trap 'kill "$marquee" 2>/dev/null; wait "$marquee" 2>/dev/null || true; rm -rf "$data"' EXIT
 

@@ -80,9 +80,10 @@ pub enum Habit {
     CancelsPaid,
     RefundedInPart,
     PaysTwiceAtOnce,
+    ExchangesTwiceAtOnce,
 }
 
-const HABITS: [(Habit, u32); 9] = [
+const HABITS: [(Habit, u32); 10] = [
     (Habit::Pays, 34),
     (Habit::DeclinedThenPays, 8),
     (Habit::PaysOnPage, 10),
@@ -92,6 +93,7 @@ const HABITS: [(Habit, u32); 9] = [
     (Habit::CancelsPaid, 8),
     (Habit::RefundedInPart, 6),
     (Habit::PaysTwiceAtOnce, 6),
+    (Habit::ExchangesTwiceAtOnce, 6),
 ];
 
 impl Moviegoer {
@@ -214,6 +216,12 @@ impl Moviegoer {
                 self.until_confirmed(id).await;
                 self.cancel(id).await;
             }
+            Habit::ExchangesTwiceAtOnce => {
+                self.pay(id, "pm_card_visa").await;
+                if self.until_confirmed(id).await {
+                    self.exchange_twice_at_once(id, order).await;
+                }
+            }
             Habit::RefundedInPart => {
                 self.pay(id, "pm_card_visa").await;
                 if self.until_confirmed(id).await {
@@ -256,6 +264,21 @@ impl Moviegoer {
         if let Outcome::Done(text) = self.rest.post(&path, &self.person.token, &key, &body).await {
             self.story.promised(What::Cancellation, id, &text);
         }
+    }
+
+    /// To one seat, and at once to as many others as there are: the second must not be had at the price of the first.
+    async fn exchange_twice_at_once(&self, id: Uuid, order: &str) {
+        let order: Value = serde_json::from_str(order).unwrap_or_default();
+        let Some(count) = order["seats"].as_array().map(Vec::len) else { return };
+        tokio::join!(self.exchange(id, 1), self.exchange(id, count));
+    }
+
+    async fn exchange(&self, id: Uuid, count: usize) {
+        let key = Uuid::new_v4().to_string();
+        let path = format!("/v1/reservations/{id}/exchange");
+        let body = json!({"bestAvailable": {"count": count}});
+        // What becomes of it shows in seats and money; a refusal is as good an answer as any.
+        let _ = self.rest.post(&path, &self.person.token, &key, &body).await;
     }
 
     async fn until_confirmed(&self, id: Uuid) -> bool {

@@ -51,7 +51,7 @@ pub const CONTROL: Bug = Bug {
     seconds: 18,
 };
 
-pub const BUGS: [Bug; 12] = [
+pub const BUGS: [Bug; 13] = [
     Bug {
         name: "skip-inbox",
         what: "events are handled without being noted as heard",
@@ -147,6 +147,14 @@ pub const BUGS: [Bug; 12] = [
         faults: &[],
         only: Some(Habit::Pays),
         seconds: 8,
+    },
+    Bug {
+        name: "exchange-on-another-version",
+        what: "an exchange is applied to another version than it was planned on",
+        by: &["captured-is-settled", "ticket-is-paid-once"],
+        faults: &[],
+        only: Some(Habit::ExchangesTwiceAtOnce),
+        seconds: 14,
     },
     Bug {
         name: "keep-late-money",

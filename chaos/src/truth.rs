@@ -29,7 +29,32 @@ pub struct Reservation {
     pub status: String,
     pub attention: bool,
     pub expires_at: OffsetDateTime,
+    /// The reservation that this one was to replace.
+    pub exchange_of: Option<Uuid>,
     pub steps: Vec<Step>,
+}
+
+impl Reservation {
+    /// Whether it has other seats now than it was made with.
+    pub fn was_exchanged(&self) -> bool {
+        self.steps.iter().any(|step| step.input == "exchange")
+    }
+}
+
+/// A refund that reservation asked for and payment wrote.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub reservation: Uuid,
+    pub amount: i64,
+    pub status: String,
+    pub reason: String,
+}
+
+impl Refund {
+    /// The difference of a cheaper exchange: it is no longer part of the reservation's price.
+    pub fn is_difference(&self) -> bool {
+        self.reason == "EXCHANGED"
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -97,8 +122,7 @@ pub struct Truth {
     pub ledger: i64,
     pub unbalanced: i64,
     pub postings: i64,
-    /// Promises of refunds that were written, by reservation and amount.
-    pub refunds: Vec<(Uuid, i64, String)>,
+    pub refunds: Vec<Refund>,
     pub attention: Vec<String>,
     pub stream: Vec<Heard>,
     pub dead: Vec<Heard>,
@@ -147,12 +171,7 @@ impl Truth {
             ledger: ledger.0,
             postings: ledger.1,
             unbalanced: ledger.2,
-            refunds: sqlx::query_as(
-                "select p.reservation_id, f.amount, f.status from payment.refunds f
-                 join payment.payments p on p.id = f.payment_id where f.origin = 'ASKED'",
-            )
-            .fetch_all(&mut db)
-            .await?,
+            refunds: refunds(&mut db).await?,
             attention: sqlx::query_scalar(
                 "select format('reservation %s', id) from reservation.reservations where attention
                  union all select format('payment %s: %s', id, attention) from payment.payments
@@ -193,7 +212,7 @@ pub async fn nats(house: &House) -> Result<async_nats::jetstream::Context> {
 async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservation>> {
     let rows = sqlx::query(
         "select id, user_id, showtime_id, seats, total, status, attention,
-           (checkpoint ->> 'expiresAt')::timestamptz
+           (checkpoint ->> 'expiresAt')::timestamptz, (checkpoint ->> 'exchangeOf')::uuid
          from reservation.reservations",
     )
     .fetch_all(&mut *db)
@@ -209,6 +228,7 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
             status: row.try_get(5)?,
             attention: row.try_get(6)?,
             expires_at: row.try_get(7)?,
+            exchange_of: row.try_get(8)?,
             steps: Vec::new(),
         };
         found.insert(reservation.id, reservation);
@@ -232,6 +252,22 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
         }
     }
     Ok(found)
+}
+
+async fn refunds(db: &mut PgConnection) -> Result<Vec<Refund>> {
+    let rows = sqlx::query(
+        "select p.reservation_id, f.amount, f.status, f.reason from payment.refunds f
+         join payment.payments p on p.id = f.payment_id where f.origin = 'ASKED'",
+    );
+    let refund = |row: sqlx::postgres::PgRow| -> Result<Refund, sqlx::Error> {
+        Ok(Refund {
+            reservation: row.try_get(0)?,
+            amount: row.try_get(1)?,
+            status: row.try_get(2)?,
+            reason: row.try_get(3)?,
+        })
+    };
+    Ok(rows.fetch_all(db).await?.into_iter().map(refund).collect::<Result<_, _>>()?)
 }
 
 async fn outbox(db: &mut PgConnection, schema: &'static str) -> Result<Vec<Fact>> {

@@ -48,6 +48,7 @@ fn sensible(operation: &str, made: Value) -> Value {
             "movieId": ID, "auditoriumId": ID, "startsAt": "2030-05-01T18:30:00Z", "prices": {"STANDARD": price},
         }),
         "createReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"]}),
+        "exchangeReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"], "version": 4}),
         "createPayment" => json!({"reservationId": ID, "paymentMethod": "pm_card_visa"}),
         _ => made,
     }

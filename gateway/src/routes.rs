@@ -19,8 +19,8 @@ use bus::contract::notification::{GetNotification, ListNotifications, ResendNoti
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
-    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, ReportOccupancy, RequestRefund,
-    ResumeSaga,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PlanExchange, ReportOccupancy,
+    RequestRefund, ResumeSaga,
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
@@ -217,6 +217,7 @@ pub const ROWS: &[Row] = &[
         .key(Idempotency::Required)
         .made(Made::Below("/v1/reservations"))
         .refuses(&[404, 409]),
+    get::<PlanExchange>("/v1/reservations/{id}/exchange", "planExchange").refuses(&[409, 422]),
     get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
     get::<ListSagas>("/v1/admin/sagas", "listSagas"),
     get::<GetSaga>("/v1/admin/sagas/{reservationId}", "getSaga"),

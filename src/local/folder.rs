@@ -73,8 +73,7 @@ impl Folder {
 
     /// A folder in this one, which lives as long.
     pub fn join(&self, name: &str) -> Result<Self> {
-        let Self { path, remover } = Self::kept(self.path.join(name))?;
-        debug_assert!(remover.is_none());
+        let Self { path, .. } = Self::kept(self.path.join(name))?;
         Ok(Self { path, remover: self.remover.clone() })
     }
 

@@ -239,6 +239,102 @@ async fn a_rush_of_exchanges_for_one_seat_gives_it_to_one() {
     cinema.close().await;
 }
 
+/// To one cheap seat, and at once to as many as before: whichever comes second is planned again, on what is there then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_exchanges_at_once_never_give_seats_for_less_than_they_cost() {
+    let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
+    let ada = cinema.register().await;
+    for round in 0..8 {
+        cinema.showtime = cinema.schedule(&["SSSSWW", "SSSSSS"], (24 + 4 * round) * 3600).await;
+        let order = cinema.buy(&ada, &["A1", "A2", "A3", "A4"]).await;
+        let wishes = [&["A5"][..], &["B1", "B2", "B3", "B4"], &["A6"]];
+        let asked = wishes.map(|seats| cinema.exchange(&order, &ada, json!({"seats": seats})));
+        let answers = futures::future::join_all(asked).await;
+        assert!(answers.iter().all(|answer| answer.status.as_u16() < 500), "{answers:?}");
+        // A dearer one, planned on what a cheaper one left, waits to be paid: it is given up.
+        for dearer in answers.iter().filter(|answer| answer.status.as_u16() == 201) {
+            cinema.cancel(&ada, &id(&dearer.body)).await.expect(200);
+        }
+        let order = cinema.reservation(&ada, &order).await;
+        let prices: i64 = order["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["price"]["amount"].as_i64().unwrap())
+            .sum();
+        assert_eq!(order["total"], euros(prices));
+        // What the provider still has is exactly what the seats cost.
+        cinema.until_captured(&id(&order), prices).await;
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_and_a_cancellation_give_back_what_the_cancellation_alone_would() {
+    let mut cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
+    cinema.showtime = cinema.schedule(&["SSSSSSSSSSW"], 24 * 3600).await;
+    let ada = cinema.register().await;
+    let bob = cinema.register().await;
+    let seats = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10"];
+    let order = cinema.buy(&ada, &seats).await;
+    assert_eq!(cinema.reservation(&ada, &order).await["cancellation"]["refund"], euros(6000));
+    let path = format!("/v1/reservations/{order}/exchange?seats=A11");
+    let plan = cinema.look(&path, &ada).await.expect(200);
+    assert_eq!([&plan["total"], &plan["refund"], &plan["payable"]], [&euros(800), &euros(5600), &euros(0)]);
+    assert_eq!(cinema.look(&path, &bob).await.status.as_u16(), 404);
+    assert_eq!(cinema.look(&format!("{path},a b"), &ada).await.status.as_u16(), 400);
+    let shown = json!({"seats": ["A11"], "version": plan["version"]});
+    let moved = cinema.exchange(&order, &ada, shown).await.expect(200);
+    assert_eq!(moved["lines"], json!([{"seat": "A11", "price": euros(800)}]));
+    // Half of the 11,200 that fell away, and half of the 800 when that is cancelled.
+    cinema.until_captured(&order, 6400).await;
+    assert_eq!(moved["cancellation"]["refund"], euros(400));
+    cinema.cancel(&ada, &order).await.expect(200);
+    cinema.until_status(&ada, &order, "REFUNDED").await;
+    assert_eq!(cinema.captured(&order).await, 6000);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_was_shown_for_another_version_is_refused_with_the_new_one() {
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["A1", "A2"]).await;
+    let shown = cinema.reservation(&ada, &order).await["version"].as_i64().unwrap();
+    let moved = cinema.exchange(&order, &ada, json!({"seats": ["A3"], "version": shown})).await.expect(200);
+    let now = moved["version"].as_i64().unwrap();
+
+    let path = format!("/v1/reservations/{order}/cancel");
+    let late = cinema.post(&path, &ada, json!({"version": shown})).await;
+    assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
+    assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(1200), &euros(0)));
+    let late = cinema.exchange(&order, &ada, json!({"seats": ["A4"], "version": shown})).await;
+    assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
+    assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(0), &euros(1200)));
+    assert_eq!([cinema.seat("A3").await, cinema.seat("A4").await], ["SOLD", "FREE"]);
+    let unreadable = cinema.post(&path, &ada, json!({"version": 0})).await;
+    assert_eq!(
+        (unreadable.status.as_u16(), &unreadable.body["errors"][0]["field"]),
+        (422, &json!("version"))
+    );
+
+    // The refund of the exchange settles meanwhile, which is a version of its own.
+    cinema.until_captured(&order, 1200).await;
+    let mut version = now;
+    let cancelled = loop {
+        let answer = cinema.post(&path, &ada, json!({"version": version})).await;
+        match answer.code() {
+            "plan-changed" => version = answer.body["plan"]["version"].as_i64().unwrap(),
+            _ => break answer.expect(200),
+        }
+    };
+    assert_eq!(cancelled["refund"]["total"], euros(1200));
+    cinema.until_status(&ada, &order, "REFUNDED").await;
+    // Sent again with the version that was cancelled, it has nothing left to do.
+    cinema.post(&path, &ada, json!({"version": version})).await.expect(200);
+    cinema.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dearer_seats_are_paid_first_and_then_the_old_ones_go_back() {
     let quick =

@@ -68,6 +68,7 @@ user   GET    /v1/reservations
 user   POST   /v1/reservations
 user   GET    /v1/reservations/{id}
 user   POST   /v1/reservations/{id}/cancel
+user   GET    /v1/reservations/{id}/exchange
 user   POST   /v1/reservations/{id}/exchange
 user   GET    /v1/reservations/{id}/tickets
 anyone GET    /v1/showtimes

@@ -271,7 +271,7 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
     let healthy = well(&marquee(&cinema, &["fsck"]));
     assert!(!healthy.contains("FAIL"), "{healthy}");
 
-    let corruptions: [(&str, &'static str, &'static str); 10] = [
+    let corruptions: [(&str, &'static str, &'static str); 12] = [
         (
             "one-owner",
             "alter table reservation.claims drop constraint one_owner;
@@ -293,6 +293,18 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
             "paid",
             "update payment.payments set amount = amount - 1 where stage = 'CAPTURED' and amount = 2400",
             "update payment.payments set amount = amount + 1 where stage = 'CAPTURED' and amount = 2399",
+        ),
+        (
+            "paid",
+            "update payment.payments set amount = amount + 1 where stage = 'CAPTURED' and amount = 2400",
+            "update payment.payments set amount = amount - 1 where stage = 'CAPTURED' and amount = 2401",
+        ),
+        (
+            "paid",
+            "update reservation.reservations set checkpoint = jsonb_set(checkpoint, '{terms,lines,0,price,amount}', '1')
+             where status = 'CONFIRMED'",
+            "update reservation.reservations set checkpoint = jsonb_set(checkpoint, '{terms,lines,0,price,amount}', '1200')
+             where status = 'CONFIRMED'",
         ),
         (
             "kept-for-nothing",

@@ -89,6 +89,15 @@ fn only_config_files_read_the_environment() {
     }
 }
 
+/// A release has no debug assertions, so none may keep a rule: of seats, money or rights least of all.
+#[test]
+fn nothing_rests_on_a_debug_assertion() {
+    for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
+        let broken = offences(folder, |_| false, |line| line.contains("debug_assert!") || line.contains("debug_assert_"));
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     for folder in ["bus/src", "actors/src", "gateway/src", "src", "tests/system", "tests/browser"] {

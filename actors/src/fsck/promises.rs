@@ -54,20 +54,33 @@ pub const ALL: &[Promise] = &[
     },
     Promise {
         name: "paid",
-        text: "every confirmed reservation has one captured payment, of its price less what was given back",
+        text: "what was captured less what was given back is the price of the seats, and what the refund policy kept",
         tables: SALES,
         figures: "select format('%s confirmed for %s', count(*), coalesce(string_agg(distinct money, ', '), 'nothing')) from (
                select sum(total) over (partition by currency) || ' ' || currency as money
                from reservation.reservations where status = 'CONFIRMED') sold",
-        findings: "select format('reservation %s is confirmed for %s %s; its payment %s is %s of %s %s, %s of it promised back',
-                 r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount)
+        // Captured is the price of the seats and of those that fell away in exchanges; of these the policy's share goes
+        // back, rounded up. More means seats for less than they cost, less means money kept. Staff may give back more.
+        findings: "select format('reservation %s is confirmed for %s %s; its payment %s is %s of %s %s, %s promised back, %s of it as differences of exchanges; due are %s',
+                 r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount,
+                 back.differences, fell.due)
              from reservation.reservations r
              left join payment.payments p on p.reservation_id = r.id
-             cross join lateral (select coalesce(sum(f.amount), 0) as amount from payment.refunds f
+             cross join lateral (select coalesce(sum(f.amount), 0) as amount,
+                 coalesce(sum(f.amount) filter (where f.reason = 'EXCHANGED'), 0) as differences
+               from payment.refunds f
                where f.payment_id = p.id and f.intent = p.provider_ref and f.status in ('REQUESTED', 'COMPLETED')) back
+             cross join lateral (select
+                 ceil((p.amount - r.total) * coalesce((r.checkpoint #>> '{terms,refundPolicy,percent}')::numeric, 100) / 100) as due) fell
              where r.status = 'CONFIRMED' and not r.attention and r.updated_at < now() - interval '1 minute'
-               and (p.id is null or p.stage <> 'CAPTURED' or p.currency <> r.currency
-                 or p.amount < r.total or p.amount - back.amount > r.total)",
+               and (p.id is null or p.stage <> 'CAPTURED' or p.currency <> r.currency or p.amount < r.total
+                 or back.differences > fell.due or back.amount < fell.due)
+             union all
+             select format('reservation %s costs %s, its seats %s cost %s', r.id, r.total, r.seats, lines.total)
+             from reservation.reservations r cross join lateral (
+               select sum((line #>> '{price,amount}')::bigint) as total, array_agg(line ->> 'seat') as seats
+               from jsonb_array_elements(r.checkpoint #> '{terms,lines}') as line) lines
+             where lines.total <> r.total or lines.seats <> r.seats",
     },
     Promise {
         name: "kept-for-nothing",

@@ -5,10 +5,11 @@
 //! one's saga learns of it, and takes its place when it is paid. Which seats are free is read here and decided by Postgres.
 
 use bus::Problem;
-use bus::contract::reservation::{CreateReservation, ExchangeReservation, Rejection, SeatStatus};
-use bus::contract::{Money, ProblemPlan, SeatId, Timestamp};
+use bus::contract::reservation::{
+    CreateReservation, ExchangeReservation, PlanExchange, Rejection, ReservationPlan, SeatStatus,
+};
+use bus::contract::{Money, SeatId, Timestamp};
 use bus::service::{Answered, Call, json};
-use uuid::Uuid;
 
 use super::actor::{Caller, Done, as_view, call};
 use super::endpoint::{find, key, once};
@@ -29,10 +30,10 @@ pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
         loop {
             tries += 1;
             // A refusal here rests on what was read just now; only a race that is lost later is run again.
-            let (id, input) = plan(&env, &asked).await?;
+            let (old, input) = plan(&env, &asked, &asked.request).await?;
             let shape = if matches!(input, Input::BeginExchange { .. }) { as_new } else { as_view };
             let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key.clone());
-            match call(&env, id, input, |reply| Caller { identity, context, key, shape, reply }).await {
+            match call(&env, old.id, input, |reply| Caller { identity, context, key, shape, reply }).await {
                 // Other seats, another price or another difference: decided by a new look.
                 Err(problem) if lost_a_race(&problem) && tries < TRIES_MAX => {}
                 answered => return answered,
@@ -47,29 +48,47 @@ fn lost_a_race(problem: &Problem) -> bool {
     matches!(problem.code.as_str(), "seats-taken" | "plan-changed")
 }
 
-async fn plan(env: &Env, asked: &Call<ExchangeReservation>) -> Result<(Uuid, Input), Problem> {
-    let old = find(env, asked, asked.request.id).await?;
-    old.saga.may_exchange(env.clock.now())?;
-    let target = asked.request.showtime_id.unwrap_or(old.showtime_id);
-    let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
+/// The reservation as it is now, if the caller may exchange it, and what the exchange is to it.
+async fn plan<R>(
+    env: &Env,
+    asked: &Call<R>,
+    request: &ExchangeReservation,
+) -> Result<(Reservation, Input), Problem> {
+    let old = find(env, asked, request.id).await?;
     let now = env.clock.now();
-    let input = choose(&asked.request, &old, &hall, &env.settings, now)?;
-    if asked.request.version.is_some_and(|seen| seen != old.version) {
+    old.saga.may_exchange(now)?;
+    let target = request.showtime_id.unwrap_or(old.showtime_id);
+    let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
+    let input = choose(request, &old, &hall, &env.settings, now)?;
+    if request.version.is_some_and(|seen| seen != old.version) {
         return Err(Rejection::PlanChanged(Some(as_plan(&old, &input, now))).into());
     }
-    Ok((old.id, input))
+    Ok((old, input))
 }
 
 /// What the exchange would do to the reservation as it is now.
-fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ProblemPlan {
-    let (total, refund) = match input {
-        Input::Exchange(place) => {
-            (place.total, old.saga.due_back(place.total.amount, old.saga.terms.percent(now)))
+fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ReservationPlan {
+    let nothing = Money { amount: 0, ..old.saga.terms.total };
+    let (total, refund, payable) = match input {
+        Input::BeginExchange { new, .. } => {
+            (new.saga.terms.total, old.saga.full_price(), new.saga.terms.total)
         }
-        Input::BeginExchange { new, .. } => (new.saga.terms.total, old.saga.full_price()),
-        _ => (old.saga.terms.total, Money { amount: 0, ..old.saga.terms.total }),
+        Input::Exchange(place) => {
+            let refund = old.saga.due_back(place.total.amount, old.saga.terms.percent(now));
+            (place.total, refund, nothing)
+        }
+        _ => (old.saga.terms.total, nothing, nothing),
     };
-    ProblemPlan { version: old.version, total, refund }
+    ReservationPlan { version: old.version, total, refund, payable }
+}
+
+/// Tells what an exchange would do.
+pub async fn preview(env: Env, asked: Call<PlanExchange>) -> Answered {
+    let PlanExchange { id, showtime_id, seats } = asked.request.clone();
+    let request =
+        ExchangeReservation { id, showtime_id, seats: Some(seats), best_available: None, version: None };
+    let (old, input) = plan(&env, &asked, &request).await?;
+    json(&as_plan(&old, &input, env.clock.now()))
 }
 
 /// The answer to the beginning of a dearer exchange is the reservation to pay.

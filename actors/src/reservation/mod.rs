@@ -156,6 +156,7 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, endpoint::cancellation).await?;
     server.serve_with(&env, endpoint::occupancy).await?;
     server.serve_with(&env, exchange::exchange).await?;
+    server.serve_with(&env, exchange::preview).await?;
     server.serve_with(&env, change::claimed).await?;
     server.serve_with(&env, seats).await?;
     Ok(server)

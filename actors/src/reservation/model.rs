@@ -5,10 +5,10 @@ use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
     Cancellation, RefundRequested, RefundStatus, Rejection, Reservation as View, ReservationCancelled,
-    ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationRefund,
-    Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
+    ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationPlan,
+    ReservationRefund, Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
 };
-use bus::contract::{Money, ProblemPlan, SeatId, Timestamp};
+use bus::contract::{Money, SeatId, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
@@ -85,16 +85,20 @@ impl Reservation {
         #[cfg(feature = "planted")]
         let moved = moved && !super::saga::ignores_versions();
         match self.saga.step(input, now) {
-            Ok(_) if moved => Err(Rejection::PlanChanged(Some(self.plan(now)))),
+            // What changes nothing is right for every version: a cancellation that is sent again.
+            Ok((saga, effects)) if moved && (saga != self.saga || !effects.is_empty()) => {
+                Err(Rejection::PlanChanged(Some(self.plan(now))))
+            }
+            Err(Rejection::PlanChanged(None)) => Err(Rejection::PlanChanged(Some(self.plan(now)))),
             stepped => stepped,
         }
     }
 
     /// What a cancellation would do now.
-    fn plan(&self, now: Timestamp) -> ProblemPlan {
+    fn plan(&self, now: Timestamp) -> ReservationPlan {
         let nothing = Money { amount: 0, ..self.saga.terms.total };
         let refund = self.cancellation(now).map_or(nothing, |cancellation| cancellation.refund);
-        ProblemPlan { version: self.version, total: nothing, refund }
+        ReservationPlan { version: self.version, total: nothing, refund, payable: nothing }
     }
 
     /// The reservation after a step of its saga.

@@ -4,6 +4,7 @@
 mod giving_back;
 mod halls;
 mod histories;
+mod plans;
 
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{CancelReason, RefundAmount, RefundPolicy, Rejection, SagaState};

@@ -24,7 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use primitive::{Currency, Money, Page, Paging, Timestamp};
-pub use problem::{FieldError, Fields, Problem, ProblemPlan, ProblemShowtime};
+pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
 pub use seat::{Line, SeatId, seat_list};
 
 /// A fact, already true, published to the stream `EVENTS` under its subject (= RabbitMQ routing key).

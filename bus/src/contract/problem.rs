@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Money, SeatId, Timestamp};
+use super::reservation::ReservationPlan;
+use super::{SeatId, Timestamp};
 
 /// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,18 +24,6 @@ pub struct ProblemShowtime {
     pub starts_at: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<SeatId>,
-}
-
-/// What was planned has to be planned again, since the reservation changed: what it would do now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProblemPlan {
-    /// The reservation's version that this is right for.
-    pub version: i64,
-    /// The price of the seats that it would have then: 0 after a cancellation.
-    pub total: Money,
-    /// What would be given back.
-    pub refund: Money,
 }
 
 /// RFC 9457 `application/problem+json`. `code` is kebab-case and stable; `requestId` is filled in by the gateway.
@@ -59,7 +48,7 @@ pub struct Problem {
     pub showtimes: Vec<ProblemShowtime>,
     /// With `plan-changed`: the plan as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Box<ProblemPlan>>,
+    pub plan: Option<Box<ReservationPlan>>,
     /// Seconds after which a retry makes sense; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

@@ -294,6 +294,40 @@ impl Request for ExchangeReservation {
     }
 }
 
+/// What an exchange would do to the reservation as it is now, without doing it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanExchange {
+    pub id: Uuid,
+    /// The same showtime when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    pub seats: Vec<SeatId>,
+}
+
+impl Request for PlanExchange {
+    const SUBJECT: &'static str = "rpc.reservation.plan_exchange";
+    const ACCESS: Access = Access::User;
+    type Answer = ReservationPlan;
+    fn validate(&self, fields: &mut Fields) {
+        validate_choice(&Some(self.seats.clone()), &None, fields);
+    }
+}
+
+/// What a change would do to a reservation, right for one version of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationPlan {
+    /// The version that this is right for.
+    pub version: i64,
+    /// The price of the seats that the customer would have then: 0 after a cancellation.
+    pub total: Money,
+    /// What would be given back; of a dearer exchange when it is paid.
+    pub refund: Money,
+    /// What would have to be paid first: of a dearer exchange, `total`.
+    pub payable: Money,
+}
+
 /// The right of entry for each seat, signed. Only of a CONFIRMED reservation.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -2,26 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Checked, Scene};
 use crate::truth::Fact;
 
 /// Kinds of mails by the event that they tell of, and what names it there.
-const TOLD_BY: [(&str, &[&str], &str); 5] = [
-    ("reservation.created", &["RESERVATION_CREATED"], "reservationId"),
-    ("reservation.confirmed", &["RESERVATION_CONFIRMED"], "reservationId"),
+const TOLD_BY: [(&str, &[&str], &[&str]); 6] = [
+    ("reservation.created", &["RESERVATION_CREATED"], &["reservationId"]),
+    ("reservation.confirmed", &["RESERVATION_CONFIRMED"], &["reservationId"]),
+    // There may be several of one order.
+    ("reservation.exchanged", &["RESERVATION_EXCHANGED"], &["reservationId", "version"]),
     (
         "reservation.cancelled",
         &["RESERVATION_CANCELLED", "HOLD_EXPIRED", "PAYMENT_FAILED", "SHOWTIME_CANCELLED"],
-        "reservationId",
+        &["reservationId"],
     ),
-    ("refund.requested", &["REFUND_REQUESTED"], "refundId"),
-    ("refund.completed", &["REFUND_COMPLETED"], "refundId"),
+    ("refund.requested", &["REFUND_REQUESTED"], &["refundId"]),
+    ("refund.completed", &["REFUND_COMPLETED"], &["refundId"]),
 ];
 
-fn named<'a>(fact: &'a Fact, field: &str) -> &'a str {
-    fact.payload[field].as_str().unwrap_or_default()
+/// A mail's subject: the values of these fields of its event.
+fn named(fact: &Fact, fields: &[&str]) -> String {
+    let text = |field: &&str| match &fact.payload[*field] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    fields.iter().map(text).collect::<Vec<_>>().join("/")
 }
 
 /// The mail that a Message-ID names: its id comes first.
@@ -33,10 +41,10 @@ fn mail_of(message_id: &str) -> Option<Uuid> {
 pub fn tells_facts(scene: &Scene<'_>) -> Checked {
     let truth = scene.truth;
     let mails: BTreeMap<Uuid, _> = truth.mails.iter().map(|mail| (mail.id, mail)).collect();
-    let mut facts: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for (subject, kinds, field) in TOLD_BY {
+    let mut facts: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (subject, kinds, fields) in TOLD_BY {
         for fact in truth.told(subject) {
-            facts.extend(kinds.iter().map(|kind| (*kind, named(fact, field))));
+            facts.extend(kinds.iter().map(|kind| (*kind, named(fact, fields))));
         }
     }
     let mut findings = Vec::new();
@@ -50,7 +58,7 @@ pub fn tells_facts(scene: &Scene<'_>) -> Checked {
         if letter.at < mail.created_at {
             findings.push(format!("{} came at {} before {}", letter.message_id, letter.at, mail.created_at));
         }
-        if !facts.contains(&(mail.kind.as_str(), mail.subject.as_str())) {
+        if !facts.contains(&(mail.kind.as_str(), mail.subject.clone())) {
             findings.push(format!("a mail {} about {}, which never was", mail.kind, mail.subject));
         }
     }
@@ -72,10 +80,10 @@ pub fn facts_are_told(scene: &Scene<'_>) -> Checked {
     let mails: BTreeMap<(&str, &str), _> =
         truth.mails.iter().map(|mail| ((mail.kind.as_str(), mail.subject.as_str()), mail)).collect();
     let (mut findings, mut told, mut skipped) = (Vec::new(), 0, 0);
-    for (subject, kinds, field) in TOLD_BY {
+    for (subject, kinds, fields) in TOLD_BY {
         for fact in truth.told(subject) {
-            let about = named(fact, field);
-            let mail = kinds.iter().find_map(|kind| mails.get(&(*kind, about)));
+            let about = named(fact, fields);
+            let mail = kinds.iter().find_map(|kind| mails.get(&(*kind, about.as_str())));
             match mail.map(|mail| (mail.status.as_str(), mail)) {
                 None => findings.push(format!("no mail tells {subject} of {about}")),
                 Some(("SENT", mail)) if !came.contains(&mail.id) => {

@@ -9,10 +9,14 @@ use super::{Checked, Scene};
 /// The price of a seat in every hall of a run.
 const PRICE: i64 = crate::owner::PRICE;
 
-/// What staff promised back of a reservation that lives on.
-fn parts(scene: &Scene<'_>, reservation: Uuid) -> i64 {
-    let parts = scene.truth.refunds.iter().filter(|(of, _, status)| *of == reservation && status != "FAILED");
-    parts.map(|(_, amount, _)| amount).sum()
+/// What was promised back of a reservation that lives on: by staff, or as the difference of exchanges.
+fn parts(scene: &Scene<'_>, reservation: Uuid, differences: bool) -> i64 {
+    let parts = scene.truth.refunds.iter().filter(|refund| {
+        refund.reservation == reservation
+            && refund.status != "FAILED"
+            && refund.is_difference() == differences
+    });
+    parts.map(|refund| refund.amount).sum()
 }
 
 /// Every captured payment ends in a confirmed reservation, or all of it is back.
@@ -28,7 +32,7 @@ pub fn settled(scene: &Scene<'_>) -> Checked {
         let wanted = match reservation.status.as_str() {
             "CONFIRMED" => {
                 kept += 1;
-                reservation.total - parts(scene, *id)
+                reservation.total - parts(scene, *id, false)
             }
             _ => {
                 returned += 1;
@@ -73,7 +77,8 @@ pub fn tickets_are_paid(scene: &Scene<'_>) -> Checked {
             })
             .map(|capture| capture.amount)
             .collect();
-        if left != [reservation.total] {
+        // The difference of an exchange was captured and is part of the price no longer.
+        if left != [reservation.total + parts(scene, reservation.id, true)] {
             findings.push(format!("{} of {} has captures {left:?}", reservation.id, reservation.total));
         }
     }

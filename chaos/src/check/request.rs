@@ -32,7 +32,7 @@ pub fn accepted_exists(scene: &Scene<'_>) -> Checked {
                 });
                 let mut seats: Vec<&str> = there.seats.iter().map(String::as_str).collect();
                 seats.sort_unstable();
-                if named.is_some_and(|named| named != seats) {
+                if named.is_some_and(|named| named != seats) && !there.was_exchanged() {
                     findings.push(format!("{id} has {seats:?}, asked for {}", order.body));
                 }
             }
@@ -55,8 +55,11 @@ pub fn unknown_at_most_once(scene: &Scene<'_>) -> Checked {
             known.insert(id);
         }
     }
-    for id in scene.truth.reservations.keys().filter(|id| !known.contains(id)) {
-        findings.push(format!("{id} is nobody's order"));
+    for (id, reservation) in scene.truth.reservations.iter().filter(|(id, _)| !known.contains(id)) {
+        // A dearer exchange makes an order of its own.
+        if !reservation.exchange_of.is_some_and(|old| known.contains(&old)) {
+            findings.push(format!("{id} is nobody's order"));
+        }
     }
     let evidence = format!("{count} without an answer, {done} of them done");
     Checked::new("unanswered-at-most-once", evidence, findings)
@@ -108,7 +111,9 @@ pub fn promises_kept(scene: &Scene<'_>) -> Checked {
                     findings.push(format!("{id} was cancelled and is {reservation:?}"));
                 }
             }
-            What::Refund(amount) => match refunds.iter().position(|(of, sum, _)| *of == id && *sum == amount)
+            What::Refund(amount) => match refunds
+                .iter()
+                .position(|refund| refund.reservation == id && refund.amount == amount)
             {
                 Some(at) => drop(refunds.swap_remove(at)),
                 None => findings.push(format!("{amount} of {id} were promised back and were not asked for")),

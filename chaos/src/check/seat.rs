@@ -72,7 +72,8 @@ fn intervals(reservation: &Reservation) -> Vec<(OffsetDateTime, Option<OffsetDat
 pub fn holds_disjoint(scene: &Scene<'_>) -> Checked {
     type Owned = (OffsetDateTime, Option<OffsetDateTime>, Uuid);
     let mut of_seat: BTreeMap<(Uuid, &str), Vec<Owned>> = BTreeMap::new();
-    for reservation in scene.truth.reservations.values() {
+    // Of an exchanged one it is not known here which seats it had when.
+    for reservation in scene.truth.reservations.values().filter(|r| !r.was_exchanged()) {
         for (begin, end) in intervals(reservation) {
             for seat in &reservation.seats {
                 of_seat.entry((reservation.showtime, seat)).or_default().push((begin, end, reservation.id));

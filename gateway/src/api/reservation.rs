@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
-    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy, ReportOccupancy,
-    Reservation, ReservationStatus, ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation,
-    Tickets, When, changed_subject,
+    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy, PlanExchange,
+    ReportOccupancy, Reservation, ReservationPlan, ReservationStatus, ResumeSaga, Saga, SagaState,
+    SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
 };
-use bus::contract::{Page, Problem, Timestamp};
+use bus::contract::{Page, Problem, SeatId, Timestamp};
 use bus::service::Ask;
 use futures::StreamExt;
 use poem_openapi::OpenApi;
@@ -206,6 +206,28 @@ impl Reservations {
         } else {
             Changed::Another(Answer::new(json))
         })
+    }
+
+    /// What an exchange would do
+    ///
+    /// Nothing is changed. Send its `version` with the exchange: should the reservation have changed meanwhile, the exchange
+    /// is refused with `plan-changed` instead of being done at another price.
+    #[oai(path = "/v1/reservations/:id/exchange", method = "get")]
+    async fn plan_exchange(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        /// The same showtime without it.
+        #[oai(name = "showtimeId")]
+        showtime_id: Query<Option<Of<Uuid>>>,
+        /// Seat ids, separated by commas: `C7,C8`.
+        seats: Query<String>,
+    ) -> Answered<ReservationPlan> {
+        let ids = seats.0.split(',').map(|seat| SeatId::parse(seat.trim()));
+        let ids: Option<Vec<SeatId>> = ids.collect();
+        let seats = ids.ok_or_else(|| bad_query("seats", "must be seat ids such as C7,C8"))?;
+        let showtime_id = showtime_id.0.map(|id| id.0);
+        self.house.pass(&caller, PlanExchange { id: id.0.0, showtime_id, seats }).await
     }
 
     /// The tickets

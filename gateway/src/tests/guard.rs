@@ -253,6 +253,7 @@ async fn every_row_asks_the_request_that_it_names() {
         let mut path = row.path.replace("{id}", ID).replace("{sequence}", "7").replace("{reservationId}", ID);
         match row.operation {
             "reportRevenue" => path.push_str("?from=2026-05-01&to=2026-05-07"),
+            "planExchange" => path.push_str("?seats=C5,C6"),
             "reportOccupancy" => path.push_str("?from=2026-05-01T00:00:00Z&to=2026-05-07T00:00:00Z"),
             _ => {}
         }

@@ -216,7 +216,7 @@ class Order {
     save(ics(entry), `${order.movieTitle.replace(/[^\p{L}\p{N}]+/gu, "-")}.ics`);
   }
 
-  /** What comes back is said before anything is done. */
+  /** What comes back is said before anything is done; where that has changed meanwhile, it is said again. */
   async cancel() {
     this.order = await get(`/v1/reservations/${this.order.id}`);
     const { cancellation } = this.order;
@@ -228,9 +228,29 @@ class Order {
       say(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t("cancel.nothing"), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
     const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t("cancel.yes-nothing"), "grave"]]);
     if (answer !== "yes") return;
-    this.order = await post(`/v1/reservations/${this.order.id}/cancel`, undefined, { key: crypto.randomUUID() });
+    const cancelled = await this.cancelAsShown(cancellation.refund);
+    if (!cancelled) return this.cancel();
+    this.order = cancelled;
     this.draw();
     this.title.focus();
+  }
+
+  /** Cancels for this refund and no other: nothing where another one would come back by now. */
+  async cancelAsShown(refund) {
+    let { version } = this.order;
+    for (;;) {
+      try {
+        return await post(`/v1/reservations/${this.order.id}/cancel`, { version }, { key: crypto.randomUUID() });
+      } catch (problem) {
+        if (problem.code !== "plan-changed" || !problem.plan) throw problem;
+        if (problem.plan.refund.amount !== refund.amount) {
+          notice(words(problem));
+          return null;
+        }
+        // Another version with the same refund, such as an earlier refund that has arrived.
+        ({ version } = problem.plan);
+      }
+    }
   }
 
   // over

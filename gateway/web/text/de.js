@@ -265,5 +265,6 @@ export default {
     "exchange-running": "Ein Umtausch dieser Bestellung wartet auf Bezahlung. Bezahlen oder stornieren Sie ihn zuerst.",
     "exchange-keeps-seats": "Für einen höheren Preis müssen alle Plätze neu sein. Wählen Sie keinen, den Sie schon haben.",
     "same-seats": "Diese Plätze haben Sie schon.",
+    "plan-changed": "Diese Bestellung hat sich inzwischen geändert. Bitte sehen Sie sie noch einmal an.",
   },
 };

@@ -265,5 +265,6 @@ export default {
     "exchange-running": "An exchange of this order waits to be paid. Pay for it or cancel it first.",
     "exchange-keeps-seats": "For a higher price all seats must be new ones. Choose none that you have already.",
     "same-seats": "These are the seats that you have.",
+    "plan-changed": "This order has changed meanwhile. Please look at it again.",
   },
 };

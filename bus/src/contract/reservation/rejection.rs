@@ -1,6 +1,7 @@
 //! Why reservation says no, and what whoever asked is told.
 
-use crate::contract::{FieldError, Money, Problem, ProblemPlan, SeatId, seat_list};
+use super::ReservationPlan;
+use crate::contract::{FieldError, Money, Problem, SeatId, seat_list};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
@@ -44,7 +45,7 @@ pub enum Rejection {
     ExchangeKeepsSeats(Vec<SeatId>),
     OtherCurrency,
     /// The reservation is not of the version that the caller's plan was made on: the plan as it is now, where it is known.
-    PlanChanged(Option<ProblemPlan>),
+    PlanChanged(Option<ReservationPlan>),
     IdempotencyKeyMissing,
     IdempotencyMismatch,
 }
