@@ -9,7 +9,7 @@ use actors::reservation::seat_map::SeatMap;
 use bus::contract::movie::{Prices, Row, Seat, SeatKind};
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{RefundPolicy, SeatChange, SeatStatus, SeatsChanged};
-use bus::contract::{Currency, Money, Timestamp};
+use bus::contract::{Currency, Money, SeatId, Timestamp};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ fn paying() -> (Saga, Uuid) {
 /// 500 seats, of which every third is sold.
 fn hall() -> SeatMap {
     let label = |row: u8| char::from(b'A' + row).to_string();
-    let seats = || (1..=COLUMNS).map(|number| Seat { number, kind: SeatKind::Standard }).collect();
+    let seats = || (1..=COLUMNS).map(|number| Seat::new(number, SeatKind::Standard)).collect();
     let layout: Vec<Row> = (0..ROWS).map(|row| Row { label: label(row), seats: seats() }).collect();
     let mut map = SeatMap::new(&layout, &Prices::from([(SeatKind::Standard, PRICE)]), 1);
     let sold: Vec<SeatId> = map.seats().iter().step_by(3).map(|seat| seat.id.clone()).collect();
@@ -70,14 +70,17 @@ fn saga_step(c: &mut Criterion) {
 fn seats(c: &mut Criterion) {
     let map = hall();
     c.bench_function("best available: 2 of 500 seats", |b| {
-        b.iter(|| best_available(black_box(&map), 2, SeatKind::Standard).expect("there are two"));
+        b.iter(|| best_available(black_box(&map), 2, SeatKind::Standard, &[]).expect("there are two"));
     });
     c.bench_function("best available: 8 of 500 seats, none together", |b| {
-        b.iter(|| best_available(black_box(&map), 8, SeatKind::Standard).expect("there are eight"));
+        b.iter(|| best_available(black_box(&map), 8, SeatKind::Standard, &[]).expect("there are eight"));
     });
-    let held = |id: &str| SeatChange { id: id.to_owned(), status: SeatStatus::Held };
-    let diff =
-        SeatsChanged { sequence: 2, changes: ["A2", "A3", "H5", "T24"].map(held).to_vec(), reload: false };
+    let held = |(row, number)| SeatChange { id: SeatId::new(row, number), status: SeatStatus::Held };
+    let diff = SeatsChanged {
+        sequence: 2,
+        changes: [("A", 2), ("A", 3), ("H", 5), ("T", 24)].map(held).to_vec(),
+        reload: false,
+    };
     c.bench_function("seat map: diff of 4 seats", |b| {
         b.iter_batched_ref(hall, |map| map.apply(black_box(&diff)), BatchSize::SmallInput);
     });

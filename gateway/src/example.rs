@@ -41,7 +41,7 @@ fn sensible(operation: &str, made: Value) -> Value {
         "createAuditorium" => json!({
             "name": "Hall 1", "timeZone": "Europe/Berlin",
             "rows": [{"label": "A", "seats": [
-                {"number": 1, "kind": "STANDARD"}, {"number": 2, "kind": "GAP"}, {"number": 3, "kind": "WHEELCHAIR"},
+                {"number": 2, "column": 1, "kind": "STANDARD"}, {"number": 1, "column": 3, "kind": "WHEELCHAIR"},
             ]}],
         }),
         "createShowtime" => json!({

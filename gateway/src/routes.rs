@@ -18,9 +18,9 @@ use bus::contract::movie::{
 use bus::contract::notification::{GetNotification, ListNotifications, ResendNotification};
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
-    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PlanExchange, ReportOccupancy,
-    RequestRefund, ResumeSaga,
+    CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation, GetSaga,
+    GetSeatMap, GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PlanExchange,
+    ReportOccupancy, RequestRefund, ResumeSaga,
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
@@ -202,6 +202,7 @@ pub const ROWS: &[Row] = &[
     delete::<CancelShowtime>("/v1/showtimes/{id}", "cancelShowtime").key(Idempotency::Optional),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
+    get::<FindBestSeats>("/v1/showtimes/{id}/seats/best", "findBestSeats").refuses(&[409, 422]),
     get::<ListReservations>("/v1/reservations", "listReservations"),
     post::<CreateReservation>("/v1/reservations", "createReservation")
         .body(Body::Json(SMALL))

@@ -145,9 +145,9 @@ async fn who_is_too_late_gets_the_same_seats_with_one_click() {
     let cinema = TestCinema::open_with(Plan::default().with("HOLD_SECONDS", 4)).await;
     let browser = Browser::open(&cinema.url(), DESK).await;
     log_in_new(&browser, "max").await;
-    let lost = hold(&browser, &cinema, &["E2", "E3"]).await;
+    let lost = hold(&browser, &cinema, &["E1", "E2"]).await;
     browser.sees("The time to pay is over").await;
-    browser.press("Try E2 and E3 again").await;
+    browser.press("Try E1 and E2 again").await;
     browser.sees("Your seats are held").await;
     assert!(!browser.address().await.contains(&lost));
     browser.press("Give the seats back").await;

@@ -167,7 +167,7 @@ async fn a_hall_of_500_seats_shows_a_change_within_a_frame() {
              const base = document.querySelector('script[type=module]').src; \
              import(new URL('./parts/hall.js', base)).then(({hall}) => { \
                const seats = Array.from({length: 500}, (_, at) => ({id: 'R' + at, row: 'R' + Math.floor(at / 25), \
-                 number: at % 25 + 1, kind: 'STANDARD', status: 'FREE', price: {amount: 1200, currency: 'EUR'}})); \
+                 number: at % 25 + 1, column: at % 25 + 1, kind: 'STANDARD', status: 'FREE', price: {amount: 1200, currency: 'EUR'}})); \
                const made = hall(seats, {toggle() {}, label: 'Hall'}); \
                document.getElementById('main').replaceChildren(made.node); \
                made.node.getBoundingClientRect(); \

@@ -40,7 +40,8 @@ async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection(
     browser.go("/door").await;
     browser.sees("Ready for the next ticket").await;
     shown(&browser, &good[0], "Come in").await;
-    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
+    browser.until("document.querySelector('.door-row b').textContent === 'A'").await;
+    browser.until("document.querySelector('.door-seat b').textContent === '1'").await;
     shown(&browser, &good[0], "Already in since").await;
     browser.sees("First shown").await;
     let (head, signature) = good[1].rsplit_once('.').unwrap();
@@ -82,7 +83,8 @@ async fn the_door_opens_again_while_the_house_is_away_and_its_camera_reads_a_tic
     browser.sees("No connection").await;
     browser.press("Use the camera").await;
     browser.sees("Come in").await;
-    browser.until("document.querySelector('.door-seat b').textContent === 'A1'").await;
+    browser.until("document.querySelector('.door-row b').textContent === 'A'").await;
+    browser.until("document.querySelector('.door-seat b').textContent === '1'").await;
     // The same paper in front of the camera is one ticket; typed, it is shown a second time.
     shown(&browser, &ticket, "Already in since").await;
     browser.sees("First shown").await;

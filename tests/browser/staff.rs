@@ -23,7 +23,7 @@ pub async fn log_in_owner(browser: &Browser) {
 }
 
 /// Sets a field that keys cannot fill alike everywhere: dates, times, choices.
-async fn set(browser: &Browser, css: &str, value: &str) {
+pub async fn set(browser: &Browser, css: &str, value: &str) {
     browser.find(css).await;
     let (css, value) = (json!(css), json!(value));
     browser
@@ -93,7 +93,7 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
     browser.until("document.querySelectorAll('.layout-grid .seat').length === 15").await;
     // An aisle by mouse, a love seat by keyboard.
     browser.click(".brush:has([value=GAP])").await;
-    browser.click("[data-row='1'][data-number='3']").await;
+    browser.click("[data-row='1'][data-column='3']").await;
     browser.keys(&[DOWN, "2"]).await;
     browser.sees("14 seats. Seat 13 · Love seat 1").await;
     browser.press("Create auditorium").await;
@@ -145,8 +145,8 @@ async fn the_layout_editor_cannot_lose_a_sold_seat() {
     log_in_owner(&browser).await;
     browser.go(&format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await))).await;
     browser.click(".brush:has([value=GAP])").await;
-    browser.click("[data-row='0'][data-number='1']").await;
-    browser.click("[data-row='4'][data-number='10']").await;
+    browser.click("[data-row='0'][data-column='1']").await;
+    browser.click("[data-row='4'][data-column='10']").await;
     browser.press("Save").await;
     browser.sees("Nothing was saved.").await;
     let lost = "[...document.querySelectorAll('[data-lost=true]')].map((one) => one.getAttribute('aria-label')).join()";

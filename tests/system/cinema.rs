@@ -225,7 +225,6 @@ impl TestCinema {
 
     /// A hall with these rows (`S` standard, `W` wheelchair, `-` gap) and a showtime in it, `seconds` from now.
     pub async fn schedule(&self, rows: &[&str], seconds: i64) -> String {
-        let owner = self.owner();
         let seat = |(at, kind): (usize, char)| {
             let kind = match kind {
                 'W' => "WHEELCHAIR",
@@ -239,7 +238,14 @@ impl TestCinema {
             .zip('A'..)
             .map(|(row, label)| json!({"label": label, "seats": row.chars().enumerate().map(seat).collect::<Vec<_>>()}))
             .collect();
-        let prices = json!({"STANDARD": {"amount": 1200, "currency": "EUR"}, "WHEELCHAIR": {"amount": 800, "currency": "EUR"}});
+        self.schedule_layout(json!(rows), seconds).await
+    }
+
+    /// A hall with this layout and a showtime in it, `seconds` from now.
+    pub async fn schedule_layout(&self, rows: Value, seconds: i64) -> String {
+        let owner = self.owner();
+        let price = |amount: i64| json!({"amount": amount, "currency": "EUR"});
+        let prices = json!({"STANDARD": price(1200), "WHEELCHAIR": price(800), "COMPANION": price(500), "LOVESEAT": price(1500)});
         // Names that may be seen in the README's pictures.
         static HALLS: AtomicU64 = AtomicU64::new(5);
         let number = HALLS.fetch_add(1, Ordering::Relaxed);

@@ -24,5 +24,6 @@ mod payment;
 mod permissions;
 mod readme;
 mod revenue;
+mod seats;
 mod tidy;
 mod traces;

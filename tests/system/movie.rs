@@ -98,7 +98,7 @@ fn movie(title: &str, genres: &[&Genre]) -> CreateMovie {
 
 fn auditorium(name: &str, time_zone: &str) -> CreateAuditorium {
     let kinds = [SeatKind::Wheelchair, SeatKind::Gap, SeatKind::Standard, SeatKind::Standard];
-    let seats = (1..).zip(kinds).map(|(number, kind)| Seat { number, kind }).collect();
+    let seats = (1..).zip(kinds).map(|(number, kind)| Seat::new(number, kind)).collect();
     CreateAuditorium {
         name: name.into(),
         time_zone: time_zone.into(),

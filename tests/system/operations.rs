@@ -78,6 +78,7 @@ anyone GET    /v1/showtimes/{id}
 admin  PATCH  /v1/showtimes/{id}
 admin  DELETE /v1/showtimes/{id}
 anyone GET    /v1/showtimes/{id}/seats
+anyone GET    /v1/showtimes/{id}/seats/best
 anyone GET    /v1/showtimes/{id}/seats/events
 admin  GET    /v1/users
 owner  PUT    /v1/users/{id}/role

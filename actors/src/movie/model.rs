@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::contract::movie::{
     Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Prices, Rejection, Row, SeatKind, Showtime,
-    ShowtimeScheduled, ShowtimeStatus, UpdateAuditorium, UpdateMovie, UpdateShowtime,
+    ShowtimeScheduled, ShowtimeStatus, UpdateAuditorium, UpdateMovie, UpdateShowtime, with_columns,
 };
 use bus::contract::{SeatId, Timestamp};
 use time::macros::format_description;
@@ -79,7 +79,7 @@ pub fn changed_auditorium(known: &Auditorium, change: UpdateAuditorium, now: Tim
         id: known.id,
         name: change.name.unwrap_or_else(|| known.name.clone()),
         time_zone: change.time_zone.unwrap_or_else(|| known.time_zone.clone()),
-        rows: change.rows.unwrap_or_else(|| known.rows.clone()),
+        rows: change.rows.map_or_else(|| known.rows.clone(), with_columns),
         version: known.version + 1,
         created_at: known.created_at,
         updated_at: now,

@@ -14,7 +14,7 @@ use bus::contract::{Currency, Fields, Money, Request, Timestamp};
 use time::macros::date;
 use uuid::Uuid;
 
-use super::demo::cinema::{HALLS, MOVIES, Reel, TIME_ZONE, genres, playing, prices, rows};
+use super::demo::cinema::{HALLS, Hall, MOVIES, Reel, TIME_ZONE, genres, playing, prices, rows};
 use super::model::{date, date_text, kinds_sold, movie, schedule, status_name, status_named, time_of_day};
 
 const CLEANING: Duration = Duration::from_secs(15 * 60);
@@ -44,7 +44,7 @@ fn a_movie() -> Movie {
 }
 
 fn auditorium(kinds: &[SeatKind]) -> Auditorium {
-    let seats = (1..).zip(kinds).map(|(number, &kind)| Seat { number, kind }).collect();
+    let seats = (1..).zip(kinds).map(|(number, &kind)| Seat::new(number, kind)).collect();
     Auditorium {
         id: Uuid::now_v7(),
         name: "One".into(),
@@ -162,12 +162,27 @@ fn the_demo_auditoriums_have_every_kind_of_seat_and_one_has_about_three_hundred(
     for hall in &HALLS {
         let rows = rows(hall);
         let kinds: HashSet<SeatKind> = rows.iter().flat_map(|row| &row.seats).map(|seat| seat.kind).collect();
-        assert_eq!(kinds.len(), 5, "{}: {kinds:?}", hall.name);
-        let last = rows.last().unwrap();
-        let love = |seat: &&Seat| seat.kind == SeatKind::Loveseat;
-        assert_eq!(last.seats.iter().filter(love).count(), sold(std::slice::from_ref(last)));
-        assert_eq!(sold(std::slice::from_ref(last)) % 2, 0, "loveseats are for two");
+        assert_eq!(kinds.len(), 4, "{}: {kinds:?}", hall.name);
+        for row in &rows {
+            for seat in &row.seats {
+                let unit = row.seats.iter().filter(|other| seat.unit.is_some() && other.unit == seat.unit);
+                let seats_of_unit = if seat.kind == SeatKind::Loveseat { 2 } else { 0 };
+                assert_eq!(unit.count(), seats_of_unit, "{} row {}: {seat:?}", hall.name, row.label);
+            }
+        }
     }
+}
+
+#[test]
+fn a_demo_auditorium_has_rows_that_are_numbers_and_an_aisle_with_the_numbers_running_on_across_it() {
+    let crosses = |hall: &Hall| {
+        let rows = rows(hall);
+        let aisle = |pair: &[Seat]| pair[0].column.unwrap() + 1 < pair[1].column.unwrap();
+        let goes_on = |pair: &&[Seat]| aisle(pair) && pair[0].number + 1 == pair[1].number;
+        rows.iter()
+            .all(|row| row.label.parse::<u8>().is_ok() && row.seats.windows(2).filter(goes_on).count() == 1)
+    };
+    assert_eq!(HALLS.iter().filter(|hall| crosses(hall)).count(), 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod order;
 pub mod saga;
 pub mod seat_map;
 mod showtime;
+mod sold_together;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
-use bus::contract::reservation::GetSeatMap;
+use bus::contract::reservation::{FindBestSeats, GetSeatMap};
 use bus::service::{Answered, Call, Server};
 use bus::topology::ConsumerSpec;
 use bus::{Bus, Failure};
@@ -44,7 +45,7 @@ use crate::supervision::entity::Entities;
 use actor::{Origin, SagaActor, read_event};
 use model::Reservation;
 use saga::{Cancel, CancelledBy, Input};
-use showtime::ShowtimeActor;
+use showtime::{ShowtimeActor, View};
 use store::Rows;
 
 /// What the host hears.
@@ -159,11 +160,16 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, exchange::preview).await?;
     server.serve_with(&env, change::claimed).await?;
     server.serve_with(&env, seats).await?;
+    server.serve_with(&env, best_seats).await?;
     Ok(server)
 }
 
 async fn seats(env: Env, call: Call<GetSeatMap>) -> Answered {
-    showtime::view(&env, &call.request).await
+    showtime::view(&env, call.request.showtime_id, View::Map).await
+}
+
+async fn best_seats(env: Env, call: Call<FindBestSeats>) -> Answered {
+    showtime::view(&env, call.request.showtime_id, View::Best(Box::new(call.request))).await
 }
 
 fn hear(env: &Env, delivery: Delivery) {

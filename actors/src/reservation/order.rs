@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bus::contract::movie::{SeatKind, ShowtimeStatus};
-use bus::contract::reservation::{CreateReservation, RefundPolicy, Rejection};
+use bus::contract::reservation::{BestSeats, CreateReservation, FindBestSeats, RefundPolicy, Rejection};
 use bus::contract::{Currency, Line, Money, Timestamp};
 use bus::token::Identity;
 use bus::{Context, Problem};
@@ -11,10 +11,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::best_available::best_available;
+use super::best_available::{best_available, left};
 use super::model::{Reservation, Showtime};
 use super::saga::{Effect, Saga, Terms};
 use super::seat_map::{Named, SeatMap};
+use super::sold_together;
 use crate::config::ReservationSettings;
 use crate::delivery::{IdempotencyKey, StoredAnswer};
 
@@ -41,7 +42,17 @@ pub fn decide(
     settings: &ReservationSettings,
     now: Timestamp,
 ) -> Result<Option<Vec<usize>>, Rejection> {
-    if size(request) > settings.seats_per_order_max {
+    may_sell(size(request), showtime, settings, now)?;
+    choose(map, request)
+}
+
+fn may_sell(
+    count: usize,
+    showtime: &Showtime,
+    settings: &ReservationSettings,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    if count > settings.seats_per_order_max {
         return Err(Rejection::SeatsPerOrder { most: settings.seats_per_order_max });
     }
     if showtime.status == ShowtimeStatus::Cancelled {
@@ -50,21 +61,50 @@ pub fn decide(
     if showtime.starts_at <= now {
         return Err(Rejection::ShowtimeStarted);
     }
-    choose(map, request)
+    Ok(())
+}
+
+/// What an order of the best available would get now. Nothing is marked.
+pub fn find_best(
+    request: &FindBestSeats,
+    showtime: &Showtime,
+    map: &SeatMap,
+    settings: &ReservationSettings,
+    now: Timestamp,
+) -> Result<BestSeats, Rejection> {
+    let (count, kind) = (usize::from(request.count), request.kind.unwrap_or(SeatKind::Standard));
+    may_sell(count, showtime, settings, now)?;
+    let near = map.find(&request.near)?;
+    let Some(seats) = best_available(map, count, kind, &near) else {
+        let (left, marked) = left(map, kind);
+        return Err(too_few(left - marked, count));
+    };
+    Ok(BestSeats {
+        seats: map.ids(&seats),
+        together: map.are_together(&seats),
+        total: total(&map.lines(&seats)),
+        sequence: map.sequence,
+    })
+}
+
+/// Why there is no best available: too few seats, or only units that do not make up the count.
+fn too_few(left: usize, count: usize) -> Rejection {
+    if left < count { Rejection::NotEnoughSeats { left } } else { Rejection::UnitSplit(vec![]) }
 }
 
 fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize>>, Rejection> {
     if let Some(best) = &request.best_available {
         let kind = best.kind.unwrap_or(SeatKind::Standard);
         let count = usize::from(best.count);
-        let (left, marked) = map.left(kind);
-        return match best_available(map, count, kind) {
+        let (left, marked) = left(map, kind);
+        return match best_available(map, count, kind, &[]) {
             Some(seats) => Ok(Some(seats)),
             None if left >= count && marked > 0 => Ok(None),
-            None => Err(Rejection::NotEnoughSeats { left }),
+            None => Err(too_few(left, count)),
         };
     }
     let named = map.find(request.seats.as_deref().unwrap_or_default())?;
+    sold_together::check(map, &named)?;
     match map.named(named) {
         Named::Free(seats) => Ok(Some(seats)),
         Named::Wait => Ok(None),

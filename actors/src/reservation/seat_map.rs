@@ -5,6 +5,7 @@
 //! committed part never skips a version.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bus::contract::movie::{Prices, Row, SeatKind};
 use bus::contract::reservation::{
@@ -13,14 +14,16 @@ use bus::contract::reservation::{
 use bus::contract::{Line, Money, SeatId};
 use uuid::Uuid;
 
-/// One seat that may be sold. `place` is its position in its row, gaps counted, so that neighbours differ by one.
+/// One seat that may be sold. Seats of a row in adjacent columns are neighbours.
 #[derive(Debug, Clone)]
 pub struct Seat {
     pub id: SeatId,
     pub row: usize,
-    pub place: usize,
+    pub column: u16,
     pub number: u16,
     pub kind: SeatKind,
+    /// Seats of the row with the same unit are sold together.
+    pub unit: Option<u16>,
     pub price: Option<Money>,
     committed: SeatStatus,
     mark: Option<Uuid>,
@@ -30,6 +33,11 @@ impl Seat {
     /// Free in the database and not marked here.
     pub fn is_free(&self) -> bool {
         self.committed == SeatStatus::Free && self.mark.is_none()
+    }
+
+    /// Free in the database.
+    pub fn is_unsold(&self) -> bool {
+        self.committed == SeatStatus::Free
     }
 }
 
@@ -66,17 +74,20 @@ impl SeatMap {
     pub fn new(layout: &[Row], prices: &Prices, sequence: i64) -> Self {
         let mut seats = Vec::new();
         for (row, line) in layout.iter().enumerate() {
-            for (place, seat) in line.seats.iter().enumerate().filter(|(_, seat)| seat.kind != SeatKind::Gap)
-            {
+            let mut places: Vec<_> = line.placed().filter(|(_, seat)| seat.kind != SeatKind::Gap).collect();
+            // Layouts from before columns were written down may list them in another order.
+            places.sort_by_key(|(column, _)| *column);
+            for (column, seat) in places {
                 let price = prices.get(&seat.kind).copied();
                 let committed = if price.is_some() { SeatStatus::Free } else { SeatStatus::Blocked };
                 let id = SeatId::new(&line.label, seat.number);
                 seats.push(Seat {
                     id,
                     row,
-                    place,
+                    column,
                     number: seat.number,
                     kind: seat.kind,
+                    unit: seat.unit,
                     price,
                     committed,
                     mark: None,
@@ -151,10 +162,37 @@ impl SeatMap {
         }
     }
 
-    /// Seats of a kind that the database has as free, and how many of them are marked.
-    pub fn left(&self, kind: SeatKind) -> (usize, usize) {
-        let free = self.seats.iter().filter(|seat| seat.kind == kind && seat.committed == SeatStatus::Free);
-        free.fold((0, 0), |(free, marked), seat| (free + 1, marked + usize::from(seat.mark.is_some())))
+    /// The seats that are sold together with this one, itself included. Units stand in adjacent columns, so it is a range.
+    pub fn unit(&self, seat: usize) -> Range<usize> {
+        let Seat { row, unit: Some(unit), .. } = self.seats[seat] else { return seat..seat + 1 };
+        let is_of_it = |other: &&Seat| other.row == row && other.unit == Some(unit);
+        let before = self.seats[..seat].iter().rev().take_while(is_of_it).count();
+        let from_here = self.seats[seat..].iter().take_while(is_of_it).count();
+        seat - before..seat + from_here
+    }
+
+    /// Whether they stand side by side.
+    pub fn are_adjacent(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (&self.seats[a], &self.seats[b]);
+        a.row == b.row && a.column.abs_diff(b.column) == 1
+    }
+
+    /// The wheelchair places that a companion place is sold with; none for any other kind.
+    pub fn wheelchairs_beside(&self, seat: usize) -> impl Iterator<Item = usize> {
+        let is_companion = self.seats[seat].kind == SeatKind::Companion;
+        let beside = seat.saturating_sub(1)..(seat + 2).min(self.seats.len());
+        let is_wheelchair = move |other: &usize| {
+            let place = &self.seats[*other];
+            place.kind == SeatKind::Wheelchair && place.price.is_some() && self.are_adjacent(seat, *other)
+        };
+        beside.filter(is_wheelchair).filter(move |_| is_companion)
+    }
+
+    /// Whether all stand side by side, in one row without an aisle or a stranger between.
+    pub fn are_together(&self, seats: &[usize]) -> bool {
+        let mut sorted = seats.to_vec();
+        sorted.sort_unstable();
+        sorted.windows(2).all(|pair| self.are_adjacent(pair[0], pair[1]))
     }
 
     pub fn mark(&mut self, seats: &[usize], reservation: Uuid) {
@@ -198,7 +236,9 @@ impl SeatMap {
             id: seat.id.clone(),
             row: self.rows[seat.row].clone(),
             number: seat.number,
+            column: seat.column,
             kind: seat.kind,
+            unit: seat.unit,
             status: seat.committed,
             price: seat.price,
         });

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bus::contract::movie::DescribeShowtime;
-use bus::contract::reservation::{GetSeatMap, Rejection, SeatsChanged, seats_subject};
+use bus::contract::reservation::{FindBestSeats, Rejection, SeatsChanged, seats_subject};
 use bus::service::Ask;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
@@ -33,16 +33,22 @@ const TRIES_MAX: u32 = 8;
 
 pub enum Message {
     Create(Box<Order>),
-    View(Reply),
+    View(View, Reply),
     Loaded(Result<Option<Snapshot>, Failure>),
     Noticed(SeatsChanged),
     /// Time to read again, unless the map has come to this version by itself.
     ReadUpTo(i64),
     Checked(Box<Order>, Result<(Option<StoredAnswer>, i64), Failure>),
-    ViewChecked(Reply, Result<i64, Failure>),
+    ViewChecked(View, Reply, Result<i64, Failure>),
     Written(Box<Written>),
     /// Marks were settled.
     DecideAgain,
+}
+
+/// What is read of a showtime's seats, without taking any.
+pub enum View {
+    Map,
+    Best(Box<FindBestSeats>),
 }
 
 /// How an order's change ended, with the answer it gets if it was committed.
@@ -66,7 +72,7 @@ pub struct ShowtimeActor {
     is_deciding_again: bool,
     /// The map is older than the database was when they asked.
     waiting_for_sequence: Vec<Box<Order>>,
-    views: Vec<(Reply, i64)>,
+    views: Vec<(View, Reply, i64)>,
     /// Orders and views that are at the database or in the journal.
     under_way: usize,
     listening: tokio::task::JoinHandle<()>,
@@ -75,6 +81,18 @@ pub struct ShowtimeActor {
 struct Hall {
     showtime: Showtime,
     map: SeatMap,
+}
+
+impl Hall {
+    fn show(&self, view: &View, env: &Env) -> Result<Bytes, Problem> {
+        match view {
+            View::Map => bus::service::json(&self.map.view()),
+            View::Best(request) => {
+                let (settings, now) = (&env.settings, env.clock.now());
+                bus::service::json(&order::find_best(request, &self.showtime, &self.map, settings, now)?)
+            }
+        }
+    }
 }
 
 impl Drop for ShowtimeActor {
@@ -125,14 +143,14 @@ impl Entity for ShowtimeActor {
                 self.load()
             }
             Message::ReadUpTo(_) => {}
-            Message::Create(_) | Message::View(_) if self.hall.is_none() => {
+            Message::Create(_) | Message::View(..) if self.hall.is_none() => {
                 self.unloaded.push_back(message);
                 self.load();
             }
             Message::Create(order) => self.decide(order),
-            Message::View(reply) => self.check_view(reply),
+            Message::View(view, reply) => self.check_view(view, reply),
             Message::Checked(order, checked) => self.checked(order, checked),
-            Message::ViewChecked(reply, sequence) => self.view_checked(reply, sequence),
+            Message::ViewChecked(view, reply, sequence) => self.view_checked(view, reply, sequence),
             Message::Written(written) => self.written(*written),
             Message::DecideAgain => self.decide_again(),
         }
@@ -175,7 +193,7 @@ impl ShowtimeActor {
                 self.advanced();
                 // Who asked while the query ran may want a version that it did not see.
                 let orders = self.waiting_for_sequence.iter().filter_map(|order| order.checked);
-                if let Some(wanted) = orders.chain(self.views.iter().map(|(_, wanted)| *wanted)).max() {
+                if let Some(wanted) = orders.chain(self.views.iter().map(|(_, _, wanted)| *wanted)).max() {
                     self.expect(wanted);
                 }
             }
@@ -186,7 +204,7 @@ impl ShowtimeActor {
                 for order in self.waiting_for_sequence.drain(..) {
                     answer(order.reply, Err(failure.clone().into()));
                 }
-                for (reply, _) in self.views.drain(..) {
+                for (_, reply, _) in self.views.drain(..) {
                     answer(reply, Err(failure.clone().into()));
                 }
             }
@@ -200,7 +218,7 @@ impl ShowtimeActor {
         for message in self.unloaded.drain(..) {
             match message {
                 Message::Create(order) => answer(order.reply, Err(problem())),
-                Message::View(reply) => answer(reply, Err(problem())),
+                Message::View(_, reply) => answer(reply, Err(problem())),
                 _ => {}
             }
         }
@@ -224,8 +242,8 @@ impl ShowtimeActor {
     fn advanced(&mut self) {
         let Some(hall) = &self.hall else { return };
         let sequence = hall.map.sequence;
-        for (reply, _) in self.views.extract_if(.., |(_, wanted)| *wanted <= sequence) {
-            answer(reply, bus::service::json(&hall.map.view()));
+        for (view, reply, _) in self.views.extract_if(.., |(_, _, wanted)| *wanted <= sequence) {
+            answer(reply, hall.show(&view, &self.env));
         }
         let ready =
             self.waiting_for_sequence.extract_if(.., |order| order.checked.is_some_and(|at| at <= sequence));
@@ -352,23 +370,23 @@ impl ShowtimeActor {
         }
     }
 
-    fn check_view(&mut self, reply: Reply) {
+    fn check_view(&mut self, view: View, reply: Reply) {
         self.under_way += 1;
         let (id, env, me) = (self.id, self.env.clone(), self.me.clone());
         tokio::spawn(async move {
             let sequence = env.sequences.get(id).await.map(|sequence| sequence.unwrap_or(0));
-            me.send(Message::ViewChecked(reply, sequence));
+            me.send(Message::ViewChecked(view, reply, sequence));
         });
     }
 
-    fn view_checked(&mut self, reply: Reply, sequence: Result<i64, Failure>) {
+    fn view_checked(&mut self, view: View, reply: Reply, sequence: Result<i64, Failure>) {
         self.under_way -= 1;
         match (sequence, &self.hall) {
             (Ok(sequence), Some(hall)) if hall.map.sequence >= sequence => {
-                answer(reply, bus::service::json(&hall.map.view()));
+                answer(reply, hall.show(&view, &self.env));
             }
             (Ok(sequence), _) => {
-                self.views.push((reply, sequence));
+                self.views.push((view, reply, sequence));
                 self.expect(sequence);
             }
             (Err(failure), _) => answer(reply, Err(failure.into())),
@@ -427,11 +445,12 @@ pub async fn create(
 ) -> Result<Bytes, Problem> {
     let (reply, answer) = oneshot::channel();
     env.showtimes().send(showtime, Message::Create(order(reply)));
-    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The seats' keeper was restarted. Try again.")))
+    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("Please try again.")))
 }
 
-pub async fn view(env: &Env, request: &GetSeatMap) -> Result<Bytes, Problem> {
+/// Reads a showtime's seats from its actor, as new as the database was after the request came.
+pub async fn view(env: &Env, showtime: Uuid, view: View) -> Result<Bytes, Problem> {
     let (reply, answer) = oneshot::channel();
-    env.showtimes().send(request.showtime_id, Message::View(reply));
-    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("The seats' keeper was restarted. Try again.")))
+    env.showtimes().send(showtime, Message::View(view, reply));
+    answer.await.unwrap_or_else(|_| Err(Problem::unavailable("Please try again.")))
 }

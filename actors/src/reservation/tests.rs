@@ -5,6 +5,7 @@ mod giving_back;
 mod halls;
 mod histories;
 mod plans;
+mod sold_together;
 
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{CancelReason, RefundAmount, RefundPolicy, Rejection, SagaState};

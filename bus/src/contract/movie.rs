@@ -6,6 +6,7 @@
 mod auditorium;
 mod catalogue;
 mod event;
+mod layout;
 mod rejection;
 mod showtime;
 
@@ -26,42 +27,14 @@ pub use event::{
     MovieCreated, MovieDeleted, MovieUpdated, ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled,
     ShowtimeUpdated, event_schemas,
 };
+pub use layout::{
+    COLUMNS_MAX, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, Seat, SeatKind, is_row_label, with_columns,
+};
 pub use rejection::{InTheWay, Rejection};
 pub use showtime::{
     BULK_MAX, CancelShowtime, CreateShowtime, CreateShowtimes, CreatedShowtimes, DescribeShowtime,
     GetShowtime, ListShowtimes, SkipReason, SkippedShowtime, UpdateShowtime, Weekday,
 };
-
-/// Bounds of a layout: the largest halls have some 50 rows and 1,000 seats; a seat map stays a small message.
-pub const ROWS_MAX: usize = 60;
-pub const SEATS_PER_ROW_MAX: usize = 100;
-pub const SEATS_MAX: usize = 2_000;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum SeatKind {
-    Standard,
-    Wheelchair,
-    Companion,
-    Loveseat,
-    /// No seat: an aisle or a pillar. It keeps its number and is never sold.
-    Gap,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Seat {
-    pub number: u16,
-    pub kind: SeatKind,
-}
-
-/// A row of seats as they stand, from left to right as seen from the seats.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    pub label: String,
-    pub seats: Vec<Seat>,
-}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,9 +2,11 @@
 //!
 //! What only staff ask is in `staff.rs`, why something is refused in `rejection.rs`.
 
+mod best;
 mod rejection;
 mod staff;
 
+pub use best::{BestSeats, FindBestSeats};
 pub use rejection::{Rejection, idempotency_mismatch};
 pub use staff::*;
 
@@ -41,13 +43,20 @@ pub enum SeatStatus {
 pub struct SeatView {
     pub id: SeatId,
     pub row: String,
+    /// What is written on the seat.
     pub number: u16,
+    /// Where it stands, counted from 1 at the left; seats in adjacent columns of a row are neighbours.
+    #[serde(default)]
+    pub column: u16,
     pub kind: SeatKind,
+    /// Seats of a row with the same unit are sold together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<u16>,
     pub status: SeatStatus,
     pub price: Option<Money>,
 }
 
-/// The seat map at one version of the showtime. Gaps are left out; numbers tell where they are.
+/// The seat map at one version of the showtime. Gaps are left out; columns tell where they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeatMap {
     pub sequence: i64,

@@ -6,8 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Money;
+use super::movie::is_row_label;
 
-/// The id of a seat within its hall: row label and number, such as `C7`. Only [`SeatId::new`] makes ids.
+/// The id of a seat within its hall: row label and number, such as `C7`. Where the label ends with a digit a dash stands
+/// between them, so that row 1 seat 11 (`1-11`) and row 11 seat 1 (`11-1`) are two seats. Only [`SeatId::new`] makes ids.
 ///
 /// Invariant: it has the form that [`SeatId::parse`] accepts; whether the hall has the seat is the showtime's to say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -16,16 +18,17 @@ pub struct SeatId(String);
 
 impl SeatId {
     pub fn new(row: &str, number: u16) -> Self {
-        Self(format!("{row}{number}"))
+        let dash = if row.ends_with(char::is_numeric) { "-" } else { "" };
+        Self(format!("{row}{dash}{number}"))
     }
 
-    /// 1–3 letters A–Z and 1–3 digits.
+    /// A row's label and 1–3 digits, with a dash between them where the label ends with a digit.
     pub fn parse(text: &str) -> Option<Self> {
-        let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
-        let digits = &text.as_bytes()[letters..];
-        let is_id = (1..=3).contains(&letters)
-            && (1..=3).contains(&digits.len())
-            && digits.iter().all(u8::is_ascii_digit);
+        let row = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        let (label, has_dash) = row.strip_suffix('-').map_or((row, false), |label| (label, true));
+        let is_id = (1..=3).contains(&(text.len() - row.len()))
+            && is_row_label(label)
+            && label.ends_with(char::is_numeric) == has_dash;
         is_id.then(|| Self(text.to_owned()))
     }
 
@@ -75,4 +78,42 @@ impl JsonSchema for SeatId {
 pub struct Line {
     pub seat: SeatId,
     pub price: Money,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SeatId;
+
+    #[test]
+    fn row_1_seat_11_and_row_11_seat_1_are_two_seats() {
+        let id = |row, number| SeatId::new(row, number).as_str().to_owned();
+        assert_eq!([id("1", 11), id("11", 1), id("A", 7), id("A1", 7)], ["1-11", "11-1", "A7", "A1-7"]);
+    }
+
+    #[test]
+    fn a_seat_id_is_a_label_and_a_number_with_a_dash_after_a_digit() {
+        for (row, number) in [("A", 7), ("11", 1), ("1", 11), ("Loge", 999), ("Ä", 1), ("B2", 3), ("Ряд", 12)]
+        {
+            let id = SeatId::new(row, number);
+            assert_eq!(SeatId::parse(id.as_str()), Some(id.clone()), "{row} {number}");
+        }
+        for id in [
+            "",
+            "7",
+            "A",
+            "-7",
+            "A-7",
+            "11",
+            "A1-",
+            "A,7",
+            "A/7",
+            "A1234",
+            "A1-1234",
+            "A 7",
+            "1--1",
+            "123456789-1",
+        ] {
+            assert_eq!(SeatId::parse(id), None, "{id}");
+        }
+    }
 }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::contract::movie::SeatKind;
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetSaga, GetSeatMap,
-    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy, PlanExchange,
-    ReportOccupancy, Reservation, ReservationPlan, ReservationStatus, ResumeSaga, Saga, SagaState,
-    SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
+    BestSeats, CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation,
+    GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy,
+    PlanExchange, ReportOccupancy, Reservation, ReservationPlan, ReservationStatus, ResumeSaga, Saga,
+    SagaState, SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
 };
 use bus::contract::{Page, Problem, SeatId, Timestamp};
 use bus::service::Ask;
@@ -107,6 +108,34 @@ impl Reservations {
     async fn watch(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Events, Refused> {
         let events = self.house.hub.watch(&self.house, id.0.0, caller.0.context.clone()).await?;
         Ok(Events(poem::Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>))))
+    }
+
+    /// The best seats
+    ///
+    /// Those that an order with `bestAvailable` would get now; nothing is held. `together` says whether they stand side by
+    /// side. Of love seats whole units are taken, so a count that would split one is refused (`unit-split`).
+    #[oai(path = "/v1/showtimes/:id/seats/best", method = "get")]
+    async fn best(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        /// How many.
+        count: Query<u16>,
+        /// STANDARD without it.
+        kind: Query<Option<Of<SeatKind>>>,
+        /// Seats to stay close to, such as `C7,C8`; the best place of the hall without it.
+        near: Query<Option<String>>,
+    ) -> Answered<BestSeats> {
+        let near = near.0.unwrap_or_default();
+        let near = near.split(',').filter(|seat| !seat.is_empty());
+        let near: Option<Vec<SeatId>> = near.map(SeatId::parse).collect();
+        let request = FindBestSeats {
+            showtime_id: id.0.0,
+            count: count.0,
+            kind: kind.0.map(|kind| kind.0),
+            near: near.ok_or_else(|| bad_query("near", "must be seat ids such as C7,C8"))?,
+        };
+        self.house.pass(&caller, request).await
     }
 
     /// Hold seats

@@ -11,6 +11,7 @@ import { NoCamera, watch } from "../door/camera.js";
 import { stay } from "../door/offline.js";
 import { Refusal, keys, learnKeys, verify } from "../door/verify.js";
 import { notice, say } from "../parts/notice.js";
+import { partsOf } from "../parts/seat.js";
 import de from "../text/staff-de.js";
 import en from "../text/staff-en.js";
 import { dressed } from "./staff.js";
@@ -35,6 +36,13 @@ export default async function door({ signal }) {
   const learnt = desk.learn();
   if (!keys().length) await learnt;
   return { title: t("door.title"), node: desk.node, there: () => desk.there() };
+}
+
+/** Row and number as they stand on the seat. */
+function seat(id) {
+  const { row, number: onSeat } = partsOf(id);
+  const fact = (name, key, text) => h("p", { class: name }, h("small", {}, t(key)), h("b", {}, text));
+  return [fact("door-row", "door.row", row), fact("door-seat", "door.seat", onSeat)];
 }
 
 class Desk {
@@ -182,7 +190,7 @@ class Desk {
     replace(
       this.answer,
       h("p", { class: "door-word" }, h("span", { "aria-hidden": "true" }, { good: "✓", again: "!", warn: "!", bad: "✕" }[kind]), " ", word),
-      claims && h("div", { class: "door-facts" }, h("p", { class: "door-seat" }, h("small", {}, t("door.seat")), h("b", {}, claims.seat)), h("p", { class: "door-screen" }, h("small", {}, t("staff.hall")), h("b", {}, show?.auditoriumName ?? "?"))),
+      claims && h("div", { class: "door-facts" }, seat(claims.seat), h("p", { class: "door-screen" }, h("small", {}, t("staff.hall")), h("b", {}, show?.auditoriumName ?? "?"))),
       show && h("p", { class: "door-film" }, `${show.movieTitle} · ${moment(show.startsAt, zone)}`),
       first && h("p", {}, t("door.first", { at: full(first, zone) })),
       back && h("p", {}, back),

@@ -7,9 +7,9 @@ import { full, list, money } from "../lib/format.js";
 import { live } from "../lib/live.js";
 import { go, loginHere, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
-import { middle, nearest, sweetSpot } from "../parts/best.js";
 import { hall } from "../parts/hall.js";
 import { notice, say, waiting, words } from "../parts/notice.js";
+import { companionsAlone, unitOf, withoutOrphan } from "../parts/seat.js";
 import { isOpen } from "../parts/times.js";
 
 /** As many as an order may have; the server's own limit decides. */
@@ -107,20 +107,49 @@ class Choice {
 
   toggle(id) {
     if (this.holding || !isOpen(this.showtime)) return;
-    const seat = this.hall.seat(id);
     const isChosen = this.chosen.includes(id);
-    if (!isChosen && (seat.status !== "FREE" || !seat.price)) {
-      this.speak(t("seats.not-free", { seat: id }));
-      return;
-    }
-    if (!isChosen && this.chosen.length >= MOST) {
-      notice(t("seats.most", { n: MOST }));
-      return;
-    }
-    this.choose(id, !isChosen);
+    // Seats of a unit come and go together.
+    const unit = unitOf(this.hall.seats(), this.hall.seat(id));
+    const changed = isChosen ? this.giveBack(unit) : this.add(unit);
+    if (!changed) return;
     replace(this.words);
     this.tell();
-    this.speak(`${t(isChosen ? "seats.out" : "seats.in", { seat: id })} ${this.sum()}`);
+    this.speak(`${t(isChosen ? "seats.out" : "seats.in", { n: changed.length, seat: list(changed) })} ${this.sum()}`);
+  }
+
+  /** Chooses seats that are sold together, where all can be had; the ids, or null with the reason said. */
+  add(unit) {
+    const ids = unit.map((seat) => seat.id);
+    const wanted = unit.filter((seat) => !this.chosen.includes(seat.id));
+    const taken = wanted.find((seat) => seat.status !== "FREE" || !seat.price);
+    if (taken) {
+      this.speak(t("seats.not-free", { seat: taken.id }));
+      return null;
+    }
+    if (this.chosen.length + wanted.length > MOST) {
+      notice(t("seats.most", { n: MOST }));
+      return null;
+    }
+    const alone = companionsAlone(this.hall.seats(), [...this.seats(), ...wanted]);
+    if (alone.length) {
+      notice(t("problem.companion-alone", { n: alone.length, seats: list(alone.map((seat) => seat.id)) }));
+      return null;
+    }
+    for (const seat of wanted) this.choose(seat.id, true);
+    return ids;
+  }
+
+  /** Takes seats out of the choice, and companion places that they leave alone. */
+  giveBack(unit) {
+    const left = this.seats().filter((seat) => !unit.includes(seat));
+    const gone = [...unit, ...companionsAlone(this.hall.seats(), left)].map((seat) => seat.id);
+    for (const id of gone) if (this.chosen.includes(id)) this.choose(id, false);
+    return gone;
+  }
+
+  /** The chosen seats themselves. */
+  seats() {
+    return this.chosen.map((id) => this.hall.seat(id));
   }
 
   speak(text) {
@@ -157,21 +186,28 @@ class Choice {
 
   best() {
     const count = h("select", { class: "input", id: "best-count", "aria-label": t("seats.best-count") }, Array.from({ length: MOST }, (_, at) => h("option", { value: at + 1, selected: at === 1 }, at + 1)));
-    const pick = () => {
-      const seats = this.hall.seats();
-      this.take(nearest(seats, Number(count.value), sweetSpot(seats), ["STANDARD"]));
+    const pick = async () => {
+      try {
+        const { seats, together } = await this.ask({ count: count.value, kind: "STANDARD" });
+        this.take(seats);
+        if (!together) replace(this.words, say("warn", t("seats.apart", { seats: list(this.sorted()) })));
+      } catch (problem) {
+        if (problem.name === "AbortError") return;
+        replace(this.words, say("warn", words(problem)));
+      }
     };
     return h("div", { class: "row best" }, h("span", {}, t("seats.best")), count, h("span", {}, t("seats.together")), h("button", { class: "button", type: "button", on: { click: pick } }, t("seats.pick")));
   }
 
+  /** The seats that the host would choose for an order. */
+  ask(query) {
+    return get(`/v1/showtimes/${this.showtime.id}/seats/best`, query, { signal: this.signal });
+  }
+
   /** Chooses these instead of what was chosen. */
-  take(seats) {
-    if (!seats.length) {
-      replace(this.words, say("warn", t("problem.not-enough-seats")));
-      return;
-    }
+  take(ids) {
     for (const id of [...this.chosen]) this.choose(id, false);
-    for (const seat of seats) this.choose(seat.id, true);
+    for (const id of ids) this.choose(id, true);
     replace(this.words);
     this.tell();
     this.speak(`${t("seats.taken-for-you", { seats: list(this.sorted()) })} ${this.sum()}`);
@@ -179,19 +215,39 @@ class Choice {
   }
 
   /** Seats went to somebody else: which, and what is near and free. */
-  lost(gone, wanted) {
-    for (const id of gone) if (this.chosen.includes(id)) this.choose(id, false);
-    const seats = this.hall.seats();
-    const kinds = [...new Set(wanted.map((id) => this.hall.seat(id)?.kind).filter(Boolean))];
-    const near = nearest(seats, wanted.length, middle(seats, wanted), kinds.length ? kinds : ["STANDARD"]);
-    const offer = near.length === wanted.length && h("button", { class: "button", type: "button", on: { click: () => this.take(near) } }, t("seats.instead-take", { seats: list(near.map((seat) => seat.id)) }));
-    replace(this.words, say("bad", t("seats.went", { n: gone.length, seats: list(gone) }), offer && h("p", {}, t("seats.near")), offer && h("p", { class: "row" }, offer)));
+  async lost(gone, wanted) {
+    const all = this.hall.seats();
+    for (const seat of gone.map((id) => this.hall.seat(id))) if (seat) this.giveBack(unitOf(all, seat));
+    const lost = say("bad", t("seats.went", { n: gone.length, seats: list(gone) }));
+    replace(this.words, lost);
     this.words.scrollIntoView({ block: "nearest" });
     this.tell();
+    const known = wanted.filter((id) => this.hall.seat(id));
+    const kinds = new Set(known.map((id) => this.hall.seat(id).kind));
+    // A wheelchair place with its companion place is for people to choose.
+    if (kinds.size !== 1 || kinds.has("COMPANION")) return;
+    // Only an offer: without an answer there is none.
+    const found = await this.ask({ count: wanted.length, kind: [...kinds][0], near: known.join(",") }).catch(() => null);
+    if (!found || !lost.isConnected) return;
+    const offer = h("button", { class: "button", type: "button", on: { click: () => this.take(found.seats) } }, t("seats.instead-take", { seats: list(found.seats) }));
+    add(lost, h("p", {}, t(found.together ? "seats.near" : "seats.near-apart")), h("p", { class: "row" }, offer));
+  }
+
+  /** Warns once of each choice that leaves somebody alone though the next seats would not; true where it did. */
+  warns() {
+    const better = withoutOrphan(this.hall.seats(), this.seats());
+    const choice = this.sorted().join();
+    if (!better || this.warned === choice) return false;
+    this.warned = choice;
+    const order = this.hall.seats().filter((seat) => better.seats.includes(seat)).map((seat) => seat.id);
+    const take = h("button", { class: "button", type: "button", on: { click: () => this.take(order) } }, t("seats.instead-take", { seats: list(order) }));
+    replace(this.words, say("warn", t("seats.orphan", { seat: better.alone.id }), h("p", {}, t("seats.orphan-about", { seats: list(order) })), h("p", { class: "row" }, take)));
+    this.words.scrollIntoView({ block: "nearest" });
+    return true;
   }
 
   async hold() {
-    if (this.holding || !this.chosen.length) return;
+    if (this.holding || !this.chosen.length || this.warns()) return;
     if (!isKnown()) {
       note({ exchange: this.previous?.id, hold: 1 });
       return go(loginHere());

@@ -1,17 +1,18 @@
-// A hall as it stands: screen, rows, aisles, gaps, kinds and who has what. An ARIA grid with one tab stop; arrows move.
+// A hall as it stands (each seat at its column; its number is only written on it): screen, rows, aisles, gaps, kinds and who has what. An ARIA grid with one tab stop; arrows move.
 //
 // A change of a seat touches that seat's element alone, so that a hall of 500 seats follows a rush.
 
 import { h } from "../lib/dom.js";
-import { money } from "../lib/format.js";
+import { list, money } from "../lib/format.js";
 import { t } from "../lib/text.js";
+import { labelWidth, unitOf } from "./seat.js";
 
 /** Draws the seats. `toggle(id)` is called when one is pressed; `label` names the grid. */
 export function hall(seats, { toggle, label }) {
   const byId = new Map();
   const rows = Map.groupBy(seats, (seat) => seat.row);
-  const numbers = seats.map((seat) => seat.number);
-  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  const columns = seats.map((seat) => seat.column);
+  const [least, most] = [Math.min(...columns), Math.max(...columns)];
   const grid = h("div", { class: "hall-grid", role: "grid", "aria-label": label, "aria-multiselectable": "true" });
   const order = [...rows.values()];
   let here;
@@ -19,8 +20,10 @@ export function hall(seats, { toggle, label }) {
   for (const [name, row] of rows) {
     const line = h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, name));
     for (const seat of row) {
-      const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind }, style: { "grid-column": String(seat.number - least + 2) } }, seat.kind === "STANDARD" && String(seat.number));
-      byId.set(seat.id, { seat, cell, chosen: false, mine: false });
+      const others = unitOf(row, seat).filter((other) => other !== seat);
+      const joined = others.some((other) => other.column === seat.column - 1);
+      const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind, joined: String(joined) }, style: { "grid-column": String(seat.column - least + 2) } }, seat.kind === "STANDARD" && String(seat.number));
+      byId.set(seat.id, { seat, cell, others: others.map((other) => other.id), chosen: false, mine: false });
       line.append(cell);
     }
     line.append(h("span", { class: "hall-label", "aria-hidden": "true" }, name));
@@ -36,7 +39,7 @@ export function hall(seats, { toggle, label }) {
     if (state === "free" || chosen) cell.removeAttribute("aria-disabled");
     else cell.setAttribute("aria-disabled", "true");
     const price = seat.price && (state === "free" || chosen) ? money(seat.price) : null;
-    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), price].filter(Boolean).join(", "));
+    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), price, entry.others.length > 0 && t("seats.with", { seats: list(entry.others) })].filter(Boolean).join(", "));
   }
 
   function point(entry, focus) {
@@ -83,7 +86,7 @@ export function hall(seats, { toggle, label }) {
   if (first) point(byId.get(first.id), false);
 
   return {
-    node: h("div", { class: "hall" }, h("div", { class: "hall-inside", style: { "--columns": String(most - least + 1) } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid)),
+    node: h("div", { class: "hall" }, h("div", { class: "hall-inside", style: { "--columns": String(most - least + 1), "--label": labelWidth([...rows.keys()]) } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid)),
     /** Seats by id, as they are now. */
     seat: (id) => byId.get(id)?.seat,
     seats: () => [...byId.values()].map((entry) => entry.seat),
@@ -120,7 +123,7 @@ function neighbour(order, seat, key) {
   const at = order.findIndex((row) => row[0].row === seat.row);
   const row = order[at];
   const place = row.indexOf(seat);
-  const near = (other) => other?.reduce((best, one) => (Math.abs(one.number - seat.number) < Math.abs(best.number - seat.number) ? one : best));
+  const near = (other) => other?.reduce((best, one) => (Math.abs(one.column - seat.column) < Math.abs(best.column - seat.column) ? one : best));
   switch (key) {
     case "ArrowRight": return row[place + 1];
     case "ArrowLeft": return row[place - 1];

@@ -19,7 +19,7 @@ export function notice(text, kind = "") {
 export function words(problem, values = {}) {
   if (!(problem instanceof Problem)) return t("problem.unknown");
   const key = `problem.${problem.code}`;
-  if (has(key)) return t(key, { n: problem.seats?.length ?? 1, seconds: problem.retryAfter ?? 1, ...values });
+  if (has(key)) return t(key, { n: problem.seats?.length ?? 1, seats: (problem.seats ?? []).join(", "), seconds: problem.retryAfter ?? 1, ...values });
   if (problem.status === 429) return t("problem.too-many", { seconds: problem.retryAfter ?? 1 });
   if (problem.status === 503) return t("problem.away");
   if (problem.status >= 500) return t("problem.ours", { id: problem.requestId ?? "–" });

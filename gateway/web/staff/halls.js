@@ -25,8 +25,8 @@ function card(hall) {
 
 /** A plan as a picture: a square a seat, its kind as its colour. */
 function plan(hall) {
-  const numbers = hall.rows.flatMap((row) => row.seats.map((seat) => seat.number));
-  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
-  const squares = hall.rows.flatMap((row, at) => row.seats.filter((seat) => seat.kind !== "GAP").map((seat) => s("rect", { x: (seat.number - least) * 4, y: at * 4 + 5, width: 3, height: 3, rx: 0.8, "data-kind": seat.kind })));
+  const columns = hall.rows.flatMap((row) => row.seats.map((seat) => seat.column));
+  const [least, most] = [Math.min(...columns), Math.max(...columns)];
+  const squares = hall.rows.flatMap((row, at) => row.seats.filter((seat) => seat.kind !== "GAP").map((seat) => s("rect", { x: (seat.column - least) * 4, y: at * 4 + 5, width: 3, height: 3, rx: 0.8, "data-kind": seat.kind })));
   return s("svg", { class: "plan", viewBox: `0 0 ${(most - least + 1) * 4} ${hall.rows.length * 4 + 5}`, "aria-hidden": "true" }, s("rect", { class: "plan-screen", x: 4, y: 0, width: Math.max(4, (most - least - 1) * 4), height: 1.2, rx: 0.6 }), squares);
 }

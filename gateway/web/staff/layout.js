@@ -9,6 +9,7 @@ import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
 import { notice, say } from "../parts/notice.js";
+import { labelWidth, seatId } from "../parts/seat.js";
 import { act, fresh, head, remove } from "./listing.js";
 import { PLACES_MAX, Plan, ROWS_MAX, blank } from "./plan.js";
 
@@ -42,9 +43,8 @@ function end(hall) {
 
 class Editor {
   constructor(hall, signal) {
-    Object.assign(this, { hall, signal, brush: "STANDARD", here: { row: 0, number: 1 }, lost: new Set() });
+    Object.assign(this, { hall, signal, brush: "STANDARD", here: { row: 0, column: 1 }, lost: new Map() });
     this.plan = new Plan(hall?.rows ?? blank(8, 12));
-    this.here.number = this.plan.first;
     this.grid = h("div", { class: "layout-grid", role: "grid", "aria-label": t("staff.layout.grid") });
     this.rowTools = h("div", { class: "row layout-row-tools" });
     this.sum = h("p", { class: "soft", "aria-live": "polite" });
@@ -78,14 +78,17 @@ class Editor {
     const within = (text, most) => Math.min(most, Math.max(1, Math.round(Number(text)) || 1));
     this.plan.mark();
     const fresh = new Plan(blank(within(newRows, ROWS_MAX), within(newPlaces, PLACES_MAX)));
-    Object.assign(this.plan, { rows: fresh.rows, first: fresh.first, last: fresh.last });
+    Object.assign(this.plan, { rows: fresh.rows, columns: fresh.columns });
     this.draw();
   }
 
   async save({ name, timeZone }) {
     this.lost.clear();
     replace(this.words);
-    const body = { name: name.trim(), timeZone: timeZone.trim(), rows: this.plan.toRows() };
+    const rows = this.plan.toRows();
+    // A hall that is only renamed keeps its seats as they are stored.
+    const isDrawn = !this.hall || JSON.stringify(rows) !== JSON.stringify(new Plan(this.hall.rows).toRows());
+    const body = { name: name.trim(), timeZone: timeZone.trim(), ...(isDrawn && { rows }) };
     try {
       const saved = this.hall ? await patch(`/v1/auditoriums/${this.hall.id}`, body) : await post("/v1/auditoriums", body);
       notice(t("staff.saved", { name: saved.name }));
@@ -99,8 +102,9 @@ class Editor {
 
   /** Seats of these showtimes belong to somebody: which, where, and how to have them back. */
   refused({ showtimes }) {
-    const ids = showtimes.flatMap((one) => one.seats ?? []);
-    this.lost = new Set(ids);
+    const ids = new Set(showtimes.flatMap((one) => one.seats ?? []));
+    // Each with the seat that was stored, which may be drawn no more.
+    this.lost = new Map(this.hall.rows.flatMap((row) => row.seats.map((seat) => [seatId(row.label, seat.number), { row: row.label, ...seat }])).filter(([id]) => ids.has(id)));
     const restore = h("button", { class: "button", type: "button" }, t("staff.layout.restore", { n: this.lost.size }));
     restore.addEventListener("click", () => {
       this.plan.mark();
@@ -133,36 +137,43 @@ class Editor {
     if (this.plan.undo()) this.draw();
   }
 
-  paint({ row, number }, kind = this.brush) {
-    this.plan.paint(row, number, kind);
-    this.show(row, number);
+  paint({ row, column }, kind = this.brush) {
+    this.plan.paint(row, column, kind);
+    // A unit begins or ends beside it, too.
+    this.showRow(row);
     this.count();
   }
 
-  cell({ row, number }) {
-    return this.grid.children[row]?.querySelector(`[data-number="${number}"]`);
+  cell({ row, column }) {
+    return this.grid.children[row]?.querySelector(`[data-column="${column}"]`);
   }
 
-  show(row, number) {
-    const cell = this.cell({ row, number });
-    const kind = this.plan.kind(row, number);
-    const id = `${this.plan.rows[row].label}${number}`;
-    Object.assign(cell.dataset, { kind, state: kind === "GAP" ? "blocked" : "free", lost: String(this.lost.has(id)) });
+  showRow(row) {
+    for (let column = 1; column <= this.plan.columns; column++) this.show(row, column);
+  }
+
+  show(row, column) {
+    const cell = this.cell({ row, column });
+    const { label } = this.plan.rows[row];
+    const kind = this.plan.kind(row, column);
+    // A seat that somebody has is marked where it is, or where it stood.
+    const lost = this.lost.get(this.plan.id(row, column)) ?? [...this.lost.values()].find((seat) => seat.row === label && seat.column === column);
+    const number = this.plan.seat(row, column)?.number ?? lost?.number;
+    Object.assign(cell.dataset, { kind, state: kind === "GAP" ? "blocked" : "free", lost: String(Boolean(lost)), joined: String(this.plan.isJoined(row, column)) });
     // Other kinds have their sign from the sheet of styles.
     cell.textContent = kind === "STANDARD" ? String(number) : "";
+    const place = number === undefined ? t("staff.layout.place", { row: label, column }) : t("seats.seat", { row: label, number });
     const name = t(kind === "GAP" ? "staff.layout.aisle" : `kind.${kind}`);
-    cell.setAttribute("aria-label", [t("seats.seat", { row: this.plan.rows[row].label, number }), name, this.lost.has(id) && t("staff.layout.somebodys")].filter(Boolean).join(", "));
+    cell.setAttribute("aria-label", [place, name, lost && t("staff.layout.somebodys")].filter(Boolean).join(", "));
   }
 
   draw() {
     const { plan } = this;
-    this.here = { row: Math.min(this.here.row, plan.rows.length - 1), number: Math.min(Math.max(this.here.number, plan.first), plan.last) };
-    const columns = plan.last - plan.first + 1;
-    this.grid.style.setProperty("--columns", String(columns));
-    replace(this.grid, plan.rows.map((row, at) => h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, row.label), Array.from({ length: columns }, (_, place) => h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { row: at, number: plan.first + place } })))));
-    plan.rows.forEach((_, row) => {
-      for (let number = plan.first; number <= plan.last; number++) this.show(row, number);
-    });
+    this.here = { row: Math.min(this.here.row, plan.rows.length - 1), column: Math.min(this.here.column, plan.columns) };
+    this.grid.style.setProperty("--columns", String(plan.columns));
+    this.grid.style.setProperty("--label", labelWidth(plan.rows.map((row) => row.label)));
+    replace(this.grid, plan.rows.map((row, at) => h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, row.label), Array.from({ length: plan.columns }, (_, place) => h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { row: at, column: place + 1 } })))));
+    plan.rows.forEach((_, row) => this.showRow(row));
     this.shownRow = undefined;
     this.point(this.here, false);
     this.count();
@@ -197,8 +208,8 @@ class Editor {
       work();
       this.draw();
     };
-    const name = h("input", { class: "input short", id: "row-label", maxlength: 3, autocomplete: "off", value: plan.rows[row]?.label ?? "" });
-    name.addEventListener("change", change(() => (plan.rows[row].label = name.value.trim().toUpperCase())));
+    const name = h("input", { class: "input short", id: "row-label", maxlength: 8, autocomplete: "off", value: plan.rows[row]?.label ?? "" });
+    name.addEventListener("change", change(() => (plan.rows[row].label = name.value.trim().normalize("NFC"))));
     const button = (key, work, disabled) => h("button", { class: "button small", type: "button", disabled, on: { click: change(work) } }, t(key));
     const isFull = plan.rows.length >= ROWS_MAX;
     replace(
@@ -207,16 +218,18 @@ class Editor {
       button("staff.layout.above", () => plan.addRow(row, row), isFull),
       button("staff.layout.below", () => plan.addRow(row + 1, row), isFull),
       button("staff.layout.remove-row", () => plan.removeRow(row), plan.rows.length < 2),
-      button("staff.layout.paint-row", () => { for (let number = plan.first; number <= plan.last; number++) plan.paint(row, number, this.brush); }),
-      button("staff.layout.wider", () => plan.last++, plan.last - plan.first + 1 >= PLACES_MAX),
-      button("staff.layout.narrower", () => { for (const one of plan.rows) one.places.delete(plan.last); plan.last--; }, plan.last <= plan.first),
+      button("staff.layout.paint-row", () => { for (let column = 1; column <= plan.columns; column++) plan.paint(row, column, this.brush); }),
+      button("staff.layout.wider", () => plan.columns++, plan.columns >= PLACES_MAX),
+      button("staff.layout.narrower", () => plan.narrow(), plan.columns <= 1),
+      h("span", { class: "soft" }, t("staff.layout.renumber")),
+      ...["left", "right", "split"].map((way) => button(`staff.layout.from-${way}`, () => plan.renumber(row, way))),
     );
   }
 
   listen() {
     const place = (event) => {
-      const cell = event.target.closest?.("[data-number]");
-      return cell && { row: Number(cell.dataset.row), number: Number(cell.dataset.number) };
+      const cell = event.target.closest?.("[data-column]");
+      return cell && { row: Number(cell.dataset.row), column: Number(cell.dataset.column) };
     };
     let drawing = false;
     this.grid.addEventListener("pointerdown", (event) => {
@@ -238,13 +251,13 @@ class Editor {
     addEventListener("pointercancel", () => (drawing = false), { signal: this.signal });
     this.grid.addEventListener("focusin", (event) => {
       const here = place(event);
-      if (here && (here.row !== this.here.row || here.number !== this.here.number)) this.point(here, false);
+      if (here && (here.row !== this.here.row || here.column !== this.here.column)) this.point(here, false);
     });
     this.grid.addEventListener("keydown", (event) => this.key(event));
   }
 
   key(event) {
-    const { row, number } = this.here;
+    const { row, column } = this.here;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
       event.preventDefault();
       this.back();
@@ -255,9 +268,9 @@ class Editor {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const brush = BRUSHES[Number(event.key) - 1];
     if (steps[event.key]) {
-      const next = { row: row + steps[event.key][0], number: number + steps[event.key][1] };
+      const next = { row: row + steps[event.key][0], column: column + steps[event.key][1] };
       event.preventDefault();
-      if (!this.plan.rows[next.row] || next.number < this.plan.first || next.number > this.plan.last) return;
+      if (!this.plan.rows[next.row] || next.column < 1 || next.column > this.plan.columns) return;
       this.point(next);
       if (event.shiftKey) {
         this.plan.mark();
@@ -270,7 +283,7 @@ class Editor {
       this.paint(this.here, event.key === "Delete" || event.key === "Backspace" ? "GAP" : this.brush);
     } else if (event.key === "Home" || event.key === "End") {
       event.preventDefault();
-      this.point({ row, number: event.key === "Home" ? this.plan.first : this.plan.last });
+      this.point({ row, column: event.key === "Home" ? 1 : this.plan.columns });
     }
   }
 }

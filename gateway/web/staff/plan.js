@@ -1,10 +1,14 @@
-// An auditorium's plan as it is being drawn: rows of places, each a kind of seat or nothing. Pure, without the page.
-// A place is its row and its number, as the API has it; an aisle is a number that nobody sits on.
+// An auditorium's plan as it is being drawn: rows of places, each a seat or nothing. Pure, without the page.
+// A place is its row and its column. A seat keeps its number, its kind and its unit wherever it is drawn; an aisle is a column in which
+// nobody sits.
+
+import { seatId } from "../parts/seat.js";
 
 const LETTERS = 26;
-/** The server's bounds (rows, numbers in a row). */
+/** The server's bounds (rows, columns, numbers). */
 export const ROWS_MAX = 60;
 export const PLACES_MAX = 100;
+const NUMBER_MAX = 999;
 /** Steps that can be taken back. */
 const UNDO_MAX = 100;
 
@@ -14,21 +18,23 @@ export function label(at) {
 }
 
 /** An empty hall's plan: rows of standard seats. */
-export const blank = (rows, places) => Array.from({ length: rows }, (_, at) => ({ label: label(at), seats: Array.from({ length: places }, (_, place) => ({ number: place + 1, kind: "STANDARD" })) }));
+export const blank = (rows, places) => Array.from({ length: rows }, (_, at) => ({ label: label(at), seats: Array.from({ length: places }, (_, place) => ({ number: place + 1, column: place + 1, kind: "STANDARD" })) }));
+
+/** A row's seats by their columns. */
+const placesOf = (row) => new Map(row.seats.filter((seat) => seat.kind !== "GAP").map(({ column, number, kind, unit }) => [column, { number, kind, unit }]));
 
 export class Plan {
   #past = [];
 
   constructor(rows) {
-    this.rows = rows.map((row) => ({ label: row.label, places: new Map(row.seats.filter((seat) => seat.kind !== "GAP").map((seat) => [seat.number, seat.kind])) }));
-    const numbers = rows.flatMap((row) => row.seats.map((seat) => seat.number));
-    this.first = numbers.length ? Math.min(...numbers) : 1;
-    this.last = numbers.length ? Math.max(...numbers) : 1;
+    this.rows = rows.map((row) => ({ label: row.label, places: placesOf(row) }));
+    this.columns = Math.max(1, ...rows.flatMap((row) => row.seats.map((seat) => seat.column)));
   }
 
   /** Before a change: how it was can be had again. */
   mark() {
-    this.#past.push({ rows: this.rows.map((row) => ({ label: row.label, places: new Map(row.places) })), first: this.first, last: this.last });
+    const places = (row) => new Map([...row.places].map(([column, seat]) => [column, { ...seat }]));
+    this.#past.push({ rows: this.rows.map((row) => ({ label: row.label, places: places(row) })), columns: this.columns });
     if (this.#past.length > UNDO_MAX) this.#past.shift();
   }
 
@@ -42,13 +48,75 @@ export class Plan {
     return this.#past.length > 0;
   }
 
-  kind(row, number) {
-    return this.rows[row]?.places.get(number) ?? "GAP";
+  /** The seat at a place, or undefined. */
+  seat(row, column) {
+    return this.rows[row]?.places.get(column);
   }
 
-  paint(row, number, kind) {
-    if (kind === "GAP") this.rows[row].places.delete(number);
-    else this.rows[row].places.set(number, kind);
+  kind(row, column) {
+    return this.seat(row, column)?.kind ?? "GAP";
+  }
+
+  id(row, column) {
+    const seat = this.seat(row, column);
+    return seat && seatId(this.rows[row].label, seat.number);
+  }
+
+  /** Whether it is one seat with its left neighbour. */
+  isJoined(row, column) {
+    const unit = this.seat(row, column)?.unit;
+    return unit !== undefined && this.seat(row, column - 1)?.unit === unit;
+  }
+
+  /** What is painted keeps its number. A love seat becomes one with a single one beside it; painting over one ends it as a whole. */
+  paint(row, column, kind) {
+    const { places } = this.rows[row];
+    const was = places.get(column);
+    if (was?.unit !== undefined && was.kind !== kind) this.#endUnit(places, was.unit);
+    if (kind === "GAP") {
+      places.delete(column);
+      return;
+    }
+    const seat = { number: was?.number ?? this.#freeNumber(places, column), kind, unit: was?.kind === kind ? was.unit : undefined };
+    places.set(column, seat);
+    if (kind !== "LOVESEAT" || seat.unit !== undefined) return;
+    const single = [places.get(column - 1), places.get(column + 1)].find((other) => other?.kind === kind && other.unit === undefined);
+    if (single) single.unit = seat.unit = this.#freeUnit(places);
+  }
+
+  #endUnit(places, unit) {
+    for (const seat of places.values()) if (seat.unit === unit) seat.unit = undefined;
+  }
+
+  #freeUnit(places) {
+    const used = new Set([...places.values()].map((seat) => seat.unit));
+    let unit = 1;
+    while (used.has(unit)) unit++;
+    return unit;
+  }
+
+  /** The number that goes on from a neighbour, where it is free; else its column; else the least that is free. */
+  #freeNumber(places, column) {
+    const used = new Set([...places.values()].map((seat) => seat.number));
+    const [left, right] = [places.get(column - 1)?.number, places.get(column + 1)?.number];
+    const wanted = [left + 1, right - 1, column].find((number) => number >= 1 && number <= NUMBER_MAX && !used.has(number));
+    if (wanted) return wanted;
+    let number = 1;
+    while (used.has(number)) number++;
+    return number;
+  }
+
+  /** New numbers for a row: `left` 1, 2, 3 …, `right` … 3, 2, 1, `split` odd ones to the left of the middle and even ones to its right. */
+  renumber(row, way) {
+    const { places } = this.rows[row];
+    const columns = [...places.keys()].sort((a, b) => a - b);
+    const half = Math.ceil(columns.length / 2);
+    const number = {
+      left: (at) => at + 1,
+      right: (at) => columns.length - at,
+      split: (at) => (at < half ? 2 * (half - at) - 1 : 2 * (at - half + 1)),
+    }[way];
+    columns.forEach((column, at) => (places.get(column).number = number(at)));
   }
 
   /** A row like its neighbour, with the first label that is free. */
@@ -56,7 +124,7 @@ export class Plan {
     const used = new Set(this.rows.map((row) => row.label));
     let next = 0;
     while (used.has(label(next))) next++;
-    const places = new Map(this.rows[like]?.places ?? Array.from({ length: this.last - this.first + 1 }, (_, place) => [this.first + place, "STANDARD"]));
+    const places = new Map([...(this.rows[like]?.places ?? [])].map(([column, seat]) => [column, { ...seat }]));
     this.rows.splice(at, 0, { label: label(next), places });
   }
 
@@ -64,36 +132,45 @@ export class Plan {
     this.rows.splice(at, 1);
   }
 
+  /** Takes the last column away. */
+  narrow() {
+    this.rows.forEach((_, row) => this.paint(row, this.columns, "GAP"));
+    this.columns--;
+  }
+
   /** How many seats of each kind there are. */
   counts() {
     const counts = {};
-    for (const row of this.rows) for (const kind of row.places.values()) counts[kind] = (counts[kind] ?? 0) + 1;
+    for (const row of this.rows) for (const { kind } of row.places.values()) counts[kind] = (counts[kind] ?? 0) + 1;
     return counts;
   }
 
-  /** As the API takes it: what is empty between two seats is a gap, what is empty outside is left out. */
+  /** As the API takes it, from left to right; empty columns are left out. A row without a seat is kept by a gap. */
   toRows() {
-    return this.rows.map(({ label, places }) => {
-      const numbers = [...places.keys()].sort((a, b) => a - b);
-      const [from, to] = numbers.length ? [numbers[0], numbers.at(-1)] : [this.first, this.first];
-      return { label, seats: Array.from({ length: to - from + 1 }, (_, at) => ({ number: from + at, kind: places.get(from + at) ?? "GAP" })) };
-    });
+    const seats = (places) => [...places].sort(([a], [b]) => a - b).map(([column, { number, kind, unit }]) => ({ number, column, kind, ...(unit !== undefined && { unit }) }));
+    return this.rows.map(({ label, places }) => ({ label, seats: places.size ? seats(places) : [{ number: 1, column: 1, kind: "GAP" }] }));
   }
 
-  /** Puts seats back as they were in `rows`, by id; rows that are gone come back at their place. */
+  /** Puts seats back as they were in `rows`, by id, with what they are sold together with; rows that are gone come back at their place. */
   restore(rows, ids) {
     rows.forEach((row, at) => {
-      for (const seat of row.seats) {
-        if (!ids.has(`${row.label}${seat.number}`)) continue;
-        let found = this.rows.find((one) => one.label === row.label);
-        if (!found) {
-          found = { label: row.label, places: new Map() };
-          this.rows.splice(Math.min(at, this.rows.length), 0, found);
-        }
-        found.places.set(seat.number, seat.kind);
-        this.first = Math.min(this.first, seat.number);
-        this.last = Math.max(this.last, seat.number);
+      const lost = row.seats.filter((seat) => ids.has(seatId(row.label, seat.number)));
+      if (!lost.length) return;
+      let found = this.rows.find((one) => one.label === row.label);
+      if (!found) {
+        found = { label: row.label, places: new Map() };
+        this.rows.splice(Math.min(at, this.rows.length), 0, found);
       }
+      const units = new Set(lost.map((seat) => seat.unit).filter((unit) => unit !== undefined));
+      const back = row.seats.filter((seat) => lost.includes(seat) || units.has(seat.unit));
+      // What stands in their places or has their numbers or units makes way.
+      for (const [column, seat] of [...found.places]) {
+        const inTheWay = back.some((one) => one.column === column || one.number === seat.number);
+        if (seat.unit !== undefined && (inTheWay || units.has(seat.unit))) this.#endUnit(found.places, seat.unit);
+        if (inTheWay) found.places.delete(column);
+      }
+      for (const { number, column, kind, unit } of back) found.places.set(column, { number, kind, unit });
+      this.columns = Math.max(this.columns, ...back.map((seat) => seat.column));
     });
   }
 }

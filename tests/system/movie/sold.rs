@@ -11,7 +11,7 @@ use crate::cinema::{Answer, TestCinema};
 /// Rows of standard seats, so many in each.
 fn rows(sizes: &[u16]) -> Value {
     let seats = |size: u16| {
-        (1..=size).map(|number| json!({"number": number, "kind": "STANDARD"})).collect::<Vec<_>>()
+        (1..=size).map(|at| json!({"number": at, "column": at, "kind": "STANDARD"})).collect::<Vec<_>>()
     };
     sizes.iter().zip('A'..).map(|(size, label)| json!({"label": label, "seats": seats(*size)})).collect()
 }

@@ -9,7 +9,7 @@ use bus::Failure;
 use bus::Problem;
 use bus::contract::movie::{
     Auditorium, CreateAuditorium, DeleteAuditorium, GetAuditorium, ListAuditoriums, Rejection,
-    UpdateAuditorium,
+    UpdateAuditorium, with_columns,
 };
 use bus::service::{Answered, Call, Server, json};
 use futures::FutureExt;
@@ -37,7 +37,7 @@ async fn create(desk: &Desk, call: &Call<CreateAuditorium>) -> Result<Decision, 
         id: Uuid::now_v7(),
         name,
         time_zone,
-        rows,
+        rows: with_columns(rows),
         version: 1,
         created_at: now,
         updated_at: now,

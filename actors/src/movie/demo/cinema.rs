@@ -103,8 +103,10 @@ pub struct Hall {
     pub name: &'static str,
     rows: u8,
     width: u16,
-    /// Numbers where nobody sits.
+    /// Columns where nobody sits.
     aisles: &'static [u16],
+    /// Rows 1, 2, 3 …, whose numbers run on across the aisles; else rows A, B, C … numbered by the columns.
+    rows_are_numbers: bool,
     /// When shows begin, by the clock on the wall: far enough apart for the longest movie.
     pub times: &'static [Time],
 }
@@ -115,6 +117,7 @@ pub const HALLS: [Hall; 3] = [
         rows: 14,
         width: 24,
         aisles: &[6, 19],
+        rows_are_numbers: false,
         times: &[time!(13:30), time!(16:30), time!(19:30), time!(22:30)],
     },
     Hall {
@@ -122,6 +125,7 @@ pub const HALLS: [Hall; 3] = [
         rows: 8,
         width: 15,
         aisles: &[8],
+        rows_are_numbers: true,
         times: &[time!(11:00), time!(14:15), time!(17:15), time!(20:15)],
     },
     Hall {
@@ -129,6 +133,7 @@ pub const HALLS: [Hall; 3] = [
         rows: 5,
         width: 9,
         aisles: &[3],
+        rows_are_numbers: false,
         times: &[time!(12:15), time!(15:15), time!(18:15), time!(21:15)],
     },
 ];
@@ -141,21 +146,39 @@ pub fn genres() -> Vec<&'static str> {
     genres
 }
 
-/// Row A, which is reached without steps, begins and ends with a wheelchair's place and its companion's; the last row
-/// is all loveseats.
+/// The first row, which is reached without steps, begins and ends with a wheelchair place and its companion place; the last
+/// row is of love seats for two.
 pub fn rows(hall: &Hall) -> Vec<Row> {
-    let kind = |row: u8, number: u16| match (row, number.min(hall.width + 1 - number)) {
-        _ if hall.aisles.contains(&number) => SeatKind::Gap,
-        (0, 1) => SeatKind::Wheelchair,
-        (0, 2) => SeatKind::Companion,
-        (row, _) if row + 1 == hall.rows => SeatKind::Loveseat,
-        _ => SeatKind::Standard,
-    };
-    let row = |row: u8| Row {
-        label: char::from(b'A' + row).to_string(),
-        seats: (1..=hall.width).map(|number| Seat { number, kind: kind(row, number) }).collect(),
-    };
-    (0..hall.rows).map(row).collect()
+    (0..hall.rows).map(|row| Row { label: label(hall, row), seats: seats(hall, row) }).collect()
+}
+
+fn label(hall: &Hall, row: u8) -> String {
+    if hall.rows_are_numbers { (row + 1).to_string() } else { char::from(b'A' + row).to_string() }
+}
+
+fn seats(hall: &Hall, row: u8) -> Vec<Seat> {
+    let mut seats: Vec<Seat> = Vec::new();
+    let columns = (1..=hall.width).filter(|column| !hall.aisles.contains(column));
+    for (number, column) in (1..).zip(columns) {
+        let kind = match (row, column.min(hall.width + 1 - column)) {
+            (0, 1) => SeatKind::Wheelchair,
+            (0, 2) => SeatKind::Companion,
+            _ => SeatKind::Standard,
+        };
+        let number = if hall.rows_are_numbers { number } else { column };
+        let mut seat = Seat { column: Some(column), ..Seat::new(number, kind) };
+        // The second of two that stand side by side makes a love seat of both.
+        let is_last_row = row + 1 == hall.rows;
+        let units = seats.iter().filter_map(|seat| seat.unit).max().unwrap_or(0);
+        if let Some(left) = seats.last_mut().filter(|left| {
+            is_last_row && left.unit.is_none() && left.column.map(|column| column + 1) == seat.column
+        }) {
+            (left.unit, seat.unit) = (Some(units + 1), Some(units + 1));
+            (left.kind, seat.kind) = (SeatKind::Loveseat, SeatKind::Loveseat);
+        }
+        seats.push(seat);
+    }
+    seats
 }
 
 /// A price for each kind of seat that is there.

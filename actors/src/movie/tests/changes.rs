@@ -21,7 +21,7 @@ fn a_showtime() -> Scheduled {
 fn row(label: &str, kinds: &[SeatKind]) -> Row {
     Row {
         label: label.into(),
-        seats: (1..).zip(kinds).map(|(number, &kind)| Seat { number, kind }).collect(),
+        seats: (1..).zip(kinds).map(|(number, &kind)| Seat::new(number, kind)).collect(),
     }
 }
 

@@ -7,32 +7,39 @@ use super::*;
 use crate::reservation::best_available::best_available;
 use crate::reservation::seat_map::{Applied, Named, SeatMap};
 
-/// Rows as text: `S` standard, `W` wheelchair, `-` gap.
-fn hall(rows: &[&str]) -> SeatMap {
-    let layout: Vec<Row> = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| Row {
-            label: char::from(b'A' + index as u8).to_string(),
-            seats: row
-                .chars()
-                .enumerate()
-                .map(|(at, kind)| Seat {
-                    number: at as u16 + 1,
-                    kind: match kind {
-                        'W' => SeatKind::Wheelchair,
-                        '-' => SeatKind::Gap,
-                        _ => SeatKind::Standard,
-                    },
-                })
-                .collect(),
-        })
-        .collect();
-    let prices = Prices::from([(SeatKind::Standard, euros(1200)), (SeatKind::Wheelchair, euros(800))]);
-    SeatMap::new(&layout, &prices, 0)
+/// Rows as text: `S` standard, `W` wheelchair, `C` companion, `LL` and `TTT` love seats for two and three, `-` aisle. Numbers run
+/// on across aisles.
+pub(super) fn hall(rows: &[&str]) -> SeatMap {
+    let layout: Vec<Row> = ('A'..).zip(rows).map(|(label, row)| layout_row(label, row)).collect();
+    let prices = [SeatKind::Standard, SeatKind::Wheelchair, SeatKind::Companion, SeatKind::Loveseat];
+    SeatMap::new(&layout, &Prices::from(prices.map(|kind| (kind, euros(1200)))), 0)
 }
 
-fn take(map: &mut SeatMap, seats: &[&str]) {
+fn layout_row(label: char, row: &str) -> Row {
+    let mut letters: Vec<(u16, char)> = (1..).zip(row.chars()).collect();
+    letters.retain(|(_, letter)| *letter != '-');
+    let mut seats: Vec<Seat> = Vec::new();
+    for (number, (column, letter)) in (1..).zip(letters) {
+        let kind = match letter {
+            'W' => SeatKind::Wheelchair,
+            'C' => SeatKind::Companion,
+            'L' | 'T' => SeatKind::Loveseat,
+            _ => SeatKind::Standard,
+        };
+        let size = if letter == 'T' { 3 } else { 2 };
+        let begun = seats.last().and_then(|last| last.unit);
+        let members = seats.iter().filter(|seat| begun.is_some() && seat.unit == begun).count();
+        let unit = match (kind, begun) {
+            (SeatKind::Loveseat, Some(unit)) if members < size => Some(unit),
+            (SeatKind::Loveseat, _) => Some(number),
+            _ => None,
+        };
+        seats.push(Seat { number, column: Some(column), kind, unit });
+    }
+    Row { label: label.to_string(), seats }
+}
+
+pub(super) fn take(map: &mut SeatMap, seats: &[&str]) {
     let changes = seats
         .iter()
         .map(|id| SeatChange { id: SeatId::parse(id).unwrap(), status: SeatStatus::Sold })
@@ -43,8 +50,8 @@ fn take(map: &mut SeatMap, seats: &[&str]) {
     );
 }
 
-fn best(map: &SeatMap, count: usize) -> Vec<SeatId> {
-    map.ids(&best_available(map, count, SeatKind::Standard).unwrap_or_default())
+pub(super) fn best(map: &SeatMap, count: usize) -> Vec<SeatId> {
+    map.ids(&best_available(map, count, SeatKind::Standard, &[]).unwrap_or_default())
 }
 
 #[test]
@@ -69,14 +76,15 @@ fn best_available_splits_a_party_rather_than_refuse() {
     take(&mut map, &["A2", "A4", "B1", "B3"]);
     let seats = best(&map, 4);
     assert_eq!(seats, ids(&["A1", "A3", "B2", "B4"]));
-    assert!(best_available(&map, 5, SeatKind::Standard).is_none());
+    assert!(best_available(&map, 5, SeatKind::Standard, &[]).is_none());
 }
 
 #[test]
 fn best_available_minds_gaps_and_kinds() {
     let map = hall(&["SS-SW"]);
     assert_eq!(best(&map, 2), ids(&["A1", "A2"]));
-    assert_eq!(best_available(&map, 1, SeatKind::Wheelchair).map(|s| map.ids(&s)), Some(ids(&["A5"])));
+    let wheelchair = best_available(&map, 1, SeatKind::Wheelchair, &[]);
+    assert_eq!(wheelchair.map(|s| map.ids(&s)), Some(ids(&["A4"])));
 }
 
 #[test]
@@ -117,7 +125,7 @@ fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
     assert_eq!(map.apply(&reload), Applied::Gap);
     let (mine, a2) = (Uuid::now_v7(), map.find(&ids(&["A2"])).unwrap());
     map.mark(&a2, mine);
-    let seat = |number| Seat { number, kind: SeatKind::Standard };
+    let seat = |number| Seat::new(number, SeatKind::Standard);
     let fitted = Row { label: "A".into(), seats: vec![seat(2), seat(9)] };
     map.refit(&[fitted], &Prices::from([(SeatKind::Standard, euros(1500))]));
     map.load(1, [(&SeatId::new("A", 9), SeatStatus::Sold)].into_iter());
@@ -131,8 +139,8 @@ fn other_seats_and_prices_are_only_read_and_keep_the_marks() {
 #[test]
 fn unknown_and_unsold_seats_are_named() {
     let map = hall(&["S-S"]);
-    assert_eq!(map.find(&ids(&["A1", "A2", "Z9"])), Err(Rejection::SeatUnknown(ids(&["A2", "Z9"]))));
-    let unpriced = Row { label: "A".into(), seats: vec![Seat { number: 1, kind: SeatKind::Loveseat }] };
+    assert_eq!(map.find(&ids(&["A1", "A3", "Z9"])), Err(Rejection::SeatUnknown(ids(&["A3", "Z9"]))));
+    let unpriced = Row { label: "A".into(), seats: vec![Seat::new(1, SeatKind::Loveseat)] };
     let map = SeatMap::new(&[unpriced], &Prices::new(), 0);
     assert_eq!(map.find(&ids(&["A1"])), Err(Rejection::SeatBlocked(ids(&["A1"]))));
 }

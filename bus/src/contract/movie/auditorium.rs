@@ -1,12 +1,12 @@
-//! Requests about auditoriums, and what a layout of seats must be.
+//! Requests about auditoriums.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use uuid::Uuid;
 
-use super::{Auditorium, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, SeatKind, some_change};
-use crate::contract::{Access, Fields, Page, Paging, Request, SeatId};
+use super::layout::validate_rows;
+use super::{Auditorium, Row, some_change};
+use crate::contract::{Access, Fields, Page, Paging, Request};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -105,56 +105,9 @@ fn validate_time_zone(name: &str, fields: &mut Fields) {
     fields.check((1..=64).contains(&name.len()), "timeZone", "must be an IANA time zone");
 }
 
-fn validate_rows(rows: &[Row], fields: &mut Fields) {
-    fields.check((1..=ROWS_MAX).contains(&rows.len()), "rows", "must have 1–60 rows");
-    let mut ids = HashSet::new();
-    let mut sold = 0;
-    for (index, row) in rows.iter().enumerate() {
-        let field = format!("rows[{index}]");
-        // Letters only: a label that ends in a digit would make A1+1 and A+11 the same seat.
-        let label_ok =
-            (1..=3).contains(&row.label.len()) && row.label.bytes().all(|b| b.is_ascii_uppercase());
-        fields.check(label_ok, &format!("{field}.label"), "must be 1–3 letters A–Z");
-        let sized = (1..=SEATS_PER_ROW_MAX).contains(&row.seats.len());
-        fields.check(sized, &format!("{field}.seats"), "must have 1–100 seats");
-        for (at, seat) in row.seats.iter().enumerate() {
-            let field = format!("{field}.seats[{at}].number");
-            fields.check((1..=999).contains(&seat.number), &field, "must be 1–999");
-            fields.check(ids.insert(SeatId::new(&row.label, seat.number)), &field, "is there twice");
-            sold += usize::from(seat.kind != SeatKind::Gap);
-        }
-    }
-    fields.check((1..=SEATS_MAX).contains(&sold), "rows", "must have 1–2000 seats beside gaps");
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Seat, is_date};
-    use super::*;
-
-    fn row(label: &str, numbers: &[u16]) -> Row {
-        let seats = numbers.iter().map(|&number| Seat { number, kind: SeatKind::Standard }).collect();
-        Row { label: label.into(), seats }
-    }
-
-    fn errors(rows: &[Row]) -> Vec<String> {
-        let mut fields = Fields::default();
-        validate_rows(rows, &mut fields);
-        fields
-            .into_result()
-            .err()
-            .map(|p| p.errors.into_iter().map(|e| e.field).collect())
-            .unwrap_or_default()
-    }
-
-    #[test]
-    fn a_layout_names_every_seat_once() {
-        assert_eq!(errors(&[row("A", &[1, 2]), row("B", &[1])]), Vec::<String>::new());
-        assert_eq!(errors(&[row("A", &[1, 1])]), ["rows[0].seats[1].number"]);
-        assert_eq!(errors(&[row("A1", &[1])]), ["rows[0].label"]);
-        assert_eq!(errors(&[]), ["rows", "rows"]);
-        assert_eq!(errors(&[row("A", &[0])]), ["rows[0].seats[0].number"]);
-    }
+    use super::super::is_date;
 
     #[test]
     fn a_date_is_of_four_two_and_two_digits() {

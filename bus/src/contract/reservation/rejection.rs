@@ -16,6 +16,11 @@ pub enum Rejection {
     NotEnoughSeats {
         left: usize,
     },
+    /// Companion places whose wheelchair place is not in the order.
+    CompanionAlone(Vec<SeatId>),
+    /// All seats of the units of which the order takes a part; none where `bestAvailable` asked for a count that
+    /// no whole units make.
+    UnitSplit(Vec<SeatId>),
     SeatsPerOrder {
         most: usize,
     },
@@ -73,6 +78,13 @@ impl From<Rejection> for Problem {
             Rejection::NotEnoughSeats { left } => {
                 Problem::new(409, "not-enough-seats", format!("Only {left} seats of this kind are left."))
             }
+            Rejection::CompanionAlone(seats) => {
+                let what = "A companion place is sold only together with the wheelchair place beside it.";
+                let message = format!("needs the wheelchair place beside {}", seat_list(&seats));
+                let errors = field("seats", message).errors;
+                Problem { errors, ..Problem::new(422, "companion-alone", what) }.with_seats(seats)
+            }
+            Rejection::UnitSplit(seats) => unit_split(seats),
             Rejection::SeatsPerOrder { most } => {
                 let what = format!("an order may have at most {most} seats");
                 Problem { code: "seats-per-order".into(), ..field("seats", what) }
@@ -137,6 +149,20 @@ impl From<Rejection> for Problem {
             Rejection::IdempotencyMismatch => idempotency_mismatch(),
         }
     }
+}
+
+fn unit_split(seats: Vec<SeatId>) -> Problem {
+    if seats.is_empty() {
+        let message = "must be a number that whole units make up".to_owned();
+        let errors = vec![FieldError { field: "bestAvailable.count".to_owned(), message }];
+        let detail =
+            "Seats of this kind are sold in units of two or more; this number of seats would split one.";
+        return Problem { errors, ..Problem::new(422, "unit-split", detail) };
+    }
+    let message = format!("must name all or none of {}", seat_list(&seats));
+    let errors = vec![FieldError { field: "seats".to_owned(), message }];
+    let detail = "These seats are sold together.";
+    Problem { errors, ..Problem::new(422, "unit-split", detail) }.with_seats(seats)
 }
 
 /// The same in every domain that keeps idempotency records.

@@ -1,0 +1,275 @@
+//! Seats over REST: their names, places and neighbours, what is sold only together, the best of them, and stored layouts.
+
+use bus::contract::movie::Row;
+use marquee::local::shared_postgres;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::cinema::{Answer, Person, TestCinema};
+use crate::harness::template;
+
+/// A row of standard seats with these numbers, from left to right.
+fn numbered(label: &str, numbers: impl IntoIterator<Item = u16>) -> Value {
+    let seats = numbers.into_iter().map(|number| json!({"number": number, "kind": "STANDARD"}));
+    json!({"label": label, "seats": seats.collect::<Vec<_>>()})
+}
+
+fn seat(number: u16, column: u16, kind: &str) -> Value {
+    json!({"number": number, "column": column, "kind": kind})
+}
+
+fn of_unit(number: u16, column: u16, unit: u16) -> Value {
+    json!({"number": number, "column": column, "kind": "LOVESEAT", "unit": unit})
+}
+
+/// Wheelchair with a companion on each side and two more seats; two love seats for two and one for three.
+fn special() -> Value {
+    let first =
+        [seat(1, 1, "COMPANION"), seat(2, 2, "WHEELCHAIR"), seat(3, 3, "COMPANION"), seat(4, 4, "STANDARD")];
+    let last = [
+        of_unit(1, 1, 1),
+        of_unit(2, 2, 1),
+        of_unit(3, 4, 2),
+        of_unit(4, 5, 2),
+        of_unit(5, 6, 3),
+        of_unit(6, 7, 3),
+        of_unit(7, 8, 3),
+    ];
+    json!([{"label": "A", "seats": first}, {"label": "B", "seats": last}])
+}
+
+async fn best(cinema: &TestCinema, query: &str) -> Answer {
+    let path = format!("/v1/showtimes/{}/seats/best?{query}", cinema.showtime);
+    cinema.call(Method::GET, &path, None, None).await
+}
+
+async fn order_best(cinema: &TestCinema, who: &Person, wanted: Value) -> Answer {
+    let body = json!({"showtimeId": cinema.showtime, "bestAvailable": wanted});
+    cinema.call(Method::POST, "/v1/reservations", Some(who), Some(body)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hall_with_rows_that_are_numbers_is_sold_and_row_1_seat_11_is_not_row_11_seat_1() {
+    let mut cinema = TestCinema::open().await;
+    let rows = json!([numbered("1", 1..=12), numbered("2", (1..=12).rev()), numbered("11", 1..=12)]);
+    cinema.showtime = cinema.schedule_layout(rows, 3600).await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["1-11"]).await;
+    assert_eq!((cinema.seat("1-11").await, cinema.seat("11-1").await), ("SOLD".into(), "FREE".into()));
+    let tickets = format!("/v1/reservations/{order}/tickets");
+    let tickets = cinema.call(Method::GET, &tickets, Some(&ada), None).await.expect(200);
+    assert_eq!(tickets["tickets"][0]["seat"], "1-11");
+    cinema.buy(&ada, &["11-1"]).await;
+    assert_eq!(cinema.seat("11-1").await, "SOLD");
+    let glued = cinema.try_reserve(&ada, &["111"]).await;
+    assert_eq!((glued.status.as_u16(), glued.code()), (422, "invalid"), "{}", glued.text);
+    let map = format!("/v1/showtimes/{}/seats", cinema.showtime);
+    let map = cinema.call(Method::GET, &map, None, None).await.expect(200);
+    let mirrored = map["seats"].as_array().unwrap().iter().filter(|seat| seat["row"] == "2");
+    let places: Vec<_> = mirrored.map(|seat| (seat["number"].clone(), seat["column"].clone())).collect();
+    assert_eq!(places[..2], [(json!(12), json!(1)), (json!(11), json!(2))]);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_companion_alone_and_half_a_unit_are_refused_with_their_seats_and_hold_nothing() {
+    let mut cinema = TestCinema::open().await;
+    cinema.showtime = cinema.schedule_layout(special(), 24 * 3600).await;
+    let ada = cinema.register().await;
+    let refusal = async |seats: &[&str]| {
+        let refused = cinema.try_reserve(&ada, seats).await;
+        assert!(refused.body["errors"][0]["field"] == "seats", "{}", refused.text);
+        (refused.status.as_u16(), refused.code().to_owned(), refused.body["seats"].clone())
+    };
+    let alone = |seats: Value| (422, "companion-alone".to_owned(), seats);
+    let split = |seats: Value| (422, "unit-split".to_owned(), seats);
+    assert_eq!(refusal(&["A1"]).await, alone(json!(["A1"])));
+    assert_eq!(refusal(&["A4", "A3"]).await, alone(json!(["A3"])));
+    assert_eq!(refusal(&["B1"]).await, split(json!(["B1", "B2"])));
+    assert_eq!(refusal(&["B3", "B5", "B6"]).await, split(json!(["B3", "B4", "B5", "B6", "B7"])));
+    assert_eq!(cinema.count("select count(*) from reservation.claims").await, 0);
+
+    let order = cinema.buy(&ada, &["A1", "A2"]).await;
+    cinema.reserve(&ada, &["B5", "B6", "B7"]).await;
+    // An exchange counts the new order as a whole.
+    let path = format!("/v1/reservations/{order}/exchange");
+    let exchange = async |seats: Value| {
+        cinema.call(Method::POST, &path, Some(&ada), Some(json!({"seats": seats}))).await
+    };
+    let left = exchange(json!(["A1"])).await;
+    assert_eq!((left.status.as_u16(), left.code()), (422, "companion-alone"), "{}", left.text);
+    let half = exchange(json!(["A2", "B1"])).await;
+    assert_eq!((half.status.as_u16(), half.code()), (422, "unit-split"), "{}", half.text);
+    let moved = exchange(json!(["A2", "A3"])).await.expect(200);
+    assert_eq!(moved["seats"], json!(["A2", "A3"]));
+    cinema.until("the companion place is free", async || cinema.seat("A1").await == "FREE").await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_best_seats_are_those_that_an_order_gets_and_nothing_is_held() {
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    for count in 1..=5 {
+        let found = best(&cinema, &format!("count={count}")).await.expect(200);
+        assert_eq!(found["together"], true);
+        assert_eq!(found["total"], json!({"amount": 1200 * count, "currency": "EUR"}));
+        assert_eq!(cinema.seat(found["seats"][0].as_str().unwrap()).await, "FREE");
+        let order = order_best(&cinema, &ada, json!({"count": count})).await.expect(201);
+        assert_eq!(order["seats"], found["seats"], "of {count}");
+        let next = best(&cinema, &format!("count={count}")).await.expect(200);
+        assert_ne!(next["seats"], found["seats"]);
+        assert!(next["sequence"].as_i64() > found["sequence"].as_i64());
+    }
+    let near = best(&cinema, "count=2&near=A1,A2").await.expect(200);
+    assert_eq!(near["seats"], json!(["A1", "A2"]));
+
+    cinema.showtime = cinema.schedule(&["SS-SS", "S-S-S"], 3600).await;
+    let apart = best(&cinema, "count=3").await.expect(200);
+    assert_eq!((apart["together"].clone(), apart["seats"].as_array().unwrap().len()), (json!(false), 3));
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_best_seats_are_whole_units_and_no_companion_place() {
+    let mut cinema = TestCinema::open().await;
+    cinema.showtime = cinema.schedule_layout(special(), 3600).await;
+    let ada = cinema.register().await;
+    let found = best(&cinema, "count=2&kind=LOVESEAT").await.expect(200);
+    assert_eq!((found["seats"].clone(), found["together"].clone()), (json!(["B3", "B4"]), json!(true)));
+    let split = async |answer: Answer| {
+        assert_eq!((answer.status.as_u16(), answer.code()), (422, "unit-split"), "{}", answer.text);
+    };
+    split(best(&cinema, "count=6&kind=LOVESEAT").await).await;
+    split(order_best(&cinema, &ada, json!({"count": 6, "kind": "LOVESEAT"})).await).await;
+    let few =
+        |answer: &Answer| (answer.status.as_u16(), answer.code().to_owned(), answer.body["detail"].clone());
+    let none = (409, "not-enough-seats".to_owned(), json!("Only 1 seats of this kind are left."));
+    assert_eq!(few(&best(&cinema, "count=2").await), none);
+    assert_eq!(few(&order_best(&cinema, &ada, json!({"count": 2})).await), none);
+    assert_eq!(best(&cinema, "count=1&kind=COMPANION").await.code(), "not-enough-seats");
+    for (query, status, code) in [
+        ("count=0", 422, "invalid"),
+        ("count=11", 422, "seats-per-order"),
+        ("count=1&kind=GAP", 422, "invalid"),
+        ("count=1&near=A1,,A-1", 400, "bad-query"),
+        ("count=1&near=Z9", 422, "seat-unknown"),
+        ("count=two", 400, "bad-query"),
+        ("", 400, "bad-query"),
+    ] {
+        let answer = best(&cinema, query).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{query}: {}", answer.text);
+    }
+    let path = format!("/v1/showtimes/{}/seats/best?count=1", uuid::Uuid::now_v7());
+    cinema.call(Method::GET, &path, None, None).await.expect(404);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layout_that_contradicts_itself_is_refused_with_its_field() {
+    let cinema = TestCinema::open().await;
+    let owner = cinema.owner();
+    let send = async |name: &str, rows: Value| {
+        let body = json!({"name": name, "timeZone": "Europe/Berlin", "rows": rows});
+        cinema.call(Method::POST, "/v1/auditoriums", Some(&owner), Some(body)).await
+    };
+    for (rows, field) in [
+        (json!([numbered("A", [1, 1])]), "rows[0].seats[1].number"),
+        (json!([numbered("A,B", [1])]), "rows[0].label"),
+        (json!([numbered("1-1", [1])]), "rows[0].label"),
+        (json!([numbered("A", [1]), numbered("A", [2])]), "rows[1].label"),
+        (
+            json!([{"label": "A", "seats": [seat(1, 3, "STANDARD"), seat(2, 3, "STANDARD")]}]),
+            "rows[0].seats[1].column",
+        ),
+        (
+            json!([{"label": "A", "seats": [seat(1, 3, "STANDARD"), seat(2, 2, "STANDARD")]}]),
+            "rows[0].seats[1].column",
+        ),
+        (json!([{"label": "A", "seats": [seat(1, 101, "STANDARD")]}]), "rows[0].seats[0].column"),
+        (json!([{"label": "A", "seats": [of_unit(1, 1, 1)]}]), "rows[0].seats[0].unit"),
+        (json!([{"label": "A", "seats": [of_unit(1, 1, 1), of_unit(2, 3, 1)]}]), "rows[0].seats[0].unit"),
+    ] {
+        let refused = send("Refused", rows.clone()).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (422, "invalid"), "{rows}: {}", refused.text);
+        assert_eq!(refused.body["errors"][0]["field"], field, "{rows}");
+    }
+    let made =
+        send("Any label", json!([numbered("Loge", [9, 7, 8]), numbered("Ä", [1]), numbered("11", [1])]))
+            .await;
+    let columns: Vec<_> = made.expect(201)["rows"][0]["seats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["column"].clone())
+        .collect();
+    assert_eq!(columns, [json!(1), json!(2), json!(3)], "stored with the columns written down");
+    cinema.close().await;
+}
+
+/// Rows as they were stored before seats had columns.
+fn stored(rows: &[(&str, &[u16])]) -> Value {
+    json!(rows.iter().map(|(label, numbers)| numbered(label, numbers.iter().copied())).collect::<Vec<_>>())
+}
+
+/// (number, column) of each seat, row by row.
+fn places(layout: &Value) -> Vec<Vec<(u16, u16)>> {
+    let rows: Vec<Row> = serde_json::from_value(layout.clone()).unwrap();
+    rows.iter()
+        .map(|row| row.seats.iter().map(|seat| (seat.number, seat.column.unwrap())).collect())
+        .collect()
+}
+
+#[tokio::test]
+async fn stored_layouts_keep_the_picture_that_the_page_drew() {
+    let url = shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
+    let database = PgPool::connect(&url).await.unwrap();
+    let run = async |query: &'static str| sqlx::raw_sql(query).execute(&database).await.unwrap();
+    let cases = [
+        // The page drew each seat at its number, counted from the least of the hall.
+        (stored(&[("A", &[3, 2, 1])]), vec![vec![(1, 1), (2, 2), (3, 3)]]),
+        (stored(&[("A", &[5, 6]), ("B", &[6, 8])]), vec![vec![(5, 1), (6, 2)], vec![(6, 2), (8, 4)]]),
+        // Where that is beyond the bounds, a row takes the order of its list; the others keep theirs.
+        (
+            stored(&[("A", &[2, 1, 300]), ("B", &[2, 3])]),
+            vec![vec![(2, 1), (1, 2), (300, 3)], vec![(2, 2), (3, 3)]],
+        ),
+        // What has columns stays.
+        (json!([{"label": "A", "seats": [seat(9, 4, "STANDARD")]}]), vec![vec![(9, 4)]]),
+    ];
+    run("insert into movie.movies (id, title, synopsis, duration_minutes, rating, release_date, language, created_at, updated_at)
+         values ('00000000-0000-0000-0000-000000000001', 'Old', '', 90, '', '2020-01-01', '', now(), now())").await;
+    for (at, (layout, _)) in (0_i32..).zip(&cases) {
+        sqlx::query(
+            "with hall as (
+               insert into movie.auditoriums (id, name, time_zone, layout, created_at, updated_at)
+               values (gen_random_uuid(), 'Hall ' || $1, 'UTC', $2, now(), now()) returning id),
+             shown as (
+               insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
+               values (gen_random_uuid(), 'ON_SALE', now() + make_interval(days => $1), gen_random_uuid(), 'Old', $2, '{}'))
+             insert into movie.showtimes
+               (id, movie_id, auditorium_id, starts_at, ends_at, layout, prices, status, created_at, updated_at)
+             select gen_random_uuid(), '00000000-0000-0000-0000-000000000001', id, now() + make_interval(days => $1),
+               now() + make_interval(days => $1, hours => 2), $2, '{}', 'ON_SALE', now(), now() from hall",
+        )
+        .bind(at)
+        .bind(layout)
+        .execute(&database)
+        .await
+        .unwrap();
+    }
+    run(include_str!("../../migrations/movie/0040_seat_columns.sql")).await;
+    run(include_str!("../../migrations/reservation/0040_seat_columns.sql")).await;
+    for table in [
+        "select layout from movie.auditoriums order by name",
+        "select layout from movie.showtimes order by starts_at",
+        "select layout from reservation.showtimes order by starts_at",
+    ] {
+        let layouts: Vec<Value> = sqlx::query_scalar(table).fetch_all(&database).await.unwrap();
+        for (layout, (_, wanted)) in layouts.iter().zip(&cases) {
+            assert_eq!(places(layout), *wanted, "{table}");
+        }
+        assert_eq!(layouts.len(), cases.len(), "{table}");
+    }
+}
