@@ -9,8 +9,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use bus::Context;
-use bus::contract::reservation::{RefundPolicy, RefundRequested};
-use bus::contract::{Currency, Money, Timestamp};
+use bus::contract::reservation::{
+    CancelReason, RefundPolicy, RefundRequested, ReservationCancelled, ReservationCreated,
+};
+use bus::contract::{Currency, Money, SeatId, Timestamp};
 use uuid::Uuid;
 
 use crate::delivery::IdempotencyKey;
@@ -18,7 +20,8 @@ use crate::payment::model::{Facts, Kind, Payment, Stage, payment_id};
 use crate::payment::provider::{Answer, RefundSight, RefundStanding, Sight, Standing};
 use crate::payment::refund;
 use crate::payment::rules::{self, Paying, Wish};
-use crate::payment::step::{CANCELLED, Call, EXPIRED, Said, Step};
+use crate::payment::show;
+use crate::payment::step::{Call, EXPIRED, Said, Step};
 use crate::reservation::saga::{Cancel, CancelledBy, Claim, Effect, Input, Saga, State, Terms};
 
 /// Longest history; the world comes to rest from each of its states.
@@ -34,7 +37,8 @@ const ATTEMPTS_MAX: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Message {
     Created,
-    Cancelled,
+    /// Of this version; the hold had ended.
+    Cancelled(i64, bool),
     RefundRequested(Uuid, i64),
     Success,
     Failed,
@@ -45,7 +49,11 @@ enum Message {
 struct User {
     number: usize,
     saga: Option<Saga>,
+    /// Counts the saga's changes.
+    version: i64,
     payment: Option<Payment>,
+    /// What the ledger counts.
+    tickets: i64,
     /// What was published, and how often it was delivered: at most twice.
     messages: BTreeMap<Message, u8>,
     /// In the payment host's memory: reservation has agreed to the next attempt.
@@ -86,7 +94,9 @@ impl User {
         Self {
             number,
             saga: None,
+            version: 0,
             payment: None,
+            tickets: 0,
             messages: BTreeMap::new(),
             agreed: false,
             calls: BTreeSet::new(),
@@ -106,6 +116,24 @@ impl User {
         euros(PRICE * WANTS[self.number].len() as i64)
     }
 
+    /// What its events say of it, at this version.
+    fn event(&self, version: i64) -> ReservationCreated {
+        ReservationCreated {
+            reservation_id: self.reservation(),
+            version,
+            user_id: Uuid::from_u128(7),
+            email: String::new(),
+            showtime_id: Uuid::from_u128(8),
+            movie_id: Uuid::from_u128(9),
+            movie_title: String::new(),
+            starts_at: at(36_000),
+            seats: WANTS[self.number].iter().map(|seat| SeatId::new("A", (*seat).into())).collect(),
+            lines: Vec::new(),
+            total: self.total(),
+            expires_at: at(600),
+        }
+    }
+
     /// The first pays with a card's token, the second on the provider's page.
     fn kind(&self) -> Kind {
         match self.number {
@@ -123,7 +151,8 @@ impl User {
             user_id: Uuid::from_u128(7),
             email: None,
             description: String::new(),
-            sale: None,
+            sale: Some(show::sale(&self.event(1))),
+            seats_version: 0,
             total: self.total(),
             expires_at: at(600),
         };
@@ -162,6 +191,7 @@ impl User {
                 self.waiting.push(call);
             }
         }
+        self.tickets += step.postings.iter().map(|posting| posting.tickets).sum::<i64>();
         self.payment = Some(step.payment);
     }
 
@@ -198,6 +228,7 @@ impl World {
             refund_policy: Some(RefundPolicy { until_minutes: 120, percent: 100 }),
         };
         user.saga = Some(Saga::start(terms, at(self.now + 600), None).0);
+        user.version = 1;
         user.publish(Message::Created);
         self.claims.extend(WANTS[who].iter().map(|seat| (*seat, who)));
     }
@@ -218,10 +249,13 @@ impl World {
             self.claims.retain(|_, owner| *owner != who);
         }
         let user = &mut self.users[who];
+        user.version += i64::from(user.saga.as_ref() != Some(&after));
         user.saga = Some(after);
         for effect in effects {
             match effect {
-                Effect::TellCancelled { .. } => user.publish(Message::Cancelled),
+                Effect::TellCancelled { reason } => {
+                    user.publish(Message::Cancelled(user.version, reason == CancelReason::HoldExpired));
+                }
                 Effect::RequestRefund(refund) => {
                     user.publish(Message::RefundRequested(refund.id, refund.total.amount));
                 }
@@ -243,7 +277,11 @@ impl World {
         match message {
             Message::Created if user.payment.is_some() => {}
             Message::Created => user.take(rules::opened(&user.open(self.now), now)),
-            Message::Cancelled => user.take(rules::end(&user.open(self.now), CANCELLED, now)),
+            Message::Cancelled(version, expired) => {
+                let reason = if *expired { CancelReason::HoldExpired } else { CancelReason::UserRequest };
+                let event = ReservationCancelled { reason, reservation: user.event(*version) };
+                user.take(show::cancelled(&user.open(self.now), &event, now));
+            }
             Message::RefundRequested(id, amount) => {
                 let wanted = RefundRequested {
                     refund_id: *id,
@@ -556,6 +594,12 @@ impl World {
                 State::Cancelled { .. } | State::Refunded { .. } => user.held() == 0,
                 _ => false,
             };
+            let sold = if saga.state.claim() == Claim::Sold { WANTS[user.number].len() as i64 } else { 0 };
+            assert_eq!(
+                user.tickets, sold,
+                "tickets of {} after {history:#?}: {:#?}",
+                user.number, user.payment
+            );
             let attention = user.payment.as_ref().and_then(|payment| payment.attention.clone());
             assert!(
                 fine && attention.is_none(),

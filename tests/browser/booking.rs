@@ -48,6 +48,40 @@ async fn a_stranger_books_by_mouse_and_keeps_the_choice_through_opening_an_accou
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open().await;
+    cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
+    let browser = Browser::open(&cinema.url(), PHONE).await;
+    log_in_new(&browser, "ida").await;
+    browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
+    browser.click("[data-seat='A2']").await;
+    browser.sees("1 seat, free of charge.").await;
+    browser.press("Hold these seats").await;
+    browser.sees("Your seats are held").await;
+    browser.sees("There is nothing to pay.").await;
+    let order = browser.address().await;
+    let words = "return document.querySelector('.order').textContent";
+    let shown = browser.script(words).await;
+    assert!(!shown.as_str().unwrap().contains("0.00"), "{shown}");
+    browser.press("Get tickets").await;
+    browser.sees("See you at the cinema").await;
+    browser.sees("Free").await;
+    assert_eq!(browser.address().await, order, "nobody was sent to a payment page");
+    assert_eq!(cinema.seat("A2").await, "SOLD");
+    browser.press("Show tickets").await;
+    browser.until("document.querySelectorAll('.pass svg').length === 1").await;
+    browser.go(&order).await;
+    browser.press("Cancel order").await;
+    browser.sees("There is nothing to pay back.").await;
+    browser.click("dialog .grave").await;
+    browser.sees("This order is cancelled").await;
+    assert_eq!(cinema.seat("A2").await, "FREE");
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_booking_needs_no_mouse() {
     let _turn = turn().await;
     let cinema = TestCinema::open().await;

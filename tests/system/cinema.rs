@@ -225,6 +225,11 @@ impl TestCinema {
 
     /// A hall with these rows (`S` standard, `W` wheelchair, `-` gap) and a showtime in it, `seconds` from now.
     pub async fn schedule(&self, rows: &[&str], seconds: i64) -> String {
+        self.schedule_at(rows, seconds, [1200, 800]).await
+    }
+
+    /// The same, where a standard seat and a wheelchair space cost so many cents.
+    pub async fn schedule_at(&self, rows: &[&str], seconds: i64, prices: [i64; 2]) -> String {
         let seat = |(at, kind): (usize, char)| {
             let kind = match kind {
                 'W' => "WHEELCHAIR",
@@ -238,14 +243,18 @@ impl TestCinema {
             .zip('A'..)
             .map(|(row, label)| json!({"label": label, "seats": row.chars().enumerate().map(seat).collect::<Vec<_>>()}))
             .collect();
-        self.schedule_layout(json!(rows), seconds).await
+        self.schedule_priced(json!(rows), seconds, prices).await
     }
 
     /// A hall with this layout and a showtime in it, `seconds` from now.
     pub async fn schedule_layout(&self, rows: Value, seconds: i64) -> String {
+        self.schedule_priced(rows, seconds, [1200, 800]).await
+    }
+
+    async fn schedule_priced(&self, rows: Value, seconds: i64, [standard, wheelchair]: [i64; 2]) -> String {
         let owner = self.owner();
         let price = |amount: i64| json!({"amount": amount, "currency": "EUR"});
-        let prices = json!({"STANDARD": price(1200), "WHEELCHAIR": price(800), "COMPANION": price(500), "LOVESEAT": price(1500)});
+        let prices = json!({"STANDARD": price(standard), "WHEELCHAIR": price(wheelchair), "COMPANION": price(500), "LOVESEAT": price(1500)});
         // Names that may be seen in the README's pictures.
         static HALLS: AtomicU64 = AtomicU64::new(5);
         let number = HALLS.fetch_add(1, Ordering::Relaxed);

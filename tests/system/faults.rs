@@ -181,6 +181,26 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Makes a showtime cost nothing, and returns its id once its seats are sold so.
+async fn free_of_charge(process: &Process, http: &reqwest::Client, showtime: &Value) -> String {
+    let staff = json!({"email": "staff@marquee.example", "password": "popcorn-2026"});
+    let staff = process.post(http, "/v1/auth/login", None, staff).await["accessToken"].clone();
+    let mut prices = showtime["prices"].clone();
+    prices.as_object_mut().unwrap().values_mut().for_each(|price| price["amount"] = json!(0));
+    let path = format!("{}/v1/showtimes/{}", process.url, id(showtime));
+    let change = http.patch(&path).bearer_auth(staff.as_str().unwrap()).json(&json!({"prices": prices}));
+    answer(change.send().await.unwrap()).await.unwrap().expect(200);
+    let began = Instant::now();
+    loop {
+        let map = answer(http.get(format!("{path}/seats")).send().await.unwrap()).await.unwrap().expect(200);
+        if map["seats"][0]["price"]["amount"] == 0 {
+            return id(showtime);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "still has its price: {}", map["seats"][0]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
@@ -205,6 +225,10 @@ async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
     let showtime = showtimes["items"].as_array().unwrap().last().unwrap()["id"].clone();
     let order = json!({"showtimeId": showtime, "bestAvailable": {"count": 2}});
     let reserved = process.post(&cinema.http, "/v1/reservations", Some(token), order.clone()).await;
+    let free = free_of_charge(&process, &cinema.http, &showtimes["items"][0]).await;
+    let free = json!({"showtimeId": free, "bestAvailable": {"count": 2}});
+    let free = process.post(&cinema.http, "/v1/reservations", Some(token), free).await;
+    assert_eq!(free["total"]["amount"], 0);
     process.kill();
 
     let process = Process::start(&cinema, &database_url, port).await;
@@ -212,12 +236,17 @@ async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
     let pay = json!({"reservationId": reserved["id"], "paymentMethod": "pm_card_visa"});
     let paid = process.post(&cinema.http, "/v1/payments", Some(token), pay).await;
     assert_eq!(paid["status"], "SUCCEEDED");
-    // And killed again, right after the money was taken.
+    let taken =
+        process.post(&cinema.http, "/v1/payments", Some(token), json!({"reservationId": free["id"]})).await;
+    assert_eq!(taken["status"], "SUCCEEDED");
+    // And killed again, right after the money was taken and the free seats were.
     process.kill();
     let process = Process::start(&cinema, &database_url, port).await;
-    let path = format!("{}/v1/reservations/{}?wait=20", process.url, id(&reserved));
-    let confirmed = answer(cinema.http.get(path).bearer_auth(token).send().await.unwrap()).await.unwrap();
-    assert_eq!(confirmed.expect(200)["status"], "CONFIRMED");
+    for order in [&reserved, &free] {
+        let path = format!("{}/v1/reservations/{}?wait=20", process.url, id(order));
+        let confirmed = answer(cinema.http.get(path).bearer_auth(token).send().await.unwrap()).await.unwrap();
+        assert_eq!(confirmed.expect(200)["status"], "CONFIRMED");
+    }
     process.kill();
 }
 

@@ -26,7 +26,7 @@ impl TestCinema {
 
     /// The one mail in the folder whose subject begins so.
     #[track_caller]
-    fn letter(&self, subject: &str) -> Letter {
+    pub fn letter(&self, subject: &str) -> Letter {
         let mut found = self.letters();
         let subjects: Vec<_> = found.iter().map(|letter| letter.subject.clone()).collect();
         found.retain(|letter| letter.subject.starts_with(subject));
@@ -35,7 +35,7 @@ impl TestCinema {
     }
 
     /// The mail log of a reservation, newest first.
-    async fn mail_log(&self, reservation: &str) -> Vec<Value> {
+    pub async fn mail_log(&self, reservation: &str) -> Vec<Value> {
         let path = format!("/v1/notifications?reservationId={reservation}&pageSize=100");
         let began = Instant::now();
         loop {
@@ -50,7 +50,7 @@ impl TestCinema {
     }
 
     /// Waits until a reservation's mail of this kind has this status.
-    async fn until_mail(&self, reservation: &str, kind: &str, status: &str) -> Value {
+    pub async fn until_mail(&self, reservation: &str, kind: &str, status: &str) -> Value {
         let began = Instant::now();
         loop {
             let log = self.mail_log(reservation).await;

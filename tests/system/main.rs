@@ -8,6 +8,7 @@ mod bridge;
 mod cinema;
 mod delivery;
 mod faults;
+mod free;
 mod giving_back;
 mod harness;
 mod limits;

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use crate::cinema::{Person, Plan, TestCinema, id};
 
 /// Runs the program against the cinema's servers.
-fn marquee(cinema: &TestCinema, arguments: &[&str]) -> Output {
+pub fn marquee(cinema: &TestCinema, arguments: &[&str]) -> Output {
     let url = cinema.database.connect_options().to_url_lossy().to_string();
     Command::new(env!("CARGO_BIN_EXE_marquee"))
         .args(arguments)
@@ -27,7 +27,7 @@ fn text(output: &Output) -> String {
 }
 
 #[track_caller]
-fn well(output: &Output) -> String {
+pub fn well(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(output));
     text(output)
 }
@@ -199,7 +199,7 @@ async fn tables(cinema: &TestCinema) -> BTreeMap<String, (i64, String)> {
 }
 
 /// Waits until every consumer has handled what the stream holds.
-async fn until_all_is_heard(cinema: &TestCinema) {
+pub async fn until_all_is_heard(cinema: &TestCinema) {
     use futures::TryStreamExt;
     let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
     let began = Instant::now();
@@ -271,7 +271,7 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
     let healthy = well(&marquee(&cinema, &["fsck"]));
     assert!(!healthy.contains("FAIL"), "{healthy}");
 
-    let corruptions: [(&str, &'static str, &'static str); 12] = [
+    let corruptions: [(&str, &'static str, &'static str); 15] = [
         (
             "one-owner",
             "alter table reservation.claims drop constraint one_owner;
@@ -334,6 +334,33 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
              update payment.payments set next_check_at = now() - interval '5 minutes' where stage = 'CAPTURED'",
             "update payment.payments set next_check_at = null where stage = 'CAPTURED';
              alter table payment.payments enable trigger all",
+        ),
+        (
+            "tickets",
+            "insert into payment.postings (payment_id, transaction, account, amount, currency, tickets, entry, at, showtime_id)
+             select payment_id, 'planted', account, 0, currency, 1, 'planted', now(), showtime_id
+             from payment.postings where tickets = 2",
+            "insert into payment.postings (payment_id, transaction, account, amount, currency, tickets, entry, at, showtime_id)
+             select payment_id, 'mended', account, 0, currency, -1, 'mended', now(), showtime_id
+             from payment.postings where transaction = 'planted'",
+        ),
+        (
+            "tickets",
+            "alter table payment.postings disable trigger postings_stay;
+             update payment.payments set tickets = 1 where tickets = 2 and stage = 'CAPTURED';
+             update payment.postings set tickets = 1 where tickets = 2",
+            "update payment.payments set tickets = 2 where tickets = 1 and stage = 'CAPTURED';
+             update payment.postings set tickets = 2 where tickets = 1 and transaction like 'capture:%'
+               and payment_id in (select id from payment.payments where tickets = 2);
+             alter table payment.postings enable trigger postings_stay",
+        ),
+        (
+            "shows",
+            "alter table payment.postings disable trigger postings_stay;
+             update payment.postings set showtime_id = payment_id where account = 'REFUNDS'",
+            "update payment.postings b set showtime_id = p.showtime_id from payment.payments p
+             where p.id = b.payment_id and account = 'REFUNDS';
+             alter table payment.postings enable trigger postings_stay",
         ),
         (
             "attention",

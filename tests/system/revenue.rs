@@ -1,16 +1,19 @@
 //! What staff see of money by REST: revenue from the ledger, payments that need a look, and who may see them.
 
+use marquee::sandbox::{Switches, Verdict};
+use reqwest::Method;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::cinema::TestCinema;
+use crate::cinema::{Person, Plan, TestCinema, id};
+use crate::operator::{marquee, until_all_is_heard, well};
 
-fn euros(amount: i64) -> Value {
+pub fn euros(amount: i64) -> Value {
     json!({"amount": amount, "currency": "EUR"})
 }
 
-fn day(away: i64) -> String {
+pub fn day(away: i64) -> String {
     let day = OffsetDateTime::now_utc() + time::Duration::days(away);
     day.format(format_description!("[year]-[month]-[day]")).unwrap()
 }
@@ -89,5 +92,155 @@ async fn money_is_shown_to_staff_alone_and_bad_questions_are_told_apart() {
     assert_eq!(cinema.call(reqwest::Method::POST, &resume, Some(&ada), None).await.status, 403);
     let resumed = cinema.call(reqwest::Method::POST, &resume, Some(&owner), None).await.expect(200);
     assert_eq!(resumed["disputes"][0]["status"], "OPEN");
+    cinema.close().await;
+}
+
+/// What a showtime or its film is to show: payments that belong to it, and the seats that are sold.
+struct Wanted<'a> {
+    payments: &'a [&'a Value],
+    tickets: i64,
+}
+
+impl Wanted<'_> {
+    fn line(&self) -> Value {
+        let of = |list: &Value, status: &str| -> i64 {
+            let counted = list.as_array().unwrap().iter().filter(|one| one["status"] == status);
+            counted.map(|one| one["total"]["amount"].as_i64().unwrap()).sum()
+        };
+        let sum = |of: &dyn Fn(&Value) -> i64| self.payments.iter().map(|payment| of(payment)).sum::<i64>();
+        let gross = sum(&|payment| payment["total"]["amount"].as_i64().unwrap());
+        let refunded = sum(&|payment| of(&payment["refunds"], "COMPLETED"));
+        let disputed = sum(&|payment| of(&payment["disputes"], "LOST"));
+        json!({"gross": euros(gross), "refunded": euros(refunded), "disputed": euros(disputed),
+            "net": euros(gross - refunded - disputed), "tickets": self.tickets})
+    }
+}
+
+impl TestCinema {
+    async fn revenue(&self, by: &str) -> Value {
+        let path = format!("/v1/admin/reports/revenue?from={}&to={}&by={by}", day(-1), day(1));
+        self.call(Method::GET, &path, Some(&self.owner()), None).await.expect(200)
+    }
+
+    async fn paid_for(&self, reservation: &str) -> Value {
+        let owner = self.owner();
+        let payment = id(&self.reservation(&owner, reservation).await["payment"]);
+        self.call(Method::GET, &format!("/v1/payments/{payment}"), Some(&owner), None).await.expect(200)
+    }
+
+    async fn exchange_for(&self, who: &Person, reservation: &str, showtime: &str, seats: &[&str]) -> Value {
+        let path = format!("/v1/reservations/{reservation}/exchange");
+        let body = json!({"showtimeId": showtime, "seats": seats});
+        let answer = self.call(Method::POST, &path, Some(who), Some(body)).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+        answer.body
+    }
+
+    async fn until_nothing_is_under_way(&self) {
+        self.until_sql("select count(*) from reservation.unsent", 0).await;
+        self.until_sql("select count(*) from payment.unsent", 0).await;
+        until_all_is_heard(self).await;
+        self.until_sql("select count(*) from payment.refunds where status = 'REQUESTED'", 0).await;
+        self.until_sql("select count(*) from payment.unsent", 0).await;
+        until_all_is_heard(self).await;
+    }
+}
+
+/// The sums of a line, without what it is about.
+fn sums(line: &Value) -> Value {
+    let keys = ["gross", "refunded", "disputed", "net", "tickets"];
+    keys.into_iter().map(|key| (key.to_owned(), line[key].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_and_tickets_follow_exchanges_cancellations_refunds_and_disputes_to_each_film() {
+    let cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
+    let (ada, owner) = (cinema.register().await, cinema.owner());
+    let first = cinema.showtime.clone();
+    let second = cinema.schedule(&["WWWWSSSSSS"], 48 * 3600).await;
+    let third = cinema.schedule(&["WW"], 72 * 3600).await;
+
+    // Goodwill, then a cheaper exchange to another film, and from there on to a third.
+    let moved = cinema.buy(&ada, &["A1", "A2"]).await;
+    let payment = id(&cinema.paid_for(&moved).await);
+    let part = json!({"amount": 300, "reason": "the sound was off"});
+    let refund = format!("/v1/payments/{payment}/refund");
+    cinema.call(Method::POST, &refund, Some(&owner), Some(part)).await.expect(202);
+    cinema.exchange_for(&ada, &moved, &second, &["A1", "A2"]).await;
+    cinema.exchange_for(&ada, &moved, &third, &["A1"]).await;
+    // Fewer seats of the same showtime.
+    let fewer = cinema.buy(&ada, &["A4", "A5"]).await;
+    cinema.exchange_for(&ada, &fewer, &first, &["A6"]).await;
+    // Dearer: the new order is paid, the old one goes back.
+    let old = cinema.buy(&ada, &["B1"]).await;
+    let new = id(&cinema.exchange_for(&ada, &old, &second, &["A5", "A6"]).await);
+    cinema.pay(&ada, &new, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &new).await;
+    cinema.until_status(&ada, &old, "REFUNDED").await;
+    // Cancelled for a half, for nothing, and after an exchange.
+    let half = cinema.buy(&ada, &["C1"]).await;
+    cinema.cancel(&ada, &half).await.expect(200);
+    cinema.until_status(&ada, &half, "REFUNDED").await;
+    let kept = cinema.buy(&ada, &["C2"]).await;
+    let cancel = format!("/v1/reservations/{kept}/cancel");
+    cinema.call(Method::POST, &cancel, Some(&owner), Some(json!({"refundPercent": 0}))).await.expect(200);
+    let gone = cinema.buy(&ada, &["C3", "C4"]).await;
+    cinema.exchange_for(&ada, &gone, &second, &["A7", "A8"]).await;
+    cinema.cancel(&ada, &gone).await.expect(200);
+    cinema.until_status(&ada, &gone, "REFUNDED").await;
+    // Disputed, exchanged for the same price, and lost.
+    let disputed = cinema.reserve(&ada, &["D1"]).await;
+    cinema.pay(&ada, &disputed, "pm_card_createDispute").await.expect(201);
+    cinema.until_confirmed(&ada, &disputed).await;
+    cinema.until_sql("select count(*) from payment.disputes where status = 'OPEN'", 1).await;
+    cinema.exchange_for(&ada, &disputed, &second, &["A9"]).await;
+    cinema.switch(Switches { decide_disputes: Some(Verdict::Lost), ..Switches::default() });
+    cinema.until_sql("select count(*) from payment.disputes where status = 'LOST'", 1).await;
+    cinema.until_nothing_is_under_way().await;
+
+    let mut paid = Vec::new();
+    for reservation in [&moved, &fewer, &old, &new, &half, &kept, &gone, &disputed] {
+        paid.push(cinema.paid_for(reservation).await);
+    }
+    let [moved, fewer, old, new, half, kept, gone, disputed] = &paid[..] else { unreachable!() };
+    let wanted = [
+        (&first, Wanted { payments: &[fewer, old, half, kept], tickets: 1 }),
+        (&second, Wanted { payments: &[new, gone, disputed], tickets: 3 }),
+        (&third, Wanted { payments: &[moved], tickets: 1 }),
+    ];
+    let all = Wanted { payments: &paid.iter().collect::<Vec<_>>(), tickets: 5 }.line();
+    assert_eq!(disputed["disputes"][0]["status"], "LOST");
+
+    let is_right = async || {
+        let report = cinema.revenue("showtime").await;
+        assert_eq!(report["totals"], json!([all]), "{report}");
+        let lines = report["items"].as_array().unwrap();
+        assert_eq!(lines.len(), wanted.len(), "{report}");
+        let films = cinema.revenue("movie").await;
+        for (showtime, wanted) in &wanted {
+            let line = lines.iter().find(|line| line["showtimeId"] == json!(showtime)).unwrap();
+            assert_eq!(sums(line), wanted.line(), "{report}");
+            let films = films["items"].as_array().unwrap();
+            let film = films.iter().find(|film| film["movieId"] == line["movieId"]).unwrap();
+            assert_eq!(sums(film), wanted.line());
+        }
+        let days = cinema.revenue("day").await;
+        let tickets = days["items"].as_array().unwrap().iter().map(|day| day["tickets"].as_i64().unwrap());
+        assert_eq!((tickets.sum::<i64>(), &days["totals"]), (5, &json!([all])));
+    };
+    is_right().await;
+    // Every event of reservation once more, as if it had never come.
+    let again = ["events", "replay", "--from", "1", "--subject", "reservation.>", "--again", "payment"];
+    well(&marquee(&cinema, &again));
+    cinema.until_nothing_is_under_way().await;
+    is_right().await;
+    for sql in [
+        "update reservation.reservations set updated_at = updated_at - interval '1 hour'",
+        "update payment.payments set updated_at = updated_at - interval '1 hour', attention = null",
+    ] {
+        sqlx::query(sql).execute(&cinema.database).await.unwrap();
+    }
+    let checked = well(&marquee(&cinema, &["fsck"]));
+    assert!(checked.contains("5 seats sold, 5 tickets counted"), "{checked}");
     cinema.close().await;
 }

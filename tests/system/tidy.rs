@@ -93,7 +93,11 @@ fn only_config_files_read_the_environment() {
 #[test]
 fn nothing_rests_on_a_debug_assertion() {
     for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
-        let broken = offences(folder, |_| false, |line| line.contains("debug_assert!") || line.contains("debug_assert_"));
+        let broken = offences(
+            folder,
+            |_| false,
+            |line| line.contains("debug_assert!") || line.contains("debug_assert_"),
+        );
         assert!(broken.is_empty(), "{broken:#?}");
     }
 }

@@ -157,6 +157,57 @@ pub const ALL: &[Promise] = &[
              from payment.postings group by payment_id, transaction, currency having sum(amount) <> 0",
     },
     Promise {
+        name: "shows",
+        text: "what a payment has booked is booked for the show that its seats are of, to the cent and to the ticket",
+        tables: &["payment.payments", "payment.postings", "payment.refunds"],
+        figures: "select format('%s tickets of %s showtimes', coalesce(sum(tickets), 0), count(distinct showtime_id))
+             from payment.postings where showtime_id is not null",
+        findings: "select format('payment %s: %s %s and %s tickets are left at showtime %s in %s; its seats are of %s',
+                 p.id, sum(b.amount), b.currency, sum(b.tickets), b.showtime_id, b.account, p.showtime_id)
+             from payment.postings b join payment.payments p on p.id = b.payment_id
+             where b.showtime_id <> p.showtime_id
+             group by p.id, b.showtime_id, b.account, b.currency having sum(b.amount) <> 0 or sum(b.tickets) <> 0
+             union all
+             select format('payment %s of %s %s for %s tickets has booked %s sold, %s refunded and %s tickets for showtime %s',
+                 p.id, p.amount, p.currency, p.tickets, booked.sold, booked.refunded, booked.tickets, p.showtime_id)
+             from payment.payments p cross join lateral (
+               select coalesce(-sum(b.amount) filter (where b.account = 'SALES'), 0) as sold,
+                 coalesce(sum(b.amount) filter (where b.account = 'REFUNDS'), 0) as refunded,
+                 coalesce(sum(b.tickets), 0) as tickets
+               from payment.postings b where b.payment_id = p.id and b.showtime_id = p.showtime_id) booked
+             where p.stage = 'CAPTURED' and p.showtime_id is not null
+               and (booked.sold <> p.amount or booked.tickets <> p.tickets or booked.refunded <> (
+                 select coalesce(sum(f.amount), 0) from payment.refunds f
+                 where f.payment_id = p.id and f.origin = 'ASKED' and f.status = 'COMPLETED'))",
+    },
+    Promise {
+        name: "tickets",
+        text: "the tickets that the ledger counts for each showtime are its sold seats",
+        tables: &["reservation.reservations", "reservation.claims", "payment.payments", "payment.postings"],
+        figures: "select format('%s seats sold, %s tickets counted',
+               (select count(*) from reservation.claims where status = 'SOLD'),
+               (select coalesce(sum(tickets), 0) from payment.postings))",
+        // A payment that does not know its show counts no tickets.
+        findings: "with sold as (
+               select reservation_id, showtime_id, count(*) as seats from reservation.claims
+               where status = 'SOLD' group by 1, 2),
+             counted as (
+               select p.reservation_id, b.showtime_id, sum(b.tickets) as tickets
+               from payment.postings b join payment.payments p on p.id = b.payment_id
+               where b.showtime_id is not null group by 1, 2),
+             compared as (
+               select reservation_id, showtime_id, coalesce(seats, 0) as seats, coalesce(tickets, 0) as tickets
+               from sold full join counted using (reservation_id, showtime_id))
+             select format('showtime %s: reservation %s has bought %s seats, the ledger counts %s tickets',
+                 c.showtime_id, c.reservation_id, c.seats, c.tickets)
+             from compared c
+             left join reservation.reservations r on r.id = c.reservation_id
+             left join payment.payments p on p.reservation_id = c.reservation_id
+             where c.seats <> c.tickets and (p.id is null or p.showtime_id is not null)
+               and coalesce(r.updated_at < now() - interval '1 minute', true)
+               and coalesce(p.updated_at < now() - interval '1 minute', true)",
+    },
+    Promise {
         name: "attention",
         text: "nothing waits for a person",
         tables: &["reservation.reservations", "payment.payments"],

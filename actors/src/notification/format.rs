@@ -41,6 +41,11 @@ pub fn money(money: Money) -> String {
     }
 }
 
+/// The price of an order: nothing is a word, not a sum.
+pub fn price(total: Money) -> String {
+    if total.amount == 0 { "Free".to_owned() } else { money(total) }
+}
+
 fn thousands(major: u64) -> String {
     let digits = major.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

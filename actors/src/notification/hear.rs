@@ -6,7 +6,6 @@
 use bus::Context;
 use bus::Failure;
 use bus::consumer::Delivery;
-use bus::contract::Event;
 use bus::contract::auth::PasswordResetRequested;
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::RefundCompleted;
@@ -15,6 +14,7 @@ use bus::contract::reservation::{
     CancelReason, RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated,
     ReservationExchanged, ReservationStatus,
 };
+use bus::contract::{Event, Money};
 use bus::topology::ConsumerSpec;
 use uuid::Uuid;
 
@@ -80,12 +80,12 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
         RefundRequested::SUBJECT => {
             let told: RefundRequested = delivery.event()?;
             let topic = Topic::RefundRequested { total: told.total };
-            of_refund(told.refund_id, told.reservation_id, topic, context)
+            of_refund(told.refund_id, told.reservation_id, told.total, topic, context)
         }
         RefundCompleted::SUBJECT => {
             let told: RefundCompleted = delivery.event()?;
             let topic = Topic::RefundCompleted { total: told.total };
-            of_refund(told.refund_id, told.reservation_id, topic, context)
+            of_refund(told.refund_id, told.reservation_id, told.total, topic, context)
         }
         ShowtimeScheduled::SUBJECT => of_showtime(delivery.event()?),
         ShowtimeUpdated::SUBJECT => of_showtime(delivery.event::<ShowtimeUpdated>()?.showtime),
@@ -153,7 +153,11 @@ fn of_showtime(told: ShowtimeScheduled) -> Heard {
     Heard { showtime: Some(told.into()), ..Heard::default() }
 }
 
-fn of_refund(refund: Uuid, reservation: Uuid, topic: Topic, context: &Context) -> Heard {
+/// No mail where nothing goes back: the payment was of nothing.
+fn of_refund(refund: Uuid, reservation: Uuid, total: Money, topic: Topic, context: &Context) -> Heard {
+    if total.amount == 0 {
+        return Heard::default();
+    }
     let mail = NewMail {
         topic,
         subject: refund.to_string(),

@@ -17,9 +17,11 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             subject: format!("Your tickets: {title}"),
             heading: "Enjoy the film".to_owned(),
             paragraphs: vec![
-                "Your payment has arrived and the seats are yours. The tickets are attached, one page a seat. \
-                 Show their codes at the door, on paper or on your phone."
-                    .to_owned(),
+                format!(
+                    "{} The tickets are attached, one page a seat. Show their codes at the door, on paper or on your \
+                     phone.",
+                    if about.free { "The seats are yours." } else { "Your payment has arrived and the seats are yours." }
+                ),
             ],
             lines: about.lines(true),
             ..Words::default()
@@ -37,6 +39,11 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             lines: about.lines(true),
             ..Words::default()
         },
+        Topic::HoldExpired if about.free => over(
+            &about,
+            "Your seats were released",
+            "The tickets were not taken in time, so the seats are free again.",
+        ),
         Topic::HoldExpired => over(
             &about,
             "Your seats were released",
@@ -53,6 +60,11 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             "Your reservation is cancelled",
             "The reservation is cancelled and its tickets are not valid any more. If something is to be paid back, \
              another mail tells you.",
+        ),
+        Topic::ShowtimeCancelled if about.free => over(
+            &about,
+            "This showing will not take place",
+            "We are sorry: we had to cancel this showing, and your reservation with it.",
         ),
         Topic::ShowtimeCancelled => over(
             &about,
@@ -97,8 +109,9 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
 }
 
 /// What a mail's button says, and whether it leads to the order or to the programme.
-fn leads(topic: &Topic) -> (&'static str, bool) {
+fn leads(topic: &Topic, free: bool) -> (&'static str, bool) {
     match topic {
+        Topic::ReservationCreated { .. } if free => ("Get your tickets", true),
         Topic::ReservationCreated { .. } => ("Pay now", true),
         Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } | Topic::Reminder { .. } => {
             ("Show your tickets", true)
@@ -118,8 +131,9 @@ fn held(about: &About, expires_at: Timestamp) -> Words {
         subject: format!("Held until {until}: {}", about.title),
         heading: "Your seats are held".to_owned(),
         paragraphs: vec![format!(
-            "We keep these seats for you until {until}. They are yours once you have paid; after that time they go back \
-             on sale."
+            "We keep these seats for you until {until}. They are yours once you have {}; after that time they go back \
+             on sale.",
+            if about.free { "taken the tickets" } else { "paid" }
         )],
         lines: about.lines(true),
         ..Words::default()
@@ -169,6 +183,8 @@ struct About {
     hall: Option<String>,
     seats: Option<String>,
     total: Option<String>,
+    /// Nothing is due.
+    free: bool,
 }
 
 impl About {
@@ -185,14 +201,15 @@ impl About {
             when: starts_at.map(|at| format::date_time(at, zone)),
             hall: showtime.map(|showtime| showtime.auditorium_name.clone()),
             seats: told.map(|told| seat_list(&told.seats)),
-            total: told.map(|told| format::money(told.total)),
+            total: told.map(|told| format::price(told.total)),
+            free: told.is_some_and(|told| told.total.amount == 0),
         }
     }
 
     /// The way to the page about it; a mail of no order has none.
     fn button(&self, topic: &Topic, public_url: &str) -> Option<Button> {
         let reservation = self.reservation?;
-        let (label, to_order) = leads(topic);
+        let (label, to_order) = leads(topic, self.free);
         let url = if to_order {
             format!("{public_url}/reservations/{reservation}")
         } else {

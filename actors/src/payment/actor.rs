@@ -273,6 +273,10 @@ impl PaymentActor {
     /// The work is done as far as rows go: acknowledge it, or keep whom to tell.
     fn settle(&mut self, work: Work, step: Option<&Step>) {
         match work {
+            Work::Pay(pay) if step.is_some_and(Step::is_answered) => {
+                // The asker may have given up waiting.
+                let _ = pay.reply.send(Ok(self.completed.remove(&0)));
+            }
             Work::Pay(mut pay) => {
                 let begun = step.and_then(|step| {
                     step.calls.iter().find_map(|call| match call {

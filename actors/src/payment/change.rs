@@ -23,6 +23,7 @@ pub fn repeated(stored: &StoredAnswer, hash: &[u8; 32]) -> Result<Bytes, Problem
     }
 }
 
+/// The answer that a key keeps, and the attempt that it is about: 0 where a payment needed none.
 type Written = (Change<Rows>, Option<(i32, Bytes)>);
 
 /// The change that a piece of work makes, and the answer that it stores.
@@ -35,16 +36,25 @@ pub fn change(env: &Env, work: &Work, decided: Option<&(Payment, Step)>) -> Resu
     change.rows.payment = Some(PaymentRows::of(before, step));
     let context = work.context(&step.payment);
     change.outbox = step.said.iter().filter_map(|said| outgoing(env, step, said, context)).collect();
+    let answer = || {
+        let shown = serde_json::to_vec(&step.payment.shown());
+        shown.map(Bytes::from).map_err(|e| No::Failure(Failure::poison(e)))
+    };
     let mut completed = None;
     change.idempotency = match &step.key {
         None => None,
+        Some(KeyWrite::Answer { key, hash }) => {
+            let response = answer()?;
+            completed = Some((0, response.clone()));
+            let (key, request_hash) = (key.clone(), *hash);
+            Some(IdempotencyWrite::Claim { key, request_hash, response: Some(response) })
+        }
         Some(KeyWrite::Claim { key, hash }) => {
             Some(IdempotencyWrite::Claim { key: key.clone(), request_hash: *hash, response: None })
         }
         Some(KeyWrite::Forget { key }) => Some(IdempotencyWrite::Forget { key: key.clone() }),
         Some(KeyWrite::Complete { key, attempt }) => {
-            let shown = serde_json::to_vec(&step.payment.shown());
-            let response: Bytes = shown.map_err(|e| No::Failure(Failure::poison(e)))?.into();
+            let response = answer()?;
             completed = Some((*attempt, response.clone()));
             Some(IdempotencyWrite::Complete { key: key.clone(), response })
         }

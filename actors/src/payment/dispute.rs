@@ -64,15 +64,6 @@ pub fn answered(payment: &Payment, id: Uuid, answer: &Answer<DisputeSight>, now:
     draft.finish()
 }
 
-/// Where a dispute's money is.
-fn holder(status: Option<DisputeStatus>) -> Account {
-    match status {
-        None | Some(DisputeStatus::Inquiry | DisputeStatus::Won | DisputeStatus::Closed) => Account::Provider,
-        Some(DisputeStatus::Open) => Account::Disputed,
-        Some(DisputeStatus::Lost) => Account::Chargebacks,
-    }
-}
-
 /// Whether `to` is news: an inquiry may become a dispute, a dispute is decided, and a decision may be turned.
 fn advances(from: DisputeStatus, to: DisputeStatus) -> bool {
     match (from, to) {
@@ -105,8 +96,8 @@ impl Draft<'_> {
             self.book(Movement {
                 transaction: format!("dispute:{name}:{}", self.next_version()),
                 entry: "dispute",
-                from: holder(before),
-                to: holder(Some(sight.status)),
+                from: Account::of_dispute(before),
+                to: Account::of_dispute(Some(sight.status)),
                 total,
                 tickets: 0,
             });

@@ -77,6 +77,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
         email: Some(begun.email),
         description: begun.description,
         sale: begun.sale,
+        seats_version: 0,
         total: begun.total,
         expires_at: begun.expires_at,
     };

@@ -134,16 +134,7 @@ impl Draft<'_> {
             return self.unwanted(intent, sight.total);
         }
         let late = matches!(self.payment.stage, Stage::Over { .. });
-        self.book(Movement {
-            transaction: format!("capture:{intent}"),
-            entry: if late { "late capture" } else { "capture" },
-            from: Account::Sales,
-            to: Account::Provider,
-            total: ours,
-            tickets: self.tickets(),
-        });
-        self.payment.stage = Stage::Captured { provider_ref: intent, paid_at: self.now };
-        self.said.push(Said::Success);
+        self.accept(intent, if late { "late capture" } else { "capture" });
         let key = self.attempt(index).claim.take();
         self.key = key.map(|key| KeyWrite::Complete { key, attempt: number });
         for other in 0..self.payment.attempts.len() {
@@ -151,6 +142,20 @@ impl Draft<'_> {
                 self.close(other);
             }
         }
+    }
+
+    /// The one capture that is accepted, known by `reference`.
+    pub fn accept(&mut self, reference: String, entry: &'static str) {
+        self.book(Movement {
+            transaction: format!("capture:{reference}"),
+            entry,
+            from: Account::Sales,
+            to: Account::Provider,
+            total: self.payment.total,
+            tickets: self.payment.tickets(),
+        });
+        self.payment.stage = Stage::Captured { provider_ref: reference, paid_at: self.now };
+        self.said.push(Said::Success);
     }
 
     /// A capture that is not the accepted one: booked as what it is, and given back.

@@ -4,6 +4,7 @@
 //! Invariant: of a payment one capture is accepted, and any other is given back; see `rules`, `hear` and `refund`.
 //! Invariant: the provider is called only after the attempt's row is committed and never inside a transaction, and what
 //! is not known is asked about until it is, by a deadline in the row.
+//! Invariant: what it has booked is booked for the show that the reservation is for now; see `show` and `ledger`.
 //! It does not decide whether a reservation is confirmed, cancelled or refunded: that is the saga's.
 
 mod actor;
@@ -18,6 +19,7 @@ pub(crate) mod provider;
 mod reconcile;
 pub(crate) mod refund;
 pub(crate) mod rules;
+pub(crate) mod show;
 pub(crate) mod step;
 mod store;
 mod stripe;
@@ -34,7 +36,9 @@ use bus::Bus;
 use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
-use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated};
+use bus::contract::reservation::{
+    RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged,
+};
 use bus::service::Server;
 use bus::topology::ConsumerSpec;
 use futures::FutureExt;
@@ -54,7 +58,12 @@ use work::Work;
 /// What the host hears.
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: work::CONSUMER,
-    subjects: &[ReservationCreated::SUBJECT, ReservationCancelled::SUBJECT, RefundRequested::SUBJECT],
+    subjects: &[
+        ReservationCreated::SUBJECT,
+        ReservationCancelled::SUBJECT,
+        ReservationExchanged::SUBJECT,
+        RefundRequested::SUBJECT,
+    ],
 };
 
 /// What the domain's actors and endpoints work with, cheap to clone.
@@ -141,6 +150,9 @@ fn hear(env: &Env, delivery: Delivery) {
         Ok(Heard::Cancelled(event)) => {
             env.send(event.reservation.reservation_id, Work::Cancelled(Box::new(event), delivery));
         }
+        Ok(Heard::Exchanged(event)) => {
+            env.send(event.reservation.reservation_id, Work::Exchanged(Box::new(event), delivery));
+        }
         Ok(Heard::Refund(event)) => env.send(event.reservation_id, Work::Refund(Box::new(event), delivery)),
         Err(failure) => delivery.fail(failure),
     }
@@ -149,6 +161,7 @@ fn hear(env: &Env, delivery: Delivery) {
 enum Heard {
     Created(ReservationCreated),
     Cancelled(ReservationCancelled),
+    Exchanged(ReservationExchanged),
     Refund(RefundRequested),
 }
 
@@ -156,6 +169,7 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
     match delivery.subject.as_str() {
         ReservationCreated::SUBJECT => delivery.event().map(Heard::Created),
         ReservationCancelled::SUBJECT => delivery.event().map(Heard::Cancelled),
+        ReservationExchanged::SUBJECT => delivery.event().map(Heard::Exchanged),
         RefundRequested::SUBJECT => delivery.event().map(Heard::Refund),
         other => Err(Failure::poison(format!("payment does not hear {other}"))),
     }

@@ -12,6 +12,9 @@ use uuid::Uuid;
 use super::dispute::Dispute;
 use crate::delivery::IdempotencyKey;
 
+/// Who took a payment of nothing.
+pub const NO_PROVIDER: &str = "none";
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Payment {
     pub id: Uuid,
@@ -20,8 +23,12 @@ pub struct Payment {
     pub email: Option<String>,
     /// What the provider's page calls the purchase.
     pub description: String,
-    /// What is paid for; absent in payments that an older host opened.
+    /// What is paid for now; absent in payments that an older host opened.
     pub sale: Option<Sale>,
+    /// The reservation's version that `sale` is of; 0 while only the reservation itself was asked.
+    pub seats_version: i64,
+    /// The hold ended: money that comes late buys the seats after all, or goes back whole.
+    pub hold_expired: bool,
     pub total: Money,
     pub stage: Stage,
     /// 0 while it is not in the database.
@@ -145,6 +152,7 @@ pub struct Facts {
     pub email: Option<String>,
     pub description: String,
     pub sale: Option<Sale>,
+    pub seats_version: i64,
     pub total: Money,
     pub expires_at: Timestamp,
 }
@@ -177,6 +185,8 @@ impl Payment {
             email: facts.email,
             description: facts.description,
             sale: facts.sale,
+            seats_version: facts.seats_version,
+            hold_expired: false,
             total: facts.total,
             stage: Stage::Payable,
             version: 0,
@@ -254,8 +264,14 @@ impl Payment {
         counted.map(|refund| refund.total.amount).sum()
     }
 
-    /// The accepted capture as its event tells it.
+    /// Nothing is due, so no provider takes part.
+    pub fn is_free(&self) -> bool {
+        self.total.amount == 0
+    }
+
+    /// The accepted capture as its event has it.
     pub fn success(&self, provider: &str) -> Option<PaymentSuccess> {
+        let provider = if self.is_free() { NO_PROVIDER } else { provider };
         match &self.stage {
             Stage::Captured { provider_ref, paid_at } => Some(PaymentSuccess {
                 payment_id: self.id,

@@ -4,7 +4,6 @@
 //! Invariant: a refund that failed for certain is tried anew under a new key, a bounded number of times; one whose
 //! outcome is unknown is asked about under its old key.
 
-use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{RefundRequested, RefundStatus};
 use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
@@ -29,7 +28,10 @@ pub fn requested(payment: &Payment, wanted: &RefundRequested, now: Timestamp) ->
         draft.log("refund asked about", wanted.refund_id.to_string());
         return draft.finish();
     }
+    // The reservation of a payment of nothing was cancelled before it: that it goes back needs no provider.
+    let is_free = payment.is_free() && wanted.total == payment.total;
     let (intent, refusal) = match &payment.stage {
+        Stage::Captured { provider_ref, .. } if is_free => (provider_ref.clone(), None),
         Stage::Captured { provider_ref, .. } => {
             let left = payment.total.amount - payment.promised(provider_ref);
             let disputed = payment.disputed(provider_ref);
@@ -60,10 +62,16 @@ pub fn requested(payment: &Payment, wanted: &RefundRequested, now: Timestamp) ->
         tried_at: now,
     };
     draft.payment.refunds.push(refund);
+    let index = draft.payment.refunds.len() - 1;
     match refusal {
-        Some(code) => draft.refund_failed(draft.payment.refunds.len() - 1, code),
+        Some(code) => draft.refund_failed(index, code),
+        None if is_free => {
+            draft.payment.refunds[index].status = RefundStatus::Completed;
+            draft.said.push(Said::RefundCompleted(wanted.refund_id));
+        }
         None => draft.calls.push(Call::Refund(wanted.refund_id)),
     }
+    draft.free_expired_seats();
     draft.finish()
 }
 
@@ -229,21 +237,20 @@ impl Draft<'_> {
         }
     }
 
-    /// `returned`: the bank sent it back. To be called while the refund counts as completed.
+    /// `returned`: the bank sent it back.
     fn book_refund(&mut self, index: usize, returned: bool) {
         let refund = &self.payment.refunds[index];
         let (kind, entry) =
             if returned { ("refund-returned", "refund returned") } else { ("refund", "refund") };
         let account = if refund.origin == Origin::Own { Account::Unwanted } else { Account::Refunds };
-        let whole = refund.origin == Origin::Asked && self.payment.status() == PaymentStatus::Refunded;
-        let tickets = if whole { self.tickets() } else { 0 };
         self.book(Movement {
             transaction: format!("{kind}:{}:{}", refund.id, refund.tries),
             entry,
             from: if returned { account } else { Account::Provider },
             to: if returned { Account::Provider } else { account },
             total: refund.total,
-            tickets: if returned { tickets } else { -tickets },
+            // They follow the seats, not the money.
+            tickets: 0,
         });
     }
 

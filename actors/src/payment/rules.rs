@@ -9,7 +9,7 @@ use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
 use uuid::Uuid;
 
-use super::model::{Attempt, Kind, Payment, Stage, State};
+use super::model::{Attempt, Kind, NO_PROVIDER, Payment, Stage, State};
 use super::provider::{Answer, Sight};
 use super::step::{ANSWER_WITHIN, Call, Draft, KEY_LIVES, KeyWrite, Said, Step};
 use crate::delivery::IdempotencyKey;
@@ -35,6 +35,8 @@ pub enum Paying {
     Begin(Box<Step>),
     /// An older one has to be closed first; then ask again.
     CloseFirst(Box<Step>),
+    /// Nothing is due: it is paid by this step.
+    Done(Box<Step>),
 }
 
 /// The row as it comes from `reservation.created`.
@@ -58,6 +60,13 @@ pub fn pay(payment: &Payment, wish: &Wish, now: Timestamp) -> Result<Paying, Rej
     }
     let mut draft = Draft::new(payment, now);
     draft.payment.expires_at = wish.expires_at;
+    if payment.is_free() {
+        draft.begun_by(wish);
+        draft.log("captured", "nothing is due");
+        draft.accept(format!("{NO_PROVIDER}:{}", payment.id), "free");
+        draft.key = Some(KeyWrite::Answer { key: wish.key.clone(), hash: wish.hash });
+        return Ok(Paying::Done(Box::new(draft.finish())));
+    }
     if let Some(open) = payment.attempts.iter().position(|attempt| attempt.state.is_open()) {
         let attempt = &payment.attempts[open];
         if attempt.state == State::Opening && now < attempt.created_at.plus(ANSWER_WITHIN) {
@@ -70,9 +79,7 @@ pub fn pay(payment: &Payment, wish: &Wish, now: Timestamp) -> Result<Paying, Rej
         return Ok(Paying::CloseFirst(Box::new(draft.finish())));
     }
     let number = payment.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(0) + 1;
-    draft.payment.description = wish.description.clone();
-    draft.payment.email = wish.email.clone();
-    draft.payment.context = wish.context.clone();
+    draft.begun_by(wish);
     draft.payment.attempts.push(Attempt {
         number,
         kind: wish.kind.clone(),
@@ -131,17 +138,7 @@ pub fn seen(payment: &Payment, number: Option<i32>, sight: &Sight, now: Timestam
 /// Nothing may begin any more; what is open is closed at the provider, again at each repeat.
 pub fn end(payment: &Payment, code: &str, now: Timestamp) -> Step {
     let mut draft = Draft::new(payment, now);
-    if payment.stage == Stage::Payable {
-        draft.payment.stage = Stage::Ending { code: code.to_owned() };
-        draft.log("ending", code);
-    }
-    if matches!(draft.payment.stage, Stage::Ending { .. }) {
-        for index in 0..payment.attempts.len() {
-            if payment.attempts[index].state.is_open() {
-                draft.close(index);
-            }
-        }
-    }
+    draft.end(code);
     draft.finish()
 }
 
@@ -172,6 +169,27 @@ pub fn resume(payment: &Payment, by: Uuid, now: Timestamp) -> Step {
 }
 
 impl Draft<'_> {
+    /// Who pays, as reservation knows them, and the request that everything goes back to.
+    fn begun_by(&mut self, wish: &Wish) {
+        self.payment.description.clone_from(&wish.description);
+        self.payment.email.clone_from(&wish.email);
+        self.payment.context = wish.context.clone();
+    }
+
+    pub fn end(&mut self, code: &str) {
+        if self.payment.stage == Stage::Payable {
+            self.payment.stage = Stage::Ending { code: code.to_owned() };
+            self.log("ending", code);
+        }
+        if matches!(self.payment.stage, Stage::Ending { .. }) {
+            for index in 0..self.payment.attempts.len() {
+                if self.payment.attempts[index].state.is_open() {
+                    self.close(index);
+                }
+            }
+        }
+    }
+
     fn ask_about_attempts(&mut self) {
         let now = self.now;
         let open: Vec<(usize, Attempt)> =

@@ -73,6 +73,11 @@ pub enum KeyWrite {
         key: IdempotencyKey,
         hash: [u8; 32],
     },
+    /// Claims it with its answer, the payment after the step.
+    Answer {
+        key: IdempotencyKey,
+        hash: [u8; 32],
+    },
     /// The answer is the payment after the step.
     Complete {
         key: IdempotencyKey,
@@ -95,6 +100,13 @@ pub struct Step {
     pub key: Option<KeyWrite>,
     /// Somebody must look, since this step.
     pub alarm: bool,
+}
+
+impl Step {
+    /// The request that it is for has its answer; no attempt is waited for.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.key, Some(KeyWrite::Answer { .. }))
+    }
 }
 
 /// A step in the making.

@@ -150,6 +150,8 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
         email: row.try_get("email")?,
         description: row.try_get("description")?,
         sale: sale(row)?,
+        seats_version: row.try_get("seats_version")?,
+        hold_expired: row.try_get("hold_expired")?,
         total: money(row.try_get("amount")?, row.try_get("currency")?)?,
         stage,
         version: row.try_get("version")?,

@@ -5,6 +5,8 @@ mod disputes;
 mod histories;
 mod ledger;
 mod refunds;
+mod show_histories;
+mod shows;
 mod webhooks;
 
 use std::time::Duration;
@@ -51,6 +53,7 @@ fn opened() -> Payment {
             starts_at: at(86_400),
             tickets: 2,
         }),
+        seats_version: 1,
         total: euros(2400),
         expires_at: at(HOLD),
     };

@@ -4,7 +4,9 @@
 
 use bus::consumer::Delivery;
 use bus::contract::payment::{self as contract, PaymentEnd, Rejection};
-use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationCreated, Sale};
+use bus::contract::reservation::{
+    RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged,
+};
 use bus::contract::{Timestamp, seat_list};
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
@@ -16,10 +18,11 @@ use super::actor::Known;
 use super::calls::Heard;
 use super::change;
 use super::dispute;
-use super::model::{Facts, Payment};
+use super::model::{Facts, Payment, Stage};
 use super::refund;
 use super::rules::{self, Paying, Wish};
-use super::step::{CANCELLED, Call, Step};
+use super::show;
+use super::step::{Call, Step};
 use super::store::ProviderEvent;
 use super::webhook::{About, Notice};
 use crate::delivery::{InboxKey, StoredAnswer};
@@ -36,6 +39,7 @@ pub type EndReply = oneshot::Sender<Result<PaymentEnd, Problem>>;
 pub enum Work {
     Created(Box<ReservationCreated>, Delivery),
     Cancelled(Box<ReservationCancelled>, Delivery),
+    Exchanged(Box<ReservationExchanged>, Delivery),
     Refund(Box<RefundRequested>, Delivery),
     Pay(Box<PayWork>),
     End {
@@ -90,9 +94,10 @@ impl From<Rejection> for No {
 
 impl PayWork {
     /// Something was tried before, perhaps by this very request: its key has to be looked up. Nearly all payments are the
-    /// first try, and none of those looks.
+    /// first try, and none of those looks. A payment of nothing is paid without an attempt.
     pub fn may_repeat(&self, known: &Known) -> bool {
-        !self.key_is_new && matches!(known, Known::Here(payment) if !payment.attempts.is_empty())
+        let is_tried = |payment: &Payment| !payment.attempts.is_empty() || payment.stage != Stage::Payable;
+        !self.key_is_new && matches!(known, Known::Here(payment) if is_tried(payment))
     }
 }
 
@@ -106,6 +111,8 @@ impl Work {
                 let rare = matches!(work.notice.about, About::Refund { .. } | About::Dispute(_));
                 rare || matches!(known, Known::Absent)
             }
+            // Of a payment that is here a newer row has a newer version of the reservation, or the write shows it.
+            Self::Exchanged(..) => matches!(known, Known::Absent),
             Self::Created(..) | Self::Cancelled(..) | Self::Heard(..) => false,
         }
     }
@@ -135,8 +142,13 @@ impl Work {
             }
             Self::Cancelled(cancelled, delivery) => {
                 let before = opened(facts(&cancelled.reservation), &delivery.context);
-                let step = rules::end(&before, CANCELLED, now);
+                let step = show::cancelled(&before, cancelled, now);
                 (before, step)
+            }
+            Self::Exchanged(exchanged, _) => {
+                let before = here.filter(|payment| payment.id == exchanged.payment_id);
+                let before = before.ok_or_else(no_such_payment)?;
+                (before.clone(), show::exchanged(before, exchanged, now))
             }
             Self::Pay(pay) => {
                 if Instant::now() >= pay.until {
@@ -144,7 +156,7 @@ impl Work {
                 }
                 let before = opened(pay.facts.clone(), &pay.wish.context);
                 let step = match rules::pay(&before, &pay.wish, now)? {
-                    Paying::Begin(step) => *step,
+                    Paying::Begin(step) | Paying::Done(step) => *step,
                     Paying::CloseFirst(_) if pay.waited => return Err(Rejection::ProviderAway.into()),
                     Paying::CloseFirst(step) => *step,
                 };
@@ -152,8 +164,7 @@ impl Work {
             }
             Self::Refund(wanted, _) => {
                 let before = here.filter(|payment| payment.id == wanted.payment_id);
-                let before =
-                    before.ok_or_else(|| No::Failure(Failure::poison("there is no such payment")))?;
+                let before = before.ok_or_else(no_such_payment)?;
                 (before.clone(), refund::requested(before, wanted, now))
             }
             Self::Resume { .. } if here.is_none() => return Err(Rejection::NoSuchPayment.into()),
@@ -204,7 +215,10 @@ impl Work {
 
     pub fn inbox(&self) -> Option<InboxKey> {
         match self {
-            Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
+            Self::Created(_, delivery)
+            | Self::Cancelled(_, delivery)
+            | Self::Exchanged(_, delivery)
+            | Self::Refund(_, delivery) => {
                 Some(InboxKey { consumer: CONSUMER, event_id: delivery.id.clone() })
             }
             Self::Notice(work) => Some(InboxKey { consumer: PROVIDER, event_id: work.notice.id.clone() }),
@@ -216,9 +230,10 @@ impl Work {
     /// does what the provider tells: it came of that request, whichever of webhook and answer was faster.
     pub fn context<'a>(&'a self, payment: &'a Payment) -> &'a Context {
         match self {
-            Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
-                &delivery.context
-            }
+            Self::Created(_, delivery)
+            | Self::Cancelled(_, delivery)
+            | Self::Exchanged(_, delivery)
+            | Self::Refund(_, delivery) => &delivery.context,
             Self::Pay(pay) => &pay.wish.context,
             Self::End { context, .. } | Self::Resume { context, .. } => context,
             Self::Notice(_) | Self::Heard(..) | Self::Due => &payment.context,
@@ -227,7 +242,10 @@ impl Work {
 
     pub fn done(self) {
         match self {
-            Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
+            Self::Created(_, delivery)
+            | Self::Cancelled(_, delivery)
+            | Self::Exchanged(_, delivery)
+            | Self::Refund(_, delivery) => {
                 delivery.ack();
             }
             Self::Notice(work) => drop(work.reply.send(Ok(()))),
@@ -256,7 +274,10 @@ impl Work {
 
     pub fn fail(self, failure: Failure) {
         match self {
-            Self::Created(_, delivery) | Self::Cancelled(_, delivery) | Self::Refund(_, delivery) => {
+            Self::Created(_, delivery)
+            | Self::Cancelled(_, delivery)
+            | Self::Exchanged(_, delivery)
+            | Self::Refund(_, delivery) => {
                 delivery.fail(failure);
             }
             Self::Pay(pay) => drop(pay.reply.send(Err(failure.into()))),
@@ -271,19 +292,18 @@ impl Work {
     }
 }
 
+fn no_such_payment() -> No {
+    No::Failure(Failure::poison("there is no such payment"))
+}
+
 fn facts(created: &ReservationCreated) -> Facts {
     Facts {
         reservation_id: created.reservation_id,
         user_id: created.user_id,
         email: Some(created.email.clone()),
         description: format!("{} · {}", created.movie_title, seat_list(&created.seats)),
-        sale: Some(Sale {
-            showtime_id: created.showtime_id,
-            movie_id: created.movie_id,
-            movie_title: created.movie_title.clone(),
-            starts_at: created.starts_at,
-            tickets: created.seats.len() as u16,
-        }),
+        sale: Some(show::sale(created)),
+        seats_version: created.version,
         total: created.total,
         expires_at: created.expires_at,
     }

@@ -97,8 +97,8 @@ pub struct Payment {
     pub updated_at: Timestamp,
 }
 
-/// With `paymentMethod` (a provider token) it is charged at once; without one a hosted page is opened. Needs an
-/// `Idempotency-Key`.
+/// With `paymentMethod` (a provider token) it is charged at once; without one a hosted page is opened. Where nothing is due
+/// it has succeeded at once, with or without one. Needs an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pay {

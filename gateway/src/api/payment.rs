@@ -30,7 +30,7 @@ impl Payments {
     /// Pay for a reservation
     ///
     /// With a `paymentMethod` it is charged at once; without one the answer's `checkoutUrl` is the page to pay on.
-    /// After 402 `card-declined` the seats are still held: try another card.
+    /// After 402 `card-declined` the seats are still held: try another card. Where nothing is due it has SUCCEEDED at once.
     #[oai(path = "/v1/payments", method = "post")]
     async fn create(&self, caller: Caller, body: Body<Pay>) -> Answered<Payment, 201> {
         self.house.pass(&caller, body.0).await
@@ -79,7 +79,8 @@ impl Payments {
     /// What was earned
     ///
     /// From the ledger, by the day on which the money moved. `net` is `gross` less `refunded` and `disputed`; there is a
-    /// line for each currency.
+    /// line for each currency. An exchange moves money and tickets to the other show on its day; `tickets` are the seats that
+    /// are sold, whatever was paid back. What comes to nothing is no line.
     #[oai(path = "/v1/admin/reports/revenue", method = "get")]
     #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
     async fn revenue(

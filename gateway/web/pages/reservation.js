@@ -4,6 +4,7 @@
 import { get, post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { full, list, money, moment } from "../lib/format.js";
+import { isFree, price } from "../lib/price.js";
 import { go, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { countdown } from "../parts/countdown.js";
@@ -93,7 +94,7 @@ class Order {
       ["when", full(order.startsAt, showtime.timeZone)],
       ["hall", showtime.auditoriumName],
       ["seats", list(order.seats)],
-      ["total", money(order.total)],
+      ["total", price(order.total)],
       ["number", order.id.slice(-8).toUpperCase()],
     ];
     replace(this.details, pairs.map(([key, value]) => [h("dt", {}, t(`order.${key}`)), h("dd", {}, value)]));
@@ -126,14 +127,16 @@ class Order {
 
   pending() {
     const { order } = this;
+    const free = isFree(order.total);
     // The clock goes on; what is shown when it is over is the server's to say.
-    const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue() });
-    const kept = h("p", { class: "held" }, left, h("span", {}, t("hold.kept", { n: order.seats.length, seats: list(order.seats) })));
+    const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
+    const kept = h("p", { class: "held" }, left, h("span", {}, t(free ? "hold.kept-free" : "hold.kept", { n: order.seats.length, seats: list(order.seats) })));
     const back = this.button(t("hold.give-back"), "bare", () => this.giveBack());
     if (this.paid && Date.now() - this.paid < PATIENCE) {
       setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), PATIENCE - (Date.now() - this.paid) + 50);
-      return [t("pay.confirming"), waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
+      return [t("pay.confirming"), free ? waiting(t("pay.free-confirming")) : waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
     }
+    if (free) return [t("hold.title"), kept, h("div", { class: "row" }, this.button(t("pay.free-action"), "main", () => this.pay()), back), h("p", { class: "soft" }, t("pay.free-how"))];
     const begun = Boolean(order.payment);
     const why = h("div", {});
     if (begun) this.explain(why);
@@ -153,10 +156,13 @@ class Order {
   async pay() {
     const { order } = this;
     this.going = true;
-    replace(this.state, waiting(t("pay.going"), t("pay.going-detail")));
+    replace(this.state, isFree(order.total) ? waiting(t("pay.free-confirming")) : waiting(t("pay.going"), t("pay.going-detail")));
     try {
       const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID() });
-      if (!payment.checkoutUrl) return this.draw();
+      if (!payment.checkoutUrl) {
+        this.paid = Date.now();
+        return this.draw();
+      }
       location.assign(payment.checkoutUrl);
     } catch (problem) {
       this.going = false;
@@ -174,7 +180,7 @@ class Order {
 
   overdue() {
     if (this.order.status !== "PENDING" || this.going) return;
-    this.title.textContent = t("hold.over");
+    this.title.textContent = t(isFree(this.order.total) ? "hold.over-free" : "hold.over");
     replace(this.state, waiting(t("hold.ending"), t("hold.ending-detail")));
   }
 
@@ -193,7 +199,7 @@ class Order {
     const { cancellation } = order;
     return [
       title,
-      h("p", { class: "synopsis" }, t("order.enjoy", { n: order.seats.length })),
+      h("p", { class: "synopsis" }, t(isFree(order.total) ? "order.enjoy-free" : "order.enjoy", { n: order.seats.length })),
       partial,
       order.exchangingTo && say("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
       h("div", { class: "row" }, buttons),
@@ -223,10 +229,11 @@ class Order {
     if (!cancellation) return this.draw();
     const isSome = cancellation.refund.amount > 0;
     const zone = this.showtime.timeZone;
+    const [nothing, without] = isFree(this.order.total) ? ["cancel.free", "order.cancel"] : ["cancel.nothing", "cancel.yes-nothing"];
     const content = h("div", { class: "stack" },
       h("p", {}, t("cancel.seats", { seats: list(this.order.seats) })),
-      say(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t("cancel.nothing"), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
-    const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t("cancel.yes-nothing"), "grave"]]);
+      say(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t(nothing), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
+    const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t(without), "grave"]]);
     if (answer !== "yes") return;
     const cancelled = await this.cancelAsShown(cancellation.refund);
     if (!cancelled) return this.cancel();
@@ -257,10 +264,14 @@ class Order {
 
   cancelled() {
     const { order } = this;
-    const { refund, reason } = order;
-    const title = t(refund ? "order.cancelled-paid" : reason === "HOLD_EXPIRED" ? "hold.over" : "order.cancelled");
+    const { reason } = order;
+    const free = isFree(order.total);
+    // Of a free order nothing goes back, whatever the saga calls it.
+    const refund = order.refund && !isFree(order.refund.total) && order.refund;
+    const over = reason === "HOLD_EXPIRED" && (free ? "hold.over-free" : "hold.over");
+    const title = t(refund ? "order.cancelled-paid" : over || "order.cancelled");
     const back = refund && this.refunded(refund);
-    const why = say(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(`order.reason.${reason ?? "USER_REQUEST"}`));
+    const why = say(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : `order.reason.${reason ?? "USER_REQUEST"}`));
     const isFuture = new Date(order.startsAt) > new Date() && this.showtime.status === "ON_SALE";
     const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
     const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));

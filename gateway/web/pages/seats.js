@@ -4,6 +4,7 @@
 import { get, isKnown, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
 import { full, list, money } from "../lib/format.js";
+import { isFree, price } from "../lib/price.js";
 import { live } from "../lib/live.js";
 import { go, loginHere, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
@@ -55,7 +56,7 @@ class Choice {
         h("a", { class: "back", href: back }, `← ${this.previous ? t("seats.keep") : showtime.movieTitle}`),
         h("h1", { tabindex: "-1" }, t(this.previous ? "seats.exchange" : "seats.choose")),
         h("p", {}, `${showtime.movieTitle} · ${full(showtime.startsAt, showtime.timeZone)} · ${showtime.auditoriumName}`)),
-      this.previous && say("", t("seats.instead", { seats: list(this.previous.seats), total: money(this.previous.total) })),
+      this.previous && say("", t(isFree(this.previous.total) ? "seats.instead-free" : "seats.instead", { seats: list(this.previous.seats), total: money(this.previous.total) })),
       isOpen(showtime) ? this.best() : say("warn", t(showtime.status === "CANCELLED" ? "problem.showtime-cancelled" : "problem.showtime-started")),
       this.words,
       this.hall.node,
@@ -162,7 +163,9 @@ class Choice {
   }
 
   sum() {
-    return this.chosen.length ? t("seats.sum", { n: this.chosen.length, total: money(this.total()) }) : t("seats.none");
+    if (!this.chosen.length) return t("seats.none");
+    const total = this.total();
+    return t(isFree(total) ? "seats.sum-free" : "seats.sum", { n: this.chosen.length, total: money(total) });
   }
 
   /** The bar: what is chosen, what it costs, and the way on. */
@@ -173,7 +176,7 @@ class Choice {
     const button = h("button", { class: "button main", type: "button", disabled: !some, on: { click: () => this.hold() } }, label);
     replace(
       this.bar,
-      h("div", { class: "basket-words" }, h("strong", {}, some ? money(this.total()) : ""), h("span", {}, names)),
+      h("div", { class: "basket-words" }, h("strong", {}, some ? price(this.total()) : ""), h("span", {}, names)),
       this.state,
       button,
     );
@@ -287,7 +290,7 @@ class Choice {
   legend() {
     const kinds = new Map(this.hall.seats().filter((seat) => seat.price).map((seat) => [seat.kind, seat.price]));
     const sample = (state, kind) => h("span", { class: "seat sample", "aria-hidden": "true", dataset: { state, kind: kind ?? "STANDARD" } });
-    const items = [...kinds].map(([kind, price]) => [sample("free", kind), `${t(`kind.${kind}`)} ${money(price)}`]);
+    const items = [...kinds].map(([kind, one]) => [sample("free", kind), `${t(`kind.${kind}`)} ${price(one)}`]);
     items.push([sample("chosen"), t("seats.state.chosen")], [sample("held"), t("seats.state.held")], [sample("sold"), t("seats.state.sold")]);
     const box = h("ul", { class: "legend", role: "list", "aria-label": t("seats.legend") });
     return add(box, items.map(([seat, text]) => h("li", {}, seat, h("span", {}, text))));

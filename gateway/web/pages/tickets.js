@@ -3,6 +3,7 @@
 import { all, get } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { dateOf, dateParts, list, money, moment, time } from "../lib/format.js";
+import { isFree, price } from "../lib/price.js";
 import { t } from "../lib/text.js";
 import { notice, words } from "../parts/notice.js";
 
@@ -55,18 +56,20 @@ function stub(order, showtime) {
       { class: "stub-words" },
       h("h3", {}, h("a", { href: `/reservations/${order.id}` }, order.movieTitle)),
       h("p", {}, [moment(order.startsAt, zone), showtime?.auditoriumName].filter(Boolean).join(" · ")),
-      h("p", { class: "soft" }, `${t("order.seats")} ${list(order.seats)} · ${money(order.total)}`),
+      h("p", { class: "soft" }, `${t("order.seats")} ${list(order.seats)} · ${price(order.total)}`),
       badge(order),
     ),
     h("div", { class: "stub-actions" },
-      order.status === "PENDING" && h("a", { class: "button main", href: `/reservations/${order.id}` }, t("tickets.pay", { until: time(order.expiresAt, zone) })),
+      order.status === "PENDING" && h("a", { class: "button main", href: `/reservations/${order.id}` }, t(isFree(order.total) ? "tickets.take" : "tickets.pay", { until: time(order.expiresAt, zone) })),
       isReady && showtime && h("button", { class: "button main", type: "button", on: { click: open } }, t("tickets.show"))),
   );
 }
 
 function badge(order) {
-  const { status, refund } = order;
+  const { status } = order;
+  const refund = order.refund && !isFree(order.refund.total) && order.refund;
+  const words = isFree(order.total) ? "tickets.status-free" : "tickets.status";
   const look = { CONFIRMED: "good", PENDING: "warn", REFUNDED: "", CANCELLED: "" }[status];
-  const text = refund ? t(`refund.${refund.status}`, { total: money(refund.total) }) : t(`tickets.status.${status}`);
+  const text = refund ? t(`refund.${refund.status}`, { total: money(refund.total) }) : t(`${words}.${status}`);
   return h("p", {}, h("span", { class: `badge ${look}` }, text));
 }

@@ -8,8 +8,8 @@ import { t } from "../lib/text.js";
 /** Seconds left at which a screen reader is told. */
 const SPOKEN = new Set([600, 300, 120, 60, 30, 10]);
 
-/** Counts down until `signal` ends it; `over()` is called once when nothing is left. */
-export function countdown(expiresAt, { signal, over }) {
+/** Counts down until `signal` ends it; `over()` is called once when nothing is left. `words` is the key of what is spoken. */
+export function countdown(expiresAt, { signal, over, words = "hold.left" }) {
   const clock = h("b", { class: "clock", "aria-hidden": "true" });
   const spoken = h("span", { class: "unseen", role: "timer", "aria-live": "polite" });
   const end = new Date(expiresAt).getTime();
@@ -20,7 +20,7 @@ export function countdown(expiresAt, { signal, over }) {
     clock.dataset.short = String(left <= 60);
     const mark = [...SPOKEN].filter((one) => one >= left).sort((a, b) => a - b)[0];
     if (said === Infinity || (mark !== undefined && mark < said)) {
-      spoken.textContent = t("hold.left", { left: shown(left) });
+      spoken.textContent = t(words, { left: shown(left) });
       said = mark ?? 1e6;
     }
     if (left === 0) {

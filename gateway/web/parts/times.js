@@ -2,6 +2,7 @@
 
 import { h } from "../lib/dom.js";
 import { money, time } from "../lib/format.js";
+import { isFree } from "../lib/price.js";
 import { t } from "../lib/text.js";
 
 /** Whether seats can still be bought. */
@@ -14,6 +15,12 @@ export function least(showtime) {
   return prices.reduce((least, price) => (price.amount < least.amount ? price : least), prices[0]);
 }
 
+/** What the cheapest seat costs; where some are free, whether all are. */
+function cost(showtime, least) {
+  if (!isFree(least)) return t("times.from", { price: money(least) });
+  return t(Object.values(showtime.prices).every(isFree) ? "price.free" : "times.some-free");
+}
+
 /** `exchange` is an order that another showtime is chosen for. */
 export function times(showtimes, exchange) {
   const one = (showtime) => {
@@ -23,7 +30,7 @@ export function times(showtimes, exchange) {
       return h("li", {}, h("span", { class: "time over" }, h("b", {}, at), h("small", {}, why)));
     }
     const price = least(showtime);
-    return h("li", {}, h("a", { class: "time", href: `/showtimes/${showtime.id}${exchange ? `?exchange=${exchange}` : ""}` }, h("b", {}, at), h("small", {}, [showtime.auditoriumName, price && t("times.from", { price: money(price) })].filter(Boolean).join(" · "))));
+    return h("li", {}, h("a", { class: "time", href: `/showtimes/${showtime.id}${exchange ? `?exchange=${exchange}` : ""}` }, h("b", {}, at), h("small", {}, [showtime.auditoriumName, price && cost(showtime, price)].filter(Boolean).join(" · "))));
   };
   return h("ul", { class: "times", role: "list" }, showtimes.map(one));
 }

@@ -3,6 +3,7 @@
 import { post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { full, list, moment, money } from "../lib/format.js";
+import { isFree, price } from "../lib/price.js";
 import { again } from "../lib/router.js";
 import { isOwner } from "../lib/session.js";
 import { has, locale, t } from "../lib/text.js";
@@ -58,7 +59,7 @@ function balance(saga, payment, zone) {
   const line = (text, total, look) => h("li", { class: look }, h("span", {}, text), h("b", {}, total));
   const refunds = saga.refunds.map((one) => line(`${t(`staff.refund.${one.status}`)} · ${one.reason}`, `− ${money(one.total)}`));
   return h("div", { class: "stack" },
-    h("ul", { class: "balance", role: "list" }, line(t("order.total"), money(reservation.total)), saga.captured && line(t("staff.order.captured"), money(saga.captured)), refunds),
+    h("ul", { class: "balance", role: "list" }, line(t("order.total"), price(reservation.total)), isPaid(saga) && line(t("staff.order.captured"), money(saga.captured)), refunds),
     payment?.attention && say("bad", t("staff.attention"), h("p", {}, payment.attention)),
     payment?.attempts?.length > 0 && h("ul", { class: "soft", role: "list" }, payment.attempts.map((one) => h("li", {}, [t("staff.order.attempt", { n: one.number }), t(`staff.attempt.${one.status}`), one.code, moment(one.createdAt, zone)].filter(Boolean).join(" · ")))),
     !payment && h("p", { class: "soft" }, t("staff.order.unpaid")),
@@ -80,7 +81,7 @@ function actions(saga, payment) {
   const isOpen = ["PENDING", "CONFIRMED"].includes(reservation.status);
   return [
     isOpen && act(t("staff.order.cancel"), () => cancel(saga), "grave"),
-    payment && saga.captured && reservation.status === "CONFIRMED" && act(t("staff.order.refund"), () => refund(saga, payment)),
+    payment && isPaid(saga) && reservation.status === "CONFIRMED" && act(t("staff.order.refund"), () => refund(saga, payment)),
     saga.attention && isOwner() && act(t("staff.order.resume"), async () => {
       await post(`/v1/admin/sagas/${reservation.id}/resume`);
       notice(t("staff.order.resumed"));
@@ -89,13 +90,16 @@ function actions(saga, payment) {
   ];
 }
 
-function cancel({ reservation, captured }) {
-  const isPaid = Boolean(captured);
+/** Money was taken: of an order of nothing none can go back. */
+const isPaid = ({ captured }) => Boolean(captured) && !isFree(captured);
+
+function cancel(saga) {
+  const { reservation, captured } = saga;
   const policy = reservation.cancellation ? money(reservation.cancellation.refund) : t("staff.order.nothing");
   const made = form({
     fields: [
       h("p", {}, t("staff.order.cancel-about", { seats: list(reservation.seats) })),
-      isPaid && field("how", t("staff.order.back"), { options: [["", t("staff.order.back-policy", { total: policy })], ["100", t("staff.order.back-all", { total: money(captured) })], ["50", t("staff.order.back-half")], ["0", t("staff.order.back-none")]], value: "100" }),
+      isPaid(saga) && field("how", t("staff.order.back"), { options: [["", t("staff.order.back-policy", { total: policy })], ["100", t("staff.order.back-all", { total: money(captured) })], ["50", t("staff.order.back-half")], ["0", t("staff.order.back-none")]], value: "100" }),
       field("reason", t("staff.order.reason"), { maxlength: 500, hint: t("staff.order.reason-hint") }),
     ],
     label: t("staff.order.cancel"),

@@ -117,21 +117,25 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
         let inserted = bind_payments(
             "insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
                code, provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
-               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets)
+               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets, seats_version,
+               hold_expired)
              select id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
                provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context::json,
-               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets from unnest(
+               created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets, seats_version,
+               hold_expired from unnest(
                $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[],
                $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::int8[], $14::timestamptz[],
                $15::timestamptz[], $16::int4[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[],
-               $21::int8[], $22::uuid[], $23::uuid[], $24::text[], $25::timestamptz[], $26::int4[])
+               $21::int8[], $22::uuid[], $23::uuid[], $24::text[], $25::timestamptz[], $26::int4[],
+               $27::int8[], $28::bool[])
                as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
                  provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
-                 created_at, updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets)
+                 created_at, updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets,
+                 seats_version, hold_expired)
              on conflict do nothing returning id",
             &new,
         );
-        let inserted = bind_sales(inserted, &new).fetch_all(&mut *db).await?;
+        let inserted = bind_seats(inserted, &new).fetch_all(&mut *db).await?;
         written.extend(ids(&inserted)?);
     }
     if known.is_empty() {
@@ -141,20 +145,26 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
         "update payments set email = new.email, description = new.description, status = new.status,
            stage = new.stage, code = new.code, provider_ref = new.provider_ref, paid_at = new.paid_at,
            version = new.version, expires_at = new.expires_at, next_check_at = new.next_check_at,
-           checks = new.checks, attention = new.attention, context = new.context::json, updated_at = new.updated_at
+           checks = new.checks, attention = new.attention, context = new.context::json, updated_at = new.updated_at,
+           showtime_id = new.showtime_id, movie_id = new.movie_id, movie_title = new.movie_title,
+           show_starts_at = new.show_starts_at, tickets = new.tickets, seats_version = new.seats_version,
+           hold_expired = new.hold_expired
          from unnest(
            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[],
            $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::int8[], $14::timestamptz[],
            $15::timestamptz[], $16::int4[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[],
-           $21::int8[])
+           $21::int8[], $22::uuid[], $23::uuid[], $24::text[], $25::timestamptz[], $26::int4[], $27::int8[],
+           $28::bool[])
            as new (id, reservation_id, user_id, email, description, amount, currency, status, stage, code,
              provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context, created_at,
-             updated_at, expected)
+             updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets, seats_version,
+             hold_expired)
          where payments.id = new.id and payments.version = new.expected
          returning payments.id",
         &known,
     );
-    written.extend(ids(&updated.fetch_all(db).await?)?);
+    let updated = bind_seats(updated, &known).fetch_all(db).await?;
+    written.extend(ids(&updated)?);
     Ok(written)
 }
 
@@ -192,7 +202,8 @@ fn bind_payments<'q>(sql: &'static str, rows: &[&'q PaymentRows]) -> PgQuery<'q>
         .bind(rows.iter().map(|rows| rows.expected).collect::<Vec<_>>())
 }
 
-fn bind_sales<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
+/// What is paid for, and what of the reservation it is known from.
+fn bind_seats<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
     fn column<'q, T>(rows: &[&'q PaymentRows], of: impl Fn(&'q Sale) -> T) -> Vec<Option<T>> {
         rows.iter().map(|rows| rows.payment.sale.as_ref().map(&of)).collect()
     }
@@ -202,6 +213,8 @@ fn bind_sales<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
         .bind(column(rows, |sale| sale.movie_title.as_str()))
         .bind(column(rows, |sale| sale.starts_at.date_time()))
         .bind(column(rows, |sale| i32::from(sale.tickets)))
+        .bind(rows.iter().map(|rows| rows.payment.seats_version).collect::<Vec<_>>())
+        .bind(rows.iter().map(|rows| rows.payment.hold_expired).collect::<Vec<_>>())
 }
 
 async fn write_attempts(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {

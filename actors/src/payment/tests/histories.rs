@@ -81,6 +81,7 @@ impl World {
             Some(KeyWrite::Complete { key, .. } | KeyWrite::Forget { key }) => {
                 assert!(self.keys.remove(&key.key), "a key is settled once");
             }
+            Some(KeyWrite::Answer { .. }) => unreachable!("something is due"),
             None => {}
         }
         for posting in step.postings {

@@ -217,6 +217,6 @@ fn validate_prices(prices: &Prices, fields: &mut Fields) {
     let currencies: HashSet<_> = prices.values().map(|p| p.currency).collect();
     fields.check(currencies.len() <= 1, "prices", "must be of one currency");
     // 50 minor units is the least that Stripe charges in most currencies; the upper bound is a typing guard.
-    let fair = prices.values().all(|p| (50..=10_000_000).contains(&p.amount));
-    fields.check(fair, "prices", "each amount must be 50–10000000 minor units");
+    let fair = prices.values().all(|p| p.amount == 0 || (50..=10_000_000).contains(&p.amount));
+    fields.check(fair, "prices", "each amount must be 0 or 50–10000000 minor units");
 }

@@ -49,7 +49,8 @@ pub enum RevenueBy {
     Showtime,
 }
 
-/// What was earned, from the ledger: by the day on which the money moved.
+/// What was earned, from the ledger: by the day on which the money moved. An exchange moves money and tickets to the other
+/// show on its day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReportRevenue {
@@ -113,11 +114,11 @@ pub struct Revenue {
     /// What open and lost disputes took.
     pub disputed: Money,
     pub net: Money,
-    /// Tickets sold less tickets whose price went back in full.
+    /// Seats that are sold: an exchange changes their number and a cancellation takes them back, whatever is paid back.
     pub tickets: i64,
 }
 
-/// One line: of a day, a movie or a showtime, in one currency.
+/// One line: of a day, a movie or a showtime, in one currency. What comes to nothing is no line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevenueRow {

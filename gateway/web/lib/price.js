@@ -1,0 +1,9 @@
+// An amount as a price: nothing is a word, not a sum.
+
+import { money } from "./format.js";
+import { t } from "./text.js";
+
+export const isFree = ({ amount }) => amount === 0;
+
+/** €24.00, or “Free”. */
+export const price = (total) => (isFree(total) ? t("price.free") : money(total));
