@@ -79,7 +79,8 @@ impl Cinema {
         }
         let hosts = start_hosts(&environment, opening.reservation_hosts, shared).await?;
         if opening.seed {
-            actors::seed::seed(&config::host(&mut environment), bus.clone()).await?;
+            let currency = environment.currency();
+            actors::seed::seed(&config::host(&mut environment), bus.clone(), currency).await?;
         }
         let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
         let _ = healths.set(hosts.iter().map(health).collect());

@@ -184,9 +184,10 @@ pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);
     let nats = config::nats(&mut environment, config::OPERATOR);
+    let currency = environment.currency();
     environment.check()?;
     let bus = Bus::connect(nats).await?;
-    actors::seed::seed(&host, bus).await?;
+    actors::seed::seed(&host, bus, currency).await?;
     println!("the demo cinema is there");
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! beside running hosts. Run again it adds only what is missing.
 
 use bus::Bus;
+use bus::contract::Currency;
 use bus::contract::auth::Role;
 
 use crate::auth::{self, DemoAccount};
@@ -32,11 +33,11 @@ pub struct Seeded {
     pub added: Added,
 }
 
-/// Migrations must have run. Events leave before this returns, or with the next relay when NATS is away.
-pub async fn seed(config: &HostConfig, bus: Bus) -> anyhow::Result<Seeded> {
+/// Prices are in `currency`. Migrations must have run. Events leave before this returns, or with the next relay when NATS is away.
+pub async fn seed(config: &HostConfig, bus: Bus, currency: Currency) -> anyhow::Result<Seeded> {
     let users = auth::seed(Parts::connect(config, bus.clone(), "auth").await?, &ACCOUNTS).await?;
     let staff = users.first().copied().unwrap_or_default();
-    let added = movie::seed(Parts::connect(config, bus, "movie").await?, staff).await?;
+    let added = movie::seed(Parts::connect(config, bus, "movie").await?, staff, currency).await?;
     tracing::info!(?added, "seeded the demo cinema");
     Ok(Seeded { accounts: &ACCOUNTS, added })
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::contract::Currency;
+
 /// Whether this bug is planted in this process. Only in builds with the feature `planted`, which nothing that is shipped has:
 /// the chaos harness must find each of them, or its checks are worth nothing.
 #[cfg(feature = "planted")]
@@ -140,6 +142,19 @@ impl Environment {
                 default
             }
         }
+    }
+
+    /// `CURRENCY`: what new prices are in, EUR when it is not set.
+    pub fn currency(&mut self) -> Currency {
+        self.ask("CURRENCY", Some(Currency::default().as_str().to_owned()));
+        let Some(code) = self.value("CURRENCY") else { return Currency::default() };
+        Currency::parse(code.trim()).unwrap_or_else(|| {
+            self.problem(
+                "CURRENCY",
+                "must be the ISO 4217 code of a currency that Marquee sells in, such as EUR",
+            );
+            Currency::default()
+        })
     }
 
     pub fn flag(&mut self, name: &str, default: bool) -> bool {

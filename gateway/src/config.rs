@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bus::config::Environment;
+use bus::contract::Currency;
 use poem::http::HeaderValue;
 
 use crate::client::{ForwardedBy, Proxies};
@@ -31,6 +32,8 @@ pub struct Config {
     pub media: MediaPlace,
     /// How often files that no movie shows are deleted.
     pub media_sweep: Duration,
+    /// What staff are offered first for a new price.
+    pub currency: Currency,
 }
 
 /// Where posters and trailers are kept.
@@ -48,7 +51,7 @@ impl Default for MediaPlace {
 
 impl Config {
     /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`, `REDIS_URL`,
-    /// `CLOUDINARY_URL` or `MEDIA_DIR`, `MEDIA_SWEEP_SECONDS`.
+    /// `CLOUDINARY_URL` or `MEDIA_DIR`, `MEDIA_SWEEP_SECONDS`, `CURRENCY`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = environment.get("HTTP_ADDR").and_then(|text| {
             let addr = text.trim().parse().ok();
@@ -73,6 +76,7 @@ impl Config {
             redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
             media: media(environment),
             media_sweep: Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400)),
+            currency: environment.currency(),
         }
     }
 
@@ -174,6 +178,7 @@ mod tests {
             ("FORWARDED_HEADER", "X-Real-Ip"),
             ("CORS_ORIGINS", "https://kino.example/page"),
             ("RATE_LIMIT_READS", "0"),
+            ("CURRENCY", "Euro"),
         ];
         let error = given(&bad).1.unwrap_err().to_string();
         assert!(bad.iter().all(|(name, _)| error.contains(name)), "{error}");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
+use bus::contract::currency::Currencies;
 use bus::contract::event_feed::Happened;
-use bus::contract::{Fields, Problem, Request};
+use bus::contract::{Currency, Fields, Problem, Request};
 use bus::dead_letter::Command;
 use bus::event_feed;
 use bus::service::Ask;
@@ -175,19 +176,24 @@ pub struct House {
     pub feed: Feed,
     pub limiter: Limiter,
     pub media: MediaRoom,
+    /// The answer to `GET /v1/currencies`, which the contract's table gives.
+    pub currencies: Bytes,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
     asked: Semaphore,
 }
 
 impl House {
-    pub fn new(hosts: Hosts, limiter: Limiter, media: MediaRoom) -> Arc<Self> {
+    pub fn new(hosts: Hosts, limiter: Limiter, media: MediaRoom, currency: Currency) -> Arc<Self> {
+        let currencies =
+            serde_json::to_vec(&Currencies::with_default(currency)).expect("plain fields always serialize");
         Arc::new(Self {
             hosts,
             hub: Hub::new(),
             feed: Feed::new(),
             limiter,
             media,
+            currencies: currencies.into(),
             stop: CancellationToken::new(),
             asked: Semaphore::new(ASKED_MAX),
         })

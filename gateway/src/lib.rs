@@ -121,7 +121,7 @@ pub async fn start(
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
     limiter.warm_up().await;
     let media = MediaRoom::open(&config.media)?;
-    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter, media);
+    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter, media, config.currency);
     // It ends with the house.
     tokio::spawn(media::sweep(house.clone(), config.media_sweep));
     let pages = vec![

@@ -1,22 +1,26 @@
 // The page begins here: who is here, the frame, and which module shows which address. Only what the first view needs is
 // imported; every page is fetched when it is first gone to.
 
+import { loadCurrencies } from "./lib/currencies.js";
 import { begin } from "./lib/router.js";
 import { restore } from "./lib/session.js";
 import { frame, mark } from "./parts/frame.js";
 
+/** A page that shows money: its module and the currencies are fetched side by side, the latter once. */
+const priced = (load) => () => Promise.all([load(), loadCurrencies()]).then(([page]) => page);
+
 const ROUTES = [
-  ["/", () => import("./pages/programme.js")],
-  ["/movies/:id", () => import("./pages/movie.js")],
-  ["/showtimes/:id", () => import("./pages/seats.js")],
-  ["/reservations/:id", () => import("./pages/reservation.js")],
-  ["/tickets", () => import("./pages/tickets.js")],
+  ["/", priced(() => import("./pages/programme.js"))],
+  ["/movies/:id", priced(() => import("./pages/movie.js"))],
+  ["/showtimes/:id", priced(() => import("./pages/seats.js"))],
+  ["/reservations/:id", priced(() => import("./pages/reservation.js"))],
+  ["/tickets", priced(() => import("./pages/tickets.js"))],
   ["/account", () => import("./pages/account.js")],
   ["/login", () => import("./pages/login.js")],
   ["/register", () => import("./pages/register.js")],
   ["/forgot", () => import("./pages/forgot.js")],
   ["/reset", () => import("./pages/reset.js")],
-  ["/staff/*", () => import("./pages/staff.js")],
+  ["/staff/*", priced(() => import("./pages/staff.js"))],
   ["/door", () => import("./pages/door.js")],
 ];
 

@@ -37,12 +37,12 @@ pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
     if form.get("line_items[1][quantity]").is_some() {
         return Err(Fault::invalid("This sandbox takes a single line item.").param("line_items"));
     }
-    let unit_amount = rules::amount(form, "line_items[0][price_data][unit_amount]")?;
+    let (unit_amount, currency) =
+        rules::price(form, "line_items[0][price_data][unit_amount]", "line_items[0][price_data][currency]")?;
     let quantity = form.integer("line_items[0][quantity]")?.unwrap_or(1);
     let amount_total = unit_amount.checked_mul(quantity).filter(|total| *total > 0);
     let amount_total =
         amount_total.ok_or_else(|| Fault::invalid("Invalid quantity").param("line_items[0][quantity]"))?;
-    let currency_name = "line_items[0][price_data][currency]";
     let expires_at = form.integer("expires_at")?.unwrap_or(moment.now + OPEN_SECONDS_MAX);
     let away = expires_at - moment.now;
     if !(OPEN_SECONDS_MIN..=OPEN_SECONDS_MAX).contains(&away) {
@@ -57,7 +57,7 @@ pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
         expires_at,
         status: SessionStatus::Open,
         amount_total,
-        currency: rules::currency(form.need(currency_name)?, currency_name)?,
+        currency,
         product_name: form.need("line_items[0][price_data][product_data][name]")?.to_owned(),
         success_url: web_url(form.need("success_url")?, "success_url")?,
         cancel_url,

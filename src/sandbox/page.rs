@@ -13,6 +13,7 @@ use super::checkout;
 use super::form::Form;
 use super::model::{Object, Session, SessionStatus};
 use super::provider::{Provider, unix_now};
+use super::rules::counted;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:3rem auto;padding:0 1rem;\
     color:#1a1a2e;background:#f6f6fb}main{background:#fff;padding:2rem;border-radius:12px;\
@@ -124,13 +125,11 @@ fn html(status: StatusCode, form_action: &str, body: &str) -> Response {
         ))
 }
 
-/// `EUR 24.00`; currencies without minor units stay whole.
-fn sum(minor: i64, currency: &str) -> String {
+/// `EUR 24.00`, with the decimals that Stripe counts.
+fn sum(units: i64, currency: &str) -> String {
     let code = currency.to_ascii_uppercase();
-    if matches!(currency, "jpy" | "krw" | "clp" | "vnd" | "xaf" | "xof") {
-        return format!("{code} {minor}");
-    }
-    format!("{code} {}.{:02}", minor / 100, minor % 100)
+    let plain = counted(currency).map_or_else(|| units.to_string(), |known| known.plain(units));
+    format!("{code} {plain}")
 }
 
 fn escape(text: &str) -> String {

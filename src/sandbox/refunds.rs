@@ -9,7 +9,7 @@ use super::disputes;
 use super::fault::Fault;
 use super::form::Form;
 use super::model::{Charge, Object, PaymentIntent, Refund, RefundStatus};
-use super::rules::{Decision, Moment, Outcome, event, new_id, not_positive};
+use super::rules::{Decision, Moment, Outcome, counted, divisible, event, new_id, not_positive};
 
 pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
     form.only(&["payment_intent", "amount", "metadata", "reason", "expand"])?;
@@ -25,6 +25,9 @@ pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
     let asked = form.integer("amount")?;
     if asked.is_some_and(|amount| amount < 1) {
         return Err(not_positive("amount"));
+    }
+    if let (Some(amount), Some(known)) = (asked, counted(&intent.currency)) {
+        divisible(amount, known, "amount")?;
     }
     let refuse = |fault| Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())));
     let Some(charge) = intent.charge.as_ref().filter(|charge| charge.paid) else {

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bus::contract::Currency;
+use bus::contract::currency::AtProvider;
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::books::{Answer, Books, EventLine, Record};
@@ -14,10 +16,6 @@ use super::disputes;
 use super::fault::Fault;
 use super::form::Form;
 use super::model::{Charge, IntentStatus, Method, Object, PaymentIntent};
-
-/// In minor units; Stripe's least charge in EUR and USD, and its most in any currency.
-const AMOUNT_MIN: i64 = 50;
-const AMOUNT_MAX: i64 = 99_999_999;
 
 /// When a rule runs, and what the switches ask of it.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +82,7 @@ pub fn create_intent(_: &Books, form: &Form, moment: Moment) -> Decision {
         "capture_method",
         "expand",
     ])?;
-    let amount = amount(form, "amount")?;
-    let currency = currency(form.need("currency")?, "currency")?;
+    let (amount, currency) = price(form, "amount", "currency")?;
     if form.get("capture_method") == Some("manual") {
         return Err(Fault::invalid("This sandbox captures at once.").param("capture_method"));
     }
@@ -203,27 +200,40 @@ pub fn method(card: &Card) -> Method {
     Method { id: new_id("pm_"), token: card.token() }
 }
 
-pub fn amount(form: &Form, name: &str) -> Result<i64, Fault> {
-    form.need(name)?;
-    match form.integer(name)?.unwrap_or(0) {
-        less if less < 1 => Err(not_positive(name)),
-        small if small < AMOUNT_MIN => Err(Fault::invalid(format!("Amount must be at least {AMOUNT_MIN}."))
-            .code("amount_too_small")
-            .param(name)),
-        large if large > AMOUNT_MAX => {
-            Err(Fault::invalid(format!("Amount must be no more than {AMOUNT_MAX}."))
-                .code("amount_too_large")
-                .param(name))
-        }
-        amount => Ok(amount),
+/// An amount to be charged and its currency, within Stripe's rules (docs.stripe.com/currencies).
+pub fn price(form: &Form, amount: &str, currency: &str) -> Result<(i64, String), Fault> {
+    form.need(amount)?;
+    let units = form.integer(amount)?.unwrap_or(0);
+    if units < 1 {
+        return Err(not_positive(amount));
     }
+    let code = form.need(currency)?;
+    let known =
+        counted(code).ok_or_else(|| Fault::invalid(format!("Invalid currency: {code}")).param(currency))?;
+    if units < known.least {
+        let message = format!("Amount must be at least {} {code}", known.plain(known.least));
+        return Err(Fault::invalid(message).code("amount_too_small").param(amount));
+    }
+    if units > known.greatest {
+        let message = format!("Amount must be no more than {} {code}", known.plain(known.greatest));
+        return Err(Fault::invalid(message).code("amount_too_large").param(amount));
+    }
+    divisible(units, known, amount)?;
+    Ok((units, code.to_ascii_lowercase()))
 }
 
-pub fn currency(text: &str, name: &str) -> Result<String, Fault> {
-    if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Ok(text.to_ascii_lowercase());
+/// How Stripe counts a currency: ISK and UGX in hundredths that are always 0, three decimals of which the last is 0.
+pub fn counted(code: &str) -> Option<AtProvider> {
+    Currency::parse(&code.to_ascii_uppercase()).map(Currency::at_provider)
+}
+
+/// Refused where the currency has no such amount.
+pub fn divisible(units: i64, known: AtProvider, name: &str) -> Result<(), Fault> {
+    if units % known.step == 0 {
+        return Ok(());
     }
-    Err(Fault::invalid(format!("Invalid currency: {text}")).param(name))
+    let message = format!("Invalid amount: {units} is not evenly divisible by {}", known.step);
+    Err(Fault::invalid(message).code("invalid_charge_amount").param(name))
 }
 
 fn known_card(token: &str) -> Result<&'static Card, Fault> {

@@ -259,3 +259,30 @@ async fn a_reload_keeps_the_hold_and_leaving_gives_it_back() {
     browser.close().await;
     cinema.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_says_before_it_is_done_that_less_comes_back_than_the_difference() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&browser, "lin").await;
+    hold(&browser, &cinema, &["A1", "A2"]).await;
+    browser.press("Pay €24.00").await;
+    pay(&browser, GOOD).await;
+    browser.sees("See you at the cinema").await;
+    browser.press("Exchange seats").await;
+    browser.sees("Choose other seats").await;
+    browser.click("[data-seat='B1']").await;
+    browser.press("Exchange").await;
+    browser
+        .sees("The new seats cost €12.00 less. By the terms of your order, €6.00 of that comes back.")
+        .await;
+    browser.press("Keep my seats").await;
+    assert_eq!([cinema.seat("A1").await, cinema.seat("B1").await], ["SOLD", "FREE"]);
+    browser.press("Exchange").await;
+    browser.click("dialog .grave").await;
+    browser.sees("See you at the cinema").await;
+    assert_eq!([cinema.seat("A1").await, cinema.seat("B1").await], ["FREE", "SOLD"]);
+    browser.close().await;
+    cinema.close().await;
+}

@@ -6,6 +6,7 @@ mod bad_input;
 mod booking;
 mod bridge;
 mod cinema;
+mod currencies;
 mod delivery;
 mod faults;
 mod free;

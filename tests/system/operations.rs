@@ -42,6 +42,7 @@ anyone POST   /v1/auth/password/forgot
 anyone POST   /v1/auth/password/reset
 anyone POST   /v1/auth/refresh
 anyone POST   /v1/auth/register
+anyone GET    /v1/currencies
 anyone GET    /v1/genres
 admin  POST   /v1/genres
 admin  PATCH  /v1/genres/{id}

@@ -60,7 +60,7 @@ pub const ALL: &[Promise] = &[
                select sum(total) over (partition by currency) || ' ' || currency as money
                from reservation.reservations where status = 'CONFIRMED') sold",
         // Captured is the price of the seats and of those that fell away in exchanges; of these the policy's share goes
-        // back, rounded up. More means seats for less than they cost, less means money kept. Staff may give back more.
+        // back, rounded up to what the provider can move (`Currency::step`). More means seats for less than they cost, less means money kept. Staff may give back more.
         findings: "select format('reservation %s is confirmed for %s %s; its payment %s is %s of %s %s, %s promised back, %s of it as differences of exchanges; due are %s',
                  r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount,
                  back.differences, fell.due)
@@ -70,8 +70,11 @@ pub const ALL: &[Promise] = &[
                  coalesce(sum(f.amount) filter (where f.reason = 'EXCHANGED'), 0) as differences
                from payment.refunds f
                where f.payment_id = p.id and f.intent = p.provider_ref and f.status in ('REQUESTED', 'COMPLETED')) back
-             cross join lateral (select
-                 ceil((p.amount - r.total) * coalesce((r.checkpoint #>> '{terms,refundPolicy,percent}')::numeric, 100) / 100) as due) fell
+             cross join lateral (select case when r.currency in ('BHD', 'IQD', 'JOD', 'KWD', 'OMR', 'TND') then 10
+                 when r.currency = 'MGA' then 100 else 1 end as least) coin
+             cross join lateral (select least(p.amount - r.total, coin.least * ceil(
+                 (p.amount - r.total) * coalesce((r.checkpoint #>> '{terms,refundPolicy,percent}')::numeric, 100) / 100 / coin.least
+               )) as due) fell
              where r.status = 'CONFIRMED' and not r.attention and r.updated_at < now() - interval '1 minute'
                and (p.id is null or p.stage <> 'CAPTURED' or p.currency <> r.currency or p.amount < r.total
                  or back.differences > fell.due or back.amount < fell.due)
@@ -218,3 +221,18 @@ pub const ALL: &[Promise] = &[
              select format('payment %s: %s', id, attention) from payment.payments where attention is not null",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use bus::contract::Currency;
+
+    #[test]
+    fn the_differences_of_exchanges_are_rounded_as_the_saga_rounds_them() {
+        let paid =
+            super::ALL.iter().find(|promise| promise.name == "paid").expect("the check of what was paid");
+        for currency in Currency::all() {
+            let code = format!("'{}'", currency.as_str());
+            assert_eq!(paid.findings.contains(&code), currency.step() > 1, "{code}");
+        }
+    }
+}

@@ -144,7 +144,8 @@ fn the_demo_cinema_would_pass_as_if_staff_had_typed_it() {
             CreateAuditorium { name: hall.name.into(), time_zone: TIME_ZONE.into(), rows: rows.clone() };
         assert_eq!(problems(&room), Vec::<String>::new(), "{}", hall.name);
         for time in hall.times {
-            let show = CreateShowtime { prices: prices(&rows, *time), ..wanted(&[], in_an_hour()) };
+            let show =
+                CreateShowtime { prices: prices(&rows, *time, Currency::EUR), ..wanted(&[], in_an_hour()) };
             assert_eq!(problems(&show), Vec::<String>::new(), "{} {time}", hall.name);
             assert!(kinds_sold(&rows).iter().all(|kind| show.prices.contains_key(kind)));
         }

@@ -152,17 +152,6 @@ fn a_retry_keeps_the_message_id_and_a_resend_has_another() {
 }
 
 #[test]
-fn money_is_written_by_its_currency() {
-    let money = |amount, code| format::money(Money { amount, currency: Currency::parse(code).unwrap() });
-    assert_eq!(money(2400, "EUR"), "€24.00");
-    assert_eq!(money(5, "USD"), "$0.05");
-    assert_eq!(money(123_456_789, "GBP"), "£1,234,567.89");
-    assert_eq!(money(1200, "JPY"), "¥1,200");
-    assert_eq!(money(-2450, "CHF"), "-CHF 24.50");
-    assert_eq!(money(1_234, "KWD"), "KWD 1.234");
-}
-
-#[test]
 fn times_are_the_cinemas_own_also_after_the_clocks_change() {
     let written = |time| format::date_time(at(time), "Europe/Berlin");
     assert_eq!(written(START), "Saturday, 7 March 2026, 20:15 (CET)");
@@ -248,4 +237,27 @@ fn every_kind_has_words() {
     }
     assert!(subjects.contains("Held until 19:00: Heat"), "{subjects:?}");
     assert!(subjects.contains("Refunded: €12.00"), "{subjects:?}");
+}
+
+#[test]
+fn a_mail_of_a_free_order_names_no_sum_and_no_payment() {
+    let mut facts = facts(ReservationStatus::Confirmed, "Heat");
+    facts.attendee.as_mut().unwrap().told.total = eur(0);
+    let topics = [
+        Topic::ReservationCreated { expires_at: at("2026-03-07T18:00:00Z") },
+        Topic::ReservationConfirmed,
+        Topic::HoldExpired,
+        Topic::ShowtimeCancelled,
+    ];
+    for topic in topics {
+        let words = wording::of(&topic, &facts, &Enclosed::Nothing, "https://kino.example");
+        let lines: Vec<String> =
+            words.lines.iter().map(|line| format!("{}: {}", line.label, line.value)).collect();
+        let label = words.button.map(|button| button.label).unwrap_or_default();
+        let text = format!("{} {} {label}", words.paragraphs.join(" "), lines.join(", "));
+        assert!(["pay", "paid", "Pay", "0.00"].iter().all(|odd| !text.contains(odd)), "{topic:?}: {text}");
+        let has_total = lines.iter().any(|line| line == "Total: Free");
+        let wants_total = matches!(topic, Topic::ReservationCreated { .. } | Topic::ReservationConfirmed);
+        assert_eq!(has_total, wants_total, "{topic:?}: {text}");
+    }
 }

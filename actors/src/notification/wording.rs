@@ -73,23 +73,23 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
              back in full; you need not do anything.",
         ),
         Topic::RefundRequested { total } => Words {
-            subject: format!("Refund on its way: {}", format::money(*total)),
+            subject: format!("Refund on its way: {}", total.shown()),
             heading: "Your money is on its way".to_owned(),
             paragraphs: vec![
                 "We have asked our payment provider to pay this back, the same way that you paid. Another mail comes \
                  when that is done."
                     .to_owned(),
             ],
-            lines: about.with_amount("Refund", format::money(*total)),
+            lines: about.with_amount("Refund", total.shown()),
             ..Words::default()
         },
         Topic::RefundCompleted { total } => Words {
-            subject: format!("Refunded: {}", format::money(*total)),
+            subject: format!("Refunded: {}", total.shown()),
             heading: "Paid back".to_owned(),
             paragraphs: vec![
                 "Our payment provider has paid this back. Depending on your bank it shows within a few days.".to_owned(),
             ],
-            lines: about.with_amount("Refunded", format::money(*total)),
+            lines: about.with_amount("Refunded", total.shown()),
             ..Words::default()
         },
         Topic::Reminder { starts_at } => Words {

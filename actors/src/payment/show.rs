@@ -45,9 +45,8 @@ pub fn cancelled(payment: &Payment, event: &ReservationCancelled, now: Timestamp
     }
     draft.end(CANCELLED);
     draft.payment.hold_expired = event.reason == CancelReason::HoldExpired;
-    let is_free = !draft.payment.hold_expired || draft.goes_back_whole();
-    let kept = payment.tickets().try_into().unwrap_or_default();
-    let tickets = if is_free { 0 } else { kept };
+    let may_be_bought = draft.payment.hold_expired && !draft.goes_back_whole();
+    let tickets = payment.sale.as_ref().filter(|_| may_be_bought).map_or(0, |sale| sale.tickets);
     draft.seats_are(reservation.version, "cancellation", Sale { tickets, ..sale(reservation) });
     draft.finish()
 }

@@ -125,7 +125,7 @@ impl Stripe {
     }
 
     async fn charge(&self, order: &Order, method: &str) -> Answer<Sight> {
-        let mut form = self.intent_form(order);
+        let Some(mut form) = self.intent_form(order) else { return not_whole() };
         form.extend([
             ("payment_method", method.to_owned()),
             ("confirm", "true".to_owned()),
@@ -147,24 +147,26 @@ impl Stripe {
         }
     }
 
-    fn intent_form(&self, order: &Order) -> Form<'static> {
-        vec![
-            ("amount", order.total.amount.to_string()),
+    /// None for an amount that Stripe cannot move.
+    fn intent_form(&self, order: &Order) -> Option<Form<'static>> {
+        Some(vec![
+            ("amount", units(order.total)?),
             ("currency", currency(order.total)),
             ("description", order.description.clone()),
             ("metadata[payment_id]", order.payment_id.to_string()),
             ("metadata[reservation_id]", order.reservation_id.to_string()),
             ("metadata[attempt]", order.attempt.to_string()),
-        ]
+        ])
     }
 
     async fn open_page(&self, order: &Order, ends_at: i64) -> Answer<Sight> {
+        let Some(amount) = units(order.total) else { return not_whole() };
         let back = format!("{}/reservations/{}", self.settings.public_url, order.reservation_id);
         let mut form: Form = vec![
             ("mode", "payment".to_owned()),
             ("line_items[0][quantity]", "1".to_owned()),
             ("line_items[0][price_data][currency]", currency(order.total)),
-            ("line_items[0][price_data][unit_amount]", order.total.amount.to_string()),
+            ("line_items[0][price_data][unit_amount]", amount),
             ("line_items[0][price_data][product_data][name]", order.description.clone()),
             ("success_url", format!("{back}?session_id={{CHECKOUT_SESSION_ID}}")),
             ("cancel_url", back),
@@ -206,8 +208,11 @@ impl Stripe {
     /// A charge that was never answered: spends its key on an intent that nobody confirms. If the key is spent
     /// already, the charge did arrive, and repeating it tells what came of it.
     async fn abandon(&self, order: &Order) -> Answer<Sight> {
-        let barred: Reply<Intent> =
-            self.post("payment_intents", Some(&charge_key(order)), &self.intent_form(order)).await;
+        let form = match self.intent_form(order) {
+            Some(form) => form,
+            None => return self.close_if_open(not_whole()).await,
+        };
+        let barred: Reply<Intent> = self.post("payment_intents", Some(&charge_key(order)), &form).await;
         let answer = match barred {
             Reply::Error(400, error) if error.kind == KEY_SPENT => self.begin(order).await,
             reply => reply.into_answer(|intent| intent.sight()),
@@ -275,9 +280,10 @@ impl Provider for Stripe {
     }
 
     async fn refund(&self, order: &RefundOrder) -> Answer<RefundSight> {
+        let Some(amount) = units(order.total) else { return not_whole() };
         let form: Form = vec![
             ("payment_intent", order.intent.clone()),
-            ("amount", order.total.amount.to_string()),
+            ("amount", amount),
             ("metadata[refund_id]", order.refund_id.to_string()),
             ("metadata[try]", order.tries.to_string()),
             ("metadata[payment_id]", order.payment_id.to_string()),
@@ -360,6 +366,17 @@ impl<T> Reply<T> {
 
 fn charge_key(order: &Order) -> String {
     format!("charge:{}:{}", order.payment_id, order.attempt)
+}
+
+/// The amount as Stripe counts it; None for one that it cannot move.
+fn units(total: Money) -> Option<String> {
+    total.currency.to_provider(total.amount).map(|units| units.to_string())
+}
+
+/// Nothing was sent: another amount would be charged or given back than the one that was agreed. Prices and refunds are
+/// checked when they are made, so that it takes an order from before those checks.
+fn not_whole<T>() -> Answer<T> {
+    Answer::Refused { code: "amount-not-whole".into(), status: 400 }
 }
 
 fn currency(total: Money) -> String {

@@ -165,7 +165,9 @@ pub struct Listed<T> {
     pub has_more: bool,
 }
 
-/// Stripe writes currencies in lower case.
-fn money(amount: i64, currency: &str) -> Option<Money> {
-    Some(Money { amount, currency: Currency::parse(&currency.to_ascii_uppercase())? })
+/// From Stripe's units, which are not ISO 4217's for some currencies; it writes the codes in lower case. None for what we have
+/// no currency or no minor unit for: such an amount is never taken for one of ours.
+fn money(units: i64, currency: &str) -> Option<Money> {
+    let currency = Currency::parse(&currency.to_ascii_uppercase())?;
+    Some(Money { amount: currency.from_provider(units)?, currency })
 }

@@ -4,6 +4,7 @@
 //! older host may have to read, does not.
 
 pub mod auth;
+pub mod currency;
 pub mod dead_letter;
 pub mod event_feed;
 pub mod media;
@@ -23,7 +24,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use primitive::{Currency, Money, Page, Paging, Timestamp};
+pub use currency::Currency;
+pub use primitive::{Money, Page, Paging, Timestamp};
 pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
 pub use seat::{Line, SeatId, seat_list};
 

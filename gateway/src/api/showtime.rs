@@ -1,9 +1,10 @@
-//! REST of the movie domain: auditoriums with their seats, showtimes with their prices.
+//! REST of the movie domain: auditoriums with their seats, showtimes with their prices, and the currencies of these.
 //!
 //! Reading is public; what changes the programme is for ADMIN.
 
 use std::sync::Arc;
 
+use bus::contract::currency::Currencies;
 use bus::contract::movie::{
     Auditorium, CancelShowtime, CreateAuditorium, CreateShowtime, CreateShowtimes, CreatedShowtimes,
     DeleteAuditorium, GetAuditorium, GetShowtime, ListAuditoriums, ListShowtimes, Showtime, UpdateAuditorium,
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::{Domain, paging};
 use crate::house::House;
-use crate::payload::{Answered, Body, Caller, Done, Of, Rest};
+use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
 pub struct Showtimes {
@@ -25,6 +26,14 @@ pub struct Showtimes {
 
 #[OpenApi(tag = "Domain::Movie")]
 impl Showtimes {
+    /// The currencies that prices may have
+    ///
+    /// Amounts are in minor units. `default` is the currency that a new price has unless another is chosen.
+    #[oai(path = "/v1/currencies", method = "get")]
+    async fn list_currencies(&self) -> Answered<Currencies> {
+        Ok(Answer::new(self.house.currencies.clone()))
+    }
+
     /// All auditoriums
     #[oai(path = "/v1/auditoriums", method = "get")]
     async fn list_auditoriums(

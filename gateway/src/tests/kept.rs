@@ -33,6 +33,23 @@ async fn who_has_the_catalogue_already_is_told_so() {
 }
 
 #[tokio::test]
+async fn currencies_are_there_while_all_hosts_are_away_and_may_be_kept() {
+    let gateway = Gateway::new();
+    let answer = gateway.get("/v1/currencies").answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("cache-control").starts_with("public") && !answer.header("etag").is_empty());
+    let list: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(list["default"], "CHF");
+    let digits = |code: &str| {
+        let item = list["items"].as_array().unwrap().iter().find(|one| one["code"] == code).unwrap();
+        item["digits"].as_u64().unwrap()
+    };
+    assert_eq!([digits("ISK"), digits("HUF"), digits("KWD")], [0, 2, 3]);
+    let again = gateway.get("/v1/currencies").header("If-None-Match", answer.header("etag")).answer().await;
+    assert_eq!(again.status, 304);
+}
+
+#[tokio::test]
 async fn what_changes_by_the_second_or_belongs_to_somebody_is_never_kept() {
     let gateway = Gateway::new();
     gateway.tell::<GetSeatMap>("{}");

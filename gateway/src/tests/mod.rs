@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bus::contract::auth::Role;
 use bus::contract::event_feed::{Happened, WatchEvents};
-use bus::contract::{Problem, Request};
+use bus::contract::{Currency, Problem, Request};
 use bus::service::Ask;
 use bus::token::Identity;
 use bytes::Bytes;
@@ -131,7 +131,7 @@ impl Gateway {
             connections: watch::Sender::new(0),
         });
         let media = MediaRoom::open(&Default::default()).unwrap();
-        let house = House::new(Hosts::Told(told.clone()), limiter, media);
+        let house = House::new(Hosts::Told(told.clone()), limiter, media, Currency::parse("CHF").unwrap());
         let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
         let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, vec![ready])));
         Self { house, told, app }

@@ -43,12 +43,15 @@ export function keep(session) {
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
-/** One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body). */
+/**
+ * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic (a
+ * login is not waited for).
+ */
 export async function call(method, path, options = {}) {
   const key = options.key ?? (method === "GET" ? undefined : newKey());
   // A key makes sending again harmless where the server keeps it; elsewhere only reads are.
   const again = method === "GET" || options.key !== undefined;
-  if (!access && isKnown() && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
+  if (!access && isKnown() && !options.isPublic && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
   for (let tried = 0; ; tried++) {
     try {
       return await send(method, path, { ...options, key });

@@ -1,6 +1,7 @@
 // Money, dates and times as the reader writes them, by the clock on the cinema's wall: a showtime's time zone, never the
 // browser's. Formatters are kept, since making one costs more than using it.
 
+import { currency as rulesOf } from "./currencies.js";
 import { locale } from "./text.js";
 
 const kept = new Map();
@@ -13,10 +14,23 @@ function formatter(kind, options) {
 
 const date = (options) => formatter(Intl.DateTimeFormat, options);
 
-/** `{amount: 2400, currency: "EUR"}` as €24.00. */
+/** `{amount: 2400, currency: "EUR"}` as €24.00, with the digits that the server counts in and never the browser's own. */
 export function money({ amount, currency }) {
-  const format = formatter(Intl.NumberFormat, { style: "currency", currency });
-  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+  const { digits } = rulesOf(currency);
+  const format = formatter(Intl.NumberFormat, { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return format.format(amount / 10 ** digits);
+}
+
+/** The same in little space: €1.2K. */
+export function briefMoney({ amount, currency }) {
+  const format = formatter(Intl.NumberFormat, { style: "currency", currency, notation: "compact", minimumFractionDigits: 0, maximumFractionDigits: 1 });
+  return format.format(amount / 10 ** rulesOf(currency).digits);
+}
+
+/** CHF – Swiss Franc, or the code alone where the browser has no name for it. */
+export function currencyName(code) {
+  const name = formatter(Intl.DisplayNames, { type: "currency", fallback: "none" }).of(code);
+  return name ? `${code} – ${name}` : code;
 }
 
 export const number = (value, options = {}) => formatter(Intl.NumberFormat, options).format(value);

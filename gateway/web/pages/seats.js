@@ -8,6 +8,7 @@ import { isFree, price } from "../lib/price.js";
 import { live } from "../lib/live.js";
 import { go, loginHere, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
+import { ask } from "../parts/dialog.js";
 import { hall } from "../parts/hall.js";
 import { notice, say, waiting, words } from "../parts/notice.js";
 import { companionsAlone, unitOf, withoutOrphan } from "../parts/seat.js";
@@ -259,10 +260,8 @@ class Choice {
     const seats = this.sorted();
     replace(this.bar, waiting(t("seats.holding", { seats: list(seats) })));
     try {
-      const key = crypto.randomUUID();
-      const body = { showtimeId: this.showtime.id, seats };
-      const path = this.previous ? `/v1/reservations/${this.previous.id}/exchange` : "/v1/reservations";
-      const made = await post(path, body, { key });
+      const made = await this.order(seats);
+      if (!made) return this.tell();
       remember(this.showtime.id, made.status === "PENDING" ? seats : []);
       await go(`/reservations/${made.id}`);
     } catch (problem) {
@@ -270,6 +269,24 @@ class Choice {
     } finally {
       this.holding = false;
     }
+  }
+
+  /** The order, or null where the reader thought better of it. An exchange is done as it was agreed to, or not at all. */
+  async order(seats) {
+    const showtimeId = this.showtime.id;
+    const key = crypto.randomUUID();
+    if (!this.previous) return post("/v1/reservations", { showtimeId, seats }, { key });
+    const path = `/v1/reservations/${this.previous.id}/exchange`;
+    const plan = await get(path, { showtimeId, seats: seats.join(",") });
+    return (await this.agrees(plan)) ? post(path, { showtimeId, seats, version: plan.version }, { key }) : null;
+  }
+
+  /** Where less comes back than the seats get cheaper, that is said before. */
+  async agrees({ total, refund, payable }) {
+    const less = { ...total, amount: this.previous.total.amount - total.amount };
+    if (payable.amount > 0 || refund.amount >= less.amount) return true;
+    const back = t(refund.amount > 0 ? "exchange.part-back" : "exchange.nothing-back", { less: money(less), back: money(refund) });
+    return (await ask(t("exchange.title"), say("warn", back), [["no", t("exchange.no")], ["yes", t("exchange.yes"), "grave"]])) === "yes";
   }
 
   refused(problem, seats) {

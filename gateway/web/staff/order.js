@@ -2,6 +2,7 @@
 
 import { post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
+import { readRefund, refuse } from "../lib/amount.js";
 import { full, list, moment, money } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
 import { again } from "../lib/router.js";
@@ -125,8 +126,9 @@ function refund(saga, payment) {
     ],
     label: t("staff.order.refund"),
     work: async ({ amount, reason }) => {
-      const minor = amount.trim() ? Math.round(Number(amount.trim().replace(",", ".")) * 100) : undefined;
-      const answer = await post(`/v1/payments/${payment.id}/refund`, { amount: minor, reason: reason.trim() });
+      const read = amount.trim() ? readRefund(amount, currency) : {};
+      if (read.wrong) refuse([["amount", read.wrong]]);
+      const answer = await post(`/v1/payments/${payment.id}/refund`, { amount: read.amount, reason: reason.trim() });
       close();
       notice(t("staff.order.refunding", { total: money(answer.total) }));
       await again();

@@ -1,7 +1,8 @@
 // Sales: what was earned and how full the house is, by day, film or showtime, as charts with their tables.
 
 import { h } from "../lib/dom.js";
-import { dateOf, dateParts, later, moment, money, number } from "../lib/format.js";
+import { defaultCurrency } from "../lib/currencies.js";
+import { briefMoney, dateOf, dateParts, later, moment, money, number } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
@@ -33,7 +34,7 @@ export default async function sales({ query, signal }) {
         field("by", t("staff.sales.by"), { options: ["day", "movie", "showtime"].map((one) => [one, t(`staff.sales.by-${one}`)]), value: span.by }),
       ], go),
       totals(revenue, occupancy),
-      (currencies.length ? currencies : ["EUR"]).map((currency) => earned(revenue.items.filter((one) => one.net.currency === currency), currency, span, days)),
+      (currencies.length ? currencies : [defaultCurrency()]).map((currency) => earned(revenue.items.filter((one) => one.net.currency === currency), currency, span, days)),
       filled(occupancy, span, days),
     ),
   };
@@ -64,7 +65,7 @@ function totals({ totals }, occupancy) {
     "div",
     { class: "tiles" },
     totals.map((one) => tile(t("staff.sales.net"), money(one.net), t("staff.sales.net-about", { gross: money(one.gross), refunded: money(one.refunded) }))),
-    totals.length === 0 && tile(t("staff.sales.net"), money({ amount: 0, currency: "EUR" })),
+    totals.length === 0 && tile(t("staff.sales.net"), money({ amount: 0, currency: defaultCurrency() })),
     tile(t("staff.sales.tickets"), number(totals.reduce((sum, one) => sum + one.tickets, 0))),
     tile(t("staff.sales.full"), percent(sum("capacity") ? sum("sold") / sum("capacity") : 0), t("staff.sold-of", { sold: number(sum("sold")), capacity: number(sum("capacity")) })),
     tile(t("staff.sales.shows"), number(open.length)),
@@ -83,13 +84,12 @@ function earned(lines, currency, { by, zone }, days) {
   const none = { net: { amount: 0, currency }, gross: { amount: 0, currency }, refunded: { amount: 0, currency }, disputed: { amount: 0, currency }, tickets: 0 };
   const full = by === "day" ? days.map((day) => lines.find((one) => one.day === day) ?? { ...none, day }) : lines.toSorted((a, b) => b.net.amount - a.net.amount);
   const name = (one) => (by === "day" ? dayLabel(one.day) : by === "movie" ? (one.movieTitle ?? "–") : `${one.movieTitle ?? ""} ${one.startsAt ? moment(one.startsAt, zone) : ""}`);
-  const brief = (amount) => number(amount / 100, { style: "currency", currency, notation: "compact", maximumFractionDigits: 1 });
   const best = full.reduce((best, one) => (!best || one.net.amount > best.net.amount ? one : best), null);
   const sum = full.reduce((sum, one) => sum + one.net.amount, 0);
   return chart({
     title: t("staff.sales.revenue"),
     summary: sum ? t("staff.sales.revenue-summary", { total: money({ amount: sum, currency }), best: name(best), most: money(best.net) }) : t("staff.sales.none"),
-    items: sum ? full.map((one) => ({ label: name(one), value: one.net.amount, text: money(one.net), short: brief(one.net.amount) })) : [],
+    items: sum ? full.map((one) => ({ label: name(one), value: one.net.amount, text: money(one.net), short: briefMoney(one.net) })) : [],
     lying: by !== "day",
     table: table(t("staff.sales.revenue"), [
       [t(`staff.sales.by-${by}`), name],

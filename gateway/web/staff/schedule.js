@@ -2,7 +2,9 @@
 
 import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
-import { later, money, moment } from "../lib/format.js";
+import { readPrice, refuse, writeAmount } from "../lib/amount.js";
+import { currency as rulesOf, currencyCodes, defaultCurrency } from "../lib/currencies.js";
+import { currencyName, later, money, moment } from "../lib/format.js";
 import { again } from "../lib/router.js";
 import { locale, t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
@@ -14,50 +16,56 @@ export const KINDS = ["STANDARD", "LOVESEAT", "WHEELCHAIR", "COMPANION"];
 const WEEKDAYS = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
 /** 5 January 2026 is a Monday. */
 const weekday = (at) => new Date(Date.UTC(2026, 0, 5 + at));
-const CURRENCY = "EUR";
-/** What a new hall's seats cost before somebody says otherwise, in cents. */
-const USUAL = { STANDARD: 1200, LOVESEAT: 1600, WHEELCHAIR: 1200, COMPANION: 600 };
+/**
+ * What a new hall's seats cost before somebody says otherwise, in least amounts of the currency: in euros 12, 16 and 6. The least
+ * amount is worth about half a euro in most currencies.
+ */
+const USUAL = { STANDARD: 24, LOVESEAT: 32, WHEELCHAIR: 24, COMPANION: 12 };
 
 /** The kinds of seat that a hall sells. */
 export const kindsOf = (hall) => KINDS.filter((kind) => hall.rows.some((row) => row.seats.some((seat) => seat.kind === kind)));
 
-/** Fields for the price of each kind. `prices` are what they were. */
-export function priceFields(hall, prices = {}) {
+/** Fields for the price of each kind. `prices` are what they were; `currency` is what all of them are in. */
+export function priceFields(hall, prices = {}, currency = Object.values(prices)[0]?.currency ?? defaultCurrency()) {
   return h("fieldset", { class: "field prices", dataset: { field: "prices" } }, h("legend", {}, t("staff.prices")), kindsOf(hall).map((kind) => {
-    const price = prices[kind] ?? { amount: USUAL[kind], currency: CURRENCY };
-    return field(`price-${kind}`, `${t(`kind.${kind}`)} (${price.currency})`, { value: (price.amount / 100).toFixed(2), inputmode: "decimal", autocomplete: "off", dataset: { kind, currency: price.currency } });
+    const amount = prices[kind]?.currency === currency ? prices[kind].amount : USUAL[kind] * rulesOf(currency).least;
+    return field(`price-${kind}`, `${t(`kind.${kind}`)} (${currency})`, { value: writeAmount(amount, currency), inputmode: "decimal", autocomplete: "off", dataset: { kind, currency } });
   }));
 }
 
-/** What was written into those fields. A comma is a point to whoever types one. */
+/** What was written into those fields; one that is not a price is refused with words. */
 export function pricesIn(box) {
-  const inputs = [...box.querySelectorAll("[data-kind]")];
-  const amount = (input) => Math.round(Number(input.value.trim().replace(",", ".")) * 100);
-  return Object.fromEntries(inputs.map((input) => [input.dataset.kind, { amount: amount(input), currency: input.dataset.currency }]));
+  const read = [...box.querySelectorAll("[data-kind]")].map(({ value, dataset: { kind, currency } }) => ({ kind, currency, ...readPrice(value, currency) }));
+  const wrong = read.filter((one) => one.wrong);
+  if (wrong.length) refuse(wrong.map((one) => [`price-${one.kind}`, one.wrong]));
+  return Object.fromEntries(read.map(({ kind, currency, amount }) => [kind, { amount, currency }]));
 }
 
-/** Choices that both forms begin with: film and hall, and prices that follow the hall. */
+/** Choices that both forms begin with: film, hall and currency, and prices that follow these two. */
 function choices(scene, { hall: wanted, movie } = {}) {
   const hall = scene.halls.find((one) => one.id === wanted) ?? scene.halls[0];
   const usual = (hall) => scene.showtimes.find((one) => one.auditoriumId === hall.id)?.prices;
-  const prices = h("div", {}, priceFields(hall, usual(hall)));
+  const prices = h("div", {}, priceFields(hall, usual(hall), defaultCurrency()));
   const movies = field("movieId", t("staff.film"), { options: scene.movies.map((one) => [one.id, one.title]), value: movie });
   const halls = field("auditoriumId", t("staff.hall"), { options: scene.halls.map((one) => [one.id, one.name]), value: hall.id });
-  halls.querySelector("select").addEventListener("change", (event) => {
-    const hall = scene.halls.find((one) => one.id === event.target.value);
-    replace(prices, priceFields(hall, usual(hall)));
-  });
-  return { movies, halls, prices };
+  const currencies = field("currency", t("staff.currency"), { options: currencyCodes().map((code) => [code, currencyName(code)]), value: defaultCurrency() });
+  const chosen = (box) => box.querySelector("select").value;
+  const follow = () => {
+    const hall = scene.halls.find((one) => one.id === chosen(halls));
+    replace(prices, priceFields(hall, usual(hall), chosen(currencies)));
+  };
+  for (const box of [halls, currencies]) box.querySelector("select").addEventListener("change", follow);
+  return { movies, halls, currencies, prices };
 }
 
 /** Asks for one showtime. */
 export function newShowtime(scene, { hall, time = "20:00" }) {
-  const { movies, halls, prices } = choices(scene, { hall });
+  const { movies, halls, currencies, prices } = choices(scene, { hall });
   const made = form({
     fields: [
       movies, halls,
       h("div", { class: "two" }, field("date", t("staff.date"), { type: "date", value: scene.date }), h("div", { dataset: { field: "startsAt" } }, field("time", t("staff.time"), { type: "time", value: time, hint: t("staff.wall-clock") }))),
-      prices,
+      currencies, prices,
     ],
     label: t("staff.showtimes.new"),
     work: async (values) => {
@@ -74,7 +82,7 @@ export function newShowtime(scene, { hall, time = "20:00" }) {
 
 /** Asks for a programme: at these times on each of these days. */
 export function newProgramme(scene) {
-  const { movies, halls, prices } = choices(scene);
+  const { movies, halls, currencies, prices } = choices(scene);
   const days = h("fieldset", { class: "field", dataset: { field: "weekdays" } }, h("legend", {}, t("staff.bulk.weekdays")), h("div", { class: "row" }, WEEKDAYS.map((name, at) => {
     const text = new Intl.DateTimeFormat(locale(), { weekday: "short", timeZone: "UTC" }).format(weekday(at));
     return h("label", { class: "check" }, h("input", { type: "checkbox", name: "weekday", value: name, checked: true }), text);
@@ -85,7 +93,7 @@ export function newProgramme(scene) {
       h("div", { class: "two" }, field("from", t("staff.bulk.from"), { type: "date", value: scene.date }), field("to", t("staff.bulk.to"), { type: "date", value: later(scene.date, 6) })),
       days,
       field("times", t("staff.bulk.times"), { value: "17:30, 20:15", hint: t("staff.bulk.times-hint"), autocomplete: "off" }),
-      prices,
+      currencies, prices,
     ],
     label: t("staff.bulk.action"),
     work: async (values) => {

@@ -253,6 +253,13 @@ export default {
     status: { PENDING: "noch nicht bezahlt", CONFIRMED: "bezahlt", CANCELLED: "storniert", REFUNDED: "erstattet" },
     "status-free": { PENDING: "noch nicht genommen", CONFIRMED: "kostenlos", CANCELLED: "storniert", REFUNDED: "storniert" },
   },
+  exchange: {
+    title: "Diese Plätze umtauschen?",
+    "part-back": "Die neuen Plätze kosten {less} weniger. Nach den Bedingungen Ihrer Bestellung kommen davon {back} zurück.",
+    "nothing-back": "Die neuen Plätze kosten {less} weniger. Nach den Bedingungen Ihrer Bestellung kommt davon nichts zurück.",
+    no: "Meine Plätze behalten",
+    yes: "Umtauschen",
+  },
   kind: {
     STANDARD: "Platz",
     WHEELCHAIR: "Rollstuhlplatz",

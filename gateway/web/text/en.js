@@ -253,6 +253,13 @@ export default {
     status: { PENDING: "not paid yet", CONFIRMED: "paid", CANCELLED: "cancelled", REFUNDED: "paid back" },
     "status-free": { PENDING: "not taken yet", CONFIRMED: "free", CANCELLED: "cancelled", REFUNDED: "cancelled" },
   },
+  exchange: {
+    title: "Exchange these seats?",
+    "part-back": "The new seats cost {less} less. By the terms of your order, {back} of that comes back.",
+    "nothing-back": "The new seats cost {less} less. By the terms of your order, nothing of that comes back.",
+    no: "Keep my seats",
+    yes: "Exchange",
+  },
   kind: {
     STANDARD: "Seat",
     WHEELCHAIR: "Wheelchair space",

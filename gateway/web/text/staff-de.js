@@ -1,6 +1,15 @@
 // Alle Texte der Personalseiten und der Tür auf Deutsch; geladen, wenn jemand dorthin kommt.
 
 export default {
+  amount: {
+    unreadable: "Schreiben Sie den Betrag mit Ziffern, etwa {example}.",
+    unclear: "„{typed}“ kann zweierlei heißen. Schreiben Sie {large} oder {small}.",
+    decimals: { one: "{code} hat höchstens {n} Nachkommastelle, etwa {example}.", other: "{code} hat höchstens {n} Nachkommastellen, etwa {example}." },
+    "no-decimals": "{code} hat keine Nachkommastellen. Schreiben Sie einen ganzen Betrag, etwa {example}.",
+    bounds: "Erlaubt sind 0 oder {least} bis {greatest}.",
+    step: "Der Betrag muss ein Vielfaches von {step} sein: Kleineres bewegt der Zahlungsanbieter nicht.",
+    nothing: "Der Betrag muss größer als 0 sein.",
+  },
   staff: {
     places: "Personal",
     place: { showtimes: "Vorstellungen", movies: "Filme", genres: "Genres", halls: "Säle", sales: "Verkauf", orders: "Bestellungen", people: "Personen", mails: "Mails", operations: "Betrieb", letters: "Unzustellbares", door: "Einlass" },
@@ -23,6 +32,7 @@ export default {
     date: "Datum",
     time: "Zeit",
     prices: "Preise",
+    currency: "Währung",
     full: "Belegt",
     "full-words": "{sold} verkauft, {held} gehalten, von {capacity}",
     "sold-of": "{sold} von {capacity}",

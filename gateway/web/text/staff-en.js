@@ -1,6 +1,15 @@
 // Every text of the staff's pages and of the door in English; fetched by those who come there.
 
 export default {
+  amount: {
+    unreadable: "Write the amount with digits, such as {example}.",
+    unclear: "“{typed}” can be read in two ways. Write {large} or {small}.",
+    decimals: { one: "{code} has at most {n} decimal, such as {example}.", other: "{code} has at most {n} decimals, such as {example}." },
+    "no-decimals": "{code} has no decimals. Write a whole amount, such as {example}.",
+    bounds: "It must be 0, or from {least} to {greatest}.",
+    step: "It must be a multiple of {step}, since the payment provider moves nothing smaller.",
+    nothing: "It must be more than 0.",
+  },
   staff: {
     places: "Staff",
     place: { showtimes: "Showtimes", movies: "Films", genres: "Genres", halls: "Auditoriums", sales: "Sales", orders: "Orders", people: "People", mails: "Mails", operations: "Operations", letters: "Dead letters", door: "Door" },
@@ -23,6 +32,7 @@ export default {
     date: "Date",
     time: "Time",
     prices: "Prices",
+    currency: "Currency",
     full: "Taken",
     "full-words": "{sold} sold, {held} held, of {capacity}",
     "sold-of": "{sold} of {capacity}",

@@ -89,6 +89,48 @@ async fn what_cannot_be_right_is_refused_and_makes_nothing() {
 }
 
 #[tokio::test]
+async fn each_currency_is_counted_as_stripe_does() {
+    let folder = Folder::new();
+    let world = World::open(&folder).await;
+    let ask = async |amount: &'static str, currency: &'static str| {
+        world.post("/v1/payment_intents", &[("amount", amount), ("currency", currency)]).await
+    };
+    let fine = [("350000", "isk"), ("4000000", "ugx"), ("3500", "kwd"), ("17500", "huf"), ("1900", "jpy")];
+    for (amount, currency) in fine.into_iter().chain([("30", "gbp"), ("600000000", "idr")]) {
+        let (status, intent) = ask(amount, currency).await;
+        assert_eq!((status, intent["amount"].to_string().as_str()), (200, amount), "{currency} {intent}");
+    }
+    let wrong = [
+        // "The amount value must be evenly divisible by 100."
+        ("350050", "isk", "invalid_charge_amount"),
+        ("4000001", "ugx", "invalid_charge_amount"),
+        // "These API calls require the least-significant (last) digit to be 0."
+        ("3505", "kwd", "invalid_charge_amount"),
+        ("17400", "huf", "amount_too_small"),
+        ("3500", "isk", "amount_too_small"),
+        ("29", "gbp", "amount_too_small"),
+        ("100000000", "eur", "amount_too_large"),
+    ];
+    for (amount, currency, code) in wrong {
+        let (status, body) = ask(amount, currency).await;
+        assert_eq!((status, &body["error"]["code"]), (400, &json!(code)), "{currency} {body}");
+        assert_eq!(body["error"]["param"], "amount");
+    }
+    let (status, body) = ask("2400", "xxx").await;
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("currency")), "{body}");
+    assert_eq!(world.count("/v1/payment_intents").await, 7);
+
+    let paid =
+        [("amount", "350000"), ("currency", "isk"), ("payment_method", "pm_card_visa"), ("confirm", "true")];
+    let (_, intent) = world.post("/v1/payment_intents", &paid).await;
+    let intent = text(&intent["id"]);
+    for (amount, status) in [("100050", 400), ("100000", 200)] {
+        let refund = world.post("/v1/refunds", &[("payment_intent", &intent), ("amount", amount)]).await;
+        assert_eq!(refund.0, status, "{}", refund.1);
+    }
+}
+
+#[tokio::test]
 async fn only_the_right_key_opens_the_api() {
     let folder = Folder::new();
     let world = World::open(&folder).await;

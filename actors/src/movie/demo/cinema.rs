@@ -181,16 +181,17 @@ fn seats(hall: &Hall, row: u8) -> Vec<Seat> {
     seats
 }
 
-/// A price for each kind of seat that is there.
-pub fn prices(rows: &[Row], begins: Time) -> Prices {
-    let evening = if begins >= EVENING { 300 } else { 0 };
+/// A price for each kind of seat that is there: in euros 9.50, 13.50 and 5.00, and 3.00 more in the evening. The least amount of
+/// a currency is worth about half a euro in most, so that its multiples are prices that look right there, too.
+pub fn prices(rows: &[Row], begins: Time, currency: Currency) -> Prices {
+    let evening = if begins >= EVENING { 6 } else { 0 };
     let price = |kind| {
-        let amount = match kind {
-            SeatKind::Loveseat => 1_350 + evening,
-            SeatKind::Companion => 500,
-            _ => 950 + evening,
+        let times = match kind {
+            SeatKind::Loveseat => 27 + evening,
+            SeatKind::Companion => 10,
+            _ => 19 + evening,
         };
-        (kind, Money { amount, currency: Currency::EUR })
+        (kind, Money { amount: times * currency.least(), currency })
     };
     kinds_sold(rows).into_iter().map(price).collect()
 }

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bus::Context;
-use bus::contract::Timestamp;
 use bus::contract::movie::{Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection};
+use bus::contract::{Currency, Timestamp};
 use futures::future::try_join_all;
 use uuid::Uuid;
 
@@ -33,8 +33,8 @@ pub struct Added {
     pub showtimes: usize,
 }
 
-/// Adds what is missing of the demo cinema; `staff` is who creates it.
-pub async fn seed(parts: Parts, staff: Uuid) -> anyhow::Result<Added> {
+/// Adds what is missing of the demo cinema; `staff` is who creates it, `currency` what its prices are in.
+pub async fn seed(parts: Parts, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
     let (journal, wellness, children) = parts.delivery(None);
     let desk = Desk {
         journal,
@@ -47,14 +47,14 @@ pub async fn seed(parts: Parts, staff: Uuid) -> anyhow::Result<Added> {
     // Titles are not unique, so two that seed at once take turns.
     let turn = store::take_turn(&parts.database).await?;
     let host = parts.start(wellness, move || children.clone()).await?;
-    let added = add_missing(&desk, staff).await;
+    let added = add_missing(&desk, staff, currency).await;
     drop(turn);
     // Publishes what was written, too.
     host.stop().await;
     added
 }
 
-async fn add_missing(desk: &Desk, staff: Uuid) -> anyhow::Result<Added> {
+async fn add_missing(desk: &Desk, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
     let mut added = Added { genres: add_genres(desk).await?, ..Added::default() };
     let (movies, new) = add_movies(desk, staff).await?;
     added.movies = new;
@@ -64,7 +64,7 @@ async fn add_missing(desk: &Desk, staff: Uuid) -> anyhow::Result<Added> {
     for (index, hall) in HALLS.iter().enumerate() {
         // Staff may have deleted it.
         let Some(auditorium) = auditoriums.iter().find(|a| a.name == hall.name) else { continue };
-        changes.extend(programme(desk, index, hall, auditorium, &movies).await?);
+        changes.extend(programme(desk, (index, hall), auditorium, &movies, currency).await?);
     }
     added.showtimes = write(desk, changes).await?;
     Ok(added)
@@ -152,10 +152,10 @@ async fn add_auditoriums(desk: &Desk) -> anyhow::Result<(Vec<Auditorium>, usize)
 /// The showtimes that an auditorium lacks.
 async fn programme(
     desk: &Desk,
-    index: usize,
-    hall: &Hall,
+    (index, hall): (usize, &Hall),
     auditorium: &Auditorium,
     movies: &[Movie],
+    currency: Currency,
 ) -> anyhow::Result<Vec<Change<Write>>> {
     let instants = store::instants(&desk.pool, &auditorium.time_zone, DAYS, hall.times).await?;
     let mut busy = store::busy(&desk.pool, auditorium.id).await?;
@@ -167,7 +167,7 @@ async fn programme(
             movie_id: movie.id,
             auditorium_id: auditorium.id,
             starts_at: at,
-            prices: cinema::prices(&auditorium.rows, hall.times[slot]),
+            prices: cinema::prices(&auditorium.rows, hall.times[slot], currency),
         };
         // The only no that is left here: today's slot has begun.
         let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), cleaning, now) else {

@@ -84,6 +84,26 @@ fn an_event_names_its_payment_by_our_metadata() {
 }
 
 #[test]
+fn an_amount_is_read_in_the_units_of_its_currency_and_never_rounded() {
+    let told = |amount: i64, currency: &str| {
+        let event = json!({"id": "evt_1", "type": "charge.dispute.created", "data": {"object": {
+            "id": "dp_1", "object": "dispute", "amount": amount, "currency": currency, "charge": "ch_1",
+            "payment_intent": "pi_1", "reason": "fraudulent", "status": "needs_response", "metadata": {},
+        }}});
+        let notice = webhook::parse(event.to_string().as_bytes()).unwrap();
+        let About::Dispute(sight) = notice.about else { panic!() };
+        sight.total.map(|total| (total.amount, total.currency.as_str()))
+    };
+    assert_eq!(told(350_000, "isk"), Some((3_500, "ISK")));
+    assert_eq!(told(4_000_000, "ugx"), Some((40_000, "UGX")));
+    assert_eq!(told(15_000, "mga"), Some((1_500_000, "MGA")));
+    assert_eq!(told(3_500, "kwd"), Some((3_500, "KWD")));
+    assert_eq!(told(250_000, "huf"), Some((250_000, "HUF")));
+    assert_eq!(told(350_050, "isk"), None, "half a króna is not one of our amounts");
+    assert_eq!(told(2_400, "xxx"), None);
+}
+
+#[test]
 fn what_means_nothing_to_us_is_kept_and_what_is_no_event_is_refused() {
     let unknown =
         json!({"id": "evt_1", "type": "radar.x", "data": {"object": {"object": "radar", "id": "r"}}});

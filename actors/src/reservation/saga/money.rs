@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bus::contract::reservation::{RefundPolicy, RefundStatus};
-use bus::contract::{Line, Money, Timestamp};
+use bus::contract::{Currency, Line, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -117,11 +117,11 @@ pub fn ask_again(asked: u32, now: Timestamp) -> Option<Timestamp> {
     (asked < REFUND_ASKS_MAX).then(|| now.plus(wait))
 }
 
-/// A percentage of an amount in minor units, rounded up: in the customer's favour.
-fn share(amount: i64, percent: u8) -> i64 {
+/// A percentage of an amount in minor units, rounded up to what the provider can move: in the customer's favour.
+fn share(amount: i64, percent: u8, currency: Currency) -> i64 {
     // i128: an amount times a hundred may not fit. The share is at most the amount, so it fits again.
     let share = (i128::from(amount.max(0)) * i128::from(percent.min(100)) + 99) / 100;
-    i64::try_from(share).unwrap_or(amount)
+    currency.round_up(i64::try_from(share).unwrap_or(amount)).min(amount.max(0))
 }
 
 /// A part of the price that goes back besides what a cancellation gives back.
@@ -224,7 +224,7 @@ impl Saga {
     /// several steps gives back what the same cancellation in one step would.
     pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
-        let due = share(self.captured().amount - remaining, percent) - self.promised();
+        let due = share(self.captured().amount - remaining, percent, left.currency) - self.promised();
         Money { amount: due.clamp(0, left.amount), ..left }
     }
 
@@ -234,7 +234,7 @@ impl Saga {
         let left = self.left();
         let fallen = self.captured().amount - self.terms.total.amount;
         let percent = self.terms.refund_policy.map_or(100, |policy| policy.percent.min(100));
-        Money { amount: (left.amount - (fallen - share(fallen, percent))).max(0), ..left }
+        Money { amount: (left.amount - (fallen - share(fallen, percent, left.currency))).max(0), ..left }
     }
 
     /// Gives a part back and lives on.

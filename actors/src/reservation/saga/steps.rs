@@ -107,6 +107,9 @@ impl Saga {
         if wanted.currency != left.currency || !(1..=left.amount).contains(&wanted.amount) {
             return Err(Rejection::RefundTooLarge { left });
         }
+        if !left.currency.is_whole(wanted.amount) {
+            return Err(Rejection::RefundNotWhole { step: Money { amount: left.currency.step(), ..left } });
+        }
         let refund = Refund::new(payment_id, wanted, 0).because(back.reason.clone(), Some(back.by));
         Ok(match &self.state {
             State::Confirmed { .. } if wanted == left => {

@@ -20,7 +20,7 @@ pub const COLUMNS_MAX: u16 = 100;
 /// A sofa of four is the widest unit that is built.
 const UNIT_SEATS_MAX: usize = 4;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SeatKind {
     Standard,
@@ -30,6 +30,31 @@ pub enum SeatKind {
     Loveseat,
     /// No seat: an aisle or a pillar. It is never sold; an empty column says the same.
     Gap,
+}
+
+impl SeatKind {
+    const ALL: [Self; 5] = [Self::Standard, Self::Wheelchair, Self::Companion, Self::Loveseat, Self::Gap];
+
+    /// As JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::Wheelchair => "WHEELCHAIR",
+            Self::Companion => "COMPANION",
+            Self::Loveseat => "LOVESEAT",
+            Self::Gap => "GAP",
+        }
+    }
+}
+
+// As a text, so that what is wrong with a price names its kind: the path to an error has no names of an enum's variants.
+impl<'de> Deserialize<'de> for SeatKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            serde::de::Error::custom("must be STANDARD, WHEELCHAIR, COMPANION, LOVESEAT or GAP")
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

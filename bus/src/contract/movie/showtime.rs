@@ -216,7 +216,9 @@ fn validate_prices(prices: &Prices, fields: &mut Fields) {
     fields.check(!prices.contains_key(&SeatKind::Gap), "prices.GAP", "a gap is not sold");
     let currencies: HashSet<_> = prices.values().map(|p| p.currency).collect();
     fields.check(currencies.len() <= 1, "prices", "must be of one currency");
-    // 50 minor units is the least that Stripe charges in most currencies; the upper bound is a typing guard.
-    let fair = prices.values().all(|p| p.amount == 0 || (50..=10_000_000).contains(&p.amount));
-    fields.check(fair, "prices", "each amount must be 0 or 50–10000000 minor units");
+    for (kind, price) in prices {
+        if let Err(message) = price.currency.check_price(price.amount) {
+            fields.check(false, &format!("prices.{}", kind.name()), &message);
+        }
+    }
 }

@@ -40,6 +40,10 @@ pub enum Rejection {
     RefundTooLarge {
         left: Money,
     },
+    /// The provider gives back only multiples of `step` in this currency.
+    RefundNotWhole {
+        step: Money,
+    },
     /// Only an ADMIN says how much a cancellation gives back.
     RefundByStaffOnly,
     /// A dearer reservation that takes this one's place waits to be paid.
@@ -114,10 +118,13 @@ impl From<Rejection> for Problem {
                 "It is too late to cancel for a refund or to exchange.",
             ),
             Rejection::RefundTooLarge { left } => {
-                let Money { amount, currency } = left;
-                let detail =
-                    format!("At most {amount} {} (minor units) are left to refund.", currency.as_str());
+                let detail = format!("At most {} can be refunded.", left.shown());
                 Problem::new(409, "refund-too-large", detail)
+            }
+            Rejection::RefundNotWhole { step } => {
+                let message = format!("must be a multiple of {}", step.shown());
+                let errors = vec![FieldError { field: "amount".into(), message }];
+                Problem { code: "refund-not-whole".into(), ..Problem::invalid(errors) }
             }
             Rejection::RefundByStaffOnly => {
                 Problem::new(403, "forbidden", "Only an ADMIN may say how much is given back.")

@@ -1,0 +1,98 @@
+// Amounts of money as people type them. What is read is the amount that the reader means, or a problem with words that say how
+// to write it: a separator that may stand between thousands or before the decimals is never guessed at.
+
+import { Problem } from "./api.js";
+import { currency } from "./currencies.js";
+import { money } from "./format.js";
+import { locale, t } from "./text.js";
+
+/** The sign before the decimals where the reader lives. */
+function decimalSign() {
+  return new Intl.NumberFormat(locale()).formatToParts(1.5).find((part) => part.type === "decimal").value;
+}
+
+/** An amount in minor units as a field shows it, and as `readAmount` reads it: 1250.00 or 1250,00. */
+export function writeAmount(amount, code) {
+  const { digits } = currency(code);
+  const text = String(amount).padStart(digits + 1, "0");
+  return digits ? text.slice(0, -digits) + decimalSign() + text.slice(-digits) : text;
+}
+
+/**
+ * A text as minor units of a currency: `{amount}`, or `{wrong}` with words. Spaces and apostrophes stand between thousands. Where
+ * there are both points and commas, the last is before the decimals. A single one before three digits may be either: it is read
+ * only where the currency has no decimals, where thousands cannot be meant, or where it is the reader's own sign and the currency
+ * has three decimals, as the field itself shows them.
+ */
+export function readAmount(text, code) {
+  const { digits } = currency(code);
+  const example = writeAmount(1250 * 10 ** digits, code);
+  const unreadable = { wrong: t("amount.unreadable", { example }) };
+  const typed = text.trim();
+  const split = typed.includes("_") ? undefined : parts(typed, digits);
+  if (!split) return unreadable;
+  if (split.unclear) {
+    const [large, small] = [split.unclear.join(""), split.unclear.join(".")];
+    const places = { typed, large: writeAmount(Number(large) * 10 ** digits, code), small: writeAmount(Math.round(Number(small) * 10 ** digits), code) };
+    return { wrong: t("amount.unclear", places) };
+  }
+  const { whole, fraction } = split;
+  if (fraction.length > digits) return { wrong: t(digits ? "amount.decimals" : "amount.no-decimals", { n: digits, code, example }) };
+  const amount = Number(whole + fraction.padEnd(digits, "0"));
+  return Number.isSafeInteger(amount) ? { amount } : unreadable;
+}
+
+/** `{whole, fraction}`, `{unclear: [before, after]}`, or nothing for what is no amount. */
+function parts(typed, digits) {
+  const text = typed.replace(/(?<=\d)[\s'’](?=\d{3}(?!\d))/g, "_");
+  if (!/^[\d.,_]*\d$/.test(text)) return;
+  const signs = [...new Set(text.match(/[.,]/g))];
+  const last = text.lastIndexOf(signs.length === 2 ? text.match(/[.,](?=[^.,]*$)/)[0] : signs[0]);
+  const before = text.slice(0, Math.max(last, 0));
+  const after = text.slice(last + 1);
+  if (!signs.length) return grouped(text, "_", "");
+  // The thousands' sign, with the decimals' behind it.
+  if (signs.length === 2) return grouped(before, before.includes("_") ? "" : before.match(/[.,]/)[0], after);
+  // More than one of a kind: all of them are between thousands.
+  if (before.includes(signs[0])) return text.includes("_") ? undefined : grouped(text, signs[0], "");
+  if (text.includes("_")) return grouped(before, "_", after);
+  const isThousands = after.length === 3 && /^[1-9]\d{0,2}$/.test(before);
+  if (!isThousands) return { whole: before || "0", fraction: after };
+  if (digits === 0) return { whole: before + after, fraction: "" };
+  if (digits === 3 && signs[0] === decimalSign()) return { whole: before, fraction: after };
+  return { unclear: [before, after] };
+}
+
+/** A whole number, with or without a sign between its thousands, each of three digits. */
+function grouped(whole, sign, fraction) {
+  const groups = sign ? whole.split(sign) : [whole];
+  const isRight = groups.every((one, at) => /^\d+$/.test(one) && (groups.length === 1 || (at ? one.length === 3 : one.length <= 3)));
+  return isRight && /^\d*$/.test(fraction) ? { whole: groups.join(""), fraction } : undefined;
+}
+
+/** As `readAmount`, for the price of a seat: 0, or within the bounds of its currency. */
+export function readPrice(text, code) {
+  const read = readAmount(text, code);
+  const { least, greatest, step } = currency(code);
+  const shown = (amount) => money({ amount, currency: code });
+  if (read.wrong || read.amount === 0) return read;
+  if (read.amount < least || read.amount > greatest) return { wrong: t("amount.bounds", { least: shown(least), greatest: shown(greatest) }) };
+  return whole(read, step, shown);
+}
+
+/** As `readAmount`, for an amount that is paid back. */
+export function readRefund(text, code) {
+  const read = readAmount(text, code);
+  if (read.amount === 0) return { wrong: t("amount.nothing") };
+  return read.wrong ? read : whole(read, currency(code).step, (amount) => money({ amount, currency: code }));
+}
+
+/** What every charge is a multiple of: the last of three decimals is 0. */
+function whole(read, step, shown) {
+  return read.amount % step ? { wrong: t("amount.step", { step: shown(step) }) } : read;
+}
+
+/** Says at the fields what is wrong with them, as a refused request does. `wrong` is `[field, words]` of each. */
+export function refuse(wrong) {
+  throw new Problem({ status: 422, code: "invalid", detail: wrong[0][1], errors: wrong.map(([field, message]) => ({ field, message })) });
+}
