@@ -145,6 +145,7 @@ fn bounds(name: &str, schema: &mut MetaSchema) {
         "page" => numbers(1.0, 100_000.0),
         "pageSize" => numbers(1.0, 100.0),
         "wait" => numbers(0.0, 30.0),
+        "count" => numbers(1.0, 100.0),
         bus::service::IDEMPOTENCY_KEY => {
             (schema.min_length, schema.max_length) = (Some(1), Some(255));
             schema.pattern = Some("^[!-~]+$".to_owned());

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::contract::{Access, Problem};
+use bus::contract::{Access, FieldError, Problem};
 use bus::service::{Ask, IDEMPOTENCY_KEY};
 use bus::token::authorize;
 use bytes::{Bytes, BytesMut};
@@ -262,5 +262,11 @@ fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
     if request.uri().query().is_none_or(str::is_empty) {
         return Ok(Vec::new());
     }
-    request.params().map_err(|_| Problem::new(400, "bad-query", "The query string is not readable."))
+    let unreadable = |_| Problem::new(400, "bad-query", "The query string is not readable.");
+    let parameters: Vec<(String, String)> = request.params().map_err(unreadable)?;
+    match parameters.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        // Postgres keeps no such text, so that no search could find one.
+        Some((name, _)) => Err(Problem::invalid(vec![FieldError::nul(&name.replace('\0', ""))])),
+        None => Ok(parameters),
+    }
 }

@@ -55,7 +55,7 @@ async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
     let browser = Browser::open(&cinema.url(), PHONE).await;
     log_in_new(&browser, "ida").await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
-    browser.click("[data-seat='A2']").await;
+    browser.click("[data-seat='A1']").await;
     browser.sees("1 seat, free of charge.").await;
     browser.press("Hold these seats").await;
     browser.sees("Your seats are held").await;
@@ -68,7 +68,7 @@ async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
     browser.sees("See you at the cinema").await;
     browser.sees("Free").await;
     assert_eq!(browser.address().await, order, "nobody was sent to a payment page");
-    assert_eq!(cinema.seat("A2").await, "SOLD");
+    assert_eq!(cinema.seat("A1").await, "SOLD");
     browser.press("Show tickets").await;
     browser.until("document.querySelectorAll('.pass svg').length === 1").await;
     browser.go(&order).await;
@@ -76,7 +76,7 @@ async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
     browser.sees("There is nothing to pay back.").await;
     browser.click("dialog .grave").await;
     browser.sees("This order is cancelled").await;
-    assert_eq!(cinema.seat("A2").await, "FREE");
+    assert_eq!(cinema.seat("A1").await, "FREE");
     browser.close().await;
     cinema.close().await;
 }

@@ -82,7 +82,7 @@ fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ReservationPlan 
     ReservationPlan { version: old.version, total, refund, payable }
 }
 
-/// Tells what an exchange would do.
+/// Answers what an exchange would do.
 pub async fn preview(env: Env, asked: Call<PlanExchange>) -> Answered {
     let PlanExchange { id, showtime_id, seats } = asked.request.clone();
     let request =

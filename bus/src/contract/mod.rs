@@ -79,6 +79,9 @@ pub fn decode<R: Request>(bytes: &[u8]) -> Result<R, Problem> {
 
 /// Reads JSON into `T`: 400 where it is not JSON, 422 with the path of the first field that does not fit.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if has_nul(bytes) {
+        return Err(Problem::invalid(vec![FieldError::nul("")]));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -97,6 +100,13 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|_| Problem::new(400, "json", "The body goes on after its JSON value."))?;
     Ok(value)
+}
+
+/// Whether a text in this JSON has the character U+0000, which JSON can only write as an escape.
+fn has_nul(json: &[u8]) -> bool {
+    const NUL: &[u8] = b"\\u0000";
+    let escaped = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    json.windows(NUL.len()).enumerate().any(|(at, window)| window == NUL && !escaped(at))
 }
 
 /// serde_json's message without its position, which means nothing after a re-encoding.
@@ -184,6 +194,15 @@ mod tests {
         let wrong = check(&json!({})).unwrap().unwrap_err();
         assert!(wrong.contains("movieId"), "{wrong}");
         assert_eq!(super::check_event("movie.imagined", &created), None);
+    }
+
+    #[test]
+    fn a_text_with_nul_is_refused_before_it_reaches_a_database() {
+        let read = |body: &str| super::read::<Value>(body.as_bytes()).map_err(|problem| problem.status);
+        assert_eq!(read(r#"{"email": "a\u0000b"}"#), Err(422));
+        assert_eq!(read(r#"{"email": "a\\\u0000b"}"#), Err(422));
+        // A backslash and five letters.
+        assert_eq!(read(r#"{"email": "a\\u0000b"}"#), Ok(json!({"email": r"a\u0000b"})));
     }
 
     #[test]

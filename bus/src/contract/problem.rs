@@ -16,6 +16,13 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// A text with U+0000, which Postgres cannot keep.
+    pub fn nul(field: &str) -> Self {
+        Self { field: field.to_owned(), message: "must not contain the character U+0000".to_owned() }
+    }
+}
+
 /// A showtime that a problem is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,12 +1,15 @@
 //! Reservation's contract: seats held, paid for, exchanged, given back; the live seat map.
 //!
-//! What only staff ask is in `staff.rs`, why something is refused in `rejection.rs`.
+//! What only staff ask is in `staff.rs`, exchanges are in `exchange.rs`, the best seats in `best.rs`, why something is refused in
+//! `rejection.rs`.
 
 mod best;
+mod exchange;
 mod rejection;
 mod staff;
 
 pub use best::{BestSeats, FindBestSeats};
+pub use exchange::{ExchangeReservation, PlanExchange, ReservationPlan};
 pub use rejection::{Rejection, idempotency_mismatch};
 pub use staff::*;
 
@@ -271,70 +274,6 @@ fn validate_choice(seats: &Option<Vec<SeatId>>, best: &Option<BestAvailable>, fi
         fields.check((1..=100).contains(&best.count), "bestAvailable.count", "must be 1–100");
         fields.check(best.kind != Some(SeatKind::Gap), "bestAvailable.kind", "a gap is not sold");
     }
-}
-
-/// Other seats for a confirmed reservation. For the same price or less it is changed at once and the difference is given
-/// back; for more the answer is a new reservation with `exchangeOf`, which takes its place when it is paid. Needs an
-/// `Idempotency-Key`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ExchangeReservation {
-    pub id: Uuid,
-    /// The same showtime when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub showtime_id: Option<Uuid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seats: Option<Vec<SeatId>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best_available: Option<BestAvailable>,
-    /// The reservation's version that the caller has seen; another one is refused with `plan-changed`. Without it the
-    /// exchange is planned again when the reservation changes meanwhile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-}
-
-impl Request for ExchangeReservation {
-    const SUBJECT: &'static str = "rpc.reservation.exchange";
-    const ACCESS: Access = Access::User;
-    type Answer = Reservation;
-    fn validate(&self, fields: &mut Fields) {
-        validate_choice(&self.seats, &self.best_available, fields);
-        validate_version(self.version, fields);
-    }
-}
-
-/// What an exchange would do to the reservation as it is now, without doing it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlanExchange {
-    pub id: Uuid,
-    /// The same showtime when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub showtime_id: Option<Uuid>,
-    pub seats: Vec<SeatId>,
-}
-
-impl Request for PlanExchange {
-    const SUBJECT: &'static str = "rpc.reservation.plan_exchange";
-    const ACCESS: Access = Access::User;
-    type Answer = ReservationPlan;
-    fn validate(&self, fields: &mut Fields) {
-        validate_choice(&Some(self.seats.clone()), &None, fields);
-    }
-}
-
-/// What a change would do to a reservation, right for one version of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReservationPlan {
-    /// The version that this is right for.
-    pub version: i64,
-    /// The price of the seats that the customer would have then: 0 after a cancellation.
-    pub total: Money,
-    /// What would be given back; of a dearer exchange when it is paid.
-    pub refund: Money,
-    /// What would have to be paid first: of a dearer exchange, `total`.
-    pub payable: Money,
 }
 
 /// The right of entry for each seat, signed. Only of a CONFIRMED reservation.

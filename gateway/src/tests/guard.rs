@@ -125,6 +125,16 @@ async fn an_idempotency_key_is_passed_on_or_refused() {
 }
 
 #[tokio::test]
+async fn a_query_with_nul_is_refused_before_a_host_is_asked() {
+    let gateway = Gateway::new();
+    for query in ["name=a%00b", "genre=%00", "na%00me=a"] {
+        let answer = gateway.get(&format!("/v1/movies?{query}")).answer().await;
+        assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("invalid")), "{query}");
+    }
+    assert!(gateway.asked().is_empty());
+}
+
+#[tokio::test]
 async fn ids_and_query_parameters_are_read_or_named() {
     let gateway = Gateway::new();
     gateway.tell::<GetMovie>("{}").tell::<ListReservations>("{}").tell::<GetReservation>("{}");
@@ -253,6 +263,7 @@ async fn every_row_asks_the_request_that_it_names() {
     for row in ROWS.iter().filter(asking) {
         let mut path = row.path.replace("{id}", ID).replace("{sequence}", "7").replace("{reservationId}", ID);
         match row.operation {
+            "findBestSeats" => path.push_str("?count=2"),
             "reportRevenue" => path.push_str("?from=2026-05-01&to=2026-05-07"),
             "planExchange" => path.push_str("?seats=C5,C6"),
             "reportOccupancy" => path.push_str("?from=2026-05-01T00:00:00Z&to=2026-05-07T00:00:00Z"),

@@ -3,7 +3,8 @@
 // A change of a seat touches that seat's element alone, so that a hall of 500 seats follows a rush.
 
 import { h } from "../lib/dom.js";
-import { list, money } from "../lib/format.js";
+import { list } from "../lib/format.js";
+import { price } from "../lib/price.js";
 import { t } from "../lib/text.js";
 import { labelWidth, unitOf } from "./seat.js";
 
@@ -38,8 +39,8 @@ export function hall(seats, { toggle, label }) {
     cell.setAttribute("aria-selected", String(chosen));
     if (state === "free" || chosen) cell.removeAttribute("aria-disabled");
     else cell.setAttribute("aria-disabled", "true");
-    const price = seat.price && (state === "free" || chosen) ? money(seat.price) : null;
-    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), price, entry.others.length > 0 && t("seats.with", { seats: list(entry.others) })].filter(Boolean).join(", "));
+    const costs = seat.price && (state === "free" || chosen) ? price(seat.price) : null;
+    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), costs, entry.others.length > 0 && t("seats.with", { seats: list(entry.others) })].filter(Boolean).join(", "));
   }
 
   function point(entry, focus) {

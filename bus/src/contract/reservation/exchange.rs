@@ -1,0 +1,72 @@
+//! Exchanging: other seats for a confirmed reservation, and what that would do, asked before.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{BestAvailable, Reservation, validate_choice, validate_version};
+use crate::contract::{Access, Fields, Money, Request, SeatId};
+
+/// Other seats for a confirmed reservation. For the same price or less it is changed at once and the difference is given
+/// back; for more the answer is a new reservation with `exchangeOf`, which takes its place when it is paid. Needs an
+/// `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExchangeReservation {
+    pub id: Uuid,
+    /// The same showtime when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<Vec<SeatId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_available: Option<BestAvailable>,
+    /// The reservation's version that the caller has seen; another one is refused with `plan-changed`. Without it the
+    /// exchange is planned again when the reservation changes meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+}
+
+impl Request for ExchangeReservation {
+    const SUBJECT: &'static str = "rpc.reservation.exchange";
+    const ACCESS: Access = Access::User;
+    type Answer = Reservation;
+    fn validate(&self, fields: &mut Fields) {
+        validate_choice(&self.seats, &self.best_available, fields);
+        validate_version(self.version, fields);
+    }
+}
+
+/// What an exchange would do to the reservation as it is now, without doing it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanExchange {
+    pub id: Uuid,
+    /// The same showtime when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_id: Option<Uuid>,
+    pub seats: Vec<SeatId>,
+}
+
+impl Request for PlanExchange {
+    const SUBJECT: &'static str = "rpc.reservation.plan_exchange";
+    const ACCESS: Access = Access::User;
+    type Answer = ReservationPlan;
+    fn validate(&self, fields: &mut Fields) {
+        validate_choice(&Some(self.seats.clone()), &None, fields);
+    }
+}
+
+/// What a change would do to a reservation, right for one version of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationPlan {
+    /// The version that this is right for.
+    pub version: i64,
+    /// The price of the seats that the customer would have then: 0 after a cancellation.
+    pub total: Money,
+    /// What would be given back; of a dearer exchange when it is paid.
+    pub refund: Money,
+    /// What would have to be paid first: of a dearer exchange, `total`.
+    pub payable: Money,
+}
