@@ -44,6 +44,37 @@ pub struct Look {
 pub const DESK: Look = Look { width: 1280, height: 900, dark: false };
 pub const PHONE: Look = Look { width: 390, height: 844, dark: true };
 
+/// How often chromedriver is started before a test gives up.
+const DRIVER_STARTS: usize = 5;
+
+/// Starts chromedriver; returns it and its port.
+///
+/// With port 0 it takes any free port for IPv4 and then needs the same number for IPv6. If a connection
+/// of another test has that number, it ends with "Address already in use", so it is started again.
+async fn start_driver() -> (Child, String) {
+    for _ in 0..DRIVER_STARTS {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver: scripts/install-browser.sh installs it");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = tokio::time::timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
+                    return Some(port.trim_end_matches('.').to_owned());
+                }
+            }
+            None
+        });
+        if let Some(port) = port.await.expect("chromedriver did not start in time") {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver ended {DRIVER_STARTS} times before it was ready")
+}
+
 /// One browser with its driver; both end with it.
 pub struct Browser {
     http: reqwest::Client,
@@ -66,23 +97,7 @@ impl Browser {
     }
 
     async fn open_with(origin: &str, look: Look, more: &[&str]) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver: scripts/install-browser.sh installs it");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("chromedriver ended");
-                if let Some((_, port)) = line.split_once("started successfully on port ") {
-                    break port.trim_end_matches('.').to_owned();
-                }
-            }
-        })
-        .await
-        .expect("chromedriver did not start");
+        let (driver, port) = start_driver().await;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         // A container's root has no sandbox; the pages are our own.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
