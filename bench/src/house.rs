@@ -197,6 +197,7 @@ impl House {
             email: format!("{sub}@bench.example"),
             name: "Ada".to_owned(),
             role: Role::User,
+            email_verified: true,
             epoch: 0,
             iat: now,
             exp: now + 3_600,

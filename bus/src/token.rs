@@ -36,6 +36,8 @@ pub struct Identity {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// Whether the e-mail address was proven when the token was signed.
+    pub email_verified: bool,
     /// Unix seconds.
     pub expires_at: i64,
 }
@@ -135,6 +137,7 @@ impl Verifier {
             email: claims.email,
             name: claims.name,
             role: claims.role,
+            email_verified: claims.email_verified,
             expires_at: claims.exp,
         });
         self.remember(hash, identity.clone(), claims.epoch);

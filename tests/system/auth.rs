@@ -170,6 +170,7 @@ async fn expired_and_forged_tokens_are_refused() {
         email: session.user.email.clone(),
         name: session.user.name.clone(),
         role: Role::SuperAdmin,
+        email_verified: true,
         epoch: 0,
         iat: now - 901,
         exp: now - 1,

@@ -114,6 +114,7 @@ impl Till {
             email: "ada@example.org".into(),
             name: "Ada".into(),
             role,
+            email_verified: true,
             epoch: 0,
             iat: now,
             exp: now + 900,

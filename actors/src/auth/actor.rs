@@ -193,7 +193,8 @@ impl Desk {
         role: Role,
     ) -> Result<Account, Problem> {
         let password_hash = self.passwords.hash(password).await?;
-        let user = User { id: Uuid::now_v7(), email, name, role, created_at: self.clock.now() };
+        let (id, created_at) = (Uuid::now_v7(), self.clock.now());
+        let user = User { id, email, name, role, email_verified: false, created_at };
         Ok(Account { user, password_hash, epoch: 0 })
     }
 

@@ -165,6 +165,7 @@ pub fn claims(user: &User, epoch: i64, family: Uuid, now: Timestamp) -> Claims {
         email: user.email.clone(),
         name: user.name.clone(),
         role: user.role,
+        email_verified: user.email_verified,
         epoch,
         iat,
         exp: iat + ACCESS_LIFETIME.as_secs() as i64,

@@ -200,8 +200,8 @@ impl Act {
 async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> {
     let user = &account.user;
     sqlx::query(
-        "insert into users (id, email, email_key, name, role, password_hash, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $7)",
+        "insert into users (id, email, email_key, name, role, password_hash, created_at, updated_at, verified_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7, case when $8 then $7 end)",
     )
     .bind(user.id)
     .bind(&user.email)
@@ -210,6 +210,7 @@ async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> 
     .bind(role_name(user.role))
     .bind(&account.password_hash)
     .bind(user.created_at.date_time())
+    .bind(user.email_verified)
     .execute(db)
     .await
     .map_err(|error| match error.as_database_error().and_then(|e| e.constraint()) {

@@ -18,6 +18,7 @@ fn user(now: Timestamp) -> User {
         email: "Ada@example.org".into(),
         name: "Ada".into(),
         role: Role::Admin,
+        email_verified: false,
         created_at: now,
     }
 }

@@ -33,6 +33,9 @@ pub struct User {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// Whether a link sent to the address was used; a password reset by mail counts too.
+    #[serde(default)]
+    pub email_verified: bool,
     pub created_at: Timestamp,
 }
 
@@ -198,6 +201,9 @@ pub struct Claims {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// Whether the address was proven when the token was signed; the next refresh follows a change.
+    #[serde(default)]
+    pub email_verified: bool,
     /// The user's access epoch: a token of an older one is void.
     #[serde(default)]
     pub epoch: i64,

@@ -104,7 +104,8 @@ impl Told {
         };
         let (email, name) = ("ada@example.org".to_owned(), "Ada".to_owned());
         let (user_id, session_id) = (Uuid::nil(), Uuid::nil());
-        Ok(Arc::new(Identity { user_id, session_id, email, name, role, expires_at: i64::MAX }))
+        let (email_verified, expires_at) = (true, i64::MAX);
+        Ok(Arc::new(Identity { user_id, session_id, email, name, role, email_verified, expires_at }))
     }
 }
 

@@ -221,7 +221,7 @@ pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<R
 
 pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>> {
     let row = sqlx::query(
-        "select id, email, name, role, created_at, epoch, role_changed_at from users where id = $1",
+        "select id, email, name, role, verified_at, created_at, epoch, role_changed_at from users where id = $1",
     )
     .bind(id)
     .fetch_optional(db)
@@ -241,7 +241,7 @@ pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx
     const FOUND: &str =
         "where $1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0";
     let page = format!(
-        "select id, email, name, role, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
+        "select id, email, name, role, verified_at, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(page))
         .bind(part)
@@ -259,7 +259,7 @@ pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx
 /// The id and the account of the open reset with this token.
 pub async fn open_reset(db: &PgPool, token_hash: &[u8; 32]) -> sqlx::Result<Option<(Uuid, User)>> {
     let row = sqlx::query(
-        "select u.id, u.email, u.name, u.role, u.created_at, r.id as reset
+        "select u.id, u.email, u.name, u.role, u.verified_at, u.created_at, r.id as reset
          from password_resets r join users u on u.id = r.user_id
          where r.token_hash = $1 and r.used_at is null and r.expires_at > now()",
     )
