@@ -63,7 +63,7 @@ impl Cinema {
         if let Some(sandbox) = &sandbox {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
-        let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+        let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet::default());
         let shared = opening.neighbours.then(|| (nearby, verifier.clone()));
         // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());

@@ -32,7 +32,7 @@ pub fn public_keys(environment: &mut Environment) -> KeySet {
         environment.problem("JWT_PUBLIC_KEYS", "must be a JSON Web Key Set");
         None
     });
-    keys.unwrap_or(KeySet { keys: Vec::new() })
+    keys.unwrap_or(KeySet::default())
 }
 
 /// The rules of holding and cancelling.
@@ -100,6 +100,10 @@ pub struct AuthSettings {
     /// PKCS#8 PEM of an Ed25519 key.
     pub jwt_private_key: String,
     pub super_admin: Option<(String, String)>,
+    /// `iss` and `aud` of the tokens: the instance's public address.
+    pub issuer: String,
+    /// A login is over after this, however often it is refreshed.
+    pub login_max: Duration,
     /// `None` lets anyone guess as fast as they can.
     pub throttle: Option<ThrottleSettings>,
     /// Whether who creates a movie becomes an ADMIN.
@@ -109,7 +113,10 @@ pub struct AuthSettings {
 /// How many wrong passwords are free before each further one has to wait.
 #[derive(Debug, Clone)]
 pub struct ThrottleSettings {
+    /// Of an account from one network.
     pub free_tries_account: u32,
+    /// Of an account from anywhere: far above, since whoever reaches it delays the owner too.
+    pub free_tries_account_all: u32,
     /// More than of an account: whole offices and mobile networks have one address.
     pub free_tries_ip: u32,
 }
@@ -118,6 +125,7 @@ impl ThrottleSettings {
     fn read(environment: &mut Environment) -> Option<Self> {
         let settings = Self {
             free_tries_account: environment.number("LOGIN_TRIES_ACCOUNT", 5, 1..=1_000),
+            free_tries_account_all: environment.number("LOGIN_TRIES_ACCOUNT_ALL", 100, 1..=1_000_000),
             free_tries_ip: environment.number("LOGIN_TRIES_IP", 100, 1..=1_000_000),
         };
         (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(settings)
@@ -153,9 +161,14 @@ impl AuthSettings {
                     None
                 }
             };
+        let public_url = environment.url("PUBLIC_URL", &["https://", "http://"]);
+        let days = environment.number("LOGIN_DAYS_MAX", 90, 1..=3_650);
         Self {
             jwt_private_key,
             super_admin,
+            issuer: public_url
+                .map_or_else(|| bus::token::ISSUER.to_owned(), |url| url.trim_end_matches('/').to_owned()),
+            login_max: Duration::from_secs(days * 24 * 60 * 60),
             throttle: ThrottleSettings::read(environment),
             promote_movie_creators: environment.flag("PROMOTE_MOVIE_CREATORS", true),
         }

@@ -191,7 +191,8 @@ impl House {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let sub = Uuid::now_v7();
         let claims = Claims {
-            iss: bus::token::ISSUER.to_owned(),
+            iss: format!("http://{}", self.addr),
+            aud: format!("http://{}", self.addr),
             sub,
             sid: Uuid::now_v7(),
             email: format!("{sub}@bench.example"),

@@ -2,7 +2,8 @@
 //!
 //! A user has an *access epoch*, which each token carries and which rises when the user's role or password changes, so
 //! that no clock decides what is old. Notices tell of it as it happens; what was missed is asked for at the start and
-//! after each reconnect. Invariant: a verifier's epoch of a user never falls.
+//! after each reconnect. A login that ends by a logout, or by a refresh token that was used twice, voids its own tokens only: its
+//! session id is remembered. Invariant: a verifier's epoch of a user never falls.
 //! Quirk: a process that starts while no auth host answers does not know what was voided in the quarter of an hour
 //! before; it goes on asking, and refusing everybody meanwhile would be worse.
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::contract::Problem;
-use crate::contract::auth::{ListRevocations, REVOKED, Revocation};
+use crate::contract::auth::{ListRevocations, REVOKED, Revocation, RevocationNotice};
 use crate::service::Ask;
 use crate::token::ACCESS_LIFETIME;
 use crate::{Bus, Context, retry};
@@ -25,23 +26,31 @@ const KEPT_FOR: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_secs(60
 /// Users remembered, some 100 bytes each. Each stands for a password hashed or an act of a SUPER_ADMIN in the last
 /// quarter of an hour, so this is far from reach.
 const USERS_MAX: usize = 200_000;
+/// Sessions remembered, some 50 bytes each. Each stands for a login and its end in the last quarter of an hour.
+const SESSIONS_MAX: usize = 500_000;
 /// Tries to ask grow apart up to this: 3 s.
 const TRIES_GROW: u64 = 6;
 
 /// What is void.
 #[derive(Default)]
-pub struct Revoked(RwLock<HashMap<Uuid, (Revocation, Instant)>>);
+pub struct Revoked {
+    users: RwLock<HashMap<Uuid, (Revocation, Instant)>>,
+    sessions: RwLock<HashMap<Uuid, Instant>>,
+}
 
 impl Revoked {
     /// Whether a user's token of this login and epoch is void.
     pub fn is_void(&self, user: Uuid, session: Uuid, epoch: i64) -> bool {
-        let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+        if self.sessions.read().unwrap_or_else(|e| e.into_inner()).contains_key(&session) {
+            return true;
+        }
+        let known = self.users.read().unwrap_or_else(|e| e.into_inner());
         known.get(&user).is_some_and(|(revocation, _)| revocation.voids(session, epoch))
     }
 
     /// Takes a revocation in, unless a later one is known.
     pub fn add(&self, revocation: Revocation) {
-        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        let mut known = self.users.write().unwrap_or_else(|e| e.into_inner());
         if known.get(&revocation.user_id).is_some_and(|(held, _)| held.epoch >= revocation.epoch) {
             return;
         }
@@ -55,9 +64,27 @@ impl Revoked {
         known.insert(revocation.user_id, (revocation, Instant::now()));
     }
 
+    /// Takes the end of a login in.
+    pub fn end(&self, session: Uuid) {
+        let mut ended = self.sessions.write().unwrap_or_else(|e| e.into_inner());
+        if ended.len() >= SESSIONS_MAX {
+            ended.retain(|_, at| at.elapsed() < KEPT_FOR);
+            if ended.len() >= SESSIONS_MAX {
+                tracing::error!(
+                    "too many ended logins to remember; this one's token is good until it expires"
+                );
+                return;
+            }
+        }
+        ended.insert(session, Instant::now());
+    }
+
     fn forget(&self) {
-        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        let mut known = self.users.write().unwrap_or_else(|e| e.into_inner());
         known.retain(|_, (_, at)| at.elapsed() < KEPT_FOR);
+        drop(known);
+        let mut ended = self.sessions.write().unwrap_or_else(|e| e.into_inner());
+        ended.retain(|_, at| at.elapsed() < KEPT_FOR);
     }
 }
 
@@ -104,21 +131,25 @@ pub async fn listen(bus: Bus, revoked: std::sync::Arc<Revoked>, stop: Cancellati
 
 fn take(revoked: &Revoked, payload: &[u8]) {
     match serde_json::from_slice(payload) {
-        Ok(revocation) => revoked.add(revocation),
+        Ok(RevocationNotice::Revoked(revocation)) => revoked.add(revocation),
+        Ok(RevocationNotice::Ended(ended)) => revoked.end(ended.session_id),
         Err(error) => tracing::error!(%error, "unreadable notice of a revoked token"),
     }
 }
 
 async fn ask_for_all(bus: &Bus, revoked: &Revoked) -> Result<(), Problem> {
-    let mut after = None;
+    let (mut after, mut ended_after) = (None, None);
     loop {
-        let page =
-            bus.ask(&ListRevocations { after }, &Ask { ordered: true, ..Ask::new(Context::new()) }).await?;
+        let ask = Ask { ordered: true, ..Ask::new(Context::new()) };
+        let page = bus.ask(&ListRevocations { after, ended_after }, &ask).await?;
         page.revocations.into_iter().for_each(|revocation| revoked.add(revocation));
-        if page.next.is_none() {
+        page.ended.into_iter().for_each(|session| revoked.end(session));
+        if page.next.is_none() && page.ended_next.is_none() {
             return Ok(());
         }
-        after = page.next;
+        // A list that is at its end is read from its last place again, which adds nothing new.
+        after = page.next.or(after);
+        ended_after = page.ended_next.or(ended_after);
     }
 }
 
@@ -136,6 +167,15 @@ mod tests {
         assert!(!revoked.is_void(user, kept, 2), "the login that changed the password goes on");
         assert!(revoked.is_void(user, kept, 1), "but not with a role of before");
         assert!(!revoked.is_void(Uuid::now_v7(), other, 0), "nobody else is concerned");
+    }
+
+    #[test]
+    fn a_login_that_has_ended_takes_no_other_with_it() {
+        let (revoked, user) = (Revoked::default(), Uuid::now_v7());
+        let (ended, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let notice = serde_json::json!({"sessionId": ended}).to_string();
+        take(&revoked, notice.as_bytes());
+        assert!(revoked.is_void(user, ended, 0) && !revoked.is_void(user, other, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use crate::{Bus, Context};
 
 /// How long an access token is good, unless it is voided: a verifier need not remember longer what was voided.
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// Issuer and audience of an instance that has no public address of its own.
 pub const ISSUER: &str = "marquee";
 /// Tokens remembered: some 200 bytes each, so at most 20 MB.
 const REMEMBERED_MAX: usize = 100_000;
@@ -48,6 +50,8 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     bus: Bus,
     keys: RwLock<HashMap<String, DecodingKey>>,
+    /// `iss` and `aud` of this instance's tokens, once configuration or auth has said it.
+    issuer: RwLock<Option<String>>,
     /// Ids of those that are configured here, not learned from auth.
     configured: RwLock<HashSet<String>>,
     asked: tokio::sync::Mutex<Option<Instant>>,
@@ -72,6 +76,7 @@ impl Verifier {
         let verifier = Self(Arc::new(Inner {
             bus,
             keys: RwLock::default(),
+            issuer: RwLock::default(),
             configured: RwLock::default(),
             asked: tokio::sync::Mutex::new(None),
             remembered: RwLock::default(),
@@ -91,6 +96,9 @@ impl Verifier {
     }
 
     fn learn(&self, set: &KeySet) {
+        if set.issuer.is_some() {
+            self.0.issuer.write().unwrap_or_else(|e| e.into_inner()).clone_from(&set.issuer);
+        }
         let mut keys = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
         for key in set.keys.iter().filter(|k| k.crv == "Ed25519") {
             match DecodingKey::from_ed_components(&key.x) {
@@ -122,15 +130,7 @@ impl Verifier {
                 self.key(&kid).ok_or_else(invalid)?
             }
         };
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[ISSUER]);
-        validation.leeway = 0;
-        validation.validate_aud = false;
-        let claims = match jsonwebtoken::decode::<Claims>(token, &key, &validation) {
-            Ok(decoded) => decoded.claims,
-            Err(e) if *e.kind() == jsonwebtoken::errors::ErrorKind::ExpiredSignature => return Err(expired()),
-            Err(_) => return Err(invalid()),
-        };
+        let claims = self.claims(token, &key).await?;
         let identity = Arc::new(Identity {
             user_id: claims.sub,
             session_id: claims.sid,
@@ -142,6 +142,31 @@ impl Verifier {
         });
         self.remember(hash, identity.clone(), claims.epoch);
         self.unless_void(identity, claims.epoch)
+    }
+
+    /// What the token says, once its signature, times, issuer and audience are right.
+    async fn claims(&self, token: &str, key: &DecodingKey) -> Result<Claims, Problem> {
+        let mut issuer = self.issuer();
+        if issuer.is_none() {
+            self.ask_for_keys().await?;
+            issuer = self.issuer();
+        }
+        let first = read_claims(token, key, issuer.as_deref().unwrap_or(ISSUER));
+        // The instance may have a new address since: auth tells it. Only tokens that are well signed get so far.
+        let foreign =
+            |error: &ErrorKind| matches!(error, ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience);
+        let read = match first {
+            Err(error) if foreign(&error) => {
+                self.ask_for_keys().await?;
+                read_claims(token, key, self.issuer().as_deref().unwrap_or(ISSUER))
+            }
+            read => read,
+        };
+        read.map_err(|error| if error == ErrorKind::ExpiredSignature { expired() } else { invalid() })
+    }
+
+    fn issuer(&self) -> Option<String> {
+        self.0.issuer.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
     fn unless_void(&self, identity: Arc<Identity>, epoch: i64) -> Result<Arc<Identity>, Problem> {
@@ -164,7 +189,9 @@ impl Verifier {
             return Ok(());
         }
         let ask = crate::service::Ask::new(Context::new());
-        let keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
+        let mut keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
+        // An auth host of before does not say it.
+        keys.issuer.get_or_insert_with(|| ISSUER.to_owned());
         self.learn(&keys);
         // What auth tells no more is out of use: after a rotation a leaked key must not live on in a host's memory.
         let configured = self.0.configured.read().unwrap_or_else(|e| e.into_inner());
@@ -226,6 +253,16 @@ pub fn jwk(public_key: &[u8]) -> Key {
         kid: encode(&digest.as_ref()[..12]),
         x: encode(public_key),
     }
+}
+
+fn read_claims(token: &str, key: &DecodingKey, issuer: &str) -> Result<Claims, ErrorKind> {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[issuer]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.leeway = 0;
+    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation);
+    decoded.map(|decoded| decoded.claims).map_err(|error| error.into_kind())
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -2,8 +2,11 @@
 //!
 //! Invariant: what a client writes into a forwarding header counts for nothing. The header is read from its right end
 //! and only as far as trusted proxies wrote it; the first address that is not one of them is the client's.
+//! A proxy that nobody declared makes all its users one client: then one who guesses passwords delays everybody. It is warned of.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 use poem::Addr;
@@ -38,14 +41,35 @@ impl ForwardedBy {
 pub struct Proxies {
     pub trusted: Vec<IpNet>,
     pub forwarded_by: ForwardedBy,
+    /// A proxy was seen that is not declared.
+    pub undeclared: Arc<AtomicBool>,
 }
 
 impl Proxies {
     /// The client's address. A socket without one (a test's) counts as one client.
     pub fn client(&self, peer: &RemoteAddr, headers: &HeaderMap) -> IpAddr {
         match &peer.0 {
-            Addr::SocketAddr(peer) => self.seen_from(peer.ip().to_canonical(), headers),
+            Addr::SocketAddr(peer) => {
+                let peer = peer.ip().to_canonical();
+                self.look_for_undeclared(peer, headers);
+                self.seen_from(peer, headers)
+            }
             _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
+    /// Warns once when a peer in a private network, where proxies are, says whom it asks for and no proxy is declared.
+    fn look_for_undeclared(&self, peer: IpAddr, headers: &HeaderMap) {
+        let is_proxy = self.trusted.is_empty()
+            && is_private(peer)
+            && [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded]
+                .iter()
+                .any(|by| headers.contains_key(by.header()));
+        if is_proxy && !self.undeclared.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "a proxy in front that TRUSTED_PROXIES does not name: all its users count as one address"
+            );
         }
     }
 
@@ -77,6 +101,14 @@ impl Proxies {
     }
 }
 
+/// An address that no stranger on the Internet has.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}
+
 /// An address, perhaps in quotes, in brackets, with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
@@ -103,7 +135,7 @@ mod tests {
         for value in given {
             headers.append(forwarded_by.header(), value.parse().unwrap());
         }
-        let proxies = Proxies { trusted, forwarded_by };
+        let proxies = Proxies { trusted, forwarded_by, ..Proxies::default() };
         proxies.seen_from(peer.parse().unwrap(), &headers).to_string()
     }
 
@@ -126,6 +158,24 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["203.0.113.7, rubbish"]), "10.0.0.1");
         assert_eq!(seen("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
         assert_eq!(seen("10.0.0.1", &["::ffff:203.0.113.7"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn a_proxy_that_is_not_declared_is_noticed_and_a_strangers_header_is_not() {
+        let noticed = |peer: &str, header: &'static str, trusted: &[&str]| {
+            let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let proxies = Proxies { trusted, ..Proxies::default() };
+            let mut headers = HeaderMap::new();
+            headers.insert(header, "for=203.0.113.7".parse().unwrap());
+            proxies.look_for_undeclared(peer.parse().unwrap(), &headers);
+            proxies.undeclared.load(Ordering::Relaxed)
+        };
+        for peer in ["10.0.0.1", "127.0.0.1", "192.168.1.1", "fd00::1"] {
+            assert!(noticed(peer, "x-forwarded-for", &[]) && noticed(peer, "forwarded", &[]), "{peer}");
+        }
+        assert!(!noticed("203.0.113.9", "x-forwarded-for", &[]));
+        assert!(!noticed("10.0.0.1", "x-real-ip", &[]));
+        assert!(!noticed("10.0.0.1", "x-forwarded-for", &["10.0.0.0/8"]));
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn proxies(environment: &mut Environment) -> Proxies {
             ForwardedBy::default()
         }
     };
-    Proxies { trusted: trusted.unwrap_or_default(), forwarded_by }
+    Proxies { trusted: trusted.unwrap_or_default(), forwarded_by, ..Proxies::default() }
 }
 
 /// Origins as browsers send them, or `*`.

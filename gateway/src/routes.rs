@@ -5,7 +5,7 @@
 
 use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
-    Refresh, RefreshPage, Register, ResetPassword, SetRole, UpdateMe,
+    Refresh, RefreshPage, Register, ResetPassword, SetDisabled, SetRole, UpdateMe,
 };
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::event_feed::WatchEvents;
@@ -161,6 +161,7 @@ pub const ROWS: &[Row] = &[
     post::<ChangePassword>("/v1/me/password", "changePassword").body(Body::Json(SMALL)).rate(Rate::Login),
     get::<ListUsers>("/v1/users", "listUsers"),
     put::<SetRole>("/v1/users/{id}/role", "setRole").body(Body::Json(SMALL)).refuses(&[409]),
+    put::<SetDisabled>("/v1/users/{id}/disabled", "setDisabled").body(Body::Json(SMALL)).refuses(&[409]),
     get::<ListAudit>("/v1/admin/audit", "listAudit"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
     get::<ListMovies>("/v1/movies", "listMovies").kept(),

@@ -3,6 +3,8 @@
 mod access;
 mod audit;
 mod creators;
+mod disabled;
+mod ends;
 mod member;
 mod page;
 mod passwords;
@@ -165,6 +167,7 @@ async fn expired_and_forged_tokens_are_refused() {
     let now = Timestamp::wall_clock().unix_seconds();
     let claims = Claims {
         iss: "marquee".into(),
+        aud: "marquee".into(),
         sub: session.user.id,
         sid: session.user.id,
         email: session.user.email.clone(),
@@ -188,8 +191,9 @@ async fn expired_and_forged_tokens_are_refused() {
         [part(&session.access_token, 0), part(&theirs, 1), part(&session.access_token, 2)].join(".");
     let unsigned =
         format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#), part(&theirs, 1));
-    let foreign = ours.sign(&Claims { iss: "elsewhere".into(), ..valid }).unwrap();
-    for forged in [theirs, theirs_as_ours, other_claims, unsigned, foreign, "nonsense".into()] {
+    let foreign = ours.sign(&Claims { iss: "https://elsewhere.example".into(), ..valid.clone() }).unwrap();
+    let not_for_us = ours.sign(&Claims { aud: "https://elsewhere.example".into(), ..valid }).unwrap();
+    for forged in [theirs, theirs_as_ours, other_claims, unsigned, foreign, not_for_us, "nonsense".into()] {
         let problem = refused(&forged).await;
         assert_eq!((problem.status, problem.code.as_str()), (401, "token-invalid"), "{forged}");
     }
@@ -322,6 +326,8 @@ async fn hosts_that_start_together_make_one_super_admin() {
     let settings = |email: &str, password: &str| AuthSettings {
         jwt_private_key: pem.clone(),
         super_admin: Some((email.to_owned(), password.to_owned())),
+        issuer: bus::token::ISSUER.to_owned(),
+        login_max: Duration::from_secs(90 * 24 * 60 * 60),
         throttle: None,
         promote_movie_creators: true,
     };

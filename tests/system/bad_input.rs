@@ -152,3 +152,32 @@ async fn tokens_that_are_forged_spent_or_missing_are_refused() {
     assert_problem(&cinema.call(Method::GET, "/v1/me", None, None).await, 401, "token-missing");
     cinema.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_that_look_empty_or_turn_the_reading_direction_are_refused_and_a_name_is_one_line() {
+    let cinema = TestCinema::open().await;
+    let owner = cinema.owner();
+    let account =
+        |email: &str, name: &str| json!({"email": email, "password": "correct horse", "name": name});
+    let movie = |title: &str| json!({"title": title, "durationMinutes": 90, "releaseDate": "2026-01-01"});
+    let hall = |name: &str| {
+        json!({"name": name, "timeZone": "Europe/Berlin",
+               "rows": [{"label": "A", "seats": [{"number": 1, "kind": "STANDARD"}]}]})
+    };
+    for odd in ["\u{200b}", "a\u{202e}b", "a\u{2066}b", "a\nb", "a\rb", "\u{ffff}"] {
+        let refused = [
+            ("/v1/auth/register", account("ada@example.org", odd), "name"),
+            ("/v1/auth/register", account(&format!("{odd}@example.org"), "Ada"), "email"),
+            ("/v1/movies", movie(odd), "title"),
+            ("/v1/genres", json!({"name": odd}), "name"),
+            ("/v1/auditoriums", hall(odd), "name"),
+        ];
+        for (path, body, field) in refused {
+            let answer = cinema.call(Method::POST, path, Some(&owner), Some(body)).await.expect(422);
+            assert_eq!(answer["errors"][0]["field"], field, "{path} {odd:?}: {answer}");
+        }
+    }
+    let made = cinema.call(Method::POST, "/v1/movies", Some(&owner), Some(movie("Ζοή: עדה\u{200f}"))).await;
+    made.expect(201);
+    cinema.close().await;
+}

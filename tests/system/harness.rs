@@ -58,11 +58,7 @@ impl TestSystem {
         Self {
             bus: connect(&nats.url(), OPERATOR).await,
             database: PgPool::connect_lazy(&database_url).unwrap(),
-            config: HostConfig {
-                database_url,
-                redis_url: None,
-                jwt_public_keys: KeySet { keys: Vec::new() },
-            },
+            config: HostConfig { database_url, redis_url: None, jwt_public_keys: KeySet::default() },
             jwt_private_key: token::generate_pem(),
             nats,
             hosts: Vec::new(),
@@ -83,6 +79,8 @@ impl TestSystem {
         let mut settings = AuthSettings {
             jwt_private_key: self.jwt_private_key.clone(),
             super_admin: Some((email.into(), password.into())),
+            issuer: bus::token::ISSUER.to_owned(),
+            login_max: Duration::from_secs(90 * 24 * 60 * 60),
             throttle: None,
             promote_movie_creators: true,
         };
@@ -118,7 +116,8 @@ impl TestSystem {
     }
 
     pub async fn log_in(&self, email: &str, password: &str) -> Result<Session, Problem> {
-        self.ask(&Login { email: email.to_owned(), password: password.to_owned() }, None).await
+        self.ask(&Login { email: email.to_owned(), password: password.to_owned(), device_token: None }, None)
+            .await
     }
 
     /// The token of somebody who may do everything.

@@ -60,7 +60,7 @@ async fn connect(system: &TestSystem, nearby: &Nearby) -> Bus {
 /// A host that counts what it has halved.
 async fn serve(bus: &Bus, stop: &CancellationToken) -> (Server, Arc<AtomicU32>) {
     let halved = Arc::new(AtomicU32::new(0));
-    let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet { keys: Vec::new() });
+    let verifier = Verifier::new(bus.clone(), &bus::contract::auth::KeySet::default());
     let mut server = Server::start(bus, "probe", verifier, stop.clone()).await.unwrap();
     let halve = async |halved: Arc<AtomicU32>, request: Halve| {
         tokio::time::sleep(Duration::from_millis(request.after_ms)).await;

@@ -82,6 +82,7 @@ anyone GET    /v1/showtimes/{id}/seats
 anyone GET    /v1/showtimes/{id}/seats/best
 anyone GET    /v1/showtimes/{id}/seats/events
 admin  GET    /v1/users
+owner  PUT    /v1/users/{id}/disabled
 owner  PUT    /v1/users/{id}/role
 ";
 

@@ -109,6 +109,7 @@ impl Till {
         let now = Timestamp::wall_clock().unix_seconds();
         let claims = Claims {
             iss: ISSUER.into(),
+            aud: ISSUER.into(),
             sub: user,
             sid: Uuid::now_v7(),
             email: "ada@example.org".into(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bus::Problem;
 use bus::contract::auth::{
-    AuditKind, ChangePassword, ListAudit, ListRevocations, ListUsers, Rejection, Revocations, SetRole,
-    UpdateMe, User, UserRoleChanged,
+    AuditKind, ChangePassword, ListAudit, ListRevocations, ListUsers, Rejection, Revocations, SetDisabled,
+    SetRole, UpdateMe, User, UserRoleChanged, password,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, json};
@@ -16,9 +16,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::actor::{Desk, unread};
-use super::model;
+use super::model::{self, Standing};
 use super::password::Proof;
-use super::store::access::{self, NewPassword};
+use super::store::access::{self, DisabledChange, NewPassword};
 use super::store::{self, Act, audit};
 
 /// Whoever meets so many changes of the same account in a row is told to come again.
@@ -41,9 +41,10 @@ pub async fn change_password(desk: Arc<Desk>, call: Call<ChangePassword>) -> Ans
     let Some(account) = store::account_by_id(&desk.pool, caller.user_id).await.map_err(unread)? else {
         return Err(gone());
     };
+    password::check_is_not_address(&new_password, &account.user.email, "newPassword")?;
     // A stolen token must not be a way to guess the password faster than at the front door.
     let key = model::email_key(&account.user.email);
-    let tried = desk.begin_try(&key, call.client_ip).await?;
+    let tried = desk.begin_try(&key, None, call.client_ip).await?;
     let proven = async {
         let proof = desk.passwords.verify(old_password, Some(account.password_hash.clone())).await?;
         match proof {
@@ -97,6 +98,25 @@ pub async fn set_role(desk: Arc<Desk>, call: Call<SetRole>) -> Answered {
     Err(Problem::unavailable("The account is being changed. Try again shortly."))
 }
 
+pub async fn set_disabled(desk: Arc<Desk>, call: Call<SetDisabled>) -> Answered {
+    let by = call.caller()?.user_id;
+    let SetDisabled { id, disabled } = call.request;
+    for _ in 0..DECISIONS_MAX {
+        let standing = access::standing_of(&desk.pool, id).await.map_err(unread)?;
+        let Standing { user, epoch, .. } = standing.ok_or(Rejection::UnknownUser)?;
+        if user.disabled == disabled {
+            return json(&user);
+        }
+        let kind = if disabled { AuditKind::AccountDisabled } else { AuditKind::AccountEnabled };
+        let entry = desk.entry(kind, Some(by), Some(id), call.client_ip, json!({}));
+        let change = DisabledChange { user: id, role: user.role, epoch, disabled };
+        if desk.commit(Act::Disabled(change).audited(entry), vec![]).await?.is_some() {
+            return json(&User { disabled, ..user });
+        }
+    }
+    Err(Problem::unavailable("The account is being changed. Try again shortly."))
+}
+
 pub fn role_changed(user: &User, by: Option<Uuid>) -> UserRoleChanged {
     let User { id, email, name, role, .. } = user.clone();
     UserRoleChanged { user_id: id, email, name, role, by }
@@ -115,10 +135,13 @@ pub async fn list_audit(desk: Arc<Desk>, call: Call<ListAudit>) -> Answered {
 }
 
 pub async fn list_revocations(desk: Arc<Desk>, call: Call<ListRevocations>) -> Answered {
-    let revocations = access::revocations(&desk.pool, call.request.after).await.map_err(unread)?;
-    let full = revocations.len() as i64 == access::REVOCATIONS_MAX;
-    let next = revocations.last().filter(|_| full).map(|last| last.user_id);
-    json(&Revocations { revocations, next })
+    let ListRevocations { after, ended_after } = call.request;
+    let revocations = access::revocations(&desk.pool, after).await.map_err(unread)?;
+    let is_full = |rows: usize| rows as i64 == access::REVOCATIONS_MAX;
+    let next = revocations.last().filter(|_| is_full(revocations.len())).map(|last| last.user_id);
+    let ended = access::ended_sessions(&desk.pool, ended_after).await.map_err(unread)?;
+    let ended_next = ended.last().filter(|_| is_full(ended.len())).copied();
+    json(&Revocations { revocations, next, ended, ended_next })
 }
 
 fn gone() -> Problem {

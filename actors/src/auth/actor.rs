@@ -39,6 +39,7 @@ pub struct Desk {
     pub passwords: Passwords,
     pub signer: Signer,
     pub throttle: Throttle,
+    pub login_max: Duration,
     pub promote_movie_creators: bool,
 }
 
@@ -57,6 +58,7 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve_with(&desk, account::change_password).await?;
     server.serve_with(&desk, account::list_users).await?;
     server.serve_with(&desk, account::set_role).await?;
+    server.serve_with(&desk, account::set_disabled).await?;
     server.serve_with(&desk, account::list_audit).await?;
     server.serve_with(&desk, account::list_revocations).await?;
     server.serve_with(&desk, reset::forgot_password).await?;
@@ -73,16 +75,17 @@ async fn register(desk: Arc<Desk>, call: Call<Register>) -> Answered {
     }
     let account = desk.account(email, password, name, Role::User).await?;
     let secret = Secret::new();
-    let token = RefreshToken::new(Uuid::now_v7(), &secret, desk.clock.now());
+    let token = desk.first_token(&secret);
     let (user, family) = (account.user.clone(), token.family);
     let registered = registered(&user, &call.context);
     desk.commit(Act::Account { account, login: Some(token) }.into(), vec![registered]).await?;
-    desk.session(user, 0, family, secret)
+    desk.session(user, 0, family, secret, Some(Uuid::now_v7()))
 }
 
 async fn login(desk: Arc<Desk>, call: Call<Login>) -> Answered {
     let (key, ip) = (model::email_key(&call.request.email), call.client_ip);
-    let tried = desk.begin_try(&key, ip).await?;
+    let device = desk.known_device(&key, call.request.device_token.as_deref()).await?;
+    let tried = desk.begin_try(&key, device, ip).await?;
     for _ in 0..LOGIN_TRIES {
         let found = match desk.prove(&key, &call.request.password).await {
             Ok(found) => found,
@@ -99,14 +102,22 @@ async fn login(desk: Arc<Desk>, call: Call<Login>) -> Answered {
                 return Err(Rejection::Credentials.into());
             }
         };
+        if account.user.disabled {
+            desk.throttle.right(tried).await;
+            let (user, details) = (Some(account.user.id), json!({"email": key, "disabled": true}));
+            let failed = desk.entry(AuditKind::LoginFailed, None, user, ip, details);
+            desk.commit(Act::Note.audited(failed), vec![]).await?;
+            return Err(Rejection::Disabled.into());
+        }
         let secret = Secret::new();
-        let token = RefreshToken::new(Uuid::now_v7(), &secret, desk.clock.now());
+        let token = desk.first_token(&secret);
         let (user, family, proven) = (account.user.id, token.family, account.password_hash);
         let done = desk.entry(AuditKind::Login, Some(user), Some(user), ip, json!({"session": family}));
         let login = Act::Login { user, proven, renewed, token }.audited(done);
         if desk.commit(login, vec![]).await?.is_some() {
             desk.throttle.right(tried).await;
-            return desk.session(account.user, account.epoch, family, secret);
+            let device = device.unwrap_or_else(Uuid::now_v7);
+            return desk.session(account.user, account.epoch, family, secret, Some(device));
         }
     }
     Err(Problem::unavailable("The account is being changed. Try again shortly."))
@@ -125,13 +136,14 @@ async fn renew(desk: &Desk, token: &str, again: Option<Duration>) -> Answered {
     let presented = desk.presented(token).await?.ok_or(Rejection::RefreshToken)?;
     let family = presented.token.family;
     let now = desk.clock.now();
-    match (model::worth(&presented, now)?, again) {
+    match (model::worth(&presented, desk.login_max, now)?, again) {
         (Worth::Pair, _) | (Worth::End, Some(_)) => {
             let secret = Secret::new();
-            let next = RefreshToken::new(family, &secret, now);
+            let login_ends = presented.started_at.plus(desk.login_max);
+            let next = RefreshToken::new(family, &secret, now, login_ends);
             let refreshed = Act::Refresh { spent: presented.token.id, again, next };
             if desk.commit(refreshed.into(), vec![]).await? == Some(Written::Done) {
-                return desk.session(presented.user, presented.epoch, family, secret);
+                return desk.session(presented.user, presented.epoch, family, secret, None);
             }
         }
         (Worth::End, None) => {
@@ -194,13 +206,31 @@ impl Desk {
     ) -> Result<Account, Problem> {
         let password_hash = self.passwords.hash(password).await?;
         let (id, created_at) = (Uuid::now_v7(), self.clock.now());
-        let user = User { id, email, name, role, email_verified: false, created_at };
+        let user = User { id, email, name, role, email_verified: false, disabled: false, created_at };
         Ok(Account { user, password_hash, epoch: 0 })
     }
 
+    /// The first refresh token of a login that begins now.
+    fn first_token(&self, secret: &Secret) -> RefreshToken {
+        let now = self.clock.now();
+        RefreshToken::new(Uuid::now_v7(), secret, now, now.plus(self.login_max))
+    }
+
+    /// The device that a token names, if somebody logged in to this account on it.
+    async fn known_device(&self, email_key: &str, token: Option<&str>) -> Result<Option<Uuid>, Problem> {
+        let Some(token) = token else { return Ok(None) };
+        let account = store::account_of(&self.pool, email_key).await.map_err(unread)?;
+        Ok(account.and_then(|account| self.signer.device(token, account.user.id)))
+    }
+
     /// Begins a try of a password; one that has to wait is refused. Of a delay's refusals the first is audited.
-    pub async fn begin_try(&self, email_key: &str, ip: Option<IpAddr>) -> Result<Try, Problem> {
-        let wait = match self.throttle.begin(email_key, ip).await {
+    pub async fn begin_try(
+        &self,
+        email_key: &str,
+        device: Option<Uuid>,
+        ip: Option<IpAddr>,
+    ) -> Result<Try, Problem> {
+        let wait = match self.throttle.begin(email_key, device, ip).await {
             Ok(tried) => return Ok(tried),
             Err(wait) => wait,
         };
@@ -261,14 +291,23 @@ impl Desk {
         }
     }
 
-    fn session(&self, user: User, epoch: i64, family: Uuid, secret: Secret) -> Answered {
-        let claims = model::claims(&user, epoch, family, Timestamp::wall_clock());
+    /// `device`: the one that the login was made on, after a password.
+    fn session(
+        &self,
+        user: User,
+        epoch: i64,
+        family: Uuid,
+        secret: Secret,
+        device: Option<Uuid>,
+    ) -> Answered {
+        let device_token = device.map(|device| self.signer.device_token(user.id, device));
+        let claims = model::claims(self.signer.issuer(), &user, epoch, family, Timestamp::wall_clock());
         let access_token = self.signer.sign(&claims).map_err(|error| {
             tracing::error!(error = format!("{error:#}"), "access token not signed");
             Problem::internal()
         })?;
         let expires_in = bus::token::ACCESS_LIFETIME.as_secs();
-        json(&Session { user, access_token, refresh_token: secret.text, expires_in })
+        json(&Session { user, access_token, refresh_token: secret.text, expires_in, device_token })
     }
 }
 

@@ -4,7 +4,8 @@
 //! Invariant: a refresh token buys one new pair; whoever presents it again ends the whole family.
 //! Invariant: an unknown e-mail and a wrong password get the same answer after the same work.
 //! Invariant: what changes a role or a password voids the access tokens of before at every verifier of the house.
-//! It does not keep access tokens: unless voided they are good until they expire, 15 minutes, also after a logout.
+//! Invariant: a login that ends by a logout, or by a refresh token used twice, voids its own access tokens likewise.
+//! It does not keep access tokens: unless voided they are good until they expire, after 15 minutes.
 
 mod account;
 mod actor;
@@ -36,7 +37,9 @@ pub use hear::CONSUMER;
 
 /// Starts the host; the first SUPER_ADMIN is there before anybody can ask it.
 pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host> {
-    let signer = token::Signer::from_pem(&settings.jwt_private_key)?.telling_too(&parts.public_keys);
+    let signer = token::Signer::from_pem(&settings.jwt_private_key)?
+        .issuing_as(&settings.issuer)
+        .telling_too(&parts.public_keys);
     // Its own tokens it need not ask itself about.
     parts.verifier.add(signer.keys());
     let (journal, wellness, mut children) = parts.delivery(None);
@@ -47,6 +50,7 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         passwords: password::Passwords::new(),
         signer,
         throttle: throttle::Throttle::new(settings.throttle, parts.redis.clone()),
+        login_max: settings.login_max,
         promote_movie_creators: settings.promote_movie_creators,
     });
     let serving = desk.clone();
@@ -98,6 +102,7 @@ pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<
         // Nobody logs in here.
         signer: token::Signer::from_pem(&token::generate_pem())?,
         throttle: throttle::Throttle::new(None, None),
+        login_max: model::REFRESH,
         promote_movie_creators: false,
     };
     let host = parts.start(wellness, move || children.clone()).await?;

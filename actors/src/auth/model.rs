@@ -7,11 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::contract::Timestamp;
 use bus::contract::auth::{Claims, Rejection, Role, User};
-use bus::token::{ACCESS_LIFETIME, ISSUER};
+use bus::token::ACCESS_LIFETIME;
 use uuid::Uuid;
 
 /// How long a refresh token is good: who comes back within a month stays logged in.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long the link that proves an address is good: mails are read the next evening.
+#[expect(dead_code, reason = "used by the next commit")]
+pub const VERIFICATION: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How long the link to a new password is good.
 pub const RESET: Duration = Duration::from_secs(30 * 60);
 /// Who may say that a movie was created. NATS lets nobody else say it either.
@@ -95,8 +98,10 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    pub fn new(family: Uuid, secret: &Secret, now: Timestamp) -> Self {
-        Self { id: Uuid::now_v7(), family, hash: secret.hash, issued_at: now, expires_at: now.plus(REFRESH) }
+    /// `login_ends`: when the login is over however often it is refreshed.
+    pub fn new(family: Uuid, secret: &Secret, now: Timestamp, login_ends: Timestamp) -> Self {
+        let expires_at = now.plus(REFRESH).min(login_ends);
+        Self { id: Uuid::now_v7(), family, hash: secret.hash, issued_at: now, expires_at }
     }
 }
 
@@ -110,6 +115,8 @@ pub enum EndReason {
     Password,
     /// The user ended all logins.
     Everywhere,
+    /// The account was disabled.
+    Disabled,
 }
 
 impl EndReason {
@@ -119,6 +126,7 @@ impl EndReason {
             Self::Reuse => "REUSE",
             Self::Password => "PASSWORD",
             Self::Everywhere => "EVERYWHERE",
+            Self::Disabled => "DISABLED",
         }
     }
 }
@@ -129,6 +137,8 @@ pub struct Presented {
     pub token: RefreshToken,
     pub spent: bool,
     pub family_ended: bool,
+    /// When the login began.
+    pub started_at: Timestamp,
     pub user: User,
     pub epoch: i64,
 }
@@ -143,8 +153,9 @@ pub enum Worth {
 }
 
 /// Judges a presented refresh token. Between this and the write somebody else may spend it; the write sees that.
-pub fn worth(presented: &Presented, now: Timestamp) -> Result<Worth, Rejection> {
-    if presented.family_ended || presented.token.expires_at <= now {
+pub fn worth(presented: &Presented, login_max: Duration, now: Timestamp) -> Result<Worth, Rejection> {
+    let too_old = presented.started_at.plus(login_max) <= now;
+    if presented.family_ended || too_old || presented.token.expires_at <= now {
         return Err(Rejection::RefreshToken);
     }
     Ok(if presented.spent { Worth::End } else { Worth::Pair })
@@ -156,10 +167,11 @@ pub fn email_key(email: &str) -> String {
 }
 
 /// What an access token says. `now` is this machine's clock, by which tokens are verified everywhere.
-pub fn claims(user: &User, epoch: i64, family: Uuid, now: Timestamp) -> Claims {
+pub fn claims(issuer: &str, user: &User, epoch: i64, family: Uuid, now: Timestamp) -> Claims {
     let iat = now.unix_seconds();
     Claims {
-        iss: ISSUER.to_owned(),
+        iss: issuer.to_owned(),
+        aud: issuer.to_owned(),
         sub: user.id,
         sid: family,
         email: user.email.clone(),

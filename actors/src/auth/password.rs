@@ -11,6 +11,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use bus::Problem;
 use bus::contract::auth::Rejection;
+use bus::contract::auth::password::normalized;
 use tokio::sync::Semaphore;
 
 /// OWASP's second choice for argon2id: 19 MiB, two passes, one lane; about 25 ms of one core.
@@ -63,12 +64,12 @@ impl Passwords {
 
     /// The PHC string of a new password.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        self.run(move || hash(&password)).await?
+        self.run(move || hash(&normalized(&password))).await?
     }
 
     /// Whether the password is that of `known`; with no account it takes as long and the answer is no.
     pub async fn verify(&self, password: String, known: Option<String>) -> Result<Proof, Problem> {
-        self.run(move || verify(&password, known.as_deref())).await?
+        self.run(move || verify_any(&password, known.as_deref())).await?
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
@@ -99,6 +100,20 @@ pub(super) fn hash(password: &str) -> Result<String, Problem> {
     hash.map(|hash| hash.to_string()).map_err(|error| {
         tracing::error!(%error, "password not hashed");
         Problem::internal()
+    })
+}
+
+/// Verifies the password in the form that is hashed, then as it was typed: hashes of before are of that. Both take the same
+/// time for an account that is not there.
+pub(super) fn verify_any(password: &str, known: Option<&str>) -> Result<Proof, Problem> {
+    let plain = normalized(password);
+    let proof = verify(&plain, known)?;
+    if proof != Proof::Wrong || plain == password {
+        return Ok(proof);
+    }
+    Ok(match verify(password, known)? {
+        Proof::Wrong => Proof::Wrong,
+        Proof::Right | Proof::Outdated { .. } => Proof::Outdated { hash: hash(&plain)? },
     })
 }
 
@@ -145,6 +160,24 @@ mod tests {
         assert_eq!(verify("correct horse", Some(&stored)).unwrap(), Proof::Right);
         assert_eq!(verify("correct horsf", Some(&stored)).unwrap(), Proof::Wrong);
         assert_ne!(stored, hash("correct horse").unwrap(), "each has its own salt");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_its_letters_are_written_and_older_hashes_are_renewed() {
+        let (composed, decomposed) = ("pässwörd-é", "pa\u{308}sswo\u{308}rd-e\u{301}");
+        let passwords = Passwords::new();
+        let stored = passwords.hash(decomposed.to_owned()).await.unwrap();
+        for typed in [composed, decomposed] {
+            let proof = passwords.verify(typed.to_owned(), Some(stored.clone())).await.unwrap();
+            assert_eq!(proof, Proof::Right, "{typed}");
+        }
+        // Hashed by an older version, as it was typed.
+        let older = hash(decomposed).unwrap();
+        let Proof::Outdated { hash } = verify_any(decomposed, Some(&older)).unwrap() else {
+            panic!("not proven by a hash of before");
+        };
+        assert_eq!(verify_any(composed, Some(&hash)).unwrap(), Proof::Right);
+        assert_eq!(verify_any("pässwörd-e", Some(&older)).unwrap(), Proof::Wrong);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bus::Problem;
 use bus::contract::auth::{
     AuditKind, ForgotPassword, GetResetToken, PasswordResetRequested, Rejection, ResetPassword, ResetToken,
-    User,
+    User, password,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, json};
@@ -32,9 +32,9 @@ pub async fn forgot_password(desk: Arc<Desk>, call: Call<ForgotPassword>) -> Ans
     let key = model::email_key(&call.request.email);
     let account = store::account_of(&desk.pool, &key).await.map_err(unread)?;
     let (write, outbox) = match account {
-        Some(account) => desk.new_reset(&account.user, &call),
+        Some(account) if !account.user.disabled => desk.new_reset(&account.user, &call),
         // Written as well, so that an outage is told to everybody alike.
-        None => (Act::Note.into(), vec![]),
+        Some(_) | None => (Act::Note.into(), vec![]),
     };
     let written = match desk.journal.commit(Change { outbox, ..Change::new(write) }).await {
         Outcome::Committed { .. } | Outcome::Rejected(Refused::ResetLimit) => json(&()),
@@ -63,13 +63,14 @@ pub async fn reset_password(desk: Arc<Desk>, call: Call<ResetPassword>) -> Answe
     // Spares the hashing; the write decides.
     let open = access::open_reset(&desk.pool, &secret_hash(&token)).await.map_err(unread)?;
     let (reset, user) = open.ok_or(Rejection::ResetToken)?;
+    password::check_is_not_address(&password, &user.email, "password")?;
     let password_hash = desk.passwords.hash(password).await?;
     let by = Some(user.id);
     let entry = desk.entry(AuditKind::PasswordReset, by, by, call.client_ip, json!({"reset": reset}));
     let changed = desk.commit(Act::Reset { reset, password_hash }.audited(entry), vec![]).await?;
     changed.ok_or(Rejection::ResetToken)?;
     // Whoever reads the account's mail is no guesser.
-    desk.throttle.forget(&model::email_key(&user.email)).await;
+    desk.throttle.forget(&model::email_key(&user.email), call.client_ip).await;
     json(&())
 }
 

@@ -11,7 +11,7 @@ mod read;
 
 use std::time::Duration;
 
-use bus::contract::auth::{Revocation, revoked_subject};
+use bus::contract::auth::{EndedSession, Revocation, RevocationNotice, revoked_subject};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
 use crate::delivery::{Rows, WriteError};
-use access::{NewPassword, NewReset};
+use access::{DisabledChange, NewPassword, NewReset};
 
 pub use read::{account_by_id, account_of, presented, super_admin_exists, user_by_id};
 
@@ -76,6 +76,7 @@ pub enum Act {
         reason: EndReason,
     },
     Role(RoleChange),
+    Disabled(DisabledChange),
     Name {
         user: Uuid,
         name: String,
@@ -99,8 +100,10 @@ pub enum Act {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     Done,
-    /// The refresh token was spent or its family ended meanwhile; the family is over.
-    Over,
+    /// The refresh token was spent or its login, this one, ended meanwhile; the login is over.
+    Over(Uuid),
+    /// This login has ended.
+    Ended(Uuid),
     /// Access tokens are void.
     Revoked(Revocation),
     /// How many rows were forgotten.
@@ -155,9 +158,15 @@ impl Rows for Write {
 
 /// What every verifier must know at once.
 fn notice(written: &Written) -> Option<(String, Bytes)> {
-    let Written::Revoked(revocation) = written else { return None };
-    let payload = serde_json::to_vec(revocation).expect("contract types are plain data and always serialize");
-    Some((revoked_subject(revocation.user_id), payload.into()))
+    let (id, notice) = match *written {
+        Written::Revoked(revocation) => (revocation.user_id, RevocationNotice::Revoked(revocation)),
+        Written::Over(session_id) | Written::Ended(session_id) => {
+            (session_id, RevocationNotice::Ended(EndedSession { session_id }))
+        }
+        Written::Done | Written::Forgotten(_) => return None,
+    };
+    let payload = serde_json::to_vec(&notice).expect("contract types are plain data and always serialize");
+    Some((revoked_subject(id), payload.into()))
 }
 
 impl Act {
@@ -184,8 +193,12 @@ impl Act {
                 insert_login(db, *user, renewed.as_ref().unwrap_or(proven), token).await?;
             }
             Self::Refresh { spent, again, next } => return refresh(db, *spent, *again, next).await,
-            Self::End { family, reason } => end(db, *family, *reason).await?,
+            Self::End { family, reason } => {
+                end(db, *family, *reason).await?;
+                return Ok(Written::Ended(*family));
+            }
             Self::Role(change) => return access::change_role(db, change).await,
+            Self::Disabled(change) => return access::set_disabled(db, change).await,
             Self::Name { user, name } => access::rename(db, *user, name).await?,
             Self::Password(new) => return access::change_password(db, new).await,
             Self::RequestReset(new) => access::request_reset(db, new).await?,
@@ -225,7 +238,7 @@ async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> 
 async fn insert_login(db: &mut PgConnection, user: Uuid, proven: &str, token: &RefreshToken) -> Result<()> {
     let inserted = sqlx::query(
         "insert into families (id, user_id, started_at, expires_at)
-         select $1, id, $3, $4 from users where id = $2 and password_hash = $5 for share",
+         select $1, id, $3, $4 from users where id = $2 and password_hash = $5 and disabled_at is null for share",
     )
     .bind(token.family)
     .bind(user)
@@ -282,7 +295,7 @@ async fn refresh(
         .await?
         .rows_affected();
     if alive == 0 {
-        return Ok(Written::Over);
+        return Ok(Written::Over(next.family));
     }
     let won = sqlx::query("update refresh_tokens set spent_at = now() where id = $1 and spent_at is null")
         .bind(spent)
@@ -296,7 +309,7 @@ async fn refresh(
     };
     if !buys {
         end(db, next.family, EndReason::Reuse).await?;
-        return Ok(Written::Over);
+        return Ok(Written::Over(next.family));
     }
     // Of those that were bought with one token the first that is used is the one that arrived.
     sqlx::query(

@@ -1,5 +1,8 @@
-//! Slows guessing down: after some wrong passwords each further try has to wait longer, by account and by address.
+//! Slows guessing down: after some wrong passwords each further try has to wait longer: of an account from one network, of an
+//! account from anywhere (far above it), of an address.
 //!
+//! Invariant: strangers do not keep an owner out: their wrong passwords count in their own networks, and who logged in on a
+//! device before is counted by the device alone (OWASP, device cookies), which is bounded like a network.
 //! A try counts as wrong when it begins, so that a hundred at once gain nothing, and is taken back when it was right.
 //! Invariant: nobody is locked out for good: a refused try costs nothing, and the delay has an end.
 //! Invariant: an account that does not exist is throttled like one that does.
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use bus::contract::auth::Rejection;
 use redis::Script;
 use redis::aio::ConnectionManager;
+use uuid::Uuid;
 
 use self::count::Counts;
 use super::model::secret_hash;
@@ -74,9 +78,10 @@ pub struct Throttle {
 
 /// A try that may go on. It counts as wrong unless it is said to be otherwise.
 pub struct Try {
-    account: String,
-    /// The address's counter, where the address is known.
-    address: Option<String>,
+    /// The counter of the account in this network, or of the device: it begins anew after the right password.
+    own: String,
+    /// Of the account everywhere, unless the device is known; of the address, where that is known.
+    wider: Vec<String>,
 }
 
 /// A try that has to wait.
@@ -99,15 +104,27 @@ impl Throttle {
         Self { settings, redis, scripts, resting_until: Mutex::default(), here: Counts::default() }
     }
 
-    /// Counts a try of this account's password from this address, or says how long to wait.
-    pub async fn begin(&self, email_key: &str, ip: Option<IpAddr>) -> Result<Try, Wait> {
-        let tried = Try {
-            account: account_key(email_key),
-            address: ip.map(|ip| format!("marquee:login:ip:{}", network(ip))),
+    /// Counts a try of this account's password from this address, or says how long to wait. `device` is one on which
+    /// somebody logged in to this account before.
+    pub async fn begin(
+        &self,
+        email_key: &str,
+        device: Option<Uuid>,
+        ip: Option<IpAddr>,
+    ) -> Result<Try, Wait> {
+        let address = ip.map(|ip| format!("marquee:login:ip:{}", address(ip)));
+        let everywhere = device.is_none().then(|| account_key(email_key));
+        let own = match device {
+            Some(device) => format!("marquee:login:device:{}", device.simple()),
+            None => own_key(email_key, ip),
         };
-        let Some(settings) = &self.settings else { return Ok(tried) };
-        let mut wanted = vec![(tried.account.clone(), settings.free_tries_account)];
-        wanted.extend(tried.address.iter().map(|address| (address.clone(), settings.free_tries_ip)));
+        let Some(settings) = &self.settings else {
+            return Ok(Try { own, wider: everywhere.into_iter().chain(address).collect() });
+        };
+        let mut wanted = vec![(own.clone(), settings.free_tries_account)];
+        wanted.extend(everywhere.map(|key| (key, settings.free_tries_account_all)));
+        wanted.extend(address.map(|key| (key, settings.free_tries_ip)));
+        let tried = Try { own, wider: wanted.iter().skip(1).map(|(key, _)| key.clone()).collect() };
         let (wait, is_news) = match self.begin_in_redis(&wanted).await {
             Some(answer) => answer,
             None => self.here.begin(&wanted, Instant::now()),
@@ -119,16 +136,17 @@ impl Throttle {
         Err(Wait { seconds: wait.as_millis().div_ceil(1000) as u64, is_news })
     }
 
-    /// The password was right: the account's count begins anew. The address only gets its try back, else one good
-    /// account would buy any number of guesses at others.
+    /// The password was right: the count of this network or device begins anew. The wider ones only get their try back:
+    /// else one good account would buy any number of guesses at others, and each login of the owner new guesses to
+    /// whoever guesses from many networks.
     pub async fn right(&self, tried: Try) {
-        self.forget_count(&tried.account).await;
-        self.take_back(tried.address.into_iter().collect()).await;
+        self.forget_count(&tried.own).await;
+        self.take_back(tried.wider).await;
     }
 
     /// Whether the password was right was never found out.
     pub async fn undecided(&self, tried: Try) {
-        self.take_back(tried.address.into_iter().chain([tried.account]).collect()).await;
+        self.take_back(tried.wider.into_iter().chain([tried.own]).collect()).await;
     }
 
     async fn begin_in_redis(&self, wanted: &[(String, u32)]) -> Option<(Duration, bool)> {
@@ -147,9 +165,10 @@ impl Throttle {
         Some((Duration::from_millis(wait), news == 1))
     }
 
-    /// The account's count begins anew.
-    pub async fn forget(&self, email_key: &str) {
+    /// The account's counts begin anew: everywhere, and in this network.
+    pub async fn forget(&self, email_key: &str, ip: Option<IpAddr>) {
         self.forget_count(&account_key(email_key)).await;
+        self.forget_count(&own_key(email_key, ip)).await;
     }
 
     async fn forget_count(&self, account: &str) {
@@ -199,10 +218,28 @@ fn account_key(email_key: &str) -> String {
     format!("marquee:login:account:{}", hex::encode(&secret_hash(email_key)[..16]))
 }
 
+/// The account in one network.
+fn own_key(email_key: &str, ip: Option<IpAddr>) -> String {
+    let network = ip.map_or_else(|| "unknown".to_owned(), network);
+    format!("{}:{network}", account_key(email_key))
+}
+
 /// What counts as one address: of IPv6 the /64 that a single customer has.
-fn network(ip: IpAddr) -> String {
+fn address(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
+        ip @ IpAddr::V6(_) => network(ip),
+    }
+}
+
+/// What counts as one network: a /24 of IPv4, which a mobile provider gives its customers addresses of by turns; of IPv6
+/// the /64 that a single customer has.
+fn network(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
@@ -214,34 +251,72 @@ fn network(ip: IpAddr) -> String {
 mod tests {
     use super::*;
 
+    const HOME: [u8; 4] = [10, 0, 0, 1];
+    const ELSEWHERE: [u8; 4] = [10, 0, 9, 1];
+
     fn throttle() -> Throttle {
-        Throttle::new(Some(ThrottleSettings { free_tries_account: 3, free_tries_ip: 5 }), None)
+        let settings =
+            ThrottleSettings { free_tries_account: 3, free_tries_account_all: 8, free_tries_ip: 5 };
+        Throttle::new(Some(settings), None)
+    }
+
+    async fn begin(throttle: &Throttle, name: &str, ip: [u8; 4]) -> Result<Try, Wait> {
+        throttle.begin(name, None, Some(ip.into())).await
     }
 
     #[tokio::test]
-    async fn a_right_password_clears_the_account_and_not_the_address() {
+    async fn a_right_password_clears_the_account_in_its_network_and_not_the_address() {
         let throttle = throttle();
         for _ in 0..3 {
-            throttle.begin("ada", Some([10, 0, 0, 1].into())).await.unwrap();
+            begin(&throttle, "ada", HOME).await.unwrap();
         }
-        let tried = throttle.begin("ada", Some([10, 0, 0, 1].into())).await.unwrap();
-        assert!(throttle.begin("ada", None).await.is_err(), "ada has to wait");
+        let tried = begin(&throttle, "ada", HOME).await.unwrap();
+        assert!(begin(&throttle, "ada", [10, 0, 0, 7]).await.is_err(), "ada has to wait in this network");
         throttle.right(tried).await;
-        throttle.begin("ada", None).await.unwrap();
-        for name in ["bob", "cyd"] {
-            throttle.begin(name, Some([10, 0, 0, 1].into())).await.unwrap();
+        begin(&throttle, "ada", [10, 0, 0, 7]).await.unwrap();
+        for name in ["bob", "cyd", "dan"] {
+            begin(&throttle, name, HOME).await.unwrap();
         }
-        throttle.begin("dan", Some([10, 0, 0, 1].into())).await.unwrap();
-        let wait = throttle.begin("eve", Some([10, 0, 0, 1].into())).await.err().unwrap();
+        let wait = begin(&throttle, "eve", HOME).await.err().unwrap();
         assert_eq!(wait, Wait { seconds: 1, is_news: true }, "the address has guessed six times");
-        throttle.begin("eve", Some([10, 0, 0, 2].into())).await.unwrap();
+        begin(&throttle, "eve", [10, 0, 0, 2]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_guesses_elsewhere_delays_nobody_at_home_until_very_many_networks_do() {
+        let throttle = throttle();
+        for _ in 0..4 {
+            begin(&throttle, "ada", ELSEWHERE).await.unwrap();
+        }
+        assert!(begin(&throttle, "ada", ELSEWHERE).await.is_err());
+        let tried = begin(&throttle, "ada", HOME).await.unwrap();
+        throttle.right(tried).await;
+        for network in 20..25 {
+            begin(&throttle, "ada", [10, 0, network, 1]).await.unwrap();
+        }
+        assert!(begin(&throttle, "ada", HOME).await.is_err(), "nine wrong ones from six networks");
+        let device = Some(Uuid::now_v7());
+        let tried = throttle.begin("ada", device, Some(HOME.into())).await.unwrap();
+        throttle.right(tried).await;
+    }
+
+    #[tokio::test]
+    async fn a_known_device_guesses_no_faster_than_a_network() {
+        let throttle = throttle();
+        let device = Some(Uuid::now_v7());
+        for host in 1..5 {
+            throttle.begin("ada", device, Some([10, 0, host, 1].into())).await.unwrap();
+        }
+        assert!(throttle.begin("ada", device, Some([10, 0, 9, 1].into())).await.is_err());
+        throttle.begin("ada", None, Some([10, 0, 9, 1].into())).await.unwrap();
     }
 
     #[test]
     fn one_customers_ipv6_addresses_are_one() {
-        let of = |ip: &str| network(ip.parse().unwrap());
+        let of = |ip: &str| address(ip.parse().unwrap());
         assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
+        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.0/24");
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bus::contract::auth::{Claims, KeySet, TICKET_TYP, TicketClaims};
+use bus::token::ISSUER;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -16,6 +17,8 @@ const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
 /// What the key of password resets is derived for; another purpose gets another text and so another key.
 const RESETS: &str = "marquee password reset 1";
+const VERIFICATIONS: &str = "marquee e-mail verification 1";
+const DEVICES: &str = "marquee device 1";
 /// PKCS#8 version 1 of an Ed25519 seed (RFC 8410): all that comes before the 32 bytes.
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -27,6 +30,8 @@ pub struct Signer {
     key: EncodingKey,
     keys: KeySet,
     resets: hmac::Key,
+    verifications: hmac::Key,
+    devices: hmac::Key,
 }
 
 impl Signer {
@@ -39,17 +44,32 @@ impl Signer {
         let public = bus::token::jwk(pair.public_key().as_ref());
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(public.kid.clone());
-        let secret = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &der), RESETS.as_bytes());
+        let root = hmac::Key::new(hmac::HMAC_SHA256, &der);
+        let derived =
+            |purpose: &str| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, purpose.as_bytes()).as_ref());
         let signer = Self {
             header,
             key: EncodingKey::from_ed_der(&der),
-            keys: KeySet { keys: vec![public] },
-            resets: hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref()),
+            keys: KeySet { keys: vec![public], issuer: Some(ISSUER.to_owned()) },
+            resets: derived(RESETS),
+            verifications: derived(VERIFICATIONS),
+            devices: derived(DEVICES),
         };
         // Two libraries read the key; that both do shows here and not at the first login.
         jsonwebtoken::encode(&signer.header, &(), &signer.key)
             .context("JWT_PRIVATE_KEY does not sign tokens")?;
         Ok(signer)
+    }
+
+    /// Signs for the instance at this address. Tokens of another one are not taken, even where both have the same key.
+    pub fn issuing_as(mut self, issuer: &str) -> Self {
+        self.keys.issuer = Some(issuer.to_owned());
+        self
+    }
+
+    /// `iss` and `aud` of the access tokens.
+    pub fn issuer(&self) -> &str {
+        self.keys.issuer.as_deref().unwrap_or(ISSUER)
     }
 
     pub fn sign(&self, claims: &Claims) -> anyhow::Result<String> {
@@ -72,6 +92,26 @@ impl Signer {
     /// The token of a password reset: the same each time, and not to be guessed without the key.
     pub fn reset_token(&self, reset: Uuid) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.resets, reset.as_bytes()))
+    }
+
+    /// The token that proves an address; like those of password resets.
+    pub fn verification_token(&self, verification: Uuid) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.verifications, verification.as_bytes()))
+    }
+
+    /// Says that somebody logged in to this account on this device: user, device and their signature.
+    pub fn device_token(&self, user: Uuid, device: Uuid) -> String {
+        let named = [user.into_bytes(), device.into_bytes()].concat();
+        URL_SAFE_NO_PAD.encode([&named, hmac::sign(&self.devices, &named).as_ref()].concat())
+    }
+
+    /// The device that a token names, if it is one of this user's.
+    pub fn device(&self, token: &str, user: Uuid) -> Option<Uuid> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (named, signature) = bytes.split_at_checked(32)?;
+        hmac::verify(&self.devices, named, signature).ok()?;
+        let device = Uuid::from_slice(&named[16..]).ok()?;
+        (named[..16] == user.into_bytes()).then_some(device)
     }
 
     /// What verifies the tokens.
@@ -127,6 +167,19 @@ MC4CAQAwBQYDK2VwBCIEIOhLJi+p3GvTXlqxLRVSf4xiVQwjFWPcxn2eJZ69mEkW
         assert_eq!(one.reset_token(reset).len(), 43, "32 bytes in base64url");
         assert_ne!(one.reset_token(reset), one.reset_token(Uuid::now_v7()));
         assert_ne!(one.reset_token(reset), Signer::from_pem(&generate_pem()).unwrap().reset_token(reset));
+    }
+
+    #[test]
+    fn a_device_token_is_of_one_account_and_no_reset_token() {
+        let signer = Signer::from_pem(OPENSSL).unwrap();
+        let (user, device) = (Uuid::now_v7(), Uuid::now_v7());
+        let token = signer.device_token(user, device);
+        assert_eq!(signer.device(&token, user), Some(device));
+        assert_eq!(signer.device(&token, Uuid::now_v7()), None);
+        assert_eq!(signer.device(&format!("{token}AAAA"), user), None);
+        assert_eq!(signer.device("", user), None);
+        assert_eq!(Signer::from_pem(&generate_pem()).unwrap().device(&token, user), None);
+        assert_ne!(signer.reset_token(user), signer.verification_token(user));
     }
 
     #[test]

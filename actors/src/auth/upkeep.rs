@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bus::Bus;
-use bus::contract::auth::revoked_subject;
+use bus::contract::auth::{EndedSession, revoked_subject};
 use tokio_util::sync::CancellationToken;
 
 use super::actor::Desk;
@@ -44,6 +44,17 @@ pub async fn announce(desk: Arc<Desk>, bus: Bus, stop: CancellationToken) -> any
             }
             match page.last() {
                 Some(last) if page.len() as i64 == access::REVOCATIONS_MAX => after = Some(last.user_id),
+                _ => break,
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = access::ended_sessions(&desk.pool, after).await?;
+            for session_id in &page {
+                bus.notify(revoked_subject(*session_id), &EndedSession { session_id: *session_id }).await;
+            }
+            match page.last() {
+                Some(last) if page.len() as i64 == access::REVOCATIONS_MAX => after = Some(*last),
                 _ => break,
             }
         }

@@ -4,16 +4,19 @@
 
 mod access;
 mod audit;
+pub mod password;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::text::is_invisible;
 use super::{Access, FieldError, Fields, Problem, Request, SeatId, Timestamp, events};
 
 pub use access::{
-    ChangePassword, ForgotPassword, ListRevocations, ListUsers, LogoutEverywhere, REVOKED, ResetPassword,
-    Revocation, Revocations, SetRole, UpdateMe, revoked_subject,
+    ChangePassword, EndedSession, ForgotPassword, ListRevocations, ListUsers, LogoutEverywhere, REVOKED,
+    ResetPassword, Revocation, RevocationNotice, Revocations, SetDisabled, SetRole, UpdateMe,
+    revoked_subject,
 };
 pub use audit::{AuditKind, AuditRecord, ListAudit};
 
@@ -36,6 +39,9 @@ pub struct User {
     /// Whether a link sent to the address was used; a password reset by mail counts too.
     #[serde(default)]
     pub email_verified: bool,
+    /// A SUPER_ADMIN has disabled the account: nobody logs in to it.
+    #[serde(default)]
+    pub disabled: bool,
     pub created_at: Timestamp,
 }
 
@@ -48,6 +54,9 @@ pub struct Session {
     pub access_token: String,
     pub refresh_token: String,
     pub expires_in: u64,
+    /// After a login by password: to be kept on this device and presented with its next logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
 }
 
 impl std::fmt::Debug for Session {
@@ -73,8 +82,8 @@ impl Request for Register {
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
         fields.check(is_email(&self.email), "email", "must be an e-mail address of at most 254 characters");
-        password(&self.password, "password", fields);
-        fields.text(&self.name, 1..=100, "name");
+        password::validate_with_email(&self.password, &self.email, "password", fields);
+        fields.line(&self.name, 1..=100, "name");
     }
 }
 
@@ -83,6 +92,10 @@ impl Request for Register {
 pub struct Login {
     pub email: String,
     pub password: String,
+    /// `deviceToken` of an earlier login of this account on this device. With it, wrong passwords that others try do not
+    /// delay this login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
 }
 
 impl Request for Login {
@@ -93,6 +106,9 @@ impl Request for Login {
         // Only bounds: a login must not tell which rule a password in use keeps.
         fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
         fields.check((1..=512).contains(&self.password.len()), "password", "must have 1–512 bytes");
+        // An unknown one counts as none: it is no reason to refuse a login.
+        let short = self.device_token.as_ref().is_none_or(|token| token.len() <= 200);
+        fields.check(short, "deviceToken", "must have at most 200 characters");
     }
 }
 
@@ -175,9 +191,12 @@ impl Request for GetKeys {
 }
 
 /// A JSON Web Key Set (RFC 7517).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeySet {
     pub keys: Vec<Key>,
+    /// The `iss` and the `aud` of this instance's access tokens: its public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 /// An Ed25519 public key as a JWK (RFC 8037): `kty` OKP, `crv` Ed25519, `x` base64url.
@@ -196,6 +215,8 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,
+    /// For whom it is meant: the API of the instance that issued it.
+    pub aud: String,
     pub sub: Uuid,
     pub sid: Uuid,
     pub email: String,
@@ -216,6 +237,8 @@ pub enum Rejection {
     EmailTaken,
     /// The same for an unknown mail and a wrong password.
     Credentials,
+    /// Answered only to the right password, so that it tells nothing to anybody else.
+    Disabled,
     /// A refresh token that is unknown, expired, or was spent before.
     RefreshToken,
     /// More logins at once than the password pool takes.
@@ -238,6 +261,9 @@ impl From<Rejection> for Problem {
             }
             Rejection::Credentials => {
                 Problem::new(401, "credentials", "The e-mail or the password is wrong.")
+            }
+            Rejection::Disabled => {
+                Problem::new(401, "account-disabled", "This account is disabled. Please contact the cinema.")
             }
             Rejection::RefreshToken => Problem::new(
                 401,
@@ -377,15 +403,11 @@ events! {
     UserRoleChanged => "user.role_changed",
 }
 
-fn password(password: &str, field: &str, fields: &mut Fields) {
-    fields.check((8..=128).contains(&password.chars().count()), field, "must have 8–128 characters");
-}
-
 /// One `@`, something before it, a dot after it, no white space: what a mail server would at least try. The
 /// proof of an address is a mail that arrives.
 fn is_email(email: &str) -> bool {
     let well_sized = (3..=254).contains(&email.len());
-    let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control() || "<>(),;:\\\"[]".contains(c));
+    let clean = !email.chars().any(|c| is_invisible(c) || "<>(),;:\\\"[]".contains(c));
     let mut parts = email.split('@');
     let (local, domain, rest) = (parts.next(), parts.next(), parts.next());
     let domain_ok = domain.is_some_and(|d| {
@@ -407,9 +429,22 @@ mod tests {
         for good in ["ada@example.org", "a.b+c@mail.example.co.uk", "ü@exämple.de"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in
-            ["", "ada", "@x.y", "a@", "a@b", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c", "a\n@b.c", "<a@b.c>"]
-        {
+        for bad in [
+            "",
+            "ada",
+            "@x.y",
+            "a@",
+            "a@b",
+            "a@b..c",
+            "a b@c.d",
+            "a@b@c.d",
+            "a@-b.c",
+            "a\n@b.c",
+            "<a@b.c>",
+            "a\u{202E}@b.c",
+            "\u{200B}@b.c",
+            "a@b\u{AD}c.d",
+        ] {
             assert!(!is_email(bad), "{bad}");
         }
     }

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod reminder;
 pub mod reservation;
 pub mod seat;
+pub mod text;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -160,17 +160,6 @@ impl Fields {
         }
     }
 
-    /// Length in characters, and not blank when `bounds` starts above zero; no control characters but line breaks.
-    pub fn text(&mut self, value: &str, bounds: std::ops::RangeInclusive<usize>, field: &str) {
-        let length = value.chars().count();
-        let (least, most) = (*bounds.start(), *bounds.end());
-        let blank = least > 0 && value.trim().is_empty();
-        let message = format!("must have {least}–{most} characters");
-        self.check(bounds.contains(&length) && !blank, field, &message);
-        let printable = !value.chars().any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t');
-        self.check(printable, field, "must not hold control characters");
-    }
-
     pub fn into_result(self) -> Result<(), Problem> {
         if self.0.is_empty() { Ok(()) } else { Err(Problem::invalid(self.0)) }
     }

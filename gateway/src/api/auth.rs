@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bus::contract::auth::{
     AuditKind, AuditRecord, ChangePassword, ForgotPassword, GetKeys, KeySet, ListAudit, ListUsers, Login,
-    Logout, LogoutEverywhere, Me, Refresh, Register, ResetPassword, Session, SetRole, UpdateMe, User,
+    Logout, LogoutEverywhere, Me, Refresh, Register, ResetPassword, Session, SetDisabled, SetRole, UpdateMe,
+    User,
 };
 use bus::contract::{Page, Request, Timestamp};
 use bytes::Bytes;
@@ -62,7 +63,9 @@ impl Auth {
 
     /// Log in
     ///
-    /// Answers the same, after the same time, for an unknown e-mail and a wrong password.
+    /// Answers the same, after the same time, for an unknown e-mail and a wrong password. Wrong passwords delay further
+    /// tries from their network. `deviceToken` in the answer may be kept and sent with this device's next logins, which
+    /// wrong passwords of others then never delay.
     #[oai(path = "/v1/auth/login", method = "post")]
     async fn login(&self, caller: Caller, body: Body<Login>) -> Answered<Session> {
         self.house.pass(&caller, body.0).await
@@ -78,7 +81,7 @@ impl Auth {
 
     /// Log out
     ///
-    /// Ends the login that the refresh token came from.
+    /// Ends the login that the refresh token came from. Its access tokens are void at once.
     #[oai(path = "/v1/auth/logout", method = "post")]
     async fn logout(&self, caller: Caller, body: Body<Logout>) -> Result<Done<204>, Refused> {
         self.have_done(&caller, body.0).await
@@ -158,6 +161,20 @@ impl Auth {
     /// It holds at once: the user's access tokens are void, the refresh token gives the new role.
     #[oai(path = "/v1/users/:id/role", method = "put")]
     async fn set_role(&self, caller: Caller, id: Path<Of<Uuid>>, body: Rest<SetRole>) -> Answered<User> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Disable an account, or enable it again
+    ///
+    /// It holds at once: all tokens of a disabled account are void, and nobody logs in to it. Its orders stay. The last
+    /// SUPER_ADMIN cannot be disabled.
+    #[oai(path = "/v1/users/:id/disabled", method = "put")]
+    async fn set_disabled(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<SetDisabled>,
+    ) -> Answered<User> {
         self.house.pass(&caller, body.with_id(id.0.0)?).await
     }
 

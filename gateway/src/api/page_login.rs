@@ -2,7 +2,9 @@
 //!
 //! Invariant: a refresh token that came by password or cookie here never appears in a body. The cookie goes to these
 //! four paths only (`Path`), from pages of this site only (`SameSite=Strict`), and counts only beside a header that a
-//! form of another site cannot send. Access tokens travel as everywhere: in the body once, then as a bearer.
+//! form of another site cannot send. Beside https its name has the prefix `__Secure-`, so that no page without https sets it; and
+//! since a sibling's page may still set one of the name, each that comes is tried: a planted one logs nobody out.
+//! A second cookie says that somebody logged in on this device before (`deviceToken`); it proves nothing else. Access tokens travel as everywhere: in the body once, then as a bearer.
 
 use std::sync::Arc;
 
@@ -24,6 +26,13 @@ use crate::problem::Refused;
 /// The header that must be `true` here.
 pub const REFRESH_COOKIE: &str = "X-Refresh-Cookie";
 const NAME: &str = "marquee_refresh";
+const DEVICE: &str = "marquee_device";
+/// What a browser takes over https only (RFC 6265bis, 4.1.3.1).
+const SECURE: &str = "__Secure-";
+/// Refresh cookies of one request that are tried: each is a question at the auth host.
+const TRIED_MAX: usize = 5;
+/// Browsers keep no cookie longer (RFC 6265bis, 5.5).
+const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
 const PATH: &str = "/v1/auth/cookie";
 /// As long as the auth host takes a refresh token: a month.
 const SECONDS: u32 = 30 * 24 * 60 * 60;
@@ -47,13 +56,15 @@ pub struct PageSession {
 /// The answer, and the cookie with it.
 pub struct Kept<const STATUS: u16 = 200> {
     answer: Answer<PageSession, STATUS>,
-    cookie: HeaderValue,
+    cookies: Vec<HeaderValue>,
 }
 
 impl<const STATUS: u16> IntoResponse for Kept<STATUS> {
     fn into_response(self) -> Response {
         let mut response = self.answer.into_response();
-        response.headers_mut().insert(header::SET_COOKIE, self.cookie);
+        for cookie in self.cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
         response
     }
 }
@@ -85,21 +96,14 @@ impl ApiResponse for Forgotten {
     fn register(_: &mut Registry) {}
 }
 
-/// The refresh token that came as a cookie.
-pub struct Cookie(Option<String>);
+/// Every cookie that came, in the browser's order.
+pub struct Cookies(Vec<(String, String)>);
 
-impl<'a> FromRequest<'a> for Cookie {
+impl<'a> FromRequest<'a> for Cookies {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let given = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs =
-            given.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        Ok(Self(pairs.find(|(name, _)| *name == NAME).map(|(_, value)| value.to_owned())))
-    }
-}
-
-impl Cookie {
-    fn token(self) -> Result<String, Problem> {
-        self.0.ok_or_else(|| Problem::unauthorized("refresh-cookie", "There is no login in this browser."))
+        let pairs = given.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        Ok(Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
     }
 }
 
@@ -121,17 +125,33 @@ impl PageLogins {
             tracing::error!(%error, asks = R::SUBJECT, "unreadable session");
             Problem::internal()
         })?;
-        let Session { user, access_token, refresh_token, expires_in } = session;
+        let Session { user, access_token, refresh_token, expires_in, device_token } = session;
         let body = serde_json::to_vec(&PageSession { user, access_token, expires_in })
             .expect("a session is plain data and always serializes");
-        Ok(Kept { answer: Answer::new(body.into()), cookie: self.cookie(&refresh_token, SECONDS)? })
+        let mut cookies = vec![self.cookie(NAME, &refresh_token, SECONDS)?];
+        if let Some(token) = device_token {
+            cookies.push(self.cookie(DEVICE, &token, DEVICE_SECONDS)?);
+        }
+        Ok(Kept { answer: Answer::new(body.into()), cookies })
     }
 
-    fn cookie(&self, token: &str, seconds: u32) -> Result<HeaderValue, Problem> {
+    fn cookie(&self, name: &str, token: &str, seconds: u32) -> Result<HeaderValue, Problem> {
         let secure = if self.is_secure { "; Secure" } else { "" };
+        let name = self.name(name);
         let cookie =
-            format!("{NAME}={token}; HttpOnly; SameSite=Strict; Path={PATH}; Max-Age={seconds}{secure}");
+            format!("{name}={token}; HttpOnly; SameSite=Strict; Path={PATH}; Max-Age={seconds}{secure}");
         HeaderValue::try_from(cookie).map_err(|_| Problem::internal())
+    }
+
+    fn name(&self, name: &str) -> String {
+        let prefix = if self.is_secure { SECURE } else { "" };
+        format!("{prefix}{name}")
+    }
+
+    /// The values of a cookie of ours, in the order in which they came.
+    fn values(&self, cookies: Cookies, name: &str) -> impl Iterator<Item = String> + use<> {
+        let name = self.name(name);
+        cookies.0.into_iter().filter(move |(given, _)| *given == name).map(|(_, value)| value)
     }
 }
 
@@ -169,9 +189,13 @@ impl PageLogins {
         /// Must be `true`: no other site's form can send it.
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
+        cookies: Cookies,
         body: Body<Login>,
     ) -> Result<Kept, Refused> {
-        self.begin(page, &caller, body.0).await
+        let device_token = body.0.device_token.or_else(|| self.values(cookies, DEVICE).next());
+        // Another's cookie of the name must not be a reason to refuse the login.
+        let device_token = device_token.filter(|token| token.len() <= 200);
+        self.begin(page, &caller, Login { device_token, ..body.0 }).await
     }
 
     /// Go on with the login of this browser
@@ -185,10 +209,17 @@ impl PageLogins {
         /// Must be `true`: no other site's form can send it.
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
-        cookie: Cookie,
+        cookies: Cookies,
     ) -> Result<Kept, Refused> {
         is_page(Header(page.0))?;
-        self.begin(page, &caller, RefreshPage { refresh_token: cookie.token()? }).await
+        let mut refused = Problem::unauthorized("refresh-cookie", "There is no login in this browser.");
+        for refresh_token in self.values(cookies, NAME).take(TRIED_MAX) {
+            match self.begin(Header(page.0), &caller, RefreshPage { refresh_token }).await {
+                Err(Refused(problem)) if [401, 422].contains(&problem.status) => refused = problem,
+                done => return done,
+            }
+        }
+        Err(Refused(Problem { status: 401, ..refused }))
     }
 
     /// Log out from a web page
@@ -201,14 +232,16 @@ impl PageLogins {
         /// Must be `true`: no other site's form can send it.
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
-        cookie: Cookie,
+        cookies: Cookies,
     ) -> Result<Forgotten, Refused> {
         is_page(page)?;
-        if let Some(refresh_token) = cookie.0 {
+        for refresh_token in self.values(cookies, NAME).take(TRIED_MAX) {
             let logout = Logout { refresh_token };
-            valid(&logout)?;
-            self.house.ask(&logout, &caller.0).await?;
+            // What is no token ends nothing.
+            if valid(&logout).is_ok() {
+                self.house.ask(&logout, &caller.0).await?;
+            }
         }
-        Ok(Forgotten(self.cookie("", 0)?))
+        Ok(Forgotten(self.cookie(NAME, "", 0)?))
     }
 }

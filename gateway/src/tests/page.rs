@@ -1,5 +1,6 @@
 //! The web page's addresses and files, and its logins by cookie.
 
+use bus::contract::Problem;
 use bus::contract::auth::{Login, Logout, RefreshPage, Register};
 use poem::http::Method;
 use serde_json::json;
@@ -9,7 +10,7 @@ use crate::front::Manners;
 use crate::limit::Limiter;
 
 const SESSION: &str = r#"{"user": {"id": "01920000-0000-7000-8000-000000000001", "email": "a@b.c", "name": "A", "role": "USER",
-    "createdAt": "2026-05-01T18:30:00Z"}, "accessToken": "access", "refreshToken": "secret", "expiresIn": 900}"#;
+    "createdAt": "2026-05-01T18:30:00Z"}, "accessToken": "access", "refreshToken": "secret", "expiresIn": 900, "deviceToken": "device"}"#;
 
 fn login() -> serde_json::Value {
     json!({"email": "a@b.c", "password": "correct horse"})
@@ -78,7 +79,7 @@ async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
     let page = |path: &str| gateway.post(path).header("X-Refresh-Cookie", "true");
     let answer = page("/v1/auth/cookie/login").json(login()).answer().await;
     assert_eq!((answer.status, answer.json()["accessToken"].as_str()), (200, Some("access")));
-    assert!(!answer.body.contains("secret"), "{}", answer.body);
+    assert!(!answer.body.contains("secret") && !answer.body.contains("device"), "{}", answer.body);
     let cookie = "marquee_refresh=secret; HttpOnly; SameSite=Strict; Path=/v1/auth/cookie; Max-Age=2592000";
     assert_eq!(answer.header("set-cookie"), cookie);
     let person = json!({"email": "a@b.co", "password": "correct horse", "name": "A"});
@@ -116,5 +117,30 @@ async fn where_users_come_by_https_the_cookie_does_too() {
     let gateway = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
     gateway.tell::<Login>(SESSION);
     let page = gateway.post("/v1/auth/cookie/login").header("X-Refresh-Cookie", "true").json(login());
-    assert!(page.answer().await.header("set-cookie").ends_with("; Secure"));
+    let set = page.answer().await.header("set-cookie").to_owned();
+    assert!(set.starts_with("__Secure-marquee_refresh=secret; ") && set.ends_with("; Secure"), "{set}");
+}
+
+#[tokio::test]
+async fn a_planted_cookie_logs_nobody_out_and_a_page_without_https_plants_none() {
+    let gateway = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
+    gateway.refuse::<RefreshPage>(Problem::unauthorized("refresh-token", "unknown"));
+    let refresh = |cookie: &'static str| {
+        let asked = gateway.post("/v1/auth/cookie/refresh").header("X-Refresh-Cookie", "true");
+        asked.header("Cookie", cookie).problem()
+    };
+    let cookies = "__Secure-marquee_refresh=planted; marquee_refresh=http; __Secure-marquee_refresh=right";
+    assert_eq!(refresh(cookies).await, problem(401, "refresh-token"));
+    let tried: Vec<_> = gateway.asked().into_iter().map(|asked| asked.request).collect();
+    assert_eq!(tried, [json!({"refreshToken": "planted"}), json!({"refreshToken": "right"})]);
+    assert_eq!(refresh("marquee_refresh=http").await, problem(401, "refresh-cookie"));
+}
+
+#[tokio::test]
+async fn a_login_on_a_known_device_says_so() {
+    let gateway = Gateway::new();
+    gateway.tell::<Login>(SESSION);
+    let page = gateway.post("/v1/auth/cookie/login").header("X-Refresh-Cookie", "true");
+    page.header("Cookie", "marquee_device=known").json(login()).answer().await;
+    assert_eq!(gateway.asked().pop().unwrap().request["deviceToken"], "known");
 }

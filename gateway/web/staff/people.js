@@ -1,4 +1,4 @@
-// Accounts: find somebody, see their orders, say what they may do. Roles are the owner's to give.
+// Accounts: find somebody, see their orders, say what they may do, disable an account. Roles and disabling are the owner's.
 
 import { put } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -21,10 +21,11 @@ export default async function people({ query, signal }) {
   ]);
   const columns = [
     [t("staff.name"), (one) => one.name],
-    [t("login.email"), (one) => one.email],
+    [t("login.email"), (one) => [one.email, !one.emailVerified && h("p", { class: "soft" }, t("staff.people.unproven"))]],
     [t("staff.people.since"), (one) => moment(one.createdAt, zone)],
     [t("staff.people.role"), role],
     [t("staff.place.orders"), (one) => h("a", { href: `/staff/orders?userId=${one.id}` }, t("staff.people.orders"))],
+    [t("staff.people.access"), access],
   ];
   const name = (id) => page.items.find((one) => one.id === id)?.email ?? id ?? "–";
   return {
@@ -44,6 +45,32 @@ export default async function people({ query, signal }) {
       ], audit.items)),
     ),
   };
+}
+
+/** Whether the account is disabled; for the owner with the button that changes it. */
+function access(one) {
+  const state = one.disabled && badge(t("staff.people.disabled"), "bad");
+  if (!isOwner()) return state || "–";
+  const wanted = !one.disabled;
+  const word = wanted ? "disable" : "enable";
+  const button = h("button", { class: wanted ? "button grave" : "button", type: "button", "aria-label": t(`staff.people.${word}-of`, { name: one.name }) }, t(`staff.people.${word}`));
+  button.addEventListener("click", async () => {
+    if (wanted) {
+      const about = [h("p", {}, t("staff.people.disable-about")), one.id === user()?.id && h("p", {}, t("staff.people.yourself"))];
+      const answer = await ask(t("staff.people.disable-ask", { name: one.name }), about, [["no", t("staff.keep")], ["yes", t("staff.people.disable"), "grave"]]);
+      if (answer !== "yes") return button.focus();
+    }
+    button.disabled = true;
+    try {
+      await put(`/v1/users/${one.id}/disabled`, { disabled: wanted });
+      notice(t(`staff.people.${word}d-done`, { name: one.name }));
+      await again();
+    } catch (problem) {
+      button.disabled = false;
+      notice(words(problem), "bad");
+    }
+  });
+  return [state, button];
 }
 
 function role(one) {

@@ -273,6 +273,7 @@ export default {
     ours: "Das war unser Fehler. Bitte noch einmal versuchen; wenn es bleibt, nennen Sie uns diese Nummer: {id}",
     "too-many": "Das war viel auf einmal. Bitte warten Sie {seconds} s.",
     credentials: "E-Mail oder Passwort ist falsch.",
+    "account-disabled": "Dieses Konto ist gesperrt. Bitte wenden Sie sich an das Kino.",
     "email-taken": "Mit dieser E-Mail-Adresse gibt es schon ein Konto.",
     "login-throttled": "Zu viele falsche Passwörter. Der nächste Versuch ist in {seconds} s möglich.",
     "reset-token": "Dieser Link wurde schon benutzt oder ist zu alt. Fordern Sie einen neuen an.",

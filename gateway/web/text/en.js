@@ -273,6 +273,7 @@ export default {
     ours: "That was our mistake. Please try again; if it stays, tell us this number: {id}",
     "too-many": "That was a lot at once. Please wait {seconds} s.",
     credentials: "The e-mail or the password is wrong.",
+    "account-disabled": "This account is disabled. Please contact the cinema.",
     "email-taken": "There is already an account with this e-mail address.",
     "login-throttled": "Too many wrong passwords. The next try is possible in {seconds} s.",
     "reset-token": "This link was used before or is too old. Ask for a new one.",

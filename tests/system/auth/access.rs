@@ -156,7 +156,7 @@ async fn a_verifier_that_starts_later_knows_what_was_revoked_before() {
     let ada = system.register("ada@example.org").await;
     let root = system.super_admin().await;
     system.ask(&SetRole { id: ada.user.id, role: Role::Admin }, Some(&root)).await.unwrap();
-    let late = Verifier::new(system.bus.clone(), &KeySet { keys: Vec::new() });
+    let late = Verifier::new(system.bus.clone(), &KeySet::default());
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match late.verify(&ada.access_token).await {

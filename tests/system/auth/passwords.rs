@@ -155,3 +155,37 @@ async fn forgetting_tells_nobody_who_has_an_account_and_floods_no_mailbox() {
     assert_eq!(asked_for(&cinema).await.len(), 3, "three mails an hour");
     cinema.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn common_passwords_and_the_address_itself_are_refused_wherever_one_is_set() {
+    let cinema = TestCinema::open().await;
+    let ada = Member::join(&cinema, "ada.lovelace@example.org").await;
+    forgot(&cinema, &ada.email).await.expect(202);
+    let token = token_of(&cinema, &asked_for(&cinema).await[0]).await.unwrap();
+    for bad in ["password", "PassWord1", "ada.lovelace@example.org", "ADA.Lovelace"] {
+        let body = json!({"email": "ada.lovelace@example.org", "password": bad, "name": "Ada"});
+        let answers = [
+            cinema.call(Method::POST, "/v1/auth/register", None, Some(body)).await,
+            change(&cinema, &ada, PASSWORD, bad).await,
+            reset(&cinema, &token, bad).await,
+        ];
+        for (answer, field) in answers.into_iter().zip(["password", "newPassword", "password"]) {
+            assert_eq!(answer.expect(422)["errors"][0]["field"], field, "{bad}");
+        }
+    }
+    // Nothing of that used the link up.
+    reset(&cinema, &token, NEW).await.expect(204);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_with_an_accent_is_the_same_on_every_keyboard() {
+    let cinema = TestCinema::open().await;
+    let (composed, decomposed) = ("pässwörd-é", "pa\u{308}sswo\u{308}rd-e\u{301}");
+    let body = json!({"email": "ada@example.org", "password": composed, "name": "Ada"});
+    cinema.call(Method::POST, "/v1/auth/register", None, Some(body)).await.expect(201);
+    for typed in [decomposed, composed] {
+        Member::log_in(&cinema, "ada@example.org", typed).await;
+    }
+    cinema.close().await;
+}

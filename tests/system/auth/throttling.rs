@@ -18,13 +18,13 @@ use crate::harness::{PASSWORD, TestSystem};
 const HERE: [u8; 4] = [192, 0, 2, 1];
 
 async fn throttled(system: TestSystem) -> TestSystem {
-    let throttle = ThrottleSettings { free_tries_account: 3, free_tries_ip: 8 };
+    let throttle = ThrottleSettings { free_tries_account: 3, free_tries_account_all: 100, free_tries_ip: 8 };
     system.with_auth_as(move |settings| settings.throttle = Some(throttle)).await
 }
 
 async fn try_from(system: &TestSystem, ip: [u8; 4], email: &str, password: &str) -> Result<Session, Problem> {
     let ask = Ask { client_ip: Some(IpAddr::from(ip)), ..Ask::new(Context::new()) };
-    let login = Login { email: email.to_owned(), password: password.to_owned() };
+    let login = Login { email: email.to_owned(), password: password.to_owned(), device_token: None };
     system.bus.ask(&login, &ask).await
 }
 
@@ -92,6 +92,45 @@ async fn an_address_that_guesses_at_many_accounts_gets_slower_and_others_do_not(
     let refused = try_from(&system, HERE, "ada@example.org", PASSWORD).await.unwrap_err();
     assert_eq!((refused.status, refused.code.as_str()), (429, "login-throttled"));
     try_from(&system, [192, 0, 2, 9], "ada@example.org", PASSWORD).await.expect("ada is elsewhere");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_from_elsewhere_do_not_keep_the_owner_out() {
+    let system = throttled(TestSystem::start().await).await;
+    system.register("ada@example.org").await;
+    let codes = guess(&system, [198, 51, 100, 9], "ada@example.org", 6).await;
+    assert!(codes.contains(&"login-throttled".to_owned()), "{codes:?}");
+    try_from(&system, HERE, "ada@example.org", PASSWORD).await.expect("another network");
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_device_that_logged_in_before_is_let_in_whoever_guesses_and_guesses_no_faster_itself() {
+    let throttle =
+        ThrottleSettings { free_tries_account: 3, free_tries_account_all: 4, free_tries_ip: 1_000 };
+    let system =
+        TestSystem::start().await.with_auth_as(move |settings| settings.throttle = Some(throttle)).await;
+    let ada = system.register("ada@example.org").await;
+    let eve = system.register("eve@example.org").await;
+    for network in 1..=5 {
+        guess(&system, [198, 51, network, 9], "ada@example.org", 1).await;
+    }
+    let log_in = async |device: &Option<String>, password: &str| {
+        let ask = Ask { client_ip: Some(IpAddr::from(HERE)), ..Ask::new(Context::new()) };
+        let (email, password) = ("ada@example.org".to_owned(), password.to_owned());
+        system.bus.ask(&Login { email, password, device_token: device.clone() }, &ask).await
+    };
+    let code = async |device: &Option<String>| log_in(device, PASSWORD).await.unwrap_err().code;
+    assert_eq!(code(&None).await, "login-throttled", "guessed at from very many networks");
+    assert_eq!(code(&eve.device_token).await, "login-throttled", "another's device");
+    assert_eq!(code(&Some("made up".to_owned())).await, "login-throttled");
+    let again = log_in(&ada.device_token, PASSWORD).await.expect("known on this device");
+    assert_eq!(again.device_token, ada.device_token);
+    for _ in 0..4 {
+        assert_eq!(log_in(&ada.device_token, "a guess").await.unwrap_err().code, "credentials");
+    }
+    assert_eq!(code(&ada.device_token).await, "login-throttled");
     system.finish().await;
 }
 

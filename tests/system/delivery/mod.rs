@@ -125,7 +125,7 @@ impl Probing {
         let config = HostConfig {
             database_url: hosts.to_owned(),
             redis_url: redis,
-            jwt_public_keys: KeySet { keys: Vec::new() },
+            jwt_public_keys: KeySet::default(),
         };
         let parts = Parts::connect(&config, bus.clone(), "probe").await.unwrap();
         let lock = parts.redis.clone().map(SeatLock::new);

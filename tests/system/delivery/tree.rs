@@ -58,7 +58,7 @@ async fn a_host_whose_worker_fails_too_often_ends() {
     let config = actors::config::HostConfig {
         database_url: database().await,
         redis_url: None,
-        jwt_public_keys: bus::contract::auth::KeySet { keys: Vec::new() },
+        jwt_public_keys: bus::contract::auth::KeySet::default(),
     };
     let parts = actors::host::Parts::connect(&config, bus, "probe").await.unwrap();
     let starts = Arc::new(AtomicUsize::new(0));

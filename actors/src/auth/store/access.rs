@@ -29,6 +29,15 @@ pub struct NewPassword {
     pub keeps: Uuid,
 }
 
+/// Whether an account is disabled, by its state of before.
+#[derive(Debug)]
+pub struct DisabledChange {
+    pub user: Uuid,
+    pub role: Role,
+    pub epoch: i64,
+    pub disabled: bool,
+}
+
 /// A reset that was asked for.
 #[derive(Debug)]
 pub struct NewReset {
@@ -48,14 +57,7 @@ pub async fn lock_super_admins(db: &mut PgConnection) -> Result<()> {
 pub async fn change_role(db: &mut PgConnection, change: &RoleChange) -> Result<Written> {
     if change.from == Role::SuperAdmin {
         lock_super_admins(db).await?;
-        let others: bool =
-            sqlx::query_scalar("select exists (select from users where role = 'SUPER_ADMIN' and id <> $1)")
-                .bind(change.user)
-                .fetch_one(&mut *db)
-                .await?;
-        if !others {
-            return Err(WriteError::Rejected(Refused::LastSuperAdmin));
-        }
+        check_other_super_admin(db, change.user).await?;
     }
     let changed = sqlx::query(
         "update users set role = $4, role_changed_at = now(), epoch = epoch + 1, kept_session = null, kept_from = 0,
@@ -70,6 +72,45 @@ pub async fn change_role(db: &mut PgConnection, change: &RoleChange) -> Result<W
     .fetch_optional(db)
     .await?;
     revoked(changed)
+}
+
+/// Refuses where this is the last SUPER_ADMIN that can log in; the lock is held.
+async fn check_other_super_admin(db: &mut PgConnection, but: Uuid) -> Result<()> {
+    let others: bool = sqlx::query_scalar(
+        "select exists (select from users where role = 'SUPER_ADMIN' and id <> $1 and disabled_at is null)",
+    )
+    .bind(but)
+    .fetch_one(db)
+    .await?;
+    if others { Ok(()) } else { Err(WriteError::Rejected(Refused::LastSuperAdmin)) }
+}
+
+/// Disables an account that stands as it was read, with all that would let somebody in; or enables it.
+pub async fn set_disabled(db: &mut PgConnection, change: &DisabledChange) -> Result<Written> {
+    // The lock first, as everywhere: two who disable each other come one after another.
+    if change.disabled && change.role == Role::SuperAdmin {
+        lock_super_admins(db).await?;
+        check_other_super_admin(db, change.user).await?;
+    }
+    let changed = sqlx::query(
+        "update users set disabled_at = case when $2 then now() end, updated_at = now()
+         where id = $1 and role = $3 and epoch = $4",
+    )
+    .bind(change.user)
+    .bind(change.disabled)
+    .bind(role_name(change.role))
+    .bind(change.epoch)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    if changed == 0 {
+        return Err(WriteError::Stale);
+    }
+    if !change.disabled {
+        return Ok(Written::Done);
+    }
+    void_resets(db, change.user).await?;
+    end_everything(db, change.user, EndReason::Disabled).await
 }
 
 pub async fn rename(db: &mut PgConnection, id: Uuid, name: &str) -> Result<()> {
@@ -219,9 +260,23 @@ pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<R
     rows.iter().map(revocation).collect()
 }
 
+/// Logins that ended by themselves so recently that one of their tokens may still be good, after this one.
+pub async fn ended_sessions(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from families
+         where ended_at > now() - interval '17 minutes' and end_reason in ('LOGOUT', 'REUSE')
+           and ($1::uuid is null or id > $1)
+         order by id limit $2",
+    )
+    .bind(after)
+    .bind(REVOCATIONS_MAX)
+    .fetch_all(db)
+    .await
+}
+
 pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, created_at, epoch, role_changed_at from users where id = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, epoch, role_changed_at from users where id = $1",
     )
     .bind(id)
     .fetch_optional(db)
@@ -241,7 +296,7 @@ pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx
     const FOUND: &str =
         "where $1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0";
     let page = format!(
-        "select id, email, name, role, verified_at, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
+        "select id, email, name, role, verified_at, disabled_at, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(page))
         .bind(part)
@@ -259,7 +314,7 @@ pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx
 /// The id and the account of the open reset with this token.
 pub async fn open_reset(db: &PgPool, token_hash: &[u8; 32]) -> sqlx::Result<Option<(Uuid, User)>> {
     let row = sqlx::query(
-        "select u.id, u.email, u.name, u.role, u.verified_at, u.created_at, r.id as reset
+        "select u.id, u.email, u.name, u.role, u.verified_at, u.disabled_at, u.created_at, r.id as reset
          from password_resets r join users u on u.id = r.user_id
          where r.token_hash = $1 and r.used_at is null and r.expires_at > now()",
     )

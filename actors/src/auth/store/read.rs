@@ -15,7 +15,7 @@ pub async fn super_admin_exists<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<boo
 
 pub async fn account_of<'e>(db: impl PgExecutor<'e>, email_key: &str) -> sqlx::Result<Option<Account>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, created_at, password_hash, epoch from users where email_key = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users where email_key = $1",
     )
     .bind(email_key)
     .fetch_optional(db)
@@ -25,7 +25,7 @@ pub async fn account_of<'e>(db: impl PgExecutor<'e>, email_key: &str) -> sqlx::R
 
 pub async fn account_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<Account>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, created_at, password_hash, epoch from users where id = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users where id = $1",
     )
     .bind(id)
     .fetch_optional(db)
@@ -34,18 +34,20 @@ pub async fn account_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Resul
 }
 
 pub async fn user_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<User>> {
-    let row = sqlx::query("select id, email, name, role, verified_at, created_at from users where id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
+    let row = sqlx::query(
+        "select id, email, name, role, verified_at, disabled_at, created_at from users where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(db)
+    .await?;
     row.as_ref().map(user).transpose()
 }
 
 /// What is known of the token with this hash.
 pub async fn presented<'e>(db: impl PgExecutor<'e>, hash: &[u8; 32]) -> sqlx::Result<Option<Presented>> {
     let row = sqlx::query(
-        "select u.id, u.email, u.name, u.role, u.verified_at, u.created_at, u.epoch, t.id as token_id, t.family, t.issued_at, t.expires_at,
-                t.spent_at is not null as spent, f.ended_at is not null as family_ended
+        "select u.id, u.email, u.name, u.role, u.verified_at, u.disabled_at, u.created_at, u.epoch, t.id as token_id, t.family, t.issued_at, t.expires_at,
+                t.spent_at is not null as spent, f.ended_at is not null as family_ended, f.started_at
          from refresh_tokens t join families f on f.id = t.family join users u on u.id = f.user_id
          where t.token_hash = $1",
     )
@@ -63,6 +65,7 @@ pub async fn presented<'e>(db: impl PgExecutor<'e>, hash: &[u8; 32]) -> sqlx::Re
         },
         spent: row.try_get("spent")?,
         family_ended: row.try_get("family_ended")?,
+        started_at: timestamp(&row, "started_at")?,
         user: user(&row)?,
         epoch: row.try_get("epoch")?,
     }))
@@ -85,6 +88,7 @@ pub fn user(row: &PgRow) -> sqlx::Result<User> {
         name: row.try_get("name")?,
         role,
         email_verified: row.try_get::<Option<OffsetDateTime>, _>("verified_at")?.is_some(),
+        disabled: row.try_get::<Option<OffsetDateTime>, _>("disabled_at")?.is_some(),
         created_at: timestamp(row, "created_at")?,
     })
 }

@@ -48,6 +48,21 @@ impl Request for SetRole {
     type Answer = User;
 }
 
+/// Disables an account, or enables it again. Disabled: all its tokens are void at once, and nobody logs in to it. Its orders
+/// stay as they are.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetDisabled {
+    pub id: Uuid,
+    pub disabled: bool,
+}
+
+impl Request for SetDisabled {
+    const SUBJECT: &'static str = "rpc.auth.set_disabled";
+    const ACCESS: Access = Access::SuperAdmin;
+    type Answer = User;
+}
+
 /// What of one's own account can be changed; what is absent stays.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +78,7 @@ impl Request for UpdateMe {
     type Answer = User;
     fn validate(&self, fields: &mut Fields) {
         match &self.name {
-            Some(name) => fields.text(name, 1..=100, "name"),
+            Some(name) => fields.line(name, 1..=100, "name"),
             None => fields.check(false, "", "at least one field must be given"),
         }
     }
@@ -84,7 +99,7 @@ impl Request for ChangePassword {
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
         fields.check((1..=512).contains(&self.old_password.len()), "oldPassword", "must have 1–512 bytes");
-        password(&self.new_password, "newPassword", fields);
+        password::validate(&self.new_password, "newPassword", fields);
     }
 }
 
@@ -130,7 +145,7 @@ impl Request for ResetPassword {
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
         fields.check((1..=200).contains(&self.token.len()), "token", "must have 1–200 characters");
-        password(&self.password, "password", fields);
+        password::validate(&self.password, "password", fields);
     }
 }
 
@@ -154,20 +169,44 @@ impl Revocation {
     }
 }
 
-/// The revocations of the last access token's lifetime, by user, in pages. Asked by whoever verifies tokens, like the
-/// keys; the gateway asks too and has no route to it.
+/// A login that has ended by itself: its access tokens are void, those of the user's other logins are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedSession {
+    pub session_id: Uuid,
+}
+
+/// What a notice below [`REVOKED`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RevocationNotice {
+    Revoked(Revocation),
+    Ended(EndedSession),
+}
+
+/// The revocations of the last access token's lifetime, by user, in pages, and the sessions that ended in that time. Asked by
+/// whoever verifies tokens, like the keys; the gateway asks too and has no route to it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListRevocations {
     /// `next` of the page before.
     pub after: Option<Uuid>,
+    /// `endedNext` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_after: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Revocations {
     pub revocations: Vec<Revocation>,
     /// Where there may be more.
     pub next: Option<Uuid>,
+    #[serde(default)]
+    pub ended: Vec<Uuid>,
+    /// Where there may be more sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_next: Option<Uuid>,
 }
 
 impl Request for ListRevocations {

@@ -20,6 +20,10 @@ pub enum AuditKind {
     PasswordChanged,
     PasswordResetRequested,
     PasswordReset,
+    AccountDisabled,
+    AccountEnabled,
+    /// The address was proven by a link, or by a password reset, which then says whether the account was taken over.
+    EmailVerified,
     RefundRequested,
     PricesChanged,
 }

@@ -22,7 +22,7 @@ impl Request for CreateAuditorium {
     const ACCESS: Access = Access::Admin;
     type Answer = Auditorium;
     fn validate(&self, fields: &mut Fields) {
-        fields.text(&self.name, 1..=100, "name");
+        fields.line(&self.name, 1..=100, "name");
         validate_time_zone(&self.time_zone, fields);
         validate_rows(&self.rows, fields);
     }
@@ -50,7 +50,7 @@ impl Request for UpdateAuditorium {
     fn validate(&self, fields: &mut Fields) {
         some_change(&[self.name.is_some(), self.time_zone.is_some(), self.rows.is_some()], fields);
         if let Some(name) = &self.name {
-            fields.text(name, 1..=100, "name");
+            fields.line(name, 1..=100, "name");
         }
         if let Some(time_zone) = &self.time_zone {
             validate_time_zone(time_zone, fields);

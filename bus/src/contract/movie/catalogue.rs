@@ -19,7 +19,7 @@ impl Request for CreateGenre {
     const ACCESS: Access = Access::Admin;
     type Answer = Genre;
     fn validate(&self, fields: &mut Fields) {
-        fields.text(&self.name, 1..=100, "name");
+        fields.line(&self.name, 1..=100, "name");
     }
 }
 
@@ -38,7 +38,7 @@ impl Request for UpdateGenre {
     fn validate(&self, fields: &mut Fields) {
         some_change(&[self.name.is_some()], fields);
         if let Some(name) = &self.name {
-            fields.text(name, 1..=100, "name");
+            fields.line(name, 1..=100, "name");
         }
     }
 }
@@ -94,10 +94,10 @@ impl Request for CreateMovie {
     const ACCESS: Access = Access::Admin;
     type Answer = Movie;
     fn validate(&self, fields: &mut Fields) {
-        fields.text(&self.title, 1..=200, "title");
+        fields.line(&self.title, 1..=200, "title");
         fields.text(&self.synopsis, 0..=5_000, "synopsis");
-        fields.text(&self.rating, 0..=20, "rating");
-        fields.text(&self.language, 0..=20, "language");
+        fields.line(&self.rating, 0..=20, "rating");
+        fields.line(&self.language, 0..=20, "language");
         fields.check((1..=1_000).contains(&self.duration_minutes), "durationMinutes", "must be 1–1000");
         fields.check(is_date(&self.release_date), "releaseDate", "must be a date such as 2026-05-01");
         let distinct: HashSet<_> = self.genre_ids.iter().collect();

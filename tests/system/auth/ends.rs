@@ -1,0 +1,92 @@
+//! How a login ends, and whose tokens are taken.
+
+use bus::contract::auth::{KeySet, Refresh};
+use bus::token::Verifier;
+use reqwest::Method;
+use serde_json::json;
+
+use super::member::Member;
+use crate::cinema::TestCinema;
+use crate::harness::{PASSWORD, TestSystem};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_voids_the_access_token_at_once_and_no_other_login() {
+    let cinema = TestCinema::open().await;
+    let phone = Member::join(&cinema, "ada@example.org").await;
+    let desk = Member::log_in(&cinema, &phone.email, PASSWORD).await;
+    let body = json!({"refreshToken": phone.refresh_token});
+    cinema.call(Method::POST, "/v1/auth/logout", Some(&phone.person), Some(body)).await.expect(204);
+    phone.until_revoked(&cinema).await;
+    desk.me(&cinema).await.expect(200);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_token_used_twice_voids_the_access_tokens_of_owner_and_thief_at_once() {
+    let cinema = TestCinema::open().await;
+    let owner = Member::join(&cinema, "ada@example.org").await;
+    let elsewhere = Member::log_in(&cinema, &owner.email, PASSWORD).await;
+    let thief = owner.refresh(&cinema).await;
+    thief.me(&cinema).await.expect(200);
+    owner.try_refresh(&cinema).await.expect(401);
+    thief.until_revoked(&cinema).await;
+    owner.until_revoked(&cinema).await;
+    elsewhere.me(&cinema).await.expect(200);
+    cinema.close().await;
+}
+
+#[tokio::test]
+async fn a_verifier_that_starts_later_knows_which_logins_have_ended() {
+    let system = TestSystem::start().await.with_auth().await;
+    let ada = system.register("ada@example.org").await;
+    let logout = bus::contract::auth::Logout { refresh_token: ada.refresh_token.clone() };
+    system.ask(&logout, Some(&ada.access_token)).await.unwrap();
+    let late = Verifier::new(system.bus.clone(), &KeySet::default());
+    let revoked = async |_: &sqlx::PgPool| match late.verify(&ada.access_token).await {
+        Err(problem) => problem.code == "token-revoked",
+        Ok(_) => false,
+    };
+    system.until("the verifier has asked", revoked).await;
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_is_over_after_ninety_days_however_often_it_was_refreshed() {
+    let system = TestSystem::start().await.with_auth().await;
+    let ada = system.register("ada@example.org").await;
+    let started = async |days: i32| {
+        let moved = "update auth.families set started_at = now() - make_interval(days => $1)";
+        sqlx::query(moved).bind(days).execute(&system.database).await.unwrap();
+    };
+    started(89).await;
+    let refresh = |token: &str| Refresh { refresh_token: token.to_owned() };
+    let next = system.ask(&refresh(&ada.refresh_token), None).await.unwrap();
+    let left: i32 = sqlx::query_scalar(
+        "select extract(day from max(expires_at) - now())::int from auth.refresh_tokens where spent_at is null",
+    )
+    .fetch_one(&system.database)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "less than a day is left, not a month");
+    started(90).await;
+    let over = system.ask(&refresh(&next.refresh_token), None).await.unwrap_err();
+    assert_eq!((over.status, over.code.as_str()), (401, "refresh-token"));
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn tokens_of_an_instance_at_another_address_are_not_taken_even_with_the_same_key() {
+    let here = TestSystem::start().await;
+    let mut there = TestSystem::start().await;
+    there.jwt_private_key.clone_from(&here.jwt_private_key);
+    let here = here.with_auth_as(|settings| settings.issuer = "https://kino.example".into()).await;
+    let there = there.with_auth_as(|settings| settings.issuer = "https://other.example".into()).await;
+    let ours = here.register("ada@example.org").await.access_token;
+    let theirs = there.register("ada@example.org").await.access_token;
+    // It learns by itself where it is.
+    let verifier = Verifier::new(here.bus.clone(), &KeySet::default());
+    verifier.verify(&ours).await.unwrap();
+    assert_eq!(verifier.verify(&theirs).await.unwrap_err().code, "token-invalid");
+    here.finish().await;
+    there.finish().await;
+}
