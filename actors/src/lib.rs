@@ -19,6 +19,7 @@ pub mod reservation;
 pub mod scheduler;
 
 pub mod seed;
+mod zone;
 
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;

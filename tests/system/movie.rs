@@ -3,6 +3,7 @@
 mod catalogue;
 mod changes;
 mod demo;
+mod length;
 mod many;
 mod search;
 mod showtimes;

@@ -89,6 +89,20 @@ fn only_config_files_read_the_environment() {
     }
 }
 
+/// Postgres has rules of time zones of its own, which may be older than the program's: it reads no zone but UTC.
+#[test]
+fn no_sql_names_a_time_zone() {
+    let reads = |line: &str| {
+        let line = line.to_lowercase();
+        let zoned = line.replace("at time zone 'utc'", "");
+        zoned.contains("at time zone") || zoned.contains("timezone(") || zoned.contains("pg_timezone")
+    };
+    for folder in ["actors/src", "gateway/src", "src"] {
+        let broken = offences(folder, |_| false, reads);
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+}
+
 /// A release has no debug assertions, so none may keep a rule: of seats, money or rights least of all.
 #[test]
 fn nothing_rests_on_a_debug_assertion() {

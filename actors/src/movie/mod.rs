@@ -6,6 +6,7 @@
 
 mod actor;
 mod demo;
+mod length;
 mod model;
 mod programme;
 mod reminder;

@@ -209,7 +209,7 @@ impl Scheduled {
     }
 
     /// The next version, with nothing changed yet.
-    fn next(&self, now: Timestamp) -> Self {
+    pub fn next(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
         next.showtime.version += 1;
         next.showtime.updated_at = now;
@@ -218,8 +218,13 @@ impl Scheduled {
 
     /// Moves it; it lasts as long as before.
     fn start(&mut self, starts_at: Timestamp) {
+        if starts_at == self.showtime.starts_at {
+            return;
+        }
         let lasts = self.showtime.ends_at.date_time() - self.showtime.starts_at.date_time();
-        let cleaned = self.busy_until().date_time() - self.showtime.ends_at.date_time();
+        // None where a longer movie overlaps the next showtime.
+        let cleaned =
+            (self.busy_until().date_time() - self.showtime.ends_at.date_time()).max(time::Duration::ZERO);
         self.showtime.starts_at = starts_at;
         self.showtime.ends_at = starts_at.plus(lasts.unsigned_abs());
         self.free_at = self.free_at.map(|_| self.showtime.ends_at.plus(cleaned.unsigned_abs()));

@@ -10,11 +10,11 @@ use bus::contract::movie::{
     Auditorium, BULK_MAX, CreateShowtime, CreateShowtimes, Movie, Rejection, SkipReason, SkippedShowtime,
     Weekday,
 };
-use jiff::civil;
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use time::{Date, OffsetDateTime};
+use jiff::tz::TimeZone;
+use time::Date;
 
 use super::model::{self, Busy, Scheduled, date_text};
+use crate::zone;
 
 /// One time on one day, and when that is.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,9 +25,9 @@ pub struct Slot {
     pub at: Option<Timestamp>,
 }
 
-/// The time zone by its name, where it is one that both Postgres and we know.
+/// The time zone by its name.
 pub fn time_zone(name: &str) -> Result<TimeZone, Rejection> {
-    TimeZone::get(name).map_err(|_| Rejection::UnknownTimeZone)
+    zone::named(name).ok_or(Rejection::UnknownTimeZone)
 }
 
 /// All slots that are asked for, in order.
@@ -44,7 +44,7 @@ pub fn slots(wanted: &CreateShowtimes, zone: &TimeZone) -> Result<Vec<Slot>, Rej
             slots.extend(times.iter().map(|time| Slot {
                 date,
                 time: time.clone(),
-                at: instant(date, time, zone),
+                at: model::time_of_day(time).and_then(|time| zone::instant(date, time, zone)),
             }));
         }
         if slots.len() > BULK_MAX {
@@ -53,21 +53,6 @@ pub fn slots(wanted: &CreateShowtimes, zone: &TimeZone) -> Result<Vec<Slot>, Rej
         day = date.next_day();
     }
     if slots.is_empty() { Err(Rejection::NoDays) } else { Ok(slots) }
-}
-
-/// When the clock shows this, the first time that it does.
-fn instant(date: Date, time: &str, zone: &TimeZone) -> Option<Timestamp> {
-    let time = model::time_of_day(time)?;
-    let number = |n: u8| i8::try_from(n).ok();
-    let year = i16::try_from(date.year()).ok()?;
-    let date = civil::Date::new(year, number(date.month().into())?, number(date.day())?).ok()?;
-    let local = date.at(number(time.hour())?, number(time.minute())?, 0, 0);
-    let offset = match zone.to_ambiguous_timestamp(local).offset() {
-        AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => offset,
-        AmbiguousOffset::Gap { .. } => return None,
-    };
-    let seconds = offset.to_timestamp(local).ok()?.as_second();
-    Some(OffsetDateTime::from_unix_timestamp(seconds).ok()?.into())
 }
 
 fn weekday(date: Date) -> Weekday {

@@ -9,6 +9,7 @@ mod catalogue;
 mod media;
 mod page;
 mod showtime;
+mod wall;
 
 use bus::contract::Timestamp;
 use bus::contract::media::Media;
@@ -22,10 +23,10 @@ use uuid::Uuid;
 use super::model::Scheduled;
 use crate::delivery::{Rows, WriteError};
 
-pub use auditorium::{auditoriums, is_time_zone, list_auditoriums};
+pub use auditorium::{auditoriums, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
 pub use media::{condemned, media};
-pub use showtime::{Of, busy, find_showtime, list_showtimes, scheduled, to_come};
+pub use showtime::{Of, busy, find_showtime, list_showtimes, neighbours, scheduled, to_come};
 
 /// Movie's changes. A row of version 1 is new; any other replaces the version before.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub enum Write {
     Genre(Genre),
     GenreDeleted(Genre),
     Movie(Movie),
+    /// With those of its showtimes to come whose end moves; all to come are named.
+    MovieLength(Movie, Vec<Scheduled>, Vec<Uuid>),
     /// With its showtimes to come, cancelled.
     MovieDeleted(Movie, Vec<Scheduled>),
     /// With all of its showtimes to come, where it is not new.
@@ -78,7 +81,7 @@ async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
     let (mut movies, mut auditoriums) = (Vec::new(), Vec::new());
     for row in rows {
         match row {
-            Write::Movie(movie) => movies.push(movie.id),
+            Write::Movie(movie) | Write::MovieLength(movie, ..) => movies.push(movie.id),
             Write::MovieDeleted(movie, _) => movies.push(movie.id),
             Write::Auditorium(auditorium, _) | Write::AuditoriumDeleted(auditorium) => {
                 auditoriums.push(auditorium.id)
@@ -87,6 +90,7 @@ async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
         }
         if let Write::MovieDeleted(_, showtimes)
         | Write::Auditorium(_, showtimes)
+        | Write::MovieLength(_, showtimes, _)
         | Write::Showtimes(showtimes) = row
         {
             movies.extend(showtimes.iter().map(|scheduled| scheduled.showtime.movie_id));
@@ -113,6 +117,9 @@ impl Write {
                 });
             }
             Self::Movie(movie) => catalogue::put_movie(db, movie).await,
+            Self::MovieLength(movie, showtimes, to_come) => {
+                change_length(db, movie, showtimes, to_come).await
+            }
             Self::MovieDeleted(movie, showtimes) => delete_movie(db, movie, showtimes).await,
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
@@ -134,6 +141,20 @@ async fn delete_movie(db: &mut PgConnection, movie: &Movie, cancelled: &[Schedul
     }
     showtime::put_showtimes(db, cancelled).await?;
     catalogue::delete_movie(db, movie).await
+}
+
+async fn change_length(
+    db: &mut PgConnection,
+    movie: &Movie,
+    showtimes: &[Scheduled],
+    to_come: &[Uuid],
+) -> Result<()> {
+    // One that was scheduled meanwhile would keep the old length.
+    if showtime::has_others_to_come(db, Of::Movie(movie.id), to_come).await? {
+        return Err(WriteError::Stale);
+    }
+    catalogue::put_movie(db, movie).await?;
+    showtime::put_showtimes(db, showtimes).await
 }
 
 async fn change_auditorium(

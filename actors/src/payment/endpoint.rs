@@ -130,7 +130,7 @@ pub async fn resume(env: Env, call: Call<ResumePayment>) -> Answered {
 
 pub async fn revenue(env: Env, call: Call<ReportRevenue>) -> Answered {
     let asked = &call.request;
-    if jiff::tz::TimeZone::get(&asked.time_zone).is_err() {
+    if crate::zone::any(&asked.time_zone).is_none() {
         return Err(Rejection::NoSuchTimeZone.into());
     }
     json(&store::revenue(&env.pool, asked).await.map_err(read_failure)?)

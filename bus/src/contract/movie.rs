@@ -7,6 +7,7 @@ mod auditorium;
 mod catalogue;
 mod event;
 mod layout;
+mod overlap;
 mod rejection;
 mod showtime;
 
@@ -30,6 +31,7 @@ pub use event::{
 pub use layout::{
     COLUMNS_MAX, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, Seat, SeatKind, is_row_label, with_columns,
 };
+pub use overlap::{ChangedMovie, OVERLAPS_MAX, Overlap, OverlappingShowtime};
 pub use rejection::{InTheWay, Rejection};
 pub use showtime::{
     BULK_MAX, CancelShowtime, CreateShowtime, CreateShowtimes, CreatedShowtimes, DescribeShowtime,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::movie::Overlap;
 use super::reservation::ReservationPlan;
 use super::{SeatId, Timestamp};
 
@@ -53,6 +54,9 @@ pub struct Problem {
     /// The showtimes that are in the way, each with the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub showtimes: Vec<ProblemShowtime>,
+    /// With `showtimes-overlap`: the showtimes that overlap, soonest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlaps: Vec<Overlap>,
     /// With `plan-changed`: the plan as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<ReservationPlan>>,
@@ -73,6 +77,7 @@ impl Problem {
             errors: Vec::new(),
             seats: Vec::new(),
             showtimes: Vec::new(),
+            overlaps: Vec::new(),
             plan: None,
             retry_after: None,
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bus::contract::Page;
 use bus::contract::movie::{
-    CreateGenre, CreateMovie, DeleteGenre, DeleteMovie, Genre, GetMovie, ListGenres, ListMovies, Movie,
-    MovieSort, UpdateGenre, UpdateMovie,
+    ChangedMovie, CreateGenre, CreateMovie, DeleteGenre, DeleteMovie, Genre, GetMovie, ListGenres,
+    ListMovies, Movie, MovieSort, UpdateGenre, UpdateMovie,
 };
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -73,14 +73,16 @@ impl Movies {
 
     /// Change a movie
     ///
-    /// What is absent stays.
+    /// What is absent stays. With a new `durationMinutes` the ends of its showtimes to come move. Where showtimes of one
+    /// auditorium overlap by that, it is refused with 409 `showtimes-overlap` and the `overlaps`, unless `acceptOverlaps` is
+    /// true; the answer then lists them.
     #[oai(path = "/v1/movies/:id", method = "patch")]
     async fn update_movie(
         &self,
         caller: Caller,
         id: Path<Of<Uuid>>,
         body: Rest<UpdateMovie>,
-    ) -> Answered<Movie> {
+    ) -> Answered<ChangedMovie> {
         self.house.pass(&caller, body.with_id(id.0.0)?).await
     }
 

@@ -2,11 +2,11 @@
 
 import { patch, post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
-import { dateOf, number } from "../lib/format.js";
+import { dateOf, moment, number, time } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { upload } from "../lib/upload.js";
-import { ask } from "../parts/dialog.js";
+import { ask, show } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
 import { notice, say, words } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
@@ -57,12 +57,37 @@ function facts(movie, genres) {
     work: async (values) => {
       const genreIds = [...picks.querySelectorAll("input:checked")].map((one) => one.value);
       const body = { title: values.title.trim(), synopsis: values.synopsis.trim(), durationMinutes: Number(values.durationMinutes), rating: values.rating.trim(), releaseDate: values.releaseDate, language: values.language.trim(), genreIds };
-      const saved = movie ? await patch(`/v1/movies/${movie.id}`, body) : await post("/v1/movies", body);
+      const saved = movie ? await change(movie, body) : await post("/v1/movies", body);
+      if (!saved) return;
       notice(t("staff.saved", { name: saved.title }));
       if (movie) await again();
       else await go(`/staff/movies/${saved.id}`, { instead: true });
     },
   });
+}
+
+/** Saves a change. Where showtimes overlap by the new length, they are shown and staff decide; `null` where it is left. */
+async function change(movie, body) {
+  const path = `/v1/movies/${movie.id}`;
+  try {
+    return await patch(path, body);
+  } catch (problem) {
+    if (problem.code !== "showtimes-overlap") throw problem;
+    const title = t("staff.movies.overlap", { n: problem.overlaps.length, minutes: body.durationMinutes });
+    const answer = await ask(title, overlapList(problem.overlaps), [["no", t("staff.keep")], ["yes", t("staff.movies.overlap-accept"), "grave"]]);
+    if (answer !== "yes") return null;
+    const saved = await patch(path, { ...body, acceptOverlaps: true });
+    show(t("staff.movies.overlap-now", { n: saved.overlaps?.length ?? 0 }), overlapList(saved.overlaps ?? []));
+    return saved;
+  }
+}
+
+function overlapList(overlaps) {
+  const one = ({ auditoriumName, timeZone, earlier, later }) => {
+    const times = { first: earlier.movieTitle, from: moment(earlier.startsAt, timeZone), to: time(earlier.endsAt, timeZone), second: later.movieTitle, next: time(later.startsAt, timeZone) };
+    return h("li", {}, h("strong", {}, auditoriumName), ` ${t("staff.movies.overlap-pair", times)} `, h("a", { href: `/staff/showtimes/${earlier.id}` }, time(earlier.startsAt, timeZone)), " · ", h("a", { href: `/staff/showtimes/${later.id}` }, time(later.startsAt, timeZone)));
+  };
+  return h("div", { class: "stack" }, h("p", {}, t("staff.movies.overlap-about")), h("ul", { class: "overlaps" }, overlaps.map(one)));
 }
 
 /** A poster or a trailer: what there is, and another one in its place. */

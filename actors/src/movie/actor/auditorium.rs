@@ -31,7 +31,7 @@ pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure>
 
 async fn create(desk: &Desk, call: &Call<CreateAuditorium>) -> Result<Decision, Problem> {
     let CreateAuditorium { name, time_zone, rows } = call.request.clone();
-    desk.check_time_zone(&time_zone).await?;
+    programme::time_zone(&time_zone)?;
     let now = desk.clock.now();
     let auditorium = Auditorium {
         id: Uuid::now_v7(),
@@ -48,7 +48,7 @@ async fn create(desk: &Desk, call: &Call<CreateAuditorium>) -> Result<Decision, 
 async fn update(desk: &Desk, call: &Call<UpdateAuditorium>) -> Result<Decision, Problem> {
     let change = call.request.clone();
     if let Some(time_zone) = &change.time_zone {
-        desk.check_time_zone(time_zone).await?;
+        programme::time_zone(time_zone)?;
     }
     let known = desk.auditorium(change.id).await?;
     let to_come = desk.to_come(Of::Auditorium(known.id)).await?;
@@ -88,14 +88,5 @@ impl Desk {
     async fn auditorium(&self, id: Uuid) -> Result<Auditorium, Problem> {
         let found = store::auditoriums(&self.pool, &[id]).await.map_err(unread)?.pop();
         Ok(found.ok_or(Rejection::NoSuchAuditorium)?)
-    }
-
-    /// Postgres reads dates by it, and programmes are made by our own rules: both must know it.
-    async fn check_time_zone(&self, name: &str) -> Result<(), Problem> {
-        programme::time_zone(name)?;
-        if !store::is_time_zone(&self.pool, name).await.map_err(unread)? {
-            return Err(Rejection::UnknownTimeZone.into());
-        }
-        Ok(())
     }
 }

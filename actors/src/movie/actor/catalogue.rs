@@ -5,16 +5,18 @@ use std::sync::Arc;
 use bus::Failure;
 use bus::Problem;
 use bus::contract::movie::{
-    CreateGenre, CreateMovie, DeleteGenre, DeleteMovie, Genre, GetMovie, ListGenres, ListMovies, Movie,
-    MovieDeleted, MovieUpdated, Rejection, UpdateGenre, UpdateMovie,
+    ChangedMovie, CreateGenre, CreateMovie, DeleteGenre, DeleteMovie, Genre, GetMovie, ListGenres,
+    ListMovies, Movie, MovieDeleted, MovieUpdated, OVERLAPS_MAX, Overlap, Rejection, UpdateGenre,
+    UpdateMovie,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
 use futures::FutureExt;
 use uuid::Uuid;
 
-use super::showtime::cancelled_event;
+use super::showtime::{LONGEST, cancelled_event, updated_event};
 use super::{DOMAIN, Decision, Desk, TO_COME_MAX, created, unread, writing};
+use crate::movie::length;
 use crate::movie::model::{self, Scheduled};
 use crate::movie::store::{self, Of, Write};
 
@@ -64,9 +66,24 @@ async fn update_movie(desk: &Desk, call: &Call<UpdateMovie>) -> Result<Decision,
     let wanted = call.request.genre_ids.as_ref().unwrap_or(&known.genre_ids);
     let genres = store::genres(&desk.pool, wanted).await.map_err(unread)?;
     let movie = model::changed_movie(&known, &call.request, &genres, desk.clock.now())?;
-    let event = updated(&movie, call.caller()?.user_id);
-    let event = Outgoing::new(DOMAIN, &event, movie.updated_at, &call.context);
-    Decision::new(&movie, Write::Movie(movie.clone()), vec![event])
+    let by = call.caller()?.user_id;
+    let event = Outgoing::new(DOMAIN, &updated(&movie, by), movie.updated_at, &call.context);
+    if movie.duration_minutes == known.duration_minutes {
+        let answer = ChangedMovie { movie: movie.clone(), overlaps: vec![] };
+        return Decision::new(&answer, Write::Movie(movie), vec![event]);
+    }
+    let to_come = desk.to_come(Of::Movie(movie.id)).await?;
+    let (longer, mut overlaps) = desk.relengthened(&movie, &to_come).await?;
+    if !overlaps.is_empty() && !call.request.accept_overlaps {
+        return Err(Rejection::Overlaps(overlaps).into());
+    }
+    overlaps.truncate(OVERLAPS_MAX);
+    let mut outbox = vec![event];
+    outbox.extend(longer.iter().map(|scheduled| updated_event(scheduled, Some(by), None, &call.context)));
+    let to_come = to_come.iter().map(|scheduled| scheduled.showtime.id).collect();
+    let answer = ChangedMovie { movie: movie.clone(), overlaps };
+    let write = Write::MovieLength(movie, longer, to_come);
+    Ok(Decision { around_others: true, ..Decision::new(&answer, write, outbox)? })
 }
 
 pub(super) fn updated(movie: &Movie, by: Uuid) -> MovieUpdated {
@@ -114,7 +131,7 @@ async fn get_movie(desk: Arc<Desk>, call: Call<GetMovie>) -> Answered {
 }
 
 async fn list_movies(desk: Arc<Desk>, call: Call<ListMovies>) -> Answered {
-    json(&store::list_movies(&desk.pool, &call.request).await.map_err(unread)?)
+    json(&store::list_movies(&desk.pool, &call.request, desk.clock.now()).await.map_err(unread)?)
 }
 
 impl Desk {
@@ -126,6 +143,29 @@ impl Desk {
     async fn movie(&self, id: Uuid) -> Result<Movie, Problem> {
         let found = store::movies(&self.pool, &[id]).await.map_err(unread)?.pop();
         Ok(found.ok_or(Rejection::NoSuchMovie)?)
+    }
+
+    /// The showtimes whose end moves with the movie's length, and those that overlap by it.
+    async fn relengthened(
+        &self,
+        movie: &Movie,
+        to_come: &[Scheduled],
+    ) -> Result<(Vec<Scheduled>, Vec<Overlap>), Problem> {
+        let each = || to_come.iter().map(|scheduled| &scheduled.showtime);
+        let starts = || each().map(|showtime| showtime.starts_at);
+        let neighbours = match starts().min().zip(starts().max()) {
+            Some((first, last)) => {
+                let mut auditoriums: Vec<Uuid> = each().map(|showtime| showtime.auditorium_id).collect();
+                auditoriums.sort_unstable();
+                auditoriums.dedup();
+                store::neighbours(&self.pool, &auditoriums, first, last.plus(LONGEST))
+                    .await
+                    .map_err(unread)?
+            }
+            None => vec![],
+        };
+        let (minutes, cleaning) = (movie.duration_minutes, self.settings.cleaning);
+        Ok(length::relengthened(to_come, neighbours, minutes, cleaning, movie.updated_at))
     }
 
     /// All showtimes to come, or a refusal where they are too many for one change.

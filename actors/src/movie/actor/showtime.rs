@@ -19,7 +19,7 @@ use crate::movie::programme;
 use crate::movie::store::{self, Write};
 
 /// No showtime with its cleaning lasts longer: a movie at most 1,000 minutes, a gap at most a day.
-const LONGEST: Duration = Duration::from_secs((1_000 + 24 * 60) * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs((1_000 + 24 * 60) * 60);
 
 pub async fn serve(desk: &Arc<Desk>, server: &mut Server) -> Result<(), Failure> {
     server.serve(writing(desk, |desk, call| create(desk, call).boxed())).await?;
@@ -48,14 +48,15 @@ async fn create_many(desk: &Desk, call: &Call<CreateShowtimes>) -> Result<Decisi
     let auditorium = store::auditoriums(&desk.pool, &[wanted.auditorium_id]).await.map_err(unread)?.pop();
     let auditorium = auditorium.ok_or(Rejection::UnknownAuditorium)?;
     let slots = programme::slots(wanted, &programme::time_zone(&auditorium.time_zone)?)?;
+    let cleaning = desk.settings.cleaning;
     let starts = || slots.iter().filter_map(|slot| slot.at);
     let busy = match starts().min().zip(starts().max()) {
-        Some((first, last)) => {
-            store::busy(&desk.pool, auditorium.id, first, last.plus(LONGEST)).await.map_err(unread)?
-        }
+        Some((first, last)) => store::busy(&desk.pool, auditorium.id, first, last.plus(LONGEST), cleaning)
+            .await
+            .map_err(unread)?,
         None => vec![],
     };
-    let (cleaning, now) = (desk.settings.cleaning, desk.clock.now());
+    let now = desk.clock.now();
     let (scheduled, skipped) =
         programme::plan(wanted, slots, movie.as_ref(), &auditorium, busy, cleaning, now)?;
     let created = scheduled.iter().map(|scheduled| scheduled.showtime.clone()).collect();

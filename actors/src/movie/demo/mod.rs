@@ -13,6 +13,8 @@ use bus::Context;
 use bus::contract::movie::{Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection};
 use bus::contract::{Currency, Timestamp};
 use futures::future::try_join_all;
+use jiff::tz::TimeZone;
+use time::{Date, Time};
 use uuid::Uuid;
 
 use super::actor::{self, Desk};
@@ -21,8 +23,9 @@ use super::store::Write;
 use crate::config::MovieSettings;
 use crate::delivery::{Change, Outcome, stored_answers};
 use crate::host::Parts;
+use crate::zone;
 use cinema::{DAYS, HALLS, Hall, MOVIES, Reel, TIME_ZONE};
-use store::{Instant, Named};
+use store::Named;
 
 /// How much a seeding added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -157,11 +160,10 @@ async fn programme(
     movies: &[Movie],
     currency: Currency,
 ) -> anyhow::Result<Vec<Change<Write>>> {
-    let instants = store::instants(&desk.pool, &auditorium.time_zone, DAYS, hall.times).await?;
     let mut busy = store::busy(&desk.pool, auditorium.id).await?;
     let (now, cleaning) = (desk.clock.now(), desk.settings.cleaning);
     let mut changes = Vec::new();
-    for Instant { date, slot, at } in instants {
+    for (date, slot, at) in instants(&auditorium.time_zone, hall.times, now) {
         let Some(movie) = cinema::playing(movies, date, index, slot) else { break };
         let wanted = CreateShowtime {
             movie_id: movie.id,
@@ -182,6 +184,26 @@ async fn programme(
         changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![scheduled])) });
     }
     Ok(changes)
+}
+
+/// When it is each of `times` on each of the days from today on, in this time zone, in order.
+fn instants(time_zone: &str, times: &[Time], now: Timestamp) -> Vec<(Date, usize, Timestamp)> {
+    let zone = zone::named(time_zone).unwrap_or(TimeZone::UTC);
+    let mut instants = Vec::new();
+    let mut day = zone::day_of(now, &zone);
+    for _ in 0..=DAYS {
+        let Some(date) = day else { break };
+        // A time that the clocks skip is not played.
+        instants.extend(
+            times
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, time)| Some((date, slot, zone::instant(date, *time, &zone)?))),
+        );
+        day = date.next_day();
+    }
+    instants.sort_by_key(|(_, _, at)| *at);
+    instants
 }
 
 /// Commits all changes together and tells how many there were. What somebody else was quicker to add is fine.

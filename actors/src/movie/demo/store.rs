@@ -1,10 +1,10 @@
-//! What the demo cinema reads: what of it is already there, and the wall clock of its auditoriums.
+//! What the demo cinema reads: what of it is already there.
 
 use std::collections::HashMap;
 
 use bus::contract::Timestamp;
-use sqlx::{Connection, PgConnection, PgExecutor, Row};
-use time::{Date, OffsetDateTime, Time};
+use sqlx::{Connection, PgConnection, PgExecutor};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::database::Database;
@@ -40,43 +40,6 @@ pub async fn ids<'e>(
         }
     });
     Ok(query.bind(names).fetch_all(db).await?.into_iter().collect())
-}
-
-/// One time of day on one day, by the clock on the wall.
-#[derive(Debug, Clone, Copy)]
-pub struct Instant {
-    pub date: Date,
-    /// Which of the times of day.
-    pub slot: usize,
-    pub at: Timestamp,
-}
-
-/// When it is each of `times` on each of the days from today to `days` later, in this time zone.
-pub async fn instants<'e>(
-    db: impl PgExecutor<'e>,
-    time_zone: &str,
-    days: i32,
-    times: &[Time],
-) -> sqlx::Result<Vec<Instant>> {
-    let rows = sqlx::query(
-        "select today + day as date, slot - 1 as slot, (today + day + t) at time zone $1 as at
-         from (select (now() at time zone $1)::date as today) here, generate_series(0, $2) day,
-              unnest($3::time[]) with ordinality as times (t, slot)
-         order by at",
-    )
-    .bind(time_zone)
-    .bind(days)
-    .bind(times)
-    .fetch_all(db)
-    .await?;
-    let instant = |row: &sqlx::postgres::PgRow| {
-        Ok(Instant {
-            date: row.try_get("date")?,
-            slot: usize::try_from(row.try_get::<i64, _>("slot")?).unwrap_or_default(),
-            at: row.try_get::<OffsetDateTime, _>("at")?.into(),
-        })
-    };
-    rows.iter().map(instant).collect()
 }
 
 /// From when to when an auditorium has showtimes that are not over, cancelled ones too: what staff took off the

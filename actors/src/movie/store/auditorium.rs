@@ -60,9 +60,13 @@ pub async fn auditoriums<'e>(db: impl PgExecutor<'e>, ids: &[Uuid]) -> sqlx::Res
     query.bind(ids).fetch_all(db).await?.iter().map(auditorium).collect()
 }
 
-pub async fn is_time_zone<'e>(db: impl PgExecutor<'e>, name: &str) -> sqlx::Result<bool> {
-    let query = sqlx::query_scalar("select exists (select from pg_timezone_names where name = $1)");
-    query.bind(name).fetch_one(db).await
+/// The time zones of all auditoriums, deleted ones too, and the start of the last showtime.
+pub async fn time_zones<'e>(
+    db: impl PgExecutor<'e>,
+) -> sqlx::Result<(Vec<String>, Option<time::OffsetDateTime>)> {
+    let query =
+        "select array(select distinct time_zone from auditoriums), (select max(starts_at) from showtimes)";
+    sqlx::query_as(query).fetch_one(db).await
 }
 
 fn auditorium(row: &PgRow) -> sqlx::Result<Auditorium> {

@@ -3,16 +3,16 @@
 //! A deleted movie keeps its row, for the showtimes that were, and loses its genres, which may then be deleted too, and its
 //! files, which the sweep then takes from the store.
 
-use bus::contract::Page;
-use bus::contract::Paging;
 use bus::contract::movie::{Genre, ListMovies, Movie, MovieSort};
+use bus::contract::{Page, Paging, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, Row};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use time::Date;
 use uuid::Uuid;
 
 use super::page::{Listing, timestamp};
+use super::wall::Wall;
 use super::{Result, expect};
 use crate::movie::model;
 
@@ -114,7 +114,7 @@ pub async fn list_genres<'e>(db: impl PgExecutor<'e>, paging: &Paging) -> sqlx::
 }
 
 /// With a date or a time of day: movies with one showtime that fits both and, without a date, has not begun.
-pub async fn list_movies<'e>(db: impl PgExecutor<'e>, wanted: &ListMovies) -> sqlx::Result<Page<Movie>> {
+pub async fn list_movies(pool: &PgPool, wanted: &ListMovies, now: Timestamp) -> sqlx::Result<Page<Movie>> {
     let order = match wanted.sort {
         MovieSort::Title => "lower(title), id",
         MovieSort::TitleDown => "lower(title) desc, id",
@@ -142,34 +142,18 @@ pub async fn list_movies<'e>(db: impl PgExecutor<'e>, wanted: &ListMovies) -> sq
             .push(")))");
     }
     if wanted.date.is_some() || wanted.show_time.is_some() {
-        playing(&mut found, wanted);
+        // One and the same showtime fits the date and the time.
+        let date = wanted.date.as_deref().and_then(model::date);
+        let time = wanted.show_time.as_deref().and_then(model::time_of_day);
+        let wall = Wall::new(pool, date, time, Some(now)).await?;
+        found.and().push(
+            "exists (select from showtimes s join auditoriums a on a.id = s.auditorium_id
+             where s.movie_id = m.id and s.status = 'ON_SALE' and ",
+        );
+        wall.push(found.query());
+        found.query().push(")");
     }
-    found.page(db, &wanted.paging, order, concat!(", ", genres_of!("page")), movie).await
-}
-
-/// One and the same showtime fits the date and the time, both by the clock on the auditorium's wall.
-fn playing(found: &mut Listing, wanted: &ListMovies) {
-    let and = found.and();
-    and.push(
-        "exists (select from showtimes s join auditoriums a on a.id = s.auditorium_id,
-           lateral (select s.starts_at at time zone a.time_zone as starts) wall
-         where s.movie_id = m.id and s.status = 'ON_SALE'",
-    );
-    match wanted.date.as_deref().and_then(model::date) {
-        Some(date) => {
-            // The bounds are for the index: no time zone is a whole day away from UTC.
-            and.push(" and s.starts_at > (").push_bind(date).push(" - 1)::timestamptz");
-            and.push(" and s.starts_at < (").push_bind(date).push(" + 2)::timestamptz");
-            and.push(" and wall.starts::date = ").push_bind(date);
-        }
-        None => {
-            and.push(" and s.starts_at > now()");
-        }
-    }
-    if let Some(time) = wanted.show_time.as_deref().and_then(model::time_of_day) {
-        and.push(" and date_trunc('minute', wall.starts)::time = ").push_bind(time);
-    }
-    and.push(")");
+    found.page(pool, &wanted.paging, order, concat!(", ", genres_of!("page")), movie).await
 }
 
 /// Those that are there and not deleted.

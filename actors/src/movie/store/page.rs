@@ -18,6 +18,10 @@ impl Listing {
         Self(QueryBuilder::new(format!("with found as ({found}")))
     }
 
+    pub fn query(&mut self) -> &mut QueryBuilder<Postgres> {
+        &mut self.0
+    }
+
     pub fn and(&mut self) -> &mut QueryBuilder<Postgres> {
         self.0.push(" and ")
     }

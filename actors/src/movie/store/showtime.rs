@@ -1,17 +1,21 @@
-//! SQL of showtimes. Dates and times of day are those of the clock on the auditorium's wall, which Postgres knows with
-//! every change to and from summer time.
+//! SQL of showtimes. Dates are those of the clock on the auditorium's wall (see `wall`).
 
-use bus::contract::movie::{InTheWay, ListShowtimes, Prices, Rejection, Showtime, ShowtimeStatus};
+use bus::contract::movie::{
+    InTheWay, ListShowtimes, OverlappingShowtime, Prices, Rejection, Showtime, ShowtimeStatus,
+};
 use bus::contract::{Page, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, Row};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::page::{Listing, timestamp};
+use super::wall::Wall;
 use super::{Result, expect};
 use crate::delivery::WriteError;
+use crate::movie::length::Neighbour;
 use crate::movie::model::{self, Busy, Scheduled};
 
 /// Whose showtimes.
@@ -29,7 +33,7 @@ pub async fn put_showtimes(db: &mut PgConnection, showtimes: &[Scheduled]) -> Re
         return Err(WriteError::Rejected(Rejection::AuditoriumTaken(Some(in_the_way))));
     }
     if !new.is_empty() {
-        // Of a movie that is there, and of an auditorium that still has the seats that were frozen; else none.
+        // Of a movie that is there and as long as it was, and of an auditorium that still has the seats that were frozen; else none.
         let inserted = put(
             db,
             "insert into showtimes (id, version, starts_at, ends_at, free_at, layout, prices, status, updated_at,
@@ -41,6 +45,7 @@ pub async fn put_showtimes(db: &mut PgConnection, showtimes: &[Scheduled]) -> Re
                as new (id, version, starts_at, ends_at, free_at, layout, prices, status, updated_at,
                        movie_id, auditorium_id, created_at, auditorium_version)
              join movies m on m.id = new.movie_id and m.deleted_at is null
+               and new.ends_at = new.starts_at + m.duration_minutes * interval '1 minute'
              join auditoriums a on a.id = new.auditorium_id and a.version = new.auditorium_version
                and a.deleted_at is null",
             &new,
@@ -97,17 +102,23 @@ async fn in_the_way(db: &mut PgConnection, showtimes: &[Scheduled]) -> sqlx::Res
         showtimes.iter().filter(|scheduled| scheduled.showtime.status == ShowtimeStatus::OnSale).collect();
     let found = sqlx::query(
         "select s.id, m.title, s.starts_at, s.ends_at
-         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
-           as wanted (id, auditorium_id, starts_at, free_at)
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+           as wanted (id, auditorium_id, starts_at, free_at, ends_at)
          join showtimes s on s.auditorium_id = wanted.auditorium_id and s.status <> 'CANCELLED'
-           and s.id <> all($1) and tstzrange(s.starts_at, coalesce(s.free_at, s.ends_at))
-               && tstzrange(wanted.starts_at, wanted.free_at)
+           and s.id <> all($1) and s.starts_at < wanted.free_at
+           -- What a longer movie made overlap stays until one of the two moves; anything else keeps clear of both.
+           and wanted.starts_at < case
+             when exists (select from showtimes o where o.id = wanted.id and o.starts_at = wanted.starts_at)
+             then coalesce(s.free_at, s.ends_at)
+             when s.free_at < s.ends_at then s.ends_at + (wanted.free_at - wanted.ends_at)
+             else coalesce(s.free_at, s.ends_at) end
          join movies m on m.id = s.movie_id order by s.starts_at limit 1",
     )
     .bind(wanted.iter().map(|s| s.showtime.id).collect::<Vec<_>>())
     .bind(wanted.iter().map(|s| s.showtime.auditorium_id).collect::<Vec<_>>())
     .bind(wanted.iter().map(|s| s.showtime.starts_at.date_time()).collect::<Vec<_>>())
     .bind(wanted.iter().map(|s| s.busy_until().date_time()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|s| s.showtime.ends_at.date_time()).collect::<Vec<_>>())
     .fetch_optional(db)
     .await?;
     let read = |row: PgRow| {
@@ -155,10 +166,7 @@ macro_rules! showtimes {
 }
 
 /// By start. Without a date, `from` and `to`: those that have not begun.
-pub async fn list_showtimes<'e>(
-    db: impl PgExecutor<'e>,
-    wanted: &ListShowtimes,
-) -> sqlx::Result<Page<Showtime>> {
+pub async fn list_showtimes(pool: &PgPool, wanted: &ListShowtimes) -> sqlx::Result<Page<Showtime>> {
     let mut found = Listing::new(concat!(showtimes!(), " where m.deleted_at is null"));
     if let Some(movie) = wanted.movie_id {
         found.and().push("s.movie_id = ").push_bind(movie);
@@ -167,10 +175,7 @@ pub async fn list_showtimes<'e>(
         found.and().push("s.auditorium_id = ").push_bind(auditorium);
     }
     if let Some(date) = wanted.date.as_deref().and_then(model::date) {
-        // The bounds are for the index: no time zone is a whole day away from UTC.
-        found.and().push("s.starts_at > (").push_bind(date).push(" - 1)::timestamptz");
-        found.and().push("s.starts_at < (").push_bind(date).push(" + 2)::timestamptz");
-        found.and().push("(s.starts_at at time zone a.time_zone)::date = ").push_bind(date);
+        Wall::on(pool, date).await?.push(found.and());
     }
     if let Some(from) = wanted.from {
         found.and().push("s.starts_at >= ").push_bind(from.date_time());
@@ -181,7 +186,7 @@ pub async fn list_showtimes<'e>(
     if wanted.date.is_none() && wanted.from.is_none() && wanted.to.is_none() {
         found.and().push("s.starts_at > now()");
     }
-    found.page(db, &wanted.paging, "starts_at, id", "", showtime).await
+    found.page(pool, &wanted.paging, "starts_at, id", "", showtime).await
 }
 
 pub async fn find_showtime<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<Showtime>> {
@@ -218,21 +223,25 @@ pub async fn to_come<'e>(db: impl PgExecutor<'e>, of: Of, most: usize) -> sqlx::
     sqlx::query(query).bind(id).bind(most as i64).fetch_all(db).await?.iter().map(whole).collect()
 }
 
-/// When an auditorium is taken between two times.
+/// When an auditorium is taken between two times; `cleaning` counts where a longer movie left none.
 pub async fn busy<'e>(
     db: impl PgExecutor<'e>,
     auditorium: Uuid,
     from: Timestamp,
     until: Timestamp,
+    cleaning: Duration,
 ) -> sqlx::Result<Vec<Busy>> {
     let rows: Vec<(Uuid, OffsetDateTime, OffsetDateTime)> = sqlx::query_as(
-        "select id, starts_at, coalesce(free_at, ends_at) from showtimes
+        "select id, starts_at, taken_until from showtimes,
+           lateral (select case when free_at < ends_at then ends_at + $4 * interval '1 second'
+                           else coalesce(free_at, ends_at) end as taken_until) taken
          where auditorium_id = $1 and status <> 'CANCELLED'
-           and tstzrange(starts_at, coalesce(free_at, ends_at)) && tstzrange($2, $3) order by starts_at",
+           and tstzrange(starts_at, taken_until) && tstzrange($2, $3) order by starts_at",
     )
     .bind(auditorium)
     .bind(from.date_time())
     .bind(until.date_time())
+    .bind(cleaning.as_secs_f64())
     .fetch_all(db)
     .await?;
     let read = |(id, from, until): (Uuid, OffsetDateTime, OffsetDateTime)| Busy {
@@ -241,6 +250,34 @@ pub async fn busy<'e>(
         until: until.into(),
     };
     Ok(rows.into_iter().map(read).collect())
+}
+
+/// The showtimes of some auditoriums that begin between two times and are not cancelled.
+pub async fn neighbours<'e>(
+    db: impl PgExecutor<'e>,
+    auditoriums: &[Uuid],
+    from: Timestamp,
+    until: Timestamp,
+) -> sqlx::Result<Vec<Neighbour>> {
+    let rows = sqlx::query(
+        "select s.id, s.auditorium_id, m.title, s.starts_at, s.ends_at from showtimes s join movies m on m.id = s.movie_id
+         where s.auditorium_id = any($1) and s.status <> 'CANCELLED' and s.starts_at between $2 and $3",
+    )
+    .bind(auditoriums)
+    .bind(from.date_time())
+    .bind(until.date_time())
+    .fetch_all(db)
+    .await?;
+    let read = |row: &PgRow| {
+        let showtime = OverlappingShowtime {
+            id: row.try_get("id")?,
+            movie_title: row.try_get("title")?,
+            starts_at: timestamp(row, "starts_at")?,
+            ends_at: timestamp(row, "ends_at")?,
+        };
+        Ok(Neighbour { auditorium_id: row.try_get("auditorium_id")?, showtime })
+    };
+    rows.iter().map(read).collect()
 }
 
 fn whole(row: &PgRow) -> sqlx::Result<Scheduled> {

@@ -4,7 +4,9 @@ use bus::contract::payment::{ReportRevenue, Revenue, RevenueBy, RevenueReport, R
 use bus::contract::{Currency, Money, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
+
+use crate::zone;
 
 /// The sums of one group of postings. Sales are credits, so their sign is turned.
 const SUMS: &str = "
@@ -21,31 +23,34 @@ const SOME: &str = "
   or sum(b.amount) filter (where b.account = 'REFUNDS') <> 0
   or sum(b.amount) filter (where b.account in ('DISPUTED', 'CHARGEBACKS')) <> 0";
 
-/// Postings of the days from $1 to $2 in the time zone $3; a day begins at midnight there, whatever the clocks did.
+/// Postings from the first to the last of the instants in $1. Each is the beginning of a day, whatever the clocks did; the
+/// last one is the end of the last day.
 const POSTINGS: &str = "
   from postings b
-  where b.at >= ($1::date)::timestamp at time zone $3
-    and b.at < ($2::date + 1)::timestamp at time zone $3
+  where b.at >= ($1::timestamptz[])[1]
+    and b.at < ($1::timestamptz[])[array_upper($1::timestamptz[], 1)]
     and b.account in ('SALES', 'REFUNDS', 'DISPUTED', 'CHARGEBACKS')";
 
 pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueReport, sqlx::Error> {
-    let (from, to) = asked.days().ok_or_else(|| sqlx::Error::Decode("the report has no days".into()))?;
+    let (from, starts) =
+        day_starts(asked).ok_or_else(|| sqlx::Error::Decode("the report has no days".into()))?;
     // Of one group all postings name one movie, and one start unless the showtime was moved: the last one counts. A group
     // that all money and tickets have left by exchanges is no line.
     let (columns, group, order) = match asked.by {
         RevenueBy::Day => (
-            "to_char(day, 'YYYY-MM-DD') as day_text",
-            "(b.at at time zone $3)::date as day, null::uuid as movie_id, null::uuid as showtime_id",
+            "day",
+            // Which of the days, counted from 1.
+            "width_bucket(b.at, $1::timestamptz[]) as day, null::uuid as movie_id, null::uuid as showtime_id",
             "day",
         ),
         RevenueBy::Movie => (
             "movie_id, max(movie_title) as movie_title",
-            "null::date as day, b.movie_id, null::uuid as showtime_id",
+            "null::int as day, b.movie_id, null::uuid as showtime_id",
             "movie_title, movie_id",
         ),
         RevenueBy::Showtime => (
             "movie_id, max(movie_title) as movie_title, showtime_id, max(starts_at) as starts_at",
-            "null::date as day, b.movie_id, b.showtime_id",
+            "null::int as day, b.movie_id, b.showtime_id",
             "starts_at, showtime_id",
         ),
     };
@@ -54,20 +59,18 @@ pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueRepo
          from (select {group}, b.movie_title, b.starts_at, b.account, b.amount, b.currency, b.tickets
                {POSTINGS}) b
          group by day, movie_id, showtime_id, b.currency having {SOME}
-         order by {order}, b.currency limit $4 offset $5"
+         order by {order}, b.currency limit $2 offset $3"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(from)
-        .bind(to)
-        .bind(&asked.time_zone)
+        .bind(&starts)
         .bind(asked.paging.limit())
         .bind(asked.paging.offset())
         .fetch_all(pool)
         .await?;
     let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
-    let items = rows.iter().map(|row| line(row, asked.by)).collect::<Result<_, _>>()?;
+    let items = rows.iter().map(|row| line(row, asked.by, from)).collect::<Result<_, _>>()?;
     let sql = format!("select {SUMS} {POSTINGS} group by b.currency order by b.currency");
-    let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(from).bind(to).bind(&asked.time_zone);
+    let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&starts);
     let totals = totals.fetch_all(pool).await?.iter().map(sums).collect::<Result<_, _>>()?;
     Ok(RevenueReport {
         by: asked.by,
@@ -79,7 +82,17 @@ pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueRepo
     })
 }
 
-fn line(row: &PgRow, by: RevenueBy) -> Result<RevenueRow, sqlx::Error> {
+/// The first day, and the beginnings of all days and of the one after the last.
+fn day_starts(asked: &ReportRevenue) -> Option<(Date, Vec<OffsetDateTime>)> {
+    let (from, to) = asked.days()?;
+    let zone = zone::any(&asked.time_zone)?;
+    let end = to.next_day()?;
+    let days = std::iter::successors(Some(from), |day| day.next_day()).take_while(|day| *day <= end);
+    let starts = days.map(|day| Some(zone::day_start(day, &zone)?.date_time()));
+    Some((from, starts.collect::<Option<_>>()?))
+}
+
+fn line(row: &PgRow, by: RevenueBy, first: Date) -> Result<RevenueRow, sqlx::Error> {
     let mut line = RevenueRow {
         day: None,
         movie_id: None,
@@ -89,7 +102,11 @@ fn line(row: &PgRow, by: RevenueBy) -> Result<RevenueRow, sqlx::Error> {
         revenue: sums(row)?,
     };
     match by {
-        RevenueBy::Day => line.day = row.try_get("day_text")?,
+        RevenueBy::Day => {
+            let position: i32 = row.try_get("day")?;
+            line.day =
+                first.checked_add(time::Duration::days(i64::from(position) - 1)).map(|day| day.to_string());
+        }
         RevenueBy::Movie | RevenueBy::Showtime => {
             line.movie_id = row.try_get("movie_id")?;
             line.movie_title = row.try_get("movie_title")?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use uuid::Uuid;
 
-use super::{Genre, Movie, is_date, is_time, some_change};
+use super::{ChangedMovie, Genre, Movie, is_date, is_time, some_change};
 use crate::contract::{Access, Fields, Page, Paging, Request};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +106,7 @@ impl Request for CreateMovie {
     }
 }
 
-/// What is absent stays. A new duration counts for showtimes scheduled from then on.
+/// What is absent stays. With a new duration the ends of the movie's showtimes to come move.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateMovie {
@@ -128,13 +128,25 @@ pub struct UpdateMovie {
     /// All of them, not only new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genre_ids: Option<Vec<Uuid>>,
+    /// Changes the duration also where showtimes overlap by it. Without it that is refused, with the overlaps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept_overlaps: bool,
 }
 
 impl UpdateMovie {
     /// A movie that is created so would be this one after the change.
     pub fn applied_to(&self, movie: &Movie) -> CreateMovie {
-        let Self { id: _, title, synopsis, duration_minutes, rating, release_date, language, genre_ids } =
-            self.clone();
+        let Self {
+            id: _,
+            title,
+            synopsis,
+            duration_minutes,
+            rating,
+            release_date,
+            language,
+            genre_ids,
+            accept_overlaps: _,
+        } = self.clone();
         CreateMovie {
             title: title.unwrap_or_else(|| movie.title.clone()),
             synopsis: synopsis.unwrap_or_else(|| movie.synopsis.clone()),
@@ -150,10 +162,19 @@ impl UpdateMovie {
 impl Request for UpdateMovie {
     const SUBJECT: &'static str = "rpc.movie.update_movie";
     const ACCESS: Access = Access::Admin;
-    type Answer = Movie;
+    type Answer = ChangedMovie;
     fn validate(&self, fields: &mut Fields) {
-        let Self { id: _, title, synopsis, duration_minutes, rating, release_date, language, genre_ids } =
-            self;
+        let Self {
+            id: _,
+            title,
+            synopsis,
+            duration_minutes,
+            rating,
+            release_date,
+            language,
+            genre_ids,
+            accept_overlaps: _,
+        } = self;
         let texts = [title, synopsis, rating, release_date, language].map(Option::is_some);
         some_change(&[texts.contains(&true), duration_minutes.is_some(), genre_ids.is_some()], fields);
         // What is absent is replaced by something that passes, so that the rules stand in one place.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::SeatKind;
+use super::{OVERLAPS_MAX, Overlap, SeatKind};
 use crate::contract::{Fields, Problem, ProblemShowtime, SeatId, Timestamp};
 
 /// The showtime that has the auditorium.
@@ -36,6 +36,8 @@ pub enum Rejection {
     /// The showtime in the way, where it is known.
     AuditoriumTaken(Option<InTheWay>),
     StartsInThePast,
+    /// A movie's new length makes showtimes overlap.
+    Overlaps(Vec<Overlap>),
     /// More showtimes than one request may schedule.
     TooManyShowtimes {
         most: usize,
@@ -88,6 +90,15 @@ impl From<Rejection> for Problem {
                 field("prices", &format!("lacks a price for {}", kind.as_str().unwrap_or("a kind of seat")))
             }
             Rejection::AuditoriumTaken(in_the_way) => taken(in_the_way),
+            Rejection::Overlaps(mut overlaps) => {
+                let detail = format!(
+                    "{} planned showtimes overlap by the new length; see overlaps. Move or cancel them first, or send \
+                     acceptOverlaps.",
+                    overlaps.len()
+                );
+                overlaps.truncate(OVERLAPS_MAX);
+                Problem { overlaps, ..Problem::new(409, "showtimes-overlap", detail) }
+            }
             Rejection::StartsInThePast => field("startsAt", "must lie in the future"),
             Rejection::TooManyShowtimes { most } => {
                 field("to", &format!("makes more than {most} showtimes; ask for fewer days at once"))
