@@ -225,6 +225,8 @@ pub struct NotificationSettings {
     /// Where links in mails lead. No slash at its end.
     pub public_url: String,
     pub mails_per_second: u32,
+    /// To one address within an hour, of all that strangers can cause. `None` bounds nothing.
+    pub mails_per_recipient_hour: Option<u32>,
     /// How long a host may keep a mail that it is sending; after that another host sends it.
     pub claim: Duration,
 }
@@ -237,12 +239,15 @@ impl NotificationSettings {
             environment.problem("MAIL_FROM", "must be an address such as Marquee <tickets@marquee.example>");
         }
         let public_url = environment.url("PUBLIC_URL", &["https://", "http://"]);
+        let most = environment.number("MAILS_PER_RECIPIENT_HOUR", 20, 1..=1_000_000);
+        let mails_per_recipient_hour = (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(most);
         Self {
             smtp_url: environment.url("SMTP_URL", &["smtp://", "smtps://"]),
             mail_dir: environment.get("MAIL_DIR").unwrap_or_else(|| ".data/mail".into()).into(),
             mail_from,
             public_url: public_url
                 .map_or_else(|| "http://127.0.0.1:8080".into(), |url| url.trim_end_matches('/').to_owned()),
+            mails_per_recipient_hour,
             mails_per_second: environment.number("MAILS_PER_SECOND", 50, 1..=1_000),
             claim: Duration::from_secs(environment.number("MAIL_CLAIM_SECONDS", 120, 1..=3_600)),
         }

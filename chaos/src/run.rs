@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use sqlx::Connection;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,11 @@ async fn people(house: &House, count: usize) -> Result<Vec<Person>> {
     for number in 0..count {
         people.push(owner::register(&house.rest, number).await?);
     }
+    // Only proven addresses get mails about held seats, which the checks read.
+    let mut db = sqlx::PgConnection::connect(&house.database_url).await?;
+    sqlx::query("update auth.users set verified_at = now() where verified_at is null")
+        .execute(&mut db)
+        .await?;
     Ok(people)
 }
 

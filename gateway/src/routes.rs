@@ -5,7 +5,8 @@
 
 use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
-    Refresh, RefreshPage, Register, ResetPassword, SetDisabled, SetRole, UpdateMe,
+    Refresh, RefreshPage, Register, ResendVerification, ResetPassword, SetDisabled, SetRole, UpdateMe,
+    VerifyEmail,
 };
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::event_feed::WatchEvents;
@@ -156,6 +157,8 @@ pub const ROWS: &[Row] = &[
     post::<ResetPassword>("/v1/auth/password/reset", "resetPassword")
         .body(Body::Json(SMALL))
         .rate(Rate::Login),
+    post::<VerifyEmail>("/v1/auth/verify", "verifyEmail").body(Body::Json(SMALL)).rate(Rate::Login),
+    post::<ResendVerification>("/v1/auth/verify/resend", "resendVerification").rate(Rate::Login),
     get::<Me>("/v1/me", "getMe"),
     patch::<UpdateMe>("/v1/me", "updateMe").body(Body::Json(SMALL)),
     post::<ChangePassword>("/v1/me/password", "changePassword").body(Body::Json(SMALL)).rate(Rate::Login),

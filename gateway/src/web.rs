@@ -30,6 +30,7 @@ const PAGES: &[&str] = &[
     "/register",
     "/forgot",
     "/reset",
+    "/verify",
     "/staff",
     "/staff/*page",
     "/door",

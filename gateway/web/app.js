@@ -20,6 +20,7 @@ const ROUTES = [
   ["/register", () => import("./pages/register.js")],
   ["/forgot", () => import("./pages/forgot.js")],
   ["/reset", () => import("./pages/reset.js")],
+  ["/verify", () => import("./pages/verify.js")],
   ["/staff/*", priced(() => import("./pages/staff.js"))],
   ["/door", () => import("./pages/door.js")],
 ];

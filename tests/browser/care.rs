@@ -238,15 +238,39 @@ async fn a_link_from_the_mail_sets_a_new_password() {
     cinema.close().await;
 }
 
-/// The link to a new password, as the mail has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_page_says_that_the_address_is_not_confirmed_until_the_link_is_used() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    log_in_new(&browser, "vera").await;
+    browser.go("/account").await;
+    browser.sees("Your e-mail address is not confirmed").await;
+    let link = mail_link(&cinema, "/verify?token=").await;
+    browser.go(&link).await;
+    browser.press("Confirm the address").await;
+    browser.sees("Your address is confirmed.").await;
+    browser.go("/account").await;
+    browser.sees("vera@example.org").await;
+    browser.until("!document.body.innerText.includes('not confirmed')").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
 async fn cinema_mail_link(cinema: &TestCinema) -> String {
+    mail_link(cinema, "/reset?token=").await
+}
+
+/// The link to this page, as the mail has it.
+async fn mail_link(cinema: &TestCinema, page: &str) -> String {
     let folder = cinema.folder.path().join("mail");
     let found = || {
         let files = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
         files.filter_map(|file| std::fs::read(file.path()).ok()).find_map(|mail| {
             let mail = mail_parser::MessageParser::default().parse(&mail)?.body_text(0)?.into_owned();
-            let begin = mail.find("http").filter(|_| mail.contains("/reset?token="))?;
-            Some(mail[begin..].split_whitespace().next()?.to_owned())
+            let link =
+                mail.split_whitespace().find(|word| word.starts_with("http") && word.contains(page))?;
+            Some(link.to_owned())
         })
     };
     cinema.until("a mail with a link", async || found().is_some()).await;

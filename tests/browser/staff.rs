@@ -261,6 +261,33 @@ async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_account_is_out_at_once_and_its_page_says_why() {
+    let _turn = turn().await;
+    let cinema = TestCinema::open().await;
+    let (owner, guest) =
+        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+    log_in_new(&guest, "eve").await;
+    log_in_owner(&owner).await;
+    owner.go("/staff/people").await;
+    owner.click("[aria-label='Disable the account of eve']").await;
+    owner.sees("Disable the account of eve?").await;
+    owner.press("Disable").await;
+    owner.sees("The account of eve is disabled.").await;
+    guest.go("/login").await;
+    guest.fill("[name=email]", "eve@example.org").await;
+    guest.fill("[name=password]", "correct horse").await;
+    guest.click("main [type=submit]").await;
+    guest.sees("This account is disabled.").await;
+    owner.click("[aria-label='Enable the account of eve']").await;
+    owner.sees("The account of eve is enabled again.").await;
+    guest.click("main [type=submit]").await;
+    guest.find("#fascia a[href='/account']").await;
+    guest.close().await;
+    owner.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
     let _turn = turn().await;
     let cinema = TestCinema::open().await;

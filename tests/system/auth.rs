@@ -9,6 +9,7 @@ mod member;
 mod page;
 mod passwords;
 mod throttling;
+mod verified;
 
 use bus::contract::Timestamp;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -42,6 +42,8 @@ anyone POST   /v1/auth/password/forgot
 anyone POST   /v1/auth/password/reset
 anyone POST   /v1/auth/refresh
 anyone POST   /v1/auth/register
+anyone POST   /v1/auth/verify
+user   POST   /v1/auth/verify/resend
 anyone GET    /v1/currencies
 anyone GET    /v1/genres
 admin  POST   /v1/genres

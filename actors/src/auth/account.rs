@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use bus::Problem;
 use bus::contract::auth::{
-    AuditKind, ChangePassword, ListAudit, ListRevocations, ListUsers, Rejection, Revocations, SetDisabled,
-    SetRole, UpdateMe, User, UserRoleChanged, password,
+    AuditKind, ChangePassword, ListAudit, ListRevocations, ListUsers, PasswordChanged, Rejection,
+    Revocations, SetDisabled, SetRole, UpdateMe, User, UserRoleChanged, password,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, json};
+use bus::{Context, Problem};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -71,10 +71,19 @@ pub async fn change_password(desk: Arc<Desk>, call: Call<ChangePassword>) -> Ans
     let changed =
         desk.entry(AuditKind::PasswordChanged, user, user, call.client_ip, json!({"session": keeps}));
     let new = NewPassword { user: caller.user_id, proven: account.password_hash, password_hash, keeps };
-    match desk.commit(Act::Password(new).audited(changed), vec![]).await? {
+    let event = desk.password_changed(&account.user, false, &call.context);
+    match desk.commit(Act::Password(new).audited(changed), vec![event]).await? {
         Some(_) => json(&()),
         // Somebody changed it meanwhile: what was proven is the old password no more.
         None => Err(Rejection::OldPassword.into()),
+    }
+}
+
+impl Desk {
+    pub fn password_changed(&self, user: &User, by_reset: bool, context: &Context) -> Outgoing {
+        let changed_at = self.clock.now();
+        let event = PasswordChanged { user_id: user.id, email: user.email.clone(), changed_at, by_reset };
+        Outgoing::new("auth", &event, changed_at, context)
     }
 }
 

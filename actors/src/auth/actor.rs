@@ -25,7 +25,7 @@ use super::store::audit::Entry;
 use super::store::{self, Act, Refused, Write, Written};
 use super::throttle::{Throttle, Try};
 use super::token::Signer;
-use super::{account, reset};
+use super::{account, reset, verify};
 use crate::delivery::{Change, Clock, Journal, Outcome};
 
 /// A login whose account changes while its password is verified is verified again so often in all.
@@ -64,6 +64,10 @@ pub async fn serve(desk: Arc<Desk>, mut server: Server) -> Result<Server, Failur
     server.serve_with(&desk, reset::forgot_password).await?;
     server.serve_with(&desk, reset::reset_token).await?;
     server.serve_with(&desk, reset::reset_password).await?;
+    server.serve_with(&desk, verify::verify_email).await?;
+    server.serve_with(&desk, verify::resend).await?;
+    server.serve_with(&desk, verify::token).await?;
+    server.serve_with(&desk, verify::address).await?;
     Ok(server)
 }
 
@@ -78,7 +82,9 @@ async fn register(desk: Arc<Desk>, call: Call<Register>) -> Answered {
     let token = desk.first_token(&secret);
     let (user, family) = (account.user.clone(), token.family);
     let registered = registered(&user, &call.context);
-    desk.commit(Act::Account { account, login: Some(token) }.into(), vec![registered]).await?;
+    let (verification, asked) = desk.new_verification(&user, &call.context);
+    let act = Act::Account { account, login: Some(token), verification: Some(verification) };
+    desk.commit(act.into(), vec![registered, asked]).await?;
     desk.session(user, 0, family, secret, Some(Uuid::now_v7()))
 }
 
@@ -279,6 +285,7 @@ impl Desk {
             Outcome::Rejected(Refused::EmailTaken) => Err(Rejection::EmailTaken.into()),
             Outcome::Rejected(Refused::LastSuperAdmin) => Err(Rejection::LastSuperAdmin.into()),
             Outcome::Rejected(Refused::ResetToken) => Err(Rejection::ResetToken.into()),
+            Outcome::Rejected(Refused::VerificationLimit) => Err(Rejection::VerificationLimit.into()),
             Outcome::Failed(failure) => {
                 tracing::error!(%failure, "auth change not written");
                 Err(failure.into())

@@ -19,6 +19,7 @@ mod throttle;
 mod ticket;
 pub mod token;
 mod upkeep;
+mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,9 @@ use uuid::Uuid;
 /// How long a refresh token is good: who comes back within a month stays logged in.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long the link that proves an address is good: mails are read the next evening.
-#[expect(dead_code, reason = "used by the next commit")]
 pub const VERIFICATION: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// Links of that kind that an account may ask for within an hour.
+pub const VERIFICATIONS_AN_HOUR: i64 = 3;
 /// How long the link to a new password is good.
 pub const RESET: Duration = Duration::from_secs(30 * 60);
 /// Who may say that a movie was created. NATS lets nobody else say it either.
@@ -159,6 +160,11 @@ pub fn worth(presented: &Presented, login_max: Duration, now: Timestamp) -> Resu
         return Err(Rejection::RefreshToken);
     }
     Ok(if presented.spent { Worth::End } else { Worth::Pair })
+}
+
+/// The name of an account that was taken over: nothing of before, and its owner changes it.
+pub fn name_of_address(email: &str) -> String {
+    email.split('@').next().unwrap_or_default().chars().take(100).collect()
 }
 
 /// What e-mails are compared by.

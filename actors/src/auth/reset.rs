@@ -1,7 +1,8 @@
 //! Forgotten passwords: a mail's token buys a new one, once, within half an hour.
 //!
 //! The token is derived from the reset's id with a key that no database has, so that neither a row nor an event gives
-//! one away; whoever sends the mail asks for it. Invariant: whether there is an account shows neither in the answer to
+//! one away; whoever sends the mail asks for it. Using it proves the address; an account that had not proven it goes to who does:
+//! its logins end, its name is the address's, and the seats that it holds are given up (`user.email_verified`). Invariant: whether there is an account shows neither in the answer to
 //! *forgot* nor in its time.
 
 use std::sync::Arc;
@@ -67,7 +68,17 @@ pub async fn reset_password(desk: Arc<Desk>, call: Call<ResetPassword>) -> Answe
     let password_hash = desk.passwords.hash(password).await?;
     let by = Some(user.id);
     let entry = desk.entry(AuditKind::PasswordReset, by, by, call.client_ip, json!({"reset": reset}));
-    let changed = desk.commit(Act::Reset { reset, password_hash }.audited(entry), vec![]).await?;
+    let mut events = vec![desk.password_changed(&user, true, &call.context)];
+    // Who made the account never proved the address; who reads its mail does, and gets the account.
+    let takes_over = (!user.email_verified).then(|| model::name_of_address(&user.email));
+    let mut entries = vec![entry];
+    if takes_over.is_some() {
+        events.push(desk.verified(&user, true, &call.context));
+        let details = json!({"takenOver": true});
+        entries.push(desk.entry(AuditKind::EmailVerified, by, by, call.client_ip, details));
+    }
+    let write = Write { act: Act::Reset { reset, password_hash, takes_over }, audit: entries };
+    let changed = desk.commit(write, events).await?;
     changed.ok_or(Rejection::ResetToken)?;
     // Whoever reads the account's mail is no guesser.
     desk.throttle.forget(&model::email_key(&user.email), call.client_ip).await;

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod audit;
 mod read;
+pub mod verify;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
 use crate::delivery::{Rows, WriteError};
 use access::{DisabledChange, NewPassword, NewReset};
+use verify::NewVerification;
 
 pub use read::{account_by_id, account_of, presented, super_admin_exists, user_by_id};
 
@@ -55,6 +57,8 @@ pub enum Act {
     Account {
         account: Account,
         login: Option<RefreshToken>,
+        /// The link that proves its address.
+        verification: Option<NewVerification>,
     },
     /// A new account, unless there is a SUPER_ADMIN.
     FirstSuperAdmin(Account),
@@ -87,6 +91,13 @@ pub enum Act {
     Reset {
         reset: Uuid,
         password_hash: String,
+        /// The address was not proven: the account changes hands and gets this name.
+        takes_over: Option<String>,
+    },
+    RequestVerification(NewVerification),
+    /// Proves a user's address.
+    Verify {
+        user: Uuid,
     },
     /// Ends every login of a user.
     EndAll {
@@ -120,6 +131,8 @@ pub enum Refused {
     ResetToken,
     /// The account asked for too many resets within an hour.
     ResetLimit,
+    /// The account asked for too many links within an hour.
+    VerificationLimit,
 }
 
 type Result<T> = std::result::Result<T, WriteError<Refused>>;
@@ -173,10 +186,13 @@ impl Act {
     async fn write(&self, db: &mut PgConnection) -> Result<Written> {
         match self {
             Self::Note => {}
-            Self::Account { account, login } => {
+            Self::Account { account, login, verification } => {
                 insert_account(db, account).await?;
                 if let Some(token) = login {
                     insert_login(db, account.user.id, &account.password_hash, token).await?;
+                }
+                if let Some(verification) = verification {
+                    verify::request(db, verification).await?;
                 }
             }
             Self::FirstSuperAdmin(account) => {
@@ -202,7 +218,11 @@ impl Act {
             Self::Name { user, name } => access::rename(db, *user, name).await?,
             Self::Password(new) => return access::change_password(db, new).await,
             Self::RequestReset(new) => access::request_reset(db, new).await?,
-            Self::Reset { reset, password_hash } => return access::reset(db, *reset, password_hash).await,
+            Self::Reset { reset, password_hash, takes_over } => {
+                return access::reset(db, *reset, password_hash, takes_over.as_deref()).await;
+            }
+            Self::RequestVerification(new) => verify::request(db, new).await?,
+            Self::Verify { user } => verify::prove(db, *user).await?,
             Self::EndAll { user } => return access::end_all(db, *user).await,
             Self::Forget => return Ok(Written::Forgotten(forget(db).await?)),
         }
@@ -354,6 +374,7 @@ async fn forget(db: &mut PgConnection) -> Result<u64> {
         // A day later: within the hour they count against the limit.
         "delete from password_resets
          where id in (select id from password_resets where expires_at < now() - interval '1 day' limit $1)",
+        "delete from verifications where id in (select id from verifications where expires_at < now() limit $1)",
     ] {
         forgotten += sqlx::query(statement).bind(FORGET_MAX).execute(&mut *db).await?.rows_affected();
     }

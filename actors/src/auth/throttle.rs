@@ -104,6 +104,10 @@ impl Throttle {
         Self { settings, redis, scripts, resting_until: Mutex::default(), here: Counts::default() }
     }
 
+    pub fn is_on(&self) -> bool {
+        self.settings.is_some()
+    }
+
     /// Counts a try of this account's password from this address, or says how long to wait. `device` is one on which
     /// somebody logged in to this account before.
     pub async fn begin(

@@ -6,7 +6,7 @@
 use bus::Context;
 use bus::Failure;
 use bus::consumer::Delivery;
-use bus::contract::auth::PasswordResetRequested;
+use bus::contract::auth::{EmailVerificationRequested, PasswordChanged, PasswordResetRequested};
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::RefundCompleted;
 use bus::contract::reminder::MovieReminder;
@@ -37,6 +37,8 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         ShowtimeCancelled::SUBJECT,
         MovieReminder::SUBJECT,
         PasswordResetRequested::SUBJECT,
+        PasswordChanged::SUBJECT,
+        EmailVerificationRequested::SUBJECT,
     ],
 };
 
@@ -98,6 +100,8 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
             Heard { reminder: Some((delivery.event()?, context.clone())), ..Heard::default() }
         }
         PasswordResetRequested::SUBJECT => reset(delivery.event()?, context),
+        PasswordChanged::SUBJECT => password_changed(delivery.event()?, delivery, context),
+        EmailVerificationRequested::SUBJECT => verification(delivery.event()?, context),
         other => return Err(Failure::poison(format!("notification does not hear {other}"))),
     })
 }
@@ -169,10 +173,36 @@ fn of_refund(refund: Uuid, reservation: Uuid, total: Money, topic: Topic, contex
     Heard { mails: vec![mail], ..Heard::default() }
 }
 
+/// One mail for each change: it is named by its event.
+fn password_changed(changed: PasswordChanged, delivery: &Delivery, context: &Context) -> Heard {
+    let mail = NewMail {
+        subject: delivery.id.clone(),
+        topic: Topic::PasswordChanged { changed_at: changed.changed_at },
+        reservation_id: None,
+        recipient: Some(changed.email),
+        context: context.clone(),
+    };
+    Heard { mails: vec![mail], ..Heard::default() }
+}
+
+fn verification(asked: EmailVerificationRequested, context: &Context) -> Heard {
+    let mail = NewMail {
+        subject: asked.verification_id.to_string(),
+        topic: Topic::EmailVerification {
+            verification_id: asked.verification_id,
+            expires_at: asked.expires_at,
+        },
+        reservation_id: None,
+        recipient: Some(asked.email),
+        context: context.clone(),
+    };
+    Heard { mails: vec![mail], ..Heard::default() }
+}
+
 fn reset(told: PasswordResetRequested, context: &Context) -> Heard {
     let mail = NewMail {
         subject: told.reset_id.to_string(),
-        topic: Topic::PasswordReset { reset_id: told.reset_id, name: told.name, expires_at: told.expires_at },
+        topic: Topic::PasswordReset { reset_id: told.reset_id, expires_at: told.expires_at },
         reservation_id: None,
         recipient: Some(told.email),
         context: context.clone(),

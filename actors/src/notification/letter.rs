@@ -21,6 +21,9 @@ pub enum Enclosed {
     Reset {
         token: String,
     },
+    Verification {
+        token: String,
+    },
 }
 
 /// One fact of the table.

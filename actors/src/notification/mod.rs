@@ -6,6 +6,7 @@
 //! Invariant: whether a mail is still true is judged when its turn comes, not when its event came.
 //! It decides nothing about reservations or money, and sends nothing inside a transaction.
 
+mod bounds;
 mod calendar;
 mod desk;
 mod format;

@@ -69,7 +69,9 @@ pub enum Topic {
     RefundRequested { total: Money },
     RefundCompleted { total: Money },
     Reminder { starts_at: Timestamp },
-    PasswordReset { reset_id: Uuid, name: String, expires_at: Timestamp },
+    PasswordReset { reset_id: Uuid, expires_at: Timestamp },
+    PasswordChanged { changed_at: Timestamp },
+    EmailVerification { verification_id: Uuid, expires_at: Timestamp },
 }
 
 impl Topic {
@@ -86,12 +88,40 @@ impl Topic {
             Self::RefundCompleted { .. } => Kind::RefundCompleted,
             Self::Reminder { .. } => Kind::Reminder,
             Self::PasswordReset { .. } => Kind::PasswordReset,
+            Self::PasswordChanged { .. } => Kind::PasswordChanged,
+            Self::EmailVerification { .. } => Kind::EmailVerification,
         }
     }
 
     /// Whether the mail brings the tickets.
     pub fn has_tickets(&self) -> bool {
         matches!(self, Self::ReservationConfirmed | Self::ReservationExchanged { .. })
+    }
+
+    /// Whether it is about seats that nobody has paid: anybody can cause such a mail, to any address that they name.
+    pub fn is_of_hold(&self, facts: &Facts) -> bool {
+        match self {
+            Self::ReservationCreated { .. } | Self::HoldExpired | Self::PaymentFailed => true,
+            Self::ReservationCancelled | Self::ShowtimeCancelled => !facts.was_confirmed,
+            Self::ReservationConfirmed
+            | Self::ReservationExchanged { .. }
+            | Self::RefundRequested { .. }
+            | Self::RefundCompleted { .. }
+            | Self::Reminder { .. }
+            | Self::PasswordReset { .. }
+            | Self::PasswordChanged { .. }
+            | Self::EmailVerification { .. } => false,
+        }
+    }
+
+    /// Whether a recipient gets only so many of them within an hour. Tickets that were paid and refunds always go.
+    pub fn is_bounded(&self, facts: &Facts) -> bool {
+        let account = matches!(
+            self,
+            Self::PasswordReset { .. } | Self::PasswordChanged { .. } | Self::EmailVerification { .. }
+        );
+        let is_free = facts.attendee.as_ref().is_some_and(|attendee| attendee.told.total.amount == 0);
+        account || is_free || self.is_of_hold(facts)
     }
 }
 
@@ -124,6 +154,8 @@ pub struct Mail {
 pub struct Facts {
     pub attendee: Option<Attendee>,
     pub showtime: Option<Showtime>,
+    /// It was paid, or taken where it is free, at some time.
+    pub was_confirmed: bool,
 }
 
 /// Whether a mail is to be sent now.
@@ -165,7 +197,11 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
         Topic::Reminder { starts_at: told } if starts_at.is_some_and(|starts_at| starts_at != *told) => {
             Some("the showtime was moved")
         }
-        Topic::PasswordReset { expires_at, .. } if *expires_at <= now => Some("the link has expired"),
+        Topic::PasswordReset { expires_at, .. } | Topic::EmailVerification { expires_at, .. }
+            if *expires_at <= now =>
+        {
+            Some("the link has expired")
+        }
         _ => None,
     };
     skip.map_or(Verdict::Send, Verdict::Skip)

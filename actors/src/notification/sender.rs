@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bus::Problem;
 use bus::contract::SeatId;
-use bus::contract::auth::{GetResetToken, SignTickets, Ticket};
+use bus::contract::auth::{GetResetToken, GetVerificationToken, SignTickets, Ticket};
 use bus::contract::movie::DescribeShowtime;
 use bus::contract::reservation::DescribeReservation;
 use bus::retry;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::bounds::{self, Recipients};
 use super::letter::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
 use super::store::{self, Heard, Write, Written};
@@ -35,7 +36,7 @@ const CLAIM_MAX: usize = 32;
 /// Mails on their way at once, each on a connection of its own.
 const AT_ONCE: usize = 8;
 /// What another host is asked for a mail.
-const ASK_MAX: Duration = Duration::from_secs(5);
+pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`; what is claimed and not begun by then is given back, and what was sent is marked.
 pub async fn run(env: Arc<Env>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -100,9 +101,10 @@ async fn round(
     stop: &CancellationToken,
     marking: &TaskTracker,
 ) -> bool {
-    let facts = match store::facts(&env.pool, &mails).await {
-        Ok(facts) => facts,
-        Err(error) => {
+    let read = async { Ok((store::facts(&env.pool, &mails).await?, Recipients::of(env, &mails).await?)) };
+    let (facts, recipients) = match read.await {
+        Ok(read) => read,
+        Err::<_, sqlx::Error>(error) => {
             // The claim runs out, and they come again.
             tracing::warn!(%error, "mails could not be read");
             return true;
@@ -121,7 +123,7 @@ async fn round(
                 marking.spawn(settle(env.clone(), mail, again, None));
                 return;
             }
-            let (end, recipient, reached) = attempt(env, &mail, facts, pace).await;
+            let (end, recipient, reached) = attempt(env, &mail, facts, &recipients, pace).await;
             if !reached {
                 away.store(true, Ordering::Relaxed);
             }
@@ -132,7 +134,13 @@ async fn round(
 }
 
 /// One try. Tells the end, the recipient, and whether a mail server was reached as far as one was needed.
-async fn attempt(env: &Env, mail: &Mail, facts: Facts, pace: &Pace) -> (End, Option<String>, bool) {
+async fn attempt(
+    env: &Env,
+    mail: &Mail,
+    facts: Facts,
+    recipients: &Recipients,
+    pace: &Pace,
+) -> (End, Option<String>, bool) {
     let facts = match complete(env, mail, facts).await {
         Ok(Some(facts)) => facts,
         Ok(None) => return (End::Skipped("nobody knows the reservation".to_owned()), None, true),
@@ -145,11 +153,21 @@ async fn attempt(env: &Env, mail: &Mail, facts: Facts, pace: &Pace) -> (End, Opt
     let Some(to) = recipient.clone() else {
         return (End::Failed("the mail has no recipient".to_owned()), None, true);
     };
+    match bounds::unproven(env, mail, &facts).await {
+        Ok(None) => {}
+        Ok(Some(why)) => return (End::Skipped(why.to_owned()), recipient, true),
+        Err(trouble) => return (failed(env, mail, trouble), recipient, true),
+    }
     let sent = async {
         let enclosed = match enclose(env, mail, &facts).await? {
             Ok(enclosed) => enclosed,
             Err(why) => return Ok(End::Skipped(why.to_owned())),
         };
+        if mail.topic.is_bounded(&facts)
+            && let Some(why) = recipients.take(&to)
+        {
+            return Ok(End::Skipped(why));
+        }
         let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url);
         let message = letter::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
         pace.wait().await;
@@ -221,6 +239,16 @@ async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclose
             Err(problem) => Err(unanswered(&problem)),
         };
     }
+    if let Topic::EmailVerification { verification_id, .. } = &mail.topic {
+        let request = GetVerificationToken { verification_id: *verification_id };
+        return match env.bus.ask(&request, &ask).await {
+            Ok(answer) => Ok(Ok(Enclosed::Verification { token: answer.token })),
+            Err(problem) if problem.status == 404 => {
+                Ok(Err("the address is proven already, or the link has expired"))
+            }
+            Err(problem) => Err(unanswered(&problem)),
+        };
+    }
     let Some(attendee) = facts.attendee.as_ref().filter(|_| mail.topic.has_tickets()) else {
         return Ok(Ok(Enclosed::Nothing));
     };
@@ -239,7 +267,7 @@ async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclose
     }
 }
 
-fn unanswered(problem: &Problem) -> Trouble {
+pub(super) fn unanswered(problem: &Problem) -> Trouble {
     Trouble::Unanswered(format!("{} {}: {}", problem.status, problem.code, problem.detail))
 }
 

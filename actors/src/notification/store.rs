@@ -80,12 +80,34 @@ pub async fn facts(pool: &PgPool, mails: &[Mail]) -> Result<HashMap<Uuid, Facts>
     let rows = sqlx::query("select * from showtimes where id = any($1)").bind(wanted).fetch_all(pool).await?;
     let showtimes = rows.iter().map(|row| showtime(row).map(|found| (found.id, found)));
     let showtimes: HashMap<Uuid, Showtime> = showtimes.collect::<Result<_, sqlx::Error>>()?;
+    let confirmed: Vec<Uuid> = sqlx::query_scalar(
+        "select reservation_id from mails where kind = 'RESERVATION_CONFIRMED' and reservation_id = any($1)",
+    )
+    .bind(&reservations)
+    .fetch_all(pool)
+    .await?;
     let of_mail = |mail: &Mail| {
         let attendee = mail.reservation_id.and_then(|id| attendees.get(&id)).cloned();
         let showtime = attendee.as_ref().and_then(|a| showtimes.get(&a.told.showtime_id)).cloned();
-        (mail.id, Facts { attendee, showtime })
+        let was_confirmed = mail.reservation_id.is_some_and(|id| confirmed.contains(&id));
+        (mail.id, Facts { attendee, showtime, was_confirmed })
     };
     Ok(mails.iter().map(of_mail).collect())
+}
+
+/// How many mails that strangers can cause each of these addresses, in lower case, got within the last hour.
+pub async fn sent_lately(pool: &PgPool, recipients: &[String]) -> Result<HashMap<String, u32>, sqlx::Error> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select lower(recipient), count(*) from mails
+         where status = 'SENT' and lower(recipient) = any($1) and sent_at > now() - interval '1 hour'
+           and kind in ('EMAIL_VERIFICATION', 'PASSWORD_RESET', 'PASSWORD_CHANGED', 'RESERVATION_CREATED', 'HOLD_EXPIRED',
+                        'PAYMENT_FAILED', 'RESERVATION_CANCELLED', 'SHOWTIME_CANCELLED')
+         group by lower(recipient)",
+    )
+    .bind(recipients)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|(recipient, sent)| (recipient, sent.try_into().unwrap_or(u32::MAX))).collect())
 }
 
 /// A mail of the log, with the version that a change must name.

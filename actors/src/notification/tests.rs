@@ -50,7 +50,7 @@ fn facts(status: ReservationStatus, title: &str) -> Facts {
         ends_at: at("2026-03-07T21:15:00Z"),
         cancelled: false,
     };
-    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime) }
+    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime), was_confirmed: false }
 }
 
 fn mail(topic: Topic) -> Mail {
@@ -81,11 +81,7 @@ fn a_mail_that_is_not_true_any_more_is_skipped() {
     use ReservationStatus::{Cancelled, Confirmed, Pending};
     let held = Topic::ReservationCreated { expires_at: at("2026-03-07T18:00:00Z") };
     let reminder = Topic::Reminder { starts_at: at(START) };
-    let reset = Topic::PasswordReset {
-        reset_id: Uuid::nil(),
-        name: "Ada".into(),
-        expires_at: at("2026-03-07T18:00:00Z"),
-    };
+    let reset = Topic::PasswordReset { reset_id: Uuid::nil(), expires_at: at("2026-03-07T18:00:00Z") };
     let (early, late, begun, over) = (
         at("2026-03-07T17:59:59Z"),
         at("2026-03-07T18:00:00Z"),
@@ -204,11 +200,39 @@ fn the_confirmation_brings_tickets_and_a_calendar_entry() {
 
 #[test]
 fn the_reset_leads_to_our_own_address_and_names_nobody_elses() {
-    let topic = Topic::PasswordReset { reset_id: Uuid::nil(), name: "Ada".into(), expires_at: at(START) };
+    let topic = Topic::PasswordReset { reset_id: Uuid::nil(), expires_at: at(START) };
     let text = written(topic, &Facts::default(), Enclosed::Reset { token: "t0k-en_".into() });
     assert!(text.contains("https://kino.example/reset?token=t0k-en_"), "{text}");
-    assert!(text.contains("Hello Ada"), "{text}");
     assert!(!text.contains("Order "), "{text}");
+}
+
+#[test]
+fn the_mails_about_an_account_lead_to_our_own_address_and_hold_no_text_of_a_strangers() {
+    let verification = Topic::EmailVerification { verification_id: Uuid::nil(), expires_at: at(START) };
+    let text = written(verification, &Facts::default(), Enclosed::Verification { token: "t0k-en_".into() });
+    assert!(text.contains("https://kino.example/verify?token=t0k-en_"), "{text}");
+    assert!(text.contains("https://kino.example/forgot"), "{text}");
+    let changed = Topic::PasswordChanged { changed_at: at(START) };
+    let text = written(changed, &Facts::default(), Enclosed::Nothing);
+    assert!(text.contains("https://kino.example/forgot"), "{text}");
+}
+
+#[test]
+fn mails_about_unpaid_seats_are_told_from_those_about_paid_ones() {
+    let mut facts = facts(ReservationStatus::Cancelled, "Heat");
+    let held = Topic::ReservationCreated { expires_at: at(START) };
+    for topic in [&held, &Topic::HoldExpired, &Topic::ReservationCancelled, &Topic::ShowtimeCancelled] {
+        assert!(topic.is_of_hold(&facts) && topic.is_bounded(&facts), "{topic:?}");
+    }
+    facts.was_confirmed = true;
+    let refund = Topic::RefundCompleted { total: eur(1200) };
+    for topic in
+        [&Topic::ReservationCancelled, &Topic::ShowtimeCancelled, &Topic::ReservationConfirmed, &refund]
+    {
+        assert!(!topic.is_of_hold(&facts) && !topic.is_bounded(&facts), "{topic:?}");
+    }
+    facts.attendee.as_mut().unwrap().told.total = eur(0);
+    assert!(Topic::ReservationConfirmed.is_bounded(&facts), "free tickets cost a stranger nothing");
 }
 
 #[test]

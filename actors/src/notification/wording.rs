@@ -101,7 +101,9 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             lines: about.lines(false),
             ..Words::default()
         },
-        Topic::PasswordReset { name, expires_at, .. } => reset(name, *expires_at, enclosed, public_url),
+        Topic::PasswordReset { expires_at, .. } => reset(*expires_at, enclosed, public_url),
+        Topic::PasswordChanged { changed_at } => password_changed(*changed_at, public_url),
+        Topic::EmailVerification { expires_at, .. } => verification(*expires_at, enclosed, public_url),
     };
     words.button = words.button.or_else(|| about.button(topic, public_url));
     words.order = about.order;
@@ -121,7 +123,9 @@ fn leads(topic: &Topic, free: bool) -> (&'static str, bool) {
             ("See your order", true)
         }
         Topic::ShowtimeCancelled => ("See what is on", false),
-        Topic::PasswordReset { .. } => ("Log in", false),
+        Topic::PasswordReset { .. } | Topic::PasswordChanged { .. } | Topic::EmailVerification { .. } => {
+            ("Log in", false)
+        }
     }
 }
 
@@ -150,7 +154,49 @@ fn over(about: &About, heading: &str, paragraph: &str) -> Words {
     }
 }
 
-fn reset(name: &str, expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words {
+fn password_changed(changed_at: Timestamp, public_url: &str) -> Words {
+    Words {
+        subject: "Your password was changed".to_owned(),
+        heading: "Your password was changed".to_owned(),
+        paragraphs: vec![
+            format!("The password of your account was changed, {}.", format::date_time(changed_at, "UTC")),
+            "If it was you, all is well. If it was not, choose a new password now: that ends every login of the account."
+                .to_owned(),
+        ],
+        button: Some(Button {
+            label: "It was not me".to_owned(),
+            url: format!("{public_url}/forgot"),
+        }),
+        ..Words::default()
+    }
+}
+
+fn verification(expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words {
+    let until = format::date_time(expires_at, "UTC");
+    let link = |token: &str| Button {
+        label: "Confirm the address".to_owned(),
+        url: format!("{public_url}/verify?token={token}"),
+    };
+    let button = if let Enclosed::Verification { token } = enclosed { Some(link(token)) } else { None };
+    Words {
+        subject: "Confirm your e-mail address".to_owned(),
+        heading: "Is this your address?".to_owned(),
+        paragraphs: vec![
+            format!(
+                "Somebody, hopefully you, opened an account with this address. Confirm it by the link, until {until}, \
+                 and we write to you about seats that are held for you."
+            ),
+            format!(
+                "If it was not you, do not use the link. Ask for a new password instead, at {public_url}/forgot: then \
+                 the account is yours, and nobody else can log in to it."
+            ),
+        ],
+        button,
+        ..Words::default()
+    }
+}
+
+fn reset(expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words {
     // An account has no time zone.
     let until = format::date_time(expires_at, "UTC");
     let link = |token: &str| Button {
@@ -163,7 +209,7 @@ fn reset(name: &str, expires_at: Timestamp, enclosed: &Enclosed, public_url: &st
         subject: "Choose a new password".to_owned(),
         heading: "Choose a new password".to_owned(),
         paragraphs: vec![
-            format!("Hello {name}, somebody, hopefully you, asked for a new password for your account."),
+            "Somebody, hopefully you, asked for a new password for your account.".to_owned(),
             format!(
                 "The link works once, until {until}. If it was not you, do nothing: your password stays."
             ),

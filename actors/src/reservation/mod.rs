@@ -16,6 +16,7 @@ pub mod seat_map;
 mod showtime;
 mod sold_together;
 mod store;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 use bus::consumer::Delivery;
 use bus::contract::Event;
+use bus::contract::auth::EmailVerified;
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
@@ -60,6 +62,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         PaymentFailed::SUBJECT,
         RefundCompleted::SUBJECT,
         RefundFailed::SUBJECT,
+        EmailVerified::SUBJECT,
     ],
 };
 
@@ -185,6 +188,10 @@ fn hear(env: &Env, delivery: Delivery) {
         ShowtimeCancelled::SUBJECT => {
             let env = env.clone();
             tokio::spawn(async move { cancel_showtime(&env, delivery).await });
+        }
+        EmailVerified::SUBJECT => {
+            let env = env.clone();
+            tokio::spawn(async move { takeover::hear(&env, delivery).await });
         }
         _ => match read_event(&delivery) {
             Ok((id, input)) => env.sagas().send(id, actor::Message::Input(input, Origin::Event(delivery))),

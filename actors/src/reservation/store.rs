@@ -26,7 +26,7 @@ use crate::database::seat_column;
 use crate::delivery::{self, WriteError};
 
 use claims::{raise_sequences, write_claims};
-pub use read::{Filter, due, list, open_of_showtime, reservations, sequences, snapshot};
+pub use read::{Filter, due, list, open_of_showtime, pending_of_user, reservations, sequences, snapshot};
 pub use report::{cancellation, occupancy, sagas, steps};
 pub use showtime::claimed;
 use showtime::{cancel_showtime, change_showtime, check_still_there, put_showtime};

@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 pub mod password;
+mod verify;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ pub use access::{
     revoked_subject,
 };
 pub use audit::{AuditKind, AuditRecord, ListAudit};
+pub use verify::{
+    Address, EmailVerificationRequested, EmailVerified, GetAddress, GetVerificationToken, PasswordChanged,
+    ResendVerification, VerificationToken, VerifyEmail,
+};
 
 /// Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -216,6 +221,7 @@ pub struct Key {
 pub struct Claims {
     pub iss: String,
     /// For whom it is meant: the API of the instance that issued it.
+    #[serde(default)]
     pub aud: String,
     pub sub: Uuid,
     pub sid: Uuid,
@@ -248,6 +254,10 @@ pub enum Rejection {
     OldPassword,
     /// A token to a new password that is unknown, used or expired.
     ResetToken,
+    /// A link that proves an address is unknown or expired.
+    VerifyToken,
+    /// More links than an account may ask for within an hour.
+    VerificationLimit,
     LastSuperAdmin,
     /// A user that nobody is.
     UnknownUser,
@@ -286,6 +296,11 @@ impl From<Rejection> for Problem {
             }
             Rejection::ResetToken => {
                 Problem::new(422, "reset-token", "The token is unknown, expired or was used before.")
+            }
+            Rejection::VerifyToken => Problem::new(422, "verify-token", "The token is unknown or expired."),
+            Rejection::VerificationLimit => {
+                Problem::new(429, "mails-limit", "Enough links were sent lately. Try again in an hour.")
+                    .with_retry_after(60 * 60)
             }
             Rejection::LastSuperAdmin => Problem::new(
                 409,
@@ -398,6 +413,9 @@ pub struct TicketClaims {
 }
 
 events! {
+    EmailVerificationRequested => "user.verification_requested",
+    EmailVerified => "user.email_verified",
+    PasswordChanged => "user.password_changed",
     PasswordResetRequested => "user.password_reset_requested",
     UserRegistered => "user.registered",
     UserRoleChanged => "user.role_changed",

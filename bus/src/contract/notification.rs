@@ -26,6 +26,10 @@ pub enum NotificationKind {
     /// The show starts soon.
     Reminder,
     PasswordReset,
+    /// The account has another password.
+    PasswordChanged,
+    /// A link that proves the address.
+    EmailVerification,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

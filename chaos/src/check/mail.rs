@@ -9,7 +9,7 @@ use super::{Checked, Scene};
 use crate::truth::Fact;
 
 /// Kinds of mails by the event that they tell of, and what names it there.
-const TOLD_BY: [(&str, &[&str], &[&str]); 6] = [
+const TOLD_BY: [(&str, &[&str], &[&str]); 7] = [
     ("reservation.created", &["RESERVATION_CREATED"], &["reservationId"]),
     ("reservation.confirmed", &["RESERVATION_CONFIRMED"], &["reservationId"]),
     // There may be several of one order.
@@ -21,6 +21,7 @@ const TOLD_BY: [(&str, &[&str], &[&str]); 6] = [
     ),
     ("refund.requested", &["REFUND_REQUESTED"], &["refundId"]),
     ("refund.completed", &["REFUND_COMPLETED"], &["refundId"]),
+    ("user.verification_requested", &["EMAIL_VERIFICATION"], &["verificationId"]),
 ];
 
 /// A mail's subject: the values of these fields of its event.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bus::contract::auth::{
     AuditKind, AuditRecord, ChangePassword, ForgotPassword, GetKeys, KeySet, ListAudit, ListUsers, Login,
-    Logout, LogoutEverywhere, Me, Refresh, Register, ResetPassword, Session, SetDisabled, SetRole, UpdateMe,
-    User,
+    Logout, LogoutEverywhere, Me, Refresh, Register, ResendVerification, ResetPassword, Session, SetDisabled,
+    SetRole, UpdateMe, User, VerifyEmail,
 };
 use bus::contract::{Page, Request, Timestamp};
 use bytes::Bytes;
@@ -55,7 +55,9 @@ impl Auth {
 impl Auth {
     /// Open an account
     ///
-    /// Logs in at once: the answer holds the first pair of tokens.
+    /// Logs in at once: the answer holds the first pair of tokens. A mail asks to confirm the address; until then nothing is
+    /// mailed about seats that are only held. Who owns an address that somebody else registered and never confirmed gets the
+    /// account by a new password (`forgot`).
     #[oai(path = "/v1/auth/register", method = "post")]
     async fn register(&self, caller: Caller, body: Body<Register>) -> Answered<Session, 201> {
         self.house.pass(&caller, body.0).await
@@ -113,6 +115,23 @@ impl Auth {
     #[oai(path = "/v1/auth/password/reset", method = "post")]
     async fn reset_password(&self, caller: Caller, body: Body<ResetPassword>) -> Result<Done<204>, Refused> {
         self.have_done(&caller, body.0).await
+    }
+
+    /// Prove an e-mail address
+    ///
+    /// With the token of the mail that registering sends, which is good for three days. The next refresh gives an access token
+    /// that says so (`email_verified`).
+    #[oai(path = "/v1/auth/verify", method = "post")]
+    async fn verify_email(&self, caller: Caller, body: Body<VerifyEmail>) -> Result<Done<204>, Refused> {
+        self.have_done(&caller, body.0).await
+    }
+
+    /// Ask for another link that proves my address
+    ///
+    /// Three times an hour. Nothing is mailed where the address is proven.
+    #[oai(path = "/v1/auth/verify/resend", method = "post")]
+    async fn resend_verification(&self, caller: Caller) -> Result<Done<202>, Refused> {
+        self.have_done(&caller, ResendVerification {}).await
     }
 
     /// Who am I?

@@ -7,14 +7,30 @@ import { go } from "../lib/router.js";
 import { logOut, rename } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { notice, words } from "../parts/notice.js";
+import { notice, say, words } from "../parts/notice.js";
 
 export default async function account({ signal }) {
   const me = await get("/v1/me", {}, { signal });
   return {
     title: t("account.title"),
-    node: h("div", { class: "stack narrow" }, h("h1", { tabindex: "-1" }, t("account.title")), person(me), password(), endings()),
+    node: h("div", { class: "stack narrow" }, h("h1", { tabindex: "-1" }, t("account.title")), !me.emailVerified && unproven(me), person(me), password(), endings()),
   };
+}
+
+/** Nothing is mailed about held seats until the address is confirmed. */
+function unproven(me) {
+  const button = h("button", { class: "button small", type: "button" }, t("account.verify-send"));
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await post("/v1/auth/verify/resend");
+      notice(t("account.verify-sent"));
+    } catch (problem) {
+      button.disabled = false;
+      notice(words(problem), "bad");
+    }
+  });
+  return say("warn", t("account.unproven"), h("p", {}, t("account.unproven-text", { email: me.email })), button);
 }
 
 function person(me) {

@@ -278,7 +278,7 @@ export default {
       queued: "Sie steht wieder in der Reihe.",
       "of-order": "Einer Bestellung",
     },
-    mail: { RESERVATION_CREATED: "Plätze gehalten", RESERVATION_CONFIRMED: "Tickets", RESERVATION_EXCHANGED: "Tickets nach Umtausch", HOLD_EXPIRED: "Haltezeit vorbei", PAYMENT_FAILED: "Zahlung gescheitert", RESERVATION_CANCELLED: "Bestellung storniert", SHOWTIME_CANCELLED: "Vorstellung fällt aus", REFUND_REQUESTED: "Erstattung begonnen", REFUND_COMPLETED: "Erstattung fertig", REMINDER: "Erinnerung", PASSWORD_RESET: "Neues Passwort" },
+    mail: { RESERVATION_CREATED: "Plätze gehalten", RESERVATION_CONFIRMED: "Tickets", RESERVATION_EXCHANGED: "Tickets nach Umtausch", HOLD_EXPIRED: "Haltezeit vorbei", PAYMENT_FAILED: "Zahlung gescheitert", RESERVATION_CANCELLED: "Bestellung storniert", SHOWTIME_CANCELLED: "Vorstellung fällt aus", REFUND_REQUESTED: "Erstattung begonnen", REFUND_COMPLETED: "Erstattung fertig", REMINDER: "Erinnerung", PASSWORD_RESET: "Neues Passwort", PASSWORD_CHANGED: "Passwort geändert", EMAIL_VERIFICATION: "Adresse bestätigen" },
     "mail-status": { QUEUED: "noch zu senden", SENT: "gesendet", FAILED: "gescheitert", SKIPPED: "nicht nötig" },
     ops: {
       about: "Ereignisse kommen, wie sie geschehen; nach dem Rest wird alle 5 Sekunden gesehen.",

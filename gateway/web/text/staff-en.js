@@ -278,7 +278,7 @@ export default {
       queued: "It is queued again.",
       "of-order": "Of one order",
     },
-    mail: { RESERVATION_CREATED: "Seats held", RESERVATION_CONFIRMED: "Tickets", RESERVATION_EXCHANGED: "Tickets after exchange", HOLD_EXPIRED: "Hold over", PAYMENT_FAILED: "Payment failed", RESERVATION_CANCELLED: "Order cancelled", SHOWTIME_CANCELLED: "Showtime cancelled", REFUND_REQUESTED: "Refund begun", REFUND_COMPLETED: "Refund done", REMINDER: "Reminder", PASSWORD_RESET: "New password" },
+    mail: { RESERVATION_CREATED: "Seats held", RESERVATION_CONFIRMED: "Tickets", RESERVATION_EXCHANGED: "Tickets after exchange", HOLD_EXPIRED: "Hold over", PAYMENT_FAILED: "Payment failed", RESERVATION_CANCELLED: "Order cancelled", SHOWTIME_CANCELLED: "Showtime cancelled", REFUND_REQUESTED: "Refund begun", REFUND_COMPLETED: "Refund done", REMINDER: "Reminder", PASSWORD_RESET: "New password", PASSWORD_CHANGED: "Password changed", EMAIL_VERIFICATION: "Confirm the address" },
     "mail-status": { QUEUED: "to be sent", SENT: "sent", FAILED: "failed", SKIPPED: "not needed" },
     ops: {
       about: "Events come as they happen; the rest is looked at every 5 seconds.",

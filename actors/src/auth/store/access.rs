@@ -164,7 +164,14 @@ pub async fn request_reset(db: &mut PgConnection, new: &NewReset) -> Result<()> 
     if inserted == 0 { Err(WriteError::Rejected(Refused::ResetLimit)) } else { Ok(()) }
 }
 
-pub async fn reset(db: &mut PgConnection, id: Uuid, password_hash: &str) -> Result<Written> {
+/// A mail's link was used, which proves the address. `takes_over` is the account's new name where the address was not proven
+/// when this was decided; stale where that has changed.
+pub async fn reset(
+    db: &mut PgConnection,
+    id: Uuid,
+    password_hash: &str,
+    takes_over: Option<&str>,
+) -> Result<Written> {
     let owner: Option<Uuid> = sqlx::query_scalar(
         "select u.id from users u join password_resets r on r.user_id = u.id where r.id = $1
          for no key update of u",
@@ -182,11 +189,19 @@ pub async fn reset(db: &mut PgConnection, id: Uuid, password_hash: &str) -> Resu
     let Some(owner) = owner.filter(|_| used == 1) else {
         return Err(WriteError::Rejected(Refused::ResetToken));
     };
-    sqlx::query("update users set password_hash = $2 where id = $1")
-        .bind(owner)
-        .bind(password_hash)
-        .execute(&mut *db)
-        .await?;
+    let changed = sqlx::query(
+        "update users set password_hash = $2, verified_at = coalesce(verified_at, now()), name = coalesce($3, name)
+         where id = $1 and (verified_at is null) = ($3::text is not null)",
+    )
+    .bind(owner)
+    .bind(password_hash)
+    .bind(takes_over)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    if changed == 0 {
+        return Err(WriteError::Stale);
+    }
     void_resets(db, owner).await?;
     end_everything(db, owner, EndReason::Password).await
 }

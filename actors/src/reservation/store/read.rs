@@ -119,6 +119,22 @@ pub async fn open_of_showtime(pool: &PgPool, showtime: Uuid) -> Result<Vec<Uuid>
         .await
 }
 
+/// A user's unpaid reservations made until then, with their versions.
+pub async fn pending_of_user(
+    pool: &PgPool,
+    user: Uuid,
+    until: Timestamp,
+) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "select id, version from reservation.reservations
+         where user_id = $1 and status = 'PENDING' and created_at <= $2",
+    )
+    .bind(user)
+    .bind(until.date_time())
+    .fetch_all(pool)
+    .await
+}
+
 /// Whose deadline has passed by the database's clock. Rows that another host is just writing are left to it.
 pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(

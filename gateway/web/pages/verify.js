@@ -1,0 +1,30 @@
+// Where a mail's link leads: the address is confirmed by the link's token, on a click, since mail programs open links too.
+
+import { hasToken, post, refresh } from "../lib/api.js";
+import { h, replace } from "../lib/dom.js";
+import { note } from "../lib/router.js";
+import { t } from "../lib/text.js";
+import { form } from "../parts/form.js";
+import { say } from "../parts/notice.js";
+
+export default async function verify({ query }) {
+  const { token } = query;
+  // Not in the history, not on a screenshot.
+  if (token) note({});
+  const place = h("div", { class: "stack" });
+  if (token) {
+    place.append(form({
+      fields: [],
+      label: t("verify.action"),
+      work: async () => {
+        await post("/v1/auth/verify", { token });
+        // The access token says whether the address is confirmed.
+        if (hasToken()) await refresh().catch(() => {});
+        replace(place, say("good", t("verify.done"), h("p", {}, h("a", { href: "/" }, t("verify.on")))));
+      },
+    }), h("p", { class: "soft" }, t("verify.not-me")));
+  } else {
+    place.append(say("bad", t("verify.no-token")));
+  }
+  return { title: t("verify.title"), node: h("div", { class: "narrow stack" }, h("h1", { tabindex: "-1" }, t("verify.title")), place) };
+}
