@@ -49,6 +49,42 @@ pub struct ReservationSettings {
     pub refund_until: Duration,
     /// How much of what was paid that gives back.
     pub refund_percent: u8,
+    /// `None` lets anyone hold as many seats unpaid as they like, up to `open_holds_max` orders.
+    pub limits: Option<HoldLimits>,
+}
+
+/// Bounds on what is held unpaid, against halls that are held to be empty.
+#[derive(Debug, Clone)]
+pub struct HoldLimits {
+    /// Unpaid seats of one account in one showtime.
+    pub seats_per_showtime_max: usize,
+    /// After two unpaid holds. Zero: no waiting.
+    pub cooldown: Duration,
+    /// Open holds of one network.
+    pub holds_per_network_max: usize,
+    /// How much of a showtime's seats several accounts of one network may hold.
+    pub network_percent: u8,
+    /// Orders that cost nothing are only for proven e-mail addresses: no payment shows that somebody is there.
+    pub free_needs_proof: bool,
+}
+
+impl HoldLimits {
+    fn read(environment: &mut Environment, seats_per_order_max: usize) -> Option<Self> {
+        // The default never refuses a single order that is otherwise allowed.
+        let seats =
+            environment.number("HOLD_SEATS_PER_SHOWTIME_MAX", seats_per_order_max.max(10), 1..=10_000);
+        if seats < seats_per_order_max {
+            environment.problem("HOLD_SEATS_PER_SHOWTIME_MAX", "must not be less than SEATS_PER_ORDER_MAX");
+        }
+        let limits = Self {
+            seats_per_showtime_max: seats,
+            cooldown: Duration::from_secs(environment.number("HOLD_COOLDOWN_SECONDS", 120, 0..=86_400)),
+            holds_per_network_max: environment.number("HOLDS_PER_NETWORK_MAX", 100, 1..=1_000_000),
+            network_percent: environment.number("HOLDS_PER_NETWORK_PERCENT", 50, 1..=100),
+            free_needs_proof: environment.flag("FREE_NEEDS_PROVEN_EMAIL", true),
+        };
+        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(limits)
+    }
 }
 
 impl ReservationSettings {
@@ -61,16 +97,18 @@ impl ReservationSettings {
         if hold_max < hold {
             environment.problem("HOLD_SECONDS_MAX", "must not be less than HOLD_SECONDS");
         }
+        let seats_per_order_max = environment.number("SEATS_PER_ORDER_MAX", 10, 1..=100);
         Self {
             hold,
             hold_max,
             grace: seconds(environment, "HOLD_GRACE_SECONDS", 60),
-            seats_per_order_max: environment.number("SEATS_PER_ORDER_MAX", 10, 1..=100),
+            seats_per_order_max,
             open_holds_max: environment.number("OPEN_HOLDS_MAX", 4, 1..=1_000_000),
             refund_until: Duration::from_secs(
                 60 * environment.number("REFUND_UNTIL_MINUTES", 120, 0..=525_600),
             ),
             refund_percent: environment.number("REFUND_PERCENT", 100, 0..=100),
+            limits: HoldLimits::read(environment, seats_per_order_max),
         }
     }
 }
@@ -195,6 +233,26 @@ pub struct PaymentSettings {
     pub public_url: String,
     /// How often the provider's list of events is read for webhooks that never came.
     pub reconcile: Duration,
+    /// `None` lets anyone try as many cards as they like.
+    pub declines: Option<DeclineLimits>,
+}
+
+/// How many direct charges may be declined before only the provider's hosted page is left, which has checks of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeclineLimits {
+    pub per_order_max: usize,
+    /// In 24 hours.
+    pub per_account_day_max: usize,
+}
+
+impl DeclineLimits {
+    fn read(environment: &mut Environment) -> Option<Self> {
+        let limits = Self {
+            per_order_max: environment.number("DECLINES_PER_ORDER_MAX", 5, 1..=1_000),
+            per_account_day_max: environment.number("DECLINES_PER_ACCOUNT_DAY_MAX", 10, 1..=10_000),
+        };
+        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(limits)
+    }
 }
 
 impl PaymentSettings {
@@ -210,6 +268,7 @@ impl PaymentSettings {
                 .url("PUBLIC_URL", &["https://", "http://"])
                 .unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
+            declines: DeclineLimits::read(environment),
         }
     }
 }

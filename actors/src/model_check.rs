@@ -316,6 +316,7 @@ impl World {
             description: String::new(),
             email: None,
             context: nobody(),
+            declines: None,
         };
         if let Ok(Paying::Begin(step) | Paying::CloseFirst(step)) =
             rules::pay(&user.open(self.now), &wish, at(self.now))

@@ -15,7 +15,9 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response, Result};
 use poem_openapi::__private::UrlQuery;
+use uuid::Uuid;
 
+use crate::challenge::Challenged;
 use crate::fresh::freshen;
 use crate::front::Trace;
 use crate::house::House;
@@ -50,13 +52,18 @@ impl Gate {
     }
 
     async fn admit(&self, row: &'static Row, trace: &Trace, request: &mut Request) -> Result<(), Problem> {
-        let token = match row.access {
+        let caller = match row.access {
             Access::Public => {
                 self.count(row, row.counted_as(), Who::Address(trace.client), trace).await?;
                 None
             }
             _ => Some(self.identify(row, trace, request.headers()).await?),
         };
+        let (token, user_id) = caller.unzip();
+        if let Some(challenge) = self.house.challenge.get().filter(|_| row.is_challenged) {
+            let (operation, headers, client) = (row.operation, request.headers(), trace.client);
+            challenge.check(Challenged { operation, headers, client, user_id }).await?;
+        }
         let body = read_body(row.body, request).await?;
         let idempotency_key = idempotency_key(row.idempotency, request.headers())?;
         if let Some(bytes) = body {
@@ -70,8 +77,13 @@ impl Gate {
         Ok(())
     }
 
-    /// The caller's token, once it is known to be theirs and to suffice.
-    async fn identify(&self, row: &Row, trace: &Trace, headers: &HeaderMap) -> Result<String, Problem> {
+    /// The caller's token and account, once the token is known to be theirs and to suffice.
+    async fn identify(
+        &self,
+        row: &Row,
+        trace: &Trace,
+        headers: &HeaderMap,
+    ) -> Result<(String, Uuid), Problem> {
         let verified = match bearer(headers) {
             Ok(token) => self.house.hosts.verify(token).await.map(|identity| (token, identity)),
             Err(problem) => Err(problem),
@@ -89,7 +101,7 @@ impl Gate {
         trace.note_user(identity.user_id);
         self.count(row, row.counted_as(), Who::User(identity.user_id), trace).await?;
         authorize(row.access, Some(&identity))?;
-        Ok(token.to_owned())
+        Ok((token.to_owned(), identity.user_id))
     }
 
     /// 429 where it is one too many.

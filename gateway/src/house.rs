@@ -3,7 +3,7 @@
 //! Invariant: nothing in this crate speaks NATS but this file.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bus::Bus;
@@ -20,6 +20,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::challenge::Challenge;
 use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::limit::Limiter;
@@ -178,6 +179,8 @@ pub struct House {
     pub media: MediaRoom,
     /// The answer to `GET /v1/currencies`, which the contract's table gives.
     pub currencies: Bytes,
+    /// Asked before some requests, where one is set; see [`crate::challenge`].
+    pub challenge: OnceLock<Box<dyn Challenge>>,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
     asked: Semaphore,
@@ -194,6 +197,7 @@ impl House {
             limiter,
             media,
             currencies: currencies.into(),
+            challenge: OnceLock::new(),
             stop: CancellationToken::new(),
             asked: Semaphore::new(ASKED_MAX),
         })

@@ -4,6 +4,7 @@
 //! Invariant: it keeps nothing that a restart would lose, so any number of gateways may run.
 
 mod api;
+pub mod challenge;
 mod client;
 mod compression;
 mod config;

@@ -20,7 +20,7 @@ use bus::contract::notification::{GetNotification, ListNotifications, ResendNoti
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation, GetSaga,
-    GetSeatMap, GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PlanExchange,
+    GetSeatMap, GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PlanExchange,
     ReportOccupancy, RequestRefund, ResumeSaga,
 };
 use bus::contract::{Access, Request};
@@ -85,6 +85,8 @@ pub struct Row {
     pub idempotency: Idempotency,
     /// Without one: by the method.
     own_rate: Option<Rate>,
+    /// Asked of the challenge before it is read; see [`crate::challenge`].
+    pub is_challenged: bool,
     /// The answer may be kept for some seconds; see [`crate::fresh`].
     pub is_kept: bool,
     pub made: Made,
@@ -134,6 +136,7 @@ pub const ROWS: &[Row] = &[
     post::<Register>("/v1/auth/register", "register")
         .body(Body::Json(SMALL))
         .rate(Rate::Login)
+        .challenged()
         .made(Made::At("/v1/me"))
         .refuses(&[409]),
     post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
@@ -142,6 +145,7 @@ pub const ROWS: &[Row] = &[
     post::<Register>("/v1/auth/cookie/register", "registerPage")
         .body(Body::Json(SMALL))
         .rate(Rate::Login)
+        .challenged()
         .made(Made::At("/v1/me"))
         .refuses(&[409]),
     post::<Login>("/v1/auth/cookie/login", "loginPage")
@@ -212,6 +216,7 @@ pub const ROWS: &[Row] = &[
     post::<CreateReservation>("/v1/reservations", "createReservation")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
+        .challenged()
         .refuses(&[404, 409]),
     get::<GetReservation>("/v1/reservations/{id}", "getReservation"),
     post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
@@ -225,6 +230,7 @@ pub const ROWS: &[Row] = &[
         .refuses(&[404, 409]),
     get::<PlanExchange>("/v1/reservations/{id}/exchange", "planExchange").refuses(&[409, 422]),
     get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
+    get::<ListHolders>("/v1/admin/holds", "listHolders"),
     get::<ListSagas>("/v1/admin/sagas", "listSagas"),
     get::<GetSaga>("/v1/admin/sagas/{reservationId}", "getSaga"),
     post::<ResumeSaga>("/v1/admin/sagas/{reservationId}/resume", "resumeSaga")
@@ -298,6 +304,7 @@ impl Row {
             body: Body::None,
             idempotency: Idempotency::None,
             own_rate: None,
+            is_challenged: false,
             is_kept: false,
             made: Made::Here,
             own_problems: &[],
@@ -314,6 +321,10 @@ impl Row {
 
     const fn rate(self, rate: Rate) -> Self {
         Self { own_rate: Some(rate), ..self }
+    }
+
+    const fn challenged(self) -> Self {
+        Self { is_challenged: true, ..self }
     }
 
     const fn kept(self) -> Self {

@@ -314,6 +314,7 @@ async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
         "/staff/halls".to_owned(),
         format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await)),
         "/staff/sales".to_owned(),
+        "/staff/holds".to_owned(),
         "/staff/sales?by=movie".to_owned(),
         "/staff/orders".to_owned(),
         format!("/staff/orders/{order}"),

@@ -12,6 +12,7 @@ mod faults;
 mod free;
 mod giving_back;
 mod harness;
+mod holds;
 mod limits;
 mod live;
 mod local_servers;

@@ -20,6 +20,7 @@ owner  DELETE /v1/admin/dead-letters/{sequence}
 owner  POST   /v1/admin/dead-letters/{sequence}/replay
 owner  POST   /v1/admin/payments/{id}/resume
 admin  GET    /v1/admin/events
+admin  GET    /v1/admin/holds
 admin  GET    /v1/admin/reports/occupancy
 admin  GET    /v1/admin/reports/revenue
 admin  GET    /v1/admin/sagas

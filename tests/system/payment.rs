@@ -1,6 +1,7 @@
 //! Payment's whole domain on real servers: NATS, Postgres, and the sandbox as the provider. A stand-in answers for
 //! reservation on the bus; webhooks go through a small door that hands them on as the gateway does.
 
+mod declines;
 mod disputes;
 mod faults;
 mod paying;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actors::auth::token::Signer;
-use actors::config::PaymentSettings;
+use actors::config::{DeclineLimits, PaymentSettings};
 use actors::host::Host;
 use base64::Engine;
 use bus::contract::auth::{Claims, Role};
@@ -52,6 +53,7 @@ struct Till {
     http: reqwest::Client,
     stop: CancellationToken,
     reconcile: Duration,
+    declines: Option<DeclineLimits>,
     _folder: Folder,
 }
 
@@ -65,6 +67,10 @@ impl Till {
 
     /// With the provider's events read so often.
     async fn open_reading(reconcile: Duration) -> Self {
+        Self::open_with(reconcile, None).await
+    }
+
+    async fn open_with(reconcile: Duration, declines: Option<DeclineLimits>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut system = TestSystem::start().await;
         let signer = Signer::from_pem(&system.jwt_private_key).unwrap();
@@ -87,8 +93,19 @@ impl Till {
         let http = http.build().unwrap();
         let ada = Uuid::now_v7();
         let hosts = Vec::new();
-        let mut till =
-            Self { system, hosts, sandbox, signer, ada, bookings, http, stop, reconcile, _folder: folder };
+        let mut till = Self {
+            system,
+            hosts,
+            sandbox,
+            signer,
+            ada,
+            bookings,
+            http,
+            stop,
+            reconcile,
+            declines,
+            _folder: folder,
+        };
         till.start_host().await;
         till
     }
@@ -100,6 +117,7 @@ impl Till {
             webhook_secret: SECRET.into(),
             public_url: "http://cinema.test".into(),
             reconcile: self.reconcile,
+            declines: self.declines,
         };
         let parts = self.system.parts("payment").await;
         self.hosts.push(actors::payment::spawn(parts, settings).await.unwrap());

@@ -265,7 +265,7 @@ impl PaymentActor {
                 self.known = Known::Unread;
                 work.fail(failure);
             }
-            Outcome::Rejected(never) => match never {},
+            Outcome::Rejected(rejection) => work.refuse(rejection.into()),
         }
         self.tell();
     }

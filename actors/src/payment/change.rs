@@ -1,5 +1,7 @@
 //! What a step becomes on its way to the journal: rows, events, and the answer that an idempotency key keeps.
 
+use std::time::Duration;
+
 use bus::contract::payment::{
     PaymentDisputed, PaymentFailed, PaymentInitiated, RefundCompleted, RefundFailed, Rejection,
 };
@@ -9,10 +11,13 @@ use bytes::Bytes;
 
 use super::Env;
 use super::model::Payment;
-use super::step::{KeyWrite, Said, Step};
-use super::store::{PaymentRows, ProviderEvent, Rows};
+use super::step::{Call, KeyWrite, Said, Step};
+use super::store::{Bound, PaymentRows, ProviderEvent, Rows};
 use super::work::{CONSUMER, No, Work};
 use crate::delivery::{Change, IdempotencyWrite, StoredAnswer};
+
+/// How long a decline counts to its account.
+const DECLINES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a repeated request gets: the first answer, byte for byte, or why not yet or not at all.
 pub fn repeated(stored: &StoredAnswer, hash: &[u8; 32]) -> Result<Bytes, Problem> {
@@ -33,7 +38,7 @@ pub fn change(env: &Env, work: &Work, decided: Option<&(Payment, Step)>) -> Resu
     let mut change = Change::new(Rows { event, ..Rows::default() });
     change.inbox = work.inbox();
     let Some((before, step)) = decided.filter(|(_, step)| step.changed) else { return Ok((change, None)) };
-    change.rows.payment = Some(PaymentRows::of(before, step));
+    change.rows.payment = Some(PaymentRows::of(before, step, bound(work, step)));
     let context = work.context(&step.payment);
     change.outbox = step.said.iter().filter_map(|said| outgoing(env, step, said, context)).collect();
     let answer = || {
@@ -60,6 +65,18 @@ pub fn change(env: &Env, work: &Work, decided: Option<&(Payment, Step)>) -> Resu
         }
     };
     Ok((change, completed))
+}
+
+/// The bound of the direct charge that this step begins, if it begins one.
+fn bound(work: &Work, step: &Step) -> Option<Bound> {
+    let Work::Pay(pay) = work else { return None };
+    let limits = pay.wish.bounded_charge()?;
+    let begun = step.calls.iter().find_map(|call| match call {
+        Call::Begin(number) => Some(*number),
+        _ => None,
+    });
+    let (payer, since) = (step.payment.user_id, step.payment.updated_at.minus(DECLINES_FOR));
+    Some(Bound { payer, number: begun?, most: limits.per_account_day_max, since })
 }
 
 fn outgoing(env: &Env, step: &Step, said: &Said, context: &Context) -> Option<Outgoing> {

@@ -70,6 +70,7 @@ pub async fn pay(env: Env, call: Call<Pay>) -> Answered {
         description: begun.description.clone(),
         email: Some(begun.email.clone()),
         context: call.context,
+        declines: env.declines,
     };
     let facts = Facts {
         reservation_id,

@@ -10,6 +10,7 @@
 mod actor;
 mod calls;
 mod change;
+pub(crate) mod declines;
 mod dispute;
 mod endpoint;
 mod hear;
@@ -45,7 +46,7 @@ use futures::FutureExt;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::config::PaymentSettings;
+use crate::config::{DeclineLimits, PaymentSettings};
 use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, StoredAnswer, sweep};
 use crate::host::{Host, Parts};
 use crate::supervision::entity::Entities;
@@ -74,6 +75,7 @@ pub struct Inner {
     bus: Bus,
     pool: PgPool,
     clock: Clock,
+    declines: Option<DeclineLimits>,
     webhook_secret: String,
     provider: Arc<dyn Provider>,
     journal: Journal<Rows>,
@@ -108,6 +110,7 @@ pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Ho
     let env = Env(Arc::new(Inner {
         bus: parts.bus.clone(),
         clock: parts.clock.clone(),
+        declines: settings.declines,
         webhook_secret: settings.webhook_secret.clone(),
         provider: Arc::new(stripe::Stripe::new(settings)?),
         journal,

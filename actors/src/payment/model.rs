@@ -9,6 +9,7 @@ use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
+use super::declines;
 use super::dispute::Dispute;
 use crate::delivery::IdempotencyKey;
 
@@ -286,7 +287,8 @@ impl Payment {
     }
 
     pub fn shown_to_staff(&self) -> contract::Payment {
-        contract::Payment { attention: self.attention.clone(), ..self.shown() }
+        let attempts = self.attempts.iter().map(Attempt::shown).collect();
+        contract::Payment { attention: self.attention.clone(), attempts, ..self.shown() }
     }
 
     /// The payment as an answer shows it, without what is for staff alone.
@@ -299,7 +301,7 @@ impl Payment {
             total: self.total,
             checkout_url: open_page.and_then(|attempt| attempt.checkout_url.clone()),
             expires_at: self.expires_at,
-            attempts: self.attempts.iter().map(Attempt::shown).collect(),
+            attempts: self.attempts.iter().map(Attempt::told).collect(),
             refunds: self.refunds.iter().map(Refund::shown).collect(),
             disputes: self.disputes.iter().map(Dispute::shown).collect(),
             attention: None,
@@ -311,6 +313,12 @@ impl Payment {
 }
 
 impl Attempt {
+    /// As its customer sees it: not every reason for a decline is theirs to know.
+    fn told(&self) -> contract::Attempt {
+        let code = self.code.as_deref().map(|code| declines::told(code).to_owned());
+        contract::Attempt { code, ..self.shown() }
+    }
+
     fn shown(&self) -> contract::Attempt {
         contract::Attempt {
             number: self.number,

@@ -105,7 +105,7 @@ async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration)
         }
         Outcome::Failed(failure) => Err(failure),
         Outcome::Stale | Outcome::Duplicate | Outcome::Repeated(_) => Ok(false),
-        Outcome::Rejected(never) => match never {},
+        Outcome::Rejected(rejection) => Err(Failure::poison(format!("a cursor was refused: {rejection:?}"))),
     }
 }
 

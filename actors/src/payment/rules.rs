@@ -9,9 +9,11 @@ use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
 use uuid::Uuid;
 
+use super::declines;
 use super::model::{Attempt, Kind, NO_PROVIDER, Payment, Stage, State};
 use super::provider::{Answer, Sight};
 use super::step::{ANSWER_WITHIN, Call, Draft, KEY_LIVES, KeyWrite, Said, Step};
+use crate::config::DeclineLimits;
 use crate::delivery::IdempotencyKey;
 
 /// Checks without an answer after which a person should look: about three quarters of an hour.
@@ -28,6 +30,14 @@ pub struct Wish {
     pub description: String,
     pub email: Option<String>,
     pub context: Context,
+    pub declines: Option<DeclineLimits>,
+}
+
+impl Wish {
+    /// A direct charge, whose declines are bounded.
+    pub fn bounded_charge(&self) -> Option<DeclineLimits> {
+        self.declines.filter(|_| matches!(self.kind, Kind::Token { .. }))
+    }
 }
 
 #[derive(Debug)]
@@ -66,6 +76,9 @@ pub fn pay(payment: &Payment, wish: &Wish, now: Timestamp) -> Result<Paying, Rej
         draft.accept(format!("{NO_PROVIDER}:{}", payment.id), "free");
         draft.key = Some(KeyWrite::Answer { key: wish.key.clone(), hash: wish.hash });
         return Ok(Paying::Done(Box::new(draft.finish())));
+    }
+    if wish.bounded_charge().is_some_and(|limits| declines::of_order(payment) >= limits.per_order_max) {
+        return Err(Rejection::DeclinesLimit);
     }
     if let Some(open) = payment.attempts.iter().position(|attempt| attempt.state.is_open()) {
         let attempt = &payment.attempts[open];

@@ -2,12 +2,14 @@
 //! Writing is in `write`, set-based, with the ledger and disputes beside it; `report` reads the ledger.
 
 mod columns;
+mod declines;
 mod dispute;
 mod ledger;
 mod reconciliation;
 mod report;
 mod write;
 
+pub use declines::Bound;
 pub use reconciliation::{Advance, Cursor, Pass, due as due_cursor, known_events};
 pub use report::revenue;
 pub use write::{PaymentRows, ProviderEvent, Rows};

@@ -1,6 +1,7 @@
 //! Pure tests of the rules: given a payment, when something is heard, then a step. No I/O.
 
 mod closing;
+mod declines;
 mod disputes;
 mod histories;
 mod ledger;
@@ -69,6 +70,7 @@ fn wish(kind: Kind, name: &str) -> Wish {
         description: "Metropolis · A1, A2".into(),
         email: None,
         context: Context::new(),
+        declines: None,
     }
 }
 

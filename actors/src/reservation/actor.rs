@@ -26,6 +26,7 @@ use uuid::Uuid;
 pub use origin::{Caller, Done, Origin, Shape, as_view, call};
 
 use super::Env;
+use super::holds::{Bounds, ends_unpaid};
 use super::model::{Reservation, SeatWrite};
 use super::order::replay;
 use super::saga::{Effect, Input, Saga};
@@ -200,10 +201,12 @@ impl SagaActor {
         let rows = match &input {
             Input::BeginExchange { new, showtime_version, .. } => {
                 outbox.extend(new.events(new, &[Effect::TellCreated], &context));
-                Rows::Pair(Box::new([
-                    step,
-                    Step::of_new(Reservation::clone(new), &self.env.settings, *showtime_version),
-                ]))
+                let role = match &origin {
+                    Origin::Call(caller) => caller.identity.role,
+                    Origin::Event(_) | Origin::Asked { .. } | Origin::Clock => Role::User,
+                };
+                let bounds = Bounds::of_exchange(&self.env.settings, role);
+                Rows::Pair(Box::new([step, Step::of_new(Reservation::clone(new), bounds, *showtime_version)]))
             }
             _ => Rows::Step(Box::new(step)),
         };
@@ -381,7 +384,8 @@ fn step(before: &Reservation, after: &Reservation, input: &Input) -> Step {
             SeatWrite::between(before.saga.state.claim(), after.saga.state.claim())
         },
         previous: moved.then(|| (before.showtime_id, before.seats())),
-        open_holds_max: None,
+        bounds: None,
+        ends_unpaid: ends_unpaid(&before.saga, &after.saga, input),
         showtime_version,
     }
 }

@@ -6,9 +6,9 @@ use bus::contract::auth::{Role, SignTickets, Ticket};
 use bus::contract::payment::{GetPayment, Refund};
 use bus::contract::reservation::{
     BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSaga,
-    GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, PaymentBegun, RefundStatus, Rejection,
-    ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus, ResumeSaga, Sale, SeatTicket,
-    Tickets,
+    GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PaymentBegun,
+    RefundStatus, Rejection, ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus,
+    ResumeSaga, Sale, SeatTicket, Tickets,
 };
 use bus::contract::{Request, SeatId, seat_list};
 use bus::service::{Answered, Ask, Call, json};
@@ -26,10 +26,12 @@ pub async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
     let identity = call.caller()?.clone();
     let (key, request_hash) = key(&call)?.ok_or(Rejection::IdempotencyKeyMissing)?;
     let (showtime, context) = (call.request.showtime_id, call.context);
+    let address = call.client_ip;
     let order = |reply| {
         Box::new(Order {
             request: call.request,
             identity,
+            address,
             context,
             key,
             request_hash,
@@ -216,4 +218,11 @@ pub async fn cancellation(env: Env, call: Call<GetShowtimeCancellation>) -> Answ
 pub async fn occupancy(env: Env, call: Call<ReportOccupancy>) -> Answered {
     let (items, total) = store::occupancy(&env.pool, &call.request).await.map_err(Failure::transient)?;
     json(&call.request.paging.of(items, total))
+}
+
+pub async fn holds(env: Env, call: Call<ListHolders>) -> Answered {
+    let paging = call.request.paging;
+    let since = env.clock.now().minus(store::UNPAID_ENDS_FOR);
+    let (items, total) = store::holders(&env.pool, since, paging).await.map_err(Failure::transient)?;
+    json(&paging.of(items, total))
 }

@@ -9,6 +9,7 @@ pub mod best_available;
 mod change;
 mod endpoint;
 mod exchange;
+mod holds;
 mod model;
 mod order;
 pub mod saga;
@@ -159,6 +160,7 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, endpoint::saga).await?;
     server.serve_with(&env, endpoint::cancellation).await?;
     server.serve_with(&env, endpoint::occupancy).await?;
+    server.serve_with(&env, endpoint::holds).await?;
     server.serve_with(&env, exchange::exchange).await?;
     server.serve_with(&env, exchange::preview).await?;
     server.serve_with(&env, change::claimed).await?;

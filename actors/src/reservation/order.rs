@@ -1,5 +1,6 @@
 //! An order: a request for seats on its way to a decision, and the rules that decide it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bus::contract::movie::{SeatKind, ShowtimeStatus};
@@ -25,6 +26,8 @@ pub type Reply = oneshot::Sender<Result<Bytes, Problem>>;
 pub struct Order {
     pub request: CreateReservation,
     pub identity: Arc<Identity>,
+    /// The client's address, where the request came through a gateway.
+    pub address: Option<IpAddr>,
     pub context: Context,
     pub key: IdempotencyKey,
     pub request_hash: [u8; 32],

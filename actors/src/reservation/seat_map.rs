@@ -98,6 +98,11 @@ impl SeatMap {
         Self { sequence, rows: layout.iter().map(|row| row.label.clone()).collect(), seats, index }
     }
 
+    /// Seats that have a price.
+    pub fn capacity(&self) -> usize {
+        self.seats.iter().filter(|seat| seat.price.is_some()).count()
+    }
+
     /// Takes over the claims as one statement read them; marks stay.
     pub fn load<'a>(&mut self, sequence: i64, claims: impl Iterator<Item = (&'a SeatId, SeatStatus)>) {
         self.sequence = sequence;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::Env;
 use super::actor;
+use super::holds::{Bounds, Customer, may_order};
 use super::model::{Reservation, Showtime, Snapshot};
 use super::order::{self, Order, Owner, Reply, answer, new_reservation, replay};
 use super::seat_map::{Applied, SeatMap};
@@ -269,6 +270,15 @@ impl ShowtimeActor {
         let owner =
             Owner { user_id: order.identity.user_id, email: &order.identity.email, exchange_of: None };
         let (reservation, effects) = new_reservation(&owner, &hall.showtime, &hall.map, seats, settings, now);
+        let customer = Customer {
+            role: order.identity.role,
+            is_proven: order.identity.email_verified,
+            address: order.address,
+        };
+        if let Err(rejection) = may_order(settings, &customer, reservation.saga.terms.total) {
+            return self.refuse(order, rejection);
+        }
+        let bounds = Bounds::of_order(settings, &customer, seats.len(), hall.map.capacity());
         let response = match bus::service::json(&reservation.view(now)) {
             Ok(response) => response,
             Err(problem) => return answer(order.reply, Err(problem)),
@@ -284,7 +294,7 @@ impl ShowtimeActor {
                 request_hash: order.request_hash,
                 response: Some(response.clone()),
             }),
-            ..Change::new(Rows::Step(Box::new(Step::of_new(reservation, settings, hall.showtime.version))))
+            ..Change::new(Rows::Step(Box::new(Step::of_new(reservation, bounds, hall.showtime.version))))
         };
         self.under_way += 1;
         let me = self.me.clone();

@@ -2,6 +2,7 @@
 //! steps; rows sorted. Counts tell whether every row found the owner and version that it expects.
 
 mod claims;
+mod holds;
 mod read;
 mod report;
 mod showtime;
@@ -16,16 +17,19 @@ use bus::contract::{SeatId, Timestamp};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::holds::Bounds;
 use super::model::{Reservation, SeatWrite, Showtime};
 use super::saga::Saga;
-use crate::config::ReservationSettings;
 use crate::database::seat_column;
 use crate::delivery::{self, WriteError};
 
 use claims::{raise_sequences, write_claims};
+use holds::check_holds;
+pub use holds::{UNPAID_ENDS_FOR, holders};
 pub use read::{Filter, due, list, open_of_showtime, pending_of_user, reservations, sequences, snapshot};
 pub use report::{cancellation, occupancy, sagas, steps};
 pub use showtime::claimed;
@@ -65,8 +69,10 @@ pub struct Step {
     pub seats: SeatWrite,
     /// With [`SeatWrite::Exchange`]: the showtime and seats before.
     pub previous: Option<(Uuid, Vec<SeatId>)>,
-    /// For a new reservation: how many open holds its user may have, itself included.
-    pub open_holds_max: Option<usize>,
+    /// For a new reservation: how much may be held unpaid, itself included.
+    pub bounds: Option<Bounds>,
+    /// It ends a hold that its customer let go unpaid.
+    pub ends_unpaid: bool,
     /// The showtime's version that new seats were chosen by: they and their prices are those.
     pub showtime_version: Option<i64>,
 }
@@ -82,7 +88,7 @@ pub struct Logged {
 
 impl Step {
     /// A new reservation that holds its seats.
-    pub fn of_new(reservation: Reservation, settings: &ReservationSettings, showtime_version: i64) -> Self {
+    pub fn of_new(reservation: Reservation, bounds: Bounds, showtime_version: i64) -> Self {
         let log = Logged {
             input: "create",
             detail: reservation.saga.exchange_of.map(|old| format!("exchange of {old}")),
@@ -94,13 +100,23 @@ impl Step {
             log,
             seats,
             previous: None,
-            open_holds_max: Some(settings.open_holds_max),
+            bounds: Some(bounds),
+            ends_unpaid: false,
             showtime_version: Some(showtime_version),
         }
     }
 
     fn is_new(&self) -> bool {
         self.reservation.version == 1
+    }
+
+    /// The network whose open holds a new reservation counts to.
+    fn network(&self) -> Option<&str> {
+        self.bounds.as_ref()?.network.as_ref().map(|network| network.name.as_str())
+    }
+
+    fn unpaid_ended_at(&self) -> Option<OffsetDateTime> {
+        self.ends_unpaid.then(|| self.reservation.updated_at.date_time())
     }
 
     /// The showtimes whose seats it touches.
@@ -250,7 +266,7 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     if steps.is_empty() {
         return Ok((0..rows.len()).map(|index| changed.remove(&index).unwrap_or_default()).collect());
     }
-    check_open_holds(db, &steps, alone).await?;
+    check_holds(db, &steps, alone).await?;
     let sequences = raise_sequences(db, &steps, alone).await?;
     check_still_there(db, &steps, alone).await?;
     write_reservations(db, &steps, alone).await?;
@@ -264,56 +280,26 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     Ok(rows.iter().enumerate().map(of).collect())
 }
 
-/// A user's holds are counted under a lock of that user, so that two hosts cannot both give the last one.
-async fn check_open_holds(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
-    let mut wanted: BTreeMap<Uuid, (i64, usize)> = BTreeMap::new();
-    for step in steps.iter().filter(|step| step.is_new()) {
-        let most = step.open_holds_max.unwrap_or(usize::MAX);
-        wanted.entry(step.reservation.user_id).or_insert((0, most)).0 += 1;
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let users: Vec<Uuid> = wanted.keys().copied().collect();
-    // In its own statement: the count must begin after the lock is held, to see what others committed under it.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended(id::text, 0)) from unnest($1::uuid[]) as id")
-        .bind(&users)
-        .execute(&mut *db)
-        .await?;
-    let open = sqlx::query(
-        "select user_id, count(*) from reservation.reservations
-         where status = 'PENDING' and user_id = any($1) group by user_id",
-    )
-    .bind(&users)
-    .fetch_all(db)
-    .await?;
-    let open: HashMap<Uuid, i64> =
-        open.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
-    let over = |user: &Uuid| {
-        let (new, most) = wanted[user];
-        (open.get(user).unwrap_or(&0) + new > most as i64).then_some(most)
-    };
-    let Some(most) = users.iter().find_map(over) else { return Ok(()) };
-    let of_them = steps.iter().filter(|step| step.is_new() && over(&step.reservation.user_id).is_some());
-    Err(short(of_them, alone, || WriteError::Rejected(Rejection::HoldLimit { most })))
-}
-
 /// New reservations, later versions of known ones, and the saga's log, in one round trip.
 async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
     let (new, old): (Vec<&Placed>, Vec<&Placed>) = steps.iter().partition(|step| step.is_new());
+    let networks: Vec<Option<&str>> = new.iter().map(|step| step.step.network()).collect();
+    let unpaid_ends: Vec<Option<OffsetDateTime>> = old.iter().map(|step| step.unpaid_ended_at()).collect();
     let new: Vec<&Reservation> = new.into_iter().map(|step| &step.step.reservation).collect();
     let old: Vec<&Reservation> = old.into_iter().map(|step| &step.step.reservation).collect();
     let each = |get: fn(&Reservation) -> String| new.iter().map(|r| get(r)).collect::<Vec<String>>();
     let updated: Vec<Uuid> = sqlx::query_scalar(
         "with made as (
            insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-             seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at)
+             seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at, network)
            select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-             string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at
+             string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at,
+             network
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
-             $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[])
+             $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[],
+             $29::text[])
              as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-               seats, total, currency, status, checkpoint, deadline, created_at)),
+               seats, total, currency, status, checkpoint, deadline, created_at, network)),
          logged as (
            insert into reservation.saga_steps (reservation_id, version, input, state, at, by, detail)
            select * from unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::timestamptz[], $27::uuid[],
@@ -323,9 +309,13 @@ async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: 
          updated as (
            update reservation.reservations as known set version = new.version, status = new.status,
              checkpoint = new.checkpoint::jsonb, deadline = new.deadline, attention = new.attention,
-             updated_at = new.updated_at
+             updated_at = new.updated_at,
+             network = case when new.status = 'PENDING' then known.network end,
+             unpaid_ended_at = case when new.status = 'CANCELLED'
+               then coalesce(new.unpaid_ended_at, known.unpaid_ended_at) end
            from unnest($15::uuid[], $16::bigint[], $17::text[], $18::text[], $19::timestamptz[], $20::bool[],
-             $21::timestamptz[]) as new (id, version, status, checkpoint, deadline, attention, updated_at)
+             $21::timestamptz[], $30::timestamptz[])
+             as new (id, version, status, checkpoint, deadline, attention, updated_at, unpaid_ended_at)
            where known.id = new.id and known.version = new.version - 1
            returning known.id)
          select id from updated",
@@ -358,6 +348,8 @@ async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: 
     .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
     .bind(steps.iter().map(|step| step.log.by).collect::<Vec<_>>())
     .bind(steps.iter().map(|step| step.log.detail.as_deref()).collect::<Vec<_>>())
+    .bind(networks)
+    .bind(unpaid_ends)
     .fetch_all(db)
     .await?;
     if updated.len() == old.len() {

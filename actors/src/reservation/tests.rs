@@ -4,6 +4,7 @@
 mod giving_back;
 mod halls;
 mod histories;
+mod holds;
 mod plans;
 mod sold_together;
 

@@ -47,7 +47,7 @@ pub struct Attempt {
     pub status: AttemptStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_ref: Option<String>,
-    /// The provider's decline code.
+    /// The provider's decline code. Customers read some of them, such as that of a stolen card, as `generic_decline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     pub created_at: Timestamp,
@@ -175,11 +175,13 @@ impl Request for Webhook {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     NoSuchPayment,
-    /// The provider said no; the hold lives on. `code` is the provider's decline code.
+    /// The provider said no; the hold lives on. `code` is the decline code as customers read it.
     CardDeclined {
         code: String,
     },
     UnknownPaymentMethod,
+    /// Too many direct charges of the order or the account were declined: only the hosted page is left.
+    DeclinesLimit,
     AlreadyPaid,
     PaymentOver,
     /// Another request for this payment is under way.
@@ -209,6 +211,11 @@ impl From<Rejection> for Problem {
                     message: "the payment provider does not know this token".into(),
                 };
                 Problem::invalid(vec![field])
+            }
+            Rejection::DeclinesLimit => {
+                let detail = "Too many cards were declined. Pay on the provider's page: send the request without \
+                    paymentMethod.";
+                Problem::new(409, "declines-limit", detail)
             }
             Rejection::AlreadyPaid => Problem::new(409, "already-paid", "The reservation is already paid."),
             Rejection::PaymentOver => {

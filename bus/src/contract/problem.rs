@@ -34,6 +34,26 @@ pub struct ProblemShowtime {
     pub seats: Vec<SeatId>,
 }
 
+/// Which bound on unpaid holds was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldLimit {
+    pub of: HoldLimitOf,
+    /// How much is allowed, where that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HoldLimitOf {
+    /// Unpaid reservations of the account.
+    Orders,
+    /// Unpaid seats of the account in the showtime.
+    Seats,
+    /// What is held unpaid from the client's network.
+    Network,
+}
+
 /// RFC 9457 `application/problem+json`. `code` is kebab-case and stable; `requestId` is filled in by the gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -60,6 +80,12 @@ pub struct Problem {
     /// With `plan-changed`: the plan as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<ReservationPlan>>,
+    /// With `hold-limit`: what there is too much of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<HoldLimit>,
+    /// With `hold-cooldown`: when the request may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
     /// Seconds after which a retry makes sense; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -79,6 +105,8 @@ impl Problem {
             showtimes: Vec::new(),
             overlaps: Vec::new(),
             plan: None,
+            limit: None,
+            retry_at: None,
             retry_after: None,
         }
     }

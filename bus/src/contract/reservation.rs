@@ -8,6 +8,7 @@ mod exchange;
 mod rejection;
 mod staff;
 
+pub use super::problem::HoldLimitOf;
 pub use best::{BestSeats, FindBestSeats};
 pub use exchange::{ExchangeReservation, PlanExchange, ReservationPlan};
 pub use rejection::{Rejection, idempotency_mismatch};

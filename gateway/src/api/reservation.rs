@@ -9,9 +9,9 @@ use std::time::Duration;
 use bus::contract::movie::SeatKind;
 use bus::contract::reservation::{
     BestSeats, CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation,
-    GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, ListReservations, ListSagas, Occupancy,
-    PlanExchange, ReportOccupancy, Reservation, ReservationPlan, ReservationStatus, ResumeSaga, Saga,
-    SagaState, SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
+    GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, Holder, ListHolders, ListReservations,
+    ListSagas, Occupancy, PlanExchange, ReportOccupancy, Reservation, ReservationPlan, ReservationStatus,
+    ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
 };
 use bus::contract::{Page, Problem, SeatId, Timestamp};
 use bus::service::Ask;
@@ -141,7 +141,9 @@ impl Reservations {
     /// Hold seats
     ///
     /// Name them, or have the best available chosen. They are kept until `expiresAt`: pay before. Sent again with
-    /// the same `Idempotency-Key`, the first answer comes again.
+    /// the same `Idempotency-Key`, the first answer comes again. What is held unpaid is bounded by account, showtime and
+    /// network (409 `hold-limit` with `limit`); after two holds that were not paid the next one waits (409 `hold-cooldown`
+    /// with `retryAt`). Seats that cost nothing are only for a proven e-mail address (409 `email-unproven`).
     #[oai(path = "/v1/reservations", method = "post")]
     async fn create(&self, caller: Caller, body: Body<CreateReservation>) -> Answered<Reservation, 201> {
         self.house.pass(&caller, body.0).await
@@ -265,6 +267,22 @@ impl Reservations {
     #[oai(path = "/v1/reservations/:id/tickets", method = "get")]
     async fn tickets(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Tickets> {
         self.house.pass(&caller, GetTickets { id: id.0.0 }).await
+    }
+
+    /// Who holds seats unpaid
+    ///
+    /// The accounts with unpaid reservations, those with most seats first.
+    #[oai(path = "/v1/admin/holds", method = "get")]
+    async fn holders(
+        &self,
+        caller: Caller,
+        /// Counted from 1.
+        page: Query<Option<u32>>,
+        /// At most 100; 20 without it.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u32>>,
+    ) -> Answered<Page<Holder>> {
+        self.house.pass(&caller, ListHolders { paging: paging(page.0, page_size.0) }).await
     }
 
     /// Sagas

@@ -2,6 +2,7 @@
 //!
 //! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
 
+mod challenge;
 mod crowd;
 mod feed;
 mod front;

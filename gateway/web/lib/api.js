@@ -57,7 +57,9 @@ export async function call(method, path, options = {}) {
       return await send(method, path, { ...options, key });
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      const isOld = problem.status === 401 && problem.code.startsWith("token-") && access && !options.refreshed;
+      // A token says whether the address was proven when the token was made, so a new one may know better.
+      const isStale = problem.code === "email-unproven" || (problem.status === 401 && problem.code.startsWith("token-"));
+      const isOld = isStale && access && !options.refreshed;
       if (isOld) {
         await refresh();
         options = { ...options, refreshed: true };

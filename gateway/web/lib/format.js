@@ -35,6 +35,9 @@ export function currencyName(code) {
 
 export const number = (value, options = {}) => formatter(Intl.NumberFormat, options).format(value);
 
+/** 20:15:30, by this browser's clock. */
+export const clock = (at) => date({ timeStyle: "medium" }).format(new Date(at));
+
 /** 20:15 */
 export const time = (at, timeZone) => date({ hour: "2-digit", minute: "2-digit", timeZone }).format(new Date(at));
 

@@ -298,7 +298,7 @@ class Choice {
       for (const id of problem.seats ?? []) this.hall.change(id, "HELD");
       this.lost(problem.seats ?? [], seats);
     } else {
-      const more = problem.code === "hold-limit" && h("a", { href: "/tickets" }, t("seats.to-orders"));
+      const more = problem.code === "hold-limit" && problem.limit?.of !== "NETWORK" && h("a", { href: "/tickets" }, t("seats.to-orders"));
       replace(this.words, say("bad", words(problem), more));
       this.words.scrollIntoView({ block: "nearest" });
     }

@@ -22,13 +22,14 @@ const PAGES = [
   ["sales", "sales", () => import("../staff/sales.js")],
   ["orders", "orders", () => import("../staff/orders.js")],
   ["orders/:id", "orders", () => import("../staff/order.js")],
+  ["holds", "holds", () => import("../staff/holds.js")],
   ["people", "people", () => import("../staff/people.js")],
   ["mails", "mails", () => import("../staff/mails.js")],
   ["operations", "operations", () => import("../staff/operations.js")],
   ["letters", "letters", () => import("../staff/letters.js")],
   ["letters/:sequence", "letters", () => import("../staff/letter.js")],
 ];
-const PLACES = ["showtimes", "movies", "genres", "halls", "sales", "orders", "people", "mails", "operations", "letters"];
+const PLACES = ["showtimes", "movies", "genres", "halls", "sales", "orders", "holds", "people", "mails", "operations", "letters"];
 
 export default async function staff({ params, query, signal }) {
   await Promise.all([restore(), dressed()]);

@@ -2,6 +2,7 @@
 
 import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
+import { clock } from "../lib/format.js";
 import { has, t } from "../lib/text.js";
 
 /** A notice stays long enough to be read twice. */
@@ -18,8 +19,10 @@ export function notice(text, kind = "") {
 /** A problem in the reader's words: by its code, else as the server told it. */
 export function words(problem, values = {}) {
   if (!(problem instanceof Problem)) return t("problem.unknown");
-  const key = `problem.${problem.code}`;
-  if (has(key)) return t(key, { n: problem.seats?.length ?? 1, seats: (problem.seats ?? []).join(", "), seconds: problem.retryAfter ?? 1, ...values });
+  const { code, limit, seats = [], retryAt, retryAfter = 1 } = problem;
+  const known = { n: limit?.most ?? (seats.length || 1), seats: seats.join(", "), seconds: retryAfter, at: retryAt && clock(retryAt), ...values };
+  const key = [`problem.${code}-${limit?.of}`, `problem.${code}`].find(has);
+  if (key) return t(key, known);
   if (problem.status === 429) return t("problem.too-many", { seconds: problem.retryAfter ?? 1 });
   if (problem.status === 503) return t("problem.away");
   if (problem.status >= 500) return t("problem.ours", { id: problem.requestId ?? "–" });

@@ -12,7 +12,7 @@ export default {
   },
   staff: {
     places: "Personal",
-    place: { showtimes: "Vorstellungen", movies: "Filme", genres: "Genres", halls: "Säle", sales: "Verkauf", orders: "Bestellungen", people: "Personen", mails: "Mails", operations: "Betrieb", letters: "Unzustellbares", door: "Einlass" },
+    place: { showtimes: "Vorstellungen", movies: "Filme", genres: "Genres", halls: "Säle", sales: "Verkauf", orders: "Bestellungen", holds: "Unbezahlt gehalten", people: "Personen", mails: "Mails", operations: "Betrieb", letters: "Unzustellbares", door: "Einlass" },
     "not-you": "Diese Seite ist für das Personal",
     "not-you-text": "Ihr Konto darf das nicht. Die Leitung des Hauses kann Ihre Rolle ändern.",
     nothing: "Hier ist nichts.",
@@ -46,6 +46,14 @@ export default {
     enter: "Mit Enter suchen",
     attention: "Braucht einen Menschen",
     "wall-clock": "Nach der Uhr im Saal",
+    holds: {
+      about: "Konten, die Plätze halten, ohne bezahlt zu haben; die mit den meisten Plätzen zuerst.",
+      seats: "Plätze",
+      orders: "Bestellungen",
+      unpaid: "Unbezahlt in 24 Std.",
+      networks: "Netze",
+      none: "Niemand hält unbezahlte Plätze.",
+    },
     showtimes: {
       new: "Neue Vorstellung",
       bulk: "Viele planen",

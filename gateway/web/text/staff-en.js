@@ -12,7 +12,7 @@ export default {
   },
   staff: {
     places: "Staff",
-    place: { showtimes: "Showtimes", movies: "Films", genres: "Genres", halls: "Auditoriums", sales: "Sales", orders: "Orders", people: "People", mails: "Mails", operations: "Operations", letters: "Dead letters", door: "Door" },
+    place: { showtimes: "Showtimes", movies: "Films", genres: "Genres", halls: "Auditoriums", sales: "Sales", orders: "Orders", holds: "Unpaid holds", people: "People", mails: "Mails", operations: "Operations", letters: "Dead letters", door: "Door" },
     "not-you": "This page is for staff",
     "not-you-text": "Your account may not do this. Ask the owner of the house to change your role.",
     nothing: "Nothing here.",
@@ -46,6 +46,14 @@ export default {
     enter: "Press Enter to search",
     attention: "Needs a person",
     "wall-clock": "By the clock in the auditorium",
+    holds: {
+      about: "Accounts that hold seats without having paid, those with most seats first.",
+      seats: "Seats",
+      orders: "Orders",
+      unpaid: "Not paid in 24 h",
+      networks: "Networks",
+      none: "Nobody holds seats unpaid.",
+    },
     showtimes: {
       new: "New showtime",
       bulk: "Plan many",

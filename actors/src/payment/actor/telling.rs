@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use bus::contract::payment::{PaymentEnd, Rejection};
 use bytes::Bytes;
 
+use super::super::declines;
 use super::super::hear::NO_SUCH_METHOD;
 use super::super::model::{Payment, Stage, State};
 use super::super::step::{Call, Step};
@@ -99,7 +100,10 @@ fn outcome(payment: &Payment, number: i32, completed: Option<Bytes>) -> Result<O
         State::Captured if paid => return Ok(completed),
         State::Captured if matches!(payment.stage, Stage::Captured { .. }) => Rejection::AlreadyPaid,
         State::Declined if attempt.code.as_deref() == Some(NO_SUCH_METHOD) => Rejection::UnknownPaymentMethod,
-        State::Declined => Rejection::CardDeclined { code: attempt.code.clone().unwrap_or_default() },
+        State::Declined => {
+            let code = declines::told(attempt.code.as_deref().unwrap_or_default()).to_owned();
+            Rejection::CardDeclined { code }
+        }
         State::Closed if attempt.code.is_none() => Rejection::PaymentOver,
         State::Opening | State::Closing | State::Captured | State::Closed => Rejection::ProviderAway,
     };

@@ -3,9 +3,10 @@
 //! Invariant: a payment's row is written only over the version that was decided on, and its attempts, refunds and log
 //! only together with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bus::contract::Timestamp;
+use bus::contract::payment::Rejection;
 use bus::contract::reservation::Sale;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,10 +15,12 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::dispute::Dispute;
+use super::super::hear::NO_SUCH_METHOD;
 use super::super::ledger::Posting;
 use super::super::model::{Attempt, Line, Origin, Payment, Refund};
 use super::super::step::Step;
 use super::columns::{kind_columns, refund_name, stage_columns, state_name, status_name};
+use super::declines::{self, Bound};
 use super::reconciliation::{self, Advance};
 use super::{dispute, ledger};
 use crate::delivery::{self, WriteError};
@@ -42,6 +45,8 @@ pub struct PaymentRows {
     pub(super) disputes: Vec<Dispute>,
     pub(super) log: Vec<Line>,
     pub(super) postings: Vec<Posting>,
+    /// Of the direct charge that the step begins.
+    pub bound: Option<Bound>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,19 +60,20 @@ pub struct ProviderEvent {
 
 impl PaymentRows {
     /// What differs between the payment before and after the step.
-    pub fn of(before: &Payment, step: &Step) -> Self {
+    pub fn of(before: &Payment, step: &Step, bound: Option<Bound>) -> Self {
         let after = &step.payment;
         let attempts = after.attempts.iter().filter(|a| !before.attempts.contains(a)).cloned().collect();
         let refunds = after.refunds.iter().filter(|r| !before.refunds.contains(r)).cloned().collect();
         let disputes = after.disputes.iter().filter(|d| !before.disputes.contains(d)).cloned().collect();
         let (log, postings) = (step.log.clone(), step.postings.clone());
-        Self { payment: after.clone(), expected: before.version, attempts, refunds, disputes, log, postings }
+        let (payment, expected) = (after.clone(), before.version);
+        Self { payment, expected, attempts, refunds, disputes, log, postings, bound }
     }
 }
 
 impl delivery::Rows for Rows {
-    /// The model says every no; the database only says that it moved on.
-    type Rejection = std::convert::Infallible;
+    /// The model gives every other refusal; what an account's other payments did only the database knows.
+    type Rejection = Rejection;
     type Written = ();
 
     fn write<'a>(
@@ -96,7 +102,17 @@ impl delivery::Rows for Rows {
                     return Err(short(vec![row]));
                 }
             }
-            write_attempts(&mut *connection, &payments).await?;
+            let counted = write_attempts(&mut *connection, &payments).await?;
+            let refused = declines::refused(&payments, &counted);
+            if !refused.is_empty() && rows.len() == 1 {
+                return Err(WriteError::Rejected(Rejection::DeclinesLimit));
+            }
+            if !refused.is_empty() {
+                let is_refused = |rows: &Self| {
+                    rows.payment.as_ref().is_some_and(|rows| refused.contains(&rows.payment.id))
+                };
+                return Err(short((0..rows.len()).filter(|row| is_refused(rows[*row])).collect()));
+            }
             write_refunds(&mut *connection, &payments).await?;
             dispute::write(&mut *connection, &payments).await?;
             ledger::write_with_log(&mut *connection, &payments).await?;
@@ -113,9 +129,14 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
     let (new, known): (Vec<&PaymentRows>, Vec<&PaymentRows>) =
         rows.iter().partition(|rows| rows.expected == 0);
     let mut written = HashSet::with_capacity(rows.len());
+    // The first statement locks the accounts that are charged directly, so that the one after it, which counts their
+    // declines, begins after the locks are held.
+    let mut payers = declines::payers(rows);
     if !new.is_empty() {
         let inserted = bind_payments(
-            "insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
+            "with locked as (
+               select pg_advisory_xact_lock(hashtextextended('declines:' || payer, 0)) from unnest($29::text[]) as payer)
+             insert into payments (id, reservation_id, user_id, email, description, amount, currency, status, stage,
                code, provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
                created_at, updated_at, showtime_id, movie_id, movie_title, show_starts_at, tickets, seats_version,
                hold_expired)
@@ -132,17 +153,21 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
                  provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context,
                  created_at, updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets,
                  seats_version, hold_expired)
+             where (select count(*) from locked) >= 0
              on conflict do nothing returning id",
             &new,
         );
-        let inserted = bind_seats(inserted, &new).fetch_all(&mut *db).await?;
+        let inserted =
+            bind_seats(inserted, &new).bind(std::mem::take(&mut payers)).fetch_all(&mut *db).await?;
         written.extend(ids(&inserted)?);
     }
     if known.is_empty() {
         return Ok(written);
     }
     let updated = bind_payments(
-        "update payments set email = new.email, description = new.description, status = new.status,
+        "with locked as (
+           select pg_advisory_xact_lock(hashtextextended('declines:' || payer, 0)) from unnest($29::text[]) as payer)
+         update payments set email = new.email, description = new.description, status = new.status,
            stage = new.stage, code = new.code, provider_ref = new.provider_ref, paid_at = new.paid_at,
            version = new.version, expires_at = new.expires_at, next_check_at = new.next_check_at,
            checks = new.checks, attention = new.attention, context = new.context::json, updated_at = new.updated_at,
@@ -159,11 +184,11 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
              provider_ref, paid_at, version, expires_at, next_check_at, checks, attention, context, created_at,
              updated_at, expected, showtime_id, movie_id, movie_title, show_starts_at, tickets, seats_version,
              hold_expired)
-         where payments.id = new.id and payments.version = new.expected
+         where (select count(*) from locked) >= 0 and payments.id = new.id and payments.version = new.expected
          returning payments.id",
         &known,
     );
-    let updated = bind_seats(updated, &known).fetch_all(db).await?;
+    let updated = bind_seats(updated, &known).bind(payers).fetch_all(db).await?;
     written.extend(ids(&updated)?);
     Ok(written)
 }
@@ -217,25 +242,40 @@ fn bind_seats<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
         .bind(rows.iter().map(|rows| rows.payment.hold_expired).collect::<Vec<_>>())
 }
 
-async fn write_attempts(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {
-    let of: Vec<(Uuid, &Attempt)> =
-        rows.iter().flat_map(|r| r.attempts.iter().map(|attempt| (r.payment.id, attempt))).collect();
+/// Writes attempts, and returns how many direct charges of each bounded account were declined before, or may be.
+async fn write_attempts(
+    db: &mut PgConnection,
+    rows: &[&PaymentRows],
+) -> Result<HashMap<Uuid, usize>, sqlx::Error> {
+    let of: Vec<(&PaymentRows, &Attempt)> =
+        rows.iter().flat_map(|r| r.attempts.iter().map(move |attempt| (*r, attempt))).collect();
     if of.is_empty() {
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let (kinds, pages): (Vec<(&str, Option<&str>)>, Vec<Option<i64>>) =
         of.iter().map(|(_, a)| kind_columns(&a.kind)).unzip();
     let (kinds, methods): (Vec<&str>, Vec<Option<&str>>) = kinds.into_iter().unzip();
-    sqlx::query(
-        "insert into attempts (payment_id, number, kind, state, method, page_ends_at, intent, session, checkout_url,
-           code, claim_user, claim_key, created_at)
-         select * from unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[],
-           $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::timestamptz[])
-         on conflict (payment_id, number) do update set state = excluded.state, method = excluded.method,
-           intent = excluded.intent, session = excluded.session, checkout_url = excluded.checkout_url,
-           code = excluded.code, claim_user = excluded.claim_user, claim_key = excluded.claim_key",
+    let payer = |rows: &PaymentRows, attempt: &Attempt| {
+        rows.bound.filter(|bound| bound.number == attempt.number).map(|bound| bound.payer)
+    };
+    let bounds: Vec<Bound> = rows.iter().filter_map(|rows| rows.bound).collect();
+    // The count does not see what the same statement writes.
+    let counted = sqlx::query(
+        "with written as (
+           insert into attempts (payment_id, number, kind, state, method, page_ends_at, intent, session, checkout_url,
+             code, claim_user, claim_key, created_at, payer)
+           select * from unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[],
+             $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::timestamptz[], $14::uuid[])
+           on conflict (payment_id, number) do update set state = excluded.state, method = excluded.method,
+             intent = excluded.intent, session = excluded.session, checkout_url = excluded.checkout_url,
+             code = excluded.code, claim_user = excluded.claim_user, claim_key = excluded.claim_key)
+         select bound.payer, (
+           select count(*) from attempts
+           where attempts.payer = bound.payer and attempts.created_at > bound.since
+             and state in ('OPENING', 'OPEN', 'CLOSING', 'DECLINED') and code is distinct from $17)
+         from unnest($15::uuid[], $16::timestamptz[]) as bound (payer, since)",
     )
-    .bind(of.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(of.iter().map(|(r, _)| r.payment.id).collect::<Vec<_>>())
     .bind(of.iter().map(|(_, a)| a.number).collect::<Vec<_>>())
     .bind(kinds)
     .bind(of.iter().map(|(_, a)| state_name(a.state)).collect::<Vec<_>>())
@@ -248,9 +288,13 @@ async fn write_attempts(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
     .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.user_id)).collect::<Vec<_>>())
     .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.key.as_str())).collect::<Vec<_>>())
     .bind(of.iter().map(|(_, a)| a.created_at.date_time()).collect::<Vec<_>>())
-    .execute(db)
+    .bind(of.iter().map(|(r, a)| payer(r, a)).collect::<Vec<_>>())
+    .bind(bounds.iter().map(|bound| bound.payer).collect::<Vec<_>>())
+    .bind(bounds.iter().map(|bound| bound.since.date_time()).collect::<Vec<_>>())
+    .bind(NO_SUCH_METHOD)
+    .fetch_all(db)
     .await?;
-    Ok(())
+    counted.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? as usize))).collect()
 }
 
 async fn write_refunds(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {

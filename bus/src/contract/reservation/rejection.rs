@@ -1,7 +1,8 @@
 //! Why reservation says no, and what whoever asked is told.
 
 use super::ReservationPlan;
-use crate::contract::{FieldError, Money, Problem, SeatId, seat_list};
+use crate::contract::problem::{HoldLimit, HoldLimitOf};
+use crate::contract::{FieldError, Money, Problem, SeatId, Timestamp, seat_list};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
@@ -24,9 +25,18 @@ pub enum Rejection {
     SeatsPerOrder {
         most: usize,
     },
+    /// Too much is held unpaid already.
     HoldLimit {
+        of: HoldLimitOf,
         most: usize,
     },
+    /// The account's last holds ended unpaid: the next one waits until then.
+    HoldCooldown {
+        retry_at: Timestamp,
+        now: Timestamp,
+    },
+    /// The order costs nothing, and the account's e-mail address is not proven.
+    EmailUnproven,
     ShowtimeStarted,
     ShowtimeNotOnSale,
     HoldExpired,
@@ -93,10 +103,12 @@ impl From<Rejection> for Problem {
                 let what = format!("an order may have at most {most} seats");
                 Problem { code: "seats-per-order".into(), ..field("seats", what) }
             }
-            Rejection::HoldLimit { most } => {
-                let detail =
-                    format!("You may hold seats in at most {most} unpaid reservations. Pay or cancel one.");
-                Problem::new(409, "hold-limit", detail)
+            Rejection::HoldLimit { of, most } => hold_limit(of, most),
+            Rejection::HoldCooldown { retry_at, now } => hold_cooldown(retry_at, now),
+            Rejection::EmailUnproven => {
+                let detail = "Free seats are only for a proven e-mail address. Open the link that was mailed to it, \
+                    refresh the access token, and order again.";
+                Problem::new(409, "email-unproven", detail)
             }
             Rejection::ShowtimeStarted => Problem::new(409, "showtime-started", "The show has begun."),
             Rejection::ShowtimeNotOnSale => {
@@ -156,6 +168,33 @@ impl From<Rejection> for Problem {
             Rejection::IdempotencyMismatch => idempotency_mismatch(),
         }
     }
+}
+
+fn hold_limit(of: HoldLimitOf, most: usize) -> Problem {
+    let detail = match of {
+        HoldLimitOf::Orders => {
+            format!("You may hold seats in at most {most} unpaid reservations. Pay or cancel one.")
+        }
+        HoldLimitOf::Seats => {
+            format!("You may hold at most {most} unpaid seats of a showtime. Pay or cancel a reservation.")
+        }
+        HoldLimitOf::Network => {
+            "Too many seats are held unpaid from your network. Try again when some are paid or free."
+                .to_owned()
+        }
+    };
+    // How much a network may hold is nobody's business who wants to hold more.
+    let most = (of != HoldLimitOf::Network).then_some(most as u64);
+    Problem { limit: Some(HoldLimit { of, most }), ..Problem::new(409, "hold-limit", detail) }
+}
+
+fn hold_cooldown(retry_at: Timestamp, now: Timestamp) -> Problem {
+    let detail = "Your last holds were not paid. You can hold seats again at retryAt.";
+    let micros = u64::try_from(retry_at.unix_micros() - now.unix_micros()).unwrap_or_default();
+    // Rounded up: a client that waits for so long is not refused again.
+    let seconds = micros.div_ceil(1_000_000).max(1);
+    Problem { retry_at: Some(retry_at), ..Problem::new(409, "hold-cooldown", detail) }
+        .with_retry_after(seconds)
 }
 
 fn unit_split(seats: Vec<SeatId>) -> Problem {

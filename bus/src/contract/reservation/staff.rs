@@ -223,6 +223,38 @@ pub struct ShowtimeCancellation {
     pub attention: u64,
 }
 
+/// The accounts that hold seats unpaid, those with most seats first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListHolders {
+    pub paging: Paging,
+}
+
+impl Request for ListHolders {
+    const SUBJECT: &'static str = "rpc.reservation.holders";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Page<Holder>;
+    fn validate(&self, fields: &mut Fields) {
+        self.paging.validate(fields);
+    }
+}
+
+/// An account that holds seats unpaid.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    pub user_id: Uuid,
+    pub email: String,
+    /// Seats in all its unpaid reservations.
+    pub seats: u64,
+    /// Unpaid reservations.
+    pub holds: u64,
+    /// Holds that expired or were given back unpaid within the last 24 hours.
+    pub unpaid_ended: u64,
+    /// The networks that it holds from, such as `203.0.113.0/24`; none where bounds are off.
+    pub networks: Vec<String>,
+}
+
 /// How full the showtimes that start in a span of time are, the earliest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,215 @@
+//! Halls that are held to be empty: how much an account and a network may hold unpaid, how soon again, and what staff see
+//! of it. All with the bounds on, as they are by default.
+
+use std::time::Duration;
+
+use bus::contract::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cinema::{Answer, OWNER, Person, Plan, TestCinema, answer, id};
+
+/// Several hosts, bounds on, behind a proxy that names the client.
+fn bounded() -> Plan {
+    Plan { reservation_hosts: 2, ..Plan::default() }
+        .with("RATE_LIMIT_DISABLED", false)
+        .with("TRUSTED_PROXIES", "127.0.0.0/8")
+}
+
+impl TestCinema {
+    /// Orders from an address.
+    async fn order_from(&self, address: &str, who: &Person, showtime: &str, seats: &[&str]) -> Answer {
+        let request = self.http.post(format!("{}/v1/reservations", self.url())).bearer_auth(&who.token);
+        let request = request.header("X-Forwarded-For", address).header("Idempotency-Key", seats.join("-"));
+        let order = json!({"showtimeId": showtime, "seats": seats});
+        answer(request.json(&order).send().await.unwrap()).await.unwrap()
+    }
+
+    async fn held(&self) -> i64 {
+        self.count("select count(*) from reservation.claims").await
+    }
+
+    /// Holds a seat and gives it back.
+    async fn try_and_give_back(&self, who: &Person, seat: &str) {
+        let reservation = self.reserve(who, &[seat]).await;
+        self.cancel(who, &reservation).await.expect(200);
+    }
+}
+
+#[track_caller]
+fn refused(answer: &Answer, of: &str) {
+    assert_eq!((answer.status.as_u16(), answer.code()), (409, "hold-limit"), "{}", answer.text);
+    assert_eq!(answer.body["limit"]["of"], of, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_never_holds_more_than_ten_unpaid_seats_of_a_showing_however_it_asks() {
+    let cinema = TestCinema::open_with(bounded()).await;
+    let ada = cinema.register().await;
+    // Six at once over two hosts, three seats each: only three fit.
+    let orders = ["A", "B", "C", "D", "E", "A"].iter().zip([1, 1, 1, 1, 1, 4]).map(|(row, from)| {
+        let seats: Vec<String> = (from..from + 3).map(|number| format!("{row}{number}")).collect();
+        let (cinema, ada) = (&cinema, &ada);
+        async move { cinema.try_reserve(ada, &seats.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    });
+    let answers = futures::future::join_all(orders).await;
+    let (given, rest): (Vec<&Answer>, Vec<&Answer>) = answers.iter().partition(|a| a.status.as_u16() == 201);
+    assert_eq!((given.len(), cinema.held().await), (3, 9));
+    for answer in rest {
+        refused(answer, "SEATS");
+        assert_eq!(answer.body["limit"]["most"], 10);
+    }
+    cinema.reserve(&ada, &["E9"]).await;
+    refused(&cinema.try_reserve(&ada, &["E10"]).await, "SEATS");
+    // Another showing has a count of its own, and what is paid is not held.
+    let other = cinema.schedule(&["SSSS"], 24 * 3600).await;
+    cinema.order_from("127.0.0.1", &ada, &other, &["A1", "A2"]).await.expect(201);
+    let paid = id(&given[0].body);
+    cinema.pay(&ada, &paid, "pm_card_visa").await.expect(201);
+    cinema.until_confirmed(&ada, &paid).await;
+    cinema.reserve(&ada, &["E10"]).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_two_holds_that_were_given_back_the_third_waits_until_the_time_that_is_told() {
+    let cinema = TestCinema::open_with(bounded().with("HOLD_COOLDOWN_SECONDS", 3)).await;
+    let (ada, bob, owner) = (cinema.register().await, cinema.register().await, cinema.owner());
+    cinema.try_and_give_back(&ada, "A1").await;
+    cinema.try_and_give_back(&ada, "A2").await;
+    let waits = cinema.try_reserve(&ada, &["A3"]).await;
+    assert_eq!((waits.status.as_u16(), waits.code()), (409, "hold-cooldown"), "{}", waits.text);
+    let seconds: u64 = waits.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=3).contains(&seconds), "{seconds}");
+    let retry_at: Timestamp = serde_json::from_value(waits.body["retryAt"].clone()).unwrap();
+    let left = retry_at.unix_micros() - Timestamp::wall_clock().unix_micros();
+    assert!((1..=3_000_000).contains(&left), "{left}");
+    cinema.reserve(&bob, &["A3"]).await;
+    for seat in ["B1", "B2", "B3"] {
+        cinema.try_and_give_back(&owner, seat).await;
+    }
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    cinema.reserve(&ada, &["A4"]).await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_that_expire_count_as_unpaid_and_those_that_are_paid_do_not() {
+    let plan = bounded().with("HOLD_SECONDS", 2).with("HOLD_SECONDS_MAX", 30);
+    let cinema = TestCinema::open_with(plan).await;
+    let (ada, bob) = (cinema.register().await, cinema.register().await);
+    for seat in ["A1", "A2", "A3"] {
+        let bought = cinema.buy(&bob, &[seat]).await;
+        cinema.cancel(&bob, &bought).await.expect(200);
+    }
+    cinema.reserve(&bob, &["A4"]).await;
+    let (first, second) = (cinema.reserve(&ada, &["B1"]).await, cinema.reserve(&ada, &["B2"]).await);
+    for reservation in [&first, &second] {
+        cinema.until_status(&ada, reservation, "CANCELLED").await;
+    }
+    assert_eq!(cinema.try_reserve(&ada, &["B1"]).await.code(), "hold-cooldown");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_accounts_of_a_network_share_a_number_of_holds_that_is_forgotten_with_them() {
+    let cinema = TestCinema::open_with(bounded().with("HOLDS_PER_NETWORK_MAX", 3)).await;
+    let mut people = Vec::new();
+    for _ in 0..6 {
+        people.push(cinema.register().await);
+    }
+    let orders = people.iter().enumerate().map(|(n, who)| {
+        let (address, seat) = (format!("203.0.113.{}", n + 1), format!("A{}", n + 1));
+        let cinema = &cinema;
+        async move { cinema.order_from(&address, who, &cinema.showtime, &[&seat]).await }
+    });
+    let answers = futures::future::join_all(orders).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 201).count(), 3);
+    answers.iter().filter(|a| a.status.as_u16() != 201).for_each(|answer| refused(answer, "NETWORK"));
+    let elsewhere = cinema.order_from("203.0.114.1", &people[0], &cinema.showtime, &["B1"]).await;
+    elsewhere.expect(201);
+    cinema.order_from("2001:db8::1", &people[1], &cinema.showtime, &["B2"]).await.expect(201);
+    let known = "select count(distinct network) from reservation.reservations";
+    assert_eq!(cinema.count(known).await, 3);
+    for (who, answer) in people.iter().zip(&answers).filter(|(_, answer)| answer.status.as_u16() == 201) {
+        cinema.cancel(who, &id(&answer.body)).await.expect(200);
+    }
+    assert_eq!(cinema.count(known).await, 2, "the network of a hold that ended is forgotten");
+    cinema.order_from("203.0.113.9", &people[5], &cinema.showtime, &["C1"]).await.expect(201);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_accounts_cannot_hold_a_hall_and_fifty_people_behind_one_address_can_have_a_seat_each() {
+    let cinema = TestCinema::open_with(bounded()).await;
+    let hall = cinema.schedule(&["SSSSSSSSSS"; 4], 24 * 3600).await;
+    let mut few = Vec::new();
+    for row in ["A", "B", "C", "D"] {
+        let who = cinema.register().await;
+        let seats: Vec<String> = (1..=10).map(|number| format!("{row}{number}")).collect();
+        let seats: Vec<&str> = seats.iter().map(String::as_str).collect();
+        few.push(cinema.order_from("203.0.113.7", &who, &hall, &seats).await);
+    }
+    let given: Vec<u16> = few.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(given, [201, 201, 409, 409]);
+    refused(&few[2], "NETWORK");
+
+    let crowd = (0..50).map(|n| {
+        let cinema = &cinema;
+        async move {
+            let who = cinema.register().await;
+            let seat = format!("{}{}", ["A", "B", "C", "D", "E"][n / 10], n % 10 + 1);
+            cinema.order_from("198.51.100.7", &who, &cinema.showtime, &[&seat]).await
+        }
+    });
+    let crowd = futures::future::join_all(crowd).await;
+    let left_out: Vec<&str> =
+        crowd.iter().filter(|a| a.status.as_u16() != 201).map(|a| a.text.as_str()).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn staff_see_who_holds_most() {
+    let cinema = TestCinema::open_with(bounded()).await;
+    let (ada, bob) = (cinema.register().await, cinema.register().await);
+    cinema.try_and_give_back(&ada, "A1").await;
+    cinema.order_from("203.0.113.7", &ada, &cinema.showtime, &["A1"]).await.expect(201);
+    cinema.order_from("203.0.113.8", &bob, &cinema.showtime, &["B1", "B2", "B3"]).await.expect(201);
+    cinema.order_from("198.51.100.8", &bob, &cinema.showtime, &["C1"]).await.expect(201);
+    let list = async |query: &str| {
+        let path = format!("/v1/admin/holds{query}");
+        cinema.call(Method::GET, &path, Some(&cinema.owner()), None).await.expect(200)
+    };
+    let page = list("").await;
+    let of = |at: usize| page["items"][at].clone();
+    assert_eq!(page["total"], 2);
+    let seen = |one: &Value| (one["seats"].as_i64(), one["holds"].as_i64(), one["unpaidEnded"].as_i64());
+    assert_eq!([seen(&of(0)), seen(&of(1))], [(Some(4), Some(2), Some(0)), (Some(1), Some(1), Some(1))]);
+    assert_eq!([&of(0)["email"], &of(1)["email"]], ["p1@example.org", "p0@example.org"]);
+    assert_eq!(of(0)["networks"], json!(["198.51.100.0/24", "203.0.113.0/24"]));
+    let second = list("?page=2&pageSize=1").await;
+    assert_eq!((second["total"].as_i64(), &second["items"][0]), (Some(2), &of(1)));
+    let forbidden = cinema.call(Method::GET, "/v1/admin/holds", Some(&ada), None).await;
+    assert_eq!(forbidden.status.as_u16(), 403);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_seats_are_for_proven_addresses_and_paid_ones_for_everybody() {
+    let mut cinema = TestCinema::open_with(bounded()).await;
+    let ada = cinema.register().await;
+    cinema.reserve(&ada, &["A1"]).await;
+    cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
+    let unproven = cinema.try_reserve(&ada, &["A1"]).await;
+    assert_eq!((unproven.status.as_u16(), unproven.code()), (409, "email-unproven"), "{}", unproven.text);
+    assert_eq!(cinema.seat("A1").await, "FREE");
+    sqlx::query("update auth.users set verified_at = now() where email = 'p0@example.org'")
+        .execute(&cinema.database)
+        .await
+        .unwrap();
+    let ada = cinema.log_in("p0@example.org", "correct horse").await;
+    cinema.reserve(&ada, &["A1"]).await;
+    cinema.reserve(&cinema.log_in(OWNER.0, OWNER.1).await, &["A2"]).await;
+    cinema.close().await;
+}
