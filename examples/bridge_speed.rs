@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::HeaderMap;
+use bus::connection::Credentials;
 use bus::{Bus, Config};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use marquee::local::{Folder, NATS_PASSWORD, Nats, RabbitMq};
+use marquee::signals::Signals;
 
 const SUBJECT: &str = "reservation.confirmed";
 const EXCHANGES: [&str; 2] = ["marquee.events", "marquee.events.raw"];
@@ -57,7 +59,7 @@ impl Drop for Bridge {
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if std::env::args().nth(1).as_deref() == Some("bridge") {
-        return runtime.block_on(marquee::command::host("bridge"));
+        return runtime.block_on(async { marquee::command::host("bridge", Signals::install()?).await });
     }
     runtime.block_on(measure())
 }
@@ -124,7 +126,14 @@ async fn measure() -> Result<()> {
 async fn operator(nats: &Nats) -> Result<Bus> {
     let user = marquee::config::OPERATOR.to_owned();
     let (password, name) = (NATS_PASSWORD.into(), "bridge-speed".into());
-    Bus::connect(Config { url: nats.url(), user, password, name, replicas: 1 }).await
+    Bus::connect(Config {
+        urls: vec![nats.url()],
+        user,
+        credentials: Credentials::Password(password),
+        name,
+        streams: Default::default(),
+    })
+    .await
 }
 
 /// A durable queue behind each exchange, named like it.

@@ -38,7 +38,7 @@ pub struct Cinema {
 impl Cinema {
     pub async fn open(opening: Opening) -> anyhow::Result<Self> {
         let mut environment = opening.environment;
-        let database_url = environment.required("DATABASE_URL");
+        let database_url = config::database_url(&mut environment);
         let (operator, door) = (
             config::nats_among_others(&mut environment, OPERATOR),
             config::nats_among_others(&mut environment, "gateway"),

@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use bus::Bus;
 use bus::contract::auth::Role;
 use bus::token::Verifier;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Cinema, Opening};
 use crate::config::{GatewayProcess, HostProcess};
 use crate::local::{Folder, NATS_PASSWORD, Servers};
+use crate::signals::Signals;
 use crate::{config, health, telemetry};
 
 /// The whole cinema on local servers, until Ctrl-C.
-pub async fn up(data: &Path) -> anyhow::Result<()> {
+pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let folder = Folder::kept(data)?;
     let environment = config::environment();
-    let servers = Servers::start(&folder, config::external(&environment)).await?;
+    // A server that is dropped while it starts is ended by its guard.
+    let starting = Servers::start(&folder, config::external(&environment));
+    let Some(servers) = signals.unless_stopped(starting).await? else { return Ok(()) };
     let mut environment = config::demo_defaults(environment, folder.path())?
         .or("DATABASE_URL", &servers.database_url)
         .or("NATS_URL", &servers.nats_url);
@@ -34,25 +36,19 @@ pub async fn up(data: &Path) -> anyhow::Result<()> {
         None => environment.get("MAIL_DIR").unwrap_or_default() + "  (one .eml file each)",
     };
     let bridge = match environment.get("AMQP_URL") {
-        Some(url) => format!("{}  (the bridge repeats every event there)", without_password(&url)),
+        Some(url) => format!("{}  (the bridge repeats every event there)", bus::address::shown(&url)),
         None => "no bridge; AMQP_URL starts it".to_owned(),
     };
     let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed: true };
-    let mut cinema = tokio::select! {
-        cinema = Cinema::open(opening) => cinema?,
-        () = told_to_stop() => return servers.stop().await,
+    let Some(mut cinema) = signals.unless_stopped(Cinema::open(opening)).await? else {
+        return servers.stop().await;
     };
     print_welcome(&cinema, &servers, &super_admin, [&mails, &bridge], started.elapsed());
     let ended = tokio::select! {
-        () = told_to_stop() => Ok(()),
+        () = signals.stop() => Ok(()),
         error = cinema.failed() => Err(error),
     };
     eprintln!("closing …");
-    tokio::spawn(async {
-        told_to_stop().await;
-        eprintln!("told twice: ending at once");
-        std::process::exit(130);
-    });
     cinema.close().await;
     servers.stop().await?;
     ended
@@ -101,14 +97,6 @@ fn print_welcome(
     );
 }
 
-/// An address as it may be printed.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.to_owned(),
-    }
-}
-
 fn role(role: Role) -> &'static str {
     match role {
         Role::User => "USER",
@@ -118,18 +106,22 @@ fn role(role: Role) -> &'static str {
 }
 
 /// One actor host, until SIGTERM.
-pub async fn host(domain: &str) -> anyhow::Result<()> {
+pub async fn host(domain: &str, signals: Signals) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = HostProcess::read(domain, &mut environment)?;
     environment.check()?;
-    let bus = Bus::connect(process.nats).await?;
-    bus::topology::ensure_streams(&bus).await?;
-    let mut host = process.plan.start(bus, None).await?;
     let stop = CancellationToken::new();
-    let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
-    tracing::info!(domain, %addr, "health at /health/ready");
+    let starting = async {
+        let bus = Bus::connect(process.nats).await?;
+        bus::topology::ensure_streams(&bus).await?;
+        let host = process.plan.start(bus, None).await?;
+        let addr = health::serve(process.health_addr, host.health(), stop.clone()).await?;
+        tracing::info!(domain, %addr, "health at /health/ready");
+        Ok(host)
+    };
+    let Some(mut host) = signals.unless_stopped(starting).await? else { return Ok(()) };
     let ended = tokio::select! {
-        () = told_to_stop() => Ok(()),
+        () = signals.stop() => Ok(()),
         () = host.failed() => Err(anyhow::anyhow!("the {domain} host failed too often")),
     };
     host.stop().await;
@@ -138,17 +130,19 @@ pub async fn host(domain: &str) -> anyhow::Result<()> {
 }
 
 /// The REST gateway, until SIGTERM.
-pub async fn gateway() -> anyhow::Result<()> {
+pub async fn gateway(signals: Signals) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = GatewayProcess::read(&mut environment);
     environment.check()?;
-    let bus = Bus::connect(process.nats).await?;
-    let verifier = Verifier::new(bus.clone(), &process.keys);
-    let mut gateway =
-        gateway::start(process.gateway, bus, verifier, telemetry::metrics(), std::collections::BTreeMap::new)
-            .await?;
+    let starting = async {
+        let bus = Bus::connect(process.nats).await?;
+        let verifier = Verifier::new(bus.clone(), &process.keys);
+        let parts = std::collections::BTreeMap::new;
+        gateway::start(process.gateway, bus, verifier, telemetry::metrics(), parts).await
+    };
+    let Some(mut gateway) = signals.unless_stopped(starting).await? else { return Ok(()) };
     let ended = tokio::select! {
-        () = told_to_stop() => Ok(()),
+        () = signals.stop() => Ok(()),
         error = gateway.ended() => Err(error),
     };
     gateway.stop().await;
@@ -157,13 +151,13 @@ pub async fn gateway() -> anyhow::Result<()> {
 
 pub async fn migrate() -> anyhow::Result<()> {
     let mut environment = config::environment();
-    let url = environment.required("DATABASE_URL");
+    let url = config::database_url(&mut environment);
+    let nats =
+        environment.get("NATS_URL").is_some().then(|| config::nats(&mut environment, config::OPERATOR));
     environment.check()?;
     actors::delivery::migrate(&url).await?;
     println!("every schema is up to date");
-    if environment.get("NATS_URL").is_some() {
-        let nats = config::nats(&mut environment, config::OPERATOR);
-        environment.check()?;
+    if let Some(nats) = nats {
         bus::topology::update_streams(&Bus::connect(nats).await?).await?;
         println!("every stream is up to date");
     }
@@ -199,30 +193,22 @@ pub fn config(part: &str) -> anyhow::Result<()> {
 }
 
 /// The sandbox provider on its own, until SIGTERM.
-pub async fn sandbox(addr: SocketAddr, log_file: PathBuf, webhook_url: Option<String>) -> anyhow::Result<()> {
+pub async fn sandbox(
+    addr: SocketAddr,
+    log_file: PathBuf,
+    webhook_url: Option<String>,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let api_key = environment.required("PAYMENT_API_KEY");
     let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
     environment.check()?;
     let config =
         crate::sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
-    let sandbox = crate::sandbox::start(config).await?;
+    let starting = crate::sandbox::start(config);
+    let Some(sandbox) = signals.unless_stopped(starting).await? else { return Ok(()) };
     println!("the sandbox provider listens at {}", sandbox.url());
-    told_to_stop().await;
+    signals.stop().await;
     sandbox.stop().await;
     Ok(())
-}
-
-/// SIGINT or SIGTERM.
-async fn told_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("signals cannot be heard; only SIGKILL will end this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }

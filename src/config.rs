@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use bus::address::Address;
 use bus::config::Environment;
+use bus::connection::{Credentials, SCHEMES};
 use bus::contract::auth::KeySet;
+use bus::topology::Streams;
 use tracing_subscriber::EnvFilter;
 
 use crate::hosts;
@@ -79,18 +82,67 @@ pub const OPERATOR: &str = "operator";
 pub fn nats_among_others(environment: &mut Environment, user: &str) -> bus::Config {
     let own = environment.get(&format!("NATS_PASSWORD_{}", user.to_uppercase()));
     let config = nats(environment, user);
-    bus::Config { password: own.unwrap_or(config.password), ..config }
+    let credentials = match (own, config.credentials) {
+        (Some(own), Credentials::Password(_)) => Credentials::Password(own),
+        (_, credentials) => credentials,
+    };
+    bus::Config { credentials, ..config }
 }
 
 /// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, the operator.
 pub fn nats(environment: &mut Environment, user: &str) -> bus::Config {
+    bus::tls::read(environment);
+    let urls = environment.required_urls("NATS_URL", &SCHEMES);
+    let named = urls.iter().filter_map(|url| Address::parse(url).ok()).find(|url| url.user.is_some());
+    let (named, password) = named.map_or((None, None), |address| (address.user, address.password));
     bus::Config {
-        url: environment.required_url("NATS_URL", &["nats://", "tls://"]),
-        user: environment.get("NATS_USER").unwrap_or_else(|| user.to_owned()),
-        password: environment.get("NATS_PASSWORD").unwrap_or_else(|| NATS_PASSWORD.into()),
+        urls,
+        user: environment.get("NATS_USER").or(named).unwrap_or_else(|| user.to_owned()),
+        credentials: nats_credentials(environment, password),
         name: format!("marquee-{user}"),
-        replicas: environment.number("NATS_REPLICAS", 1, 1..=5),
+        streams: Streams::read(environment),
     }
+}
+
+/// `NATS_CREDS`, `NATS_NKEY` or `NATS_PASSWORD`; without any of them the password in the address.
+fn nats_credentials(environment: &mut Environment, in_address: Option<String>) -> Credentials {
+    let (creds, nkey) = (environment.get("NATS_CREDS"), environment.get("NATS_NKEY"));
+    let password = environment.get("NATS_PASSWORD").or(in_address).unwrap_or_else(|| NATS_PASSWORD.into());
+    match (creds, nkey) {
+        (Some(_), Some(_)) => environment.problem("NATS_CREDS and NATS_NKEY", "must not be set together"),
+        (Some(path), None) => match std::fs::read_to_string(path.trim()) {
+            Ok(text) if text.contains("BEGIN NATS USER JWT") && text.contains("SEED") => {
+                return Credentials::Creds(text);
+            }
+            _ => environment
+                .problem("NATS_CREDS", "must be the path of a readable .creds file, as `nsc` makes it"),
+        },
+        (None, Some(nkey)) => {
+            let file = || std::fs::read_to_string(nkey.trim()).ok();
+            let seed = if is_seed(nkey.trim()) { Some(nkey.clone()) } else { file() };
+            match seed.map(|seed| seed.trim().to_owned()).filter(|seed| is_seed(seed)) {
+                Some(seed) => return Credentials::Nkey(seed),
+                None => environment.problem(
+                    "NATS_NKEY",
+                    "must be the seed of a user (SU…), or the path of a file that has it",
+                ),
+            }
+        }
+        (None, None) => {}
+    }
+    Credentials::Password(password)
+}
+
+/// The seed of a user's nkey: 58 characters of base32.
+fn is_seed(text: &str) -> bool {
+    let base32 = |b: u8| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b);
+    text.len() == 58 && text.starts_with("SU") && text.bytes().all(base32)
+}
+
+/// `DATABASE_URL`, for commands that need nothing else of a host.
+pub fn database_url(environment: &mut Environment) -> String {
+    bus::tls::read(environment);
+    environment.required_url("DATABASE_URL", &actors::config::DATABASE_SCHEMES)
 }
 
 /// What every host needs.

@@ -4,7 +4,7 @@ use bus::config::Environment;
 
 /// Prints every check; an error, and so exit code 1, when something was found.
 pub async fn run(mut environment: Environment) -> anyhow::Result<()> {
-    let url = environment.required("DATABASE_URL");
+    let url = crate::config::database_url(&mut environment);
     environment.check()?;
     let checked = actors::fsck::check(&url).await?;
     for check in &checked {

@@ -10,4 +10,5 @@ pub mod hosts;
 pub mod local;
 pub mod operate;
 pub mod sandbox;
+pub mod signals;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use marquee::command;
 use marquee::operate::{self, DeadLetters, Events};
+use marquee::signals::Signals;
 
 /// A quarter of a busy process's time went into glibc's allocator, whose arenas do not suit memory that one thread takes and
 /// another gives back (`docs/performance.md`).
@@ -99,27 +100,36 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let traces = marquee::telemetry::install(runtime.handle())?;
     let done = runtime.block_on(async {
-        match arguments.command.unwrap_or(Command::Up { data: ".data".into() }) {
-            Command::Up { data } => command::up(&data).await,
-            Command::Host { domain } => command::host(&domain).await,
-            Command::Gateway => command::gateway().await,
-            Command::Migrate => command::migrate().await,
-            Command::Ready { addr } => command::ready(addr).await,
-            Command::Key { file } => marquee::config::signing_key(&file).map(drop),
-            Command::Document { which } => {
-                print!("{}", which.text());
-                Ok(())
-            }
-            Command::Seed => command::seed().await,
-            Command::Config { part } => command::config(&part),
-            Command::Fsck => marquee::fsck::run(marquee::config::environment()).await,
-            Command::DeadLetters(command) => operate::dead_letters(command).await,
-            Command::Events(command) => operate::events(command).await,
-            Command::Sandbox { addr, log, webhook_url } => command::sandbox(addr, log, webhook_url).await,
-        }
+        let signals = Signals::install()?;
+        run(arguments.command.unwrap_or(Command::Up { data: ".data".into() }), signals).await
     });
     traces.finish();
     // Blocking threads (a password being hashed) must not hold the exit up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done
+}
+
+/// What serves until it is asked to stop ends in good order; everything else is given up at a signal.
+async fn run(command: Command, signals: Signals) -> anyhow::Result<()> {
+    let once = signals.clone();
+    match command {
+        Command::Up { data } => command::up(&data, signals).await,
+        Command::Host { domain } => command::host(&domain, signals).await,
+        Command::Gateway => command::gateway(signals).await,
+        Command::Sandbox { addr, log, webhook_url } => {
+            command::sandbox(addr, log, webhook_url, signals).await
+        }
+        Command::Migrate => once.or_stopped(command::migrate()).await,
+        Command::Seed => once.or_stopped(command::seed()).await,
+        Command::Ready { addr } => once.or_stopped(command::ready(addr)).await,
+        Command::Fsck => once.or_stopped(marquee::fsck::run(marquee::config::environment())).await,
+        Command::DeadLetters(command) => once.or_stopped(operate::dead_letters(command)).await,
+        Command::Events(command) => once.or_stopped(operate::events(command)).await,
+        Command::Key { file } => marquee::config::signing_key(&file).map(drop),
+        Command::Config { part } => command::config(&part),
+        Command::Document { which } => {
+            print!("{}", which.text());
+            Ok(())
+        }
+    }
 }

@@ -241,7 +241,7 @@ pub async fn events(command: Events) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let inboxes = match &again {
         Some(_) => {
-            let url = environment.required("DATABASE_URL");
+            let url = config::database_url(&mut environment);
             environment.check()?;
             Some(actors::delivery::Inboxes::open(&url).await?)
         }

@@ -7,6 +7,9 @@ use bus::config::Environment;
 use bus::contract::auth::{KeySet, Register};
 use bus::contract::{Fields, Request};
 
+/// How `DATABASE_URL` may begin.
+pub const DATABASE_SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// What every host needs.
 #[derive(Clone)]
 pub struct HostConfig {
@@ -18,8 +21,8 @@ pub struct HostConfig {
 impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
         Self {
-            database_url: environment.required_url("DATABASE_URL", &["postgres://", "postgresql://"]),
-            redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
+            database_url: environment.required_url("DATABASE_URL", &DATABASE_SCHEMES),
+            redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
             jwt_public_keys: public_keys(environment),
         }
     }
@@ -229,7 +232,7 @@ pub struct PaymentSettings {
     pub api_url: String,
     pub api_key: String,
     pub webhook_secret: String,
-    /// Where the provider's page sends the moviegoer back to.
+    /// Where the provider's page sends the moviegoer back to. No slash at its end.
     pub public_url: String,
     /// How often the provider's list of events is read for webhooks that never came.
     pub reconcile: Duration,
@@ -264,9 +267,7 @@ impl PaymentSettings {
                 .to_owned(),
             api_key: environment.required("PAYMENT_API_KEY"),
             webhook_secret: environment.required("PAYMENT_WEBHOOK_SECRET"),
-            public_url: environment
-                .url("PUBLIC_URL", &["https://", "http://"])
-                .unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+            public_url: environment.public_url().unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
             declines: DeclineLimits::read(environment),
         }
@@ -297,15 +298,13 @@ impl NotificationSettings {
         if mail_from.parse::<lettre::message::Mailbox>().is_err() {
             environment.problem("MAIL_FROM", "must be an address such as Marquee <tickets@marquee.example>");
         }
-        let public_url = environment.url("PUBLIC_URL", &["https://", "http://"]);
         let most = environment.number("MAILS_PER_RECIPIENT_HOUR", 20, 1..=1_000_000);
         let mails_per_recipient_hour = (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(most);
         Self {
             smtp_url: environment.url("SMTP_URL", &["smtp://", "smtps://"]),
             mail_dir: environment.get("MAIL_DIR").unwrap_or_else(|| ".data/mail".into()).into(),
             mail_from,
-            public_url: public_url
-                .map_or_else(|| "http://127.0.0.1:8080".into(), |url| url.trim_end_matches('/').to_owned()),
+            public_url: environment.public_url().unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             mails_per_recipient_hour,
             mails_per_second: environment.number("MAILS_PER_SECOND", 50, 1..=1_000),
             claim: Duration::from_secs(environment.number("MAIL_CLAIM_SECONDS", 120, 1..=3_600)),

@@ -1,13 +1,12 @@
 //! Connections to Postgres: each domain has its own pool whose `search_path` is the domain's schema, so that the
 //! delivery tables are found under one name in every domain.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context;
+use crate::delivery::connect;
 use bus::contract::SeatId;
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
 
 /// Connections of one domain's pool in one host, for reads and sweeps; journal and relay have their own. With six
 /// domains of two hosts each this stays below Postgres's usual 100–200.
@@ -30,11 +29,11 @@ pub struct Database {
 impl Database {
     /// `url` is `DATABASE_URL`. Nothing connects before the first use.
     pub fn new(url: &str, domain: &'static str) -> anyhow::Result<Self> {
-        let options = PgConnectOptions::from_str(url)
-            .context("DATABASE_URL is not a Postgres URL")?
-            .application_name(&format!("marquee-{domain}"))
-            .options([("search_path", domain), ("timezone", "UTC"), PLANNED])
-            .disable_statement_logging();
+        let options = connect::options(url)?.application_name(&format!("marquee-{domain}")).options([
+            ("search_path", domain),
+            ("timezone", "UTC"),
+            PLANNED,
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(POOL_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use bus::consumer::{Delivery, Wellness};
 use bus::contract::auth::KeySet;
 use bus::token::Verifier;
@@ -132,9 +131,9 @@ impl Parts {
         verifier: Verifier,
     ) -> anyhow::Result<Self> {
         let database = Database::new(&config.database_url, domain)?;
-        let clock = Clock::read(&database).await.context("the database does not answer at DATABASE_URL")?;
+        let clock = Clock::read(&database).await?;
         let redis = match &config.redis_url {
-            Some(url) => connect_redis(url).await?,
+            Some(url) => connect_redis(url, domain).await?,
             None => None,
         };
         let public_keys = config.jwt_public_keys.clone();
@@ -356,9 +355,15 @@ where
     worker(name, stop.clone(), move |stop| tracker.track_future(run(stop)))
 }
 
-/// Redis is an optimisation: when it does not answer now the host starts without, and says so.
-async fn connect_redis(url: &str) -> anyhow::Result<Option<ConnectionManager>> {
-    let client = redis::Client::open(url).context("REDIS_URL is not a Redis URL")?;
+/// Redis is an optimisation: when it does not answer now the host starts without, and says why.
+async fn connect_redis(url: &str, domain: &'static str) -> anyhow::Result<Option<ConnectionManager>> {
+    let client = bus::redis::client(url)?;
+    let look = client.clone();
+    tokio::spawn(async move {
+        if let Some(why) = bus::redis::why_away(&look).await {
+            tracing::warn!(domain, why, "Redis does not answer; going on without it");
+        }
+    });
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(Duration::from_secs(1)))
         .set_response_timeout(Some(Duration::from_millis(500)));

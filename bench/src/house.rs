@@ -209,11 +209,11 @@ impl House {
     /// The operator's own way into NATS.
     pub async fn bus(&self) -> anyhow::Result<Bus> {
         Bus::connect(bus::Config {
-            url: self.servers.nats_url.clone(),
+            urls: vec![self.servers.nats_url.clone()],
             user: marquee::config::OPERATOR.to_owned(),
-            password: NATS_PASSWORD.to_owned(),
+            credentials: bus::connection::Credentials::Password(NATS_PASSWORD.to_owned()),
             name: "bench".to_owned(),
-            replicas: 1,
+            streams: Default::default(),
         })
         .await
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::address::{self, Address};
 use crate::contract::Currency;
 
 /// Whether this bug is planted in this process. Only in builds with the feature `planted`, which nothing that is shipped has:
@@ -110,17 +111,39 @@ impl Environment {
         })
     }
 
-    /// An address that begins with one of `schemes` (`https://`), or a problem. Several are separated by commas.
+    /// An address that begins with one of `schemes` (`https://`), or a problem.
     pub fn url(&mut self, name: &str, schemes: &[&str]) -> Option<String> {
         let url = self.get(name)?.trim().to_owned();
-        let known = |url: &str| {
-            let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
-        };
-        if !url.split(',').all(|one| known(one.trim())) {
-            self.problem(name, &format!("must begin with {}", schemes.join(" or ")));
+        if let Err(what) = checked(&url, schemes) {
+            self.problem(name, &what);
         }
         Some(url)
+    }
+
+    /// Addresses of the servers of one cluster, separated by commas, or a problem.
+    pub fn required_urls(&mut self, name: &str, schemes: &[&str]) -> Vec<String> {
+        let text = self.required(name);
+        let urls = address::list(&text, schemes);
+        if urls.is_empty() && !text.is_empty() {
+            self.problem(name, "names no server");
+        }
+        for what in urls.iter().filter_map(|url| checked(url, schemes).err()).take(1).collect::<Vec<_>>() {
+            self.problem(name, &what);
+        }
+        urls.into_iter().map(str::to_owned).collect()
+    }
+
+    /// `PUBLIC_URL`: the address that people type, without a slash at its end, so that paths can be put behind it.
+    pub fn public_url(&mut self) -> Option<String> {
+        let url = self.url("PUBLIC_URL", &["https://", "http://"])?;
+        let parsed = Address::parse(&url).ok();
+        if parsed.is_some_and(|url| !url.query.is_empty() || url.fragment.is_some() || url.user.is_some()) {
+            self.problem(
+                "PUBLIC_URL",
+                "must be a bare address such as https://kino.example, without user, ? and #",
+            );
+        }
+        Some(url.trim_end_matches('/').to_owned())
     }
 
     /// The same, or a problem and an empty text.
@@ -172,7 +195,11 @@ impl Environment {
 
     /// Notes what is wrong with a name; never with its value in it.
     pub fn problem(&mut self, name: &str, what: &str) {
-        self.problems.push(format!("{name} {what}"));
+        let problem = format!("{name} {what}");
+        // A setting of several parts is read several times.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// All problems in one message.
@@ -191,6 +218,15 @@ impl std::fmt::Debug for Environment {
         names.sort_unstable();
         f.debug_struct("Environment").field("names", &names).field("problems", &self.problems).finish()
     }
+}
+
+/// An address begins with one of `schemes` and names a host, unless it can be a unix socket.
+fn checked(url: &str, schemes: &[&str]) -> Result<(), String> {
+    let known = schemes.iter().find(|scheme| url.starts_with(**scheme) && url.len() > scheme.len());
+    let known = known.ok_or_else(|| format!("must begin with {}", schemes.join(" or ")))?;
+    let address = Address::parse(url).map_err(str::to_owned)?;
+    let by_socket = ["postgres://", "postgresql://", "redis+unix://"].contains(known);
+    if address.host.is_empty() && !by_socket { Err("names no host".to_owned()) } else { Ok(()) }
 }
 
 fn is_name(name: &str) -> bool {
@@ -237,10 +273,41 @@ mod tests {
         environment.set("DATABASE_URL", "mysql://root:s3cret@db");
         environment.set("NATS_URL", "nats://a:4222, tls://b:4222");
         environment.required_url("DATABASE_URL", &["postgres://"]);
-        environment.required_url("NATS_URL", &["nats://", "tls://"]);
+        assert_eq!(environment.required_urls("NATS_URL", &["nats://", "tls://"]).len(), 2);
         let message = environment.check().unwrap_err().to_string();
         assert!(message.contains("DATABASE_URL must begin with postgres://"), "{message}");
         assert!(!message.contains("NATS_URL") && !message.contains("s3cret"), "{message}");
+    }
+
+    #[test]
+    fn a_comma_in_a_password_makes_no_list_and_a_bad_address_is_explained() {
+        let mut environment = Environment::default();
+        environment.set("DATABASE_URL", "postgres://kino:s3,cret@db/kino");
+        environment.set("REDIS_URL", "redis://:s3/cret@redis");
+        environment.set("SMTP_URL", "smtp://?tls=required");
+        environment.required_url("DATABASE_URL", &["postgres://"]);
+        environment.url("REDIS_URL", &["redis://"]);
+        environment.url("SMTP_URL", &["smtp://"]);
+        let message = environment.check().unwrap_err().to_string();
+        assert!(!message.contains("DATABASE_URL") && !message.contains("s3"), "{message}");
+        assert!(message.contains("REDIS_URL has an @ after the host"), "{message}");
+        assert!(message.contains("SMTP_URL names no host"), "{message}");
+    }
+
+    #[test]
+    fn the_public_address_is_read_without_its_last_slash_and_is_a_bare_one() {
+        let read = |url: &str| {
+            let mut environment = Environment::default().or("PUBLIC_URL", url);
+            (environment.public_url(), environment.check().is_ok())
+        };
+        assert_eq!(read(" https://kino.example// "), (Some("https://kino.example".into()), true));
+        assert_eq!(
+            read("https://kino.example/tickets/"),
+            (Some("https://kino.example/tickets".into()), true)
+        );
+        for bad in ["kino.example", "https://", "https:///", "https://kino.example/?a=b", "https://a b"] {
+            assert!(!read(bad).1, "{bad}");
+        }
     }
 
     #[test]

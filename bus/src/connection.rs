@@ -10,8 +10,10 @@ use async_nats::jetstream;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
-use crate::retry;
+use crate::address::{self, Address};
 use crate::service::nearby::Nearby;
+use crate::topology::Streams;
+use crate::{retry, tls};
 
 /// A publish ack takes some milliseconds; after this the message counts as not stored and is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,16 +26,43 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// Longest wait between two tries to reconnect: a restarted server is found within it.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 
+/// How `NATS_URL` may begin.
+pub const SCHEMES: [&str; 2] = ["nats://", "tls://"];
+
 /// Where NATS is and how to speak to it.
 #[derive(Clone)]
 pub struct Config {
-    pub url: String,
+    /// The servers of one cluster.
+    pub urls: Vec<String>,
+    /// Also names the inbox: what a user in `nats.conf` may subscribe to is `_INBOX.<user>.>`.
     pub user: String,
-    pub password: String,
+    pub credentials: Credentials,
     /// Shown by `nats server report connections`.
     pub name: String,
-    /// Copies of each stream: 1 for a single server, 3 in a cluster.
-    pub replicas: usize,
+    pub streams: Streams,
+}
+
+/// How a connection says who it is.
+#[derive(Clone)]
+pub enum Credentials {
+    Password(String),
+    /// The seed of an nkey (`SU…`).
+    Nkey(String),
+    /// The text of a `.creds` file: a JWT and the seed that it belongs to.
+    Creds(String),
+}
+
+impl Credentials {
+    fn options(&self, user: &str) -> anyhow::Result<ConnectOptions> {
+        Ok(match self {
+            Self::Password(password) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.clone())
+            }
+            Self::Nkey(seed) => ConnectOptions::with_nkey(seed.clone()),
+            Self::Creds(text) => ConnectOptions::with_credentials(text)
+                .map_err(|_| anyhow::anyhow!("NATS_CREDS is no .creds file: it has no JWT and seed"))?,
+        })
+    }
 }
 
 /// A handle to NATS, cheap to clone.
@@ -41,27 +70,27 @@ pub struct Config {
 pub struct Bus {
     pub client: Client,
     pub jetstream: jetstream::Context,
-    pub replicas: usize,
+    pub streams: Streams,
     /// Hosts of this process, which are asked without NATS.
     pub nearby: Nearby,
     connections: watch::Receiver<u64>,
 }
 
 impl Bus {
-    /// Connects, and waits for a server that is just starting. A refused user or password is an error at once.
+    /// Connects, and waits for a server that is just starting. What can only be mended by a person (a refused login, a
+    /// certificate that is not trusted, a server that is no NATS) is an error at once.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
-        let addresses: Vec<ServerAddr> = config
-            .url
-            .split(',')
-            .map(|url| url.trim().parse())
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("NATS_URL is not a NATS address: {}", redact(&config.url)))?;
+        let addresses = addresses(&config.urls)?;
+        let shown = config.urls.iter().map(|url| address::shown(url)).collect::<Vec<_>>().join(",");
         let (sender, mut connections) = watch::channel(0u64);
         let sender = Arc::new(sender);
         let options = || {
             let sender = sender.clone();
-            ConnectOptions::with_user_and_password(config.user.clone(), config.password.clone())
+            let options = config
+                .credentials
+                .options(&config.user)?
                 .name(&config.name)
+                .tls_client_config(tls::client_config())
                 .custom_inbox_prefix(inbox(&config.user))
                 .request_timeout(Some(API_TIMEOUT))
                 .connection_timeout(Duration::from_secs(2))
@@ -75,13 +104,22 @@ impl Bus {
                 .event_callback(move |event| {
                     note_event(event, &sender);
                     async {}
-                })
+                });
+            anyhow::Ok(options)
         };
-        let connect = async || options().connect(&addresses).await;
-        let is_away = |error: &ConnectError| error.kind() != ConnectErrorKind::AuthorizationViolation;
-        let client = retry::until_there("NATS", None, connect, is_away)
-            .await
-            .with_context(|| format!("cannot connect to NATS at {}", redact(&config.url)))?;
+        options()?;
+        let connect = async || {
+            let options = options()
+                .map_err(|error| ConnectError::with_source(ConnectErrorKind::Authentication, error))?;
+            options.connect(&addresses).await
+        };
+        let client = match retry::until_there("NATS", None, connect, |error| refusal(error).is_none()).await {
+            Ok(client) => client,
+            Err(error) => {
+                let why = refusal(&error).unwrap_or_else(|| error.to_string());
+                anyhow::bail!("cannot connect to NATS at {shown}: {why}");
+            }
+        };
         let jetstream = jetstream::ContextBuilder::new()
             .timeout(API_TIMEOUT)
             .ack_timeout(ACK_TIMEOUT)
@@ -90,7 +128,7 @@ impl Bus {
         // The first connection is told of as well, a moment later; nobody shall take it for a second one.
         let first = connections.wait_for(|made| *made > 0);
         tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
-        Ok(Self { client, jetstream, replicas: config.replicas, nearby: Nearby::default(), connections })
+        Ok(Self { client, jetstream, streams: config.streams, nearby: Nearby::default(), connections })
     }
 
     /// Changes whenever the connection has been made anew after this call.
@@ -144,10 +182,76 @@ fn inbox(user: &str) -> String {
     if token.is_empty() { "_INBOX".to_owned() } else { format!("_INBOX.{token}") }
 }
 
-/// The address without user and password.
-fn redact(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((_, host)) => format!("nats://…@{host}"),
-        None => url.to_owned(),
+fn addresses(urls: &[String]) -> anyhow::Result<Vec<ServerAddr>> {
+    let address = |url: &String| {
+        let address = Address::parse(url).map_err(|why| anyhow::anyhow!("NATS_URL {why}"))?;
+        // Who we are is said by the login; the client would not read it from here.
+        let bare = Address { user: None, password: None, ..address };
+        bare.canonical(&bare.host).parse().context("NATS_URL is not the address of a NATS server")
+    };
+    urls.iter().map(address).collect()
+}
+
+/// Why a server refuses for good, which no waiting mends; `None` when it is away, or may let us in later.
+fn refusal(error: &ConnectError) -> Option<String> {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation => {
+            Some("the login is refused (NATS_USER with NATS_PASSWORD, NATS_NKEY or NATS_CREDS)".to_owned())
+        }
+        ConnectErrorKind::Authentication | ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => {
+            Some(tls::refusal(error).unwrap_or_else(|| error.to_string()))
+        }
+        ConnectErrorKind::Io => tls::refusal(error).or_else(|| speaks_otherwise(error)),
+        ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::MaxReconnects => None,
+    }
+}
+
+/// A server that greets, but not as NATS does; or that ends a login for a reason of its own.
+fn speaks_otherwise(error: &ConnectError) -> Option<String> {
+    let text = error.to_string();
+    let source = std::error::Error::source(error);
+    let kind = source.and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let garbled = matches!(kind, Some(std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData));
+    if garbled || (text.contains("expected INFO") && !text.contains("got nothing")) {
+        return Some(format!("what answers there is no NATS server ({text})"));
+    }
+    // "user authentication expired", "account authentication expired": a JWT that ran out.
+    text.contains("authentication").then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_of_ipv6_and_its_login_is_not_part_of_it() {
+        let urls = ["nats://u:a,b@[::1]:4222".to_owned(), "tls://nats.example".to_owned()];
+        let found = addresses(&urls).unwrap();
+        assert_eq!((found[0].host(), found[0].port(), found[0].tls_required()), ("::1", 4222, false));
+        assert!(!found[0].has_user_pass());
+        assert_eq!((found[1].host(), found[1].port(), found[1].tls_required()), ("nats.example", 4222, true));
+    }
+
+    #[test]
+    fn what_no_waiting_mends_is_told_from_a_server_that_is_away() {
+        let io = |error: std::io::Error| ConnectError::with_source(ConnectErrorKind::Io, error);
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let refused = [
+            ConnectError::new(ConnectErrorKind::AuthorizationViolation),
+            io(std::io::Error::new(std::io::ErrorKind::InvalidData, tls)),
+            io(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "invalid server operation: '220 kino ESMTP'",
+            )),
+        ];
+        assert!(refused.iter().all(|error| refusal(error).is_some()), "{refused:?}");
+        let away = [
+            ConnectError::new(ConnectErrorKind::TimedOut),
+            ConnectError::new(ConnectErrorKind::Dns),
+            io(std::io::ErrorKind::ConnectionRefused.into()),
+            ConnectError::with_source(ConnectErrorKind::Io, "expected INFO, got nothing"),
+            ConnectError::with_source(ConnectErrorKind::Io, "broken pipe"),
+        ];
+        assert!(away.iter().all(|error| refusal(error).is_none()), "{away:?}");
     }
 }

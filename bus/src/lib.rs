@@ -4,6 +4,7 @@
 //! Invariant: this crate knows no SQL, no HTTP server and no actors.
 //! Invariant: a subject stands beside the one type that travels under it, and nowhere else.
 
+pub mod address;
 pub mod amqp;
 pub mod config;
 pub mod connection;
@@ -15,9 +16,11 @@ pub mod event;
 pub mod event_feed;
 pub mod event_replay;
 pub mod failure;
+pub mod redis;
 pub mod retry;
 pub mod revoked;
 pub mod service;
+pub mod tls;
 pub mod token;
 pub mod topology;
 pub mod trace;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, UpdateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 
+use crate::config::Environment;
 use crate::{Bus, Failure};
 
 pub const EVENTS: &str = "EVENTS";
@@ -25,11 +26,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long `EVENTS` keeps an event: a host that was away for a week still finds everything.
 /// The outbox keeps as long, the inbox a day longer.
 pub const EVENTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// 8 GiB is about ten million events of this contract, over a week of a large chain's sales.
-const EVENTS_MAX_BYTES: i64 = 8 << 30;
 /// Dead letters wait for a person, who may be on holiday.
 const DLQ_MAX_AGE: Duration = DAY.saturating_mul(90);
-const DLQ_MAX_BYTES: i64 = 1 << 30;
 /// Only guards against quick repeats; the real dedupe is each consumer's inbox.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Larger than any payload of the contract (a layout of 2,000 seats is some 80 KiB).
@@ -41,6 +39,46 @@ pub const ACK_WAIT: Duration = Duration::from_secs(10);
 /// Messages in the hands of one consumer's hosts: enough to keep group commits full, few enough to bound memory.
 pub const ACK_PENDING_MAX: i64 = 2_048;
 
+/// What differs between installations: how much room the streams have, and how many copies.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// Copies of each stream: 1 for a single server, 3 in a cluster.
+    pub replicas: usize,
+    /// Bytes of `EVENTS`, in each copy.
+    pub events_max_bytes: i64,
+    /// Bytes of `DLQ`, in each copy.
+    pub dlq_max_bytes: i64,
+}
+
+impl Default for Streams {
+    /// 8 GiB is about ten million events of this contract, over a week of a large chain's sales.
+    fn default() -> Self {
+        Self { replicas: 1, events_max_bytes: 8 << 30, dlq_max_bytes: 1 << 30 }
+    }
+}
+
+impl Streams {
+    /// `NATS_REPLICAS`, `NATS_EVENTS_MAX_BYTES`, `NATS_DLQ_MAX_BYTES`.
+    pub fn read(environment: &mut Environment) -> Self {
+        let default = Self::default();
+        // At least 32 of the largest messages, at most more than one server's disk.
+        let bytes = 16 << 20..=1 << 50;
+        Self {
+            replicas: environment.number("NATS_REPLICAS", default.replicas, 1..=5),
+            events_max_bytes: environment.number(
+                "NATS_EVENTS_MAX_BYTES",
+                default.events_max_bytes,
+                bytes.clone(),
+            ),
+            dlq_max_bytes: environment.number("NATS_DLQ_MAX_BYTES", default.dlq_max_bytes, bytes),
+        }
+    }
+}
+
+/// Looks for a stream that another process makes at the same time: the room for it is taken before it can be found.
+const MADE_BY_ANOTHER_TRIES: u32 = 10;
+const MADE_BY_ANOTHER_EVERY: Duration = Duration::from_millis(200);
+
 /// A durable consumer of `EVENTS`: who listens, and to exactly which subjects.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerSpec {
@@ -49,24 +87,62 @@ pub struct ConsumerSpec {
     pub subjects: &'static [&'static str],
 }
 
-/// Makes the streams that are missing. One with other limits is left as it is, and told of.
+/// Makes the streams that are missing. One with other limits is left as it is, with a warning.
 pub async fn ensure_streams(bus: &Bus) -> Result<(), Failure> {
-    for wanted in streams(bus.replicas) {
-        // Asked first: the server refuses to make a stream anew, even the same one, for which there is no more room.
-        let found = match find(bus, &wanted.name).await? {
-            Some(found) => found,
-            None => match bus.jetstream.create_stream(wanted.clone()).await {
-                Ok(made) => made.cached_info().config.clone(),
-                // Another host was quicker, or it really failed.
-                Err(error) => find(bus, &wanted.name).await?.ok_or_else(|| Failure::transient(error))?,
-            },
-        };
+    for wanted in wanted_streams(&bus.streams) {
+        let found = find_or_make(bus, &wanted).await?;
         let limits = |c: &Config| (c.subjects.clone(), c.max_age, c.max_bytes, c.num_replicas);
         if limits(&found) != limits(&wanted) {
             tracing::warn!(name = wanted.name, "a stream of another version; `marquee migrate` updates it");
         }
     }
     Ok(())
+}
+
+/// The stream as it is, made if it was missing.
+async fn find_or_make(bus: &Bus, wanted: &Config) -> Result<Config, Failure> {
+    // Looked for first: the server refuses to make a stream again, even the same one, when there is no room for a second.
+    if let Some(found) = find(bus, &wanted.name).await? {
+        return Ok(found);
+    }
+    let error = match bus.jetstream.create_stream(wanted.clone()).await {
+        Ok(made) => return Ok(made.cached_info().config.clone()),
+        Err(error) => error,
+    };
+    // Another process was quicker and has not finished, or it really failed.
+    for _ in 0..MADE_BY_ANOTHER_TRIES {
+        if let Some(found) = find(bus, &wanted.name).await? {
+            return Ok(found);
+        }
+        tokio::time::sleep(MADE_BY_ANOTHER_EVERY).await;
+    }
+    Err(match error.kind() {
+        CreateStreamErrorKind::JetStream(refused) if is_lack_of_room(refused.error_code()) => {
+            Failure::transient(lack_of_room(wanted, &refused))
+        }
+        _ => Failure::transient(error),
+    })
+}
+
+/// The server's disk, its `max_file_store`, or an account's limit.
+fn is_lack_of_room(code: ErrorCode) -> bool {
+    [
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+        ErrorCode::STREAM_MAX_STREAM_BYTES_EXCEEDED,
+    ]
+    .contains(&code)
+}
+
+fn lack_of_room(wanted: &Config, refused: &impl std::fmt::Display) -> String {
+    let (name, bytes, copies) = (&wanted.name, wanted.max_bytes, wanted.num_replicas);
+    format!(
+        "NATS has too little room for the stream {name}: it reserves {bytes} bytes ({:.1} GiB) on each of {copies} \
+         server(s). Give NATS more (max_file_store in nats.conf, its disk, or the account's limit), or the stream less by \
+         NATS_{name}_MAX_BYTES, with the same value for every host and `marquee migrate`. NATS says: {refused}",
+        bytes as f64 / f64::from(1 << 30),
+    )
 }
 
 async fn find(bus: &Bus, name: &str) -> Result<Option<Config>, Failure> {
@@ -81,27 +157,54 @@ async fn find(bus: &Bus, name: &str) -> Result<Option<Config>, Failure> {
     }
 }
 
-/// Makes both streams, or brings them up to date. Needs the operator's rights.
+/// Makes both streams, or brings them up to date. Needs the operator's rights. Several may do so at once.
 pub async fn update_streams(bus: &Bus) -> Result<(), Failure> {
-    for config in streams(bus.replicas) {
-        bus.jetstream.create_or_update_stream(config).await.map_err(Failure::transient)?;
+    for wanted in wanted_streams(&bus.streams) {
+        let found = find_or_make(bus, &wanted).await?;
+        let updated = updated(&found, &wanted);
+        if updated == found {
+            continue;
+        }
+        bus.jetstream.update_stream(updated).await.map_err(|error| match error.kind() {
+            UpdateStreamErrorKind::JetStream(refused) if is_lack_of_room(refused.error_code()) => {
+                Failure::transient(lack_of_room(&wanted, &refused))
+            }
+            _ => Failure::transient(error),
+        })?;
     }
     Ok(())
 }
 
-fn streams(replicas: usize) -> [Config; 2] {
+/// What we decide of a stream, on top of what the server fills in.
+fn updated(found: &Config, wanted: &Config) -> Config {
+    Config {
+        description: wanted.description.clone(),
+        subjects: wanted.subjects.clone(),
+        retention: wanted.retention,
+        max_age: wanted.max_age,
+        max_bytes: wanted.max_bytes,
+        max_message_size: wanted.max_message_size,
+        duplicate_window: wanted.duplicate_window,
+        discard: wanted.discard,
+        num_replicas: wanted.num_replicas,
+        allow_direct: wanted.allow_direct,
+        ..found.clone()
+    }
+}
+
+fn wanted_streams(streams: &Streams) -> [Config; 2] {
     let events = Config {
         name: EVENTS.into(),
         description: Some("Every fact of the house, by RabbitMQ routing key".into()),
         subjects: NOUNS.map(|noun| format!("{noun}.>")).into(),
         retention: RetentionPolicy::Limits,
         max_age: EVENTS_MAX_AGE,
-        max_bytes: EVENTS_MAX_BYTES,
+        max_bytes: streams.events_max_bytes,
         max_message_size: MESSAGE_MAX_BYTES,
         duplicate_window: DUPLICATE_WINDOW,
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
-        num_replicas: replicas,
+        num_replicas: streams.replicas,
         allow_direct: true,
         ..Default::default()
     };
@@ -112,7 +215,7 @@ fn streams(replicas: usize) -> [Config; 2] {
         ),
         subjects: vec![format!("{DLQ_PREFIX}>")],
         max_age: DLQ_MAX_AGE,
-        max_bytes: DLQ_MAX_BYTES,
+        max_bytes: streams.dlq_max_bytes,
         ..events.clone()
     };
     [events, dead_letters]

@@ -60,20 +60,14 @@ impl Config {
             }
             addr
         });
-        let public_url = environment.get("PUBLIC_URL").map(|url| url.trim().trim_end_matches('/').to_owned());
-        if let Some(url) = &public_url {
-            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            if !host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
-                environment.problem("PUBLIC_URL", "must begin with http:// or https:// and a host");
-            }
-        }
+        let public_url = environment.public_url();
         let is_secure = public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Self {
             addr,
             public_url,
             manners: Manners { proxies: proxies(environment), cors: cors(environment), is_secure },
             quotas: quotas(environment),
-            redis_url: environment.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://"]),
+            redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
             media: media(environment),
             media_sweep: Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400)),
             currency: environment.currency(),

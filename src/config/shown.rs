@@ -1,6 +1,8 @@
 //! `marquee config <part>`: what a part of the house would be started with, secrets hidden, or all that is wrong.
 
+use bus::address;
 use bus::config::Environment;
+use bus::connection::SCHEMES;
 
 use super::{GatewayProcess, HostProcess};
 
@@ -22,17 +24,17 @@ pub fn shown(part: &str, environment: &mut Environment) -> anyhow::Result<String
 
 /// The value, without what nobody shall read over a shoulder.
 fn visible(name: &str, value: &str) -> String {
-    let secret = ["PASSWORD", "SECRET", "PRIVATE", "TOKEN"].iter().any(|word| name.contains(word))
+    let secret = ["PASSWORD", "SECRET", "PRIVATE", "TOKEN", "NKEY"].iter().any(|word| name.contains(word))
         || name.ends_with("_KEY");
     if secret {
         return "(set, hidden)".to_owned();
     }
-    // An address may carry user and password, and several stand side by side.
-    let addresses = value.split(',').map(|one| match (one.split_once("://"), one.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => one.to_owned(),
-    });
-    addresses.collect::<Vec<_>>().join(",")
+    // An address may carry user and password, in front of the host or in its parameters.
+    if name == "NATS_URL" {
+        let addresses = address::list(value, &SCHEMES);
+        return addresses.into_iter().map(address::shown).collect::<Vec<_>>().join(",");
+    }
+    if name.ends_with("_URL") && value.contains("://") { address::shown(value) } else { value.to_owned() }
 }
 
 #[cfg(test)]
@@ -55,6 +57,19 @@ mod tests {
         assert!(shown.contains("PAYMENT_API_URL=http://provider\n"), "{shown}");
         assert!(shown.contains("NATS_REPLICAS=1  (default)\n"), "{shown}");
         assert!(shown.contains("REDIS_URL  (not set)\n"), "{shown}");
+        assert!(shown.contains("NATS_EVENTS_MAX_BYTES=8589934592  (default)\n"), "{shown}");
+    }
+
+    #[test]
+    fn no_character_of_a_password_lets_the_rest_of_it_be_seen() {
+        for c in ",;@:!$&'()*+=%".chars() {
+            let url = format!("postgres://kino:s3{c}cret@db:5432/kino");
+            assert_eq!(visible("DATABASE_URL", &url), "postgres://…@db:5432/kino", "{c:?}");
+            let urls = format!("nats://kino:s3{c}cret@a:4222,nats://b:4222");
+            assert_eq!(visible("NATS_URL", &urls), "nats://…@a:4222,nats://b:4222", "{c:?}");
+        }
+        assert_eq!(visible("DATABASE_URL", "postgres:///kino?password=s3cret"), "postgres:///kino");
+        assert_eq!(visible("NATS_NKEY", "SUA"), "(set, hidden)");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bus::config::Environment;
+use bus::connection::Credentials;
 
 use super::{GatewayProcess, HostProcess};
 use crate::hosts;
@@ -81,8 +82,11 @@ fn every_example_starts_its_part() {
         let mut environment = Environment::default();
         for (name, (_, value)) in settings(&example) {
             // The example names a file, which is an operator's to make.
-            let value =
-                if name == "JWT_PRIVATE_KEY" { actors::auth::token::generate_pem() } else { value.into() };
+            let value = match name {
+                "JWT_PRIVATE_KEY" => actors::auth::token::generate_pem(),
+                "CA_CERT_FILE" | "NATS_CREDS" | "NATS_NKEY" => continue,
+                _ => value.to_owned(),
+            };
             environment.set(name, value);
         }
         read(part, &mut environment);
@@ -147,5 +151,47 @@ fn docker_compose_starts_every_host_with_what_it_needs() {
         for (name, _) in required {
             assert!(compose.contains(&format!("{name}: ")), "docker-compose.yml never sets {name} of {part}");
         }
+    }
+}
+
+/// What NATS is told of who we are.
+fn nats(settings: &[(&str, &str)]) -> (bus::Config, Option<String>) {
+    let mut environment = Environment::default().or("NATS_URL", "nats://in,address:s3,cret@a:4222,nats://b");
+    for (name, value) in settings {
+        environment.set(name, *value);
+    }
+    let config = super::nats(&mut environment, "movie");
+    (config, environment.check().err().map(|error| error.to_string()))
+}
+
+#[test]
+fn a_login_at_nats_is_a_password_an_nkey_or_a_creds_file() {
+    let (config, problem) = nats(&[]);
+    assert_eq!((problem, config.urls.len(), config.user.as_str()), (None, 2, "in,address"));
+    assert!(matches!(config.credentials, Credentials::Password(password) if password == "s3,cret"));
+    let (config, _) = nats(&[("NATS_USER", "auth"), ("NATS_PASSWORD", "other")]);
+    assert_eq!(config.user, "auth");
+    assert!(matches!(config.credentials, Credentials::Password(password) if password == "other"));
+
+    let seed = "SUANQDPB2RUOE4ETUA26CNX7FUKE5ZZKFCQIIW63OX225F2CO7UEXTM7ZY";
+    let folder = crate::local::Folder::temporary().unwrap();
+    let (nkey, creds) = (folder.path().join("nkey"), folder.path().join("creds"));
+    std::fs::write(&nkey, format!("{seed}\n")).unwrap();
+    std::fs::write(&creds, "-----BEGIN NATS USER JWT-----\n…\n-----BEGIN USER NKEY SEED-----\n").unwrap();
+    let (nkey, creds) = (nkey.display().to_string(), creds.display().to_string());
+    for given in [seed, &nkey] {
+        let (config, problem) = nats(&[("NATS_NKEY", given)]);
+        assert!(matches!(config.credentials, Credentials::Nkey(found) if found == seed), "{problem:?}");
+    }
+    let (config, problem) = nats(&[("NATS_CREDS", &creds)]);
+    assert!(matches!(config.credentials, Credentials::Creds(text) if text.contains("JWT")), "{problem:?}");
+
+    for bad in [
+        vec![("NATS_NKEY", "SUs3cret")],
+        vec![("NATS_CREDS", &*nkey)],
+        vec![("NATS_CREDS", &*creds), ("NATS_NKEY", seed)],
+    ] {
+        let problem = nats(&bad).1.unwrap();
+        assert!(problem.contains(bad[0].0) && !problem.contains("s3cret"), "{problem}");
     }
 }

@@ -36,13 +36,20 @@ pub struct NatsEngine {
     program: PathBuf,
     /// Told in the first line to every client; by it we know that it is ours who answers.
     server_name: String,
+    configuration: String,
 }
 
 impl Nats {
     /// Starts with the streams in this folder.
     pub async fn start(folder: &Folder) -> Result<Self> {
+        Self::start_with(folder, str::to_owned).await
+    }
+
+    /// The same with another configuration, made of the usual one.
+    pub async fn start_with(folder: &Folder, change: impl FnOnce(&str) -> String) -> Result<Self> {
         let server_name = format!("marquee-{}", Uuid::new_v4().simple());
-        let engine = NatsEngine { program: binary::find("nats-server")?, server_name };
+        let configuration = change(CONFIGURATION);
+        let engine = NatsEngine { program: binary::find("nats-server")?, server_name, configuration };
         let ownership = folder.own().await?;
         Self::open(engine, folder.clone(), ownership).await
     }
@@ -69,7 +76,7 @@ impl Engine for NatsEngine {
     }
 
     fn prepare(&self, folder: &Path) -> Result<()> {
-        Ok(fs::write(folder.join("nats.conf"), CONFIGURATION)?)
+        Ok(fs::write(folder.join("nats.conf"), &self.configuration)?)
     }
 
     #[expect(private_interfaces, reason = "see the trait")]

@@ -13,11 +13,12 @@ use tracing_subscriber::{Layer, fmt};
 pub use numbers::metrics;
 pub use spans::Traces;
 
-/// Sets up what is once in a process: the TLS provider, logs, metrics, spans.
+/// Sets up what is once in a process: the TLS provider, whom to trust, logs, metrics, spans.
 pub fn install(runtime: &Handle) -> anyhow::Result<Traces> {
     // Two libraries could otherwise disagree about it at the first connection.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut environment = crate::config::environment();
+    bus::tls::install(&mut environment);
     let (filter, json) = crate::config::logging(&mut environment);
     let (traces, spans) = spans::layer(crate::config::traces(&mut environment), runtime)?;
     let mut logs = fmt::layer().with_writer(std::io::stderr).with_target(false);

@@ -43,7 +43,8 @@ where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     let Some(endpoint) = endpoint else { return Ok((Traces(None), None)) };
-    let mut client = reqwest::Client::builder().timeout(SEND_MAX);
+    let tls = bus::tls::client_config();
+    let mut client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(SEND_MAX);
     // A collector on this machine is reached directly, whatever proxy the way out needs.
     if ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| endpoint.contains(&format!("//{host}:"))) {
         client = client.no_proxy();

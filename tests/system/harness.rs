@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actors::auth::token;
 use actors::config::{AuthSettings, HostConfig, MovieSettings};
 use actors::host::{Host, Parts};
+use bus::connection::Credentials;
 use bus::contract::Request;
 use bus::contract::auth::{KeySet, Login, Register, Session};
 use bus::service::Ask;
@@ -35,7 +36,15 @@ pub async fn template() -> &'static str {
 pub async fn connect(nats_url: &str, user: &str) -> Bus {
     let (url, user) = (nats_url.to_owned(), user.to_owned());
     let (password, name) = (NATS_PASSWORD.into(), "test".into());
-    Bus::connect(Config { url, user, password, name, replicas: 1 }).await.unwrap()
+    Bus::connect(Config {
+        urls: vec![url],
+        user,
+        credentials: Credentials::Password(password),
+        name,
+        streams: Default::default(),
+    })
+    .await
+    .unwrap()
 }
 
 /// Everything that a test talks to.

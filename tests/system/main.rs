@@ -28,5 +28,6 @@ mod permissions;
 mod readme;
 mod revenue;
 mod seats;
+mod servers;
 mod tidy;
 mod traces;

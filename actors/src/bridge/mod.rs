@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use anyhow::Context;
 use bus::Failure;
 use bus::amqp::inbound::Inbound;
 use bus::amqp::outbound::Target;
@@ -15,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::host::{Frame, Host};
 use crate::supervision::Child;
 
-/// Starts the host; RabbitMQ may be away.
+/// Starts the host; RabbitMQ may be away, but one that refuses for good (a login, a certificate) ends the start.
 pub async fn spawn(frame: Frame, settings: Settings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
     let targets = Target::all(&settings);
     let session = Session::new(settings);
+    session.check().await.context("AMQP_URL")?;
     let (connecting, bus) = (session.clone(), frame.bus.clone());
     // The others settle what they have in hand before the connection goes.
     let connecting = frame.carrier("session", move |stop| {

@@ -1,6 +1,9 @@
 //! The inboxes from outside: an operator lets a consumer forget events, so that it handles them again when they are replayed.
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, PgPool};
+
+use super::connect;
 
 /// Every domain's inbox of one database.
 pub struct Inboxes {
@@ -10,7 +13,8 @@ pub struct Inboxes {
 
 impl Inboxes {
     pub async fn open(url: &str) -> anyhow::Result<Self> {
-        let pool = PgPool::connect(url).await?;
+        connect::connect(url).await?.close().await?;
+        let pool = PgPoolOptions::new().connect_lazy_with(connect::options(url)?);
         let domains = sqlx::query_scalar(
             "select quote_ident(n.nspname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
              where c.relname = 'inbox' and c.relkind = 'r'",

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
-use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
+use super::connect;
 use crate::database::Database;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -25,9 +26,10 @@ fn migrators() -> [(&'static str, Migrator); 6] {
     ]
 }
 
-/// Brings every schema up to date. Hosts that start together do it one after another.
+/// Brings every schema up to date. Hosts that start together do it one after another. A server that is too old is refused
+/// before anything is changed.
 pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect(database_url).await.context("connecting to DATABASE_URL")?;
+    let mut connection = connect::connect(database_url).await?;
     for (schema, mut migrator) in migrators() {
         migrator.create_schema(schema);
         migrator.dangerous_set_table_name(format!("{schema}._migrations"));

@@ -6,6 +6,7 @@
 //! Invariant: every transaction of the house is opened here.
 
 mod clock;
+pub mod connect;
 mod gauges;
 mod inboxes;
 mod journal;

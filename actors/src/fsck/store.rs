@@ -5,13 +5,14 @@ use sqlx::{Connection, PgConnection, Row};
 
 use super::Checked;
 use super::promises::Promise;
+use crate::delivery::connect;
 
 /// Beyond it the database is too busy to be read whole; try again when it is calmer, or on a replica.
 const STATEMENT_TIMEOUT: &str = "10min";
 
 /// `promises` each with a query of figures (one text) and one of findings (texts, one a row).
 pub async fn check(url: &str, promises: &'static [Promise]) -> anyhow::Result<Vec<Checked>> {
-    let mut connection = PgConnection::connect(url).await.context("the database does not answer")?;
+    let mut connection = connect::connect(url).await?;
     let begin = format!(
         "begin isolation level repeatable read read only;
          set local statement_timeout = '{STATEMENT_TIMEOUT}'; set local timezone = 'UTC'"

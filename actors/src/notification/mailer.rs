@@ -12,6 +12,7 @@ use lettre::transport::smtp::{Error, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::model::{Mail, Trouble, name_of};
+use super::smtp;
 use crate::config::NotificationSettings;
 
 /// Each command to the mail server; lettre's own default is a minute, in which a claim could run out.
@@ -41,9 +42,7 @@ impl Mailer {
         let from = settings.mail_from.parse().context("MAIL_FROM is not a mailbox")?;
         let way = match &settings.smtp_url {
             Some(url) => {
-                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
-                    // The error could show the password.
-                    .map_err(|_| anyhow::anyhow!("SMTP_URL is not an SMTP address"))?;
+                let builder = smtp::builder(url)?;
                 let pool = PoolConfig::new().max_size(CONNECTIONS_MAX);
                 Way::Smtp(Box::new(builder.timeout(Some(COMMAND_MAX)).pool_config(pool).build()))
             }
@@ -56,6 +55,14 @@ impl Mailer {
             }
         };
         Ok(Self { way, from })
+    }
+
+    /// Whether the way out exists, as far as that can be known at the start.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        match &self.way {
+            Way::Smtp(transport) => smtp::check(transport).await,
+            Way::Folder(_) => Ok(()),
+        }
     }
 
     pub fn from(&self) -> &Mailbox {
@@ -93,7 +100,7 @@ impl Mailer {
 }
 
 fn trouble(error: &Error) -> Trouble {
-    let text: String = error.to_string().chars().take(ERROR_MAX).collect();
+    let text: String = smtp::reason(error).chars().take(ERROR_MAX).collect();
     let code = error.status().map(|code| code.to_string());
     let ours = code.is_some_and(|code| NOT_THE_MAILS_FAULT.contains(&code.as_str()));
     if ours {

@@ -15,6 +15,7 @@ mod letter;
 mod mailer;
 mod model;
 mod sender;
+mod smtp;
 mod store;
 mod ticket;
 mod winansi;
@@ -55,13 +56,15 @@ pub struct Env {
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
 pub async fn spawn(parts: Parts, settings: NotificationSettings) -> anyhow::Result<Host> {
+    let mailer = Mailer::new(&settings)?;
+    mailer.check().await?;
     let (journal, well, mut children) = parts.delivery::<Write>(None);
     let env = Arc::new(Env {
         bus: parts.bus.clone(),
         pool: parts.database.pool.clone(),
         clock: parts.clock.clone(),
         journal,
-        mailer: Mailer::new(&settings)?,
+        mailer,
         settings,
         wake: Arc::new(Notify::new()),
     });

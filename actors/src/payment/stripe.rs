@@ -50,6 +50,12 @@ pub struct Stripe {
 
 type Form<'a> = Vec<(&'a str, String)>;
 
+/// An error of the way there with its cause, which may be a certificate that is not trusted.
+fn why(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    bus::tls::refusal(&error).unwrap_or_else(|| bus::tls::with_causes(&error))
+}
+
 /// What came back, before it is known what it means.
 enum Reply<T> {
     Object(T),
@@ -61,6 +67,7 @@ impl Stripe {
     pub fn new(settings: PaymentSettings) -> anyhow::Result<Self> {
         let url = reqwest::Url::parse(&settings.api_url).context("PAYMENT_API_URL is not a URL")?;
         let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(bus::tls::client_config())
             .user_agent("Marquee")
             .timeout(CALL_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -93,12 +100,12 @@ impl Stripe {
         let request = request.bearer_auth(&self.settings.api_key).header("Stripe-Version", VERSION);
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Reply::Unknown(error.without_url().to_string()),
+            Err(error) => return Reply::Unknown(why(error)),
         };
         let status = response.status().as_u16();
         let body = match response.bytes().await {
             Ok(body) => body,
-            Err(error) => return Reply::Unknown(error.without_url().to_string()),
+            Err(error) => return Reply::Unknown(why(error)),
         };
         match status {
             200 => match serde_json::from_slice(&body) {

@@ -10,8 +10,9 @@ use lapin::uri::AMQPUri;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::config::Environment;
-use crate::contract;
+use crate::{contract, tls};
 
 /// RabbitMQ's own limit is 255 bytes; ours leaves room for `.retry.<seconds>` and the like.
 const NAME_MAX: usize = 200;
@@ -107,6 +108,7 @@ fn amqp_value(value: &Value) -> AMQPValue {
 impl Settings {
     /// Reads everything; what is wrong is noted in the environment.
     pub fn read(e: &mut Environment) -> Self {
+        tls::read(e);
         let url = url(e);
         let exchange = name(e, "AMQP_EXCHANGE", "marquee.events");
         let raw_exchange = match e.is_blank("AMQP_RAW_EXCHANGE") {
@@ -142,18 +144,33 @@ fn url(e: &mut Environment) -> AMQPUri {
     if text.is_empty() {
         return AMQPUri::default();
     }
+    let text = text.trim();
     let known = ["amqp://", "amqps://"].iter().any(|scheme| text.starts_with(scheme));
-    match text.trim().parse::<AMQPUri>() {
-        Ok(mut url) if known => {
-            // A peer that died without a word is noticed after 20 s, not after the broker's default two minutes.
-            url.query.heartbeat = url.query.heartbeat.or(Some(10));
-            url
-        }
-        _ => {
-            e.problem("AMQP_URL", "must be an address such as amqp://user:password@host:5672/vhost");
-            AMQPUri::default()
-        }
+    let wrong = "must be an address such as amqp://user:password@host:5672/vhost";
+    let read =
+        if known { Address::parse(text).and_then(|address| uri(address).ok_or(wrong)) } else { Err(wrong) };
+    read.unwrap_or_else(|why| {
+        e.problem("AMQP_URL", why);
+        AMQPUri::default()
+    })
+}
+
+/// The client's own parser takes an IPv6 address for localhost.
+fn uri(address: Address) -> Option<AMQPUri> {
+    let bare = Address { user: None, password: None, path: None, ..address.clone() };
+    let mut uri: AMQPUri = bare.canonical("localhost").parse().ok()?;
+    let Address { user, password, host, path, .. } = address;
+    if host.is_empty() {
+        return None;
     }
+    uri.authority.host = host;
+    uri.authority.userinfo.username = user.unwrap_or(uri.authority.userinfo.username);
+    uri.authority.userinfo.password = password.unwrap_or(uri.authority.userinfo.password);
+    // Without a slash the virtual host is the default one, whose name is a slash; a slash alone names the one without a name.
+    uri.vhost = path.unwrap_or_else(|| "/".to_owned());
+    // A peer that died without a word is noticed after 20 s, not after the broker's default two minutes.
+    uri.query.heartbeat = uri.query.heartbeat.or(Some(10));
+    Some(uri)
 }
 
 fn name(e: &mut Environment, setting: &str, default: &str) -> String {
@@ -324,6 +341,16 @@ mod tests {
         assert_eq!(settings.rpc[0], ("movie.showtimes".into(), "rpc.movie.list_showtimes".into()));
         assert_eq!(settings.url.vhost, "house");
         assert_eq!(settings.url.query.heartbeat, Some(10));
+    }
+
+    #[test]
+    fn an_address_may_be_of_ipv6_and_have_any_password() {
+        let url = |url| read(&[("AMQP_URL", url)]).0.url;
+        let six = url("amqp://u:a,b;c@[::1]:5673/%2f?heartbeat=30");
+        assert_eq!((six.authority.host.as_str(), six.authority.port, six.vhost.as_str()), ("::1", 5673, "/"));
+        assert_eq!((six.authority.userinfo.password.as_str(), six.query.heartbeat), ("a,b;c", Some(30)));
+        assert_eq!((url("amqp://rabbit").vhost.as_str(), url("amqps://rabbit").authority.port), ("/", 5671));
+        assert_eq!(url("amqp://u:a%2Fb@10.0.0.7/").authority.host, "10.0.0.7");
     }
 
     #[test]

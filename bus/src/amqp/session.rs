@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use lapin::tcp::OwnedTLSConfig;
+use lapin::{Channel, Connection, ConnectionProperties, DefaultConnectionBuilder, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::call::within;
-use crate::Failure;
 use crate::contract::Timestamp;
+use crate::{Failure, tls};
 
 /// First delay between two tries to connect, doubled up to the longest: a broker that restarts is found soon, one that is
 /// away for the night is not hammered.
@@ -28,6 +29,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A handshake takes milliseconds; a paused broker accepts and never answers.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// A start waits no longer to learn whether it is refused for good.
+const CHECK_MAX: Duration = Duration::from_secs(3);
 /// How often the connection is asked whether it is one, beside what it tells by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -202,10 +205,29 @@ impl Session {
     async fn connect(&self, suffix: &str) -> Result<Connection, Failure> {
         let name = format!("marquee-bridge-{}{suffix}", self.0.settings.bridge_id);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(self.0.settings.url.clone(), properties);
-        match tokio::time::timeout(CONNECT_MAX, connecting).await {
-            Ok(connected) => connected.map_err(Failure::transient),
+        let roots = OwnedTLSConfig { identity: None, cert_chain: tls::besides_pem() };
+        let builder = DefaultConnectionBuilder::new().map_err(Failure::transient)?;
+        let builder =
+            builder.with_uri(self.0.settings.url.clone()).with_properties(properties).with_tls_config(roots);
+        match tokio::time::timeout(CONNECT_MAX, builder.connect()).await {
+            Ok(connected) => connected.map_err(|error| match refusal(&error) {
+                Some(why) => Failure::poison(why),
+                None => Failure::transient(tls::with_causes(&error)),
+            }),
             Err(_) => Err(Failure::transient(format!("no handshake within {CONNECT_MAX:?}"))),
+        }
+    }
+
+    /// Connects once, for a start: an error is what no waiting mends, such as a refused login or a certificate that is not
+    /// trusted. A broker that is away is fine.
+    pub async fn check(&self) -> Result<(), Failure> {
+        match tokio::time::timeout(CHECK_MAX, self.connect("-check")).await {
+            Ok(Ok(connection)) => {
+                let _ = tokio::time::timeout(CLOSE_MAX, connection.close(200, "OK".into())).await;
+                Ok(())
+            }
+            Ok(Err(refused @ Failure::Poison(_))) => Err(refused),
+            Ok(Err(Failure::Transient(_))) | Err(_) => Ok(()),
         }
     }
 
@@ -278,6 +300,20 @@ impl Session {
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Connection>>> {
         self.0.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Why the broker refuses for good, which no waiting mends; `None` when it is away, or may let us in later.
+fn refusal(error: &lapin::Error) -> Option<String> {
+    match error.kind() {
+        // 403 the login, 530 a virtual host that is not there or not ours; 402 is its older number.
+        lapin::ErrorKind::ProtocolError(refused) if [402, 403, 530].contains(&refused.get_id()) => {
+            Some(format!("RabbitMQ refuses: {refused}"))
+        }
+        lapin::ErrorKind::InvalidProtocolVersion(_) | lapin::ErrorKind::ParsingError(_) => {
+            Some(format!("what answers there is no RabbitMQ ({error})"))
+        }
+        _ => tls::refusal(error),
     }
 }
 

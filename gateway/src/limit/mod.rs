@@ -11,7 +11,6 @@ mod shared;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use bus::contract::Problem;
 use poem::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
@@ -81,7 +80,7 @@ impl Limiter {
     /// Without quotas nothing is limited.
     pub fn new(quotas: Option<Quotas>, redis_url: Option<&str>) -> anyhow::Result<Self> {
         let Some(quotas) = quotas else { return Ok(Self(None)) };
-        let shared = redis_url.map(Shared::new).transpose().context("REDIS_URL is not a Redis URL")?;
+        let shared = redis_url.map(Shared::new).transpose()?;
         Ok(Self(Some(Counting { own: Own::new(&quotas), quotas, shared })))
     }
 

@@ -42,10 +42,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(url: &str) -> RedisResult<Self> {
+    pub fn new(url: &str) -> anyhow::Result<Self> {
         Ok(Self {
             redis: std::sync::OnceLock::new(),
-            client: redis::Client::open(url)?,
+            client: bus::redis::client(url)?,
             script: Script::new(COUNT),
             begun: Instant::now(),
             resting_until: AtomicU64::new(0),
@@ -58,8 +58,11 @@ impl Shared {
         let script = self.script.prepare_invoke();
         match tokio::time::timeout(WARM_UP, script.load_async(&mut redis)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => drop(self.rest(&error.to_string())),
-            Err(_) => drop(self.rest("no answer in time")),
+            // A time-out of the client that connects again and again hides why it does not succeed.
+            Ok(Err(_)) | Err(_) => {
+                let why = bus::redis::why_away(&self.client).await;
+                self.rest(&why.unwrap_or_else(|| "no answer in time".to_owned()));
+            }
         }
     }
 
@@ -80,7 +83,7 @@ impl Shared {
                 reset: Duration::from_micros(reset),
                 refused_for: (refused == 1).then(|| Duration::from_micros(wait)),
             }),
-            Ok(Err(error)) => self.rest(&error.to_string()),
+            Ok(Err(error)) => self.rest(&bus::tls::with_causes(&error)),
             Err(_) => self.rest("no answer in time"),
         }
     }

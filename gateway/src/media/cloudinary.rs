@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use bus::address::Address;
 use bus::contract::Timestamp;
 use bus::contract::media::{Media, MediaKind, Stored};
-use reqwest::Url;
 use reqwest::multipart::{Form, Part};
 use ring::digest;
 use serde::Deserialize;
@@ -51,20 +51,20 @@ impl Account {
     /// Reads a `CLOUDINARY_URL`; what is wrong with it is told without its secret.
     pub fn read(url: &str) -> Result<Self, &'static str> {
         let shape = "must be cloudinary://key:secret@cloud";
-        let url = Url::parse(url).map_err(|_| shape)?;
-        let (Some(cloud), Some(secret)) = (url.host_str(), url.password()) else { return Err(shape) };
-        if url.scheme() != "cloudinary" || url.username().is_empty() {
+        let url = Address::parse(url)?;
+        let (Some(key), Some(secret)) = (url.user, url.password) else { return Err(shape) };
+        if url.scheme != "cloudinary" || url.host.is_empty() {
             return Err(shape);
         }
         let mut account = Self {
-            cloud: cloud.to_owned(),
-            key: url.username().to_owned(),
-            secret: secret.to_owned(),
+            cloud: url.host,
+            key,
+            secret,
             prefix: "https://api.cloudinary.com".to_owned(),
             algorithm: &digest::SHA1_FOR_LEGACY_USE_ONLY,
         };
-        for (name, value) in url.query_pairs() {
-            match (name.as_ref(), value.as_ref()) {
+        for (name, value) in &url.query {
+            match (name.as_str(), value.as_str()) {
                 ("upload_prefix", prefix) => account.prefix = prefix.trim_end_matches('/').to_owned(),
                 ("signature_algorithm", "sha1") => {}
                 ("signature_algorithm", "sha256") => account.algorithm = &digest::SHA256,
@@ -105,6 +105,7 @@ pub struct Cloudinary {
 impl Cloudinary {
     pub fn new(account: Account) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(bus::tls::client_config())
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())

@@ -1,0 +1,208 @@
+//! How Postgres is reached: `DATABASE_URL` read, one way to connect for hosts and commands, and what is looked at first.
+//!
+//! Invariant: a server that is too old, or one behind a connection pooler, is refused before anything is written. Which
+//! errors no waiting mends is decided here, for starts only: a running host takes every error of a connection as an outage.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bus::address::Address;
+use bus::contract::Timestamp;
+use bus::{retry, tls};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use super::{is_away, within};
+
+/// The oldest major version that has all that is used: the body of a SQL function after `return` came with 14.
+pub const LEAST_VERSION: i32 = 14;
+
+/// One try: a database that is frozen, or behind a network that drops everything, never refuses.
+const TRY_MAX: Duration = Duration::from_secs(3);
+
+const NO_POOLER: &str = "DATABASE_URL leads to a connection pooler (such as pgbouncer), behind which Marquee does not run: \
+                         give it the address of Postgres itself";
+
+/// The options of a connection to `DATABASE_URL`.
+pub fn options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let address = Address::parse(url).map_err(|why| anyhow::anyhow!("DATABASE_URL {why}"))?;
+    let given =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca"].iter().any(|name| address.parameter(name).is_some());
+    let options =
+        PgConnectOptions::from_str(&for_sqlx(address)).context("DATABASE_URL is not a Postgres address")?;
+    let options = match tls::besides_pem().filter(|_| !given) {
+        Some(pem) => options.ssl_root_cert_from_pem(pem.into_bytes()),
+        None => options,
+    };
+    Ok(options.disable_statement_logging())
+}
+
+/// The address as sqlx reads it right: an IPv6 host is a parameter, since sqlx would look up the name `[::1]`.
+fn for_sqlx(mut address: Address) -> String {
+    if !address.host.contains(':') {
+        let host = address.host.clone();
+        return address.canonical(&host);
+    }
+    let host = address.host.clone();
+    // First, so that a host among the parameters wins, as it does otherwise.
+    address.query.insert(0, ("host".to_owned(), host));
+    address.canonical("localhost")
+}
+
+/// Connects for a command. Waits for a server that is just starting.
+pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
+    let options = options(url)?;
+    let connect = async || {
+        let opened = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            look(&mut connection, None).await?;
+            Ok(connection)
+        };
+        within(TRY_MAX, opened).await
+    };
+    until_there(None, connect).await
+}
+
+/// Connects as a host does, looks, and returns the database's time.
+pub async fn first_look(options: &PgConnectOptions, domain: &'static str) -> anyhow::Result<Timestamp> {
+    let connect = async || {
+        let looked = async {
+            let mut connection = PgConnection::connect_with(options).await?;
+            let now = look(&mut connection, Some(domain)).await?;
+            connection.close().await?;
+            Ok(now)
+        };
+        within(TRY_MAX, looked).await
+    };
+    until_there(Some(domain), connect).await
+}
+
+async fn until_there<T>(
+    domain: Option<&str>,
+    connect: impl AsyncFn() -> Result<T, sqlx::Error>,
+) -> anyhow::Result<T> {
+    let may_pass = |error: &sqlx::Error| is_away(error) && refusal(error).is_none();
+    match retry::until_there("the database", domain, connect, may_pass).await {
+        Ok(done) => Ok(done),
+        Err(error) => Err(match refusal(&error) {
+            Some(why) => anyhow::anyhow!("the database at DATABASE_URL refuses: {why}"),
+            None => anyhow::Error::new(error).context("the database does not answer at DATABASE_URL"),
+        }),
+    }
+}
+
+/// Refuses what Marquee does not run on. `schema` is what the session should search, if the connection asked for one.
+async fn look(connection: &mut PgConnection, schema: Option<&str>) -> Result<Timestamp, sqlx::Error> {
+    let statement = "select clock_timestamp(), current_setting('server_version_num')::int, \
+                     current_setting('server_version'), current_setting('search_path')";
+    let (now, version, name, path): (time::OffsetDateTime, i32, String, String) =
+        sqlx::query_as(statement).fetch_one(connection).await?;
+    if let Some(what) = too_old(version, &name) {
+        return Err(sqlx::Error::Configuration(what.into()));
+    }
+    // The server took our settings, and does not have them: something between us dropped them.
+    if schema.is_some_and(|schema| path != schema) {
+        return Err(sqlx::Error::Configuration(NO_POOLER.into()));
+    }
+    Ok(now.into())
+}
+
+fn too_old(version: i32, name: &str) -> Option<String> {
+    // 140005 is 14.5.
+    let is_old = version / 10_000 < LEAST_VERSION;
+    is_old.then(|| {
+        format!("Postgres {name} is too old: Marquee needs {LEAST_VERSION} or newer; nothing was changed")
+    })
+}
+
+/// Why a server refuses for good, which no waiting mends; `None` when it is away, or may let us in later.
+pub fn refusal(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Configuration(what) => Some(what.to_string()),
+        sqlx::Error::Tls(what) => Some(tls::refusal(error).unwrap_or_else(|| what.to_string())),
+        sqlx::Error::Io(_) => tls::refusal(error),
+        sqlx::Error::Protocol(what) => Some(format!("what answers there is no Postgres ({what})")),
+        sqlx::Error::Database(refused) => {
+            let code = refused.code().unwrap_or_default();
+            refused_by(&code).then(|| match &*code {
+                // A statement of another client of the pooler, on a connection that we were given later.
+                "08P01" | "42P05" | "26000" => format!("{NO_POOLER} ({refused})"),
+                _ => refused.to_string(),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// 28 the login, 3D000 no such database, 0A000 another version of the protocol, 42 no rights, 08P01 an unknown setting of the
+/// session, 42P05 and 26000 a prepared statement that is another's.
+fn refused_by(code: &str) -> bool {
+    ["28", "3D000", "0A000", "42", "08P01", "26000"].iter().any(|class| code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sqlx does not tell a password, but writes it into the address that it makes.
+    fn read_back(url: &str) -> Address {
+        let text = options(url).unwrap().to_url_lossy().to_string();
+        Address::parse(&text).unwrap_or_else(|why| panic!("{text}: {why}"))
+    }
+
+    #[test]
+    fn every_character_of_a_password_reaches_postgres() {
+        for c in (1u8..128).map(char::from).chain(['é']) {
+            let password = format!("ab{c}cd");
+            let encoded: String = password.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let url = format!("postgresql://kino-app:{encoded}@db:5432/kino-prod");
+            assert!(read_back(&url).password == Some(password), "{c:?} encoded");
+        }
+        for c in ",;!$&'()*+=:@-._~".chars() {
+            let url = format!("postgresql://kino-app:ab{c}cd@db:5432/kino-prod");
+            assert!(read_back(&url).password == Some(format!("ab{c}cd")), "{c:?} as it is");
+        }
+        let by_parameter = read_back("postgres:///kino?user=kino&password=a+b%2Bc&host=db");
+        assert!(by_parameter.password.as_deref() == Some("a+b+c"), "a plus is a plus");
+    }
+
+    #[test]
+    fn hosts_are_names_addresses_and_sockets() {
+        let host = |url: &str| options(url).unwrap().get_host().to_owned();
+        assert_eq!(host("postgres://kino@[::1]:5433/kino"), "::1");
+        assert_eq!(host("postgres://kino@[::1]:5433/kino?host=db"), "db");
+        assert_eq!(host("postgres://kino@10.0.0.7/kino"), "10.0.0.7");
+        assert_eq!(options("postgres://kino@[::1]:5433/kino").unwrap().get_port(), 5433);
+        for url in ["postgres://kino@%2Frun%2Fpg:5433/kino", "postgres:///kino?host=/run/pg&user=kino"] {
+            let socket = options(url).unwrap().get_socket().cloned();
+            assert_eq!(socket.as_deref(), Some(std::path::Path::new("/run/pg")), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_postgres_before_the_least_version_is_refused_by_name() {
+        let what = too_old(130_014, "13.14").unwrap();
+        assert!(what.contains("13.14") && what.contains("14 or newer"), "{what}");
+        assert!(too_old(140_000, "14.0").is_none() && too_old(180_001, "18.1").is_none());
+    }
+
+    #[test]
+    fn only_what_no_waiting_mends_ends_a_start() {
+        for refused in ["28P01", "28000", "3D000", "08P01", "0A000", "42501", "42P05"] {
+            assert!(refused_by(refused), "{refused}");
+        }
+        for passing in ["08006", "08001", "57P03", "53300", "25006", "58030", "40001", "55P03"] {
+            assert!(!refused_by(passing), "{passing}");
+        }
+        let tls = rustls_error();
+        assert!(refusal(&sqlx::Error::Io(tls)).unwrap().contains("not trusted"));
+        assert!(refusal(&sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into())).is_none());
+        assert!(refusal(&sqlx::Error::PoolTimedOut).is_none());
+    }
+
+    fn rustls_error() -> std::io::Error {
+        let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        std::io::Error::new(std::io::ErrorKind::InvalidData, untrusted)
+    }
+}
