@@ -19,7 +19,7 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /marquee /usr/local/bin/marquee
 COPY --from=build --chown=65532:65532 /data /var/lib/marquee
 WORKDIR /var/lib/marquee
-# What each host answers health checks on; REST is the gateway's HTTP_ADDR.
+# What each host and the gateway answer health checks on; REST is the gateway's HTTP_ADDR.
 ENV HEALTH_ADDR=0.0.0.0:9090 HTTP_ADDR=0.0.0.0:8080 LOG_FORMAT=json
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM

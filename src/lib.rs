@@ -3,6 +3,7 @@
 pub mod cinema;
 pub mod command;
 pub mod config;
+pub mod descriptors;
 pub mod document;
 pub mod fsck;
 pub mod health;

@@ -97,8 +97,10 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Config { part }) => marquee::config::this_is(part),
         _ => {}
     }
+    let descriptors = marquee::descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let traces = marquee::telemetry::install(runtime.handle())?;
+    marquee::descriptors::warn_if_few(descriptors);
     let done = runtime.block_on(async {
         let signals = Signals::install()?;
         run(arguments.command.unwrap_or(Command::Up { data: ".data".into() }), signals).await

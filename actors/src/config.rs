@@ -202,13 +202,11 @@ impl AuthSettings {
                     None
                 }
             };
-        let public_url = environment.url("PUBLIC_URL", &["https://", "http://"]);
         let days = environment.number("LOGIN_DAYS_MAX", 90, 1..=3_650);
         Self {
             jwt_private_key,
             super_admin,
-            issuer: public_url
-                .map_or_else(|| bus::token::ISSUER.to_owned(), |url| url.trim_end_matches('/').to_owned()),
+            issuer: environment.public_url().unwrap_or_else(|| bus::token::ISSUER.to_owned()),
             login_max: Duration::from_secs(days * 24 * 60 * 60),
             throttle: ThrottleSettings::read(environment),
             promote_movie_creators: environment.flag("PROMOTE_MOVIE_CREATORS", true),

@@ -96,7 +96,7 @@ impl Proxies {
         client
     }
 
-    fn is_trusted(&self, address: IpAddr) -> bool {
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }

@@ -14,7 +14,7 @@ use poem::http::HeaderValue;
 use crate::client::{ForwardedBy, Proxies};
 use crate::cors::Cors;
 use crate::front::Manners;
-use crate::limit::Quotas;
+use crate::limit::{Bounds, CONNECTIONS_MAX, Quotas};
 use crate::media::Account;
 
 /// Where the gateway listens and how the world reaches it.
@@ -27,6 +27,11 @@ pub struct Config {
     pub manners: Manners,
     /// Without them nothing is limited.
     pub quotas: Option<Quotas>,
+    pub bounds: Bounds,
+    /// Where health and numbers are told besides, to the inside only.
+    pub health_addr: Option<SocketAddr>,
+    /// Who sends it may read the numbers at the public address; staff may with their own.
+    pub metrics_token: Option<String>,
     /// Where all gateways count together.
     pub redis_url: Option<String>,
     pub media: MediaPlace,
@@ -50,23 +55,23 @@ impl Default for MediaPlace {
 }
 
 impl Config {
-    /// `HTTP_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`, `REDIS_URL`,
-    /// `CLOUDINARY_URL` or `MEDIA_DIR`, `MEDIA_SWEEP_SECONDS`, `CURRENCY`.
+    /// `HTTP_ADDR`, `HEALTH_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`,
+    /// `CONNECTIONS_*`, `STREAMS_*`, `WEBHOOKS_*`, `METRICS_TOKEN`, `REDIS_URL`, `CLOUDINARY_URL` or `MEDIA_DIR`,
+    /// `MEDIA_SWEEP_SECONDS`, `CURRENCY`.
     pub fn read(environment: &mut Environment) -> Self {
-        let addr = environment.get("HTTP_ADDR").and_then(|text| {
-            let addr = text.trim().parse().ok();
-            if addr.is_none() {
-                environment.problem("HTTP_ADDR", "must be an address and a port such as 0.0.0.0:8080");
-            }
-            addr
-        });
+        let addr = address(environment, "HTTP_ADDR", "0.0.0.0:8080");
+        let health_addr = address(environment, "HEALTH_ADDR", "0.0.0.0:9090");
         let public_url = environment.public_url();
+        let is_limited = !environment.flag("RATE_LIMIT_DISABLED", false);
         let is_secure = public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Self {
             addr,
             public_url,
             manners: Manners { proxies: proxies(environment), cors: cors(environment), is_secure },
-            quotas: quotas(environment),
+            quotas: Some(quotas(environment)).filter(|_| is_limited),
+            bounds: bounds(environment, is_limited),
+            health_addr,
+            metrics_token: metrics_token(environment),
             redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
             media: media(environment),
             media_sweep: Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400)),
@@ -135,16 +140,51 @@ fn cors(environment: &mut Environment) -> Cors {
 
 /// Requests a minute. The defaults are far above what one person does, and leave room for many behind one address; they
 /// are there for what runs wild.
-fn quotas(environment: &mut Environment) -> Option<Quotas> {
+fn quotas(environment: &mut Environment) -> Quotas {
     let mut a_minute = |name: &str, default: u32| environment.number(name, default, 1..=1_000_000);
-    let quotas = Quotas {
+    Quotas {
         reads: a_minute("RATE_LIMIT_READS", 3_000),
         writes: a_minute("RATE_LIMIT_WRITES", 600),
         logins: a_minute("RATE_LIMIT_LOGINS", 300),
-    };
-    let disabled = environment.flag("RATE_LIMIT_DISABLED", false);
-    (!disabled).then_some(quotas)
+    }
 }
+
+/// What may be open or in work at once; see [`Bounds`]. 1,000 connections are 160 browsers behind one address, and 400 streams
+/// are 400 people who choose seats there at the same time.
+fn bounds(environment: &mut Environment, is_limited: bool) -> Bounds {
+    let mut most = |name: &str, default: usize| environment.number(name, default, 1..=1_000_000);
+    let connections_max = most("CONNECTIONS_MAX", CONNECTIONS_MAX);
+    let connections = most("CONNECTIONS_PER_NETWORK_MAX", 1_000);
+    let streams = most("STREAMS_PER_NETWORK_MAX", 400);
+    let webhooks = most("WEBHOOKS_IN_WORK_MAX", 32);
+    let limited = |max: usize| is_limited.then_some(max);
+    Bounds {
+        connections_max,
+        connections_per_network_max: limited(connections),
+        streams_per_network_max: limited(streams),
+        webhooks_in_work_max: limited(webhooks),
+    }
+}
+
+fn address(environment: &mut Environment, name: &str, example: &str) -> Option<SocketAddr> {
+    let text = environment.get(name)?;
+    let addr = text.trim().parse().ok();
+    if addr.is_none() {
+        environment.problem(name, &format!("must be an address and a port such as {example}"));
+    }
+    addr
+}
+
+fn metrics_token(environment: &mut Environment) -> Option<String> {
+    let token = environment.get("METRICS_TOKEN")?;
+    if token.len() < METRICS_TOKEN_LEAST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        environment.problem("METRICS_TOKEN", "must have at least 16 visible ASCII characters");
+    }
+    Some(token)
+}
+
+/// What cannot be guessed at the rate that is allowed for tokens.
+const METRICS_TOKEN_LEAST: usize = 16;
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -172,6 +212,12 @@ mod tests {
             ("FORWARDED_HEADER", "X-Real-Ip"),
             ("CORS_ORIGINS", "https://kino.example/page"),
             ("RATE_LIMIT_READS", "0"),
+            ("HEALTH_ADDR", "9090"),
+            ("CONNECTIONS_MAX", "0"),
+            ("CONNECTIONS_PER_NETWORK_MAX", "many"),
+            ("STREAMS_PER_NETWORK_MAX", "-1"),
+            ("WEBHOOKS_IN_WORK_MAX", "0"),
+            ("METRICS_TOKEN", "short"),
             ("CURRENCY", "Euro"),
         ];
         let error = given(&bad).1.unwrap_err().to_string();
@@ -183,6 +229,18 @@ mod tests {
         let (config, checked) = given(&[]);
         checked.unwrap();
         assert!(config.addr.is_none() && config.public_url.is_none());
+    }
+
+    #[test]
+    fn bounds_by_network_are_off_for_load_tests_and_the_room_is_not() {
+        let bounded = given(&[]).0.bounds;
+        assert_eq!(
+            (bounded.connections_per_network_max, bounded.streams_per_network_max),
+            (Some(1_000), Some(400))
+        );
+        let free = given(&[("RATE_LIMIT_DISABLED", "true"), ("STREAMS_PER_NETWORK_MAX", "7")]).0.bounds;
+        assert_eq!((free.connections_per_network_max, free.streams_per_network_max), (None, None));
+        assert_eq!((free.webhooks_in_work_max, free.connections_max), (None, CONNECTIONS_MAX));
     }
 
     #[test]

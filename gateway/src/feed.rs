@@ -17,6 +17,7 @@ use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use crate::house::House;
+use crate::limit::Place;
 
 /// Staff of one cinema who look at the same time; each costs a connection and what it is behind.
 const CLIENTS_MAX: usize = 200;
@@ -49,6 +50,7 @@ impl Feed {
         &self,
         house: &Arc<House>,
         token: String,
+        place: Option<Place>,
     ) -> Result<impl Stream<Item = Bytes> + use<>, Problem> {
         let permit =
             self.clients.clone().try_acquire_owned().map_err(|_| {
@@ -60,7 +62,8 @@ impl Feed {
         desk.send(reply).await.map_err(|_| gone())?;
         let (first, heard) = answer.await.map_err(|_| gone())??;
         metrics::gauge!("event_feed_clients").increment(1.0);
-        let client = Client { house: house.clone(), token, first, heard, _desk: desk, _permit: permit };
+        let house = house.clone();
+        let client = Client { house, token, first, heard, _desk: desk, _permit: permit, _place: place };
         Ok(futures::stream::unfold(client, |mut client| async move {
             let bytes = client.next().await?;
             Some((bytes, client))
@@ -162,6 +165,7 @@ struct Client {
     /// The listener ends when nobody holds it any more.
     _desk: mpsc::Sender<Join>,
     _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 impl Client {

@@ -21,11 +21,13 @@ use crate::client::Proxies;
 use crate::cors::Cors;
 use crate::limit::Standing;
 use crate::routes::Row;
-use crate::{compression, problem};
+use crate::{compression, edge, problem};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// For everything but the documentation, which sets its own: nothing may load, run or frame.
 pub const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// A year: browsers then come by https only, also when somebody types http.
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// nginx's name for it: the client left before its answer.
 const CLIENT_GONE: u16 = 499;
 
@@ -87,15 +89,15 @@ impl<E: Endpoint<Output = Response>> Front<E> {
             standing: OnceLock::new(),
         });
         let mut line = Line::begin(request.method().clone(), trace.clone(), span);
-        let uri = request.uri().clone();
         let origin = request.headers().get(header::ORIGIN).cloned();
         let takes_gzip = compression::is_accepted(request.headers());
         request.set_data(trace.clone());
-        if let Some(mut response) = self.manners.cors.preflight(&request) {
+        if let Some(mut response) = self.answer_early(&mut request, &trace) {
             self.finish(&mut response, &trace, origin.as_ref());
             line.status = response.status().as_u16();
             return response;
         }
+        let uri = request.uri().clone();
         let problem = match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(problem::of(error, uri.path())),
@@ -115,8 +117,19 @@ impl<E: Endpoint<Output = Response>> Front<E> {
         compression::compress(takes_gzip, response).await
     }
 
+    /// What no route is needed for: requests that are not clear, and questions about the server or about an origin.
+    fn answer_early(&self, request: &mut Request, trace: &Trace) -> Option<Response> {
+        if let Err(problem) = edge::settle(request) {
+            return Some(problem::respond(problem, &trace.context.correlation_id));
+        }
+        edge::server_options(request).or_else(|| self.manners.cors.preflight(request))
+    }
+
     fn finish(&self, response: &mut Response, trace: &Trace, origin: Option<&HeaderValue>) {
         secure(response, &trace.context.correlation_id);
+        if self.manners.is_secure {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+        }
         if let Some(standing) = trace.standing.get() {
             standing.write(response.headers_mut());
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::contract::strict::is_control;
 use bus::contract::{Access, FieldError, Problem};
 use bus::service::{Ask, IDEMPOTENCY_KEY};
 use bus::token::authorize;
@@ -26,6 +27,7 @@ use crate::media::FORM;
 use crate::payload::{Created, JSON};
 use crate::problem::{self, Refused};
 use crate::routes::{Body, Idempotency, Row};
+use crate::signed;
 
 /// A body that takes longer to arrive is from a line too slow to wait for, or an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,11 +56,14 @@ impl Gate {
     async fn admit(&self, row: &'static Row, trace: &Trace, request: &mut Request) -> Result<(), Problem> {
         let caller = match row.access {
             Access::Public => {
-                self.count(row, row.counted_as(), Who::Address(trace.client), trace).await?;
+                count(&self.house, row, row.counted_as(), Who::Address(trace.client), trace).await?;
                 None
             }
-            _ => Some(self.identify(row, trace, request.headers()).await?),
+            _ => Some(identify(&self.house, row, trace, request.headers()).await?),
         };
+        if let Body::Signed(_) = row.body {
+            signed::check(request.headers(), now())?;
+        }
         let (token, user_id) = caller.unzip();
         if let Some(challenge) = self.house.challenge.get().filter(|_| row.is_challenged) {
             let (operation, headers, client) = (row.operation, request.headers(), trace.client);
@@ -76,47 +81,53 @@ impl Gate {
         request.set_data(Arc::new(Ask { token, idempotency_key, client_ip, ..Ask::new(context) }));
         Ok(())
     }
+}
 
-    /// The caller's token and account, once the token is known to be theirs and to suffice.
-    async fn identify(
-        &self,
-        row: &Row,
-        trace: &Trace,
-        headers: &HeaderMap,
-    ) -> Result<(String, Uuid), Problem> {
-        let verified = match bearer(headers) {
-            Ok(token) => self.house.hosts.verify(token).await.map(|identity| (token, identity)),
-            Err(problem) => Err(problem),
-        };
-        let (token, identity) = match verified {
-            Ok(verified) => verified,
-            Err(problem) => {
-                // Whoever tries tokens out is nobody yet, and is counted by address.
-                if problem.status == 401 {
-                    self.count(row, Rate::Login, Who::Address(trace.client), trace).await?;
-                }
-                return Err(problem);
+/// The caller's token and account, once the token is known to be theirs and to suffice.
+pub async fn identify(
+    house: &House,
+    row: &Row,
+    trace: &Trace,
+    headers: &HeaderMap,
+) -> Result<(String, Uuid), Problem> {
+    let verified = match bearer(headers) {
+        Ok(token) => house.hosts.verify(token).await.map(|identity| (token, identity)),
+        Err(problem) => Err(problem),
+    };
+    let (token, identity) = match verified {
+        Ok(verified) => verified,
+        Err(problem) => {
+            // Whoever tries tokens out is nobody yet, and is counted by address.
+            if problem.status == 401 {
+                count(house, row, Rate::Login, Who::Address(trace.client), trace).await?;
             }
-        };
-        trace.note_user(identity.user_id);
-        self.count(row, row.counted_as(), Who::User(identity.user_id), trace).await?;
-        authorize(row.access, Some(&identity))?;
-        Ok((token.to_owned(), identity.user_id))
-    }
-
-    /// 429 where it is one too many.
-    async fn count(&self, row: &Row, rate: Rate, who: Who, trace: &Trace) -> Result<(), Problem> {
-        match self.house.limiter.count(row, rate, who).await {
-            Some(standing) => {
-                trace.note_standing(standing);
-                standing.check()
-            }
-            None => Ok(()),
+            return Err(problem);
         }
+    };
+    trace.note_user(identity.user_id);
+    count(house, row, row.counted_as(), Who::User(identity.user_id), trace).await?;
+    authorize(row.access, Some(&identity))?;
+    Ok((token.to_owned(), identity.user_id))
+}
+
+/// 429 where it is one too many.
+async fn count(house: &House, row: &Row, rate: Rate, who: Who, trace: &Trace) -> Result<(), Problem> {
+    match house.limiter.count(row, rate, who).await {
+        Some(standing) => {
+            trace.note_standing(standing);
+            standing.check()
+        }
+        None => Ok(()),
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+/// Unix seconds.
+fn now() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// The token of `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let Some(given) = headers.get(header::AUTHORIZATION) else {
         let detail = "This needs a bearer token in the Authorization header.";
         return Err(Problem::unauthorized("token-missing", detail));
@@ -163,13 +174,16 @@ async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>
         Body::None => return Ok(None),
         Body::Json(limit) => (limit, Some(JSON), false),
         Body::OptionalJson(limit) => (limit, Some(JSON), true),
-        Body::Raw(limit) => (limit, None, false),
+        Body::Signed(limit) => (limit, None, false),
         Body::Upload(limit) => (limit + FORM_BYTES_MAX, Some(FORM), false),
     };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        let_pass(request.take_body()).await;
+        // Reading would ask a client that waits (`Expect: 100-continue`) to send it all.
+        if !request.headers().contains_key(header::EXPECT) {
+            let_pass(request.take_body()).await;
+        }
         return Err(too_large(limit));
     }
     if let Body::Upload(_) = allowed {
@@ -276,9 +290,10 @@ fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
     }
     let unreadable = |_| Problem::new(400, "bad-query", "The query string is not readable.");
     let parameters: Vec<(String, String)> = request.params().map_err(unreadable)?;
-    match parameters.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
-        // Postgres keeps no such text, so that no search could find one.
-        Some((name, _)) => Err(Problem::invalid(vec![FieldError::nul(&name.replace('\0', ""))])),
+    let is_refused = |text: &str| text.chars().any(is_control);
+    match parameters.iter().find(|(name, value)| is_refused(name) || is_refused(value)) {
+        // No text that is kept has any, so that no search could find one.
+        Some((name, _)) => Err(Problem::invalid(vec![FieldError::control(&name.replace(is_control, ""))])),
         None => Ok(parameters),
     }
 }

@@ -1,22 +1,31 @@
-//! Whether this process lives, whether it can serve, and its numbers.
+//! Whether this process lives, whether it can serve, and its numbers; at `HEALTH_ADDR` for the inside alone.
 //!
 //! Live says only that requests are answered: an orchestrator restarts what is not live, which mends nothing when
 //! a part behind it is away. Ready says which parts are there, and no once the gateway stops.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::contract::Problem;
+use anyhow::Context as _;
+use bus::contract::{Access, Problem};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::endpoint::{BoxEndpoint, make, make_sync};
-use poem::{EndpointExt, Request, Response};
+use poem::{EndpointExt, Request, Response, Route, Server};
+use ring::digest::{SHA256, digest};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::client::Proxies;
 use crate::front::Trace;
+use crate::guard;
 use crate::house::House;
-use crate::routes::ROWS;
+use crate::limit::Bounds;
+use crate::listen::Door;
+use crate::problem::Refused;
+use crate::routes::{ROWS, Row};
 
 /// How long it is believed that every domain is there: probes come every few seconds from several sides.
 const PRESENT_FOR: Duration = Duration::from_secs(2);
@@ -69,8 +78,10 @@ pub fn live() -> BoxEndpoint<'static> {
     make_sync(|_| Response::builder().content_type("application/json").body(r#"{"live":true}"#)).boxed()
 }
 
-pub fn ready(house: Arc<House>, others: impl Fn() -> Parts + Send + Sync + 'static) -> BoxEndpoint<'static> {
-    let others = Arc::new(others);
+pub fn ready(
+    house: Arc<House>,
+    others: Arc<impl Fn() -> Parts + Send + Sync + 'static>,
+) -> BoxEndpoint<'static> {
     let hosts = Arc::new(Hosts::default());
     make(move |request: Request| {
         let (house, others, hosts) = (house.clone(), others.clone(), hosts.clone());
@@ -141,4 +152,60 @@ pub fn metrics(handle: PrometheusHandle) -> BoxEndpoint<'static> {
         Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
     })
     .boxed()
+}
+
+/// Who may read the numbers at the public address, besides the holder of `METRICS_TOKEN`: they tell how much is sold.
+const NUMBERS: Row = Row::page("/metrics").of(Access::Admin);
+
+/// The numbers for the holder of the token and for staff; 401 and 403 for others.
+pub fn guarded_metrics(
+    house: Arc<House>,
+    token: Option<String>,
+    handle: PrometheusHandle,
+) -> BoxEndpoint<'static> {
+    let token = token.map(|token| digest(&SHA256, token.as_bytes()));
+    let numbers = Arc::new(metrics(handle));
+    make(move |request: Request| {
+        let (house, numbers) = (house.clone(), numbers.clone());
+        async move {
+            let given = guard::bearer(request.headers()).ok();
+            // Hashes are compared, since how long that takes says nothing about the token.
+            let given = given.map(|given| digest(&SHA256, given.as_bytes()));
+            let is_known =
+                token.is_some_and(|token| given.is_some_and(|given| given.as_ref() == token.as_ref()));
+            if !is_known {
+                let trace = request.data::<Arc<Trace>>().expect("the front traces every request");
+                guard::identify(&house, &NUMBERS, trace, request.headers()).await.map_err(Refused)?;
+            }
+            poem::Endpoint::call(&*numbers, request).await
+        }
+    })
+    .boxed()
+}
+
+/// Connections of the inside: probes and whoever collects numbers.
+const INSIDE: Bounds = Bounds {
+    connections_max: 64,
+    connections_per_network_max: None,
+    streams_per_network_max: None,
+    webhooks_in_work_max: None,
+};
+
+/// Health and numbers at an address of their own, which answers however many clients the public one has.
+pub async fn serve(
+    addr: SocketAddr,
+    ready: BoxEndpoint<'static>,
+    metrics: BoxEndpoint<'static>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind(addr).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Door::new(listener, &INSIDE, Proxies::default())
+    });
+    let door = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
+    let routes = Route::new().at("/health/live", live()).at("/health/ready", ready).at("/metrics", metrics);
+    let server = Server::new_with_acceptor(door);
+    tokio::spawn(server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), None));
+    tracing::info!(%addr, "health and numbers at HEALTH_ADDR");
+    Ok(())
 }

@@ -17,13 +17,13 @@ use bus::token::{Identity, Verifier};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::challenge::Challenge;
 use crate::feed::Feed;
 use crate::hub::Hub;
-use crate::limit::Limiter;
+use crate::limit::{Bounds, Limiter, Networks, Place};
 use crate::media::MediaRoom;
 use crate::payload::{Answer, Answered, Caller};
 
@@ -183,11 +183,21 @@ pub struct House {
     pub challenge: OnceLock<Box<dyn Challenge>>,
     /// Cancelled when the gateway stops: waits end, streams end, readiness says no.
     pub stop: CancellationToken,
+    /// Live seat maps and event feeds, by network.
+    pub streams: Arc<Networks>,
     asked: Semaphore,
+    /// Webhooks at their host; `None`: as many as come.
+    webhooks: Option<Semaphore>,
 }
 
 impl House {
-    pub fn new(hosts: Hosts, limiter: Limiter, media: MediaRoom, currency: Currency) -> Arc<Self> {
+    pub fn new(
+        hosts: Hosts,
+        limiter: Limiter,
+        media: MediaRoom,
+        currency: Currency,
+        bounds: &Bounds,
+    ) -> Arc<Self> {
         let currencies =
             serde_json::to_vec(&Currencies::with_default(currency)).expect("plain fields always serialize");
         Arc::new(Self {
@@ -199,7 +209,31 @@ impl House {
             currencies: currencies.into(),
             challenge: OnceLock::new(),
             stop: CancellationToken::new(),
+            streams: Networks::new(bounds.streams_per_network_max),
             asked: Semaphore::new(ASKED_MAX),
+            webhooks: bounds.webhooks_in_work_max.map(Semaphore::new),
+        })
+    }
+
+    /// A live stream's place for the caller's network; 429 when it has as many as it may. A call without an address (a
+    /// test's) is not counted.
+    pub fn stream_place(&self, caller: &Caller) -> Result<Option<Place>, Problem> {
+        let Some(address) = caller.0.client_ip else { return Ok(None) };
+        let place = self.streams.enter(address).ok_or_else(|| {
+            metrics::counter!("streams_refused_total").increment(1);
+            let detail = "Too many live streams go to your network. Ask for the seat map instead.";
+            Problem::new(429, "streams", detail).with_retry_after(10)
+        });
+        place.map(Some)
+    }
+
+    /// A place in work for a webhook, until it is dropped; 503 when all are taken. The provider sends it again.
+    pub fn begin_webhook(&self) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+        let Some(webhooks) = &self.webhooks else { return Ok(None) };
+        webhooks.try_acquire().map(Some).map_err(|_| {
+            metrics::counter!("webhooks_refused_total", "why" => "overloaded").increment(1);
+            let busy = Problem::unavailable("Too many webhooks at once.").with_retry_after(5);
+            Problem { code: "overloaded".into(), ..busy }
         })
     }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::house::House;
+use crate::limit::Place;
 use crate::room::{Frame, Join, Joined, Room};
 
 /// Clients of this gateway: each costs a connection and some 10 KiB. More gateways take more.
@@ -38,12 +39,13 @@ impl Hub {
     }
 
     /// The showtime's live seat map as `text/event-stream`; it ends when the gateway stops. 404 when there is no
-    /// such showtime, 503 when too many watch already.
+    /// such showtime, 503 when too many watch already. `place` is the client's network's.
     pub async fn watch(
         &self,
         house: &Arc<House>,
         showtime: Uuid,
         context: Context,
+        place: Option<Place>,
     ) -> Result<impl Stream<Item = Bytes> + use<>, Problem> {
         let permit = self.clients.clone().try_acquire_owned().map_err(|_| {
             Problem::unavailable("Too many live seat maps are open. Ask for the seat map instead.")
@@ -60,6 +62,7 @@ impl Hub {
             first: Some(first.wire),
             stop: house.stop.clone(),
             _permit: permit,
+            _place: place,
         };
         Ok(futures::stream::unfold(client, |mut client| async move {
             let bytes = client.next().await?;
@@ -108,6 +111,7 @@ struct Client {
     first: Option<Bytes>,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 impl Client {

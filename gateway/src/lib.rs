@@ -8,8 +8,10 @@ pub mod challenge;
 mod client;
 mod compression;
 mod config;
+mod connection;
 mod cors;
 mod document;
+mod edge;
 mod example;
 mod feed;
 mod fresh;
@@ -26,6 +28,7 @@ mod problem;
 mod room;
 mod routes;
 mod schema;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod web;
@@ -55,7 +58,7 @@ use api::{
 use front::{Front, Manners};
 use guard::Gate;
 use house::{Hosts, House};
-use limit::Limiter;
+use limit::{Bounds, Limiter};
 use listen::Door;
 use media::MediaRoom;
 use routes::{ROWS, Row};
@@ -110,7 +113,7 @@ impl Running {
     }
 }
 
-/// Starts serving. `parts` tells which other parts of this process are ready, for `/health/ready`.
+/// Starts serving, at `HEALTH_ADDR` too where there is one. `parts` tells which other parts of this process are ready, for `/health/ready`.
 pub async fn start(
     config: Config,
     bus: Bus,
@@ -122,17 +125,24 @@ pub async fn start(
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
     limiter.warm_up().await;
     let media = MediaRoom::open(&config.media)?;
-    let house = House::new(Hosts::Nats { bus: Box::new(bus), verifier }, limiter, media, config.currency);
+    let hosts = Hosts::Nats { bus: Box::new(bus), verifier };
+    let house = House::new(hosts, limiter, media, config.currency, &config.bounds);
     // It ends with the house.
     tokio::spawn(media::sweep(house.clone(), config.media_sweep));
-    let pages = vec![
-        (page("/health/ready"), health::ready(house.clone(), parts)),
-        (page("/metrics"), health::metrics(metrics)),
-    ];
-    let mut running =
-        serve(listener, house, config.manners, pages).context("cannot use the listening socket")?;
+    let parts = Arc::new(parts);
+    if let Some(addr) = config.health_addr {
+        let (ready, metrics) =
+            (health::ready(house.clone(), parts.clone()), health::metrics(metrics.clone()));
+        health::serve(addr, ready, metrics, house.stop.clone()).await?;
+    }
+    let metrics = health::guarded_metrics(house.clone(), config.metrics_token, metrics);
+    let pages =
+        vec![(page("/health/ready"), health::ready(house.clone(), parts)), (page("/metrics"), metrics)];
+    let mut running = serve(listener, house, config.manners, &config.bounds, pages)
+        .context("cannot use the listening socket")?;
     running.url = config.public_url.unwrap_or(running.url);
-    tracing::info!(addr = %running.addr, url = running.url, "gateway listens");
+    let room = listen::room(config.bounds.connections_max);
+    tracing::info!(addr = %running.addr, url = running.url, connections_max = room, "gateway listens");
     Ok(running)
 }
 
@@ -140,12 +150,14 @@ fn serve(
     listener: std::net::TcpListener,
     house: Arc<House>,
     manners: Manners,
+    bounds: &Bounds,
     pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
 ) -> std::io::Result<Running> {
     let addr = listener.local_addr()?;
+    let door = Door::new(listener, bounds, manners.proxies.clone())?;
     let app = app(&house, manners, pages);
     let stop = house.stop.clone().cancelled_owned();
-    let server = Server::new_with_acceptor(Door::new(listener)?).http2_max_concurrent_streams(STREAMS_MAX);
+    let server = Server::new_with_acceptor(door).http2_max_concurrent_streams(STREAMS_MAX);
     let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
     Ok(Running { addr, url: format!("http://{addr}"), house, server })
 }

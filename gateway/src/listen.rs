@@ -1,31 +1,46 @@
-//! The listening socket: which port, how many connections, how long a silent one is kept.
+//! The listening socket: which port, and who gets a connection.
+//!
+//! Invariant: the process never runs out of file descriptors by its clients: some are kept back for NATS, Redis and files.
+//! Whoever cannot be served is refused at once, not left hanging, and a question about health is answered even then.
 //!
 //! Poem's own listener leaves Nagle's algorithm on (40 ms for small answers on a kept connection), spins when the
 //! process is out of file descriptors, and its idle timer wakes a task at every read; hence this one.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bus::contract::Problem;
+use futures::FutureExt;
+use nix::sys::resource::{Resource, getrlimit};
 use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
-/// Open connections: some 20 KiB each with their buffers, so at most 320 MiB under attack. More wait in the backlog.
-const CONNECTIONS_MAX: usize = 16_384;
-/// A connection on which nothing moves is closed after this: longer than the longest `?wait` (30 s), than the
-/// heartbeat of a live seat map (15 s), and than the 60 s after which common proxies give up a connection.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
+use crate::client::Proxies;
+use crate::connection::{Connection, Held};
+use crate::limit::{Bounds, Networks};
+
+/// File descriptors that no client gets: NATS, Redis, posters that are read, and under `marquee up` every host's database
+/// connections. A process with few keeps three quarters of them.
+const DESCRIPTORS_KEPT: usize = 200;
+/// Connections beyond the room that are being refused, or that ask for health; of those kept back.
+const REFUSALS_MAX: usize = 64;
+/// How long a refused client may take to read why.
+const REFUSAL_MAX: Duration = Duration::from_secs(2);
+/// A connection that was let in for a question about health ends after this.
+const SPARE_MAX: Duration = Duration::from_secs(10);
 /// Without file descriptors accepting fails at once, over and over; others need time to close theirs.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// What a question about health begins with.
+const HEALTH: [&[u8]; 2] = [b"GET /health/", b"HEAD /health/"];
 /// Ports tried from 8080 on when no address is given.
 const PORTS: std::ops::RangeInclusive<u16> = 8080..=8179;
 
@@ -48,20 +63,135 @@ pub fn bind(addr: Option<SocketAddr>) -> anyhow::Result<StdListener> {
     Ok(listener)
 }
 
+/// How many connections there is room for: as many as wanted, or fewer where the process may not open so many files.
+pub fn room(wanted: usize) -> usize {
+    let open_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| soft as usize);
+    wanted.min(left_for_clients(open_max))
+}
+
+fn left_for_clients(open_max: usize) -> usize {
+    open_max - DESCRIPTORS_KEPT.min(open_max / 4 * 3)
+}
+
 /// Takes connections for Poem's server.
 pub struct Door {
     listener: TcpListener,
     addr: SocketAddr,
     room: Arc<Semaphore>,
+    networks: Arc<Networks>,
+    proxies: Proxies,
+    refusals: Arc<Semaphore>,
+    /// Connections without a place that ask for health.
+    spares: (mpsc::Sender<Spare>, mpsc::Receiver<Spare>),
+    /// Given up for a moment to accept, and so to refuse, when the process is out of descriptors.
+    reserve: Option<File>,
+}
+
+type Spare = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+/// Why a connection gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    Room,
+    Network,
+}
+
+impl Full {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Room => "room",
+            Self::Network => "network",
+        }
+    }
+
+    /// The whole answer, since no request was read.
+    fn answer(self) -> Vec<u8> {
+        let problem = match self {
+            Self::Room => Problem::unavailable("Too many connections are open. Try again shortly."),
+            Self::Network => Problem::new(429, "connections", "Too many connections come from your network."),
+        };
+        let retry_after = problem.retry_after.unwrap_or(5);
+        let problem = Problem {
+            code: "connections".into(),
+            request_id: bus::Context::new().correlation_id,
+            ..problem.with_retry_after(retry_after)
+        };
+        let body = serde_json::to_string(&problem).expect("a problem is plain data and always serializes");
+        format!(
+            "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nRetry-After: {retry_after}\r\n\
+             X-Request-Id: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
+            problem.status,
+            problem.title,
+            body.len(),
+            problem.request_id
+        )
+        .into_bytes()
+    }
 }
 
 impl Door {
-    pub fn new(listener: StdListener) -> io::Result<Self> {
+    pub fn new(listener: StdListener, bounds: &Bounds, proxies: Proxies) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Ok(Self { listener: TcpListener::from_std(listener)?, addr, room })
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            addr,
+            room: Arc::new(Semaphore::new(room(bounds.connections_max))),
+            networks: Networks::new(bounds.connections_per_network_max),
+            proxies,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            spares: mpsc::channel(REFUSALS_MAX),
+            reserve: File::open("/dev/null").ok(),
+        })
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Result<Held, Full> {
+        let peer = peer.ip().to_canonical();
+        // Behind a proxy of ours is everybody; the proxy bounds its clients itself.
+        let network = match self.proxies.is_trusted(peer) {
+            true => None,
+            false => Some(self.networks.enter(peer).ok_or(Full::Network)?),
+        };
+        let room = self.room.clone().try_acquire_owned().map_err(|_| Full::Room)?;
+        Ok(Held::Places { _room: room, _network: network })
+    }
+
+    fn refuse(&self, stream: TcpStream, peer: SocketAddr, why: Full) {
+        metrics::counter!("http_connections_refused_total", "why" => why.name()).increment(1);
+        // Closed without a word where too many are being refused.
+        let Ok(permit) = self.refusals.clone().try_acquire_owned() else { return };
+        let spares = self.spares.0.clone();
+        tokio::spawn(tokio::time::timeout(REFUSAL_MAX, turn_away((stream, peer, permit), why, spares)));
+    }
+
+    fn open(&self, stream: TcpStream, peer: SocketAddr, held: Held) -> Opened {
+        // A peer that is gone already shows at the first read.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(stream, held);
+        (connection, LocalAddr(self.addr.into()), RemoteAddr(peer.into()), Scheme::HTTP)
+    }
+
+    /// Accepting failed. When descriptors have run out all the same, whoever waits is let go by means of the last one.
+    async fn failed(&mut self, error: io::Error) -> io::Error {
+        let is_out = matches!(error.raw_os_error(), Some(code) if OUT_OF_DESCRIPTORS.contains(&code));
+        let refused = is_out && self.reserve.take().is_some() && {
+            let refused = self.listener.accept().now_or_never().is_some_and(|accepted| accepted.is_ok());
+            self.reserve = File::open("/dev/null").ok();
+            refused
+        };
+        if refused {
+            metrics::counter!("http_connections_refused_total", "why" => "descriptors").increment(1);
+        } else {
+            tracing::warn!(%error, "connection not accepted");
+            tokio::time::sleep(ACCEPT_RETRY).await;
+        }
+        error
     }
 }
+
+/// `EMFILE` and `ENFILE`: no descriptor is left to this process, or to the machine.
+const OUT_OF_DESCRIPTORS: [i32; 2] = [nix::errno::Errno::EMFILE as i32, nix::errno::Errno::ENFILE as i32];
+
+type Opened = (Connection, LocalAddr, RemoteAddr, Scheme);
 
 impl Acceptor for Door {
     type Io = Connection;
@@ -70,103 +200,69 @@ impl Acceptor for Door {
         vec![LocalAddr(self.addr.into())]
     }
 
-    async fn accept(&mut self) -> io::Result<(Connection, LocalAddr, RemoteAddr, Scheme)> {
-        let permit = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
-        match self.listener.accept().await {
-            Ok((stream, peer)) => {
-                // A peer that is gone already shows at the first read.
-                let _ = stream.set_nodelay(true);
-                let connection = Connection::new(stream, permit);
-                Ok((connection, LocalAddr(self.addr.into()), RemoteAddr(peer.into()), Scheme::HTTP))
-            }
-            Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                Err(error)
-            }
-        }
-    }
-}
-
-/// A connection that ends by itself after a long silence.
-pub struct Connection {
-    stream: TcpStream,
-    moved: Instant,
-    silence: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        let silence = Box::pin(tokio::time::sleep(SILENCE_MAX));
-        Self { stream, moved: Instant::now(), silence, _permit: permit }
-    }
-
-    /// Ready when nothing has moved for [`SILENCE_MAX`]. The timer is set anew only when it fires, not at every byte.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    async fn accept(&mut self) -> io::Result<Opened> {
         loop {
-            ready!(self.silence.as_mut().poll(cx));
-            let due = self.moved + SILENCE_MAX;
-            if Instant::now() >= due {
-                return Poll::Ready(());
-            }
-            self.silence.as_mut().reset(due);
-        }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Pending => {
-                ready!(self.poll_silence(cx));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            moved => {
-                self.moved = Instant::now();
-                moved
+            let accepted = tokio::select! {
+                Some((stream, peer, permit)) = self.spares.1.recv() => {
+                    let held = Held::Spare { _permit: permit, until: Instant::now() + SPARE_MAX };
+                    return Ok(self.open(stream, peer, held));
+                }
+                accepted = self.listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => return Err(self.failed(error).await),
+            };
+            match self.admit(peer) {
+                Ok(held) => return Ok(self.open(stream, peer, held)),
+                Err(why) => self.refuse(stream, peer, why),
             }
         }
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.moved = Instant::now();
-        Poll::Ready(written)
+/// Says why there is no place, unless it asks for health, which is answered.
+async fn turn_away(mut spare: Spare, why: Full, spares: mpsc::Sender<Spare>) {
+    if why == Full::Room && asks_for_health(&spare.0).await {
+        let _ = spares.send(spare).await;
+        return;
     }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts));
-        self.moved = Instant::now();
-        Poll::Ready(written)
+    let stream = &mut spare.0;
+    if stream.write_all(&why.answer()).await.is_err() || stream.shutdown().await.is_err() {
+        return;
     }
+    // Closing over what was not read would take the answer back.
+    let mut unread = [0; 1_024];
+    while stream.read(&mut unread).await.is_ok_and(|read| read > 0) {}
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+async fn asks_for_health(stream: &TcpStream) -> bool {
+    let mut begin = [0; 16];
+    loop {
+        let Ok(read) = stream.peek(&mut begin).await else { return false };
+        let begin = &begin[..read];
+        if HEALTH.iter().any(|asked| begin.starts_with(asked)) {
+            return true;
+        }
+        if read == 0 || !HEALTH.iter().any(|asked| asked.starts_with(begin)) {
+            return false;
+        }
+        // The line is not whole yet, and what was peeked at stays ready.
+        tokio::time::sleep(ACCEPT_RETRY).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_descriptors_are_kept_back_whatever_the_limit_is() {
+        assert_eq!(left_for_clients(20_000), 19_800);
+        assert_eq!(left_for_clients(1_024), 824);
+        assert_eq!(left_for_clients(256), 64);
+        assert_eq!(room(10), 10);
+    }
 
     #[test]
     fn a_taken_address_is_named_and_without_one_the_next_port_is_found() {

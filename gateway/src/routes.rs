@@ -45,8 +45,8 @@ pub enum Body {
     Json(usize),
     /// The same, or nothing.
     OptionalJson(usize),
-    /// Any bytes, at most so many.
-    Raw(usize),
+    /// Any bytes, at most so many, which the payment provider has signed.
+    Signed(usize),
     /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
     Upload(usize),
 }
@@ -251,9 +251,9 @@ pub const ROWS: &[Row] = &[
         .key(Idempotency::Optional)
         .refuses(&[409]),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook")
-        .body(Body::Raw(WEBHOOK))
-        // All of them come from a few addresses, and one that is refused is money that nobody hears of for minutes. What is
-        // not signed costs one hash; the bound is the number of questions at hosts at once.
+        .body(Body::Signed(WEBHOOK))
+        // All of them come from a few addresses, and one that is refused is money that nobody knows of for minutes. What
+        // cannot be signed ends at the gateway; the bound is the number in work at once.
         .rate(Rate::Free),
     get::<ListNotifications>("/v1/notifications", "listNotifications"),
     get::<GetNotification>("/v1/notifications/{id}", "getNotification"),
@@ -309,6 +309,11 @@ impl Row {
             made: Made::Here,
             own_problems: &[],
         }
+    }
+
+    /// The same for fewer.
+    pub const fn of(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     const fn body(self, body: Body) -> Self {
@@ -375,7 +380,7 @@ impl Row {
         match self.body {
             Body::None => {}
             Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
-            Body::Raw(_) => statuses.extend([400, 413]),
+            Body::Signed(_) => statuses.extend([400, 413]),
         }
         match self.idempotency {
             Idempotency::None => {}

@@ -8,6 +8,7 @@ mod bridge;
 mod cinema;
 mod currencies;
 mod delivery;
+mod edge;
 mod faults;
 mod free;
 mod giving_back;

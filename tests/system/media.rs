@@ -92,10 +92,18 @@ async fn a_trailer_is_served_in_ranges_as_players_ask() {
     let stored = cinema.upload(&cinema.owner(), &path, "file", MP4.to_vec(), "film.avi").await.expect(200);
     assert_eq!(stored["contentType"], "video/mp4");
     let url = format!("{}{}", cinema.url(), cinema.shown(&movie).await["trailerUrl"].as_str().unwrap());
-    let part = cinema.http.get(url).header(RANGE, "bytes=4-7").send().await.unwrap();
+    let part = cinema.http.get(&url).header(RANGE, "bytes=4-7").send().await.unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.headers()["content-range"], format!("bytes 4-7/{}", MP4.len()));
     assert_eq!(part.bytes().await.unwrap(), &MP4[4..8]);
+    let end = cinema.http.get(&url).header(RANGE, "bytes=4-99999").send().await.unwrap();
+    assert_eq!(end.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(end.bytes().await.unwrap(), &MP4[4..]);
+    for outside in ["bytes=0-18446744073709551615", "bytes=-18446744073709551615", "bytes=5000-"] {
+        let refused = cinema.http.get(&url).header(RANGE, outside).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{outside}");
+        assert_eq!(refused.headers()["content-range"], format!("bytes */{}", MP4.len()));
+    }
     cinema.close().await;
 }
 

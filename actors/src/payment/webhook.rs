@@ -14,6 +14,11 @@ use super::wire::{Intent, Metadata, Session, StripeDispute, StripeRefund};
 /// Older ones may be somebody's recording.
 const TOLERANCE_SECONDS: u64 = 300;
 
+/// Stripe's ids are shorter by far.
+const ID_MAX: usize = 200;
+/// What the objects of event destinations are called (docs.stripe.com/event-destinations).
+const THIN: &str = "v2.core.";
+
 /// One event of the provider.
 #[derive(Debug)]
 pub struct Notice {
@@ -66,24 +71,34 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: i64) -> Result<(), R
     if ours && now.abs_diff(at) <= TOLERANCE_SECONDS { Ok(()) } else { Err(Rejection::BadSignature) }
 }
 
-/// Reads a verified body. What is not an event at all is refused; an event that means nothing to us is not.
+/// Reads a verified body. What is not an event at all is refused; an event that means nothing to us is not. Thin events,
+/// which name an object and do not hold it, are kept: the object's own event is sent as well, and the reconciler reads all.
 pub fn parse(body: &[u8]) -> Result<Notice, Rejection> {
     #[derive(Deserialize)]
     struct Event {
         id: String,
         #[serde(rename = "type")]
         kind: String,
-        data: Body,
+        #[serde(default)]
+        object: String,
+        data: Option<Body>,
     }
     #[derive(Deserialize)]
     struct Body {
         object: serde_json::Value,
     }
-    let event: Event = serde_json::from_slice(body).map_err(|_| Rejection::BadWebhook)?;
-    if event.id.is_empty() || event.id.len() > 200 {
+    let mut event: serde_json::Value = serde_json::from_slice(body).map_err(|_| Rejection::BadWebhook)?;
+    without_nul(&mut event);
+    let event: Event = serde_json::from_value(event).map_err(|_| Rejection::BadWebhook)?;
+    if event.id.is_empty() || event.id.len() > ID_MAX {
         return Err(Rejection::BadWebhook);
     }
-    let (about, metadata) = read(event.data.object);
+    let object = match event.data {
+        Some(data) => data.object,
+        None if event.object.starts_with(THIN) => serde_json::Value::Null,
+        None => return Err(Rejection::BadWebhook),
+    };
+    let (about, metadata) = read(object);
     let id = |name: &str| metadata.get(name).and_then(|text| Uuid::parse_str(text).ok());
     Ok(Notice {
         reservation_id: id("reservation_id"),
@@ -92,6 +107,16 @@ pub fn parse(body: &[u8]) -> Result<Notice, Rejection> {
         kind: event.kind,
         about,
     })
+}
+
+/// Postgres keeps no U+0000, and what others write into the provider's objects is not ours to refuse: it becomes U+FFFD.
+fn without_nul(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_nul),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(without_nul),
+        _ => {}
+    }
 }
 
 fn read(object: serde_json::Value) -> (About, Metadata) {

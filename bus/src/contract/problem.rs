@@ -18,9 +18,9 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A text with U+0000, which Postgres cannot keep.
-    pub fn nul(field: &str) -> Self {
-        Self { field: field.to_owned(), message: "must not contain the character U+0000".to_owned() }
+    /// A text with control characters; see [`super::strict`].
+    pub fn control(field: &str) -> Self {
+        Self { field: field.to_owned(), message: "must not contain control characters".to_owned() }
     }
 }
 
@@ -174,6 +174,7 @@ fn title(status: u16) -> &'static str {
         409 => "Conflict",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         500 => "Internal Server Error",

@@ -28,7 +28,8 @@ impl EventFeed {
     async fn watch(&self, caller: Caller) -> Result<Events, Refused> {
         // The guard lets nobody in without one.
         let token = caller.0.token.clone().ok_or_else(Problem::internal)?;
-        let events = self.house.feed.watch(&self.house, token).await?;
+        let place = self.house.stream_place(&caller)?;
+        let events = self.house.feed.watch(&self.house, token, place).await?;
         Ok(Events(poem::Body::from_bytes_stream(futures::StreamExt::map(events, Ok::<_, std::io::Error>))))
     }
 }

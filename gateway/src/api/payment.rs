@@ -138,6 +138,7 @@ impl Payments {
         body: Raw,
     ) -> Result<Done<200>, Refused> {
         let Some(signature) = signature.0 else { return Err(Problem::from(Rejection::BadSignature).into()) };
+        let _in_work = self.house.begin_webhook()?;
         let request = Webhook { body: STANDARD.encode(&body.0), signature };
         self.house.ask(&request, &caller.0).await?;
         Ok(Done)

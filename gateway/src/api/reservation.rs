@@ -106,7 +106,8 @@ impl Reservations {
     /// `snapshot` may come again and replaces all before it. A comment every 15 seconds keeps the connection.
     #[oai(path = "/v1/showtimes/:id/seats/events", method = "get")]
     async fn watch(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Events, Refused> {
-        let events = self.house.hub.watch(&self.house, id.0.0, caller.0.context.clone()).await?;
+        let place = self.house.stream_place(&caller)?;
+        let events = self.house.hub.watch(&self.house, id.0.0, caller.0.context.clone(), place).await?;
         Ok(Events(poem::Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>))))
     }
 

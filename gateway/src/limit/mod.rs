@@ -5,6 +5,7 @@
 //! Invariant: a request waits for the count no longer than [`shared::LIMIT`], and a failed count refuses nobody.
 //! It guards the house, not passwords: those have their own throttling at the host that checks them.
 
+mod network;
 mod own;
 mod shared;
 
@@ -16,8 +17,35 @@ use poem::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 use crate::routes::Row;
+pub use network::{Networks, Place};
 use own::Own;
 use shared::Shared;
+
+/// How much may be open or in work at once. `None`: as much as comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections of all; fewer where the process may not have so many files open.
+    pub connections_max: usize,
+    pub connections_per_network_max: Option<usize>,
+    /// Live seat maps and event feeds.
+    pub streams_per_network_max: Option<usize>,
+    /// The provider's webhooks at their host.
+    pub webhooks_in_work_max: Option<usize>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            connections_per_network_max: None,
+            streams_per_network_max: None,
+            webhooks_in_work_max: None,
+        }
+    }
+}
+
+/// Open connections: some 20 KiB each with their buffers, so at most 320 MiB under attack.
+pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// What a request costs the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

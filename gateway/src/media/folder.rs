@@ -3,20 +3,24 @@
 //! Invariant: a file under its final name is whole and never changes, so it may be cached for ever.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use bus::contract::Problem;
 use bus::contract::media::{Media, MediaKind, Stored};
 use poem::endpoint::{BoxEndpoint, make};
 use poem::http::{HeaderValue, header};
 use poem::web::StaticFileRequest;
-use poem::{EndpointExt, FromRequest, IntoResponse, Request};
+use poem::{EndpointExt, FromRequest, IntoResponse, Request, Response};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use super::StoreFailure;
 use super::film::Film;
 use super::picture::Picture;
-use crate::problem::{Refused, no_route};
+use super::range;
+use crate::front::Trace;
+use crate::problem::{self, Refused, no_route};
 
 /// Where the gateway serves the folder.
 const PATH: &str = "/media";
@@ -120,21 +124,39 @@ pub fn serve(folder: &Folder) -> (&'static str, BoxEndpoint<'static>) {
     let folder = folder.clone();
     let endpoint = make(move |request: Request| {
         let folder = folder.clone();
-        async move {
-            let name = request.path_params::<String>().unwrap_or_default();
-            let path = request.uri().path();
-            if !is_ours(&name) {
-                return Err(poem::Error::from(Refused(no_route(path))));
-            }
-            let wanted = StaticFileRequest::from_request_without_body(&request).await?;
-            let found = wanted.create_response(folder.0.join(&name), false, false)?;
-            let mut response = found.into_response();
-            let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
-            response.headers_mut().insert(header::CACHE_CONTROL, forever);
-            poem::Result::Ok(response)
-        }
+        async move { folder.answer(request).await }
     });
     ("/media/:file", endpoint.boxed())
+}
+
+impl Folder {
+    async fn answer(&self, mut request: Request) -> poem::Result<Response> {
+        let name = request.path_params::<String>().unwrap_or_default();
+        let path = self.0.join(&name);
+        let found = if is_ours(&name) { tokio::fs::metadata(&path).await.ok() } else { None };
+        let Some(file) = found.filter(std::fs::Metadata::is_file) else {
+            return Err(Refused(no_route(request.uri().path())).into());
+        };
+        if range::settle(request.headers_mut(), file.len()).is_err() {
+            return Ok(unsatisfiable(&request, file.len()));
+        }
+        let wanted = StaticFileRequest::from_request_without_body(&request).await?;
+        let mut response = wanted.create_response(path, false, false)?.into_response();
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(header::CACHE_CONTROL, forever);
+        Ok(response)
+    }
+}
+
+/// 416, with the length that a range may have.
+fn unsatisfiable(request: &Request, length: u64) -> Response {
+    let id = request.data::<Arc<Trace>>().map(|trace| trace.context.correlation_id.as_str());
+    let problem =
+        Problem::new(416, "range", format!("The file has {length} bytes; none of them is in the range."));
+    let mut response = problem::respond(problem, id.unwrap_or_default());
+    let range = HeaderValue::try_from(format!("bytes */{length}")).expect("a number is printable");
+    response.headers_mut().insert(header::CONTENT_RANGE, range);
+    response
 }
 
 /// Whether a name is one that this file gives: nothing else of a file system can be reached.

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use bus::contract::Problem;
 use bus::contract::media::Rejection;
+use bus::contract::strict::is_control;
+use bus::contract::{FieldError, Problem};
 use poem::web::Multipart;
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
@@ -40,6 +41,9 @@ impl Upload {
         let field = self.0.next_field().await.map_err(unreadable)?.ok_or(Rejection::Parts)?;
         if field.name() != Some("file") {
             return Err(Rejection::Parts.into());
+        }
+        if field.file_name().is_some_and(|name| name.chars().any(is_control)) {
+            return Err(Problem::invalid(vec![FieldError::control("filename")]));
         }
         let length = copy(field.into_async_read(), sink, limit).await?;
         match self.0.next_field().await.map_err(unreadable)? {

@@ -9,6 +9,7 @@ mod film;
 mod folder;
 mod form;
 mod picture;
+mod range;
 mod sweep;
 
 use std::time::Duration;

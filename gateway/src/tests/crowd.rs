@@ -1,15 +1,19 @@
 //! Who may ask how often, and from which pages.
 
+use std::time::Duration;
+
 use bus::contract::auth::{Login, Me};
+use bus::contract::event_feed::WatchEvents;
 use bus::contract::movie::{ListGenres, ListMovies};
 use bus::contract::payment::Webhook;
+use bus::contract::reservation::GetSeatMap;
 use poem::http::{HeaderValue, Method};
 use serde_json::json;
 
-use super::{Gateway, problem};
+use super::{Gateway, problem, signature};
 use crate::cors::Cors;
 use crate::front::Manners;
-use crate::limit::{Limiter, Quotas};
+use crate::limit::{Bounds, Limiter, Quotas};
 
 fn limited() -> Gateway {
     let quotas = Quotas { reads: 2, writes: 1, logins: 1 };
@@ -55,11 +59,44 @@ async fn a_provider_and_whoever_watches_are_never_refused() {
     let gateway = limited();
     gateway.tell::<Webhook>("{}");
     for _ in 0..5 {
-        let webhook = gateway.post("/v1/payments/webhook").header("Stripe-Signature", "t=1,v1=a").body("{}");
-        assert_eq!(webhook.answer().await.status, 200);
+        let webhook = gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature());
+        assert_eq!(webhook.body("{}").answer().await.status, 200);
         let health = gateway.get("/health/live").answer().await;
         assert_eq!((health.status, health.header("ratelimit-limit")), (200, ""));
     }
+}
+
+#[tokio::test]
+async fn more_webhooks_than_their_host_is_to_work_on_come_again_later() {
+    let bounds = Bounds { webhooks_in_work_max: Some(2), ..Bounds::default() };
+    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
+    gateway.tell::<Webhook>("null").think(Duration::from_millis(200));
+    let webhook = || gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature());
+    let answers = futures::future::join_all((0..4).map(|_| webhook().body("{}").answer())).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 200, 503, 503]);
+    assert_eq!(
+        (answers[3].json()["code"].as_str(), answers[3].header("retry-after")),
+        (Some("overloaded"), "5")
+    );
+    assert_eq!(gateway.asked().len(), 2);
+    assert_eq!(webhook().body("{}").answer().await.status, 200, "places are given back");
+}
+
+#[tokio::test]
+async fn one_network_has_its_share_of_live_streams() {
+    let bounds = Bounds { streams_per_network_max: Some(2), ..Bounds::default() };
+    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
+    gateway.tell::<GetSeatMap>(r#"{"sequence":1,"seats":[]}"#).tell::<WatchEvents>("[]");
+    let watch = |path: &str| gateway.get(path).token("admin").response();
+    let seats = "/v1/showtimes/01890a5d-ac96-774b-bcce-b302099a8057/seats/events";
+    let (first, second) = (watch(seats).await, watch("/v1/admin/events").await);
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
+    let refused = gateway.get(seats).answer().await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("streams")));
+    assert_eq!(refused.header("retry-after"), "10");
+    drop(first);
+    assert_eq!(watch(seats).await.status(), 200, "who leaves makes room");
 }
 
 #[tokio::test]

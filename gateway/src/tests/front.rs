@@ -6,6 +6,8 @@ use bus::contract::movie::ListMovies;
 use poem::http::Method;
 
 use super::{Gateway, problem};
+use crate::front::Manners;
+use crate::limit::Limiter;
 
 #[tokio::test]
 async fn every_answer_is_secured_and_named() {
@@ -51,6 +53,28 @@ async fn unknown_paths_say_what_there_is() {
     }
     let answer = gateway.get("/v2/movies").answer().await;
     assert!(answer.json()["detail"].as_str().unwrap().contains("only version 1"));
+}
+
+#[tokio::test]
+async fn users_who_come_by_https_are_told_to_come_by_nothing_else() {
+    let secure = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
+    for path in ["/", "/v1/nothing", "/health/live"] {
+        let answer = secure.get(path).answer().await;
+        assert_eq!(answer.header("strict-transport-security"), "max-age=31536000", "{path}");
+    }
+    let plain = Gateway::new();
+    assert_eq!(plain.get("/").answer().await.header("strict-transport-security"), "");
+}
+
+#[tokio::test]
+async fn a_path_is_found_however_its_letters_are_written() {
+    let gateway = Gateway::new();
+    gateway.tell::<ListMovies>("{}");
+    assert_eq!(gateway.get("/v1/%6Dovies").answer().await.status, 200);
+    assert_eq!(gateway.get("/v1%2Fmovies").problem().await, problem(404, "no-route"));
+    for path in ["/v1/movies%00", "/media/a%0ab", "/%c2%85"] {
+        assert_eq!(gateway.get(path).problem().await, problem(400, "bad-path"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use bus::contract::reservation::{CancelReservation, CreateReservation, GetReserv
 use poem::http::Method;
 use serde_json::json;
 
-use super::{Gateway, problem};
+use super::{Gateway, METRICS_TOKEN, problem, signature};
 use crate::routes::{ROWS, Row};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -125,13 +125,42 @@ async fn an_idempotency_key_is_passed_on_or_refused() {
 }
 
 #[tokio::test]
-async fn a_query_with_nul_is_refused_before_a_host_is_asked() {
+async fn control_characters_in_a_query_are_refused_before_a_host_is_asked() {
     let gateway = Gateway::new();
-    for query in ["name=a%00b", "genre=%00", "na%00me=a"] {
+    for query in ["name=a%00b", "genre=%00", "na%00me=a", "name=%1b%5b2J", "name=a%7f", "name=%c2%85"] {
         let answer = gateway.get(&format!("/v1/movies?{query}")).answer().await;
         assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("invalid")), "{query}");
     }
     assert!(gateway.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_with_control_characters_or_a_key_twice_is_refused_before_a_host_is_asked() {
+    let gateway = Gateway::new();
+    let register = |body: &'static str| {
+        gateway.post("/v1/auth/register").header("Content-Type", "application/json").body(body).answer()
+    };
+    let answer = register(r#"{"email":"a\u0000@b.example","password":"long-enough","name":"x"}"#).await;
+    assert_eq!((answer.status, &answer.json()["errors"][0]["field"]), (422, &json!("email")));
+    let answer = register(r#"{"email":"a@b.example","password":"long-enough","name":"x","name":"y"}"#).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("json")));
+    let path = format!("/v1/reservations/{ID}/cancel");
+    let twice = gateway.post(&path).token("user").header("Content-Type", "application/json");
+    assert_eq!(twice.body(r#"{"reason":"a","reason":"b"}"#).problem().await, problem(400, "json"));
+    assert!(gateway.asked().is_empty());
+}
+
+#[tokio::test]
+async fn numbers_are_for_staff_and_the_holder_of_the_token() {
+    let gateway = Gateway::new();
+    let numbers = || gateway.get("/metrics");
+    assert_eq!(numbers().problem().await, problem(401, "token-missing"));
+    assert_eq!(numbers().token("forged").problem().await, problem(401, "token-invalid"));
+    assert_eq!(numbers().token("user").problem().await, problem(403, "role"));
+    for reader in ["admin", METRICS_TOKEN] {
+        let answer = numbers().token(reader).answer().await;
+        assert!(answer.status == 200 && answer.header("content-type").starts_with("text/plain"), "{reader}");
+    }
 }
 
 #[tokio::test]
@@ -215,13 +244,17 @@ async fn a_webhook_arrives_byte_for_byte() {
     let body = "{ \"type\" : \"x\" }\n";
     let webhook = || gateway.post("/v1/payments/webhook").body(body);
     assert_eq!(webhook().problem().await, problem(400, "bad-signature"));
-    assert_eq!(webhook().header("Stripe-Signature", "t=1,v1=ab").answer().await.status, 200);
+    let signature = signature();
+    assert_eq!(webhook().header("Stripe-Signature", &signature).answer().await.status, 200);
     let asked = gateway.asked().pop().unwrap().request;
-    assert_eq!(asked["signature"], "t=1,v1=ab");
+    assert_eq!(asked["signature"], signature);
     let sent = base64::engine::general_purpose::STANDARD.decode(asked["body"].as_str().unwrap()).unwrap();
     assert_eq!(sent, body.as_bytes());
-    let large = gateway.post("/v1/payments/webhook").body("x".repeat(256 * 1024 + 1));
-    assert_eq!(large.problem().await, problem(413, "too-large"));
+    let large = gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature);
+    assert_eq!(large.body("x".repeat(256 * 1024 + 1)).problem().await, problem(413, "too-large"));
+    let never = webhook().header("Stripe-Signature", &signature.replace("t=", "t=9"));
+    assert_eq!(never.problem().await, problem(400, "bad-signature"));
+    assert_eq!(gateway.asked().len(), 1, "what cannot be signed never leaves the gateway");
 }
 
 #[tokio::test]
@@ -273,7 +306,7 @@ async fn every_row_asks_the_request_that_it_names() {
         // The one body that fits is asked with; the others are refused before.
         for body in &bodies {
             let sending = gateway.send(row.verb.method(), &path).token("root");
-            let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", "s");
+            let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", &signature());
             let sending = sending.header("X-Refresh-Cookie", "true").header("Cookie", "marquee_refresh=r");
             let before = gateway.asked().len();
             sending.json(body.clone()).answer().await;

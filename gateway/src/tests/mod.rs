@@ -3,6 +3,7 @@
 //! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
 
 mod challenge;
+mod connection;
 mod crowd;
 mod feed;
 mod front;
@@ -25,6 +26,8 @@ use bus::token::Identity;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::{Endpoint, Response};
 use serde_json::Value;
@@ -33,7 +36,7 @@ use uuid::Uuid;
 
 use crate::front::Manners;
 use crate::house::{Hosts, House};
-use crate::limit::Limiter;
+use crate::limit::{Bounds, Limiter};
 use crate::media::MediaRoom;
 
 /// Hosts that answer what they were told, and remember what they were asked.
@@ -110,11 +113,27 @@ impl Told {
     }
 }
 
+/// What [`crate::start`] adds.
+fn pages(house: &Arc<House>) -> Vec<(&'static crate::Row, BoxEndpoint<'static>)> {
+    let ready = crate::health::ready(house.clone(), Arc::new(crate::Parts::default));
+    let numbers = PrometheusBuilder::new().build_recorder().handle();
+    let metrics = crate::health::guarded_metrics(house.clone(), Some(METRICS_TOKEN.into()), numbers);
+    vec![(crate::page("/health/ready"), ready), (crate::page("/metrics"), metrics)]
+}
+
+/// What may be the provider's, for all that the gateway knows.
+pub fn signature() -> String {
+    format!("t={},v1={}", time::OffsetDateTime::now_utc().unix_timestamp(), "0a".repeat(32))
+}
+
+pub const METRICS_TOKEN: &str = "0123456789abcdef";
+
 /// A gateway without a socket.
 pub struct Gateway {
     pub house: Arc<House>,
     told: Arc<Told>,
     app: Box<dyn poem::endpoint::DynEndpoint<Output = Response>>,
+    bounds: Bounds,
 }
 
 impl Gateway {
@@ -123,6 +142,10 @@ impl Gateway {
     }
 
     pub fn with(manners: Manners, limiter: Limiter) -> Self {
+        Self::bounded(manners, limiter, Bounds::default())
+    }
+
+    pub fn bounded(manners: Manners, limiter: Limiter, bounds: Bounds) -> Self {
         let told = Arc::new(Told {
             answers: Mutex::default(),
             asked: Mutex::default(),
@@ -133,16 +156,17 @@ impl Gateway {
             connections: watch::Sender::new(0),
         });
         let media = MediaRoom::open(&Default::default()).unwrap();
-        let house = House::new(Hosts::Told(told.clone()), limiter, media, Currency::parse("CHF").unwrap());
-        let ready = (crate::page("/health/ready"), crate::health::ready(house.clone(), Default::default));
-        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, vec![ready])));
-        Self { house, told, app }
+        let hosts = Hosts::Told(told.clone());
+        let house = House::new(hosts, limiter, media, Currency::parse("CHF").unwrap(), &bounds);
+        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, pages(&house))));
+        Self { house, told, app, bounds }
     }
 
     /// The same over a real socket.
     pub fn serve(&self) -> crate::Running {
         let listener = crate::listen::bind(Some(([127, 0, 0, 1], 0).into())).unwrap();
-        crate::serve(listener, self.house.clone(), Default::default(), Vec::new()).unwrap()
+        let pages = pages(&self.house);
+        crate::serve(listener, self.house.clone(), Default::default(), &self.bounds, pages).unwrap()
     }
 
     /// From now on the host of `R` answers this.
@@ -194,7 +218,10 @@ impl Gateway {
     pub fn send(&self, method: Method, path: &str) -> Sending<'_> {
         Sending {
             gateway: self,
-            request: poem::Request::builder().method(method).uri(path.parse().unwrap()),
+            request: poem::Request::builder()
+                .method(method)
+                .uri(path.parse().unwrap())
+                .header("Host", "kino.example"),
             body: None,
         }
     }

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use bus::contract::auth::Login;
 use bus::contract::movie::ListMovies;
 use bus::contract::reservation::GetSeatMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Gateway;
+use crate::front::Manners;
+use crate::limit::{Bounds, Limiter};
 
 const EVENTS: &str = "/v1/showtimes/01890a5d-ac96-774b-bcce-b302099a8057/seats/events";
 
@@ -71,6 +74,103 @@ async fn a_refused_body_is_answered_though_it_never_comes() {
     let mut client = Client::connect(&running).await;
     client.send("POST /v1/auth/login HTTP/1.1\r\nHost: m\r\nContent-Length: 9999999\r\n\r\n").await;
     assert!(client.until("too-large").await.starts_with("HTTP/1.1 413"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_not_told_to_send_what_is_too_large() {
+    let gateway = Gateway::new();
+    gateway.tell::<Login>("{}");
+    let running = gateway.serve();
+    let login = |length: usize| {
+        format!(
+            "POST /v1/auth/login HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\n\
+             Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut client = Client::connect(&running).await;
+    client.send(&login(9_999_999)).await;
+    assert!(client.until("too-large").await.starts_with("HTTP/1.1 413"));
+    let body = r#"{"email":"a@b.example","password":"long-enough"}"#;
+    let mut client = Client::connect(&running).await;
+    client.send(&login(body.len())).await;
+    client.until("HTTP/1.1 100").await;
+    client.send(body).await;
+    client.until("HTTP/1.1 200").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_names_its_host_once() {
+    let gateway = Gateway::new();
+    let running = gateway.serve();
+    let live = "/health/live HTTP/1";
+    for (request, status) in [
+        (format!("GET {live}.1\r\n\r\n"), 400),
+        (format!("GET {live}.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400),
+        (format!("GET {live}.1\r\nHost: a b\r\n\r\n"), 400),
+        (format!("GET {live}.1\r\nHost: a\r\n\r\n"), 200),
+        (format!("GET {live}.0\r\n\r\n"), 200),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 204),
+    ] {
+        let mut client = Client::connect(&running).await;
+        client.send(&request).await;
+        client.until(&format!(" {status} ")).await;
+    }
+    running.stop().await;
+}
+
+fn bounded(bounds: Bounds) -> Gateway {
+    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
+    gateway.tell::<ListMovies>("{\"total\":7}");
+    gateway
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_newcomers_are_refused_at_once_and_health_is_answered() {
+    let gateway = bounded(Bounds { connections_max: 2, ..Bounds::default() });
+    let running = gateway.serve();
+    let mut inside = [Client::connect(&running).await, Client::connect(&running).await];
+    for client in &mut inside {
+        client.get("/v1/movies").await;
+        client.until("{\"total\":7}").await;
+    }
+    let mut late = Client::connect(&running).await;
+    late.get("/v1/movies").await;
+    let refused = late.until("\"code\":\"connections\"").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: 1\r\n"), "{refused}");
+    assert!(late.closes().await);
+    let mut probe = Client::connect(&running).await;
+    probe.get("/health/live").await;
+    probe.until("{\"live\":true}").await;
+    let [mut kept, left] = inside;
+    drop(left);
+    kept.get("/v1/movies").await;
+    kept.until("{\"total\":7}").await;
+    // The place is free when the gateway has seen that its client is gone.
+    let served = async {
+        loop {
+            let mut client = Client::connect(&running).await;
+            client.get("/v1/movies").await;
+            if client.until("HTTP/1.1 ").await.contains(" 200 ") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), served).await.expect("who leaves makes room");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn one_network_has_its_share_of_connections() {
+    let gateway = bounded(Bounds { connections_per_network_max: Some(1), ..Bounds::default() });
+    let running = gateway.serve();
+    let mut first = Client::connect(&running).await;
+    first.get("/v1/movies").await;
+    first.until("{\"total\":7}").await;
+    let mut second = Client::connect(&running).await;
+    second.get("/v1/movies").await;
+    assert!(second.until("\"code\":\"connections\"").await.starts_with("HTTP/1.1 429 "));
     running.stop().await;
 }
 

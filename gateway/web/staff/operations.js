@@ -1,6 +1,7 @@
 // Whether the house is well: its parts, what happens in it, how far its consumers are behind, and every order's saga by its
 // state. Events come by themselves; the rest is looked at again every few seconds while it is seen.
 
+import { bearer } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { moment, money, number, time } from "../lib/format.js";
 import { again } from "../lib/router.js";
@@ -76,7 +77,7 @@ export function samples(text) {
 async function numbers(box, signal) {
   let found;
   try {
-    const response = await fetch("/metrics", { signal });
+    const response = await fetch("/metrics", { headers: { Authorization: `Bearer ${bearer()}` }, signal });
     if (!response.ok) throw new Error(String(response.status));
     found = samples(await response.text());
   } catch {

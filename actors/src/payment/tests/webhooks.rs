@@ -118,6 +118,25 @@ fn what_means_nothing_to_us_is_kept_and_what_is_no_event_is_refused() {
 }
 
 #[test]
+fn a_thin_event_is_kept_though_it_holds_no_object() {
+    let thin = json!({"id": "evt_1", "object": "v2.core.event", "type": "v2.core.event_destination.ping",
+        "related_object": {"id": "ed_1", "type": "v2.core.event_destination"}});
+    let notice = webhook::parse(thin.to_string().as_bytes()).unwrap();
+    assert!(matches!(notice.about, About::Other) && notice.kind == "v2.core.event_destination.ping");
+    let torn = json!({"id": "evt_1", "object": "event", "type": "payment_intent.succeeded"});
+    assert!(matches!(webhook::parse(torn.to_string().as_bytes()), Err(Rejection::BadWebhook)));
+}
+
+#[test]
+fn a_text_with_nul_is_no_reason_to_refuse_an_event() {
+    let event = json!({"id": "evt_\0", "type": "charge.\0", "data": {"object": {"object": "refund", "id": "re_\0",
+        "amount": 5, "currency": "eur", "status": "succeeded", "metadata": {"note": "\0"}}}});
+    let notice = webhook::parse(event.to_string().as_bytes()).unwrap();
+    assert_eq!((notice.id.as_str(), notice.kind.as_str()), ("evt_\u{fffd}", "charge.\u{fffd}"));
+    assert!(!format!("{:?}", notice.about).contains("\\0"));
+}
+
+#[test]
 fn a_dispute_is_read_by_the_payment_that_it_names() {
     let told = |status: &str| {
         let event = json!({"id": "evt_1", "type": "charge.dispute.updated", "data": {"object": {

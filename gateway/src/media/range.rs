@@ -1,0 +1,97 @@
+//! Which bytes of a file a request wants, settled before Poem's own reader sees the header.
+//!
+//! That one adds to numbers that the client wrote, so that the largest ones overflow, and refuses a range that only ends
+//! after the file, which is one until its end (RFC 9110, 14.1.2).
+
+use poem::http::{HeaderMap, HeaderValue, header};
+
+/// No file is so long, and no reader needs to count so far.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// Puts the header into the form `bytes=first-last`, both inside the file; without it, or where it means nothing here
+/// (another unit, several ranges), the whole file is meant. An error: no byte of the file is in the range.
+pub fn settle(headers: &mut HeaderMap, length: u64) -> Result<(), Unsatisfiable> {
+    let Some(given) = headers.remove(header::RANGE) else { return Ok(()) };
+    let Some((first, last)) = given.to_str().ok().and_then(single) else { return Ok(()) };
+    let (first, last) = match (number(first)?, number(last)?) {
+        (Some(first), Some(last)) if first > last => return Ok(()),
+        (Some(first), last) => (first, last.unwrap_or(NUMBER_MAX).min(length.saturating_sub(1))),
+        (None, Some(0)) => return Err(Unsatisfiable),
+        (None, Some(suffix)) => (length.saturating_sub(suffix), length.saturating_sub(1)),
+        (None, None) => return Ok(()),
+    };
+    if first >= length {
+        return Err(Unsatisfiable);
+    }
+    let range = HeaderValue::try_from(format!("bytes={first}-{last}")).expect("numbers are printable");
+    headers.insert(header::RANGE, range);
+    Ok(())
+}
+
+/// 416.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unsatisfiable;
+
+/// The two sides of the only range, each digits or nothing.
+fn single(header: &str) -> Option<(&str, &str)> {
+    let (unit, ranges) = header.split_once('=')?;
+    let (first, last) = ranges.trim().split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (unit.eq_ignore_ascii_case("bytes") && digits(first) && digits(last)).then_some((first, last))
+}
+
+/// `None` for no digits. More than [`NUMBER_MAX`] overflows one or another reader on the way and is refused.
+fn number(digits: &str) -> Result<Option<u64>, Unsatisfiable> {
+    match digits.parse() {
+        Ok(number) if number <= NUMBER_MAX => Ok(Some(number)),
+        _ if digits.is_empty() => Ok(None),
+        _ => Err(Unsatisfiable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(given: &str, length: u64) -> Result<Option<String>, Unsatisfiable> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, given.parse().unwrap());
+        settle(&mut headers, length)?;
+        Ok(headers.get(header::RANGE).map(|range| range.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn a_range_is_put_inside_the_file() {
+        let inside = |given: &str| settled(given, 100).unwrap();
+        for (given, range) in [
+            ("bytes=0-", "bytes=0-99"),
+            ("bytes=0-0", "bytes=0-0"),
+            ("Bytes=10-19", "bytes=10-19"),
+            ("bytes=90-5000", "bytes=90-99"),
+            ("bytes=-1", "bytes=99-99"),
+            ("bytes=-5000", "bytes=0-99"),
+        ] {
+            assert_eq!(inside(given).as_deref(), Some(range), "{given}");
+        }
+        for whole in ["bytes=0-1,5-6", "lines=0-1", "bytes=-", "bytes=9-1", "bytes=a-b", "bytes", "bytes=1"] {
+            assert_eq!(inside(whole), None, "{whole}");
+        }
+    }
+
+    #[test]
+    fn what_overflows_or_lies_outside_is_refused() {
+        for given in [
+            "bytes=0-18446744073709551615",
+            "bytes=18446744073709551615-",
+            "bytes=-18446744073709551615",
+            "bytes=0-99999999999999999999999",
+            "bytes=9223372036854775808-9223372036854775809",
+            "bytes=100-",
+            "bytes=-0",
+        ] {
+            assert_eq!(settled(given, 100), Err(Unsatisfiable), "{given}");
+        }
+        assert_eq!(settled("bytes=0-", 0), Err(Unsatisfiable));
+        assert_eq!(settled("bytes=-5", 0), Err(Unsatisfiable));
+    }
+}
