@@ -186,7 +186,7 @@ async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
     };
     let wanted = match wanted {
         Some(wanted) => wanted,
-        None => first_page(bus.as_ref(), amqp.as_ref()).await?,
+        None => every_letter(bus.as_ref(), amqp.as_ref()).await?,
     };
     let mut failed = 0;
     for which in wanted {
@@ -213,15 +213,22 @@ async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn first_page(bus: Option<&Bus>, amqp: Option<&Letters>) -> anyhow::Result<Vec<Which>> {
+/// All of them, page by page, before the first is replayed: those that leave would move the others between pages.
+async fn every_letter(bus: Option<&Bus>, amqp: Option<&Letters>) -> anyhow::Result<Vec<Which>> {
     let mut found = Vec::new();
     if let Some(bus) = bus {
-        let page = dead_letter::list(bus, Paging { page: 1, page_size: PAGE }).await.map_err(told)?;
-        found.extend(page.items.iter().map(|letter| Which::Nats(letter.sequence)));
+        for page in 1.. {
+            let paging = Paging { page, page_size: PAGE };
+            let letters = dead_letter::list(bus, paging).await.map_err(told)?;
+            found.extend(letters.items.iter().map(|letter| Which::Nats(letter.sequence)));
+            if letters.items.is_empty() || u64::from(page) * u64::from(PAGE) >= letters.total {
+                break;
+            }
+        }
     }
     if let Some(amqp) = amqp {
         let looked = amqp.list().await.map_err(told)?;
-        found.extend(looked.letters.into_iter().take(PAGE as usize).map(|letter| Which::Amqp(letter.name)));
+        found.extend(looked.letters.into_iter().map(|letter| Which::Amqp(letter.name)));
     }
     Ok(found)
 }

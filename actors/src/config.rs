@@ -35,7 +35,7 @@ pub fn public_keys(environment: &mut Environment) -> KeySet {
         environment.problem("JWT_PUBLIC_KEYS", "must be a JSON Web Key Set");
         None
     });
-    keys.unwrap_or(KeySet::default())
+    keys.unwrap_or_default()
 }
 
 /// The rules of holding and cancelling.
@@ -287,6 +287,8 @@ pub struct NotificationSettings {
     pub mails_per_recipient_hour: Option<u32>,
     /// How long a host may keep a mail that it is sending; after that another host sends it.
     pub claim: Duration,
+    /// How long the mail about a hold waits: who has paid by then gets none.
+    pub hold_mail_after: Duration,
 }
 
 impl NotificationSettings {
@@ -306,6 +308,11 @@ impl NotificationSettings {
             mails_per_recipient_hour,
             mails_per_second: environment.number("MAILS_PER_SECOND", 50, 1..=1_000),
             claim: Duration::from_secs(environment.number("MAIL_CLAIM_SECONDS", 120, 1..=3_600)),
+            hold_mail_after: Duration::from_secs(environment.number(
+                "HOLD_MAIL_AFTER_SECONDS",
+                180,
+                0..=3_600,
+            )),
         }
     }
 }

@@ -311,8 +311,12 @@ impl Builder<'_> {
             }
             "notification" => {
                 let post = self.link(name, "post", vec![self.servers.post.addr]).await?;
-                // So that a killed host's mails are sent within a run.
-                vec![("SMTP_URL", post.url("smtp")), ("MAIL_CLAIM_SECONDS", "20".to_owned())]
+                vec![
+                    ("SMTP_URL", post.url("smtp")),
+                    // So that a killed host's mails are sent within a run, and mails about holds at all.
+                    ("MAIL_CLAIM_SECONDS", "20".to_owned()),
+                    ("HOLD_MAIL_AFTER_SECONDS", "0".to_owned()),
+                ]
             }
             _ => Vec::new(),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::contract::strict::is_control;
-use bus::contract::{Access, FieldError, Problem};
+use bus::contract::{Access, FieldError, Problem, read};
 use bus::service::{Ask, IDEMPOTENCY_KEY};
 use bus::token::authorize;
 use bytes::{Bytes, BytesMut};
@@ -26,7 +26,7 @@ use crate::limit::{Rate, Who};
 use crate::media::FORM;
 use crate::payload::{Created, JSON};
 use crate::problem::{self, Refused};
-use crate::routes::{Body, Idempotency, Row};
+use crate::routes::{Body, Idempotency, Row, Verb};
 use crate::signed;
 
 /// A body that takes longer to arrive is from a line too slow to wait for, or an attack.
@@ -35,6 +35,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 const LET_PASS_BYTES_MAX: usize = 32 * 1024 * 1024;
 const LET_PASS_TIMEOUT: Duration = Duration::from_secs(5);
 const LET_PASS_SILENCE: Duration = Duration::from_millis(500);
+/// Of a request that has no body: enough for a client that sends an empty object.
+const NO_BODY_BYTES_MAX: usize = 4 * 1024;
 /// What a form adds to its file: a boundary twice, and the part's headers.
 const FORM_BYTES_MAX: usize = 4 * 1024;
 
@@ -68,6 +70,9 @@ impl Gate {
         if let Some(challenge) = self.house.challenge.get().filter(|_| row.is_challenged) {
             let (operation, headers, client) = (row.operation, request.headers(), trace.client);
             challenge.check(Challenged { operation, headers, client, user_id }).await?;
+        }
+        if row.body == Body::None && row.verb != Verb::Get {
+            refuse_fields(request).await?;
         }
         let body = read_body(row.body, request).await?;
         let idempotency_key = idempotency_key(row.idempotency, request.headers())?;
@@ -198,6 +203,30 @@ async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>
         check_type(content_type, request.headers())?;
     }
     Ok(Some(bytes))
+}
+
+/// A write without a body takes none: fields that nobody reads would be taken for done. An empty object is nothing.
+async fn refuse_fields(request: &mut Request) -> Result<(), Problem> {
+    let reading = collect(request.take_body(), NO_BODY_BYTES_MAX);
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(400, "body-timeout", "The body did not arrive in time.")))?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    let refused = |field: String, message: String| Problem::invalid(vec![FieldError { field, message }]);
+    match read(&bytes)? {
+        serde_json::Value::Null => Ok(()),
+        serde_json::Value::Object(fields) if fields.is_empty() => Ok(()),
+        serde_json::Value::Object(fields) => {
+            let errors = fields.into_iter().map(|(field, _)| FieldError {
+                message: format!("unknown field `{field}`: this request has no body"),
+                field,
+            });
+            Err(Problem::invalid(errors.collect()))
+        }
+        _ => Err(refused(String::new(), "must be left out: this request has no body".to_owned())),
+    }
 }
 
 /// Reads a refused body away: a client that is still sending when the connection closes never reads why.

@@ -16,12 +16,12 @@ use bus::contract::movie::{
     DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
     ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
 };
-use bus::contract::notification::{GetNotification, ListNotifications, ResendNotification};
+use bus::contract::notification::{GetNotification, ListNotifications, ResendFailed, ResendNotification};
 use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation, GetSaga,
     GetSeatMap, GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PlanExchange,
-    ReportOccupancy, RequestRefund, ResumeSaga,
+    ReportOccupancy, RequestRefund, ResumeSaga, UpdateReservation,
 };
 use bus::contract::{Access, Request};
 use poem::http::Method;
@@ -219,6 +219,9 @@ pub const ROWS: &[Row] = &[
         .challenged()
         .refuses(&[404, 409]),
     get::<GetReservation>("/v1/reservations/{id}", "getReservation"),
+    patch::<UpdateReservation>("/v1/reservations/{id}", "updateReservation")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
     post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
         .body(Body::OptionalJson(SMALL))
         .key(Idempotency::Optional)
@@ -256,6 +259,7 @@ pub const ROWS: &[Row] = &[
         // cannot be signed ends at the gateway; the bound is the number in work at once.
         .rate(Rate::Free),
     get::<ListNotifications>("/v1/notifications", "listNotifications"),
+    post::<ResendFailed>("/v1/notifications/resend", "resendFailedNotifications").body(Body::Json(SMALL)),
     get::<GetNotification>("/v1/notifications/{id}", "getNotification"),
     post::<ResendNotification>("/v1/notifications/{id}/resend", "resendNotification")
         .key(Idempotency::Optional)
@@ -378,7 +382,9 @@ impl Row {
             Access::Admin | Access::SuperAdmin => statuses.extend([401, 403]),
         }
         match self.body {
-            Body::None => {}
+            Body::None if self.verb == Verb::Get => {}
+            // Fields that nobody reads are refused.
+            Body::None => statuses.extend([400, 413, 422]),
             Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Signed(_) => statuses.extend([400, 413]),
         }

@@ -1,7 +1,8 @@
 //! The page as people use it: real headless Chromium on a whole cinema with real servers.
 //!
 //! `booking` is what a moviegoer does, `seats` how a hall is drawn and chosen from, `prices` which sums are shown and read, `staff` what
-//! the house does, `holds` the bounds on unpaid seats, `door` its door, `care` what nobody should have to notice: accessibility, weight, speed. `pictures` makes the README's
+//! the house does, `holds` the bounds on unpaid seats, `door` its door, `truth` whose clock and which lists it goes by, `care`
+//! what nobody should have to notice: accessibility, weight, speed. `pictures` makes the README's
 //! screenshots when it is asked to (`MARQUEE_PICTURES=1`).
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
@@ -20,6 +21,7 @@ mod pictures;
 mod prices;
 mod seats;
 mod staff;
+mod truth;
 
 use cinema::{Person, TestCinema};
 use driver::Browser;

@@ -123,6 +123,7 @@ impl TestCinema {
             .or("PAYMENT_API_KEY", "sk_test_marquee")
             .or("MAIL_DIR", folder.path().join("mail").display().to_string())
             .or("OPEN_HOLDS_MAX", "1000")
+            .or("HOLD_MAIL_AFTER_SECONDS", "0")
             .or("RATE_LIMIT_DISABLED", "true")
             .or("SUPER_ADMIN_EMAIL", OWNER.0)
             .or("SUPER_ADMIN_PASSWORD", OWNER.1);

@@ -62,6 +62,7 @@ admin  PUT    /v1/movies/{id}/poster
 admin  PUT    /v1/movies/{id}/trailer
 admin  GET    /v1/notifications
 admin  GET    /v1/notifications/{id}
+admin  POST   /v1/notifications/resend
 admin  POST   /v1/notifications/{id}/resend
 admin  GET    /v1/payments
 user   POST   /v1/payments
@@ -71,6 +72,7 @@ admin  POST   /v1/payments/{id}/refund
 user   GET    /v1/reservations
 user   POST   /v1/reservations
 user   GET    /v1/reservations/{id}
+admin  PATCH  /v1/reservations/{id}
 user   POST   /v1/reservations/{id}/cancel
 user   GET    /v1/reservations/{id}/exchange
 user   POST   /v1/reservations/{id}/exchange
@@ -200,6 +202,36 @@ async fn refusal(request: RequestBuilder) -> (u16, Vec<String>, String) {
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let errors = body["errors"].as_array().cloned().unwrap_or_default();
     (status, errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect(), text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_without_a_body_refuses_fields_that_it_would_not_read() {
+    let cinema = TestCinema::open().await;
+    let owner = cinema.owner();
+    let (mut wrong, mut asked) = (Vec::new(), 0);
+    let mut operations = operations(&cinema).await;
+    operations.sort_by_key(|operation| operation.path.contains("logout"));
+    for operation in operations.iter().filter(|one| one.verb != Method::GET) {
+        if operation.spec["requestBody"].is_object() {
+            continue;
+        }
+        asked += 1;
+        let ask = |body: Value| refusal(operation.ask(&cinema, Some(&owner)).json(&body));
+        let (status, fields, text) = ask(json!({"recipient": "ada@example.org"})).await;
+        if status != 422 || fields != ["recipient"] {
+            wrong.push(format!("{}: a field → {status} {text}", operation.name()));
+        }
+        let (status, _, text) = ask(json!(["ada@example.org"])).await;
+        if status != 422 {
+            wrong.push(format!("{}: an array → {status} {text}", operation.name()));
+        }
+        let (status, _, text) = ask(json!({})).await;
+        if status == 422 {
+            wrong.push(format!("{}: an empty object → {status} {text}", operation.name()));
+        }
+    }
+    assert!(wrong.is_empty() && asked > 8, "{asked} asked: {wrong:#?}");
+    cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -178,9 +178,8 @@ async fn postgres_with_tls() -> (Postgres, String) {
     // Written by the server itself, so that it owns the key, which no one else may read.
     for (from, to) in [("server.pem", "own.pem"), ("server.key", "own.key")] {
         let pem = std::fs::read_to_string(fixture(from)).unwrap();
-        let copy = format!(
-            "copy (select line from unnest(string_to_array(trim('{pem}', E'\\n'), E'\\n')) line) to '{folder}/{to}'"
-        );
+        let lines = format!("select line from unnest(string_to_array(trim('{pem}', E'\\n'), E'\\n')) line");
+        let copy = format!("copy ({lines}) to program 'umask 077; cat > {folder}/{to}'");
         sqlx::raw_sql(AssertSqlSafe(copy)).execute(&mut connection).await.unwrap();
     }
     for set in [

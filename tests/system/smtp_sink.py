@@ -1,7 +1,7 @@
 """An SMTP server that keeps what it takes as files and does as it is told: the tests' mail server.
 
-`mode` in its folder says what to do with the next mail: `take`, `refuse` (550), `defer` (451), or `hold`: take it and
-answer nothing until the mode changes. A mail that was taken is `<number>.eml` before the answer leaves.
+`mode` in its folder says what to do with the next mail: `take`, `refuse` (550), `defer` (451), `refuse-us` (550 to EHLO),
+`refuse-sender` (550 to MAIL FROM), `quota` (550 5.4.5), or `hold`: take it and answer nothing until the mode changes. A mail that was taken is `<number>.eml` before the answer leaves.
 """
 
 import asyncio
@@ -21,6 +21,19 @@ def mode():
 
 
 class Sink:
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        session.host_name = hostname
+        return ["550 5.7.1 access denied for this host"] if mode() == "refuse-us" else responses
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        if mode() == "refuse-sender":
+            return "550 5.7.1 sender not verified"
+        if mode() == "quota":
+            return "550 5.4.5 daily quota exceeded"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 fine"
+
     async def handle_RCPT(self, server, session, envelope, address, options):
         if mode() == "refuse":
             return "550 5.1.1 nobody of that name here"

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bus::contract::Request;
 use bus::contract::notification::{
-    GetNotification, ListNotifications, NotificationStatus, Rejection, ResendNotification,
+    GetNotification, ListNotifications, NotificationStatus, RESEND_MAX, Rejection, ResendFailed,
+    ResendNotification, Resent,
 };
 use bus::service::{Answered, Call, Server, json};
 use bus::{Failure, Problem};
 
 use super::Env;
 use super::model::message_id;
-use super::store::{self, Write};
+use super::store::{self, Write, Written};
 use crate::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome, read_failure, request_hash};
 
 /// A mail whose version moves under a resend is being sent just now; once more, then it is told.
@@ -21,6 +22,7 @@ pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure>
     server.serve_with(&env, list).await?;
     server.serve_with(&env, get).await?;
     server.serve_with(&env, resend).await?;
+    server.serve_with(&env, resend_failed).await?;
     Ok(server)
 }
 
@@ -74,6 +76,21 @@ async fn resend(env: Arc<Env>, call: Call<ResendNotification>) -> Answered {
         }
     }
     Err(Rejection::StillQueued.into())
+}
+
+/// Sent again it finds nothing more to do, so that it needs no key.
+async fn resend_failed(env: Arc<Env>, call: Call<ResendFailed>) -> Answered {
+    let ResendFailed { from, to } = call.request;
+    let change = Change::new(Write::ResendFailed { from, to, most: RESEND_MAX });
+    match env.journal.commit(change).await {
+        Outcome::Committed { written: Written::Resent { queued, left }, .. } => {
+            env.wake.notify_one();
+            tracing::info!(queued, left, by = %call.caller()?.user_id, "failed mails are queued again");
+            json(&Resent { queued, left })
+        }
+        Outcome::Failed(failure) => Err(failure.into()),
+        _ => Err(Problem::internal()),
+    }
 }
 
 /// The id that the mail gets with its next resend; `current` is `<mail>.<resends>@<domain>`.

@@ -8,6 +8,11 @@ pub fn date_time(at: Timestamp, zone: &str) -> String {
     format!("{} ({})", strftime(at, zone, "%A, %-d %B %Y, %H:%M"), strftime(at, zone, "%Z"))
 }
 
+/// `Saturday, 7 March`.
+pub fn date(at: Timestamp, zone: &str) -> String {
+    strftime(at, zone, "%A, %-d %B")
+}
+
 /// `20:15`.
 pub fn time(at: Timestamp, zone: &str) -> String {
     strftime(at, zone, "%H:%M")

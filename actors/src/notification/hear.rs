@@ -12,7 +12,7 @@ use bus::contract::payment::RefundCompleted;
 use bus::contract::reminder::MovieReminder;
 use bus::contract::reservation::{
     CancelReason, RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated,
-    ReservationExchanged, ReservationStatus,
+    ReservationExchanged, ReservationReaddressed, ReservationStatus,
 };
 use bus::contract::{Event, Money};
 use bus::topology::ConsumerSpec;
@@ -30,6 +30,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         ReservationConfirmed::SUBJECT,
         ReservationCancelled::SUBJECT,
         ReservationExchanged::SUBJECT,
+        ReservationReaddressed::SUBJECT,
         RefundRequested::SUBJECT,
         RefundCompleted::SUBJECT,
         ShowtimeScheduled::SUBJECT,
@@ -44,10 +45,11 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
 
 /// Writes what an event means, then acknowledges it and wakes the sender.
 pub fn hear(env: &Env, delivery: Delivery) {
-    let heard = match read(&delivery) {
+    let mut heard = match read(&delivery) {
         Ok(heard) => heard,
         Err(failure) => return delivery.fail(failure),
     };
+    heard.hold_mail_after = env.settings.hold_mail_after;
     let wake = !heard.mails.is_empty() || heard.reminder.is_some();
     let inbox = Some(InboxKey { consumer: CONSUMER.name, event_id: delivery.id.clone() });
     let change = Change { inbox, patience: PATIENCE, ..Change::new(Write::Heard(Box::new(heard))) };
@@ -79,6 +81,7 @@ fn read(delivery: &Delivery) -> Result<Heard, Failure> {
         }
         ReservationCancelled::SUBJECT => cancelled(delivery.event()?, context),
         ReservationExchanged::SUBJECT => exchanged(delivery.event()?, context),
+        ReservationReaddressed::SUBJECT => readdressed(delivery.event()?, context),
         RefundRequested::SUBJECT => {
             let told: RefundRequested = delivery.event()?;
             let topic = Topic::RefundRequested { total: told.total };
@@ -128,6 +131,16 @@ fn exchanged(told: ReservationExchanged, context: &Context) -> Heard {
     let subject = format!("{}/{}", told.reservation.reservation_id, told.reservation.version);
     let topic = Topic::ReservationExchanged { previous_seats: told.previous_seats };
     let mut heard = of_reservation(told.reservation, ReservationStatus::Confirmed, topic, context);
+    heard.mails.iter_mut().for_each(|mail| mail.subject.clone_from(&subject));
+    heard
+}
+
+/// The tickets once more, to the other address; what else waits for its turn goes there, too.
+fn readdressed(told: ReservationReaddressed, context: &Context) -> Heard {
+    let ReservationReaddressed { status, reservation } = told;
+    let subject = format!("{}/{}", reservation.reservation_id, reservation.version);
+    let mut heard = of_reservation(reservation, status, Topic::ReservationConfirmed, context);
+    heard.mails.retain(|_| status == ReservationStatus::Confirmed);
     heard.mails.iter_mut().for_each(|mail| mail.subject.clone_from(&subject));
     heard
 }

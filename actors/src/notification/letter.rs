@@ -8,6 +8,7 @@ use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart};
 
+use super::address::in_ascii;
 use super::model::{Facts, Mail, Trouble, message_id};
 use super::{calendar, ticket};
 
@@ -76,7 +77,7 @@ pub fn message(
         id: if bus::config::planted("mail-without-name") { uuid::Uuid::new_v4() } else { mail.id },
         ..mail.clone()
     };
-    let to = to.parse().map_err(|error| broken("the recipient is no address", &error))?;
+    let to = in_ascii(to).parse().map_err(|error| broken("the recipient is no address", &error))?;
     let to = Mailbox::new(None, to);
     let html = Html { words: &words }.render().map_err(|error| broken("the HTML", &error))?;
     let text = Text { words: &words }.render().map_err(|error| broken("the text", &error))?;
@@ -84,10 +85,11 @@ pub fn message(
     if let Enclosed::Tickets { tokens } = &enclosed {
         let pdf = ticket::pdf(facts, tokens).map_err(|error| broken("the tickets", &error))?;
         parts = parts.singlepart(attachment("tickets.pdf", "application/pdf", pdf));
-        if let Some(entry) = calendar::entry(facts, mail.queued_at) {
-            let kind = "text/calendar; charset=utf-8; method=PUBLISH";
-            parts = parts.singlepart(attachment("show.ics", kind, entry.into_bytes()));
-        }
+    }
+    let organizer: &str = from.email.as_ref();
+    if let Some(part) = calendar::part(&mail.topic, facts, mail.queued_at, organizer) {
+        let kind = format!("text/calendar; charset=utf-8; method={}", part.method);
+        parts = parts.singlepart(attachment("show.ics", &kind, part.text.into_bytes()));
     }
     let raw =
         |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);

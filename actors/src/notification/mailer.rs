@@ -1,33 +1,34 @@
 //! The way out: SMTP, or `.eml` files in a folder.
 //!
-//! Invariant: what a mail server says is told apart by whose fault it is: it is away, it puts this mail off, or it refuses
-//! this mail for good. A login that is refused is the operator's fault and no mail's.
+//! Invariant: what a mail server answers is judged by its stage. Before the recipient is named a refusal is about us, and
+//! mails wait; from then on it puts this mail off or refuses it for good. A quota is never a mail's fault.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use lettre::Message;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::{Error, PoolConfig};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
+use super::address::in_ascii;
 use super::model::{Mail, Trouble, name_of};
-use super::smtp;
+use super::smtp::{self, Refusal, Relay, Stage};
 use crate::config::NotificationSettings;
 
-/// Each command to the mail server; lettre's own default is a minute, in which a claim could run out.
-const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// One mail, connecting included.
 const MAIL_MAX: Duration = Duration::from_secs(20);
-/// Connections to the mail server: as many as mails are on their way at once.
-const CONNECTIONS_MAX: u32 = 8;
-/// Replies to a login or to a mail before it that say: you may not send here (RFC 4954); and 421, closing (RFC 5321).
+/// Connections to the mail server that are kept: as many as mails are on their way at once.
+const CONNECTIONS_MAX: usize = 8;
+/// Replies that mean, at any stage: log in before sending (RFC 4954); and 421, closing (RFC 5321).
 const NOT_THE_MAILS_FAULT: [&str; 5] = ["421", "530", "534", "535", "538"];
+/// Enhanced codes (RFC 3463) for what an account may send in a time: 5.3 too many recipients, 4.5 congestion, which large
+/// relays also use for a daily quota.
+const QUOTA: [&str; 4] = ["4.5.3", "5.5.3", "4.4.5", "5.4.5"];
 /// Characters of an error that are kept.
 const ERROR_MAX: usize = 500;
 
 enum Way {
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Box<Relay>),
     Folder(PathBuf),
 }
 
@@ -39,13 +40,10 @@ pub struct Mailer {
 
 impl Mailer {
     pub fn new(settings: &NotificationSettings) -> anyhow::Result<Self> {
-        let from = settings.mail_from.parse().context("MAIL_FROM is not a mailbox")?;
+        let mut from: Mailbox = settings.mail_from.parse().context("MAIL_FROM is not a mailbox")?;
+        from.email = in_ascii(from.email.as_ref()).parse().context("MAIL_FROM is not a mailbox")?;
         let way = match &settings.smtp_url {
-            Some(url) => {
-                let builder = smtp::builder(url)?;
-                let pool = PoolConfig::new().max_size(CONNECTIONS_MAX);
-                Way::Smtp(Box::new(builder.timeout(Some(COMMAND_MAX)).pool_config(pool).build()))
-            }
+            Some(url) => Way::Smtp(Box::new(Relay::from_url(url, CONNECTIONS_MAX)?)),
             None => {
                 let folder = &settings.mail_dir;
                 std::fs::create_dir_all(folder)
@@ -60,7 +58,7 @@ impl Mailer {
     /// Whether the way out exists, as far as that can be known at the start.
     pub async fn check(&self) -> anyhow::Result<()> {
         match &self.way {
-            Way::Smtp(transport) => smtp::check(transport).await,
+            Way::Smtp(relay) => relay.check().await,
             Way::Folder(_) => Ok(()),
         }
     }
@@ -76,9 +74,10 @@ impl Mailer {
 
     pub async fn deliver(&self, mail: &Mail, message: &Message) -> Result<(), Trouble> {
         match &self.way {
-            Way::Smtp(transport) => {
-                match tokio::time::timeout(MAIL_MAX, transport.send(message.clone())).await {
-                    Ok(Ok(_)) => Ok(()),
+            Way::Smtp(relay) => {
+                let text = message.formatted();
+                match tokio::time::timeout(MAIL_MAX, relay.send(message.envelope(), &text)).await {
+                    Ok(Ok(())) => Ok(()),
                     Ok(Err(error)) => Err(trouble(&error)),
                     Err(_) => Err(Trouble::Away("the mail server did not answer in time".to_owned())),
                 }
@@ -99,17 +98,68 @@ impl Mailer {
     }
 }
 
-fn trouble(error: &Error) -> Trouble {
+/// Whose fault a refusal is. Before the recipient is named it is ours or the relay's, whatever its number.
+fn trouble(refusal: &Refusal) -> Trouble {
+    let (stage, error) = match refusal {
+        Refusal::Relay { stage, error } => (*stage, error),
+        Refusal::Unable(why) => return Trouble::Refused((*why).to_owned()),
+    };
     let text: String = smtp::reason(error).chars().take(ERROR_MAX).collect();
     let code = error.status().map(|code| code.to_string());
-    let ours = code.is_some_and(|code| NOT_THE_MAILS_FAULT.contains(&code.as_str()));
-    if ours {
-        Trouble::Away(text)
-    } else if error.is_permanent() {
-        Trouble::Refused(text)
-    } else if error.is_transient() || error.is_client() || error.is_response() {
-        Trouble::PutOff(text)
-    } else {
-        Trouble::Away(text)
+    blame(stage, code.as_deref(), error.is_permanent(), error.is_transient() || error.is_response(), text)
+}
+
+/// The rule of [`trouble`]: `code` is the reply's number, `text` the reply.
+fn blame(stage: Stage, code: Option<&str>, permanent: bool, transient: bool, text: String) -> Trouble {
+    match stage {
+        Stage::Connection | Stage::Sender => Trouble::Away(text),
+        _ if code.is_some_and(|code| NOT_THE_MAILS_FAULT.contains(&code)) => Trouble::Away(text),
+        _ if is_quota(&text) => Trouble::OverQuota(text),
+        _ if permanent => Trouble::Refused(text),
+        _ if transient => Trouble::PutOff(text),
+        _ => Trouble::Away(text),
+    }
+}
+
+fn is_quota(text: &str) -> bool {
+    let words = text.split(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == ':');
+    words.map(|word| word.trim_end_matches(['.', ','])).any(|word| QUOTA.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_the_mails_fault_only_once_its_recipient_was_named() {
+        use Stage::{Connection, Content, Recipient, Sender};
+        let cases = [
+            (Connection, "554", "554 5.7.1 Client host blocked", "away"),
+            (Connection, "550", "550 5.7.1 Access denied for this host name", "away"),
+            (Connection, "535", "535 5.7.8 Authentication credentials invalid", "away"),
+            (Sender, "550", "550 5.7.1 Sender address rejected", "away"),
+            (Sender, "550", "550 5.4.5 Daily user sending quota exceeded.", "away"),
+            (Sender, "454", "454 4.7.0 Throttling failure", "away"),
+            (Recipient, "550", "permanent error (550): 5.1.1 No such user", "refused"),
+            (Recipient, "451", "451 4.7.1 Greylisted, try again", "put off"),
+            (Recipient, "421", "421 4.3.2 Closing", "away"),
+            (Recipient, "530", "530 5.7.0 Authentication required", "away"),
+            (Recipient, "452", "transient error (452): 4.5.3 Too many recipients", "over quota"),
+            (Content, "550", "permanent error (550): 5.4.5 Daily sending quota exceeded.", "over quota"),
+            (Content, "554", "554 5.6.0 Message rejected", "refused"),
+        ];
+        for (stage, code, text, wanted) in cases {
+            let permanent = code.starts_with('5');
+            let seen = match blame(stage, Some(code), permanent, !permanent, text.to_owned()) {
+                Trouble::Away(_) => "away",
+                Trouble::Unanswered(_) => "unanswered",
+                Trouble::OverQuota(_) => "over quota",
+                Trouble::PutOff(_) => "put off",
+                Trouble::Refused(_) => "refused",
+            };
+            assert_eq!(seen, wanted, "{stage:?} {text}");
+        }
+        let dropped = blame(Content, None, false, false, "network error".to_owned());
+        assert_eq!(dropped, Trouble::Away("network error".to_owned()));
     }
 }

@@ -6,14 +6,17 @@
 //! Invariant: whether a mail is still true is judged when its turn comes, not when its event came.
 //! It decides nothing about reservations or money, and sends nothing inside a transaction.
 
+mod address;
 mod bounds;
 mod calendar;
+mod day;
 mod desk;
 mod format;
 mod hear;
 mod letter;
 mod mailer;
 mod model;
+mod order;
 mod sender;
 mod smtp;
 mod store;

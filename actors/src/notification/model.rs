@@ -11,6 +11,8 @@ use bus::contract::{Money, SeatId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::order::Sibling;
+
 /// Tries of a mail that the server puts off; with the delays below that is some six hours.
 pub const TRIES_MAX: i32 = 12;
 /// A mail that reaches no server waits as long as mail servers themselves would (RFC 5321, 4.5.4.1: four to five days).
@@ -19,6 +21,8 @@ const FIRST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
 /// Another host, or the mail server, is away: it is back soon or the sender waits anyway.
 const AWAY_DELAY: Duration = Duration::from_secs(2);
+/// Quotas are counted by the hour or the day.
+const QUOTA_DELAY: Duration = Duration::from_secs(60);
 
 /// A reservation as its events told it.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +106,7 @@ impl Topic {
     pub fn is_of_hold(&self, facts: &Facts) -> bool {
         match self {
             Self::ReservationCreated { .. } | Self::HoldExpired | Self::PaymentFailed => true,
-            Self::ReservationCancelled | Self::ShowtimeCancelled => !facts.was_confirmed,
+            Self::ReservationCancelled | Self::ShowtimeCancelled => !facts.was_confirmed(),
             Self::ReservationConfirmed
             | Self::ReservationExchanged { .. }
             | Self::RefundRequested { .. }
@@ -143,6 +147,7 @@ pub struct Mail {
     pub attempts: i32,
     pub resends: i32,
     pub topic: Topic,
+    pub subject: String,
     pub reservation_id: Option<Uuid>,
     pub recipient: Option<String>,
     pub context: Context,
@@ -154,8 +159,15 @@ pub struct Mail {
 pub struct Facts {
     pub attendee: Option<Attendee>,
     pub showtime: Option<Showtime>,
-    /// It was paid, or taken where it is free, at some time.
-    pub was_confirmed: bool,
+    /// All mails of the reservation, this one among them.
+    pub siblings: Vec<Sibling>,
+}
+
+impl Facts {
+    /// Whether the reservation was paid, or taken where it is free, at some time.
+    pub fn was_confirmed(&self) -> bool {
+        self.siblings.iter().any(|mail| mail.kind == Kind::ReservationConfirmed)
+    }
 }
 
 /// Whether a mail is to be sent now.
@@ -212,6 +224,8 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
 pub enum Trouble {
     /// No mail server could be reached, or it will not speak to us at all: no mail's fault.
     Away(String),
+    /// The account may not send more just now: no mail's fault, and others need not wait for this one.
+    OverQuota(String),
     /// Another host did not answer what the mail needs.
     Unanswered(String),
     /// The server put it off (4xx).
@@ -238,7 +252,12 @@ pub enum End {
 pub fn after(trouble: Trouble, attempts: i32, waited: Duration, seed: u64) -> End {
     match trouble {
         Trouble::Refused(error) => End::Failed(error),
-        Trouble::Away(error) | Trouble::Unanswered(error) if waited >= AWAY_MAX => End::Failed(error),
+        Trouble::Away(error) | Trouble::Unanswered(error) | Trouble::OverQuota(error)
+            if waited >= AWAY_MAX =>
+        {
+            End::Failed(error)
+        }
+        Trouble::OverQuota(error) => End::Again { after: QUOTA_DELAY, counts: false, error },
         Trouble::Away(error) | Trouble::Unanswered(error) => {
             End::Again { after: AWAY_DELAY, counts: false, error }
         }

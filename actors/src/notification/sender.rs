@@ -26,7 +26,7 @@ use super::bounds::{self, Recipients};
 use super::letter::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
 use super::store::{self, Heard, Write, Written};
-use super::{Env, PATIENCE, letter, wording};
+use super::{Env, PATIENCE, letter, order, wording};
 use crate::delivery::{Change, Outcome};
 
 /// How often to look for mails whose turn has come, besides being told of new ones.
@@ -146,8 +146,15 @@ async fn attempt(
         Ok(None) => return (End::Skipped("nobody knows the reservation".to_owned()), None, true),
         Err(trouble) => return (failed(env, mail, trouble), None, true),
     };
-    let recipient = mail.recipient.clone().or_else(|| facts.attendee.as_ref().map(|a| a.told.email.clone()));
-    if let Verdict::Skip(why) = judge(&mail.topic, &facts, env.clock.now()) {
+    // An order's address may have been put right since the mail was queued, or sent to the wrong one.
+    let of_order = facts.attendee.as_ref().map(|attendee| attendee.told.email.clone());
+    let recipient = of_order.or_else(|| mail.recipient.clone());
+    let now = env.clock.now();
+    let verdict = match judge(&mail.topic, &facts, now) {
+        Verdict::Send => order::judge(&mail.topic, &mail.subject, &facts),
+        skip => skip,
+    };
+    if let Verdict::Skip(why) = verdict {
         return (End::Skipped(why.to_owned()), recipient, true);
     }
     let Some(to) = recipient.clone() else {
@@ -168,7 +175,7 @@ async fn attempt(
         {
             return Ok(End::Skipped(why));
         }
-        let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url);
+        let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url, now);
         let message = letter::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
         pace.wait().await;
         let (span, _) = trace::begin(Kind::Client, "send mail", &mail.context);

@@ -15,7 +15,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::model::{Attendee, End, Facts, Mail, NewMail, Showtime, name_of, status_named};
+use super::model::{Attendee, End, Facts, Mail, NewMail, Showtime, Topic, name_of, status_named};
+use super::order::Sibling;
 use crate::database::seat_ids;
 
 /// What an event tells. Only what is given is written.
@@ -26,6 +27,8 @@ pub struct Heard {
     pub showtime: Option<Showtime>,
     pub reminder: Option<(MovieReminder, Context)>,
     pub mails: Vec<NewMail>,
+    /// How long a mail about a hold waits.
+    pub hold_mail_after: Duration,
 }
 
 /// Notification's changes.
@@ -49,6 +52,12 @@ pub enum Write {
         id: Uuid,
         version: i64,
     },
+    /// Queues mails again that failed between two times, at most so many.
+    ResendFailed {
+        from: Timestamp,
+        to: Timestamp,
+        most: i64,
+    },
 }
 
 /// What the commit tells.
@@ -56,6 +65,11 @@ pub enum Write {
 pub enum Written {
     Done,
     Claimed(Vec<Mail>),
+    /// How many were queued again, and how many such are left.
+    Resent {
+        queued: u64,
+        left: u64,
+    },
     /// Somebody else has the mail by now; what was to be written is not.
     Lost,
 }
@@ -80,17 +94,12 @@ pub async fn facts(pool: &PgPool, mails: &[Mail]) -> Result<HashMap<Uuid, Facts>
     let rows = sqlx::query("select * from showtimes where id = any($1)").bind(wanted).fetch_all(pool).await?;
     let showtimes = rows.iter().map(|row| showtime(row).map(|found| (found.id, found)));
     let showtimes: HashMap<Uuid, Showtime> = showtimes.collect::<Result<_, sqlx::Error>>()?;
-    let confirmed: Vec<Uuid> = sqlx::query_scalar(
-        "select reservation_id from mails where kind = 'RESERVATION_CONFIRMED' and reservation_id = any($1)",
-    )
-    .bind(&reservations)
-    .fetch_all(pool)
-    .await?;
+    let siblings = siblings(pool, &reservations).await?;
     let of_mail = |mail: &Mail| {
         let attendee = mail.reservation_id.and_then(|id| attendees.get(&id)).cloned();
         let showtime = attendee.as_ref().and_then(|a| showtimes.get(&a.told.showtime_id)).cloned();
-        let was_confirmed = mail.reservation_id.is_some_and(|id| confirmed.contains(&id));
-        (mail.id, Facts { attendee, showtime, was_confirmed })
+        let siblings = mail.reservation_id.and_then(|id| siblings.get(&id)).cloned().unwrap_or_default();
+        (mail.id, Facts { attendee, showtime, siblings })
     };
     Ok(mails.iter().map(of_mail).collect())
 }
@@ -108,6 +117,30 @@ pub async fn sent_lately(pool: &PgPool, recipients: &[String]) -> Result<HashMap
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(|(recipient, sent)| (recipient, sent.try_into().unwrap_or(u32::MAX))).collect())
+}
+
+/// All mails of these reservations.
+async fn siblings(pool: &PgPool, reservations: &[Uuid]) -> Result<HashMap<Uuid, Vec<Sibling>>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select reservation_id, kind, subject, status, topic, created_at, sent_at from mails where reservation_id = any($1)",
+    )
+    .bind(reservations)
+    .fetch_all(pool)
+    .await?;
+    let mut found: HashMap<Uuid, Vec<Sibling>> = HashMap::new();
+    for row in &rows {
+        let status: String = row.try_get("status")?;
+        let topic: Topic = row.try_get::<Json<_>, _>("topic")?.0;
+        found.entry(row.try_get("reservation_id")?).or_default().push(Sibling {
+            kind: topic.kind(),
+            subject: row.try_get("subject")?,
+            status: status_named(&status).ok_or_else(|| unreadable(format!("status {status}")))?,
+            topic,
+            created_at: time(row, "created_at")?,
+            sent_at: optional_time(row, "sent_at")?,
+        });
+    }
+    Ok(found)
 }
 
 /// A mail of the log, with the version that a change must name.
@@ -175,6 +208,7 @@ fn mail(row: &PgRow) -> Result<Mail, sqlx::Error> {
         attempts: row.try_get("attempts")?,
         resends: row.try_get("resends")?,
         topic: row.try_get::<Json<_>, _>("topic")?.0,
+        subject: row.try_get("subject")?,
         reservation_id: row.try_get("reservation_id")?,
         recipient: row.try_get("recipient")?,
         context: row.try_get::<Json<_>, _>("context")?.0,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bus::Context;
+use bus::contract::notification::{NotificationKind as Kind, NotificationStatus as Status};
 use bus::contract::reservation::{ReservationCreated, ReservationStatus};
 use bus::contract::{Currency, Money, SeatId, Timestamp};
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use super::model::{
     AWAY_MAX, Attendee, End, Facts, Mail, Showtime, TRIES_MAX, Topic, Trouble, Verdict, after, delay, judge,
     message_id,
 };
+use super::order::Sibling;
 use super::{format, ticket, winansi, wording};
 
 fn at(text: &str) -> Timestamp {
@@ -50,7 +52,7 @@ fn facts(status: ReservationStatus, title: &str) -> Facts {
         ends_at: at("2026-03-07T21:15:00Z"),
         cancelled: false,
     };
-    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime), was_confirmed: false }
+    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime), siblings: vec![] }
 }
 
 fn mail(topic: Topic) -> Mail {
@@ -60,6 +62,7 @@ fn mail(topic: Topic) -> Mail {
         attempts: 1,
         resends: 0,
         topic,
+        subject: String::new(),
         reservation_id: None,
         recipient: None,
         context: Context::new(),
@@ -69,7 +72,7 @@ fn mail(topic: Topic) -> Mail {
 
 /// The message as it would leave, with quoted-printable undone as far as these texts need it.
 fn written(topic: Topic, facts: &Facts, enclosed: Enclosed) -> String {
-    let words = wording::of(&topic, facts, &enclosed, "https://kino.example");
+    let words = wording::of(&topic, facts, &enclosed, "https://kino.example", at("2026-03-07T18:15:00Z"));
     let from = "Marquee <tickets@kino.example>".parse().unwrap();
     let message = letter::message(&from, "ada@example.org", &mail(topic), facts, words, enclosed)
         .unwrap_or_else(|e| panic!("{e:?}"));
@@ -224,7 +227,14 @@ fn mails_about_unpaid_seats_are_told_from_those_about_paid_ones() {
     for topic in [&held, &Topic::HoldExpired, &Topic::ReservationCancelled, &Topic::ShowtimeCancelled] {
         assert!(topic.is_of_hold(&facts) && topic.is_bounded(&facts), "{topic:?}");
     }
-    facts.was_confirmed = true;
+    facts.siblings = vec![Sibling {
+        kind: Kind::ReservationConfirmed,
+        subject: String::new(),
+        status: Status::Sent,
+        topic: Topic::ReservationConfirmed,
+        created_at: at(START),
+        sent_at: Some(at(START)),
+    }];
     let refund = Topic::RefundCompleted { total: eur(1200) };
     for topic in
         [&Topic::ReservationCancelled, &Topic::ShowtimeCancelled, &Topic::ReservationConfirmed, &refund]
@@ -250,7 +260,13 @@ fn every_kind_has_words() {
     ];
     let mut subjects = std::collections::BTreeSet::new();
     for topic in topics {
-        let words = wording::of(&topic, &facts, &Enclosed::Nothing, "https://kino.example");
+        let words = wording::of(
+            &topic,
+            &facts,
+            &Enclosed::Nothing,
+            "https://kino.example",
+            at("2026-03-07T18:15:00Z"),
+        );
         assert!(
             !words.heading.is_empty() && !words.paragraphs.is_empty() && words.order.is_some(),
             "{topic:?}"
@@ -274,7 +290,13 @@ fn a_mail_of_a_free_order_names_no_sum_and_no_payment() {
         Topic::ShowtimeCancelled,
     ];
     for topic in topics {
-        let words = wording::of(&topic, &facts, &Enclosed::Nothing, "https://kino.example");
+        let words = wording::of(
+            &topic,
+            &facts,
+            &Enclosed::Nothing,
+            "https://kino.example",
+            at("2026-03-07T18:15:00Z"),
+        );
         let lines: Vec<String> =
             words.lines.iter().map(|line| format!("{}: {}", line.label, line.value)).collect();
         let label = words.button.map(|button| button.label).unwrap_or_default();

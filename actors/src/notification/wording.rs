@@ -3,12 +3,12 @@
 use bus::contract::{Timestamp, seat_list};
 use uuid::Uuid;
 
-use super::format;
 use super::letter::{Button, Enclosed, Line, Words};
 use super::model::{Facts, Topic};
+use super::{day, format, order};
 
 /// The words of a mail about `topic`. What is not known is left out.
-pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -> Words {
+pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str, now: Timestamp) -> Words {
     let about = About::new(facts);
     let title = about.title.clone();
     let mut words = match topic {
@@ -55,22 +55,23 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             "Your payment did not go through",
             "The payment failed, so the seats are free again. Nothing was charged. You are welcome to try again.",
         ),
-        Topic::ReservationCancelled => over(
-            &about,
-            "Your reservation is cancelled",
-            "The reservation is cancelled and its tickets are not valid any more. If something is to be paid back, \
-             another mail tells you.",
+        Topic::ReservationCancelled => given_back(
+            over(&about, "Your reservation is cancelled", cancelled(&about, facts)),
+            facts,
         ),
         Topic::ShowtimeCancelled if about.free => over(
             &about,
             "This showing will not take place",
             "We are sorry: we had to cancel this showing, and your reservation with it.",
         ),
-        Topic::ShowtimeCancelled => over(
-            &about,
-            "This showing will not take place",
-            "We are sorry: we had to cancel this showing, and your reservation with it. What you have paid is paid \
-             back in full; you need not do anything.",
+        Topic::ShowtimeCancelled => given_back(
+            over(
+                &about,
+                "This showing will not take place",
+                "We are sorry: we had to cancel this showing, and your reservation with it. What you have paid is \
+                 paid back in full; you need not do anything.",
+            ),
+            facts,
         ),
         Topic::RefundRequested { total } => Words {
             subject: format!("Refund on its way: {}", total.shown()),
@@ -93,11 +94,10 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str) -
             ..Words::default()
         },
         Topic::Reminder { starts_at } => Words {
-            subject: format!("Today at {}: {title}", format::time(*starts_at, &about.zone)),
-            heading: "It starts soon".to_owned(),
-            paragraphs: vec![
-                "See you in a moment. Your tickets are in the mail that confirmed your order.".to_owned(),
-            ],
+            subject: format!("{}: {title}", day::at(*starts_at, now, &about.zone)),
+            heading: if day::is_soon(*starts_at, now) { "It starts soon" } else { "We look forward to you" }
+                .to_owned(),
+            paragraphs: vec!["Your tickets are in the mail that confirmed your order.".to_owned()],
             lines: about.lines(false),
             ..Words::default()
         },
@@ -194,6 +194,34 @@ fn verification(expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) ->
         button,
         ..Words::default()
     }
+}
+
+fn cancelled(about: &About, facts: &Facts) -> &'static str {
+    if about.free || !order::refunds(facts).is_empty() {
+        "The reservation is cancelled and its tickets are not valid any more."
+    } else {
+        "The reservation is cancelled and its tickets are not valid any more. If something is to be paid back, another \
+         mail tells you."
+    }
+}
+
+/// Adds what is paid back by the cancellation.
+fn given_back(mut words: Words, facts: &Facts) -> Words {
+    let refunds = order::refunds(facts);
+    for refund in &refunds {
+        let label = if refund.is_completed { "Refunded" } else { "Refund" };
+        words.lines.insert(0, Line { label, value: refund.total.shown() });
+    }
+    if !refunds.is_empty() {
+        words.paragraphs.push(if refunds.iter().all(|refund| refund.is_completed) {
+            "Our payment provider has paid this back, the same way that you paid. Depending on your bank it shows within \
+             a few days."
+        } else {
+            "We have asked our payment provider to pay this back, the same way that you paid. Depending on your bank it \
+             shows within a few days."
+        }.to_owned());
+    }
+    words
 }
 
 fn reset(expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words {

@@ -2,7 +2,7 @@
 //! told of a decline. Both are against card testing: trying stolen numbers to learn which of them work.
 //!
 //! Invariant: a charge beyond the bounds is refused before the provider is asked. The bound by order follows from the
-//! payment's own row; the bound by account is counted in the transaction that writes the attempt (`store/declines.rs`).
+//! payment's own row; the bound by account is counted in the transaction that writes the attempt (`store/attempts.rs`).
 
 use super::hear::NO_SUCH_METHOD;
 use super::model::{Attempt, Kind, Payment, State};

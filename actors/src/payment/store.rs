@@ -1,15 +1,15 @@
 //! Payment's SQL. Here the reads: a payment with all that belongs to it in one statement, so that it is never torn.
 //! Writing is in `write`, set-based, with the ledger and disputes beside it; `report` reads the ledger.
 
+mod attempts;
 mod columns;
-mod declines;
 mod dispute;
 mod ledger;
 mod reconciliation;
 mod report;
 mod write;
 
-pub use declines::Bound;
+pub use attempts::Bound;
 pub use reconciliation::{Advance, Cursor, Pass, due as due_cursor, known_events};
 pub use report::revenue;
 pub use write::{PaymentRows, ProviderEvent, Rows};

@@ -8,7 +8,7 @@ use bus::contract::reservation::{
     BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSaga,
     GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PaymentBegun,
     RefundStatus, Rejection, ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus,
-    ResumeSaga, Sale, SeatTicket, Tickets,
+    ResumeSaga, Sale, SeatTicket, Tickets, UpdateReservation,
 };
 use bus::contract::{Request, SeatId, seat_list};
 use bus::service::{Answered, Ask, Call, json};
@@ -154,6 +154,13 @@ fn as_begun(done: &Done<'_>) -> Answered {
 pub async fn resume(env: Env, asked: Call<ResumeSaga>) -> Answered {
     let (id, by) = (asked.request.reservation_id, asked.caller()?.user_id);
     ask_saga(&env, asked, id, Input::Resume { by: Some(by) }, as_view).await
+}
+
+/// Puts the order's address right; the saga's log keeps who did it.
+pub async fn update(env: Env, asked: Call<UpdateReservation>) -> Answered {
+    let UpdateReservation { id, email } = asked.request.clone();
+    let by = asked.caller()?.user_id;
+    ask_saga(&env, asked, id, Input::Readdress { email, by }, as_view).await
 }
 
 /// A payment's money goes back by its reservation's saga, which alone knows what was promised already.

@@ -154,6 +154,7 @@ async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, endpoint::cancel).await?;
     server.serve_with(&env, endpoint::begin_payment).await?;
     server.serve_with(&env, endpoint::resume).await?;
+    server.serve_with(&env, endpoint::update).await?;
     server.serve_with(&env, endpoint::refund).await?;
     server.serve_with(&env, endpoint::tickets).await?;
     server.serve_with(&env, endpoint::sagas).await?;

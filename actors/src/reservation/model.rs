@@ -6,7 +6,8 @@ use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
     Cancellation, RefundRequested, RefundStatus, Rejection, Reservation as View, ReservationCancelled,
     ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationPlan,
-    ReservationRefund, Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
+    ReservationReaddressed, ReservationRefund, Saga as SagaView, SagaRefund, SagaStep, SagaSummary,
+    SeatStatus,
 };
 use bus::contract::{Money, SeatId, Timestamp};
 use bus::event::Outgoing;
@@ -84,6 +85,9 @@ impl Reservation {
         let moved = input.planned_on().is_some_and(|version| version != self.version);
         #[cfg(feature = "planted")]
         let moved = moved && !super::saga::ignores_versions();
+        if matches!(input, Input::Readdress { email, .. } if *email == self.email) {
+            return Ok((self.saga.clone(), Vec::new()));
+        }
         match self.saga.step(input, now) {
             // What changes nothing is right for every version: a cancellation that is sent again.
             Ok((saga, effects)) if moved && (saga != self.saga || !effects.is_empty()) => {
@@ -112,6 +116,7 @@ impl Reservation {
                 starts_at: to.starts_at,
                 ..after
             },
+            Input::Readdress { email, .. } => Self { email: email.clone(), ..after },
             _ => after,
         }
     }
@@ -143,6 +148,7 @@ impl Reservation {
             status: self.saga.status(),
             version: self.version,
             user_id: self.user_id,
+            email: self.email.clone(),
             showtime_id: self.showtime_id,
             movie_id: self.movie_id,
             movie_title: self.movie_title.clone(),
@@ -216,6 +222,10 @@ impl Reservation {
                     previous_seats: before.seats(),
                     reservation: self.told(),
                 };
+                Some(Outgoing::new(DOMAIN, &event, at, context))
+            }
+            Effect::TellReaddressed => {
+                let event = ReservationReaddressed { status: self.saga.status(), reservation: self.told() };
                 Some(Outgoing::new(DOMAIN, &event, at, context))
             }
             Effect::RequestRefund(refund) => {

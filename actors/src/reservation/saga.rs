@@ -17,7 +17,7 @@ use bus::contract::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use input::{Cancel, CancelledBy, GiveBack, Input, Place};
+pub use input::{Cancel, CancelledBy, GiveBack, Input, Place, READDRESS};
 pub use money::{Part, Refund, Standing, Terms};
 
 /// Format of the checkpoint; a host that meets a newer one leaves it to a newer host. 2 added the refund policy, what
@@ -119,6 +119,8 @@ pub enum Effect {
     TellExchanged {
         payment_id: Uuid,
     },
+    /// Its mails go to another address.
+    TellReaddressed,
     RequestRefund(Refund),
     /// Asked of the payment host; not kept, since every deadline asks again.
     EndPayment {
@@ -287,6 +289,7 @@ impl Saga {
             (S::Confirmed { .. }, I::Cancel(cancel)) => self.cancel_paid(cancel, now)?,
             (_, I::Cancel(_)) => self.same(),
             (_, I::GiveBack(back)) => self.staff_give_back(back, now)?,
+            (_, I::Readdress { .. }) => (self.clone(), vec![Effect::TellReaddressed]),
 
             // exchanges
             (S::Confirmed { payment_id, .. }, I::Exchange(place)) => {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::holds::Bounds;
 use super::model::{Reservation, SeatWrite, Showtime};
-use super::saga::Saga;
+use super::saga::{READDRESS, Saga};
 use crate::database::seat_column;
 use crate::delivery::{self, WriteError};
 
@@ -271,6 +271,7 @@ async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>>
     check_still_there(db, &steps, alone).await?;
     write_reservations(db, &steps, alone).await?;
     move_reservations(db, &steps).await?;
+    readdress(db, &steps).await?;
     write_claims(db, &steps, alone).await?;
     let of = |(index, rows): (usize, &&Rows)| {
         let touched: BTreeSet<Uuid> = rows.steps().iter().flat_map(Step::showtimes).collect();
@@ -379,6 +380,20 @@ async fn move_reservations(db: &mut PgConnection, steps: &[Placed<'_>]) -> Resul
         .bind(r.saga.terms.total.amount)
         .execute(&mut *db)
         .await?;
+    }
+    Ok(())
+}
+
+/// Where mails go from now on. Rare, as moving is.
+async fn readdress(db: &mut PgConnection, steps: &[Placed<'_>]) -> Result<(), sqlx::Error> {
+    for step in steps.iter().filter(|step| step.log.input == READDRESS) {
+        let reservation = &step.reservation;
+        sqlx::query("update reservation.reservations set email = $3 where id = $1 and version = $2")
+            .bind(reservation.id)
+            .bind(reservation.version)
+            .bind(&reservation.email)
+            .execute(&mut *db)
+            .await?;
     }
     Ok(())
 }

@@ -213,6 +213,7 @@ fn effect_name(effect: &Effect) -> &'static str {
         Effect::TellCancelled { .. } => "tell-cancelled",
         Effect::RequestRefund(_) => "request-refund",
         Effect::TellExchanged { .. } => "tell-exchanged",
+        Effect::TellReaddressed => "tell-readdressed",
         Effect::EndPayment { .. } => "end-payment",
         Effect::TellOld { .. } => "tell-old",
         Effect::LookAtNew { .. } => "look-at-new",

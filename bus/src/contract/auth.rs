@@ -86,7 +86,7 @@ impl Request for Register {
     const ACCESS: Access = Access::Public;
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
-        fields.check(is_email(&self.email), "email", "must be an e-mail address of at most 254 characters");
+        validate_email(&self.email, "email", fields);
         password::validate_with_email(&self.password, &self.email, "password", fields);
         fields.line(&self.name, 1..=100, "name");
     }
@@ -421,6 +421,19 @@ events! {
     UserRoleChanged => "user.role_changed",
 }
 
+/// An address that mails can be sent to. Before the `@` only ASCII: most relays take nothing else, and the tickets would
+/// never leave. A domain beyond ASCII has an ASCII form, which is used.
+pub(crate) fn validate_email(email: &str, field: &str, fields: &mut Fields) {
+    let well_formed = is_email(email);
+    fields.check(well_formed, field, "must be an e-mail address of at most 254 characters");
+    let local = email.split('@').next().unwrap_or_default();
+    fields.check(
+        !well_formed || local.is_ascii(),
+        field,
+        "must have only ASCII letters, digits and signs before the @: mail servers take no others",
+    );
+}
+
 /// One `@`, something before it, a dot after it, no white space: what a mail server would at least try. The
 /// proof of an address is a mail that arrives.
 fn is_email(email: &str) -> bool {
@@ -465,5 +478,17 @@ mod tests {
         ] {
             assert!(!is_email(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_local_part_beyond_ascii_is_refused_with_the_reason() {
+        let problems = |email: &str| {
+            let mut fields = Fields::default();
+            validate_email(email, "email", &mut fields);
+            fields.into_result().err().map(|problem| problem.errors[0].message.clone())
+        };
+        assert_eq!(problems("karl@käse.example"), None);
+        assert!(problems("jürgen@visitor.example").unwrap().contains("before the @"));
+        assert!(problems("nobody").unwrap().contains("must be an e-mail address"));
     }
 }

@@ -117,6 +117,35 @@ impl Request for ResendNotification {
     type Answer = Notification;
 }
 
+/// Mails that one request queues again; more takes the answer's `left` and another request.
+pub const RESEND_MAX: i64 = 10_000;
+
+/// Queues again all mails that failed between two times, the oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResendFailed {
+    /// When they failed.
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+impl Request for ResendFailed {
+    const SUBJECT: &'static str = "rpc.notification.resend_failed";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Resent;
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(self.from <= self.to, "to", "must not be before from");
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resent {
+    pub queued: u64,
+    /// Failed ones of that time that are left, beyond 10,000.
+    pub left: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     NoSuchNotification,

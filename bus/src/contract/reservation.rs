@@ -185,6 +185,9 @@ pub struct Reservation {
     /// Grows with every change; give it back as `since` with `?wait=`.
     pub version: i64,
     pub user_id: Uuid,
+    /// Where mails about it go.
+    #[serde(default)]
+    pub email: String,
     pub showtime_id: Uuid,
     pub movie_id: Uuid,
     pub movie_title: String,
@@ -521,6 +524,15 @@ pub struct ReservationExchanged {
     pub reservation: ReservationCreated,
 }
 
+/// Mails about the reservation go to another address from now on: the one in `email`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationReaddressed {
+    pub status: ReservationStatus,
+    #[serde(flatten)]
+    pub reservation: ReservationCreated,
+}
+
 /// Payment gives back `total`. The same `refundId` again asks how it went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -540,5 +552,6 @@ events! {
     ReservationConfirmed => "reservation.confirmed",
     ReservationCancelled => "reservation.cancelled",
     ReservationExchanged => "reservation.exchanged",
+    ReservationReaddressed => "reservation.readdressed",
     RefundRequested => "refund.requested",
 }

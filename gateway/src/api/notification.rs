@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bus::contract::Page;
 use bus::contract::notification::{
-    GetNotification, ListNotifications, Notification, NotificationStatus, ResendNotification,
+    GetNotification, ListNotifications, Notification, NotificationStatus, ResendFailed, ResendNotification,
+    Resent,
 };
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Domain, paging};
 use crate::house::House;
-use crate::payload::{Answered, Caller, Of};
+use crate::payload::{Answered, Body, Caller, Of};
 
 pub struct Notifications {
     pub house: Arc<House>,
@@ -49,6 +50,15 @@ impl Notifications {
     #[oai(path = "/v1/notifications/:id", method = "get")]
     async fn get(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Notification> {
         self.house.pass(&caller, GetNotification { id: id.0.0 }).await
+    }
+
+    /// Send all failed mails of a time again
+    ///
+    /// Those that failed between `from` and `to`, the oldest first, at most 10,000; `left` says how many remain. Each is
+    /// skipped where it would not be true any more.
+    #[oai(path = "/v1/notifications/resend", method = "post")]
+    async fn resend_failed(&self, caller: Caller, body: Body<ResendFailed>) -> Answered<Resent, 202> {
+        self.house.pass(&caller, body.0).await
     }
 
     /// Send a mail again

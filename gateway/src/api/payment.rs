@@ -30,7 +30,8 @@ impl Payments {
     /// Pay for a reservation
     ///
     /// With a `paymentMethod` it is charged at once; without one the answer's `checkoutUrl` is the page to pay on.
-    /// After 402 `card-declined` the seats are still held: try another card. Where nothing is due it has SUCCEEDED at once.
+    /// After 402 `card-declined` the seats are still held: try another card. After too many declined cards only the hosted
+    /// page is left (409 `declines-limit`). Where nothing is due it has SUCCEEDED at once.
     #[oai(path = "/v1/payments", method = "post")]
     async fn create(&self, caller: Caller, body: Body<Pay>) -> Answered<Payment, 201> {
         self.house.pass(&caller, body.0).await

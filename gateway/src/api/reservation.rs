@@ -11,7 +11,8 @@ use bus::contract::reservation::{
     BestSeats, CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation,
     GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, Holder, ListHolders, ListReservations,
     ListSagas, Occupancy, PlanExchange, ReportOccupancy, Reservation, ReservationPlan, ReservationStatus,
-    ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation, Tickets, When, changed_subject,
+    ResumeSaga, Saga, SagaState, SagaSummary, SeatMap, ShowtimeCancellation, Tickets, UpdateReservation,
+    When, changed_subject,
 };
 use bus::contract::{Page, Problem, SeatId, Timestamp};
 use bus::service::Ask;
@@ -214,6 +215,20 @@ impl Reservations {
         id: Path<Of<Uuid>>,
         body: Rest<CancelReservation>,
     ) -> Answered<Reservation> {
+        self.house.pass(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Put the address right
+    ///
+    /// For staff, where it was mistyped. The order's mails go to the new address; a CONFIRMED order's tickets are sent there
+    /// at once. The saga's log keeps who changed it.
+    #[oai(path = "/v1/reservations/:id", method = "patch")]
+    async fn update(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<UpdateReservation>,
+    ) -> Answered<Reservation, 202> {
         self.house.pass(&caller, body.with_id(id.0.0)?).await
     }
 

@@ -290,6 +290,9 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"startsAt": "2026-05-01T18:30:00Z"}),
         json!({"reason": "ill"}),
         json!({"reservationId": ID}),
+        json!({"from": "2026-05-01T00:00:00Z", "to": "2026-05-02T00:00:00Z"}),
+        // What has no body takes an empty one.
+        json!({}),
     ];
     // Files come as multipart and are stored before anyone is asked; their own tests show whom they ask.
     let asking = |row: &&Row| row.subject.is_some() && !matches!(row.body, crate::routes::Body::Upload(_));

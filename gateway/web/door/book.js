@@ -1,6 +1,8 @@
 // Who came in at this door: the first time that each ticket was shown, kept on this device so that a copy is seen without
 // a connection and after a reload. Other devices do not know of it: the house has no list of who came in.
 
+import { now } from "../lib/clock.js";
+
 const KEPT = "marquee.door.scans";
 const SHOWS = "marquee.door.shows";
 /** As long as a ticket holds, and some hours. */
@@ -19,12 +21,12 @@ function read(key) {
 }
 
 /** Notes a ticket; returns when it was first shown (ms), or null when that is now. */
-export function admit(claims, now = Date.now()) {
+export function admit(claims, at = now()) {
   const scans = read(KEPT);
   const first = scans[nameOf(claims)];
   if (first) return first;
-  scans[nameOf(claims)] = now;
-  const kept = Object.entries(scans).filter(([, at]) => now - at < KEEP_MS).sort((a, b) => b[1] - a[1]).slice(0, MOST);
+  scans[nameOf(claims)] = at;
+  const kept = Object.entries(scans).filter(([, seenAt]) => at - seenAt < KEEP_MS).sort((a, b) => b[1] - a[1]).slice(0, MOST);
   localStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(kept)));
   return null;
 }

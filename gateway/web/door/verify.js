@@ -2,6 +2,8 @@
 // /.well-known/jwks.json, which are kept here for when there is no connection. Invariant: nothing that a ticket says is
 // believed before its signature holds; of its header only which key and which kind of token it is.
 
+import { learn, now } from "../lib/clock.js";
+
 const KEPT = "marquee.door.keys";
 const TYPE = "ticket+jwt";
 /** A ticket has some 300 characters; whatever is much longer is something else. */
@@ -19,6 +21,7 @@ export class Refusal extends Error {
 export async function learnKeys() {
   try {
     const response = await fetch("/.well-known/jwks.json", { cache: "no-cache" });
+    learn(response);
     if (!response.ok) return false;
     const { keys } = await response.json();
     localStorage.setItem(KEPT, JSON.stringify(keys));
@@ -35,7 +38,7 @@ const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/
 const json = (text) => JSON.parse(new TextDecoder().decode(bytes(text)));
 
 /** The claims of a ticket that holds: `{sub, show, seat, exp}`. Throws a `Refusal` else. */
-export async function verify(token, now = Date.now()) {
+export async function verify(token, at = now()) {
   const parts = token.trim().split(".");
   if (parts.length !== 3 || token.length > LONGEST) throw new Refusal("unreadable");
   let header;
@@ -56,6 +59,6 @@ export async function verify(token, now = Date.now()) {
   const holds = await crypto.subtle.verify("Ed25519", key, signature, new TextEncoder().encode(`${parts[0]}.${parts[1]}`));
   if (!holds) throw new Refusal("forged");
   const claims = json(parts[1]);
-  if (claims.exp * 1000 < now) throw new Refusal("old");
+  if (claims.exp * 1000 < at) throw new Refusal("old");
   return claims;
 }

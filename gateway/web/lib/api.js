@@ -1,6 +1,8 @@
 // The REST API as everybody has it. The access token lives here, in memory; the refresh token is in a cookie that no
 // script can read. A refused request throws a `Problem`; what was lost on the way is sent again only where that is harmless.
 
+import { learn } from "./clock.js";
+
 /** An answer that says no (RFC 9457), or none at all (`code` "offline"). */
 export class Problem extends Error {
   constructor(problem) {
@@ -41,7 +43,7 @@ export function keep(session) {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.random()}`;
 
 /**
  * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic (a
@@ -93,6 +95,7 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
     if (error.name === "AbortError") throw error;
     throw new Problem({ status: 0, code: "offline", detail: String(error.message) });
   }
+  learn(response);
   return answer(response);
 }
 
@@ -105,6 +108,7 @@ export async function* events(path, signal) {
     await refresh();
     response = await fetch(path, { headers: head(), signal, cache: "no-store" });
   }
+  learn(response);
   if (!response.ok) await answer(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; ; ) {
@@ -156,13 +160,26 @@ async function buy() {
   }
 }
 
-/** Every item of a listing, page by page; `most` bounds it. */
-export async function all(path, query, most = 500) {
+/** Longer lists are not read whole: some MB, and more than anybody looks through. */
+const MOST = 5000;
+
+/**
+ * Every item of a listing, page by page; `most` bounds it. The array's `total` says how many there are, so that a page which shows
+ * fewer can say so, and its `first` is the first answer as it came.
+ */
+export async function all(path, query, { most = MOST, ...options } = {}) {
   const items = [];
-  for (let page = 1; items.length < most; page++) {
-    const answer = await get(path, { pageSize: 100, ...query, page });
-    items.push(...answer.items);
-    if (answer.items.length === 0 || items.length >= answer.total) break;
+  const known = new Set();
+  let first;
+  for (let page = 1; ; page++) {
+    const answer = await get(path, { pageSize: 100, ...query, page }, options);
+    first ??= answer;
+    for (const item of answer.items) {
+      // What was added meanwhile moves others to the next page.
+      if (item.id !== undefined && known.has(item.id)) continue;
+      known.add(item.id);
+      items.push(item);
+    }
+    if (!answer.items.length || page * answer.pageSize >= answer.total || items.length >= most) return Object.assign(items.slice(0, most), { total: answer.total, first });
   }
-  return items;
 }

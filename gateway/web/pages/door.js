@@ -1,7 +1,8 @@
 // The door: a ticket is shown to the camera or typed, and one large answer says whether to let its holder in. The signature
 // is checked here, with or without a connection; with one, the order is looked up too, so that a cancelled ticket is known.
 
-import { Problem, get, isKnown } from "../lib/api.js";
+import { Problem, all, get, isKnown } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { full, moment, number, time } from "../lib/format.js";
 import { isStaff, restore, user } from "../lib/session.js";
@@ -47,7 +48,7 @@ function seat(id) {
 
 class Desk {
   constructor(signal) {
-    Object.assign(this, { signal, last: { text: "", at: 0 }, show: "" });
+    Object.assign(this, { signal, last: { text: "", at: -SAME_MS }, show: "" });
     this.answer = h("section", { class: "door-answer", "aria-live": "assertive", "aria-atomic": "true", tabindex: "-1" });
     this.state = h("p", { class: "live", role: "status" });
     this.tally = h("p", { class: "soft" });
@@ -67,10 +68,10 @@ class Desk {
   }
 
   async learn() {
-    const from = new Date(Date.now() - 6 * HOUR).toISOString();
-    const to = new Date(Date.now() + 18 * HOUR).toISOString();
-    const [known, found] = await Promise.all([learnKeys(), get("/v1/showtimes", { from, to, pageSize: 100 }).catch(() => null)]);
-    if (found) keepShows(found.items);
+    const from = new Date(now() - 6 * HOUR).toISOString();
+    const to = new Date(now() + 18 * HOUR).toISOString();
+    const [known, found] = await Promise.all([learnKeys(), all("/v1/showtimes", { from, to }).catch(() => null)]);
+    if (found) keepShows(found);
     this.online(known);
     const options = Object.entries(shows()).filter(([, one]) => one.status === "ON_SALE").sort((a, b) => a[1].startsAt.localeCompare(b[1].startsAt));
     replace(this.choice, h("option", { value: "" }, t("door.every")), options.map(([id, one]) => h("option", { value: id, selected: id === this.show }, `${time(one.startsAt, one.timeZone)} ${one.auditoriumName} · ${one.movieTitle}`)));
@@ -121,9 +122,9 @@ class Desk {
   }
 
   seen(text) {
-    const now = Date.now();
-    const isSame = this.last.text === text && now - this.last.at < SAME_MS;
-    this.last = { text, at: now };
+    const at = performance.now();
+    const isSame = this.last.text === text && at - this.last.at < SAME_MS;
+    this.last = { text, at };
     if (!isSame) this.take(text);
   }
 
@@ -154,7 +155,7 @@ class Desk {
   elsewhere(claims) {
     const show = shows()[claims.show];
     if (this.show && this.show !== claims.show) return { code: "other-show" };
-    if (show && new Date(show.startsAt) - Date.now() > EARLY_MS && !this.show) return { code: "early" };
+    if (show && new Date(show.startsAt) - now() > EARLY_MS && !this.show) return { code: "early" };
     // What is not among the next hours' shows is of another day.
     if (!show && Object.keys(shows()).length) return { code: "other-day" };
     return null;

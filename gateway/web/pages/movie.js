@@ -1,6 +1,7 @@
 // One movie: its poster, its facts, its trailer, and its showtimes by day.
 
 import { all, get } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { dateOf, dateParts, duration, languageName, list, plainDate } from "../lib/format.js";
 import { note } from "../lib/router.js";
@@ -67,7 +68,7 @@ function programme(movie, showtimes, { date: wanted, exchange }) {
     return place;
   }
   const byDay = Map.groupBy(open, (one) => dateOf(one.startsAt, one.timeZone));
-  const now = dateOf(new Date(), open[0].timeZone);
+  const now = dateOf(now(), open[0].timeZone);
   let chosen = byDay.has(wanted) ? wanted : [...byDay.keys()][0];
   const strip = h("div", {});
   const shown = h("div", { class: "stack", "aria-live": "polite" });

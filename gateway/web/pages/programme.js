@@ -1,6 +1,7 @@
 // Now showing: a day's movies as posters with their times, today first. The address holds the filter.
 
 import { all, get } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { dateOf, dateParts, duration, later, time } from "../lib/format.js";
 import { note } from "../lib/router.js";
@@ -19,13 +20,13 @@ const EAGER = 5;
 
 export default async function programme({ query, signal }) {
   // What plays next tells the cinema's clock, and on which day something is still on.
-  const [soon, genres] = await Promise.all([get("/v1/showtimes", { pageSize: 1 }), get("/v1/genres", { pageSize: 100 })]);
+  const [soon, genres] = await Promise.all([get("/v1/showtimes", { pageSize: 1 }), all("/v1/genres")]);
   const next = soon.items[0];
   const zone = next?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const today = dateOf(new Date(), zone);
+  const today = dateOf(now(), zone);
   const first = next ? dateOf(next.startsAt, zone) : today;
   const filter = { name: query.name ?? "", genre: query.genre ?? "", date: query.date ?? first, time: query.time ?? "" };
-  const page = { filter, today, first, zone, genres: genres.items, signal };
+  const page = { filter, today, first, zone, genres, signal };
   const strip = h("div", {});
   const grid = h("div", { "aria-live": "polite", "aria-busy": "true" });
   const title = h("h1", { tabindex: "-1" });
@@ -88,15 +89,15 @@ async function fill(page, grid, mine) {
   grid.setAttribute("aria-busy", "true");
   try {
     const [movies, showtimes] = await Promise.all([
-      get("/v1/movies", { name: filter.name, genre: filter.genre, date: filter.date, showTime: filter.time, sort: "nextShowtime", pageSize: 100 }, { signal }),
-      all("/v1/showtimes", { date: filter.date }),
+      all("/v1/movies", { name: filter.name, genre: filter.genre, date: filter.date, showTime: filter.time, sort: "nextShowtime" }, { signal }),
+      all("/v1/showtimes", { date: filter.date }, { signal }),
     ]);
     if (page.latest !== mine) return;
     const shown = showtimes.filter((one) => one.status === "ON_SALE" || isOpen(one));
     offer(page, [...new Set(shown.filter(isOpen).map((one) => wall(one.startsAt, zone)))].sort());
     const order = (movie) => shown.findIndex((one) => one.movieId === movie.id && isOpen(one));
     const late = (movie) => (order(movie) < 0 ? Infinity : order(movie));
-    const items = movies.items.toSorted((a, b) => late(a) - late(b));
+    const items = movies.toSorted((a, b) => late(a) - late(b));
     replace(grid, items.length ? h("ul", { class: "posters", role: "list" }, items.map((movie, at) => card(movie, shown, at < EAGER))) : empty(page));
   } catch (problem) {
     if (problem.name === "AbortError" || page.latest !== mine) return;

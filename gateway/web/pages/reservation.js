@@ -2,6 +2,7 @@
 // things stand and what comes next.
 
 import { get, post } from "../lib/api.js";
+import { isPast } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { full, list, money, moment } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
@@ -36,7 +37,7 @@ export default async function reservation({ params, query, signal }) {
 
 class Order {
   constructor(order, showtime, movie, paid, signal) {
-    Object.assign(this, { order, showtime, signal, paid: paid && Date.now() });
+    Object.assign(this, { order, showtime, signal, paid: paid && performance.now() });
     this.state = h("div", { class: "stack", "aria-live": "polite" });
     this.title = h("h1", { tabindex: "-1" });
     this.details = h("dl", { class: "pairs" });
@@ -132,8 +133,8 @@ class Order {
     const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
     const kept = h("p", { class: "held" }, left, h("span", {}, t(free ? "hold.kept-free" : "hold.kept", { n: order.seats.length, seats: list(order.seats) })));
     const back = this.button(t("hold.give-back"), "bare", () => this.giveBack());
-    if (this.paid && Date.now() - this.paid < PATIENCE) {
-      setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), PATIENCE - (Date.now() - this.paid) + 50);
+    if (this.paid && performance.now() - this.paid < PATIENCE) {
+      setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), PATIENCE - (performance.now() - this.paid) + 50);
       return [t("pay.confirming"), free ? waiting(t("pay.free-confirming")) : waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
     }
     if (free) return [t("hold.title"), kept, h("div", { class: "row" }, this.button(t("pay.free-action"), "main", () => this.pay()), back), h("p", { class: "soft" }, t("pay.free-how"))];
@@ -160,7 +161,7 @@ class Order {
     try {
       const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID() });
       if (!payment.checkoutUrl) {
-        this.paid = Date.now();
+        this.paid = performance.now();
         return this.draw();
       }
       location.assign(payment.checkoutUrl);
@@ -188,7 +189,7 @@ class Order {
 
   confirmed() {
     const { order, showtime } = this;
-    const isOver = new Date(showtime.endsAt) < new Date();
+    const isOver = isPast(showtime.endsAt);
     const title = isOver ? t("order.past") : t("order.confirmed");
     const buttons = [
       this.button(t("tickets.show"), "main", async () => (await import("../parts/tickets.js")).showTickets(order, showtime)),
@@ -215,10 +216,10 @@ class Order {
     ];
   }
 
-  calendar() {
+  calendar({ isOff = false } = {}) {
     const { order, showtime } = this;
     const about = t("tickets.calendar-text", { seats: list(order.seats) });
-    const entry = { id: order.id, title: order.movieTitle, place: showtime.auditoriumName, startsAt: showtime.startsAt, endsAt: showtime.endsAt, about, url: location.href };
+    const entry = { id: order.id, title: order.movieTitle, place: showtime.auditoriumName, startsAt: showtime.startsAt, endsAt: showtime.endsAt, about, url: location.href, sequence: order.version, isOff };
     save(ics(entry), `${order.movieTitle.replace(/[^\p{L}\p{N}]+/gu, "-")}.ics`);
   }
 
@@ -272,10 +273,13 @@ class Order {
     const title = t(refund ? "order.cancelled-paid" : over || "order.cancelled");
     const back = refund && this.refunded(refund);
     const why = say(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : `order.reason.${reason ?? "USER_REQUEST"}`));
-    const isFuture = new Date(order.startsAt) > new Date() && this.showtime.status === "ON_SALE";
+    const isFuture = !isPast(order.startsAt) && this.showtime.status === "ON_SALE";
     const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
     const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));
-    return [title, why, back, h("div", { class: "row" }, again, others, h("a", { class: "button bare", href: "/" }, t("lost.home")))];
+    // What was paid had tickets, and perhaps an entry in a calendar.
+    const wasPaid = ["SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"].includes(order.payment?.status);
+    const off = wasPaid && !isPast(order.startsAt) && this.button(t("tickets.calendar-off"), "", async () => this.calendar({ isOff: true }));
+    return [title, why, back, h("div", { class: "row" }, again, others, off, h("a", { class: "button bare", href: "/" }, t("lost.home")))];
   }
 
   refunded(refund) {

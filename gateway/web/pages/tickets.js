@@ -1,17 +1,18 @@
 // One's own tickets: what is to come, what was, and what is still open.
 
 import { all, get } from "../lib/api.js";
+import { isPast } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { dateOf, dateParts, list, money, moment, time } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
 import { t } from "../lib/text.js";
-import { notice, words } from "../parts/notice.js";
+import { notice, partly, words } from "../parts/notice.js";
 
-/** Old orders that are shown; nobody looks further back on a phone. */
+/** Old orders that are shown at first; few look further back on a phone. */
 const PAST_MOST = 100;
 
-export default async function tickets({ signal }) {
-  const [upcoming, past] = await Promise.all([all("/v1/reservations", { when: "upcoming" }, 200), all("/v1/reservations", { when: "past" }, PAST_MOST)]);
+export default async function tickets({ query, signal }) {
+  const [upcoming, past] = await Promise.all([all("/v1/reservations", { when: "upcoming" }, { signal }), all("/v1/reservations", { when: "past" }, { signal, most: query.all ? undefined : PAST_MOST })]);
   const ids = [...new Set([...upcoming, ...past].map((order) => order.showtimeId))];
   const found = await Promise.all(ids.map((id) => get(`/v1/showtimes/${id}`, {}, { signal }).catch(() => null)));
   const showtimes = new Map(found.filter(Boolean).map((showtime) => [showtime.id, showtime]));
@@ -29,6 +30,7 @@ export default async function tickets({ signal }) {
       part("tickets.open", open),
       part("tickets.upcoming", sure),
       part("tickets.past", gone),
+      past.length < past.total && (query.all ? partly(past) : h("a", { class: "button", href: "/tickets?all=1" }, t("tickets.all", { n: past.total }))),
     ),
   };
 }
@@ -36,7 +38,7 @@ export default async function tickets({ signal }) {
 function stub(order, showtime) {
   const zone = showtime?.timeZone ?? "UTC";
   const date = dateParts(dateOf(order.startsAt, zone));
-  const isReady = order.status === "CONFIRMED" && new Date(showtime?.endsAt ?? order.startsAt) > new Date();
+  const isReady = order.status === "CONFIRMED" && !isPast(showtime?.endsAt ?? order.startsAt);
   const open = async (event) => {
     event.currentTarget.disabled = true;
     try {

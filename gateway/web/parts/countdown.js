@@ -1,6 +1,7 @@
-// The time that is left to pay, by the server's clock as far as the browser knows it: from `expiresAt`, so that a reload
+// The time that is left to pay, by the server's clock: from `expiresAt`, so that a reload
 // shows the same. Spoken at full minutes and near the end, not at each second.
 
+import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { countdown as shown } from "../lib/format.js";
 import { t } from "../lib/text.js";
@@ -15,7 +16,7 @@ export function countdown(expiresAt, { signal, over, words = "hold.left" }) {
   const end = new Date(expiresAt).getTime();
   let said = Infinity;
   const tick = () => {
-    const left = Math.max(0, Math.ceil((end - Date.now()) / 1000));
+    const left = Math.max(0, Math.ceil((end - now()) / 1000));
     clock.textContent = shown(left);
     clock.dataset.short = String(left <= 60);
     const mark = [...SPOKEN].filter((one) => one >= left).sort((a, b) => a - b)[0];

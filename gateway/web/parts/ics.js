@@ -1,29 +1,31 @@
 // A showtime as a calendar entry (RFC 5545), made here: it is only words that the page has already.
 
+import { now } from "../lib/clock.js";
+
 /** Lines are folded at 75 octets; 60 characters stay below that in every alphabet that titles are written in. */
 const FOLD = 60;
 
-export function ics({ id, title, place, startsAt, endsAt, about, url }) {
+/** `sequence` grows with each change of the order; `isOff` takes the entry out again (RFC 5546, CANCEL). */
+export function ics({ id, title, place, startsAt, endsAt, about, url, sequence, isOff = false }) {
   const time = (at) => new Date(at).toISOString().replace(/[-:]|\.\d+/g, "");
   const text = (value) => value.replace(/[\\;,]/g, "\\$&").replace(/\n/g, "\\n");
   const lines = [
     "BEGIN:VCALENDAR",
     "VERSION:2.0",
     "PRODID:-//Marquee//Marquee//EN",
+    `METHOD:${isOff ? "CANCEL" : "PUBLISH"}`,
     "BEGIN:VEVENT",
     `UID:${id}@marquee`,
-    `DTSTAMP:${time(Date.now())}`,
+    `SEQUENCE:${sequence}`,
+    `STATUS:${isOff ? "CANCELLED" : "CONFIRMED"}`,
+    `DTSTAMP:${time(now())}`,
     `DTSTART:${time(startsAt)}`,
     `DTEND:${time(endsAt)}`,
     `SUMMARY:${text(title)}`,
     `LOCATION:${text(place)}`,
     `DESCRIPTION:${text(about)}`,
     `URL:${url}`,
-    "BEGIN:VALARM",
-    "ACTION:DISPLAY",
-    `DESCRIPTION:${text(title)}`,
-    "TRIGGER:-PT1H",
-    "END:VALARM",
+    ...(isOff ? [] : ["BEGIN:VALARM", "ACTION:DISPLAY", `DESCRIPTION:${text(title)}`, "TRIGGER:-PT1H", "END:VALARM"]),
     "END:VEVENT",
     "END:VCALENDAR",
   ];

@@ -34,6 +34,11 @@ export function say(kind, title, ...more) {
   return h("div", { class: `say ${kind}`, role: kind === "bad" ? "alert" : "status" }, title && h("strong", {}, title), ...more);
 }
 
+/** Says that a list which `all` read goes on, or nothing. */
+export function partly(items) {
+  return items.length < items.total && say("warn", t("list.partly", { n: items.length, total: items.total }));
+}
+
 /** A wait, with what is waited for. */
 export function waiting(text, detail) {
   return h(

@@ -1,12 +1,13 @@
 // Showtimes as what one can press: the time by the clock on the cinema's wall, the hall, the least price.
 
+import { isPast } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { money, time } from "../lib/format.js";
 import { isFree } from "../lib/price.js";
 import { t } from "../lib/text.js";
 
 /** Whether seats can still be bought. */
-export const isOpen = (showtime) => showtime.status === "ON_SALE" && new Date(showtime.startsAt) > new Date();
+export const isOpen = (showtime) => showtime.status === "ON_SALE" && !isPast(showtime.startsAt);
 
 /** The least that a seat costs. */
 export function least(showtime) {

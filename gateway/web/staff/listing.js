@@ -1,6 +1,6 @@
 // What most of the staff's pages are made of: fresh reads, tables, pages, buttons that do one thing, questions beforehand.
 
-import { call, get } from "../lib/api.js";
+import { all, call, get } from "../lib/api.js";
 import { h, replace, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 import { notice, words } from "../parts/notice.js";
@@ -8,16 +8,8 @@ import { notice, words } from "../parts/notice.js";
 /** A read that asks the server: the public lists may be kept for some seconds, and staff look for what they just did. */
 export const fresh = (path, query, options) => get(path, query, { cache: "no-cache", ...options });
 
-/** Every item of a list, up to `most`. */
-export async function everything(path, query = {}, most = 1000) {
-  const items = [];
-  for (let page = 1; items.length < most; page++) {
-    const answer = await fresh(path, { pageSize: 100, ...query, page });
-    items.push(...answer.items);
-    if (answer.items.length === 0 || items.length >= answer.total) break;
-  }
-  return items;
-}
+/** Every item of a list, up to `most`, from the server. */
+export const everything = (path, query = {}, most = undefined) => all(path, query, { most, cache: "no-cache" });
 
 /** A page's head: its title, what it is for, and what can be done at once. */
 export function head(title, about, ...actions) {

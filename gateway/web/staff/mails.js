@@ -1,13 +1,14 @@
 // The log of mails: what was sent to whom, what failed and why, and sending it again.
 
 import { post } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
 import { t } from "../lib/text.js";
-import { field } from "../parts/form.js";
+import { field, form } from "../parts/form.js";
 import { notice } from "../parts/notice.js";
-import { act, badge, filters, fresh, head, pager, short, table } from "./listing.js";
+import { act, badge, filters, fresh, head, pager, sheet, short, table } from "./listing.js";
 
 const LOOK = { QUEUED: "warn", SENT: "good", FAILED: "bad", SKIPPED: "" };
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -32,7 +33,7 @@ export default async function mails({ query, signal }) {
     node: h(
       "div",
       { class: "stack" },
-      head(t("staff.place.mails"), t("staff.mails.about")),
+      head(t("staff.place.mails"), t("staff.mails.about"), act(t("staff.mails.resend-failed"), resendFailed)),
       filters([
         field("status", t("staff.state"), { options: [["", t("staff.all")], ...Object.keys(LOOK).map((one) => [one, t(`staff.mail-status.${one}`)])], value: query.status }),
         query.reservationId && h("input", { type: "hidden", name: "reservationId", value: query.reservationId }),
@@ -42,4 +43,26 @@ export default async function mails({ query, signal }) {
       pager(page, query),
     ),
   };
+}
+
+/** As a field for date and time takes it, by this browser's clock. */
+const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+
+/** All that failed within a time: an hour in which the mail server refused everything is one order to give. */
+function resendFailed() {
+  const made = form({
+    fields: [
+      h("p", {}, t("staff.mails.resend-failed-about")),
+      field("from", t("staff.mails.failed-from"), { type: "datetime-local", value: local(now() - 24 * 3600_000) }),
+      field("to", t("staff.mails.failed-to"), { type: "datetime-local", value: local(now() + 60_000) }),
+    ],
+    label: t("staff.mails.resend-failed"),
+    work: async ({ from, to }) => {
+      const answer = await post("/v1/notifications/resend", { from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+      close();
+      notice(t(answer.left ? "staff.mails.resent-left" : "staff.mails.resent", { n: answer.queued, left: answer.left }));
+      await again();
+    },
+  });
+  const { close } = sheet(t("staff.mails.resend-failed"), made);
 }

@@ -1,6 +1,7 @@
 // One film: what it is, its poster and trailer, and its end. Also makes a new one.
 
 import { patch, post } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { dateOf, moment, number, time } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
@@ -10,7 +11,7 @@ import { ask, show } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
 import { notice, say, words } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
-import { act, fresh, head, remove } from "./listing.js";
+import { act, everything, fresh, head, remove } from "./listing.js";
 
 /** As the server refuses them; said at once instead of after ten minutes of sending. */
 const LIMITS = { poster: 10 * 1024 * 1024, trailer: 100 * 1024 * 1024 };
@@ -20,7 +21,7 @@ export default async function movie({ params, signal }) {
   const isNew = params.id === "new";
   const [found, genres, coming] = await Promise.all([
     isNew ? null : fresh(`/v1/movies/${params.id}`, {}, { signal }),
-    fresh("/v1/genres", { pageSize: 100 }, { signal }),
+    everything("/v1/genres"),
     isNew ? null : fresh("/v1/showtimes", { movieId: params.id, pageSize: 1 }, { signal }),
   ]);
   const title = isNew ? t("staff.movies.new") : found.title;
@@ -32,7 +33,7 @@ export default async function movie({ params, signal }) {
       h("a", { class: "back", href: "/staff/movies" }, `← ${t("staff.place.movies")}`),
       head(title, isNew ? null : t("staff.movies.coming", { n: coming.total }), !isNew && h("a", { class: "button", href: `/movies/${found.id}` }, t("staff.movies.see"))),
       h("div", { class: "movie-edit" },
-        h("section", { class: "card" }, facts(found, genres.items)),
+        h("section", { class: "card" }, facts(found, genres)),
         h("section", { class: "stack" }, isNew ? say("", t("staff.movies.media-later")) : [medium("poster", found, signal), medium("trailer", found, signal), h("div", { class: "card stack" }, h("h2", {}, t("staff.delete")), h("p", { class: "soft" }, t("staff.movies.delete-about")), end(found, coming.total))])),
     ),
   };
@@ -47,7 +48,7 @@ function facts(movie, genres) {
       field("synopsis", t("staff.movies.synopsis"), { value: movie?.synopsis ?? "", rows: 6, maxlength: 5000 }),
       h("div", { class: "two" },
         field("durationMinutes", t("staff.movies.minutes"), { type: "number", min: 1, max: 1000, value: movie?.durationMinutes ?? 100 }),
-        field("releaseDate", t("movie.released"), { type: "date", value: movie?.releaseDate ?? dateOf(new Date(), Intl.DateTimeFormat().resolvedOptions().timeZone) })),
+        field("releaseDate", t("movie.released"), { type: "date", value: movie?.releaseDate ?? dateOf(now(), Intl.DateTimeFormat().resolvedOptions().timeZone) })),
       h("div", { class: "two" },
         field("rating", t("movie.rating-label"), { value: movie?.rating ?? "", maxlength: 20, hint: t("staff.movies.rating-hint"), autocomplete: "off" }),
         field("language", t("movie.language"), { value: movie?.language ?? "", maxlength: 20, hint: t("staff.movies.language-hint"), autocomplete: "off" })),

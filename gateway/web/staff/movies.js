@@ -6,13 +6,13 @@ import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
 import { poster } from "../parts/poster.js";
-import { filters, fresh, head, pager, table } from "./listing.js";
+import { everything, filters, fresh, head, pager, table } from "./listing.js";
 
 export default async function movies({ query, signal }) {
   const sort = query.sort ?? "title";
   const [page, genres] = await Promise.all([
     fresh("/v1/movies", { name: query.name, genre: query.genre, sort, page: query.page, pageSize: 25 }, { signal }),
-    fresh("/v1/genres", { pageSize: 100 }, { signal }),
+    everything("/v1/genres"),
   ]);
   const columns = [
     [t("staff.film"), (movie) => h("a", { class: "with-poster", href: `/staff/movies/${movie.id}` }, poster(movie, { small: true }), h("span", {}, movie.title))],
@@ -31,7 +31,7 @@ export default async function movies({ query, signal }) {
       head(t("staff.place.movies"), null, h("a", { class: "button main", href: "/staff/movies/new" }, t("staff.movies.new"))),
       filters([
         field("name", t("programme.name"), { type: "search", value: query.name, hint: t("staff.enter") }),
-        field("genre", t("programme.genre"), { options: [["", t("programme.all-genres")], ...genres.items.map((one) => [one.id, one.name])], value: query.genre }),
+        field("genre", t("programme.genre"), { options: [["", t("programme.all-genres")], ...genres.map((one) => [one.id, one.name])], value: query.genre }),
         field("sort", t("staff.movies.sort-by"), { options: sorts, value: sort }),
       ], go),
       table(t("staff.place.movies"), columns, page.items),

@@ -2,6 +2,7 @@
 // state. Events come by themselves; the rest is looked at again every few seconds while it is seen.
 
 import { bearer } from "../lib/api.js";
+import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { moment, money, number, time } from "../lib/format.js";
 import { again } from "../lib/router.js";
@@ -24,7 +25,7 @@ export default async function operations({ query, signal }) {
   const looked = h("p", { class: "soft" });
   const draw = async () => {
     await Promise.all([parts(health, signal), numbers(flow, signal), stories(sagas, query, signal)]);
-    looked.textContent = t("staff.ops.looked", { at: new Intl.DateTimeFormat(locale(), { timeStyle: "medium" }).format(new Date()) });
+    looked.textContent = t("staff.ops.looked", { at: new Intl.DateTimeFormat(locale(), { timeStyle: "medium" }).format(now()) });
   };
   await draw();
   return {

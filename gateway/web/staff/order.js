@@ -1,6 +1,6 @@
 // One order: what it is, its money, its story as the saga wrote it, and what staff may do about it.
 
-import { post } from "../lib/api.js";
+import { patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { readRefund, refuse } from "../lib/amount.js";
 import { full, list, moment, money } from "../lib/format.js";
@@ -19,10 +19,10 @@ export default async function order({ params, signal }) {
   const [showtime, payment, mails] = await Promise.all([
     fresh(`/v1/showtimes/${reservation.showtimeId}`, {}, { signal }).catch(() => null),
     reservation.payment ? fresh(`/v1/payments/${reservation.payment.id}`, {}, { signal }).catch(() => null) : null,
-    everything("/v1/notifications", { reservationId: reservation.id }, 100).catch(() => []),
+    everything("/v1/notifications", { reservationId: reservation.id }).catch(() => []),
   ]);
   const zone = showtime?.timeZone ?? "UTC";
-  const who = mails.find((mail) => mail.recipient)?.recipient;
+  const who = reservation.email || mails.find((mail) => mail.recipient)?.recipient;
   return {
     title: t("staff.order.title", { number: reservation.id.slice(-8) }),
     node: h(
@@ -81,6 +81,7 @@ function actions(saga, payment) {
   const { reservation } = saga;
   const isOpen = ["PENDING", "CONFIRMED"].includes(reservation.status);
   return [
+    act(t("staff.order.readdress"), () => readdress(reservation)),
     isOpen && act(t("staff.order.cancel"), () => cancel(saga), "grave"),
     payment && isPaid(saga) && reservation.status === "CONFIRMED" && act(t("staff.order.refund"), () => refund(saga, payment)),
     saga.attention && isOwner() && act(t("staff.order.resume"), async () => {
@@ -93,6 +94,24 @@ function actions(saga, payment) {
 
 /** Money was taken: of an order of nothing none can go back. */
 const isPaid = ({ captured }) => Boolean(captured) && !isFree(captured);
+
+/** A mistyped address: mails go to another one, with the tickets first. */
+function readdress(reservation) {
+  const made = form({
+    fields: [
+      h("p", {}, t(reservation.status === "CONFIRMED" ? "staff.order.readdress-tickets" : "staff.order.readdress-about")),
+      field("email", t("staff.order.email"), { type: "email", autocomplete: "off", maxlength: 254, value: reservation.email }),
+    ],
+    label: t("staff.order.readdress-action"),
+    work: async ({ email }) => {
+      await patch(`/v1/reservations/${reservation.id}`, { email: email.trim() });
+      close();
+      notice(t("staff.order.readdressed", { email: email.trim() }));
+      await again();
+    },
+  });
+  const { close } = sheet(t("staff.order.readdress"), made);
+}
 
 function cancel(saga) {
   const { reservation, captured } = saga;

@@ -1,11 +1,12 @@
 // Orders: find one by its number, by whose it is, by showtime or by how it stands.
 
+import { all } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { list, moment, money } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
-import { say } from "../parts/notice.js";
+import { partly, say } from "../parts/notice.js";
 import { badge, filters, fresh, head, pager, short, table } from "./listing.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -21,7 +22,7 @@ export default async function orders({ query, signal }) {
     await go(`/staff/orders/${who}`, { instead: true });
     return undefined;
   }
-  const people = who ? (await fresh("/v1/users", { email: who, pageSize: PEOPLE_MOST }, { signal })).items : [];
+  const people = who ? await all("/v1/users", { email: who }, { most: PEOPLE_MOST, signal, cache: "no-cache" }) : [];
   const userId = query.userId ?? (people.length === 1 ? people[0].id : undefined);
   const isLost = who && !userId;
   const page = isLost ? null : await fresh("/v1/reservations", { status: query.status, when: query.when, showtimeId: query.showtimeId, userId, page: query.page, pageSize: 25 }, { signal });
@@ -49,7 +50,7 @@ export default async function orders({ query, signal }) {
         query.userId && h("input", { type: "hidden", name: "userId", value: query.userId }),
       ], go),
       (query.showtimeId || query.userId) && h("p", { class: "row" }, badge(t(query.showtimeId ? "staff.orders.of-showtime" : "staff.orders.of-person")), h("a", { href: "/staff/orders" }, t("staff.orders.clear"))),
-      isLost && (people.length ? h("div", { class: "card stack" }, h("p", {}, t("staff.orders.which")), h("ul", { class: "stack", role: "list" }, people.map((one) => h("li", {}, h("a", { href: `/staff/orders?userId=${one.id}` }, `${one.name} · ${one.email}`))))) : say("warn", t("staff.orders.nobody", { who }))),
+      isLost && (people.length ? h("div", { class: "card stack" }, h("p", {}, t("staff.orders.which")), h("ul", { class: "stack", role: "list" }, people.map((one) => h("li", {}, h("a", { href: `/staff/orders?userId=${one.id}` }, `${one.name} · ${one.email}`)))), partly(people)) : say("warn", t("staff.orders.nobody", { who }))),
       page && table(t("staff.place.orders"), columns, page.items),
       page && pager(page, query),
     ),

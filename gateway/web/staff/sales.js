@@ -1,22 +1,21 @@
 // Sales: what was earned and how full the house is, by day, film or showtime, as charts with their tables.
 
+import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { defaultCurrency } from "../lib/currencies.js";
 import { briefMoney, dateOf, dateParts, later, moment, money, number } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
+import { partly } from "../parts/notice.js";
 import { chart } from "./chart.js";
 import { instant } from "./clock.js";
 import { everything, filters, fresh, head, table } from "./listing.js";
 
-/** Lines of a report that are read; a year of days, or some months of showtimes. */
-const LINES_MOST = 1000;
-
 export default async function sales({ query, signal }) {
   const halls = await fresh("/v1/auditoriums", { pageSize: 1 }, { signal });
   const zone = halls.items[0]?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const today = dateOf(new Date(), zone);
+  const today = dateOf(now(), zone);
   const span = { from: query.from ?? later(today, -6), to: query.to ?? later(today, 7), by: query.by ?? "day", zone };
   const [revenue, occupancy] = await Promise.all([report(span), seats(span)]);
   const days = [];
@@ -33,6 +32,8 @@ export default async function sales({ query, signal }) {
         field("to", t("staff.bulk.to"), { type: "date", value: span.to }),
         field("by", t("staff.sales.by"), { options: ["day", "movie", "showtime"].map((one) => [one, t(`staff.sales.by-${one}`)]), value: span.by }),
       ], go),
+      partly(revenue.items),
+      partly(occupancy),
       totals(revenue, occupancy),
       (currencies.length ? currencies : [defaultCurrency()]).map((currency) => earned(revenue.items.filter((one) => one.net.currency === currency), currency, span, days)),
       filled(occupancy, span, days),
@@ -41,20 +42,13 @@ export default async function sales({ query, signal }) {
 }
 
 async function report({ from, to, by, zone }) {
-  const query = { from, to, by, timeZone: zone, pageSize: 100 };
-  const first = await fresh("/v1/admin/reports/revenue", { ...query, page: 1 });
-  const items = [...first.items];
-  for (let page = 2; items.length < Math.min(first.total, LINES_MOST); page++) {
-    const next = await fresh("/v1/admin/reports/revenue", { ...query, page });
-    if (!next.items.length) break;
-    items.push(...next.items);
-  }
-  return { ...first, items };
+  const items = await everything("/v1/admin/reports/revenue", { from, to, by, timeZone: zone });
+  return { ...items.first, items };
 }
 
 function seats({ from, to, zone }) {
   const [begin, end] = [instant(from, "00:00", zone), instant(later(to, 1), "00:00", zone)];
-  return everything("/v1/admin/reports/occupancy", { from: begin.toISOString(), to: new Date(end - 1).toISOString() }, LINES_MOST);
+  return everything("/v1/admin/reports/occupancy", { from: begin.toISOString(), to: new Date(end - 1).toISOString() });
 }
 
 function totals({ totals }, occupancy) {

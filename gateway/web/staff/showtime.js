@@ -1,6 +1,7 @@
 // One showtime: how full it is, and what can be done with it. What a change means is said before it is made.
 
 import { patch } from "../lib/api.js";
+import { isPast } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { dateOf, full, money, time } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
@@ -25,7 +26,7 @@ export async function showShowtime(scene, showtime) {
     opened.close();
     return go(path);
   };
-  const isOpen = showtime.status === "ON_SALE" && new Date(showtime.startsAt) > new Date();
+  const isOpen = showtime.status === "ON_SALE" && !isPast(showtime.startsAt);
   const opened = sheet(showtime.movieTitle, [
     facts,
     h("div", { class: "row" },

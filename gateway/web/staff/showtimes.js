@@ -1,6 +1,7 @@
 // A day's programme: every auditorium is a line, every showtime stands where its time is. From here showtimes are made, one
 // by one or as a programme, moved, priced and taken off.
 
+import { isPast, now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { dateOf, dateParts, later, time } from "../lib/format.js";
 import { go } from "../lib/router.js";
@@ -23,7 +24,7 @@ const NAMES = 150;
 export default async function showtimes({ query }) {
   const halls = (await everything("/v1/auditoriums")).sort((a, b) => a.name.localeCompare(b.name));
   const zone = halls[0]?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const today = dateOf(new Date(), zone);
+  const today = dateOf(now(), zone);
   const date = /^\d{4}-\d\d-\d\d$/.test(query.date ?? "") ? query.date : today;
   const [shown, sold, movies] = await Promise.all([
     everything("/v1/showtimes", { date }),
@@ -110,7 +111,7 @@ function block(scene, showtime) {
   const isOff = showtime.status === "CANCELLED";
   const from = time(showtime.startsAt, showtime.timeZone);
   const full = sold && !isOff ? t("staff.sold-of", { sold: sold.sold, capacity: sold.capacity }) : isOff ? t("staff.showtimes.off") : "";
-  const state = isOff ? "off" : new Date(showtime.endsAt) < new Date() ? "past" : new Date(showtime.startsAt) < new Date() ? "now" : "to-come";
+  const state = isOff ? "off" : isPast(showtime.endsAt) ? "past" : isPast(showtime.startsAt) ? "now" : "to-come";
   return h(
     "button",
     { type: "button", class: "timeline-block", dataset: { state }, "aria-haspopup": "dialog", style: { "--full": String(sold?.capacity ? (sold.sold + sold.held) / sold.capacity : 0) }, on: { click: () => showShowtime(scene, showtime) } },

@@ -83,6 +83,60 @@ async fn a_refused_mail_fails_and_is_sent_again_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_before_the_recipient_is_named_fails_no_mail() {
+    let (cinema, sink, _folder) = with_sink(Plan::default()).await;
+    let ada = cinema.register().await;
+    for (mood, seat) in [("refuse-us", "A1"), ("refuse-sender", "A2"), ("quota", "A3")] {
+        sink.is_to(mood);
+        let order = cinema.reserve(&ada, &[seat]).await;
+        let began = Instant::now();
+        loop {
+            let log = cinema.mail_log(&order).await;
+            if log.iter().any(|mail| mail["error"].as_str().is_some_and(|error| error.contains("550"))) {
+                assert!(log.iter().all(|mail| mail["status"] == "QUEUED"), "{mood}: {log:#?}");
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{mood}: {log:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        sink.is_to("take");
+        cinema.until_mail(&order, "RESERVATION_CREATED", "SENT").await;
+    }
+    assert_eq!(sink.letters().len(), 3);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_mails_that_failed_within_a_time_are_sent_again_by_one_request() {
+    let (cinema, sink, _folder) = with_sink(Plan::default()).await;
+    sink.is_to("refuse");
+    let ada = cinema.register().await;
+    let mut orders = Vec::new();
+    for seat in ["A1", "A2", "A3"] {
+        let order = cinema.reserve(&ada, &[seat]).await;
+        cinema.until_mail(&order, "RESERVATION_CREATED", "FAILED").await;
+        orders.push(order);
+    }
+    sink.is_to("take");
+    let resend = |from: &'static str, to: &'static str| {
+        let body = serde_json::json!({"from": from, "to": to});
+        let cinema = &cinema;
+        async move {
+            cinema.call(Method::POST, "/v1/notifications/resend", Some(&cinema.owner()), Some(body)).await
+        }
+    };
+    let none = resend("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z").await.expect(202);
+    assert_eq!(none, serde_json::json!({"queued": 0, "left": 0}));
+    resend("2030-01-01T00:00:00Z", "2020-01-01T00:00:00Z").await.expect(422);
+    let all = resend("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z").await.expect(202);
+    assert_eq!(all, serde_json::json!({"queued": 3, "left": 0}));
+    for order in &orders {
+        cinema.until_mail(order, "RESERVATION_CREATED", "SENT").await;
+    }
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_is_put_off_is_tried_again_under_the_same_message_id() {
     let (cinema, sink, _folder) = with_sink(Plan::default()).await;
     sink.is_to("defer");

@@ -19,7 +19,20 @@ async fn everyone_with_tickets_is_reminded_once_however_many_schedulers_run() {
     let held = cinema.reserve(&bob, &["A4"]).await;
 
     cinema.until_mail(&bought, "REMINDER", "SENT").await;
-    let letter = cinema.letter("Today at ");
+    let letter =
+        cinema.letters().into_iter().find(|letter| letter.text.contains("confirmed your order")).unwrap();
+    // By the hall's clock, in words that are true now.
+    let hall: String = sqlx::query_scalar(
+        "select case (s.starts_at at time zone a.time_zone)::date - (now() at time zone a.time_zone)::date
+                when 0 then case when extract(hour from s.starts_at at time zone a.time_zone) >= 17
+                            then 'Tonight at ' else 'Today at ' end else 'Tomorrow at ' end
+         from movie.showtimes s join movie.auditoriums a on a.id = s.auditorium_id where s.id = $1",
+    )
+    .bind(cinema.showtime.parse::<uuid::Uuid>().unwrap())
+    .fetch_one(&cinema.database)
+    .await
+    .unwrap();
+    assert!(letter.subject.starts_with(&hall), "{hall}: {}", letter.subject);
     assert_eq!(letter.to, "p0@example.org");
     assert!(letter.text.contains("A1, A2") && letter.text.contains("The Long Night"), "{}", letter.text);
     for other in [&cancelled, &held] {

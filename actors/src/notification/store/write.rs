@@ -5,6 +5,7 @@
 //! Invariant: a mail is settled only by the version under which it was claimed.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use bus::Context;
 use bus::contract::Timestamp;
@@ -21,6 +22,7 @@ use super::{Heard, Write, Written, mail};
 use crate::database::seat_column;
 use crate::delivery::{Rows, WriteError};
 use crate::notification::model::{Attendee, End, Mail, NewMail, Showtime, Topic, name_of};
+use crate::notification::order;
 
 /// Nothing here is refused: a version that moved is [`WriteError::Stale`].
 #[derive(Debug)]
@@ -57,6 +59,9 @@ impl Rows for Write {
                     Self::Claim { most, lease } => {
                         Written::Claimed(claim(connection, *most, lease.as_millis() as i64).await?)
                     }
+                    Self::ResendFailed { from, to, most } => {
+                        resend_failed(connection, *from, *to, *most).await?
+                    }
                     Self::Resend { id, version } => match resend(connection, *id, *version).await? {
                         true => Written::Done,
                         false if rows.len() > 1 => return Err(WriteError::Short(vec![index])),
@@ -84,7 +89,8 @@ async fn hear(db: &mut PgConnection, heard: &[&Heard]) -> Result<()> {
         .filter(|(attendee, _)| attendee.status == ReservationStatus::Confirmed)
         .collect();
     mails.extend(remind_late(db, &confirmed).await?);
-    insert_mails(db, mails).await
+    let hold_mail_after = heard.iter().map(|heard| heard.hold_mail_after).max().unwrap_or_default();
+    insert_mails(db, mails, hold_mail_after).await
 }
 
 async fn upsert_attendees<'a>(
@@ -218,7 +224,7 @@ fn reminder_mail(reservation: Uuid, starts_at: Timestamp, context: &Context) -> 
     }
 }
 
-async fn insert_mails(db: &mut PgConnection, mails: Vec<NewMail>) -> Result<()> {
+async fn insert_mails(db: &mut PgConnection, mails: Vec<NewMail>, hold_mail_after: Duration) -> Result<()> {
     if mails.is_empty() {
         return Ok(());
     }
@@ -228,9 +234,9 @@ async fn insert_mails(db: &mut PgConnection, mails: Vec<NewMail>) -> Result<()> 
     sqlx::query(
         "insert into mails (id, kind, subject, reservation_id, recipient, topic, status, next_try_at, context)
          select told.id, told.kind, told.subject, told.reservation_id, coalesce(told.recipient, a.email), told.topic,
-                'QUEUED', now(), told.context::json
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::text[])
-           with ordinality as told (id, kind, subject, reservation_id, recipient, topic, context, position)
+                'QUEUED', now() + told.wait_ms * interval '1 millisecond', told.context::json
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[], $7::text[], $8::bigint[])
+           with ordinality as told (id, kind, subject, reservation_id, recipient, topic, context, wait_ms, position)
            left join attendees a on a.reservation_id = told.reservation_id
          order by told.position on conflict on constraint one_mail do nothing",
     )
@@ -241,9 +247,14 @@ async fn insert_mails(db: &mut PgConnection, mails: Vec<NewMail>) -> Result<()> 
     .bind(sorted.iter().map(|(_, mail)| mail.recipient.as_deref()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|(_, mail)| Json(&mail.topic)).collect::<Vec<_>>())
     .bind(sorted.iter().map(|(_, mail)| json(&mail.context)).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(_, mail)| wait_ms(mail, hold_mail_after)).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())
+}
+
+fn wait_ms(mail: &NewMail, hold_mail_after: Duration) -> i64 {
+    order::wait(&mail.topic, mail.reservation_id, hold_mail_after).as_millis() as i64
 }
 
 fn json(context: &Context) -> String {
@@ -330,4 +341,27 @@ async fn resend(db: &mut PgConnection, id: Uuid, version: i64) -> Result<bool> {
     .execute(db)
     .await?;
     Ok(queued.rows_affected() > 0)
+}
+
+/// The oldest first; what another host is just writing is left to the next call.
+async fn resend_failed(db: &mut PgConnection, from: Timestamp, to: Timestamp, most: i64) -> Result<Written> {
+    let queued = sqlx::query(
+        "update mails set status = 'QUEUED', version = version + 1, attempts = 0, resends = resends + 1,
+           next_try_at = now(), queued_at = now(), updated_at = now(), error = null, reason = null
+         where id in (select id from mails where status = 'FAILED' and updated_at between $1 and $2
+                      order by id limit $3 for update skip locked)",
+    )
+    .bind(from.date_time())
+    .bind(to.date_time())
+    .bind(most)
+    .execute(&mut *db)
+    .await?;
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from mails where status = 'FAILED' and updated_at between $1 and $2",
+    )
+    .bind(from.date_time())
+    .bind(to.date_time())
+    .fetch_one(db)
+    .await?;
+    Ok(Written::Resent { queued: queued.rows_affected(), left: left.unsigned_abs() })
 }

@@ -3,7 +3,7 @@
 //! Invariant: a payment's row is written only over the version that was decided on, and its attempts, refunds and log
 //! only together with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
@@ -15,12 +15,11 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::dispute::Dispute;
-use super::super::hear::NO_SUCH_METHOD;
 use super::super::ledger::Posting;
 use super::super::model::{Attempt, Line, Origin, Payment, Refund};
 use super::super::step::Step;
-use super::columns::{kind_columns, refund_name, stage_columns, state_name, status_name};
-use super::declines::{self, Bound};
+use super::attempts::{self, Bound};
+use super::columns::{refund_name, stage_columns, status_name};
 use super::reconciliation::{self, Advance};
 use super::{dispute, ledger};
 use crate::delivery::{self, WriteError};
@@ -40,7 +39,7 @@ pub struct PaymentRows {
     pub(super) payment: Payment,
     /// 0: it must not be there yet.
     expected: i64,
-    attempts: Vec<Attempt>,
+    pub(super) attempts: Vec<Attempt>,
     refunds: Vec<Refund>,
     pub(super) disputes: Vec<Dispute>,
     pub(super) log: Vec<Line>,
@@ -102,8 +101,8 @@ impl delivery::Rows for Rows {
                     return Err(short(vec![row]));
                 }
             }
-            let counted = write_attempts(&mut *connection, &payments).await?;
-            let refused = declines::refused(&payments, &counted);
+            let counted = attempts::write(&mut *connection, &payments).await?;
+            let refused = attempts::refused(&payments, &counted);
             if !refused.is_empty() && rows.len() == 1 {
                 return Err(WriteError::Rejected(Rejection::DeclinesLimit));
             }
@@ -131,7 +130,7 @@ async fn write_payments(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<
     let mut written = HashSet::with_capacity(rows.len());
     // The first statement locks the accounts that are charged directly, so that the one after it, which counts their
     // declines, begins after the locks are held.
-    let mut payers = declines::payers(rows);
+    let mut payers = attempts::payers(rows);
     if !new.is_empty() {
         let inserted = bind_payments(
             "with locked as (
@@ -240,61 +239,6 @@ fn bind_seats<'q>(query: PgQuery<'q>, rows: &[&'q PaymentRows]) -> PgQuery<'q> {
         .bind(column(rows, |sale| i32::from(sale.tickets)))
         .bind(rows.iter().map(|rows| rows.payment.seats_version).collect::<Vec<_>>())
         .bind(rows.iter().map(|rows| rows.payment.hold_expired).collect::<Vec<_>>())
-}
-
-/// Writes attempts, and returns how many direct charges of each bounded account were declined before, or may be.
-async fn write_attempts(
-    db: &mut PgConnection,
-    rows: &[&PaymentRows],
-) -> Result<HashMap<Uuid, usize>, sqlx::Error> {
-    let of: Vec<(&PaymentRows, &Attempt)> =
-        rows.iter().flat_map(|r| r.attempts.iter().map(move |attempt| (*r, attempt))).collect();
-    if of.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (kinds, pages): (Vec<(&str, Option<&str>)>, Vec<Option<i64>>) =
-        of.iter().map(|(_, a)| kind_columns(&a.kind)).unzip();
-    let (kinds, methods): (Vec<&str>, Vec<Option<&str>>) = kinds.into_iter().unzip();
-    let payer = |rows: &PaymentRows, attempt: &Attempt| {
-        rows.bound.filter(|bound| bound.number == attempt.number).map(|bound| bound.payer)
-    };
-    let bounds: Vec<Bound> = rows.iter().filter_map(|rows| rows.bound).collect();
-    // The count does not see what the same statement writes.
-    let counted = sqlx::query(
-        "with written as (
-           insert into attempts (payment_id, number, kind, state, method, page_ends_at, intent, session, checkout_url,
-             code, claim_user, claim_key, created_at, payer)
-           select * from unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[],
-             $8::text[], $9::text[], $10::text[], $11::uuid[], $12::text[], $13::timestamptz[], $14::uuid[])
-           on conflict (payment_id, number) do update set state = excluded.state, method = excluded.method,
-             intent = excluded.intent, session = excluded.session, checkout_url = excluded.checkout_url,
-             code = excluded.code, claim_user = excluded.claim_user, claim_key = excluded.claim_key)
-         select bound.payer, (
-           select count(*) from attempts
-           where attempts.payer = bound.payer and attempts.created_at > bound.since
-             and state in ('OPENING', 'OPEN', 'CLOSING', 'DECLINED') and code is distinct from $17)
-         from unnest($15::uuid[], $16::timestamptz[]) as bound (payer, since)",
-    )
-    .bind(of.iter().map(|(r, _)| r.payment.id).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.number).collect::<Vec<_>>())
-    .bind(kinds)
-    .bind(of.iter().map(|(_, a)| state_name(a.state)).collect::<Vec<_>>())
-    .bind(methods)
-    .bind(pages)
-    .bind(of.iter().map(|(_, a)| a.intent.as_deref()).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.session.as_deref()).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.checkout_url.as_deref()).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.code.as_deref()).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.user_id)).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.claim.as_ref().map(|key| key.key.as_str())).collect::<Vec<_>>())
-    .bind(of.iter().map(|(_, a)| a.created_at.date_time()).collect::<Vec<_>>())
-    .bind(of.iter().map(|(r, a)| payer(r, a)).collect::<Vec<_>>())
-    .bind(bounds.iter().map(|bound| bound.payer).collect::<Vec<_>>())
-    .bind(bounds.iter().map(|bound| bound.since.date_time()).collect::<Vec<_>>())
-    .bind(NO_SUCH_METHOD)
-    .fetch_all(db)
-    .await?;
-    counted.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? as usize))).collect()
 }
 
 async fn write_refunds(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(), sqlx::Error> {

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use crate::reservation::model::Reservation;
 
+/// The input whose step also writes the address.
+pub const READDRESS: &str = "readdress";
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     BeginPayment {
@@ -57,6 +60,11 @@ pub enum Input {
     },
     Resume {
         by: Option<Uuid>,
+    },
+    /// Staff put a mistyped address right.
+    Readdress {
+        email: String,
+        by: Uuid,
     },
     /// The deadline has passed, as the database sees it.
     Deadline,
@@ -141,6 +149,7 @@ impl Input {
             Self::RefundCompleted { .. } => "refund-completed",
             Self::RefundFailed { .. } => "refund-failed",
             Self::Resume { .. } => "resume",
+            Self::Readdress { .. } => READDRESS,
             Self::Deadline => "deadline",
         }
     }
@@ -161,6 +170,7 @@ impl Input {
             Self::Cancel(cancel) => cancel.asker,
             Self::GiveBack(back) => Some(back.by),
             Self::Resume { by } => *by,
+            Self::Readdress { by, .. } => Some(*by),
             _ => None,
         }
     }
@@ -187,6 +197,7 @@ impl Input {
                 Some(format!("{refund_id}: {}", code.as_deref().unwrap_or("no code")))
             }
             Self::PaymentSucceeded(success) => Some(success.provider_ref.clone()),
+            Self::Readdress { email, .. } => Some(email.clone()),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{RefundStatus, Reservation, ReservationStatus};
+use crate::contract::auth::validate_email;
 use crate::contract::movie::ShowtimeStatus;
 use crate::contract::payment::Refund;
 use crate::contract::{Access, Fields, Money, Page, Paging, Request, Timestamp};
@@ -20,6 +21,23 @@ impl Request for ResumeSaga {
     const SUBJECT: &'static str = "rpc.reservation.resume";
     const ACCESS: Access = Access::SuperAdmin;
     type Answer = Reservation;
+}
+
+/// Puts a mistyped address right: the order's mails go to the new one, with its tickets first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdateReservation {
+    pub id: Uuid,
+    pub email: String,
+}
+
+impl Request for UpdateReservation {
+    const SUBJECT: &'static str = "rpc.reservation.update";
+    const ACCESS: Access = Access::Admin;
+    type Answer = Reservation;
+    fn validate(&self, fields: &mut Fields) {
+        validate_email(&self.email, "email", fields);
+    }
 }
 
 /// Where a saga stands, finer than a reservation's status.
