@@ -73,6 +73,10 @@ impl Cinema {
         let gateway =
             gateway::start(gateway_config, door, verifier, telemetry::metrics(), move || parts(&told))
                 .await?;
+        // The next start may find another port free; tokens of before shall stay good.
+        if environment.get("PUBLIC_URL").is_none() {
+            environment = environment.or("TOKEN_ISSUER", bus::token::ISSUER);
+        }
         environment = environment.or("PUBLIC_URL", gateway.url());
         if let Some(sandbox) = &sandbox {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));

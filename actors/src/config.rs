@@ -202,11 +202,14 @@ impl AuthSettings {
                     None
                 }
             };
+        let public_url = environment.public_url();
+        let issuer = environment.get("TOKEN_ISSUER").or(public_url);
+        let issuer = issuer.unwrap_or_else(|| bus::token::ISSUER.to_owned());
         let days = environment.number("LOGIN_DAYS_MAX", 90, 1..=3_650);
         Self {
             jwt_private_key,
             super_admin,
-            issuer: environment.public_url().unwrap_or_else(|| bus::token::ISSUER.to_owned()),
+            issuer,
             login_max: Duration::from_secs(days * 24 * 60 * 60),
             throttle: ThrottleSettings::read(environment),
             promote_movie_creators: environment.flag("PROMOTE_MOVIE_CREATORS", true),

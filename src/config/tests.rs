@@ -116,6 +116,7 @@ fn a_bad_start_names_every_bad_value_and_shows_none() {
         "PAYMENT_API_KEY",
         "PAYMENT_WEBHOOK_SECRET",
         "SUPER_ADMIN_PASSWORD",
+        "TOKEN_ISSUER",
         "MEDIA_DIR",
         "MAIL_DIR",
     ];

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::text::is_invisible;
+use super::text::{is_invisible, is_noncharacter};
 use super::{Access, FieldError, Fields, Problem, Request, SeatId, Timestamp, events};
 
 pub use access::{
@@ -438,7 +438,7 @@ pub(crate) fn validate_email(email: &str, field: &str, fields: &mut Fields) {
 /// proof of an address is a mail that arrives.
 fn is_email(email: &str) -> bool {
     let well_sized = (3..=254).contains(&email.len());
-    let clean = !email.chars().any(|c| is_invisible(c) || "<>(),;:\\\"[]".contains(c));
+    let clean = !email.chars().any(|c| is_invisible(c) || is_noncharacter(c) || "<>(),;:\\\"[]".contains(c));
     let mut parts = email.split('@');
     let (local, domain, rest) = (parts.next(), parts.next(), parts.next());
     let domain_ok = domain.is_some_and(|d| {

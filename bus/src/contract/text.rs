@@ -23,7 +23,7 @@ pub fn is_invisible(letter: char) -> bool {
 }
 
 /// No text has it (Unicode, 23.7).
-fn is_noncharacter(letter: char) -> bool {
+pub fn is_noncharacter(letter: char) -> bool {
     matches!(letter, '\u{FDD0}'..='\u{FDEF}') || (u32::from(letter) & 0xFFFE) == 0xFFFE
 }
 

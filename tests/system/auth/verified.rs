@@ -121,6 +121,7 @@ async fn who_proves_an_address_gets_the_account_that_a_squatter_made_without_its
     // The seats are anybody's again, and what the new owner holds stays.
     let own = cinema.reserve(&ada.person, &["A1"]).await;
     cinema.pay(&ada.person, &own, "pm_card_visa").await.expect(201);
+    until_sent(&cinema, "PASSWORD_CHANGED", 1).await;
     for letter in ["Choose a new password", "Your password was changed", "Confirm your e-mail address"] {
         let letter = cinema.letter(letter);
         assert!(!letter.text.contains("evil") && !letter.html.contains("evil"), "{}", letter.text);
