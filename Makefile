@@ -1,5 +1,5 @@
 # Marquee. `make run` opens the cinema, `make test` tries to break it; `make help` lists the rest.
-.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench bench-pure install
+.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench bench-pure install deny
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -23,6 +23,9 @@ lint: install ## clippy, warnings are errors
 
 docs: install ## do the docs build without warnings?
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+deny: ## the dependencies' licences, sources and known faults (installs cargo-deny)
+	scripts/check-dependencies.sh
 
 api: install ## the API from outside: Spectral, newman, schemathesis (installs Node and Python tools)
 	scripts/install-checks.sh

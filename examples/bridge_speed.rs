@@ -12,7 +12,7 @@ use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
-use marquee::local::{Folder, NATS_PASSWORD, Nats, RabbitMq};
+use marquee::local::{Folder, Nats, RabbitMq};
 use marquee::signals::Signals;
 
 const SUBJECT: &str = "reservation.confirmed";
@@ -35,7 +35,11 @@ impl Bridge {
     fn start(nats: &Nats, amqp_url: &str) -> Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .arg("bridge")
-            .envs([("NATS_URL", nats.url()), ("AMQP_URL", amqp_url.to_owned())])
+            .envs([
+                ("NATS_URL", nats.url()),
+                ("NATS_PASSWORD", nats.password().to_owned()),
+                ("AMQP_URL", amqp_url.to_owned()),
+            ])
             .stdout(Stdio::null())
             .spawn()?;
         Ok(Self(child))
@@ -125,7 +129,7 @@ async fn measure() -> Result<()> {
 
 async fn operator(nats: &Nats) -> Result<Bus> {
     let user = marquee::config::OPERATOR.to_owned();
-    let (password, name) = (NATS_PASSWORD.into(), "bridge-speed".into());
+    let (password, name) = (nats.password().to_owned(), "bridge-speed".into());
     Bus::connect(Config {
         urls: vec![nats.url()],
         user,

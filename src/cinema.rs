@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use actors::auth::DemoAccount;
 use actors::host::Host;
+use actors::seed::Passwords;
 use bus::Bus;
 use bus::config::Environment;
 use bus::service::nearby::Nearby;
@@ -23,7 +25,8 @@ pub struct Opening {
     pub reservation_hosts: usize,
     /// Who lives in this process asks each other without NATS. Tests go over NATS, as separate processes would.
     pub neighbours: bool,
-    pub seed: bool,
+    /// The demo's accounts and catalogue, and with which passwords.
+    pub seed: Option<Passwords>,
 }
 
 /// An open cinema.
@@ -33,6 +36,8 @@ pub struct Cinema {
     pub hosts: Vec<Host>,
     /// The operator's own; hosts and gateway have theirs, each as its own user.
     pub bus: Bus,
+    /// Accounts of the demo that this opening made.
+    pub new_accounts: Vec<DemoAccount>,
 }
 
 impl Cinema {
@@ -82,13 +87,14 @@ impl Cinema {
             sandbox.set_webhook_url(format!("http://{}/v1/payments/webhook", gateway.addr()));
         }
         let hosts = start_hosts(&environment, opening.reservation_hosts, shared).await?;
-        if opening.seed {
-            let currency = environment.currency();
-            actors::seed::seed(&config::host(&mut environment), bus.clone(), currency).await?;
+        let mut new_accounts = Vec::new();
+        if let Some(passwords) = opening.seed {
+            let (currency, host) = (environment.currency(), config::host(&mut environment));
+            new_accounts = actors::seed::seed(&host, bus.clone(), currency, passwords).await?.new_accounts;
         }
         let health = |host: &Host| -> (&'static str, HealthOf) { (host.domain(), Box::new(host.health())) };
         let _ = healths.set(hosts.iter().map(health).collect());
-        Ok(Self { gateway, sandbox, hosts, bus })
+        Ok(Self { gateway, sandbox, hosts, bus, new_accounts })
     }
 
     /// Waits until a part has failed for good.
@@ -127,6 +133,7 @@ async fn start_hosts(
     let starting = domains.map(|domain| {
         let (mut environment, shared) = (environment.clone(), shared.clone());
         async move {
+            config::database_among_others(&mut environment, domain);
             let mut bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
             let (nearby, verifier) = shared.unzip();
             // What the bridge may ask for services outside is `nats.conf`'s to say.

@@ -3,47 +3,39 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use actors::seed::Passwords;
 use bus::Bus;
-use bus::contract::auth::Role;
+use bus::config::Environment;
 use bus::token::Verifier;
 use tokio_util::sync::CancellationToken;
 
 use crate::cinema::{Cinema, Opening};
 use crate::config::{GatewayProcess, HostProcess};
-use crate::local::{Folder, NATS_PASSWORD, Servers};
+use crate::local::{Folder, Servers};
 use crate::signals::Signals;
+use crate::welcome::{Welcome, accounts};
 use crate::{config, health, telemetry};
 
 /// The whole cinema on local servers, until Ctrl-C.
 pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
-    let folder = Folder::kept(data)?;
     let environment = config::environment();
+    config::up::check(&environment)?;
+    let folder = Folder::kept(data)?;
     // A server that is dropped while it starts is ended by its guard.
     let starting = Servers::start(&folder, config::external(&environment));
     let Some(servers) = signals.unless_stopped(starting).await? else { return Ok(()) };
-    let mut environment = config::demo_defaults(environment, folder.path())?
-        .or("DATABASE_URL", &servers.database_url)
-        .or("NATS_URL", &servers.nats_url);
-    if let Some(redis) = &servers.redis_url {
-        environment = environment.or("REDIS_URL", redis);
-    }
+    let filled = config::up::filled(environment, folder.path(), &servers)?;
+    let environment = filled.environment;
     let sandbox_log =
         environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
-    let super_admin = environment.get("SUPER_ADMIN_EMAIL").unwrap_or_default();
-    let mails = match environment.get("SMTP_URL") {
-        Some(_) => "by SMTP_URL".to_owned(),
-        None => environment.get("MAIL_DIR").unwrap_or_default() + "  (one .eml file each)",
-    };
-    let bridge = match environment.get("AMQP_URL") {
-        Some(url) => format!("{}  (the bridge repeats every event there)", bus::address::shown(&url)),
-        None => "no bridge; AMQP_URL starts it".to_owned(),
-    };
-    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed: true };
+    let welcome = Welcome::new(&environment, &servers, filled.super_admin_password);
+    let seed = Some(filled.passwords);
+    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed };
     let Some(mut cinema) = signals.unless_stopped(Cinema::open(opening)).await? else {
         return servers.stop().await;
     };
-    print_welcome(&cinema, &servers, &super_admin, [&mails, &bridge], started.elapsed());
+    welcome.print(&cinema, filled.passwords, started.elapsed());
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
         error = cinema.failed() => Err(error),
@@ -52,57 +44,6 @@ pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
     cinema.close().await;
     servers.stop().await?;
     ended
-}
-
-fn print_welcome(
-    cinema: &Cinema,
-    servers: &Servers,
-    super_admin: &str,
-    [mails, bridge]: [&str; 2],
-    took: std::time::Duration,
-) {
-    let url = cinema.gateway.url();
-    let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
-    let redis =
-        servers.redis_url.as_deref().unwrap_or("not installed; limits and locks are this process's own");
-    let nats = match &servers.nats {
-        Some(_) => format!("  (user {}, password {NATS_PASSWORD})", config::OPERATOR),
-        None => String::new(),
-    };
-    let account =
-        |a: &actors::auth::DemoAccount| format!("                  {:<24} {}\n", a.email, role(a.role));
-    let accounts: String = actors::seed::ACCOUNTS.iter().map(account).collect();
-    println!(
-        "
-  Marquee is open ({:.1} s).  Ctrl-C closes it.
-
-  The cinema      {url}
-  REST and docs   {url}/docs      health  {url}/health/ready
-  NATS            {}{nats}
-  Postgres        {}
-  Redis           {redis}
-  Payments        {sandbox}  (sandbox: speaks Stripe's API)
-  Mails           {mails}
-  RabbitMQ        {bridge}
-
-  Accounts        {super_admin:<24} SUPER_ADMIN
-{accounts}                  (password popcorn-2026, unless you set another)
-
-  Try             curl {url}/v1/showtimes
-                  README.md has a walk from there to a ticket.
-",
-        took.as_secs_f64(),
-        servers.nats_url,
-        servers.database_url,
-    );
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::User => "USER",
-        Role::Admin => "ADMIN",
-        Role::SuperAdmin => "SUPER_ADMIN",
-    }
 }
 
 /// One actor host, until SIGTERM.
@@ -154,9 +95,13 @@ pub async fn migrate() -> anyhow::Result<()> {
     let url = config::database_url(&mut environment);
     let nats =
         environment.get("NATS_URL").is_some().then(|| config::nats(&mut environment, config::OPERATOR));
+    let passwords = config::role_passwords(&mut environment);
     environment.check()?;
-    actors::delivery::migrate(&url).await?;
+    let roles = actors::delivery::migrate_with(&url, &passwords).await?;
     println!("every schema is up to date");
+    if !roles.is_empty() {
+        println!("each of these roles has rights to its own schema: {}", roles.join(", "));
+    }
     if let Some(nats) = nats {
         bus::topology::update_streams(&Bus::connect(nats).await?).await?;
         println!("every stream is up to date");
@@ -179,11 +124,25 @@ pub async fn seed() -> anyhow::Result<()> {
     let host = config::host(&mut environment);
     let nats = config::nats(&mut environment, config::OPERATOR);
     let currency = environment.currency();
+    let passwords = seed_passwords(&mut environment, &host.database_url);
     environment.check()?;
     let bus = Bus::connect(nats).await?;
-    actors::seed::seed(&host, bus, currency).await?;
+    let seeded = actors::seed::seed(&host, bus, currency, passwords).await?;
     println!("the demo cinema is there");
+    if passwords == Passwords::Random && !seeded.new_accounts.is_empty() {
+        println!("new accounts, with passwords that are shown this once:");
+        print!("{}", accounts("  ", &seeded.new_accounts));
+    }
     Ok(())
+}
+
+/// The README's password only where the public address is of this machine; where none is told, where the database is.
+fn seed_passwords(environment: &mut Environment, database_url: &str) -> Passwords {
+    let is_demo = match environment.get("PUBLIC_URL") {
+        Some(_) => environment.is_demo(),
+        None => bus::config::is_loopback(database_url),
+    };
+    if is_demo { Passwords::Demo } else { Passwords::Random }
 }
 
 /// What a part of the house would be started with.

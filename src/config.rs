@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use anyhow::Context;
+use actors::delivery::{ROLE_DOMAINS, RolePasswords};
 use bus::address::Address;
 use bus::config::Environment;
 use bus::connection::{Credentials, SCHEMES};
@@ -13,9 +13,13 @@ use bus::topology::Streams;
 use tracing_subscriber::EnvFilter;
 
 use crate::hosts;
-use crate::local::{External, NATS_PASSWORD};
+use crate::local::{External, kept};
 
 pub mod shown;
+pub mod up;
+
+/// What compose gives every user of NATS unless told otherwise, so what is assumed without `NATS_PASSWORD`.
+const NATS_PASSWORD: &str = "marquee";
 
 /// The part of the house that this process is, if it is one alone; it names the file of its settings.
 static PART: OnceLock<String> = OnceLock::new();
@@ -80,34 +84,42 @@ pub const OPERATOR: &str = "operator";
 /// As [`nats`], for a process that holds several users: each one's password is found under its name, such as
 /// `NATS_PASSWORD_AUTH`, and `NATS_PASSWORD` serves those without.
 pub fn nats_among_others(environment: &mut Environment, user: &str) -> bus::Config {
-    let own = environment.get(&format!("NATS_PASSWORD_{}", user.to_uppercase()));
-    let config = nats(environment, user);
-    let credentials = match (own, config.credentials) {
-        (Some(own), Credentials::Password(_)) => Credentials::Password(own),
-        (_, credentials) => credentials,
-    };
-    bus::Config { credentials, ..config }
+    let own = format!("NATS_PASSWORD_{}", user.to_uppercase());
+    match environment.get(&own) {
+        Some(_) => nats_with(environment, user, &own),
+        None => nats(environment, user),
+    }
 }
 
 /// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, the operator.
 pub fn nats(environment: &mut Environment, user: &str) -> bus::Config {
+    nats_with(environment, user, "NATS_PASSWORD")
+}
+
+/// The same, where the password is found under `password_name`.
+fn nats_with(environment: &mut Environment, user: &str, password_name: &str) -> bus::Config {
     bus::tls::read(environment);
     let urls = environment.required_urls("NATS_URL", &SCHEMES);
     let named = urls.iter().filter_map(|url| Address::parse(url).ok()).find(|url| url.user.is_some());
-    let (named, password) = named.map_or((None, None), |address| (address.user, address.password));
+    let (named, in_address) = named.map_or((None, None), |address| (address.user, address.password));
+    let credentials = nats_credentials(environment, password_name, in_address);
     bus::Config {
         urls,
         user: environment.get("NATS_USER").or(named).unwrap_or_else(|| user.to_owned()),
-        credentials: nats_credentials(environment, password),
+        credentials,
         name: format!("marquee-{user}"),
         streams: Streams::read(environment),
     }
 }
 
-/// `NATS_CREDS`, `NATS_NKEY` or `NATS_PASSWORD`; without any of them the password in the address.
-fn nats_credentials(environment: &mut Environment, in_address: Option<String>) -> Credentials {
+/// `NATS_CREDS`, `NATS_NKEY` or the password under `password_name`; without any of them the password in the address.
+fn nats_credentials(
+    environment: &mut Environment,
+    password_name: &str,
+    in_address: Option<String>,
+) -> Credentials {
     let (creds, nkey) = (environment.get("NATS_CREDS"), environment.get("NATS_NKEY"));
-    let password = environment.get("NATS_PASSWORD").or(in_address).unwrap_or_else(|| NATS_PASSWORD.into());
+    let password = environment.get(password_name).or(in_address).unwrap_or_else(|| NATS_PASSWORD.into());
     match (creds, nkey) {
         (Some(_), Some(_)) => environment.problem("NATS_CREDS and NATS_NKEY", "must not be set together"),
         (Some(path), None) => match std::fs::read_to_string(path.trim()) {
@@ -128,7 +140,7 @@ fn nats_credentials(environment: &mut Environment, in_address: Option<String>) -
                 ),
             }
         }
-        (None, None) => {}
+        (None, None) => environment.check_secret(password_name, &password),
     }
     Credentials::Password(password)
 }
@@ -142,7 +154,29 @@ fn is_seed(text: &str) -> bool {
 /// `DATABASE_URL`, for commands that need nothing else of a host.
 pub fn database_url(environment: &mut Environment) -> String {
     bus::tls::read(environment);
-    environment.required_url("DATABASE_URL", &actors::config::DATABASE_SCHEMES)
+    let url = environment.required_url("DATABASE_URL", &actors::config::DATABASE_SCHEMES);
+    environment.check_password_in_url("DATABASE_URL", &url);
+    url
+}
+
+/// `DATABASE_PASSWORD_AUTH` and its like: what the role of each domain's hosts is to log in to Postgres with.
+pub fn role_passwords(environment: &mut Environment) -> RolePasswords {
+    let mut passwords = RolePasswords::new();
+    for domain in ROLE_DOMAINS {
+        let name = format!("DATABASE_PASSWORD_{}", domain.to_uppercase());
+        if let Some(password) = environment.get(&name) {
+            environment.check_secret(&name, &password);
+            passwords.insert(domain, password);
+        }
+    }
+    passwords
+}
+
+/// In a process that holds several hosts, each may have a role of its own by `DATABASE_URL_AUTH` and its like.
+pub fn database_among_others(environment: &mut Environment, domain: &str) {
+    if let Some(url) = environment.get(&format!("DATABASE_URL_{}", domain.to_uppercase())) {
+        environment.set("DATABASE_URL", url);
+    }
 }
 
 /// What every host needs.
@@ -205,43 +239,9 @@ pub fn part() -> String {
     PART.get().map_or_else(|| "marquee".to_owned(), |part| format!("marquee-{part}"))
 }
 
-/// What `marquee up` needs and nobody has set: keys of its own, kept in the data folder, and the demo's accounts.
-pub fn demo_defaults(environment: Environment, folder: &std::path::Path) -> anyhow::Result<Environment> {
-    let key = signing_key(&folder.join("jwt.pem"))?;
-    let secret = kept(&folder.join("webhook-secret"), || {
-        format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))
-    })?;
-    Ok(environment
-        .or("MAIL_DIR", folder.join("mail").display().to_string())
-        .or("JWT_PRIVATE_KEY", key)
-        .or("MEDIA_DIR", folder.join("media").to_string_lossy())
-        .or("PAYMENT_WEBHOOK_SECRET", secret)
-        .or("PAYMENT_API_KEY", "sk_test_marquee")
-        .or("SUPER_ADMIN_EMAIL", "owner@marquee.example")
-        .or("SUPER_ADMIN_PASSWORD", "popcorn-2026"))
-}
-
 /// The key that signs access tokens, made where it is not there yet.
 pub fn signing_key(path: &std::path::Path) -> anyhow::Result<String> {
     kept(path, actors::auth::token::generate_pem)
-}
-
-/// A secret that is made once and found again.
-fn kept(path: &std::path::Path, make: impl Fn() -> String) -> anyhow::Result<String> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    match std::fs::read_to_string(path) {
-        Ok(secret) => return Ok(secret),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    }
-    let secret = make();
-    let written = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(secret.as_bytes())
-    };
-    written().with_context(|| format!("writing {}", path.display()))?;
-    Ok(secret)
 }
 
 #[cfg(test)]

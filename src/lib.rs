@@ -13,3 +13,4 @@ pub mod operate;
 pub mod sandbox;
 pub mod signals;
 pub mod telemetry;
+mod welcome;

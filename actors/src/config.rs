@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bus::config::Environment;
+use bus::config::{Environment, is_loopback};
 use bus::contract::auth::{KeySet, Register};
 use bus::contract::{Fields, Request};
 
@@ -20,8 +20,10 @@ pub struct HostConfig {
 
 impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
+        let database_url = environment.required_url("DATABASE_URL", &DATABASE_SCHEMES);
+        environment.check_password_in_url("DATABASE_URL", &database_url);
         Self {
-            database_url: environment.required_url("DATABASE_URL", &DATABASE_SCHEMES),
+            database_url,
             redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
             jwt_public_keys: public_keys(environment),
         }
@@ -86,7 +88,7 @@ impl HoldLimits {
             network_percent: environment.number("HOLDS_PER_NETWORK_PERCENT", 50, 1..=100),
             free_needs_proof: environment.flag("FREE_NEEDS_PROVEN_EMAIL", true),
         };
-        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(limits)
+        (!environment.limits_disabled()).then_some(limits)
     }
 }
 
@@ -147,8 +149,10 @@ pub struct AuthSettings {
     pub login_max: Duration,
     /// `None` lets anyone guess as fast as they can.
     pub throttle: Option<ThrottleSettings>,
-    /// Whether who creates a movie becomes an ADMIN.
-    pub promote_movie_creators: bool,
+    /// Others than this machine reach the house: then no account may have a password that the repository publishes.
+    pub is_shared: bool,
+    /// Whose movies make their creator an ADMIN.
+    pub promotes: Promotes,
 }
 
 /// How many wrong passwords are free before each further one has to wait.
@@ -169,7 +173,7 @@ impl ThrottleSettings {
             free_tries_account_all: environment.number("LOGIN_TRIES_ACCOUNT_ALL", 100, 1..=1_000_000),
             free_tries_ip: environment.number("LOGIN_TRIES_IP", 100, 1..=1_000_000),
         };
-        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(settings)
+        (!environment.limits_disabled()).then_some(settings)
     }
 }
 
@@ -212,13 +216,41 @@ impl AuthSettings {
             issuer,
             login_max: Duration::from_secs(days * 24 * 60 * 60),
             throttle: ThrottleSettings::read(environment),
-            promote_movie_creators: environment.flag("PROMOTE_MOVIE_CREATORS", true),
+            is_shared: environment.is_shared(),
+            promotes: Promotes::read(environment),
+        }
+    }
+}
+
+/// Whose word about a new movie makes its creator an ADMIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promotes {
+    /// `PROMOTE_MOVIE_CREATORS=false`
+    Nobody,
+    /// Not set: the movie host's. Over REST only an ADMIN makes movies.
+    Movie,
+    /// `PROMOTE_MOVIE_CREATORS=true`: the bridge's too, so that of everybody who may publish on RabbitMQ.
+    MovieAndBridge,
+}
+
+impl Promotes {
+    fn read(environment: &mut Environment) -> Self {
+        // Not by `flag`: unset means neither of the two.
+        match environment.get("PROMOTE_MOVIE_CREATORS").as_deref() {
+            None => Self::Movie,
+            Some("true" | "1") => Self::MovieAndBridge,
+            Some("false" | "0") => Self::Nobody,
+            Some(_) => {
+                environment.problem("PROMOTE_MOVIE_CREATORS", "must be true or false");
+                Self::Nobody
+            }
         }
     }
 }
 
 /// The first account keeps the rules of every other.
 fn first_account(email: &str, password: &str, environment: &mut Environment) {
+    environment.check_password("SUPER_ADMIN_PASSWORD", password);
     let account = Register { email: email.into(), password: password.into(), name: "Owner".into() };
     let mut fields = Fields::default();
     account.validate(&mut fields);
@@ -237,6 +269,8 @@ pub struct PaymentSettings {
     pub public_url: String,
     /// How often the provider's list of events is read for webhooks that never came.
     pub reconcile: Duration,
+    /// `SANDBOX`: nobody is charged.
+    pub is_sandbox: bool,
     /// `None` lets anyone try as many cards as they like.
     pub declines: Option<DeclineLimits>,
 }
@@ -255,23 +289,42 @@ impl DeclineLimits {
             per_order_max: environment.number("DECLINES_PER_ORDER_MAX", 5, 1..=1_000),
             per_account_day_max: environment.number("DECLINES_PER_ACCOUNT_DAY_MAX", 10, 1..=10_000),
         };
-        (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(limits)
+        (!environment.limits_disabled()).then_some(limits)
     }
 }
 
 impl PaymentSettings {
     pub fn read(environment: &mut Environment) -> Self {
+        let api_url = environment.required_url("PAYMENT_API_URL", &["https://", "http://"]);
+        let api_key = environment.required("PAYMENT_API_KEY");
+        let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
+        environment.check_secret("PAYMENT_API_KEY", &api_key);
+        environment.check_secret("PAYMENT_WEBHOOK_SECRET", &webhook_secret);
+        let is_sandbox = environment.is_sandbox();
+        if !is_sandbox && environment.is_public() {
+            charges(&api_url, &api_key, environment);
+        }
         Self {
-            api_url: environment
-                .required_url("PAYMENT_API_URL", &["https://", "http://"])
-                .trim_end_matches('/')
-                .to_owned(),
-            api_key: environment.required("PAYMENT_API_KEY"),
-            webhook_secret: environment.required("PAYMENT_WEBHOOK_SECRET"),
+            api_url: api_url.trim_end_matches('/').to_owned(),
+            api_key,
+            webhook_secret,
+            is_sandbox,
             public_url: environment.public_url().unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
             declines: DeclineLimits::read(environment),
         }
+    }
+}
+
+/// Notes a provider that cannot be the real one, where tickets are.
+fn charges(api_url: &str, api_key: &str, environment: &mut Environment) {
+    const UNLESS: &str = "beside an https PUBLIC_URL, unless SANDBOX=true says that nobody is charged";
+    if ["sk_test", "rk_test"].iter().any(|test| api_key.starts_with(test)) {
+        environment.problem("PAYMENT_API_KEY", &format!("must not be a test key {UNLESS}"));
+    }
+    if api_url.starts_with("http://") || is_loopback(api_url) {
+        let wanted = format!("must be an https address of another machine {UNLESS}");
+        environment.problem("PAYMENT_API_URL", &wanted);
     }
 }
 
@@ -302,7 +355,7 @@ impl NotificationSettings {
             environment.problem("MAIL_FROM", "must be an address such as Marquee <tickets@marquee.example>");
         }
         let most = environment.number("MAILS_PER_RECIPIENT_HOUR", 20, 1..=1_000_000);
-        let mails_per_recipient_hour = (!environment.flag("RATE_LIMIT_DISABLED", false)).then_some(most);
+        let mails_per_recipient_hour = (!environment.limits_disabled()).then_some(most);
         Self {
             smtp_url: environment.url("SMTP_URL", &["smtp://", "smtps://"]),
             mail_dir: environment.get("MAIL_DIR").unwrap_or_else(|| ".data/mail".into()).into(),

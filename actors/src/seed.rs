@@ -1,6 +1,10 @@
 //! Seeds the demo cinema: its accounts and its catalogue, each through its own domain's journal and outbox, before or
 //! beside running hosts. Run again it adds only what is missing.
+//!
+//! Invariant: an account has the password that the README names only where this machine alone reaches the house.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::Bus;
 use bus::contract::Currency;
 use bus::contract::auth::Role;
@@ -10,34 +14,56 @@ use crate::config::HostConfig;
 use crate::host::Parts;
 use crate::movie::{self, Added};
 
-/// Who can log in to the demo cinema.
-pub const ACCOUNTS: [DemoAccount; 2] = [
-    DemoAccount {
-        email: "staff@marquee.example",
-        password: "popcorn-2026",
-        name: "Demo Staff",
-        role: Role::Admin,
-    },
-    DemoAccount {
-        email: "ada@marquee.example",
-        password: "popcorn-2026",
-        name: "Ada Demo",
-        role: Role::User,
-    },
-];
+/// The password that everybody knows.
+pub const DEMO_PASSWORD: &str = "popcorn-2026";
+
+/// Accounts that a demo makes; the last one is `marquee up`'s SUPER_ADMIN.
+pub const DEMO_EMAILS: [&str; 3] = ["staff@marquee.example", "ada@marquee.example", "owner@marquee.example"];
+
+/// What new accounts of the demo log in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passwords {
+    /// That of the README
+    Demo,
+    /// One of its own for each account, shown once
+    Random,
+}
 
 /// What there is now, and what of it is new.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Seeded {
-    pub accounts: &'static [DemoAccount],
+    /// Accounts that were made just now, with their passwords.
+    pub new_accounts: Vec<DemoAccount>,
     pub added: Added,
 }
 
+/// 128 random bits.
+pub fn random_password() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}
+
+/// Who can log in to the demo cinema.
+pub fn accounts(passwords: Passwords) -> [DemoAccount; 2] {
+    let password = || match passwords {
+        Passwords::Demo => DEMO_PASSWORD.to_owned(),
+        Passwords::Random => random_password(),
+    };
+    let account = |email, name, role| DemoAccount { email, password: password(), name, role };
+    [account(DEMO_EMAILS[0], "Demo Staff", Role::Admin), account(DEMO_EMAILS[1], "Ada Demo", Role::User)]
+}
+
 /// Prices are in `currency`. Migrations must have run. Events leave before this returns, or with the next relay when NATS is away.
-pub async fn seed(config: &HostConfig, bus: Bus, currency: Currency) -> anyhow::Result<Seeded> {
-    let users = auth::seed(Parts::connect(config, bus.clone(), "auth").await?, &ACCOUNTS).await?;
-    let staff = users.first().copied().unwrap_or_default();
+pub async fn seed(
+    config: &HostConfig,
+    bus: Bus,
+    currency: Currency,
+    passwords: Passwords,
+) -> anyhow::Result<Seeded> {
+    let accounts = accounts(passwords);
+    let users = auth::seed(Parts::connect(config, bus.clone(), "auth").await?, &accounts).await?;
+    let staff = users.first().map(|staff| staff.id).unwrap_or_default();
     let added = movie::seed(Parts::connect(config, bus, "movie").await?, staff, currency).await?;
     tracing::info!(?added, "seeded the demo cinema");
-    Ok(Seeded { accounts: &ACCOUNTS, added })
+    let new_accounts = accounts.into_iter().zip(users).filter(|(_, user)| user.is_new);
+    Ok(Seeded { new_accounts: new_accounts.map(|(account, _)| account).collect(), added })
 }

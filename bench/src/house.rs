@@ -8,7 +8,7 @@ use actors::auth::token::{Signer, generate_pem};
 use anyhow::Context;
 use bus::Bus;
 use bus::contract::auth::{Claims, Role};
-use marquee::local::{External, Folder, NATS_PASSWORD, Servers};
+use marquee::local::{External, Folder, Servers, temporary_password};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
@@ -69,7 +69,7 @@ impl House {
         let environment = vec![
             ("DATABASE_URL", servers.database_url.clone()),
             ("NATS_URL", servers.nats_url.clone()),
-            ("NATS_PASSWORD", NATS_PASSWORD.to_owned()),
+            ("NATS_PASSWORD", temporary_password().to_owned()),
             ("REDIS_URL", servers.redis_url.clone().unwrap_or_default()),
             ("JWT_PRIVATE_KEY", pem.clone()),
             ("HTTP_ADDR", addr.to_string()),
@@ -211,7 +211,7 @@ impl House {
         Bus::connect(bus::Config {
             urls: vec![self.servers.nats_url.clone()],
             user: marquee::config::OPERATOR.to_owned(),
-            credentials: bus::connection::Credentials::Password(NATS_PASSWORD.to_owned()),
+            credentials: bus::connection::Credentials::Password(temporary_password().to_owned()),
             name: "bench".to_owned(),
             streams: Default::default(),
         })

@@ -12,6 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::address::{self, Address};
 use crate::contract::Currency;
 
+mod production;
+
+pub use production::{is_loopback, is_published};
+
 /// Whether this bug is planted in this process. Only in builds with the feature `planted`, which nothing that is shipped has:
 /// the chaos harness must find each of them, or its checks are worth nothing.
 #[cfg(feature = "planted")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, Postgres, Redis};
+use marquee::local::{Folder, Nats, Postgres, Redis, temporary_password};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -88,7 +88,7 @@ impl House {
             async { Redis::start(&folder.join("redis")?).await },
         )?;
         let database_url = postgres.create_database("marquee").await?;
-        keep_commit_times(&mut postgres, &database_url).await?;
+        keep_commit_times(&mut postgres).await?;
         let servers = Servers {
             postgres: SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port())),
             nats: SocketAddr::from((Ipv4Addr::LOCALHOST, nats.port())),
@@ -98,7 +98,9 @@ impl House {
             gateways: vec![free_addr()?, free_addr()?],
         };
         let work = folder.join("work")?.path().to_owned();
-        let builder = Builder { blueprint, work, servers: &servers, links: Vec::new(), plans: Vec::new() };
+        let local = (&postgres, &redis);
+        let builder =
+            Builder { blueprint, work, servers: &servers, local, links: Vec::new(), plans: Vec::new() };
         let (plans, links) = builder.all().await?;
         let processes: BTreeMap<_, _> =
             plans.into_iter().map(|plan| (plan.name.clone(), Mutex::new(Process::new(plan)))).collect();
@@ -129,7 +131,7 @@ impl House {
             .env_clear()
             .env("DATABASE_URL", &self.database_url)
             .env("NATS_URL", &self.nats_url)
-            .env("NATS_PASSWORD", NATS_PASSWORD)
+            .env("NATS_PASSWORD", temporary_password())
             .current_dir(self.folder.path())
             .output()
             .await?;
@@ -199,9 +201,9 @@ impl House {
 }
 
 /// Postgres remembers when each transaction was committed: by that the harness orders what happened to a seat.
-async fn keep_commit_times(postgres: &mut Postgres, url: &str) -> Result<()> {
+async fn keep_commit_times(postgres: &mut Postgres) -> Result<()> {
     use sqlx::Connection;
-    let mut connection = sqlx::PgConnection::connect(url).await?;
+    let mut connection = sqlx::PgConnection::connect(&postgres.superuser_url("postgres")).await?;
     sqlx::raw_sql("alter system set track_commit_timestamp = on").execute(&mut connection).await?;
     connection.close().await?;
     postgres.start_again().await.context("starting Postgres with commit times")
@@ -222,6 +224,8 @@ struct Builder<'a> {
     blueprint: &'a Blueprint,
     work: PathBuf,
     servers: &'a Servers,
+    /// They know their passwords.
+    local: (&'a Postgres, &'a Redis),
     links: Vec<Link>,
     plans: Vec<Plan>,
 }
@@ -256,8 +260,8 @@ impl Builder<'_> {
         let redis = self.link(name, "redis", vec![self.servers.redis]).await?;
         let mut basics = vec![
             ("NATS_URL".to_owned(), nats.url("nats")),
-            ("NATS_PASSWORD".to_owned(), NATS_PASSWORD.to_owned()),
-            ("REDIS_URL".to_owned(), redis.url("redis")),
+            ("NATS_PASSWORD".to_owned(), temporary_password().to_owned()),
+            ("REDIS_URL".to_owned(), self.local.1.url_through(redis.addr)),
             ("RATE_LIMIT_DISABLED".to_owned(), "true".to_owned()),
             ("RUST_LOG".to_owned(), "info,sqlx=warn,async_nats=warn".to_owned()),
             ("PUBLIC_URL".to_owned(), format!("http://{}", self.servers.gateways[0])),
@@ -283,7 +287,7 @@ impl Builder<'_> {
 
     async fn database(&mut self, name: &str) -> Result<(String, String)> {
         let postgres = self.link(name, "postgres", vec![self.servers.postgres]).await?;
-        Ok(("DATABASE_URL".to_owned(), format!("postgres://marquee@{}/marquee", postgres.addr)))
+        Ok(("DATABASE_URL".to_owned(), self.local.0.database_url_through(postgres.addr, "marquee")))
     }
 
     /// What one domain is told besides the basics, in the process `name`.

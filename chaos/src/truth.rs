@@ -204,7 +204,7 @@ impl Truth {
 pub async fn nats(house: &House) -> Result<async_nats::jetstream::Context> {
     let options = async_nats::ConnectOptions::with_user_and_password(
         "operator".to_owned(),
-        marquee::local::NATS_PASSWORD.to_owned(),
+        marquee::local::temporary_password().to_owned(),
     );
     Ok(async_nats::jetstream::new(options.connect(&house.nats_url).await.context("connecting to NATS")?))
 }

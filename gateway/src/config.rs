@@ -57,17 +57,22 @@ impl Default for MediaPlace {
 impl Config {
     /// `HTTP_ADDR`, `HEALTH_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`,
     /// `CONNECTIONS_*`, `STREAMS_*`, `WEBHOOKS_*`, `METRICS_TOKEN`, `REDIS_URL`, `CLOUDINARY_URL` or `MEDIA_DIR`,
-    /// `MEDIA_SWEEP_SECONDS`, `CURRENCY`.
+    /// `MEDIA_SWEEP_SECONDS`, `CURRENCY`, `SANDBOX`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = address(environment, "HTTP_ADDR", "0.0.0.0:8080");
         let health_addr = address(environment, "HEALTH_ADDR", "0.0.0.0:9090");
         let public_url = environment.public_url();
-        let is_limited = !environment.flag("RATE_LIMIT_DISABLED", false);
+        let is_limited = !environment.limits_disabled();
         let is_secure = public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Self {
             addr,
             public_url,
-            manners: Manners { proxies: proxies(environment), cors: cors(environment), is_secure },
+            manners: Manners {
+                proxies: proxies(environment),
+                cors: cors(environment),
+                is_secure,
+                is_sandbox: environment.is_sandbox(),
+            },
             quotas: Some(quotas(environment)).filter(|_| is_limited),
             bounds: bounds(environment, is_limited),
             health_addr,
@@ -110,6 +115,12 @@ fn proxies(environment: &mut Environment) -> Proxies {
     if trusted.is_none() {
         environment.problem("TRUSTED_PROXIES", "must be addresses or networks such as 10.0.0.0/8,192.0.2.7");
     }
+    let everybody = trusted.iter().flatten().any(|network: &ipnet::IpNet| network.prefix_len() == 0);
+    if everybody && environment.is_public() {
+        let wanted =
+            "must not be all addresses beside an https PUBLIC_URL: every client could name itself another";
+        environment.problem("TRUSTED_PROXIES", wanted);
+    }
     let forwarded_by = match environment.get("FORWARDED_HEADER").map(|name| name.to_ascii_lowercase()) {
         None => ForwardedBy::default(),
         Some(name) if name == "x-forwarded-for" => ForwardedBy::XForwardedFor,
@@ -134,6 +145,9 @@ fn cors(environment: &mut Environment) -> Cors {
     if origins.is_none() {
         environment
             .problem("CORS_ORIGINS", "must be * or origins such as https://kino.example, without a path");
+    }
+    if list(&given).any(|one| one == "*") && environment.is_public() {
+        environment.problem("CORS_ORIGINS", "must name origins beside an https PUBLIC_URL, not *");
     }
     Cors { origins: origins.unwrap_or_default(), any: list(&given).any(|one| one == "*") }
 }

@@ -65,6 +65,8 @@ pub struct Manners {
     pub cors: Cors,
     /// Users come by https.
     pub is_secure: bool,
+    /// The payment provider charges nobody, which the page has to say.
+    pub is_sandbox: bool,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {

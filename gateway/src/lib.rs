@@ -193,14 +193,15 @@ fn app(
     }
     let files = house.media.folder().map(media::serve).map(|(path, endpoint)| (page(path), endpoint));
     let origin = house.media.origin();
-    let web = web::pages(origin).into_iter().map(|(path, endpoint)| (page(path), endpoint));
+    let web =
+        web::pages(origin, manners.is_sandbox).into_iter().map(|(path, endpoint)| (page(path), endpoint));
     for (row, endpoint) in static_pages().into_iter().chain(pages).chain(files).chain(web) {
         gates.entry(row.path.to_owned()).or_default().push((row, endpoint));
     }
     let routes = gates
         .into_iter()
         .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
-    Front { inner: web::Signpost::new(routes, origin), manners }
+    Front { inner: web::Signpost::new(routes, origin, manners.is_sandbox), manners }
 }
 
 fn take(

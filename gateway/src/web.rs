@@ -38,6 +38,8 @@ const PAGES: &[&str] = &[
 const FILES: &str = "/assets/:version/*file";
 /// What stands in the shell for the folder of this version's files.
 const PLACE: &str = "{assets}";
+/// What stands in the shell for whether payments are tests.
+const SANDBOX: &str = "{sandbox}";
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A worker is under its own file's policy: it may speak to the gateway, and nothing else.
 const WORKER: HeaderValue = HeaderValue::from_static("default-src 'none'; connect-src 'self'");
@@ -51,10 +53,10 @@ const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
 struct Files;
 
 /// Every address of the page, and its files. `media` is the origin that posters and trailers come from, where that is
-/// another one.
-pub fn pages(media: Option<&str>) -> Vec<(&'static str, BoxEndpoint<'static>)> {
-    let policy = policy(media);
-    let mut pages: Vec<_> = PAGES.iter().map(|path| (*path, shell(policy.clone()))).collect();
+/// another one; `is_sandbox` has the page say that nobody is charged.
+pub fn pages(media: Option<&str>, is_sandbox: bool) -> Vec<(&'static str, BoxEndpoint<'static>)> {
+    let shell = Shell { policy: policy(media), is_sandbox };
+    let mut pages: Vec<_> = PAGES.iter().map(|path| (*path, shell.clone().boxed())).collect();
     pages.push((FILES, make(file).boxed()));
     pages
 }
@@ -63,12 +65,12 @@ pub fn pages(media: Option<&str>) -> Vec<(&'static str, BoxEndpoint<'static>)> {
 /// problem.
 pub struct Signpost<E> {
     inner: E,
-    policy: HeaderValue,
+    shell: Shell,
 }
 
 impl<E> Signpost<E> {
-    pub fn new(inner: E, media: Option<&str>) -> Self {
-        Self { inner, policy: policy(media) }
+    pub fn new(inner: E, media: Option<&str>, is_sandbox: bool) -> Self {
+        Self { inner, shell: Shell { policy: policy(media), is_sandbox } }
     }
 }
 
@@ -81,7 +83,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Signpost<E> {
         let is_person = reads && accepts.contains("text/html") && !is_api(request.uri().path());
         match self.inner.call(request).await {
             Err(error) if is_person && error.is::<NotFoundError>() => {
-                let mut response = shown(&self.policy, None).await?;
+                let mut response = self.shell.shown(None).await?;
                 response.set_status(StatusCode::NOT_FOUND);
                 Ok(response)
             }
@@ -109,25 +111,35 @@ fn policy(media: Option<&str>) -> HeaderValue {
     HeaderValue::try_from(policy).expect("an origin is printable")
 }
 
-fn shell(policy: HeaderValue) -> BoxEndpoint<'static> {
-    make(move |request: Request| {
-        let policy = policy.clone();
-        async move { shown(&policy, request.headers().get(header::IF_NONE_MATCH).cloned()).await }
-    })
-    .boxed()
+/// What every address of the page answers with.
+#[derive(Clone)]
+struct Shell {
+    policy: HeaderValue,
+    is_sandbox: bool,
 }
 
-/// The shell, or 304 to whoever has it already.
-async fn shown(policy: &HeaderValue, held: Option<HeaderValue>) -> poem::Result<Response> {
-    let response = Response::builder().content_type("text/html; charset=utf-8").body(html());
-    let mut response = freshen(response, held).await?;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, ASKED);
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
-    // The camera reads tickets at the door.
-    let powers = HeaderValue::from_static("camera=(self), microphone=(), geolocation=()");
-    headers.insert("permissions-policy", powers);
-    Ok(response)
+impl Endpoint for Shell {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        self.shown(request.headers().get(header::IF_NONE_MATCH).cloned()).await
+    }
+}
+
+impl Shell {
+    /// The shell, or 304 to whoever has it already.
+    async fn shown(&self, held: Option<HeaderValue>) -> poem::Result<Response> {
+        let response =
+            Response::builder().content_type("text/html; charset=utf-8").body(html(self.is_sandbox));
+        let mut response = freshen(response, held).await?;
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, ASKED);
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
+        // The camera reads tickets at the door.
+        let powers = HeaderValue::from_static("camera=(self), microphone=(), geolocation=()");
+        headers.insert("permissions-policy", powers);
+        Ok(response)
+    }
 }
 
 async fn file(request: Request) -> poem::Result<Response> {
@@ -153,9 +165,10 @@ fn read(name: &str) -> Option<Cow<'static, [u8]>> {
 }
 
 /// The shell, with the addresses of this version's files.
-fn html() -> String {
+fn html(is_sandbox: bool) -> String {
     let page = read("index.html").unwrap_or_default();
-    String::from_utf8_lossy(&page).replace(PLACE, &format!("/assets/{}", version()))
+    let page = String::from_utf8_lossy(&page).replace(PLACE, &format!("/assets/{}", version()));
+    page.replace(SANDBOX, if is_sandbox { "true" } else { "false" })
 }
 
 /// A hash of every file's name and content.

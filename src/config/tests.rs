@@ -196,3 +196,123 @@ fn a_login_at_nats_is_a_password_an_nkey_or_a_creds_file() {
         assert!(problem.contains(bad[0].0) && !problem.contains("s3cret"), "{problem}");
     }
 }
+
+/// Every password and key that a file of the repository publishes, with its setting.
+fn published() -> Vec<(String, String)> {
+    let in_urls = |name: &str, value: &str| {
+        let (_, place) = value.split_once("://")?;
+        let (_, password) = place.rsplit_once('@')?.0.split_once(':')?;
+        Some((name.to_owned(), password.to_owned()))
+    };
+    let is_secret =
+        |name: &str| ["PASSWORD", "SECRET", "API_KEY", "DEFAULT_PASS"].iter().any(|word| name.contains(word));
+    let mut found = Vec::new();
+    for part in parts() {
+        for (name, (_, value)) in settings(&example(part)) {
+            found.extend(in_urls(name, value));
+            found.extend(is_secret(name).then(|| (name.to_owned(), value.to_owned())));
+        }
+    }
+    let compose = include_str!("../../docker-compose.yml");
+    let defaults = compose.match_indices("${").filter_map(|(at, _)| {
+        let (name, value) = compose[at + 2..].split_once('}')?.0.split_once(":-")?;
+        is_secret(name).then(|| (name.to_owned(), value.to_owned()))
+    });
+    found.extend(defaults);
+    // A folder of pictures, not of money: Cloudinary's own placeholder.
+    found.retain(|(name, _)| name != "CLOUDINARY_URL");
+    assert!(found.len() > 20, "{found:?}");
+    found
+}
+
+#[test]
+fn what_the_repository_publishes_is_known_as_published() {
+    let unknown: Vec<_> =
+        published().into_iter().filter(|(_, secret)| !bus::config::is_published(secret)).collect();
+    assert!(unknown.is_empty(), "beside https these would be let pass: {unknown:?}");
+}
+
+#[test]
+fn no_example_starts_its_part_beside_https_and_one_message_says_why() {
+    for (part, wanted) in [
+        ("auth", &["DATABASE_URL", "NATS_PASSWORD", "SUPER_ADMIN_PASSWORD", "RATE_LIMIT_DISABLED"][..]),
+        ("movie", &["DATABASE_URL", "NATS_PASSWORD"]),
+        ("reservation", &["DATABASE_URL", "NATS_PASSWORD"]),
+        (
+            "payment",
+            &[
+                "DATABASE_URL",
+                "NATS_PASSWORD",
+                "PAYMENT_API_KEY",
+                "PAYMENT_API_URL",
+                "PAYMENT_WEBHOOK_SECRET",
+            ],
+        ),
+        ("notification", &["DATABASE_URL", "NATS_PASSWORD"]),
+        ("scheduler", &["NATS_PASSWORD"]),
+        ("bridge", &["NATS_PASSWORD", "AMQP_URL"]),
+        ("gateway", &["NATS_PASSWORD", "RATE_LIMIT_DISABLED", "CORS_ORIGINS", "TRUSTED_PROXIES"]),
+    ] {
+        let example = example(part);
+        let mut environment = Environment::default();
+        for (name, (_, value)) in settings(&example) {
+            if name != "JWT_PRIVATE_KEY" {
+                environment.set(name, value);
+            }
+        }
+        environment.set("JWT_PRIVATE_KEY", actors::auth::token::generate_pem());
+        environment.set("RATE_LIMIT_DISABLED", "true");
+        environment.set("CORS_ORIGINS", "https://kino.example,*");
+        environment.set("TRUSTED_PROXIES", "10.0.0.0/8,::/0");
+        let read_at = |url: &str, environment: &Environment| {
+            let mut environment = environment.clone();
+            environment.set("PUBLIC_URL", url);
+            read(part, &mut environment);
+            environment.check().map_err(|error| error.to_string())
+        };
+        read_at("http://127.0.0.1:8080", &environment).unwrap_or_else(|error| panic!("{part}: {error}"));
+        let message = read_at("https://kino.example", &environment).unwrap_err();
+        let named: Vec<&str> =
+            message.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        for name in wanted {
+            assert!(named.contains(name), "{part} {name}: {message}");
+        }
+        assert!(named.iter().all(|name| wanted.contains(name)), "{part}: {message}");
+    }
+}
+
+#[test]
+fn a_test_provider_is_let_pass_beside_https_only_as_a_sandbox() {
+    let settings = [
+        ("PUBLIC_URL", "https://kino.example"),
+        ("DATABASE_URL", "postgres://db/marquee"),
+        ("NATS_URL", "nats://nats"),
+        ("NATS_PASSWORD", "a password of our own"),
+        ("PAYMENT_API_URL", "https://localhost:12111"),
+        ("PAYMENT_API_KEY", "sk_test_of_our_own_account"),
+        ("PAYMENT_WEBHOOK_SECRET", "whsec_of_our_own_account"),
+    ];
+    let checked = |sandbox: &str| {
+        let mut environment = Environment::default().or("SANDBOX", sandbox);
+        settings.iter().for_each(|(name, value)| environment.set(name, *value));
+        read("payment", &mut environment);
+        environment.check().map_err(|error| error.to_string())
+    };
+    let message = checked("false").unwrap_err();
+    assert!(message.contains("PAYMENT_API_KEY must not be a test key"), "{message}");
+    assert!(message.contains("PAYMENT_API_URL must be an https address of another machine"), "{message}");
+    checked("true").unwrap();
+}
+
+#[test]
+fn compose_gives_each_host_a_role_of_its_own_that_migrate_makes() {
+    let compose = include_str!("../../docker-compose.yml");
+    for domain in actors::delivery::ROLE_DOMAINS {
+        let upper = domain.to_uppercase();
+        let password = format!("${{POSTGRES_PASSWORD_{upper}:-marquee}}");
+        assert!(compose.contains(&format!("DATABASE_PASSWORD_{upper}: {password}\n")), "{domain}");
+        let url = format!("DATABASE_URL: postgres://marquee_{domain}:{password}@postgres:5432/marquee\n");
+        let (_, host) = compose.split_once(&format!("command: host {domain}\n")).unwrap();
+        assert!(host[..400.min(host.len())].contains(&url), "{domain}");
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,9 +15,12 @@ use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
 use super::guard::until;
+use super::secret;
 
 /// Waits for the makers of the logs below (see `guard`) to end, then removes the folder.
 const REMOVE: &str = r#"read -r never; for log in "$1"/*/log; do [ -e "$log" ] && flock --timeout 20 "$log" true; done; rm -rf "$1""#;
+
+const LOCK: &str = "lock";
 
 /// A killed owner's lock goes when the kernel has taken it down, which takes a moment.
 const OWNER_PATIENCE: Duration = Duration::from_millis(500);
@@ -77,9 +80,33 @@ impl Folder {
         Ok(Self { path, remover: self.remover.clone() })
     }
 
-    /// This folder if another user can reach it, else one outside of, say, a closed home, named after this one.
-    pub(super) fn reachable_by_others(&self) -> Result<Self> {
-        if self.path.ancestors().skip(1).all(open_to_others) {
+    /// A secret of this folder, made when missing.
+    pub(super) fn secret(&self, name: &str) -> Result<String> {
+        secret::kept(&self.path.join(name), secret::random)
+    }
+
+    /// Whether it holds nothing yet, or what an earlier start left: then its permissions are ours to set.
+    pub(super) fn is_ours(&self) -> bool {
+        let is_empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+        is_empty || self.path.join(LOCK).exists()
+    }
+
+    /// Shuts every other user of the machine out. `account` is the user that Postgres runs as where that is another one: its
+    /// group may pass to the folders whose names it knows, and not list them.
+    pub(super) fn close(&self, account: Option<Account>) -> Result<()> {
+        let close = || {
+            let Some(account) = account else {
+                return fs::set_permissions(&self.path, Permissions::from_mode(0o700));
+            };
+            chown(&self.path, None, Some(account.group))?;
+            fs::set_permissions(&self.path, Permissions::from_mode(0o710))
+        };
+        close().with_context(|| format!("cannot close {} to other users", self.path.display()))
+    }
+
+    /// This folder if that user can reach it, else one outside of, say, a closed home, named after this one.
+    pub(super) fn reachable_by(&self, account: Account) -> Result<Self> {
+        if self.path.ancestors().skip(1).all(|folder| account.may_pass(folder)) {
             return Ok(self.clone());
         }
         let name =
@@ -91,7 +118,7 @@ impl Folder {
 
     /// Takes the folder for this process; fails with a message while another has it.
     pub(super) async fn own(&self) -> Result<Ownership> {
-        let path = self.path.join("lock");
+        let path = self.path.join(LOCK);
         let open = || OpenOptions::new().create(true).read(true).append(true).open(&path);
         let mut file = open().with_context(|| format!("cannot write {}", path.display()))?;
         if !until(OWNER_PATIENCE, || file.try_lock().is_ok()).await {
@@ -106,6 +133,26 @@ impl Folder {
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Ownership { _lock: file })
+    }
+}
+
+/// Another user of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub user: u32,
+    pub group: u32,
+}
+
+impl Account {
+    fn may_pass(self, folder: &Path) -> bool {
+        fs::metadata(folder).is_ok_and(|folder| {
+            let of_its_class = match () {
+                () if folder.uid() == self.user => 0o100,
+                () if folder.gid() == self.group => 0o010,
+                () => 0o001,
+            };
+            folder.mode() & of_its_class != 0
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: they never outlive this process by more than a few seconds, however it ends, and nothing that an earlier start
 //! left behind blocks the next one. Linux only (it reads `/proc`). Production brings its own servers; nothing outside of
 //! `marquee up` and the tests uses this.
+//! Invariant: no other user of this machine gets into a server: each has a random password, made once and kept in its folder.
 
 mod binary;
 mod folder;
@@ -11,15 +12,17 @@ mod nats;
 mod postgres;
 mod rabbitmq;
 mod redis;
+mod secret;
 mod server;
 
 use anyhow::{Context, Result};
 
 pub use folder::Folder;
-pub use nats::{NATS_PASSWORD, Nats};
+pub use nats::Nats;
 pub use postgres::{Postgres, shared_postgres};
 pub use rabbitmq::{RabbitMq, shared_rabbitmq};
 pub use redis::Redis;
+pub use secret::{kept, random, temporary_password};
 pub use server::{Engine, Server};
 
 use folder::Ownership;
@@ -51,7 +54,18 @@ pub struct Servers {
 impl Servers {
     /// Starts what is not given, side by side; all are ready, and the database is there, when this returns.
     pub async fn start(folder: &Folder, external: External) -> Result<Self> {
+        let is_ours = folder.is_ours();
         let ownership = folder.own().await?;
+        if is_ours {
+            let postgres = folder.path().join("postgres");
+            folder.close(if external.database_url.is_none() {
+                postgres::account(&postgres)?
+            } else {
+                None
+            })?;
+        } else {
+            tracing::warn!(folder = %folder.path().display(), "other files are in the data folder, so it is left open to other users");
+        }
         let (postgres, nats, redis) = tokio::try_join!(
             async {
                 if external.database_url.is_some() {

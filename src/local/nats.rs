@@ -15,14 +15,13 @@ use uuid::Uuid;
 use super::binary;
 use super::folder::Folder;
 use super::guard::Launch;
+use super::secret;
 use super::server::{Engine, Server};
 
 const CONFIGURATION: &str = include_str!("../../nats.conf");
 
 /// Where `nats.conf` takes each user's password from.
 const PASSWORD_VARIABLE: &str = "$NATS_PASSWORD_";
-/// Every user's password of a local NATS, which only this machine reaches.
-pub const NATS_PASSWORD: &str = "marquee";
 
 /// Threads that run Go code at once. Half of the cores: the rest of the cinema is on the same machine, and idle threads of Go's
 /// look for work by spinning (a fifth of the server's time on two cores, `docs/performance.md`).
@@ -37,6 +36,8 @@ pub struct NatsEngine {
     /// Told in the first line to every client; by it we know that it is ours who answers.
     server_name: String,
     configuration: String,
+    /// Of every user in `nats.conf`: whoever reads the folder may read one as well as all.
+    password: String,
 }
 
 impl Nats {
@@ -49,13 +50,23 @@ impl Nats {
     pub async fn start_with(folder: &Folder, change: impl FnOnce(&str) -> String) -> Result<Self> {
         let server_name = format!("marquee-{}", Uuid::new_v4().simple());
         let configuration = change(CONFIGURATION);
-        let engine = NatsEngine { program: binary::find("nats-server")?, server_name, configuration };
         let ownership = folder.own().await?;
+        let password = match folder.is_temporary() {
+            true => secret::temporary_password().to_owned(),
+            false => folder.secret("password")?,
+        };
+        let program = binary::find("nats-server")?;
+        let engine = NatsEngine { program, server_name, configuration, password };
         Self::open(engine, folder.clone(), ownership).await
     }
 
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// What every user of `nats.conf` logs in with here.
+    pub fn password(&self) -> &str {
+        &self.engine.password
     }
 
     /// Kills it and starts it again with all streams, consumers and messages lost.
@@ -97,7 +108,7 @@ impl Engine for NatsEngine {
             "--store_dir".into(),
             store.into(),
         ];
-        let mut environment = passwords(CONFIGURATION);
+        let mut environment = passwords(CONFIGURATION, &self.password);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         environment.push((THREADS, (cores / 2).max(1).to_string().into()));
         Launch { program, environment, end: self.end() }
@@ -113,10 +124,10 @@ impl Engine for NatsEngine {
 }
 
 /// The variables that the configuration wants.
-fn passwords(configuration: &'static str) -> Vec<(&'static str, OsString)> {
+fn passwords(configuration: &'static str, password: &str) -> Vec<(&'static str, OsString)> {
     let wanted = configuration.match_indices(PASSWORD_VARIABLE).map(|(at, _)| {
         let name = configuration[at + 1..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next();
-        (name.unwrap_or_default(), NATS_PASSWORD.into())
+        (name.unwrap_or_default(), password.into())
     });
     wanted.collect()
 }

@@ -3,8 +3,11 @@
 //! Durability stays as in production (fsync, synchronous_commit) unless a test asks for less. Postgres refuses to run
 //! as root, so for root it runs as the cluster's owner, at first `postgres` or `nobody`; no socket, only loopback.
 
+mod access;
+
 use std::ffi::OsString;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,16 +15,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, User};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::binary;
-use super::folder::Folder;
+use super::folder::{Account, Folder};
 use super::guard::{Guarded, Launch, Log};
 use super::server::{Engine, Server};
+use access::{Passwords, SUPERUSER, USER};
 
-const USER: &str = "marquee";
 const INITDB_WITHIN: Duration = Duration::from_secs(120);
 
 const SETTINGS: &[&str] = &[
@@ -57,51 +60,73 @@ pub struct PostgresEngine {
     programs: PathBuf,
     run_as: Option<Account>,
     durable: bool,
+    passwords: Passwords,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Account {
-    user: u32,
-    group: u32,
+/// The user that the cluster in this folder runs, or will run, as; None where that is us.
+pub(super) fn account(folder: &Path) -> Result<Option<Account>> {
+    let cluster = folder.join("data");
+    if Uid::effective().is_root() {
+        return owner_of(&cluster).map_or_else(account_for_root, Ok).map(Some);
+    }
+    refuse_foreign(&cluster)?;
+    Ok(None)
 }
 
 impl Postgres {
     /// Starts on the cluster in this folder, made when missing. `durable` false switches fsync off: for tests that do not
     /// pull the plug.
     pub async fn start(folder: &Folder, durable: bool) -> Result<Self> {
-        let (folder, run_as) = if Uid::effective().is_root() {
+        let run_as = account(folder.path())?;
+        let folder = match run_as {
             // A cluster that is there stays there: its owner has reached it before.
-            let found = owner_of(&folder.path().join("data"));
-            let folder = if found.is_some() { folder.clone() } else { folder.reachable_by_others()? };
-            let account = owner_of(&folder.path().join("data")).map_or_else(Account::for_root, Ok)?;
-            chown(folder.path(), Some(account.user), Some(account.group))?;
-            (folder, Some(account))
-        } else {
-            refuse_foreign(&folder.path().join("data"))?;
-            (folder.clone(), None)
+            Some(account) if !folder.path().join("data").exists() => folder.reachable_by(account)?,
+            _ => folder.clone(),
         };
+        // Again, for a cluster that an earlier start has made elsewhere.
+        let run_as = account(folder.path())?;
+        if let Some(Account { user, group }) = run_as {
+            chown(folder.path(), Some(user), Some(group))?;
+        }
         let ownership = folder.own().await?;
-        let engine = PostgresEngine { programs: programs_for(&folder)?, run_as, durable };
+        let passwords = Passwords::of(&folder)?;
+        let engine = PostgresEngine { programs: programs_for(&folder)?, run_as, durable, passwords };
         if !folder.path().join("data").exists() {
             engine.initdb(&folder).await?;
         }
-        Self::open(engine, folder, ownership).await
+        let server = Self::open(engine, folder, ownership).await?;
+        server.guard().await?;
+        Ok(server)
     }
 
-    /// The URL of one of its databases; `postgres` is always there.
+    /// The URL of one of its databases, as the role that owns it and is no superuser; `postgres` is always there.
     pub fn database_url(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+        self.database_url_through(self.addr(), database)
+    }
+
+    /// The same where something at `addr` forwards to it.
+    pub fn database_url_through(&self, addr: SocketAddr, database: &str) -> String {
+        format!("postgres://{USER}:{}@{addr}/{database}", self.engine.passwords.user)
+    }
+
+    /// The same as its superuser, for those who change the server or make roles.
+    pub fn superuser_url(&self, database: &str) -> String {
+        format!("postgres://{SUPERUSER}:{}@{}/{database}", self.engine.passwords.superuser, self.addr())
+    }
+
+    fn addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// Makes a database unless it is there, and tells its URL.
     pub async fn create_database(&self, name: &str) -> Result<String> {
-        let mut connection = PgConnection::connect(&self.database_url("postgres")).await?;
+        let mut connection = self.superuser("postgres").await?;
         let found: Option<i32> = sqlx::query_scalar("select 1 from pg_database where datname = $1")
             .bind(name)
             .fetch_optional(&mut connection)
             .await?;
         if found.is_none() {
-            let create = format!("create database {}", quoted(name));
+            let create = format!("create database {} owner {USER}", quoted(name));
             sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
         }
         connection.close().await?;
@@ -111,14 +136,18 @@ impl Postgres {
     /// Makes a new database as a copy of this one, to which nobody may be connected, and tells its URL.
     pub async fn create_database_from(&self, template: &str) -> Result<String> {
         let name = format!("t_{}", Uuid::now_v7().simple());
-        let mut connection = PgConnection::connect(&self.database_url("postgres")).await?;
+        let mut connection = self.superuser("postgres").await?;
         // Copying files takes a fifth of the CPU of logging every page, the default since 15; 14 knows nothing else.
         let since_15: bool =
             sqlx::query_scalar("select current_setting('server_version_num')::int >= 150000")
                 .fetch_one(&mut connection)
                 .await?;
         let strategy = if since_15 { "strategy file_copy" } else { "" };
-        let create = format!("create database {} template {} {strategy}", quoted(&name), quoted(template));
+        let create = format!(
+            "create database {} owner {USER} template {} {strategy}",
+            quoted(&name),
+            quoted(template)
+        );
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
         connection.close().await?;
         Ok(self.database_url(&name))
@@ -145,16 +174,18 @@ impl PostgresEngine {
             fs::remove_dir_all(&new)?;
         }
         let mut program = self.program("initdb");
-        program.extend(
-            ["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"].map(OsString::from),
-        );
-        program.extend(["--no-instructions", "--pgdata"].map(OsString::from));
-        program.push(new.clone().into());
+        program.extend(["--username", SUPERUSER, "--auth=scram-sha-256"].map(OsString::from));
+        program.extend(["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"].map(OsString::from));
+        let password = access::password_file(folder, &self.passwords.superuser, self.run_as)?;
+        program.extend(["--pwfile".into(), password.clone().into(), "--pgdata".into(), new.clone().into()]);
         if !worth_a_sync {
             program.push("--no-sync".into());
         }
         let launch = Launch { program, environment: vec![], end: Signal::SIGTERM };
-        Guarded::spawn("initdb", folder, log, launch)?.finished(INITDB_WITHIN).await?;
+        let made = Guarded::spawn("initdb", folder, log, launch)?.finished(INITDB_WITHIN).await;
+        fs::remove_file(password)?;
+        made?;
+        access::write_rules(&new, self.run_as)?;
         fs::rename(&new, folder.join("data"))?;
         Ok(())
     }
@@ -219,17 +250,13 @@ impl Engine for PostgresEngine {
     }
 }
 
-impl Account {
-    fn for_root() -> Result<Self> {
-        for name in ["postgres", "nobody"] {
-            if let Some(user) = User::from_name(name)? {
-                return Ok(Self { user: user.uid.as_raw(), group: user.gid.as_raw() });
-            }
+fn account_for_root() -> Result<Account> {
+    for name in ["postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok(Account { user: user.uid.as_raw(), group: user.gid.as_raw() });
         }
-        bail!(
-            "Postgres does not run as root, and there is neither a user `postgres` nor `nobody` to run it as"
-        )
     }
+    bail!("Postgres does not run as root, and there is neither a user `postgres` nor `nobody` to run it as")
 }
 
 /// Who an existing cluster belongs to; only that user may start it.

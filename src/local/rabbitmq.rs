@@ -24,13 +24,14 @@ use uuid::Uuid;
 use super::binary;
 use super::folder::Folder;
 use super::guard::Launch;
+use super::secret;
 use super::server::{Engine, Server, free_port};
 
 /// The command that Debian puts into PATH wants to be the user `rabbitmq`; the server's own script does not care.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// What a fresh node lets in, from this machine only.
-const LOGIN: &str = "guest:guest";
+/// Its only user, whom a fresh node makes.
+const USER: &str = "marquee";
 
 /// RabbitMQ does not start without `epmd` and would start a daemon that outlives it. So it gets its own, which the kernel
 /// ends with it: `exec` keeps the process that is the parent.
@@ -57,6 +58,7 @@ pub struct RabbitMqEngine {
     cluster_name: String,
     /// Where the node's own language is spoken; new with each start.
     distribution_port: AtomicU16,
+    password: String,
 }
 
 impl RabbitMq {
@@ -70,8 +72,9 @@ impl RabbitMq {
             anyhow!("rabbitmq-server is not installed; run scripts/install-tests.sh, which gets what the tests need")
         })?;
         let cluster_name = format!("marquee-{}", Uuid::new_v4().simple());
-        let engine = RabbitMqEngine { program, cluster_name, distribution_port: AtomicU16::new(0) };
         let ownership = folder.own().await?;
+        let password = folder.secret("password")?;
+        let engine = RabbitMqEngine { program, cluster_name, distribution_port: AtomicU16::new(0), password };
         Self::open(engine, folder.clone(), ownership).await
     }
 
@@ -102,7 +105,7 @@ impl RabbitMq {
             .evaluate(&format!(
                 r#"ok = rabbit_vhost:add(<<"{name}">>, <<"marquee">>),
                 rabbit_auth_backend_internal:set_permissions(
-                    <<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"marquee">>)."#
+                    <<"{USER}">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"marquee">>)."#
             ))
             .await?;
         if made != "ok" {
@@ -139,7 +142,7 @@ impl RabbitMq {
     }
 
     fn virtual_host_url(&self, name: &str) -> String {
-        format!("amqp://{LOGIN}@127.0.0.1:{}/{name}", self.port)
+        format!("amqp://{USER}:{}@127.0.0.1:{}/{name}", self.engine.password, self.port)
     }
 }
 
@@ -165,15 +168,17 @@ impl Engine for RabbitMqEngine {
     }
 
     fn prepare(&self, folder: &Path) -> Result<()> {
-        let name = &self.cluster_name;
+        let (name, password) = (&self.cluster_name, &self.password);
         let configuration = format!(
             "cluster_name = {name}\n\
+             default_user = {USER}\n\
+             default_pass = {password}\n\
              log.console = true\n\
              log.console.level = warning\n\
              # What tests leave in it is small. With less than this on the disk it takes no messages.\n\
              disk_free_limit.absolute = 20MB\n"
         );
-        fs::write(folder.join("rabbitmq.conf"), configuration)?;
+        secret::write(&folder.join("rabbitmq.conf"), &configuration)?;
         // No plugins.
         Ok(fs::write(folder.join("enabled_plugins"), "[].\n")?)
     }

@@ -1,5 +1,6 @@
 //! A local Redis that keeps nothing on disk: it holds only rate limits and short locks, and Marquee does without it.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,7 +12,10 @@ use tokio::net::TcpStream;
 use super::binary;
 use super::folder::Folder;
 use super::guard::Launch;
+use super::secret;
 use super::server::{Engine, Server};
+
+const CONFIGURATION: &str = "redis.conf";
 
 /// A local Redis; see [`Server`] for what can be done with it.
 pub type Redis = Server<RedisEngine>;
@@ -19,6 +23,7 @@ pub type Redis = Server<RedisEngine>;
 #[derive(Debug)]
 pub struct RedisEngine {
     program: PathBuf,
+    password: String,
 }
 
 impl Redis {
@@ -26,15 +31,21 @@ impl Redis {
         binary::find("redis-server").is_ok()
     }
 
-    /// Starts empty; the folder is only for its log.
+    /// Starts empty; the folder is only for its log and its password.
     pub async fn start(folder: &Folder) -> Result<Self> {
-        let engine = RedisEngine { program: binary::find("redis-server")? };
         let ownership = folder.own().await?;
+        let engine =
+            RedisEngine { program: binary::find("redis-server")?, password: folder.secret("password")? };
         Self::open(engine, folder.clone(), ownership).await
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.url_through(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
+    }
+
+    /// The same where something at `addr` forwards to it.
+    pub fn url_through(&self, addr: SocketAddr) -> String {
+        format!("redis://:{}@{addr}", self.engine.password)
     }
 }
 
@@ -47,22 +58,25 @@ impl Engine for RedisEngine {
         Signal::SIGTERM
     }
 
-    fn prepare(&self, _folder: &Path) -> Result<()> {
-        Ok(())
+    fn prepare(&self, folder: &Path) -> Result<()> {
+        // In a file, since every user of the machine sees the arguments of a process.
+        Ok(secret::write(&folder.join(CONFIGURATION), &format!("requirepass {}\n", self.password))?)
     }
 
     #[expect(private_interfaces, reason = "see the trait")]
-    fn launch(&self, _folder: &Path, port: u16) -> Launch {
+    fn launch(&self, folder: &Path, port: u16) -> Launch {
         let port = port.to_string();
         let settings =
             ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--daemonize", "no"];
-        let program = std::iter::once(self.program.clone().into()).chain(settings.map(Into::into)).collect();
+        let program = [self.program.clone().into(), folder.join(CONFIGURATION).into()];
+        let program = program.into_iter().chain(settings.map(Into::into)).collect();
         Launch { program, environment: vec![], end: self.end() }
     }
 
     async fn answers(&self, _folder: &Path, port: u16, server: Pid) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
-        if connection.write_all(b"INFO server\r\nQUIT\r\n").await.is_err() {
+        let ask = format!("AUTH {}\r\nINFO server\r\nQUIT\r\n", self.password);
+        if connection.write_all(ask.as_bytes()).await.is_err() {
             return false;
         }
         let ours = format!("process_id:{server}");

@@ -211,6 +211,29 @@ async fn the_page_speaks_the_readers_language_and_says_when_there_is_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_payments_are_tests_every_page_says_that_no_money_is_charged() {
+    let _turn = turn().await;
+    let mut cinema = TestCinema::open().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    browser.go("/").await;
+    browser.find("#fascia nav").await;
+    assert_eq!(browser.script("return document.querySelectorAll('.sandbox').length").await, 0);
+    browser.close().await;
+    cinema.close_doors().await;
+    cinema.set("SANDBOX", "true");
+    cinema.open_doors().await;
+    let browser = Browser::open(&cinema.url(), DESK).await;
+    for path in ["/", &format!("/showtimes/{}", cinema.showtime), "/staff", "/door"] {
+        browser.go(path).await;
+        browser.sees("Test payments: no money is charged.").await;
+    }
+    browser.script("const choice = document.getElementById('language'); choice.value = 'de'; choice.dispatchEvent(new Event('change'))").await;
+    browser.sees("Testzahlungen: Es wird kein Geld abgebucht.").await;
+    browser.close().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_from_the_mail_sets_a_new_password() {
     let _turn = turn().await;
     let cinema = TestCinema::open().await;

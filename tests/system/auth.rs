@@ -330,7 +330,8 @@ async fn hosts_that_start_together_make_one_super_admin() {
         issuer: bus::token::ISSUER.to_owned(),
         login_max: Duration::from_secs(90 * 24 * 60 * 60),
         throttle: None,
-        promote_movie_creators: true,
+        is_shared: false,
+        promotes: actors::config::Promotes::Movie,
     };
     let spawn =
         async |settings: AuthSettings| actors::auth::spawn(system.parts("auth").await, settings).await;

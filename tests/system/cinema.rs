@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use actors::seed::Passwords;
 use bus::config::Environment;
 use futures::StreamExt;
 use marquee::cinema::{Cinema, Opening};
@@ -116,6 +117,7 @@ impl TestCinema {
         let environment = Environment::default()
             .or("DATABASE_URL", &url)
             .or("NATS_URL", nats.url())
+            .or("NATS_PASSWORD", nats.password())
             .or("HTTP_ADDR", "127.0.0.1:0")
             .or("MEDIA_DIR", folder.path().join("media").to_string_lossy())
             .or("JWT_PRIVATE_KEY", actors::auth::token::generate_pem())
@@ -159,9 +161,13 @@ impl TestCinema {
             sandbox_log: Some(self.folder.path().join("sandbox.jsonl")),
             reservation_hosts: self.plan.reservation_hosts,
             neighbours: self.plan.neighbours,
-            seed: self.plan.seed,
+            seed: self.plan.seed.then_some(Passwords::Demo),
         };
         self.open = Some(Cinema::open(opening).await.unwrap());
+    }
+
+    pub fn database_url(&self) -> String {
+        self.environment.get("DATABASE_URL").unwrap()
     }
 
     /// From the next opening on.

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use marquee::local::NATS_PASSWORD;
+use marquee::local::temporary_password;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,7 +90,7 @@ async fn a_gateway_with_few_open_files_keeps_some_for_itself() {
     let (addr, health) = (free_addr(), free_addr());
     let environment = [
         ("NATS_URL", cinema.nats.url()),
-        ("NATS_PASSWORD", NATS_PASSWORD.to_owned()),
+        ("NATS_PASSWORD", temporary_password().to_owned()),
         ("HTTP_ADDR", addr.clone()),
         ("HEALTH_ADDR", health.clone()),
     ];

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bus::topology::EVENTS;
-use marquee::local::NATS_PASSWORD;
+use marquee::local::temporary_password;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ impl Process {
             .arg(cinema.folder.path().join("up"))
             .env("DATABASE_URL", database_url)
             .env("NATS_URL", cinema.nats.url())
+            .env("NATS_PASSWORD", cinema.nats.password())
             .env("REDIS_URL", "redis://127.0.0.1:1")
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
             .env_remove("PAYMENT_API_URL")
@@ -95,6 +96,7 @@ async fn hosts_in_processes_of_their_own_sell_a_seat_and_share_the_work_of_a_kil
     let environment = [
         ("DATABASE_URL", database_url.as_str()),
         ("NATS_URL", &nats),
+        ("NATS_PASSWORD", temporary_password()),
         ("HTTP_ADDR", &gateway),
         ("JWT_PRIVATE_KEY", &key),
         ("PAYMENT_API_URL", &api),
@@ -360,7 +362,7 @@ async fn a_host_waits_for_servers_that_are_starting_but_not_for_what_they_refuse
     let mut postgres = cinema.postgres.take().unwrap();
     let (here, nowhere) = (postgres.database_url("marquee"), postgres.database_url("nowhere"));
     for (database_url, password, why) in [
-        (&nowhere, NATS_PASSWORD, "\"nowhere\" does not exist"),
+        (&nowhere, temporary_password(), "\"nowhere\" does not exist"),
         (&here, "guessed", "authorization violation"),
     ] {
         let began = Instant::now();
@@ -375,7 +377,8 @@ async fn a_host_waits_for_servers_that_are_starting_but_not_for_what_they_refuse
     postgres.kill().await;
     cinema.nats.kill().await;
     let mut family = Family(Vec::new());
-    family.add(&cinema, "early", &["host", "movie"], &environment(&here));
+    let with_password = [&environment(&here)[..], &[("NATS_PASSWORD", temporary_password())]].concat();
+    family.add(&cinema, "early", &["host", "movie"], &with_password);
     let log = cinema.folder.path().join("early.log");
     let logged = |line: &str| std::fs::read_to_string(&log).unwrap().contains(line);
     soon(&cinema, &log, "a wait for NATS", async || logged("NATS is away; waiting for it")).await;

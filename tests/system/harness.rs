@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use actors::auth::token;
-use actors::config::{AuthSettings, HostConfig, MovieSettings};
+use actors::config::{AuthSettings, HostConfig, MovieSettings, Promotes};
 use actors::host::{Host, Parts};
 use bus::connection::Credentials;
 use bus::contract::Request;
@@ -12,7 +12,7 @@ use bus::contract::auth::{KeySet, Login, Register, Session};
 use bus::service::Ask;
 use bus::{Bus, Config, Context, Problem};
 use marquee::config::OPERATOR;
-use marquee::local::{Folder, NATS_PASSWORD, Nats, shared_postgres};
+use marquee::local::{Folder, Nats, shared_postgres, temporary_password};
 use sqlx::PgPool;
 use tokio::sync::OnceCell;
 
@@ -35,7 +35,7 @@ pub async fn template() -> &'static str {
 /// A connection of its own, as a user of `nats.conf`.
 pub async fn connect(nats_url: &str, user: &str) -> Bus {
     let (url, user) = (nats_url.to_owned(), user.to_owned());
-    let (password, name) = (NATS_PASSWORD.into(), "test".into());
+    let (password, name) = (temporary_password().into(), "test".into());
     Bus::connect(Config {
         urls: vec![url],
         user,
@@ -91,7 +91,8 @@ impl TestSystem {
             issuer: bus::token::ISSUER.to_owned(),
             login_max: Duration::from_secs(90 * 24 * 60 * 60),
             throttle: None,
-            promote_movie_creators: true,
+            is_shared: false,
+            promotes: Promotes::Movie,
         };
         change(&mut settings);
         self.hosts.push(actors::auth::spawn(self.parts("auth").await, settings).await.unwrap());

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use marquee::local::shared_postgres;
 use reqwest::Method;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use crate::cinema::{Person, Plan, TestCinema, id};
 
@@ -17,6 +18,7 @@ pub fn marquee(cinema: &TestCinema, arguments: &[&str]) -> Output {
         .args(arguments)
         .env("DATABASE_URL", url)
         .env("NATS_URL", cinema.nats.url())
+        .env("NATS_PASSWORD", cinema.nats.password())
         .env("RUST_LOG", "error")
         .output()
         .unwrap()
@@ -38,8 +40,13 @@ fn refused(output: &Output) -> String {
     text(output)
 }
 
+/// As the database's superuser, who may switch a constraint off.
 async fn sql(cinema: &TestCinema, statement: &'static str) {
-    sqlx::raw_sql(statement).execute(&cinema.database).await.unwrap();
+    let database = cinema.database_url().rsplit_once('/').unwrap().1.to_owned();
+    let url = shared_postgres().await.unwrap().superuser_url(&database);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 async fn get(cinema: &TestCinema, who: &Person, path: &str) -> Value {

@@ -118,6 +118,7 @@ impl Till {
             public_url: "http://cinema.test".into(),
             reconcile: self.reconcile,
             declines: self.declines,
+            is_sandbox: false,
         };
         let parts = self.system.parts("payment").await;
         self.hosts.push(actors::payment::spawn(parts, settings).await.unwrap());

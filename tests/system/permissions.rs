@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
-use marquee::local::{Folder, NATS_PASSWORD, Nats};
+use marquee::local::{Folder, Nats};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -23,7 +23,8 @@ impl Line {
     async fn open(nats: &Nats, user: &str) -> Self {
         let mut line = Self(BufReader::new(TcpStream::connect(("127.0.0.1", nats.port())).await.unwrap()));
         let hello = format!(
-            r#"CONNECT {{"user":"{user}","pass":"{NATS_PASSWORD}","verbose":false,"pedantic":false}}"#
+            r#"CONNECT {{"user":"{user}","pass":"{}","verbose":false,"pedantic":false}}"#,
+            nats.password()
         );
         assert_eq!(line.say(&hello).await, Vec::<String>::new(), "{user} may come in");
         line

@@ -74,6 +74,7 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
         .arg(cinema.folder.path().join("traced"))
         .env("DATABASE_URL", database)
         .env("NATS_URL", cinema.nats.url())
+        .env("NATS_PASSWORD", cinema.nats.password())
         .env("REDIS_URL", "redis://127.0.0.1:1")
         .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector)

@@ -26,6 +26,7 @@ use super::store::{self, Act, Refused, Write, Written};
 use super::throttle::{Throttle, Try};
 use super::token::Signer;
 use super::{account, reset, verify};
+use crate::config::Promotes;
 use crate::delivery::{Change, Clock, Journal, Outcome};
 
 /// A login whose account changes while its password is verified is verified again so often in all.
@@ -40,7 +41,7 @@ pub struct Desk {
     pub signer: Signer,
     pub throttle: Throttle,
     pub login_max: Duration,
-    pub promote_movie_creators: bool,
+    pub promotes: Promotes,
 }
 
 /// Serves every endpoint of the domain.

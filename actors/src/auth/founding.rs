@@ -1,15 +1,18 @@
 //! The accounts that nobody registers: the first SUPER_ADMIN of a new database, and those of the demo.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use bus::contract::auth::{Register, Role};
 use bus::contract::{Fields, Request};
 use bus::{Context, Problem};
-use uuid::Uuid;
 
 use super::actor::{Desk, registered};
-use super::model;
+use super::password::Proof;
 use super::store::{self, Act, Refused};
+use super::{Seeded, model};
 use crate::delivery::{Change, Outcome};
+use crate::seed::{DEMO_EMAILS, DEMO_PASSWORD};
 
 /// Makes the first SUPER_ADMIN of a new database, once, however many hosts start.
 pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> anyhow::Result<()> {
@@ -44,17 +47,42 @@ pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> any
     Ok(())
 }
 
-/// Makes an account unless its e-mail has one, and tells its id.
+/// Accounts of a demo keep their passwords when its database is opened to the world.
+pub async fn refuse_published_passwords(
+    desk: &Desk,
+    super_admin: Option<&(String, String)>,
+) -> anyhow::Result<()> {
+    let known = DEMO_EMAILS.into_iter().chain(super_admin.map(|(email, _)| email.as_str()));
+    let mut published = BTreeSet::new();
+    for key in known.map(model::email_key).collect::<BTreeSet<_>>() {
+        let Some(account) = store::account_of(&desk.pool, &key).await? else { continue };
+        let proof = desk.passwords.verify(DEMO_PASSWORD.to_owned(), Some(account.password_hash)).await;
+        if proof.map_err(|problem| anyhow::anyhow!("comparing passwords: {}", problem.detail))?
+            != Proof::Wrong
+        {
+            published.insert(account.user.email);
+        }
+    }
+    anyhow::ensure!(
+        published.is_empty(),
+        "others than this machine reach PUBLIC_URL, and these accounts have the password that Marquee's README names: {}. \
+         Start once with an address of this machine, log in and change them",
+        Vec::from_iter(published).join(", ")
+    );
+    Ok(())
+}
+
+/// Makes an account unless its e-mail has one.
 pub async fn ensure_account(
     desk: &Desk,
     email: &str,
     password: &str,
     name: &str,
     role: Role,
-) -> anyhow::Result<Uuid> {
+) -> anyhow::Result<Seeded> {
     let key = model::email_key(email);
     if let Some(account) = store::account_of(&desk.pool, &key).await? {
-        return Ok(account.user.id);
+        return Ok(Seeded { id: account.user.id, is_new: false });
     }
     let made = async {
         let mut account = desk.account(email.to_owned(), password.to_owned(), name.to_owned(), role).await?;
@@ -66,11 +94,12 @@ pub async fn ensure_account(
         Ok::<_, Problem>(id)
     };
     match made.await {
-        Ok(id) => Ok(id),
+        Ok(id) => Ok(Seeded { id, is_new: true }),
         // Somebody was quicker.
         Err(problem) if problem.status == 409 => {
             let account = store::account_of(&desk.pool, &key).await?;
-            Ok(account.context("the account that was there is gone")?.user.id)
+            let id = account.context("the account that was there is gone")?.user.id;
+            Ok(Seeded { id, is_new: false })
         }
         Err(problem) => anyhow::bail!("making the account {email}: {}", problem.detail),
     }

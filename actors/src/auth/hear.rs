@@ -1,7 +1,7 @@
 //! What auth hears: movies, whose creator becomes an ADMIN, and what the audit keeps of other domains.
 //!
-//! Invariant: nobody is promoted further than ADMIN, by an event from anybody but movie or the bridge, or against a later
-//! decision about the role.
+//! Invariant: nobody is promoted further than ADMIN, by an event from anybody but movie (or the bridge, where
+//! `PROMOTE_MOVIE_CREATORS` is set), or against a later decision about the role.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use super::actor::Desk;
 use super::model;
 use super::store::audit::Entry;
 use super::store::{Act, Write, access};
+use crate::config::Promotes;
 use crate::delivery::{Change, InboxKey, Outcome, read_failure};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
@@ -61,7 +62,14 @@ impl Desk {
     }
 
     async fn promote(&self, event: &MovieCreated, delivery: &Delivery) -> Result<(), Failure> {
-        if !self.promote_movie_creators {
+        if self.promotes == Promotes::Nobody {
+            return Ok(());
+        }
+        if delivery.source == model::BRIDGE_SOURCE && self.promotes != Promotes::MovieAndBridge {
+            tracing::info!(
+                id = delivery.id,
+                "movie.created from RabbitMQ; it promotes nobody without PROMOTE_MOVIE_CREATORS=true"
+            );
             return Ok(());
         }
         if !model::may_tell_of_movies(&delivery.source) {

@@ -31,7 +31,7 @@ use futures::FutureExt;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::config::AuthSettings;
+use crate::config::{AuthSettings, Promotes};
 use crate::host::{Host, Parts};
 use actor::Desk;
 pub use hear::CONSUMER;
@@ -52,7 +52,7 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         signer,
         throttle: throttle::Throttle::new(settings.throttle, parts.redis.clone()),
         login_max: settings.login_max,
-        promote_movie_creators: settings.promote_movie_creators,
+        promotes: settings.promotes,
     });
     let serving = desk.clone();
     let (founded, prepared) = watch::channel(false);
@@ -67,10 +67,16 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         .push(parts.taker("announcing", move |stop| upkeep::announce(announcing.clone(), bus.clone(), stop)));
     // Beside the start, since it is the host's journal that writes it.
     let founding = async {
-        let made = match &settings.super_admin {
-            Some((email, password)) => founding::ensure_super_admin(&desk, email, password).await,
-            None => Ok(()),
+        let made = async {
+            if let Some((email, password)) = &settings.super_admin {
+                founding::ensure_super_admin(&desk, email, password).await?;
+            }
+            match settings.is_shared {
+                true => founding::refuse_published_passwords(&desk, settings.super_admin.as_ref()).await,
+                false => Ok(()),
+            }
         };
+        let made = made.await;
         founded.send_replace(true);
         made
     };
@@ -84,16 +90,33 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
 }
 
 /// An account of the demo cinema.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct DemoAccount {
     pub email: &'static str,
-    pub password: &'static str,
+    pub password: String,
     pub name: &'static str,
     pub role: Role,
 }
 
-/// Makes the accounts that are missing and tells the ids of all, in order.
-pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Uuid>> {
+/// Without the password.
+impl std::fmt::Debug for DemoAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DemoAccount")
+            .field("email", &self.email)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An account that is there, and whether it was made just now.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeded {
+    pub id: Uuid,
+    pub is_new: bool,
+}
+
+/// Makes the accounts that are missing and tells of all, in order.
+pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Seeded>> {
     let (journal, wellness, children) = parts.delivery(None);
     let desk = Desk {
         journal,
@@ -104,11 +127,11 @@ pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<
         signer: token::Signer::from_pem(&token::generate_pem())?,
         throttle: throttle::Throttle::new(None, None),
         login_max: model::REFRESH,
-        promote_movie_creators: false,
+        promotes: Promotes::Nobody,
     };
     let host = parts.start(wellness, move || children.clone()).await?;
     let making =
-        accounts.iter().map(|a| founding::ensure_account(&desk, a.email, a.password, a.name, a.role));
+        accounts.iter().map(|a| founding::ensure_account(&desk, a.email, &a.password, a.name, a.role));
     let made = futures::future::try_join_all(making).await;
     host.stop().await;
     made

@@ -19,7 +19,9 @@ pub const VERIFICATIONS_AN_HOUR: i64 = 3;
 /// How long the link to a new password is good.
 pub const RESET: Duration = Duration::from_secs(30 * 60);
 /// Who may say that a movie was created. NATS lets nobody else say it either.
-const MOVIE_SOURCES: [&str; 2] = ["/marquee/movie", "/marquee/bridge"];
+const MOVIE_SOURCES: [&str; 2] = ["/marquee/movie", BRIDGE_SOURCE];
+/// What comes from RabbitMQ, where nobody proves who they are.
+pub const BRIDGE_SOURCE: &str = "/marquee/bridge";
 
 /// An account with what proves it.
 #[derive(Debug, Clone)]

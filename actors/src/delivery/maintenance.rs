@@ -8,6 +8,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
 use super::connect;
+use super::roles::{self, RolePasswords};
 use crate::database::Database;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -29,14 +30,20 @@ fn migrators() -> [(&'static str, Migrator); 6] {
 /// Brings every schema up to date. Hosts that start together do it one after another. A server that is too old is refused
 /// before anything is changed.
 pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
+    migrate_with(database_url, &RolePasswords::new()).await.map(drop)
+}
+
+/// The same, and makes the hosts' roles; returns those that have their rights now.
+pub async fn migrate_with(database_url: &str, passwords: &RolePasswords) -> anyhow::Result<Vec<String>> {
     let mut connection = connect::connect(database_url).await?;
     for (schema, mut migrator) in migrators() {
         migrator.create_schema(schema);
         migrator.dangerous_set_table_name(format!("{schema}._migrations"));
         migrator.run(&mut connection).await.with_context(|| format!("migrating {schema}"))?;
     }
+    let granted = roles::grant(&mut connection, passwords).await?;
     connection.close().await?;
-    Ok(())
+    Ok(granted)
 }
 
 /// The upkeep worker of one domain.
@@ -47,7 +54,7 @@ pub async fn maintain(database: Database, stop: CancellationToken) -> anyhow::Re
             _ = stop.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let upkeep = sqlx::query("select delivery.maintain($1, $2)")
+        let upkeep = sqlx::query("select delivery.upkeep($1, $2)")
             .bind(database.domain)
             .bind(OUTBOX_DAYS)
             .execute(&database.pool);

@@ -14,6 +14,7 @@ mod lock;
 mod maintenance;
 mod reads;
 pub mod relay;
+mod roles;
 mod statements;
 mod sweep;
 #[cfg(test)]
@@ -25,8 +26,9 @@ pub use gauges::measure;
 pub use inboxes::Inboxes;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
-pub use maintenance::{maintain, migrate};
+pub use maintenance::{maintain, migrate, migrate_with};
 pub use reads::Reads;
+pub use roles::{DOMAINS as ROLE_DOMAINS, RolePasswords};
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use std::time::Duration;

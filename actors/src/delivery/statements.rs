@@ -190,7 +190,7 @@ pub async fn was_committed(db: &mut PgConnection, id: Uuid) -> Result<bool, sqlx
 
 /// Makes the outbox's partitions of the coming days where they are missing.
 pub async fn make_partitions(db: &mut PgConnection, domain: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("select delivery.make_partitions($1)").bind(domain).execute(db).await?;
+    sqlx::query("select delivery.prepare($1)").bind(domain).execute(db).await?;
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 //! Invariant: what a mail server answers is judged by its stage. Before the recipient is named a refusal is about us, and
 //! mails wait; from then on it puts this mail off or refuses it for good. A quota is never a mail's fault.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -46,8 +48,7 @@ impl Mailer {
             Some(url) => Way::Smtp(Box::new(Relay::from_url(url, CONNECTIONS_MAX)?)),
             None => {
                 let folder = &settings.mail_dir;
-                std::fs::create_dir_all(folder)
-                    .with_context(|| format!("making MAIL_DIR {}", folder.display()))?;
+                private_folder(folder).with_context(|| format!("making MAIL_DIR {}", folder.display()))?;
                 tracing::info!(folder = %folder.display(), "no SMTP_URL: mails are files");
                 Way::Folder(folder.clone())
             }
@@ -89,13 +90,27 @@ impl Mailer {
                 let text = message.formatted();
                 let written = tokio::task::spawn_blocking(move || {
                     let part = path.with_extension("part");
-                    std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path))
+                    private_file(&part, &text).and_then(|()| std::fs::rename(&part, &path))
                 });
                 let written = written.await.map_err(|panic| Trouble::Away(panic.to_string()))?;
                 written.map_err(|error| Trouble::Away(format!("MAIL_DIR: {error}")))
             }
         }
     }
+}
+
+/// Mails carry tickets and links to new passwords: no other user of the machine reads them.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn private_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    // One that a killed host left behind.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
 }
 
 /// Whose fault a refusal is. Before the recipient is named it is ours or the relay's, whatever its number.

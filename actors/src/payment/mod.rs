@@ -104,6 +104,9 @@ impl Env {
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
 pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Host> {
+    if settings.is_sandbox {
+        tracing::warn!("SANDBOX=true: payments are tests, no money is charged");
+    }
     let every = settings.reconcile;
     let (journal, well, mut children) = parts.delivery::<Rows>(None);
     let pool = parts.database.pool.clone();

@@ -110,6 +110,8 @@ impl Settings {
     pub fn read(e: &mut Environment) -> Self {
         tls::read(e);
         let url = url(e);
+        let plain = e.get("AMQP_URL").unwrap_or_default();
+        e.check_password_in_url("AMQP_URL", &plain);
         let exchange = name(e, "AMQP_EXCHANGE", "marquee.events");
         let raw_exchange = match e.is_blank("AMQP_RAW_EXCHANGE") {
             true => None,

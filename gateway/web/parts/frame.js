@@ -7,6 +7,9 @@ import { isStaff, logOut, onUser, user } from "../lib/session.js";
 import { LANGUAGES, language, speak, t } from "../lib/text.js";
 import { notice, words } from "./notice.js";
 
+/** The server says so in the page itself: nobody is charged, so nobody may take the tickets for real ones. */
+const isSandbox = document.querySelector('meta[name="marquee-sandbox"]')?.content === "true";
+
 /** Draws the frame and keeps it true. */
 export function frame() {
   document.documentElement.lang = language;
@@ -37,7 +40,8 @@ function draw() {
     who || isKnown() ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
   );
   const sign = h("a", { class: "sign", href: "/", "aria-label": t("frame.home") }, h("span", { "aria-hidden": "true" }, "Marquee"));
-  replace(document.getElementById("fascia"), h("div", { class: "fascia-row" }, sign, nav));
+  const sandbox = isSandbox && h("p", { class: "sandbox", role: "note" }, t("frame.sandbox"));
+  replace(document.getElementById("fascia"), sandbox, h("div", { class: "fascia-row" }, sign, nav));
 
   const languages = h(
     "select",

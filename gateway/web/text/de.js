@@ -12,6 +12,7 @@ export default {
     login: "Anmelden",
     logout: "{name} abmelden",
     language: "Sprache",
+    sandbox: "Testzahlungen: Es wird kein Geld abgebucht.",
     claim: "Marquee: die besten Plätze im Haus, und sie gehören wirklich Ihnen.",
     api: "Für Entwickler",
   },

@@ -12,6 +12,7 @@ export default {
     login: "Log in",
     logout: "Log out {name}",
     language: "Language",
+    sandbox: "Test payments: no money is charged.",
     claim: "Marquee: the best seats in the house, and they are really yours.",
     api: "For developers",
   },

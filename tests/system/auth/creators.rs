@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use actors::config::{AuthSettings, Promotes};
 use bus::Context;
 use bus::contract::Timestamp;
 use bus::contract::auth::{Role, Session, SetRole, UserRoleChanged};
@@ -46,7 +47,8 @@ async fn until_revoked(system: &TestSystem, login: &Session) {
 
 #[tokio::test]
 async fn who_creates_a_movie_becomes_an_admin_at_once_and_nobody_becomes_more() {
-    let system = TestSystem::start().await.with_auth().await;
+    let promotes = |settings: &mut AuthSettings| settings.promotes = Promotes::MovieAndBridge;
+    let system = TestSystem::start().await.with_auth_as(promotes).await;
     let root = system.super_admin().await;
     let ada = system.register("ada@example.org").await;
     create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
@@ -73,7 +75,7 @@ async fn who_creates_a_movie_becomes_an_admin_at_once_and_nobody_becomes_more() 
     create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
     assert_eq!(role(&system, &ada).await, "SUPER_ADMIN");
 
-    // The bridge may say so too.
+    // The bridge may say so too, where it is switched on.
     let bob = system.register("bob@example.org").await;
     create_movie(&system, bob.user.id, "bridge", Timestamp::wall_clock()).await;
     assert_eq!(role(&system, &bob).await, "ADMIN");
@@ -94,13 +96,15 @@ async fn nobody_is_promoted_by_a_stranger_or_where_it_is_switched_off() {
     for stranger in ["notification", "payment", "movie/else", ""] {
         create_movie(&system, ada.user.id, stranger, Timestamp::wall_clock()).await;
     }
+    // Unless it is switched on, RabbitMQ makes nobody an ADMIN.
+    create_movie(&system, ada.user.id, "bridge", Timestamp::wall_clock()).await;
     // Nobody's movie is nobody's matter.
     create_movie(&system, Uuid::now_v7(), "movie", Timestamp::wall_clock()).await;
     assert_eq!(role(&system, &ada).await, "USER");
     system.finish().await;
 
     let system =
-        TestSystem::start().await.with_auth_as(|settings| settings.promote_movie_creators = false).await;
+        TestSystem::start().await.with_auth_as(|settings| settings.promotes = Promotes::Nobody).await;
     let ada = system.register("ada@example.org").await;
     create_movie(&system, ada.user.id, "movie", Timestamp::wall_clock()).await;
     assert_eq!(role(&system, &ada).await, "USER");

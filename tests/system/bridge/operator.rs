@@ -49,8 +49,8 @@ async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3])
     let [configure, write, read] = [configure, write, read].map(bytes);
     let permissions = format!("{who}, {host}, {configure}, {write}, {read}, {who}");
     well(broker, format!("rabbit_auth_backend_internal:set_permissions({permissions}).")).await;
-    let own = url.replace("guest:guest@", &format!("{name}:popcorn@"));
-    assert_ne!(own, url);
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let own = format!("amqp://{name}:popcorn@{place}");
     (name, own)
 }
 

@@ -26,6 +26,7 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_marquee"))
             .args(["host", "bridge"])
             .env("NATS_URL", &station.nats_url)
+            .env("NATS_PASSWORD", marquee::local::temporary_password())
             .env("AMQP_URL", amqp_url)
             .env("RUST_LOG", "info")
             .env("LOG_FORMAT", "json")

@@ -284,6 +284,7 @@ impl Station {
         command
             .args(arguments)
             .env("NATS_URL", &self.nats_url)
+            .env("NATS_PASSWORD", marquee::local::temporary_password())
             .env("AMQP_URL", &self.amqp_url)
             .env("RUST_LOG", "error");
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors::delivery::{Change, Outcome};
 use futures::future::join_all;
+use sqlx::ConnectOptions;
 use uuid::Uuid;
 
 use super::journal::write_all;
@@ -128,14 +129,7 @@ async fn upkeep_makes_partitions_ahead_and_drops_old_ones_only_when_published() 
 
 /// A pool without a password in its URL: local servers trust.
 fn url_of(pool: &sqlx::PgPool) -> String {
-    let options = pool.connect_options();
-    format!(
-        "postgres://{}@{}:{}/{}",
-        options.get_username(),
-        options.get_host(),
-        options.get_port(),
-        options.get_database().unwrap()
-    )
+    pool.connect_options().to_url_lossy().to_string()
 }
 
 #[tokio::test]

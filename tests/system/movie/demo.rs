@@ -2,21 +2,22 @@
 
 use super::*;
 use actors::movie::Added;
-use actors::seed::{ACCOUNTS, seed};
+use actors::seed::{Passwords, accounts, seed};
 use bus::contract::Currency;
 
 #[tokio::test]
 async fn the_demo_cinema_is_open_for_two_weeks_and_a_second_seed_adds_only_what_is_missing() {
     let cinema = Cinema::open().await;
     let config = &cinema.system.config;
-    let seeds = join_all((0..2).map(|_| seed(config, cinema.system.bus.clone(), Currency::EUR))).await;
+    let seed = || seed(config, cinema.system.bus.clone(), Currency::EUR, Passwords::Demo);
+    let seeds = join_all((0..2).map(|_| seed())).await;
     let added: Vec<Added> = seeds.into_iter().map(|seeded| seeded.unwrap().added).collect();
     let (first, second) = if added[0].movies > 0 { (added[0], added[1]) } else { (added[1], added[0]) };
     assert_eq!(second, Added::default());
     assert!(first.movies >= 6 && first.genres > 0 && first.auditoriums == 3, "{first:?}");
     assert!(first.showtimes >= 14 * 3 * 3, "{first:?}");
-    for account in &ACCOUNTS {
-        let session = cinema.system.log_in(account.email, account.password).await.unwrap();
+    for account in accounts(Passwords::Demo) {
+        let session = cinema.system.log_in(account.email, &account.password).await.unwrap();
         assert_eq!((session.user.role, session.user.name.as_str()), (account.role, account.name));
     }
 
@@ -43,7 +44,7 @@ async fn the_demo_cinema_is_open_for_two_weeks_and_a_second_seed_adds_only_what_
     // The last two days are lost, as if those had only now been reached.
     let gone = "delete from movie.showtimes where starts_at > now() + interval '12 days'";
     let gone = sqlx::query(gone).execute(&cinema.system.database).await.unwrap().rows_affected();
-    let again = seed(config, cinema.system.bus.clone(), Currency::EUR).await.unwrap();
+    let again = seed().await.unwrap();
     assert_eq!(again.added, Added { showtimes: gone as usize, ..Added::default() });
     let told = cinema.system.events::<ShowtimeScheduled>(first.showtimes + gone as usize).await;
     let ids: HashSet<Uuid> = told.iter().map(|event| event.showtime_id).collect();

@@ -1,0 +1,83 @@
+//! One Postgres role for each domain's hosts, with rights to its own schema: a host that is broken into reads no password
+//! hashes unless it is auth's.
+//!
+//! A role is named after the database and the domain, such as `marquee_auth`. Who migrates owns every table; he makes the
+//! roles too where he may (`CREATEROLE`), else an administrator makes them and the grants follow with the next migration.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+/// Those with a schema of their own.
+pub const DOMAINS: [&str; 5] = ["auth", "movie", "reservation", "payment", "notification"];
+
+/// A password for the role of each of these domains; the others are left as they are.
+pub type RolePasswords = BTreeMap<&'static str, String>;
+
+/// Makes roles and gives them what their hosts need, those of before included: migrations may have added tables.
+pub(super) async fn grant(
+    connection: &mut PgConnection,
+    passwords: &RolePasswords,
+) -> anyhow::Result<Vec<String>> {
+    // Two that migrate at once would change the same rows of the catalogue.
+    sqlx::query("select pg_advisory_lock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
+    let granted = each(connection, passwords).await;
+    sqlx::query("select pg_advisory_unlock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
+    granted
+}
+
+async fn each(connection: &mut PgConnection, passwords: &RolePasswords) -> anyhow::Result<Vec<String>> {
+    let database: String =
+        sqlx::query_scalar("select current_database()::text").fetch_one(&mut *connection).await?;
+    let mut granted = Vec::new();
+    for domain in DOMAINS {
+        let role = format!("{database}_{domain}");
+        if let Some(password) = passwords.get(domain) {
+            ensure(connection, &role, password).await.with_context(|| format!("making the role {role}"))?;
+        }
+        let exists: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+            .bind(&role)
+            .fetch_one(&mut *connection)
+            .await?;
+        if exists {
+            let statements = statements(&database, &role, domain);
+            sqlx::raw_sql(AssertSqlSafe(statements))
+                .execute(&mut *connection)
+                .await
+                .with_context(|| format!("granting rights to the role {role}"))?;
+            granted.push(role);
+        }
+    }
+    Ok(granted)
+}
+
+async fn ensure(connection: &mut PgConnection, role: &str, password: &str) -> anyhow::Result<()> {
+    // Quoted by the server, which knows how.
+    let statements: String = sqlx::query_scalar(
+        "select case when exists (select from pg_roles where rolname = $1) then ''
+                else format('create role %I; ', $1) end || format('alter role %I login password %L', $1, $2)",
+    )
+    .bind(role)
+    .bind(password)
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
+    Ok(())
+}
+
+/// All that a domain's hosts do: rows of their schema, and its upkeep. Nothing changes a table.
+fn statements(database: &str, role: &str, domain: &str) -> String {
+    let [database, role] = [database, role].map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+    format!(
+        "begin;
+         grant connect on database {database} to {role};
+         grant usage on schema {domain}, delivery to {role};
+         grant select, insert, update, delete on all tables in schema {domain} to {role};
+         revoke all on {domain}._migrations from {role};
+         grant usage, select on all sequences in schema {domain} to {role};
+         grant execute on all functions in schema {domain} to {role};
+         grant execute on function delivery.prepare(text), delivery.upkeep(text, int) to {role};
+         commit"
+    )
+}
