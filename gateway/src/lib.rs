@@ -191,7 +191,11 @@ fn app(
         let endpoint = endpoint.unwrap_or_else(|| panic!("the row of {} has no signature in api/", row.path));
         gates.entry(pattern).or_default().push((row, endpoint));
     }
-    let files = house.media.folder().map(media::serve).map(|(path, endpoint)| (page(path), endpoint));
+    let files = house
+        .media
+        .folder()
+        .map(|folder| media::serve(folder, listen::files_max()))
+        .map(|(path, endpoint)| (page(path), endpoint));
     let origin = house.media.origin();
     let web =
         web::pages(origin, manners.is_sandbox).into_iter().map(|(path, endpoint)| (page(path), endpoint));

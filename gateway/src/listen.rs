@@ -28,9 +28,11 @@ use crate::client::Proxies;
 use crate::connection::{Connection, Held};
 use crate::limit::{Bounds, Networks};
 
-/// File descriptors that no client gets: NATS, Redis, posters that are read, and under `marquee up` every host's database
-/// connections. A process with few keeps three quarters of them.
+/// File descriptors that no client gets: NATS, Redis, uploads, and under `marquee up` every host's database connections. A
+/// process with few keeps three quarters of them.
 const DESCRIPTORS_KEPT: usize = 200;
+/// Files that are read for clients at once: a poster is sent within milliseconds, a trailer as fast as its viewer's line is.
+const FILES_MAX: usize = 1_024;
 /// Connections beyond the room that are being refused, or that ask for health; of those kept back.
 const REFUSALS_MAX: usize = 64;
 /// How long a refused client may take to read why.
@@ -65,12 +67,23 @@ pub fn bind(addr: Option<SocketAddr>) -> anyhow::Result<StdListener> {
 
 /// How many connections there is room for: as many as wanted, or fewer where the process may not open so many files.
 pub fn room(wanted: usize) -> usize {
-    let open_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| soft as usize);
-    wanted.min(left_for_clients(open_max))
+    wanted.min(shares(open_max()).0)
 }
 
-fn left_for_clients(open_max: usize) -> usize {
-    open_max - DESCRIPTORS_KEPT.min(open_max / 4 * 3)
+/// How many posters and trailers may be read for clients at once, each of which takes a descriptor as well.
+pub fn files_max() -> usize {
+    shares(open_max()).1
+}
+
+fn open_max() -> usize {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| soft as usize)
+}
+
+/// What is left for clients of so many descriptors: connections, and files that are read for them.
+fn shares(open_max: usize) -> (usize, usize) {
+    let left = open_max - DESCRIPTORS_KEPT.min(open_max / 4 * 3);
+    let files = FILES_MAX.min(left / 4);
+    (left - files, files)
 }
 
 /// Takes connections for Poem's server.
@@ -258,9 +271,9 @@ mod tests {
 
     #[test]
     fn some_descriptors_are_kept_back_whatever_the_limit_is() {
-        assert_eq!(left_for_clients(20_000), 19_800);
-        assert_eq!(left_for_clients(1_024), 824);
-        assert_eq!(left_for_clients(256), 64);
+        assert_eq!(shares(20_000), (18_776, 1_024));
+        assert_eq!(shares(1_024), (618, 206));
+        assert_eq!(shares(256), (48, 16));
         assert_eq!(room(10), 10);
     }
 

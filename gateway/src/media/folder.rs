@@ -8,11 +8,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bus::contract::Problem;
 use bus::contract::media::{Media, MediaKind, Stored};
+use futures::StreamExt;
 use poem::endpoint::{BoxEndpoint, make};
 use poem::http::{HeaderValue, header};
 use poem::web::StaticFileRequest;
-use poem::{EndpointExt, FromRequest, IntoResponse, Request, Response};
+use poem::{Body, EndpointExt, FromRequest, IntoResponse, Request, Response};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::StoreFailure;
@@ -119,12 +121,23 @@ fn coming_name(name: &str) -> String {
     format!(".{name}")
 }
 
-/// `/media/{file}`.
-pub fn serve(folder: &Folder) -> (&'static str, BoxEndpoint<'static>) {
-    let folder = folder.clone();
+/// `/media/{file}`, for so many requests at once: a client that reads slowly keeps its file open.
+pub fn serve(folder: &Folder, files_max: usize) -> (&'static str, BoxEndpoint<'static>) {
+    let (folder, files) = (folder.clone(), Arc::new(Semaphore::new(files_max)));
     let endpoint = make(move |request: Request| {
-        let folder = folder.clone();
-        async move { folder.answer(request).await }
+        let (folder, files) = (folder.clone(), files.clone());
+        async move {
+            let busy = || Problem::unavailable("Too many files are being read. Try again shortly.");
+            let open = files.try_acquire_owned().map_err(|_| Refused(busy()))?;
+            let mut response = folder.answer(request).await?;
+            let pieces = response.take_body().into_bytes_stream();
+            // Given back with the last piece, or when the client goes away.
+            let pieces = pieces.inspect(move |_| {
+                let _ = &open;
+            });
+            response.set_body(Body::from_bytes_stream(pieces));
+            Ok::<_, poem::Error>(response)
+        }
     });
     ("/media/:file", endpoint.boxed())
 }
