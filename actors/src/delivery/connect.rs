@@ -95,10 +95,11 @@ async fn until_there<T>(
 /// Refuses what Marquee does not run on. `schema` is what the session should search, if the connection asked for one.
 async fn look(connection: &mut PgConnection, schema: Option<&str>) -> Result<Timestamp, sqlx::Error> {
     let statement = "select clock_timestamp(), current_setting('server_version_num')::int, \
-                     current_setting('server_version'), current_setting('search_path')";
-    let (now, version, name, path): (time::OffsetDateTime, i32, String, String) =
+                     current_setting('server_version'), current_setting('server_encoding'), \
+                     current_setting('search_path')";
+    let (now, version, name, encoding, path): (time::OffsetDateTime, i32, String, String, String) =
         sqlx::query_as(statement).fetch_one(connection).await?;
-    if let Some(what) = too_old(version, &name) {
+    if let Some(what) = too_old(version, &name).or_else(|| of_another_encoding(&encoding)) {
         return Err(sqlx::Error::Configuration(what.into()));
     }
     // The server took our settings, and does not have them: something between us dropped them.
@@ -112,7 +113,17 @@ fn too_old(version: i32, name: &str) -> Option<String> {
     // 140005 is 14.5.
     let is_old = version / 10_000 < LEAST_VERSION;
     is_old.then(|| {
-        format!("Postgres {name} is too old: Marquee needs {LEAST_VERSION} or newer; nothing was changed")
+        format!(
+            "Postgres {name} is too old: Marquee needs version {LEAST_VERSION} or newer; nothing was changed"
+        )
+    })
+}
+
+/// A film's title may have any letter of the world.
+fn of_another_encoding(encoding: &str) -> Option<String> {
+    let other = encoding != "UTF8";
+    other.then(|| {
+        format!("the database has the encoding {encoding}: Marquee needs one of UTF8; nothing was changed")
     })
 }
 
@@ -185,6 +196,7 @@ mod tests {
         let what = too_old(130_014, "13.14").unwrap();
         assert!(what.contains("13.14") && what.contains("14 or newer"), "{what}");
         assert!(too_old(140_000, "14.0").is_none() && too_old(180_001, "18.1").is_none());
+        assert!(of_another_encoding("LATIN1").is_some() && of_another_encoding("UTF8").is_none());
     }
 
     #[test]
