@@ -103,6 +103,8 @@ fn nats_with(environment: &mut Environment, user: &str, password_name: &str) -> 
     let named = urls.iter().filter_map(|url| Address::parse(url).ok()).find(|url| url.user.is_some());
     let (named, in_address) = named.map_or((None, None), |address| (address.user, address.password));
     let credentials = nats_credentials(environment, password_name, in_address);
+    let secret = if let Credentials::Password(password) = &credentials { password } else { "" };
+    environment.check_secret(password_name, secret);
     bus::Config {
         urls,
         user: environment.get("NATS_USER").or(named).unwrap_or_else(|| user.to_owned()),
@@ -140,7 +142,7 @@ fn nats_credentials(
                 ),
             }
         }
-        (None, None) => environment.check_secret(password_name, &password),
+        (None, None) => {}
     }
     Credentials::Password(password)
 }

@@ -103,13 +103,12 @@ fn of_servers(servers: &Servers) -> String {
     let nats =
         file(servers.nats.as_ref().map(|nats| nats.folder().path()), &format!("user {}, ", config::OPERATOR));
     let postgres = file(servers.postgres.as_ref().map(|postgres| postgres.folder().path()), "");
-    let redis = servers.redis_url.as_deref().map_or_else(
-        || "not installed; limits and locks are this process's own".to_owned(),
-        shown,
-    );
+    let redis = servers
+        .redis_url
+        .as_deref()
+        .map_or_else(|| "not installed; limits and locks are this process's own".to_owned(), shown);
     let redis_file = file(servers.redis.as_ref().map(|redis| redis.folder().path()), "");
-    let [nats_url, database_url] =
-        [&servers.nats_url, &servers.database_url].map(|url| shown(url));
+    let [nats_url, database_url] = [&servers.nats_url, &servers.database_url].map(|url| shown(url));
     format!(
         "  NATS            {nats_url}{nats}
   Postgres        {database_url}{postgres}

@@ -75,20 +75,24 @@ fn every_setting_in_an_example_is_explained() {
     }
 }
 
+/// The part's example with every line in force, but for those that name a file, which is an operator's to make.
+fn example_in_force(part: &str) -> Environment {
+    let example = example(part);
+    let mut environment = Environment::default();
+    for (name, (_, value)) in settings(&example) {
+        match name {
+            "JWT_PRIVATE_KEY" => environment.set(name, actors::auth::token::generate_pem()),
+            "CA_CERT_FILE" | "NATS_CREDS" | "NATS_NKEY" => {}
+            _ => environment.set(name, value),
+        }
+    }
+    environment
+}
+
 #[test]
 fn every_example_starts_its_part() {
     for part in parts() {
-        let example = example(part);
-        let mut environment = Environment::default();
-        for (name, (_, value)) in settings(&example) {
-            // The example names a file, which is an operator's to make.
-            let value = match name {
-                "JWT_PRIVATE_KEY" => actors::auth::token::generate_pem(),
-                "CA_CERT_FILE" | "NATS_CREDS" | "NATS_NKEY" => continue,
-                _ => value.to_owned(),
-            };
-            environment.set(name, value);
-        }
+        let mut environment = example_in_force(part);
         read(part, &mut environment);
         environment.check().unwrap_or_else(|error| panic!("{part}: {error}"));
     }
@@ -237,7 +241,7 @@ fn no_example_starts_its_part_beside_https_and_one_message_says_why() {
     for (part, wanted) in [
         ("auth", &["DATABASE_URL", "NATS_PASSWORD", "SUPER_ADMIN_PASSWORD", "RATE_LIMIT_DISABLED"][..]),
         ("movie", &["DATABASE_URL", "NATS_PASSWORD"]),
-        ("reservation", &["DATABASE_URL", "NATS_PASSWORD"]),
+        ("reservation", &["DATABASE_URL", "NATS_PASSWORD", "RATE_LIMIT_DISABLED"]),
         (
             "payment",
             &[
@@ -246,21 +250,15 @@ fn no_example_starts_its_part_beside_https_and_one_message_says_why() {
                 "PAYMENT_API_KEY",
                 "PAYMENT_API_URL",
                 "PAYMENT_WEBHOOK_SECRET",
+                "RATE_LIMIT_DISABLED",
             ],
         ),
-        ("notification", &["DATABASE_URL", "NATS_PASSWORD"]),
+        ("notification", &["DATABASE_URL", "NATS_PASSWORD", "RATE_LIMIT_DISABLED"]),
         ("scheduler", &["NATS_PASSWORD"]),
         ("bridge", &["NATS_PASSWORD", "AMQP_URL"]),
         ("gateway", &["NATS_PASSWORD", "RATE_LIMIT_DISABLED", "CORS_ORIGINS", "TRUSTED_PROXIES"]),
     ] {
-        let example = example(part);
-        let mut environment = Environment::default();
-        for (name, (_, value)) in settings(&example) {
-            if name != "JWT_PRIVATE_KEY" {
-                environment.set(name, value);
-            }
-        }
-        environment.set("JWT_PRIVATE_KEY", actors::auth::token::generate_pem());
+        let mut environment = example_in_force(part);
         environment.set("RATE_LIMIT_DISABLED", "true");
         environment.set("CORS_ORIGINS", "https://kino.example,*");
         environment.set("TRUSTED_PROXIES", "10.0.0.0/8,::/0");

@@ -86,7 +86,7 @@ impl Environment {
 
     /// Notes a key or password between servers that is published or short.
     pub fn check_secret(&mut self, name: &str, secret: &str) {
-        if secret.is_empty() || !self.is_public() {
+        if !self.is_public() || secret.is_empty() {
             return;
         }
         if is_published(secret) {
@@ -113,7 +113,7 @@ impl Environment {
             let password = place.and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
             password.is_some_and(is_published)
         });
-        if published && self.is_public() {
+        if self.is_public() && published {
             self.published(name);
         }
     }
