@@ -25,6 +25,14 @@ impl TestCinema {
         answer(request.json(&order).send().await.unwrap()).await.unwrap()
     }
 
+    /// Logs the first person in, whose address is proven or not.
+    async fn log_in_with_address(&self, is_proven: bool) -> Person {
+        let update =
+            "update auth.users set verified_at = case when $1 then now() end where email = 'p0@example.org'";
+        sqlx::query(update).bind(is_proven).execute(&self.database).await.unwrap();
+        self.log_in("p0@example.org", "correct horse").await
+    }
+
     async fn held(&self) -> i64 {
         self.count("select count(*) from reservation.claims").await
     }
@@ -198,17 +206,14 @@ async fn staff_see_who_holds_most() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn free_seats_are_for_proven_addresses_and_paid_ones_for_everybody() {
     let mut cinema = TestCinema::open_with(bounded()).await;
-    let ada = cinema.register().await;
+    cinema.register().await;
+    let ada = cinema.log_in_with_address(false).await;
     cinema.reserve(&ada, &["A1"]).await;
     cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
     let unproven = cinema.try_reserve(&ada, &["A1"]).await;
     assert_eq!((unproven.status.as_u16(), unproven.code()), (409, "email-unproven"), "{}", unproven.text);
     assert_eq!(cinema.seat("A1").await, "FREE");
-    sqlx::query("update auth.users set verified_at = now() where email = 'p0@example.org'")
-        .execute(&cinema.database)
-        .await
-        .unwrap();
-    let ada = cinema.log_in("p0@example.org", "correct horse").await;
+    let ada = cinema.log_in_with_address(true).await;
     cinema.reserve(&ada, &["A1"]).await;
     cinema.reserve(&cinema.log_in(OWNER.0, OWNER.1).await, &["A2"]).await;
     cinema.close().await;

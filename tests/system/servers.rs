@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use marquee::local::{Folder, Nats, Postgres, shared_postgres};
+use marquee::local::{Folder, Nats, Postgres, shared_postgres, temporary_password};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -32,6 +32,7 @@ fn program(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         // What each part needs besides its servers.
         .env("PAYMENT_API_URL", "http://127.0.0.1:9")
         .envs([("PAYMENT_API_KEY", "x"), ("PAYMENT_WEBHOOK_SECRET", "x"), ("RECONCILE_SECONDS", "1")])
+        .env("NATS_PASSWORD", temporary_password())
         .env("HTTP_ADDR", "127.0.0.1:0")
         .env("MEDIA_DIR", std::env::temp_dir().join("marquee-servers-media"))
         .env_remove("SSL_CERT_FILE")
@@ -170,7 +171,7 @@ async fn database() -> String {
 async fn postgres_with_tls() -> (Postgres, String) {
     let postgres = Postgres::start(&Folder::temporary().unwrap(), false).await.unwrap();
     let url = postgres.create_database("kino").await.unwrap();
-    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut connection = PgConnection::connect(&postgres.superuser_url("kino")).await.unwrap();
     let folder: String = sqlx::query_scalar("select current_setting('data_directory')")
         .fetch_one(&mut connection)
         .await

@@ -68,12 +68,12 @@ function programme(movie, showtimes, { date: wanted, exchange }) {
     return place;
   }
   const byDay = Map.groupBy(open, (one) => dateOf(one.startsAt, one.timeZone));
-  const now = dateOf(now(), open[0].timeZone);
+  const today = dateOf(now(), open[0].timeZone);
   let chosen = byDay.has(wanted) ? wanted : [...byDay.keys()][0];
   const strip = h("div", {});
   const shown = h("div", { class: "stack", "aria-live": "polite" });
   const draw = () => {
-    replace(strip, days({ days: [...byDay.keys()], now, chosen, href: (date) => `/movies/${movie.id}?${new URLSearchParams({ date, ...(exchange && { exchange }) })}`, label: t("programme.days") }));
+    replace(strip, days({ days: [...byDay.keys()], now: today, chosen, href: (date) => `/movies/${movie.id}?${new URLSearchParams({ date, ...(exchange && { exchange }) })}`, label: t("programme.days") }));
     replace(shown, h("h3", {}, dateParts(chosen).long), times(byDay.get(chosen), exchange));
   };
   strip.addEventListener("click", (event) => {
