@@ -180,6 +180,8 @@ fn is_ours(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use poem::{Endpoint, Route};
+
     use super::*;
 
     #[test]
@@ -195,5 +197,28 @@ mod tests {
         {
             assert!(!is_ours(other), "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_still_read_counts_and_one_that_was_let_go_does_not() {
+        let place = std::env::temp_dir().join(format!("marquee-{}", Uuid::now_v7()));
+        std::fs::create_dir(&place).unwrap();
+        let name = format!("{}.mp4", Uuid::now_v7());
+        std::fs::write(place.join(&name), b"a film").unwrap();
+        let (path, endpoint) = serve(&Folder::new(place.clone()), 1);
+        let route = Route::new().at(path, endpoint);
+        let get = async || {
+            let uri = format!("/media/{name}").parse().unwrap();
+            route.get_response(Request::builder().uri(uri).finish()).await
+        };
+        let mut read = get().await;
+        assert_eq!(read.status().as_u16(), 200);
+        assert_eq!(get().await.status().as_u16(), 503, "its reader has the only place");
+        assert_eq!(read.take_body().into_vec().await.unwrap(), b"a film");
+        let let_go = get().await;
+        assert_eq!(let_go.status().as_u16(), 200, "a file that was read to its end gives its place back");
+        drop(let_go);
+        assert_eq!(get().await.status().as_u16(), 200, "so does one whose reader went away");
+        std::fs::remove_dir_all(&place).unwrap();
     }
 }
