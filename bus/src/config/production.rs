@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Environment;
+use crate::address::Address;
 
 /// Values in `docker-compose.yml`, `config/*.example`, the documents and earlier versions; the last two are RabbitMQ's and
 /// Stripe's own examples. A test holds the list against the files.
@@ -30,14 +31,8 @@ pub fn is_published(secret: &str) -> bool {
 
 /// Whether an address leads to this machine: 127.0.0.0/8, ::1, localhost.
 pub fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    let host = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
-        Some((host, _)) => host,
-        None => place.split(':').next().unwrap_or_default(),
-    };
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let Ok(address) = Address::parse(url) else { return false };
+    let host = address.host.trim_end_matches('.').to_ascii_lowercase();
     let is_address = host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback());
     is_address || host == "localhost" || host.ends_with(".localhost")
 }
