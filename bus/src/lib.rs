@@ -16,6 +16,7 @@ pub mod event;
 pub mod event_feed;
 pub mod event_replay;
 pub mod failure;
+pub mod network;
 pub mod redis;
 pub mod retry;
 pub mod revoked;

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bus::contract::auth::Rejection;
+use bus::network;
 use redis::Script;
 use redis::aio::ConnectionManager;
 use uuid::Uuid;
@@ -116,7 +117,7 @@ impl Throttle {
         device: Option<Uuid>,
         ip: Option<IpAddr>,
     ) -> Result<Try, Wait> {
-        let address = ip.map(|ip| format!("marquee:login:ip:{}", address(ip)));
+        let address = ip.map(|ip| format!("marquee:login:ip:{}", network::customer(ip)));
         let everywhere = device.is_none().then(|| account_key(email_key));
         let own = match device {
             Some(device) => format!("marquee:login:device:{}", device.simple()),
@@ -224,31 +225,8 @@ fn account_key(email_key: &str) -> String {
 
 /// The account in one network.
 fn own_key(email_key: &str, ip: Option<IpAddr>) -> String {
-    let network = ip.map_or_else(|| "unknown".to_owned(), network);
+    let network = ip.map_or_else(|| "unknown".to_owned(), network::name);
     format!("{}:{network}", account_key(email_key))
-}
-
-/// What counts as one address: of IPv6 the /64 that a single customer has.
-fn address(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        ip @ IpAddr::V6(_) => network(ip),
-    }
-}
-
-/// What counts as one network: a /24 of IPv4, which a mobile provider gives its customers addresses of by turns; of IPv6
-/// the /64 that a single customer has.
-fn network(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
 }
 
 #[cfg(test)]
@@ -317,10 +295,10 @@ mod tests {
 
     #[test]
     fn one_customers_ipv6_addresses_are_one() {
-        let of = |ip: &str| address(ip.parse().unwrap());
+        let of = |ip: &str| network::customer(ip.parse().unwrap()).to_string();
         assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
-        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.0/24");
+        assert_eq!(network::name("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.0/24");
     }
 }

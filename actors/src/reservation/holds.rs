@@ -4,12 +4,13 @@
 //! hold; here it is compared with the bounds. Staff are bound by the number of their open holds alone, and leave no
 //! network: whoever sells at a counter holds seats for others, from one address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bus::contract::auth::Role;
 use bus::contract::reservation::{CancelReason, HoldLimitOf, Rejection, ReservationStatus};
 use bus::contract::{Money, Timestamp};
+use bus::network;
 
 use super::saga::{Input, Saga, State};
 use crate::config::ReservationSettings;
@@ -84,7 +85,7 @@ impl Bounds {
         let cooldown = Cooldown { wait: limits.cooldown, within };
         let share = (seats > SMALL_ORDER).then(|| capacity * usize::from(limits.network_percent) / 100);
         let network = customer.address.map(|address| NetworkBounds {
-            name: network(address),
+            name: network::name(address),
             holds: limits.holds_per_network_max,
             showtime_seats: share,
         });
@@ -134,20 +135,6 @@ pub fn may_order(settings: &ReservationSettings, customer: &Customer, total: Mon
     let needs_proof = settings.limits.as_ref().is_some_and(|limits| limits.free_needs_proof);
     let is_known = customer.is_proven || customer.role >= Role::Admin;
     if needs_proof && total.amount == 0 && !is_known { Err(Rejection::EmailUnproven) } else { Ok(()) }
-}
-
-/// The network that an address counts to: an IPv4 /24, an IPv6 /64, which is one customer of a provider.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
-        }
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
 }
 
 /// Whether a step ends a hold unpaid by its customer's doing. Exchanges do not count, nor what staff, a showtime's

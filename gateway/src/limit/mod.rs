@@ -164,17 +164,8 @@ fn seconds(duration: Duration) -> u64 {
 fn key(row: &Row, rate: Rate, who: Who) -> String {
     match who {
         Who::User(id) => format!("user:{id}:{rate:?}"),
-        Who::Address(address) => format!("address:{}:{}:{rate:?}", network(address), row.operation),
-    }
-}
-
-/// An address, or of the newer kind the network that one customer gets whole.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            [a, b, c, d, 0, 0, 0, 0].into()
+        Who::Address(address) => {
+            format!("address:{}:{}:{rate:?}", bus::network::customer(address), row.operation)
         }
     }
 }

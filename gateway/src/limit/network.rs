@@ -53,20 +53,11 @@ impl Drop for Place {
     }
 }
 
-/// The network that an address stands for: 256 addresses of IPv4, and of IPv6 the /64 that one customer gets whole. Programs
-/// of this machine are no network, each of its own addresses counts for itself.
+/// The network that an address stands for. Programs of this machine are no network, each of its own addresses counts for
+/// itself.
 fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) if !address.is_loopback() => {
-            let [a, b, c, _] = address.octets();
-            [a, b, c, 0].into()
-        }
-        IpAddr::V6(address) if !address.is_loopback() => {
-            let [a, b, c, d, ..] = address.segments();
-            [a, b, c, d, 0, 0, 0, 0].into()
-        }
-        own => own,
-    }
+    let address = address.to_canonical();
+    if address.is_loopback() { address } else { bus::network::network(address) }
 }
 
 #[cfg(test)]
