@@ -14,7 +14,7 @@ use bus::token::Verifier;
 use gateway::Part;
 
 use crate::config::{self, OPERATOR};
-use crate::{hosts, sandbox, telemetry};
+use crate::{hosts, telemetry};
 
 /// What a cinema is opened with. The environment names the servers.
 pub struct Opening {

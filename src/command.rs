@@ -162,9 +162,8 @@ pub async fn sandbox(
     let api_key = environment.required("PAYMENT_API_KEY");
     let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
     environment.check()?;
-    let config =
-        crate::sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
-    let starting = crate::sandbox::start(config);
+    let config = sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
+    let starting = sandbox::start(config);
     let Some(sandbox) = signals.unless_stopped(starting).await? else { return Ok(()) };
     println!("the sandbox provider listens at {}", sandbox.url());
     signals.stop().await;

@@ -8,7 +8,7 @@ use actors::config::{
 };
 use actors::host::{Frame, Host, Parts};
 use bus::Bus;
-use bus::amqp;
+
 use bus::config::Environment;
 use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
@@ -36,7 +36,7 @@ enum Settings {
     /// It keeps nothing, so it knows no database.
     Scheduler(SchedulerSettings),
     /// Neither does this one.
-    Bridge(amqp::Settings),
+    Bridge(bridge::Settings),
 }
 
 impl Plan {
@@ -50,7 +50,7 @@ impl Plan {
             "payment" => Settings::Payment(HostConfig::read(e), PaymentSettings::read(e)),
             "notification" => Settings::Notification(HostConfig::read(e), NotificationSettings::read(e)),
             "scheduler" => Settings::Scheduler(SchedulerSettings::read(e)),
-            BRIDGE => Settings::Bridge(amqp::Settings::read(e)),
+            BRIDGE => Settings::Bridge(bridge::Settings::read(e)),
             _ => {
                 let all: Vec<_> = all().collect();
                 anyhow::bail!("there is no host {domain:?}; there are {}", all.join(", "))
@@ -86,7 +86,7 @@ impl Plan {
             Settings::Scheduler(settings) => {
                 actors::scheduler::spawn(Frame::new(bus, "scheduler"), settings).await
             }
-            Settings::Bridge(settings) => actors::bridge::spawn(Frame::new(bus, BRIDGE), settings).await,
+            Settings::Bridge(settings) => crate::bridge_host::spawn(Frame::new(bus, BRIDGE), settings).await,
         }
     }
 }

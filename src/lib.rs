@@ -1,5 +1,6 @@
 //! The composition root: what the `marquee` program and the whole-system tests put together.
 
+pub mod bridge_host;
 pub mod cinema;
 pub mod command;
 pub mod config;
@@ -10,7 +11,6 @@ pub mod health;
 pub mod hosts;
 pub mod local;
 pub mod operate;
-pub mod sandbox;
 pub mod signals;
 pub mod telemetry;
 mod welcome;

@@ -4,8 +4,8 @@
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use bus::amqp::Settings;
-use bus::amqp::dead_letter::{LOOKED_MAX, Letter, Letters};
+use bridge::Settings;
+use bridge::dead_letter::{LOOKED_MAX, Letter, Letters};
 use bus::contract::Paging;
 use bus::contract::dead_letter::DeadLetter;
 use bus::event_replay::{From, Selection, replay};

@@ -11,7 +11,6 @@ pub mod host;
 pub mod supervision;
 
 pub mod auth;
-pub mod bridge;
 pub mod movie;
 pub mod notification;
 pub mod payment;

@@ -6,7 +6,7 @@
 
 mod replay;
 
-pub(crate) use replay::serve as serve_replays;
+pub use replay::serve as serve_replays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,7 +252,7 @@ async fn pull(
 }
 
 /// Tells how far behind the consumer is. A look that fails says nothing; the pull notices an outage itself.
-pub(crate) async fn measure(mut consumer: PullConsumer, name: &'static str) {
+pub async fn measure(mut consumer: PullConsumer, name: &'static str) {
     if let Ok(info) = consumer.info().await {
         metrics::gauge!("consumer_lag", "consumer" => name).set(info.num_pending as f64);
         metrics::gauge!("consumer_in_hand", "consumer" => name).set(info.num_ack_pending as f64);
@@ -352,7 +352,7 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
 }
 
 /// First to the dead letter stream, and only after its ack away from the consumer.
-pub(crate) async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, reason: String) {
+pub async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, reason: String) {
     let attempts = message.info().map(|i| i.delivered).unwrap_or(0);
     let mut headers = message.headers.clone().unwrap_or_default();
     // One dead letter for each message and consumer, however often parking itself is repeated.

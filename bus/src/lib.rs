@@ -5,7 +5,6 @@
 //! Invariant: a subject stands beside the one type that travels under it, and nowhere else.
 
 pub mod address;
-pub mod amqp;
 pub mod config;
 pub mod connection;
 pub mod consumer;

@@ -31,7 +31,7 @@ const DLQ_MAX_AGE: Duration = DAY.saturating_mul(90);
 /// Only guards against quick repeats; the real dedupe is each consumer's inbox.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Larger than any payload of the contract (a layout of 2,000 seats is some 80 KiB).
-pub(crate) const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
+pub const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
 
 /// The server redelivers what was not acknowledged within this: a hundred times what handling takes, and as long
 /// as a moviegoer waits for a ticket when the host that had the message was killed.

@@ -11,8 +11,8 @@ use bus::config::Environment;
 use futures::StreamExt;
 use marquee::cinema::{Cinema, Opening};
 use marquee::local::{Folder, Nats, Postgres, Redis, shared_postgres};
-use marquee::sandbox::Switches;
 use reqwest::{Method, StatusCode};
+use sandbox::Switches;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 

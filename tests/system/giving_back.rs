@@ -1,7 +1,7 @@
 //! Giving back and exchanging: the agreed policy, what staff say, parts, other seats, a showtime's end, what staff see.
 
-use marquee::sandbox::Switches;
 use reqwest::Method;
+use sandbox::Switches;
 use serde_json::{Value, json};
 
 use crate::cinema::{Answer, Person, Plan, TestCinema, id};

@@ -1,6 +1,6 @@
 //! Money: webhooks twice and never, declines, late money, cancelling while paying, failing parts at each step.
 
-use marquee::sandbox::{FailCalls, Switches};
+use sandbox::{FailCalls, Switches};
 use serde_json::json;
 
 use crate::cinema::{Plan, TestCinema};

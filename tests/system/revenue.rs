@@ -1,7 +1,7 @@
 //! What staff see of money by REST: revenue from the ledger, payments that need a look, and who may see them.
 
-use marquee::sandbox::{Switches, Verdict};
 use reqwest::Method;
+use sandbox::{Switches, Verdict};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;

@@ -52,10 +52,19 @@ fn a_domain_never_imports_another() {
 }
 
 #[test]
-fn the_bus_knows_no_sql_no_http_server_and_no_actors() {
-    let foreign = ["sqlx", "poem", "ractor", "actors::", "gateway::"];
+fn the_bus_knows_no_sql_no_http_server_no_rabbitmq_and_no_actors() {
+    let foreign = ["sqlx", "poem", "lapin", "ractor", "actors::", "gateway::", "bridge::"];
     let broken = offences("bus/src", |_| false, |line| foreign.iter().any(|name| line.contains(name)));
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_bridge_and_the_sandbox_import_only_the_bus() {
+    let foreign = ["sqlx", "actors::", "gateway::", "marquee::", "bridge::", "sandbox::"];
+    for folder in ["bridge/src", "sandbox/src"] {
+        let broken = offences(folder, |_| false, |line| foreign.iter().any(|name| line.contains(name)));
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
 }
 
 #[test]
@@ -83,7 +92,7 @@ fn only_config_files_read_the_environment() {
     // A test may be told to write what it compares.
     let allowed =
         |path: &str| ["config.rs", "local/binary.rs", "tests.rs"].iter().any(|end| path.ends_with(end));
-    for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
+    for folder in ["bus/src", "bridge/src", "actors/src", "gateway/src", "sandbox/src", "src"] {
         let broken = offences(folder, allowed, reads);
         assert!(broken.is_empty(), "{broken:#?}");
     }
@@ -172,7 +181,7 @@ fn the_page_takes_no_first_page_for_the_whole_list() {
 /// A release has no debug assertions, so none may keep a rule: of seats, money or rights least of all.
 #[test]
 fn nothing_rests_on_a_debug_assertion() {
-    for folder in ["bus/src", "actors/src", "gateway/src", "src"] {
+    for folder in ["bus/src", "bridge/src", "actors/src", "gateway/src", "sandbox/src", "src"] {
         let broken = offences(
             folder,
             |_| false,
@@ -184,7 +193,16 @@ fn nothing_rests_on_a_debug_assertion() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    for folder in ["bus/src", "actors/src", "gateway/src", "src", "tests/system", "tests/browser"] {
+    for folder in [
+        "bus/src",
+        "bridge/src",
+        "actors/src",
+        "gateway/src",
+        "sandbox/src",
+        "src",
+        "tests/system",
+        "tests/browser",
+    ] {
         let silent: Vec<_> =
             sources(folder).into_iter().filter(|(_, text)| !text.starts_with("//!")).collect();
         let silent: Vec<_> = silent.iter().map(|(path, _)| path.display()).collect();
@@ -201,7 +219,16 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn what_the_specifications_page_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/specification.md")).unwrap();
-    let folders = ["bus/src", "actors/src", "gateway/src", "src", "tests/system", "tests/browser"];
+    let folders = [
+        "bus/src",
+        "bridge/src",
+        "actors/src",
+        "gateway/src",
+        "sandbox/src",
+        "src",
+        "tests/system",
+        "tests/browser",
+    ];
     let code: String = folders.iter().flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
     let is_path = |name: &str| name.contains('/') && !name.contains(' ') && !name.starts_with('/');
     let is_test = |name: &str| {

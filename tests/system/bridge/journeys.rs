@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Host};
+use bridge::Settings;
 use bus::Bus;
-use bus::amqp::Settings;
 use bus::config::Environment;
 use marquee::config::OPERATOR;
 use marquee::local::{Folder, Nats, RabbitMq, shared_rabbitmq};
@@ -48,7 +48,7 @@ impl Shores {
         let settings = Settings::read(&mut environment);
         environment.check().unwrap();
         let frame = Frame::new(connect(&self.nats, "bridge").await, "bridge");
-        self.bridge = Some(actors::bridge::spawn(frame, settings).await.unwrap());
+        self.bridge = Some(marquee::bridge_host::spawn(frame, settings).await.unwrap());
     }
 
     /// Says an event as a domain does, and returns its id.

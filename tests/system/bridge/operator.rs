@@ -87,7 +87,7 @@ async fn refused(connection: &Connection, exchange: &str, key: &str) {
         Err(error) => Err(error),
     };
     let error = confirmed.expect_err("no confirm");
-    let soft = bus::amqp::call::soft_error(&error);
+    let soft = bridge::call::soft_error(&error);
     assert_eq!(soft, Some(&AMQPSoftError::ACCESSREFUSED), "{exchange} {key}: {error}");
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bus::amqp::{Session, Settings, service_queue};
+use bridge::{Session, Settings, service_queue};
 use bus::config::Environment;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};

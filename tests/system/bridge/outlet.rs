@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Health, Host};
 use async_nats::HeaderMap;
+use bridge::Settings;
 use bus::Bus;
-use bus::amqp::Settings;
 use bus::config::Environment;
 use futures::StreamExt;
 use lapin::message::Delivery;
@@ -123,7 +123,7 @@ async fn bridge(nats: &Nats, amqp_url: &str, settings: &[(&str, &str)]) -> Host 
     let settings = Settings::read(&mut environment);
     environment.check().unwrap();
     let frame = Frame::new(connect(nats, "bridge").await, "bridge");
-    actors::bridge::spawn(frame, settings).await.unwrap()
+    marquee::bridge_host::spawn(frame, settings).await.unwrap()
 }
 
 pub async fn connect(nats: &Nats, user: &str) -> Bus {
@@ -165,7 +165,7 @@ pub async fn declare(channel: &Channel, queue: &str) {
 
 /// An exchange as Nest declares it.
 pub async fn declare_topic(channel: &Channel, exchange: &str) {
-    bus::amqp::call::declare_topic(channel, exchange).await.unwrap();
+    bridge::call::declare_topic(channel, exchange).await.unwrap();
 }
 
 pub async fn reader(channel: &Channel, queue: &str) -> Consumer {

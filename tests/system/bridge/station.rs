@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use actors::host::{Frame, Host};
 use async_nats::HeaderMap;
+use bridge::{Names, Settings};
 use bus::Bus;
-use bus::amqp::{Names, Settings};
 use bus::config::Environment;
 use lapin::message::Delivery;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
@@ -155,7 +155,7 @@ impl Station {
         self.environment.set("AMQP_URL", amqp_url);
         let settings = read(&mut self.environment);
         let bus = crate::harness::connect(&self.nats_url, "bridge").await;
-        self.bridge = Some(actors::bridge::spawn(Frame::new(bus, "bridge"), settings).await.unwrap());
+        self.bridge = Some(marquee::bridge_host::spawn(Frame::new(bus, "bridge"), settings).await.unwrap());
         let Names { private_inbox, inbox, dead, .. } = self.names.clone();
         for queue in [private_inbox, inbox, dead] {
             self.until(&format!("{queue} has a consumer"), async |station| {

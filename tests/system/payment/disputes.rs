@@ -4,7 +4,7 @@ use bus::contract::payment::{
     DisputeStatus, ListPayments, PaymentDisputed, PaymentStatus, RefundFailed, ResumePayment,
 };
 use bus::contract::{Page, Paging};
-use marquee::sandbox::{FailCalls, Verdict};
+use sandbox::{FailCalls, Verdict};
 
 use super::*;
 

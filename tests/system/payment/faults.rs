@@ -1,7 +1,7 @@
 //! Ends, lost answers, dead hosts, doubled and late money, an ill provider.
 
 use bus::contract::payment::{PaymentFailed, PaymentStatus, PaymentSuccess};
-use marquee::sandbox::FailCalls;
+use sandbox::FailCalls;
 
 use super::*;
 

@@ -70,12 +70,8 @@ async fn a_list_of_many_pages_is_read_to_its_end_while_the_provider_is_ill_in_be
     let page = till.pay(first, None).await.unwrap();
     assert_eq!(till.pay_on_page(&page, "4242424242424242").await, 303);
     // Others' sales push it far down the list, before anybody has read it.
-    let ill = marquee::sandbox::FailCalls {
-        status: 503,
-        next: -1,
-        path_prefix: Some("/v1/events".into()),
-        kept: false,
-    };
+    let ill =
+        sandbox::FailCalls { status: 503, next: -1, path_prefix: Some("/v1/events".into()), kept: false };
     till.switch(Switches { fail_calls: Some(ill), ..deaf() });
     for number in 0..230 {
         let key = format!("other-{number}");

@@ -1,0 +1,61 @@
+//! The rules of disputes: a card that disputes what it has just paid, and a verdict by the switch.
+//! Invariant: a dispute is decided once; while it is open, and once it is lost, nothing of its charge can be refunded.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::books::{Books, Record};
+use crate::fault::Fault;
+use crate::model::{Dispute, DisputeStatus, Object, PaymentIntent};
+use crate::rules::{Decision, Moment, Outcome, event, new_id};
+
+/// How every open dispute is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Won,
+    Lost,
+}
+
+/// What follows when the card that paid disputes it: the money is withdrawn at once.
+pub fn raise(intent: &PaymentIntent, now: i64) -> Vec<Record> {
+    let Some(charge) = &intent.charge else { return Vec::new() };
+    let dispute = Arc::new(Dispute {
+        id: new_id("dp_"),
+        created: now,
+        amount: intent.amount,
+        currency: intent.currency.clone(),
+        status: DisputeStatus::NeedsResponse,
+        charge: charge.id.clone(),
+        payment_intent: intent.id.clone(),
+    });
+    let charge = super::model::Charge { disputed: true, ..charge.clone() };
+    vec![
+        Record::Intent(Arc::new(PaymentIntent { charge: Some(charge), ..intent.clone() })),
+        Record::Dispute(dispute.clone()),
+        event("charge.dispute.created", &dispute.id, now),
+        event("charge.dispute.funds_withdrawn", &dispute.id, now),
+    ]
+}
+
+pub fn decide(books: &Books, id: &str, verdict: Verdict, moment: Moment) -> Decision {
+    let known = books.disputes.get(id).ok_or_else(|| Fault::missing(404, "dispute", id, "dispute"))?;
+    let status = match verdict {
+        Verdict::Won => DisputeStatus::Won,
+        Verdict::Lost => DisputeStatus::Lost,
+    };
+    let dispute = Arc::new(Dispute { status, ..Dispute::clone(known) });
+    let mut records = vec![Record::Dispute(dispute.clone())];
+    if verdict == Verdict::Won {
+        records.push(event("charge.dispute.funds_reinstated", id, moment.now));
+    }
+    records.push(event("charge.dispute.closed", id, moment.now));
+    Ok(Outcome::shows(records, Object::Dispute(dispute)))
+}
+
+/// Whether a dispute holds or took this payment's money.
+pub fn holds(books: &Books, intent: &PaymentIntent) -> bool {
+    let disputed = intent.charge.as_ref().is_some_and(|charge| charge.disputed);
+    disputed && books.disputes.any(|d| d.payment_intent == intent.id && d.status != DisputeStatus::Won)
+}

@@ -1,0 +1,89 @@
+//! What can be asked without changing anything: single objects and lists, newest first.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::books::{Books, Row, Shelf};
+use crate::fault::Fault;
+use crate::form::Form;
+use crate::model::{Dispute, Event, Object, Refund, Session};
+use crate::{checkout, rules};
+
+/// What every list takes.
+const PAGING: [&str; 4] = ["limit", "starting_after", "created", "expand"];
+
+/// Event types that one question may name.
+const TYPES_MAX: usize = 20;
+
+/// Answers `GET /v1/<segments>`; `public_url` is where the pay page lives now.
+pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -> Result<Value, Fault> {
+    let show = |object: Object| object.show(public_url);
+    let show_event = |event: &Event| event.show(public_url, u8::from(!books.is_settled(&event.id)));
+    match segments {
+        ["payment_intents", id] => Ok(show(Object::Intent(rules::find_intent(books, id)?.clone()))),
+        ["checkout", "sessions", id] => Ok(show(Object::Session(checkout::find(books, id)?.clone()))),
+        ["refunds", id] => match books.refunds.get(id) {
+            Some(refund) => Ok(show(Object::Refund(refund.clone()))),
+            None => Err(Fault::missing(404, "refund", id, "id")),
+        },
+        ["disputes", id] => match books.disputes.get(id) {
+            Some(dispute) => Ok(show(Object::Dispute(dispute.clone()))),
+            None => Err(Fault::missing(404, "dispute", id, "id")),
+        },
+        ["disputes"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Dispute| of.is_none_or(|id| row.payment_intent == id);
+            list(&books.disputes, form, "disputes", keep, |row| show(Object::Dispute(row)))
+        }
+        ["events", id] => match books.events.get(id) {
+            Some(event) => Ok(show_event(event)),
+            None => Err(Fault::missing(404, "event", id, "id")),
+        },
+        ["payment_intents"] => {
+            form.only(&PAGING)?;
+            list(&books.intents, form, "payment_intents", |_| true, |row| show(Object::Intent(row)))
+        }
+        ["checkout", "sessions"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Session| of.is_none_or(|id| row.payment_intent.as_deref() == Some(id));
+            list(&books.sessions, form, "checkout/sessions", keep, |row| show(Object::Session(row)))
+        }
+        ["refunds"] => {
+            form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
+            let of = form.get("payment_intent");
+            let keep = |row: &Refund| of.is_none_or(|id| row.payment_intent == id);
+            list(&books.refunds, form, "refunds", keep, |row| show(Object::Refund(row)))
+        }
+        ["events"] => {
+            form.only(&[&PAGING[..], &["type", "types"]].concat())?;
+            let (kind, kinds) = (form.get("type"), form.list("types"));
+            if kind.is_some() && !kinds.is_empty() {
+                return Err(Fault::invalid("You may only specify one of these parameters: type, types."));
+            }
+            if kinds.len() > TYPES_MAX {
+                return Err(Fault::invalid("You may list at most 20 types.").param("types"));
+            }
+            let keep = |row: &Event| {
+                kind.is_none_or(|kind| row.kind == kind)
+                    && (kinds.is_empty() || kinds.contains(&row.kind.as_ref()))
+            };
+            list(&books.events, form, "events", keep, |row| show_event(&row))
+        }
+        _ => Err(Fault::no_route("GET", &format!("/v1/{}", segments.join("/")))),
+    }
+}
+
+fn list<T: Row>(
+    shelf: &Shelf<T>,
+    form: &Form,
+    path: &str,
+    keep: impl Fn(&T) -> bool,
+    show: impl Fn(Arc<T>) -> Value,
+) -> Result<Value, Fault> {
+    let (rows, has_more) = shelf.page(form, keep)?;
+    let rows: Vec<Value> = rows.into_iter().map(show).collect();
+    Ok(json!({"object": "list", "data": rows, "has_more": has_more, "url": format!("/v1/{path}")}))
+}
