@@ -29,7 +29,7 @@ fn refresh(session: &Session) -> Refresh {
 }
 
 #[tokio::test]
-async fn who_registers_is_logged_in_and_heard_of() {
+async fn a_new_account_is_logged_in_and_published() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("Ada@Example.org").await;
     assert_eq!((session.user.role, session.expires_in), (Role::User, 900));
@@ -49,7 +49,7 @@ async fn who_registers_is_logged_in_and_heard_of() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_buys_one_pair_and_its_reuse_ends_the_family() {
+async fn a_refresh_token_is_exchanged_once_and_its_reuse_ends_the_token_family() {
     let system = TestSystem::start().await.with_auth().await;
     let first = system.register("ada@example.org").await;
     let other_login = system.log_in("ada@example.org", PASSWORD).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_refresh_token_buys_one_pair_and_its_reuse_ends_the_family() {
 }
 
 #[tokio::test]
-async fn of_two_refreshes_at_once_on_two_hosts_one_wins_and_the_other_ends_the_family() {
+async fn of_concurrent_refreshes_on_two_hosts_one_succeeds_and_the_others_end_the_token_family() {
     let system = TestSystem::start().await.with_auth().await.with_auth().await;
     for round in 0..10 {
         let session = system.register(&format!("ada{round}@example.org")).await;
@@ -92,7 +92,7 @@ async fn of_two_refreshes_at_once_on_two_hosts_one_wins_and_the_other_ends_the_f
 }
 
 #[tokio::test]
-async fn an_expired_refresh_token_buys_nothing_and_is_forgotten() {
+async fn an_expired_refresh_token_is_refused_and_deleted() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("ada@example.org").await;
     for table in ["auth.refresh_tokens", "auth.families"] {
@@ -205,7 +205,7 @@ async fn expired_and_forged_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn what_the_house_signs_for_another_use_is_no_access_token() {
+async fn a_token_signed_for_another_use_is_not_an_access_token() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("ada@example.org").await;
     let claims = session.access_token.split('.').nth(1).unwrap();
@@ -230,7 +230,7 @@ async fn what_the_house_signs_for_another_use_is_no_access_token() {
 }
 
 #[tokio::test]
-async fn an_imported_account_logs_in_by_its_bcrypt_hash_and_gets_a_better_one() {
+async fn an_imported_account_logs_in_with_its_bcrypt_hash_which_is_then_replaced() {
     // A test vector of jBCrypt.
     const PASSWORD: &str = "abcdefghijklmnopqrstuvwxyz";
     const BCRYPT: &str = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
@@ -259,7 +259,7 @@ async fn an_imported_account_logs_in_by_its_bcrypt_hash_and_gets_a_better_one() 
 }
 
 #[tokio::test]
-async fn a_refreshed_token_has_the_role_of_now_and_the_database_has_no_secret() {
+async fn a_refreshed_token_has_the_current_role_and_the_database_stores_no_secret() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("ada@example.org").await;
     sqlx::query("update auth.users set role = 'ADMIN' where id = $1")
@@ -288,7 +288,7 @@ async fn a_refreshed_token_has_the_role_of_now_and_the_database_has_no_secret() 
 }
 
 #[tokio::test]
-async fn a_storm_of_logins_is_bounded_and_stalls_nobody_else() {
+async fn concurrent_logins_are_bounded_and_do_not_block_other_requests() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("ada@example.org").await;
     let storming = AtomicUsize::new(200);
@@ -321,7 +321,7 @@ async fn a_storm_of_logins_is_bounded_and_stalls_nobody_else() {
 }
 
 #[tokio::test]
-async fn hosts_that_start_together_make_one_super_admin() {
+async fn hosts_that_start_together_create_one_super_admin() {
     let system = TestSystem::start().await;
     let pem = system.jwt_private_key.clone();
     let settings = |email: &str, password: &str| AuthSettings {

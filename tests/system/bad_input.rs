@@ -85,7 +85,7 @@ async fn every_kind_of_bad_order_has_its_own_code_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_show_that_has_begun_sells_nothing() {
+async fn a_showtime_that_has_started_sells_no_seats() {
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule(&["SS"], 2).await;
     let ada = cinema.register().await;
@@ -104,7 +104,7 @@ async fn a_show_that_has_begun_sells_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_that_are_forged_spent_or_missing_are_refused() {
+async fn forged_spent_and_missing_tokens_are_refused() {
     let cinema = TestCinema::open().await;
     let account = json!({"email": "ada@example.org", "password": "correct horse", "name": "Ada"});
     let session =
@@ -154,7 +154,7 @@ async fn tokens_that_are_forged_spent_or_missing_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn texts_that_look_empty_or_turn_the_reading_direction_are_refused_and_a_name_is_one_line() {
+async fn texts_with_invisible_or_direction_changing_characters_and_names_with_line_breaks_are_refused() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let account =

@@ -41,7 +41,7 @@ async fn a_moviegoer_reserves_pays_and_is_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_clients_fight_for_twenty_seats_over_two_hosts() {
+async fn two_hundred_clients_compete_for_twenty_seats_on_two_hosts() {
     let mut cinema =
         TestCinema::open_with(Plan { reservation_hosts: 2, redis: true, ..Plan::default() }).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS", "SSSSSSSSSS"], 3600).await;
@@ -74,7 +74,7 @@ async fn two_hundred_clients_fight_for_twenty_seats_over_two_hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn best_available_never_refuses_while_seats_are_left_on_either_host() {
+async fn best_available_finds_seats_on_either_host_until_none_are_left() {
     let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS", "SSSSSSSSSS"], 3600).await;
     let ada = cinema.register().await;
@@ -94,7 +94,7 @@ async fn best_available_never_refuses_while_seats_are_left_on_either_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_seat_map_agrees_with_every_answer_from_any_host() {
+async fn the_seat_map_of_every_host_shows_each_answered_change() {
     let cinema = TestCinema::open_with(Plan { reservation_hosts: 3, ..Plan::default() }).await;
     let ada = cinema.register().await;
     for round in 0..15 {
@@ -144,7 +144,7 @@ async fn the_same_idempotency_key_gives_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hold_ends_on_time_also_when_the_house_was_closed_meanwhile() {
+async fn a_hold_expires_even_if_all_hosts_were_restarted() {
     let mut cinema = TestCinema::open_with(Plan::default().with("HOLD_SECONDS", 2)).await;
     let ada = cinema.register().await;
     let first = cinema.reserve(&ada, &["A1"]).await;
@@ -161,7 +161,7 @@ async fn a_hold_ends_on_time_also_when_the_house_was_closed_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_and_open_holds_have_a_limit() {
+async fn seats_per_order_and_open_holds_are_limited() {
     let plan = Plan { reservation_hosts: 2, ..Plan::default() }
         .with("OPEN_HOLDS_MAX", 2)
         .with("SEATS_PER_ORDER_MAX", 3);
@@ -181,7 +181,7 @@ async fn orders_and_open_holds_have_a_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_browser_sees_seats_go_and_come_back_live() {
+async fn a_second_browser_sees_held_and_freed_seats_live() {
     let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let ada = cinema.register().await;
     let url = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
@@ -219,7 +219,7 @@ async fn a_reservation_is_seen_by_its_owner_and_staff_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_notice_that_got_lost_costs_a_moment_and_no_answer() {
+async fn a_lost_notice_delays_answers_only_briefly() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     cinema.reserve(&ada, &["A1"]).await;
@@ -242,7 +242,7 @@ async fn a_notice_that_got_lost_costs_a_moment_and_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() {
+async fn a_request_id_and_its_trace_are_on_every_event_that_the_request_causes() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -279,7 +279,7 @@ async fn a_request_id_and_its_trace_reach_every_event_that_the_request_causes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_cinema_is_ready_and_misses_nothing() {
+async fn a_running_deployment_is_ready_and_not_degraded() {
     let cinema = TestCinema::open().await;
     let ready = cinema.call(Method::GET, "/health/ready", None, None).await.expect(200);
     assert_eq!(ready["ready"], true, "{ready}");

@@ -40,7 +40,7 @@ async fn refund_part(cinema: &TestCinema, who: &Person, reservation: &str, amoun
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_provider_is_asked_for_the_price_and_gives_back_the_same_in_every_kind_of_currency() {
+async fn charges_and_refunds_match_the_price_in_every_kind_of_currency() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     // A price in our minor units; the same as Stripe counts and shows it.
@@ -82,7 +82,7 @@ async fn the_provider_is_asked_for_the_price_and_gives_back_the_same_in_every_ki
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_goes_back_is_an_amount_that_the_provider_can_move() {
+async fn refunds_are_rounded_to_amounts_that_the_provider_accepts() {
     let mut cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
     sell_in(&mut cinema, "KWD", 3_530).await;
     let ada = cinema.register().await;
@@ -102,7 +102,7 @@ async fn what_goes_back_is_an_amount_that_the_provider_can_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_price_that_could_not_be_charged_is_refused_when_it_is_set() {
+async fn a_price_that_cannot_be_charged_is_refused_when_it_is_set() {
     let cinema = TestCinema::open().await;
     let path = format!("/v1/showtimes/{}", cinema.showtime);
     let owner = cinema.owner();
@@ -148,7 +148,7 @@ async fn a_price_that_could_not_be_charged_is_refused_when_it_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_is_sold_in_the_currency_of_the_setting() {
+async fn the_demo_uses_the_configured_currency() {
     let cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }.with("CURRENCY", "HUF")).await;
     let list = cinema.call(Method::GET, "/v1/currencies", None, None).await.expect(200);
     assert_eq!(list["default"], "HUF");

@@ -49,7 +49,7 @@ fn free_addr() -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_program_may_open_as_many_files_as_its_hard_limit_allows() {
+async fn the_program_raises_its_open_file_limit_to_the_hard_limit() {
     let folder = marquee::local::Folder::temporary().unwrap();
     let arguments = format!("sandbox --addr 127.0.0.1:0 --log {}/books", folder.path().display());
     let secrets =
@@ -85,7 +85,7 @@ async fn status(client: &mut TcpStream) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_with_few_open_files_keeps_some_for_itself() {
+async fn a_gateway_near_its_open_file_limit_still_answers_health_requests() {
     let cinema = TestCinema::open().await;
     let (addr, health) = (free_addr(), free_addr());
     let environment = [
@@ -138,7 +138,7 @@ async fn tell(cinema: &TestCinema, event: &Value) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_the_provider_signs_is_acknowledged_and_kept_once() {
+async fn every_signed_webhook_is_acknowledged_and_stored_once() {
     let cinema = TestCinema::open().await;
     let thin = json!({"id": "evt_thin", "object": "v2.core.event", "type": "v2.core.event_destination.ping"});
     let nul = json!({"id": "evt_nul", "object": "event", "type": "customer.\0", "data": {"object": {

@@ -84,7 +84,7 @@ impl Drop for Family {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_in_processes_of_their_own_sell_a_seat_and_share_the_work_of_a_killed_one() {
+async fn hosts_in_separate_processes_sell_seats_and_take_over_from_a_killed_one() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     cinema.close_doors().await;
     let database_url = cinema.postgres.as_ref().unwrap().create_database("apart").await.unwrap();
@@ -204,7 +204,7 @@ async fn free_of_charge(process: &Process, http: &reqwest::Client, showtime: &Va
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
+async fn killing_the_process_between_reservation_and_payment_loses_nothing() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     cinema.close_doors().await;
     // The data of the process is its own: this cinema only lends its servers.
@@ -253,7 +253,7 @@ async fn a_kill_of_the_whole_process_between_reserve_and_pay_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_restarted_in_the_middle_of_a_sale_loses_nothing() {
+async fn restarting_nats_during_a_sale_loses_nothing() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -275,7 +275,7 @@ async fn nats_restarted_in_the_middle_of_a_sale_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_data_wiped_is_published_again_and_changes_no_row() {
+async fn wiped_nats_data_is_published_again_and_changes_no_finished_order() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let first = cinema.reserve(&ada, &["A1"]).await;
@@ -313,7 +313,7 @@ async fn nats_data_wiped_is_published_again_and_changes_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_killed_in_the_middle_of_a_rush_changes_nothing() {
+async fn killing_redis_during_concurrent_reservations_changes_no_answer() {
     let mut cinema =
         TestCinema::open_with(Plan { redis: true, reservation_hosts: 2, ..Plan::default() }).await;
     let ada = cinema.register().await;
@@ -331,7 +331,7 @@ async fn redis_killed_in_the_middle_of_a_rush_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_restarted_in_the_middle_of_a_sale_loses_nothing_that_was_answered() {
+async fn restarting_postgres_during_a_sale_loses_nothing_that_was_answered() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -352,7 +352,7 @@ async fn postgres_restarted_in_the_middle_of_a_sale_loses_nothing_that_was_answe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_waits_for_servers_that_are_starting_but_not_for_what_they_refuse() {
+async fn a_host_waits_for_servers_that_are_starting_and_ends_when_one_refuses_it() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
     cinema.close_doors().await;
     let (nats, health) = (cinema.nats.url(), format!("127.0.0.1:{}", free_port()));
@@ -403,7 +403,7 @@ async fn soon(cinema: &TestCinema, log: &std::path::Path, what: &str, seen: impl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_away_is_a_503_and_the_sale_goes_on_when_it_is_back() {
+async fn an_unavailable_payment_host_answers_503_and_closes_its_pages_when_it_returns() {
     let plan =
         Plan::default().with("HOLD_SECONDS", 3).with("HOLD_SECONDS_MAX", 4).with("HOLD_GRACE_SECONDS", 3);
     let mut cinema = TestCinema::open_with(plan).await;

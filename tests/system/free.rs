@@ -47,7 +47,7 @@ impl TestCinema {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_free_showing_is_sold_end_to_end() {
+async fn a_free_showtime_is_sold_end_to_end() {
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
@@ -102,7 +102,7 @@ async fn a_free_showing_is_sold_end_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn free_and_paid_seats_of_one_showing_are_exchanged_both_ways() {
+async fn free_and_paid_seats_of_one_showtime_are_exchanged_both_ways() {
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule_at(&["SSSSWW"], 24 * 3600, [0, 800]).await;
     let ada = cinema.register().await;
@@ -137,7 +137,7 @@ async fn free_and_paid_seats_of_one_showing_are_exchanged_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn free_seats_that_nobody_takes_are_released_and_those_taken_survive_a_stop_of_all_hosts() {
+async fn free_seats_that_are_not_confirmed_expire_and_confirmed_ones_survive_a_restart_of_all_hosts() {
     let quick = Plan::default().with("HOLD_SECONDS", 2).with("HOLD_SECONDS_MAX", 3);
     let mut cinema = TestCinema::open_with(quick.with("HOLD_GRACE_SECONDS", 2)).await;
     cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;

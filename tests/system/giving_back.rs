@@ -46,7 +46,7 @@ fn euros(amount: i64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancellation_gives_back_what_was_agreed_and_says_so_before() {
+async fn a_cancellation_refunds_what_the_policy_announced() {
     let mut cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
     let ada = cinema.register().await;
     let reservation = cinema.buy(&ada, &["A1", "A2"]).await;
@@ -86,7 +86,7 @@ async fn a_cancellation_gives_back_what_was_agreed_and_says_so_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_give_back_a_part_and_then_the_rest_and_never_more() {
+async fn staff_refund_a_part_then_the_rest_and_never_more_than_was_paid() {
     let cinema = TestCinema::open().await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     let reservation = cinema.buy(&ada, &["A1", "A2"]).await;
@@ -125,7 +125,7 @@ async fn staff_give_back_a_part_and_then_the_rest_and_never_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_saga_tells_its_story_and_is_resumed_when_it_is_stuck() {
+async fn a_saga_shows_its_steps_and_is_resumed_when_stuck() {
     let cinema = TestCinema::open().await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     let fine = cinema.buy(&ada, &["A1"]).await;
@@ -170,7 +170,7 @@ async fn a_saga_tells_its_story_and_is_resumed_when_it_is_stuck() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_seats_for_less_are_one_step_and_the_difference_comes_back() {
+async fn an_exchange_for_cheaper_seats_is_one_step_and_refunds_the_difference() {
     let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let (ada, bob) = (cinema.register().await, cinema.register().await);
     cinema.showtime = cinema.schedule(&["SSSSW", "SSSS-"], 24 * 3600).await;
@@ -221,7 +221,7 @@ async fn other_seats_for_less_are_one_step_and_the_difference_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rush_of_exchanges_for_one_seat_gives_it_to_one() {
+async fn concurrent_exchanges_for_one_seat_give_it_to_one_order() {
     let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS"], 24 * 3600).await;
     let ada = cinema.register().await;
@@ -241,7 +241,7 @@ async fn a_rush_of_exchanges_for_one_seat_gives_it_to_one() {
 
 /// To one cheap seat, and at once to as many as before: whichever comes second is planned again, on what is there then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_exchanges_at_once_never_give_seats_for_less_than_they_cost() {
+async fn concurrent_exchanges_never_sell_seats_below_their_price() {
     let mut cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let ada = cinema.register().await;
     for round in 0..8 {
@@ -270,7 +270,7 @@ async fn two_exchanges_at_once_never_give_seats_for_less_than_they_cost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exchange_and_a_cancellation_give_back_what_the_cancellation_alone_would() {
+async fn an_exchange_and_a_cancellation_refund_as_much_as_the_cancellation_alone() {
     let mut cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSSW"], 24 * 3600).await;
     let ada = cinema.register().await;
@@ -296,7 +296,7 @@ async fn an_exchange_and_a_cancellation_give_back_what_the_cancellation_alone_wo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_that_was_shown_for_another_version_is_refused_with_the_new_one() {
+async fn a_change_planned_on_an_older_version_is_refused_with_the_new_plan() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let order = cinema.buy(&ada, &["A1", "A2"]).await;
@@ -336,7 +336,7 @@ async fn a_plan_that_was_shown_for_another_version_is_refused_with_the_new_one()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dearer_seats_are_paid_first_and_then_the_old_ones_go_back() {
+async fn an_exchange_for_dearer_seats_frees_the_old_ones_after_payment() {
     let quick =
         Plan::default().with("HOLD_SECONDS", 4).with("HOLD_SECONDS_MAX", 30).with("HOLD_GRACE_SECONDS", 2);
     let cinema = TestCinema::open_with(quick).await;
@@ -368,7 +368,7 @@ async fn dearer_seats_are_paid_first_and_then_the_old_ones_go_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_see_how_full_a_showtime_is_and_how_its_reservations_end() {
+async fn staff_see_the_occupancy_and_the_cancellation_of_a_showtime() {
     let cinema = TestCinema::open().await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     let sold = cinema.buy(&ada, &["A1", "A2"]).await;

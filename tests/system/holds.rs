@@ -51,7 +51,7 @@ fn refused(answer: &Answer, of: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_never_holds_more_than_ten_unpaid_seats_of_a_showing_however_it_asks() {
+async fn an_account_holds_at_most_ten_unpaid_seats_of_a_showtime() {
     let cinema = TestCinema::open_with(bounded()).await;
     let ada = cinema.register().await;
     // Six at once over two hosts, three seats each: only three fit.
@@ -80,7 +80,7 @@ async fn an_account_never_holds_more_than_ten_unpaid_seats_of_a_showing_however_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_two_holds_that_were_given_back_the_third_waits_until_the_time_that_is_told() {
+async fn after_two_cancelled_holds_the_third_has_to_wait_until_the_announced_time() {
     let cinema = TestCinema::open_with(bounded().with("HOLD_COOLDOWN_SECONDS", 3)).await;
     let (ada, bob, owner) = (cinema.register().await, cinema.register().await, cinema.owner());
     cinema.try_and_give_back(&ada, "A1").await;
@@ -102,7 +102,7 @@ async fn after_two_holds_that_were_given_back_the_third_waits_until_the_time_tha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn holds_that_expire_count_as_unpaid_and_those_that_are_paid_do_not() {
+async fn expired_holds_count_as_unpaid_and_paid_ones_do_not() {
     let plan = bounded().with("HOLD_SECONDS", 2).with("HOLD_SECONDS_MAX", 30);
     let cinema = TestCinema::open_with(plan).await;
     let (ada, bob) = (cinema.register().await, cinema.register().await);
@@ -120,7 +120,7 @@ async fn holds_that_expire_count_as_unpaid_and_those_that_are_paid_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_accounts_of_a_network_share_a_number_of_holds_that_is_forgotten_with_them() {
+async fn the_accounts_of_a_network_share_a_hold_limit_and_the_network_is_deleted_with_the_hold() {
     let cinema = TestCinema::open_with(bounded().with("HOLDS_PER_NETWORK_MAX", 3)).await;
     let mut people = Vec::new();
     for _ in 0..6 {
@@ -148,7 +148,7 @@ async fn the_accounts_of_a_network_share_a_number_of_holds_that_is_forgotten_wit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_few_accounts_cannot_hold_a_hall_and_fifty_people_behind_one_address_can_have_a_seat_each() {
+async fn a_few_accounts_cannot_hold_a_hall_and_fifty_people_behind_one_address_get_a_seat_each() {
     let cinema = TestCinema::open_with(bounded()).await;
     let hall = cinema.schedule(&["SSSSSSSSSS"; 4], 24 * 3600).await;
     let mut few = Vec::new();
@@ -178,7 +178,7 @@ async fn a_few_accounts_cannot_hold_a_hall_and_fifty_people_behind_one_address_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_see_who_holds_most() {
+async fn staff_see_which_accounts_hold_most_seats() {
     let cinema = TestCinema::open_with(bounded()).await;
     let (ada, bob) = (cinema.register().await, cinema.register().await);
     cinema.try_and_give_back(&ada, "A1").await;
@@ -204,7 +204,7 @@ async fn staff_see_who_holds_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn free_seats_are_for_proven_addresses_and_paid_ones_for_everybody() {
+async fn free_seats_need_a_verified_address_and_paid_ones_do_not() {
     let mut cinema = TestCinema::open_with(bounded()).await;
     cinema.register().await;
     let ada = cinema.log_in_with_address(false).await;

@@ -10,7 +10,7 @@ async fn genres(cinema: &TestCinema, from: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quota_outlives_a_gateway_in_redis_and_each_counts_alone_when_redis_is_killed() {
+async fn a_quota_in_redis_survives_a_gateway_restart_and_without_redis_each_gateway_counts_alone() {
     let plan = Plan { redis: true, ..Plan::default() }
         .with("RATE_LIMIT_DISABLED", false)
         .with("RATE_LIMIT_READS", 3)

@@ -96,7 +96,7 @@ fn listens(port: u16) -> bool {
 }
 
 #[tokio::test]
-async fn postgres_keeps_its_rows_and_its_port_over_stop_and_kill() {
+async fn postgres_keeps_its_rows_and_its_port_after_stop_and_kill() {
     let folder = Folder::temporary().unwrap();
     let mut postgres = Postgres::start(&folder.join("postgres").unwrap(), true).await.unwrap();
     let port = postgres.port();
@@ -134,7 +134,7 @@ async fn postgres_keeps_its_rows_and_its_port_over_stop_and_kill() {
 }
 
 #[tokio::test]
-async fn nats_keeps_its_streams_over_stop_and_kill_and_loses_them_when_wiped() {
+async fn nats_keeps_its_streams_after_stop_and_kill_and_loses_them_when_wiped() {
     let folder = Folder::temporary().unwrap();
     let mut server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
     let port = server.port();
@@ -183,7 +183,7 @@ async fn redis_starts_empty_after_stop_and_kill() {
 }
 
 #[tokio::test]
-async fn rabbitmq_keeps_its_messages_and_its_port_over_stop_and_kill() {
+async fn rabbitmq_keeps_its_messages_and_its_port_after_stop_and_kill() {
     let folder = Folder::temporary().unwrap();
     let mut server = RabbitMq::start(&folder.join("rabbitmq").unwrap()).await.unwrap();
     let (port, url) = (server.port(), server.create_virtual_host().await.unwrap());
@@ -208,7 +208,7 @@ async fn rabbitmq_keeps_its_messages_and_its_port_over_stop_and_kill() {
 }
 
 #[tokio::test]
-async fn rabbitmqs_live_side_by_side_and_are_heard_on_this_machine_only() {
+async fn two_rabbitmqs_run_side_by_side_and_listen_on_loopback_only() {
     let shared = shared_rabbitmq().await.unwrap();
     let folder = Folder::temporary().unwrap();
     let other = RabbitMq::start(&folder.join("rabbitmq").unwrap()).await.unwrap();
@@ -225,7 +225,7 @@ async fn rabbitmqs_live_side_by_side_and_are_heard_on_this_machine_only() {
 }
 
 #[tokio::test]
-async fn a_wrong_expression_is_told_with_rabbitmqs_own_words() {
+async fn a_failed_expression_returns_the_error_text_of_rabbitmq() {
     let shared = shared_rabbitmq().await.unwrap();
     let sums = (0..8).map(|n| async move { shared.evaluate(&format!("{n} + {n}.")).await.unwrap() });
     let sums = futures::future::join_all(sums).await;
@@ -235,7 +235,7 @@ async fn a_wrong_expression_is_told_with_rabbitmqs_own_words() {
 }
 
 #[tokio::test]
-async fn a_paused_server_keeps_connections_and_answers_after() {
+async fn a_paused_server_keeps_its_connections_and_answers_when_resumed() {
     let folder = Folder::temporary().unwrap();
     let postgres = Postgres::start(&folder.join("postgres").unwrap(), false).await.unwrap();
     let mut connection = PgConnection::connect(&postgres.database_url("postgres")).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_paused_server_keeps_connections_and_answers_after() {
 }
 
 #[tokio::test]
-async fn each_test_takes_its_own_copy_of_a_prepared_database() {
+async fn each_test_gets_its_own_copy_of_a_template_database() {
     let postgres = shared_postgres().await.unwrap();
     let template = postgres.create_database("prepared").await.unwrap();
     let mut connection = PgConnection::connect(&template).await.unwrap();
@@ -288,7 +288,7 @@ async fn each_test_takes_its_own_copy_of_a_prepared_database() {
 }
 
 #[tokio::test]
-async fn what_is_given_is_not_started() {
+async fn servers_given_by_url_are_not_started() {
     let folder = Folder::temporary().unwrap();
     let external = External {
         database_url: Some("postgres://elsewhere/cinema".into()),
@@ -304,7 +304,7 @@ async fn what_is_given_is_not_started() {
 }
 
 #[tokio::test]
-async fn a_second_start_in_the_same_folder_says_who_has_it() {
+async fn a_second_start_in_the_same_folder_names_the_process_that_uses_it() {
     let folder = Folder::temporary().unwrap();
     let servers = Servers::start(&folder, External::default()).await.unwrap();
     let error = Servers::start(&folder, External::default()).await.unwrap_err().to_string();
@@ -327,7 +327,7 @@ async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
 }
 
 #[tokio::test]
-async fn a_ctrl_c_at_the_terminal_does_not_reach_the_servers() {
+async fn ctrl_c_in_the_terminal_does_not_reach_the_servers() {
     let folder = Folder::temporary().unwrap();
     let nats = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
     let redis = Redis::start(&folder.join("redis").unwrap()).await.unwrap();
@@ -393,7 +393,7 @@ impl Owner {
 }
 
 #[tokio::test]
-async fn servers_end_with_their_killed_owner_and_the_next_start_has_the_data() {
+async fn servers_end_with_their_killed_owner_and_the_next_start_finds_the_data() {
     let folder = Folder::temporary().unwrap();
     let mut owner = Owner::start(folder.path());
     let mut connection = PgConnection::connect(&owner.database_url).await.unwrap();
@@ -413,7 +413,7 @@ async fn servers_end_with_their_killed_owner_and_the_next_start_has_the_data() {
 }
 
 #[tokio::test]
-async fn a_paused_server_ends_with_its_killed_owner_and_so_do_its_children() {
+async fn a_paused_server_and_its_children_end_with_their_killed_owner() {
     let folder = Folder::temporary().unwrap();
     let mut owner = Owner::start(folder.path());
     let _connection = PgConnection::connect(&owner.database_url).await.unwrap();
@@ -481,7 +481,7 @@ fn signal(signal: &str, pid: u32) {
 }
 
 #[tokio::test]
-async fn leftovers_that_nobody_guards_are_killed_by_the_next_start() {
+async fn leftover_servers_without_a_guard_are_killed_by_the_next_start() {
     let folder = Folder::temporary().unwrap();
     let mut owner = Owner::start(folder.path());
     let parents = parents();
@@ -514,7 +514,7 @@ async fn leftovers_that_nobody_guards_are_killed_by_the_next_start() {
 
 /// The streams of the one that started first are not touched by the one that comes second.
 #[tokio::test]
-async fn two_cinemas_in_two_folders_live_side_by_side() {
+async fn servers_in_two_folders_run_side_by_side() {
     let (one, other) = (Folder::temporary().unwrap(), Folder::temporary().unwrap());
     let (one, other) = tokio::try_join!(
         Servers::start(&one, External::default()),

@@ -138,7 +138,7 @@ fn sequence(entry: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_paid_within_the_wait_gets_no_mail_that_says_pay() {
+async fn an_order_paid_before_the_mail_delay_gets_no_mail_about_its_hold() {
     let cinema = TestCinema::open_with(Plan::default().with("HOLD_MAIL_AFTER_SECONDS", 4)).await;
     let ada = cinema.register().await;
     let (paid, held) = (cinema.buy(&ada, &["A1"]).await, cinema.reserve(&ada, &["B1"]).await);
@@ -169,7 +169,7 @@ async fn an_exchange_replaces_the_calendar_entry_of_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mistyped_address_is_put_right_on_the_order_and_its_tickets_are_sent_there() {
+async fn staff_correct_the_address_of_an_order_and_its_tickets_are_sent_again() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let order = cinema.buy(&ada, &["A1"]).await;
@@ -248,7 +248,7 @@ async fn a_cancelled_showtime_is_mailed_to_everyone_who_had_seats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_come_again_send_nothing_even_when_the_inbox_is_forgotten() {
+async fn redelivered_events_send_no_mail_even_with_an_empty_inbox() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let kept = cinema.buy(&ada, &["A1"]).await;
@@ -277,7 +277,7 @@ async fn events_that_come_again_send_nothing_even_when_the_inbox_is_forgotten() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_that_lacks_its_reservation_asks_for_it() {
+async fn a_mail_without_its_reservation_requests_it_from_the_reservation_host() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.buy(&ada, &["A1"]).await;

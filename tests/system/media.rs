@@ -60,7 +60,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poster_is_kept_in_two_sizes_and_served_to_be_cached_for_ever() {
+async fn a_poster_is_stored_in_two_sizes_and_served_as_immutable() {
     let cinema = TestCinema::open().await;
     let movie = cinema.movie().await;
     let stored = cinema.put_poster(&movie, png(2_000, 3_000)).await;
@@ -85,7 +85,7 @@ async fn a_poster_is_kept_in_two_sizes_and_served_to_be_cached_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trailer_is_served_in_ranges_as_players_ask() {
+async fn a_trailer_is_served_in_byte_ranges() {
     let cinema = TestCinema::open().await;
     let movie = cinema.movie().await;
     let path = format!("/v1/movies/{movie}/trailer");
@@ -108,7 +108,7 @@ async fn a_trailer_is_served_in_ranges_as_players_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_picture_is_refused_whatever_its_name_says() {
+async fn a_file_that_is_not_an_image_is_refused_whatever_its_name() {
     let cinema = TestCinema::open().await;
     let (owner, movie) = (cinema.owner(), cinema.movie().await);
     let path = format!("/v1/movies/{movie}/poster");

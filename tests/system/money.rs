@@ -13,7 +13,7 @@ fn quick() -> Plan {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payment_on_the_providers_page_confirms_by_webhook() {
+async fn a_payment_on_the_providers_page_is_confirmed_by_webhook() {
     let cinema = TestCinema::open().await;
     cinema.switch(Switches { webhook_duplicate: true, webhook_reorder: true, ..Switches::default() });
     let ada = cinema.register().await;
@@ -28,7 +28,7 @@ async fn a_payment_on_the_providers_page_confirms_by_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_that_never_comes_costs_nobody_a_ticket() {
+async fn a_lost_webhook_does_not_prevent_the_confirmation() {
     let cinema = TestCinema::open_with(quick()).await;
     cinema.switch(Switches { webhook_drop: true, ..Switches::default() });
     let ada = cinema.register().await;
@@ -95,7 +95,7 @@ async fn pay_late(cinema: &TestCinema, seat: &str) -> (crate::cinema::Person, St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_after_expiry_buys_the_same_seats_if_they_are_free() {
+async fn a_payment_after_expiry_confirms_the_seats_if_they_are_free() {
     let cinema = TestCinema::open_with(quick()).await;
     let (ada, reservation, page) = pay_late(&cinema, "A1").await;
     assert!(cinema.pay_on_page(&page, VISA).await);
@@ -107,7 +107,7 @@ async fn money_after_expiry_buys_the_same_seats_if_they_are_free() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_after_expiry_goes_back_if_the_seats_are_gone() {
+async fn a_payment_after_expiry_is_refunded_if_the_seats_are_taken() {
     let cinema = TestCinema::open_with(quick()).await;
     let (ada, reservation, page) = pay_late(&cinema, "A1").await;
     // Cards work again, but the page cannot be closed yet.
@@ -127,7 +127,7 @@ async fn money_after_expiry_goes_back_if_the_seats_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancelling_while_paying_frees_the_seats_and_keeps_no_money() {
+async fn cancelling_during_payment_frees_the_seats_and_refunds_the_money() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     // The page is open, and is paid after the cancellation while the provider cannot be told.
@@ -159,7 +159,7 @@ async fn cancelling_while_paying_frees_the_seats_and_keeps_no_money() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_confirmed_reservation_is_cancelled_for_its_money() {
+async fn cancelling_a_confirmed_reservation_refunds_it() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1", "A2"]).await;
@@ -174,7 +174,7 @@ async fn a_confirmed_reservation_is_cancelled_for_its_money() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_whose_answers_get_lost_charges_once() {
+async fn lost_answers_of_the_provider_charge_once() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     for (seat, lost) in [("A1", 1), ("A2", 2)] {
@@ -189,7 +189,7 @@ async fn a_provider_whose_answers_get_lost_charges_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_fails_for_a_while_is_asked_again() {
+async fn calls_to_a_failing_provider_are_retried() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -208,7 +208,7 @@ async fn a_provider_that_fails_for_a_while_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_never_answers_ends_in_a_cancellation_without_money() {
+async fn a_provider_that_never_answers_never_leaves_money_without_seats() {
     let cinema = TestCinema::open_with(quick()).await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -231,7 +231,7 @@ async fn a_provider_that_never_answers_ends_in_a_cancellation_without_money() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refund_that_the_provider_refuses_waits_for_a_person_and_is_resumed() {
+async fn a_refund_refused_by_the_provider_needs_attention_and_can_be_resumed() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;

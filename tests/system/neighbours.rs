@@ -86,7 +86,7 @@ fn ask(token: Option<&str>, timeout: Duration) -> Ask {
 const LONG: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_neighbour_hears_what_everybody_hears() {
+async fn an_in_process_request_gets_the_same_answer_as_one_over_nats() {
     let mut system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
     let (nearby, stop) = (Nearby::default(), CancellationToken::new());
@@ -149,7 +149,7 @@ async fn a_neighbour_hears_what_everybody_hears() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the_other() {
+async fn in_process_hosts_of_one_domain_take_turns_and_the_other_answers_when_one_stops() {
     let system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
     let nearby = Nearby::default();
@@ -172,7 +172,7 @@ async fn neighbours_of_one_domain_take_turns_and_one_that_stops_leaves_it_to_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_hosts_may_ask_is_not_there_for_who_speaks_for_people() {
+async fn the_gateway_cannot_send_internal_requests_in_process() {
     let system = TestSystem::start().await;
     let nearby = Nearby::default();
     let (host, gateway) = (connect(&system, &nearby).await, connect(&system, &nearby.from_outside()).await);
@@ -193,7 +193,7 @@ async fn open_with_a_late_gateway() -> (TestCinema, Arc<AtomicU64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_missed_that_happens_while_one_begins_to_listen() {
+async fn an_event_published_while_the_gateway_subscribes_is_not_missed() {
     let (cinema, late) = open_with_a_late_gateway().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -214,7 +214,7 @@ async fn nothing_is_missed_that_happens_while_one_begins_to_listen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn news_that_was_told_before_the_gateway_was_back_at_nats_ends_a_wait() {
+async fn a_wait_ends_by_an_event_published_before_the_gateway_reconnected_to_nats() {
     let (mut cinema, late) = open_with_a_late_gateway().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -237,7 +237,7 @@ async fn news_that_was_told_before_the_gateway_was_back_at_nats_ends_a_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cinema_in_one_process_sells_on_while_nats_is_away_and_tells_of_it_later() {
+async fn a_single_process_sells_while_nats_is_down_and_publishes_the_events_later() {
     let mut cinema = TestCinema::open_with(Plan { neighbours: true, ..Plan::default() }).await;
     let (ada, bob) = (cinema.register().await, cinema.register().await);
     cinema.reserve(&ada, &["A1"]).await;

@@ -143,7 +143,7 @@ async fn operations(cinema: &TestCinema) -> Vec<Operation> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_operation_is_for_whom_the_matrix_says() {
+async fn every_operation_is_allowed_for_exactly_the_roles_of_the_matrix() {
     let cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
     let user = cinema.log_in("ada@marquee.example", "popcorn-2026").await;
     let admin = cinema.log_in("staff@marquee.example", "popcorn-2026").await;
@@ -205,7 +205,7 @@ async fn refusal(request: RequestBuilder) -> (u16, Vec<String>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_without_a_body_refuses_fields_that_it_would_not_read() {
+async fn a_write_without_a_body_refuses_unknown_fields() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let (mut wrong, mut asked) = (Vec::new(), 0);
@@ -235,7 +235,7 @@ async fn a_write_without_a_body_refuses_fields_that_it_would_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_write_refuses_a_spoiled_body_and_names_what_is_wrong() {
+async fn every_write_refuses_a_malformed_body_and_names_the_field() {
     let mut cinema = TestCinema::open().await;
     // The gateway closes the connection of a body that it does not read, which a pool may notice too late.
     cinema.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();

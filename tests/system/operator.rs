@@ -74,7 +74,7 @@ const BREAK: &str = "create function reservation.broken() returns trigger langua
 const MEND: &str = "drop trigger broken on reservation.reservations";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_nobody_could_handle_is_listed_shown_and_replayed_when_its_cause_is_mended() {
+async fn a_dead_letter_is_listed_shown_and_replayed_when_its_cause_is_fixed() {
     let cinema = TestCinema::open().await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     sql(&cinema, BREAK).await;
@@ -126,7 +126,7 @@ async fn a_message_that_nobody_could_handle_is_listed_shown_and_replayed_when_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_never_be_handled_is_dropped_by_hand_and_a_replay_needs_its_host() {
+async fn a_dead_letter_that_stays_poison_is_dropped_and_a_replay_needs_its_host() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let nonsense = bus::event::Outgoing {
@@ -223,7 +223,7 @@ pub async fn until_all_is_heard(cinema: &TestCinema) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_replayed_over_a_finished_day_change_no_row() {
+async fn events_replayed_after_a_day_of_sales_change_no_row() {
     let cinema = TestCinema::open().await;
     let (ada, sold) = a_day_of_sales(&cinema).await;
     cinema.until_sql("select count(*) from reservation.unsent", 0).await;
@@ -259,7 +259,7 @@ async fn events_replayed_over_a_finished_day_change_no_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken() {
+async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_corruption() {
     let cinema = TestCinema::open_with(Plan::default()).await;
     let (_, sold) = a_day_of_sales(&cinema).await;
     cinema.until_sql("select count(*) from reservation.unsent", 0).await;
@@ -392,7 +392,7 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_each_of_what_is_then_broken
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fsck_on_a_busy_system_takes_nothing_under_way_for_broken() {
+async fn fsck_on_a_busy_system_reports_no_work_in_progress() {
     let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let sell = async {
         for row in ["A", "B", "C"] {
@@ -426,7 +426,7 @@ async fn fsck_on_a_busy_system_takes_nothing_under_way_for_broken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_signing_key_is_changed_and_nobody_notices_until_the_old_one_is_taken_out() {
+async fn after_a_key_rotation_old_tokens_are_valid_until_the_old_key_is_removed() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let jwks = async |cinema: &TestCinema| {
@@ -453,7 +453,7 @@ async fn the_signing_key_is_changed_and_nobody_notices_until_the_old_one_is_take
 }
 
 #[test]
-fn config_tells_what_a_host_would_start_with_or_all_that_is_wrong() {
+fn config_prints_the_effective_settings_or_every_error() {
     let run = |environment: &[(&str, &str)]| {
         Command::new(env!("CARGO_BIN_EXE_marquee"))
             .args(["config", "reservation"])

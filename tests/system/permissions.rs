@@ -59,7 +59,7 @@ async fn empty_nats() -> Nats {
 }
 
 #[tokio::test]
-async fn only_movie_and_the_bridge_may_say_that_a_movie_was_created() {
+async fn only_movie_and_the_bridge_may_publish_movie_created() {
     let nats = empty_nats().await;
     for host in HOSTS {
         let mut line = Line::open(&nats, host).await;
@@ -72,7 +72,7 @@ async fn only_movie_and_the_bridge_may_say_that_a_movie_was_created() {
 }
 
 #[tokio::test]
-async fn a_host_says_its_own_events_only_and_hears_nobody_elses_answers() {
+async fn a_host_publishes_only_its_own_events_and_reads_no_replies_to_others() {
     let nats = empty_nats().await;
     let owned = [
         ("auth", "user.registered"),
@@ -137,7 +137,7 @@ async fn services(cinema: &TestCinema) -> BTreeMap<String, Vec<Value>> {
 const SWEEP: [&str; 2] = ["rpc.movie.condemn_media", "rpc.movie.forget_media"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_endpoint_tells_its_schemas_and_those_between_hosts_are_closed_to_the_gateway() {
+async fn every_endpoint_publishes_its_schemas_and_internal_ones_are_closed_to_the_gateway() {
     let cinema = TestCinema::open().await;
     let services = services(&cinema).await;
     for domain in ["auth", "movie", "reservation", "payment", "notification"] {
@@ -168,7 +168,7 @@ async fn every_endpoint_tells_its_schemas_and_those_between_hosts_are_closed_to_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_may_park_whatever_its_consumer_hears() {
+async fn a_host_may_park_every_event_that_its_consumer_receives() {
     let cinema = TestCinema::open().await;
     let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
     let nats = empty_nats().await;

@@ -80,7 +80,7 @@ fn free_addr() -> String {
 const ACCOUNTS: [&str; 3] = ["owner@marquee.example", "staff@marquee.example", "ada@marquee.example"];
 
 #[test]
-fn up_beside_https_says_all_that_stops_it_before_it_writes_anything() {
+fn up_with_an_https_address_names_every_unsafe_setting_before_it_writes_anything() {
     let folder = Folder::temporary().unwrap();
     let data = folder.path().join("data");
     let settings = [
@@ -105,7 +105,7 @@ fn up_beside_https_says_all_that_stops_it_before_it_writes_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beside_https_accounts_have_random_passwords_shown_once_and_the_page_says_that_nobody_is_charged() {
+async fn with_an_https_address_passwords_are_random_and_shown_once_and_the_page_says_that_nobody_is_charged() {
     let folder = Folder::temporary().unwrap();
     let (data, addr) = (folder.path().join("data"), free_addr());
     let settings =
@@ -135,7 +135,7 @@ async fn beside_https_accounts_have_random_passwords_shown_once_and_the_page_say
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_demo_has_the_readmes_password_and_a_password_that_somebody_set_is_not_shown() {
+async fn a_demo_has_the_readmes_password_and_does_not_print_a_configured_one() {
     let folder = Folder::temporary().unwrap();
     let addr = free_addr();
     let (email, own) = ("boss@kino.example", "a long one of my own");
@@ -163,7 +163,7 @@ async fn a_demo_has_the_readmes_password_and_a_password_that_somebody_set_is_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seed_gives_known_passwords_only_where_the_public_address_is_of_this_machine() {
+async fn seed_sets_known_passwords_only_if_the_public_address_is_local() {
     for (public_url, is_demo) in
         [("http://127.0.0.1:8080", true), ("http://kino.example", false), ("https://kino.example", false)]
     {

@@ -3,7 +3,7 @@
 use crate::cinema::{Plan, TestCinema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readmes_walk_sells_a_seat_when_pasted() {
+async fn the_commands_of_the_readme_sell_a_seat() {
     let cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
     let readme = include_str!("../../README.md");
     let walk = readme.split("```sh\n").find(|block| block.starts_with("URL=")).unwrap();

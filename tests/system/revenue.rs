@@ -65,7 +65,7 @@ async fn revenue_adds_up_by_day_movie_and_showtime() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_is_shown_to_staff_alone_and_bad_questions_are_told_apart() {
+async fn revenue_and_payments_are_for_staff_only_and_bad_queries_are_refused() {
     let cinema = TestCinema::open().await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     let get = async |path: &str, who| cinema.call(reqwest::Method::GET, path, who, None).await;
@@ -153,7 +153,7 @@ fn sums(line: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_and_tickets_follow_exchanges_cancellations_refunds_and_disputes_to_each_film() {
+async fn revenue_and_tickets_follow_exchanges_cancellations_refunds_and_disputes_to_each_movie() {
     let cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
     let (ada, owner) = (cinema.register().await, cinema.owner());
     let first = cinema.showtime.clone();

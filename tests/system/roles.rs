@@ -35,7 +35,7 @@ async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<Strin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_whole_sale_goes_through_under_roles_that_see_their_own_schema_alone() {
+async fn a_sale_works_with_database_roles_limited_to_their_own_schema() {
     let mut cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
     let roles = make_roles(&cinema).await;
     cinema.close_doors().await;
@@ -60,7 +60,7 @@ async fn a_whole_sale_goes_through_under_roles_that_see_their_own_schema_alone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_broken_into_reads_and_changes_nothing_of_another_domain() {
+async fn a_database_role_can_read_and_change_nothing_of_another_domain() {
     const DENIED: Option<&str> = Some("42501");
     let cinema = TestCinema::open().await;
     let roles = make_roles(&cinema).await;

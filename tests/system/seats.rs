@@ -50,7 +50,7 @@ async fn order_best(cinema: &TestCinema, who: &Person, wanted: Value) -> Answer 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hall_with_rows_that_are_numbers_is_sold_and_row_1_seat_11_is_not_row_11_seat_1() {
+async fn in_a_hall_with_numbered_rows_row_1_seat_11_is_not_row_11_seat_1() {
     let mut cinema = TestCinema::open().await;
     let rows = json!([numbered("1", 1..=12), numbered("2", (1..=12).rev()), numbered("11", 1..=12)]);
     cinema.showtime = cinema.schedule_layout(rows, 3600).await;
@@ -73,7 +73,7 @@ async fn a_hall_with_rows_that_are_numbers_is_sold_and_row_1_seat_11_is_not_row_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_companion_alone_and_half_a_unit_are_refused_with_their_seats_and_hold_nothing() {
+async fn a_companion_seat_alone_or_a_split_love_seat_is_refused_and_holds_nothing() {
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule_layout(special(), 24 * 3600).await;
     let ada = cinema.register().await;
@@ -108,7 +108,7 @@ async fn a_companion_alone_and_half_a_unit_are_refused_with_their_seats_and_hold
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_best_seats_are_those_that_an_order_gets_and_nothing_is_held() {
+async fn the_best_seats_are_those_that_an_order_would_get_and_are_not_held() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     for count in 1..=5 {
@@ -132,7 +132,7 @@ async fn the_best_seats_are_those_that_an_order_gets_and_nothing_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_best_seats_are_whole_units_and_no_companion_place() {
+async fn the_best_seats_are_whole_love_seats_and_no_companion_seats() {
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule_layout(special(), 3600).await;
     let ada = cinema.register().await;
@@ -167,7 +167,7 @@ async fn the_best_seats_are_whole_units_and_no_companion_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_layout_that_contradicts_itself_is_refused_with_its_field() {
+async fn an_inconsistent_layout_is_refused_with_the_name_of_its_field() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let send = async |name: &str, rows: Value| {
@@ -222,7 +222,7 @@ fn places(layout: &Value) -> Vec<Vec<(u16, u16)>> {
 }
 
 #[tokio::test]
-async fn stored_layouts_keep_the_picture_that_the_page_drew() {
+async fn migrated_layouts_keep_the_columns_that_the_page_showed() {
     let url = shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
     let database = PgPool::connect(&url).await.unwrap();
     let run = async |query: &'static str| sqlx::raw_sql(query).execute(&database).await.unwrap();

@@ -204,7 +204,7 @@ async fn postgres_with_tls() -> (Postgres, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_and_nats_with_an_authority_of_ones_own_are_trusted_by_one_setting() {
+async fn postgres_and_nats_with_a_private_certificate_authority_are_trusted_by_one_setting() {
     let (_postgres, database_url) = postgres_with_tls().await;
     let tls =
         format!("\ntls {{ cert_file: \"{}\", key_file: \"{}\" }}\n", path("server.pem"), path("server.key"));
@@ -274,7 +274,7 @@ async fn mail_server() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_is_refused_for_good_ends_at_once_with_the_reason() {
+async fn a_start_that_cannot_succeed_ends_at_once_with_the_reason() {
     let (nats, database_url, port) = (nats().await, database().await, mail_server().await);
     let nats_url = nats.url();
     let (good_database, good_nats) = (("DATABASE_URL", &*database_url), ("NATS_URL", &*nats_url));
@@ -304,7 +304,7 @@ async fn a_start_that_is_refused_for_good_ends_at_once_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_ends_every_command_also_while_it_starts() {
+async fn a_signal_ends_every_command_even_during_its_start() {
     // It lets everybody in and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
@@ -340,7 +340,7 @@ async fn a_signal_ends_every_command_also_while_it_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_migrations_at_once_all_succeed() {
+async fn concurrent_migrations_all_succeed() {
     let postgres = shared_postgres().await.unwrap();
     for round in 0..3 {
         let nats = nats().await;
@@ -355,7 +355,7 @@ async fn several_migrations_at_once_all_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_nats_with_too_little_room_is_named_with_what_it_needs_and_the_setting_that_needs_less() {
+async fn a_nats_with_too_little_storage_is_reported_with_the_needed_size_and_the_setting_that_lowers_it() {
     let small = |conf: &str| conf.replace("max_file_store: 10GB", "max_file_store: 5GB");
     let nats = Nats::start_with(&Folder::temporary().unwrap(), small).await.unwrap();
     let (database, nats_url) = (database().await, nats.url());
@@ -381,7 +381,7 @@ async fn a_nats_with_too_little_room_is_named_with_what_it_needs_and_the_setting
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_lets_in_by_an_nkey_or_a_creds_file() {
+async fn logins_to_nats_by_nkey_or_creds_file_work() {
     let database = database().await;
     let seed = std::fs::read_to_string(fixture("operator.creds")).unwrap();
     let seed = seed.lines().find(|line| line.starts_with("SU")).unwrap();

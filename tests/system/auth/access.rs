@@ -57,7 +57,7 @@ async fn until_revoked_at_every_host(cinema: &TestCinema, token: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_change_holds_within_a_second_at_the_gateway_and_every_host() {
+async fn a_role_change_takes_effect_within_a_second_at_the_gateway_and_every_host() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let ada = Member::join(&cinema, "ada@example.org").await;
@@ -95,7 +95,7 @@ async fn a_role_change_holds_within_a_second_at_the_gateway_and_every_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_super_admin_gives_roles_and_the_last_one_stays() {
+async fn only_a_super_admin_sets_roles_and_the_last_one_cannot_be_demoted() {
     let cinema = TestCinema::open().await;
     let owner = Member::log_in(&cinema, "owner@marquee.example", "the first of all").await;
     let (ada, eve) = (Member::join(&cinema, "ada@x.org").await, Member::join(&cinema, "eve@x.org").await);
@@ -122,7 +122,7 @@ async fn only_a_super_admin_gives_roles_and_the_last_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_super_admins_who_demote_each_other_at_once_leave_one() {
+async fn two_super_admins_who_demote_each_other_at_once_leave_one_super_admin() {
     let system = TestSystem::start().await.with_auth().await.with_auth().await;
     for round in 0..5 {
         let root = system.super_admin().await;
@@ -151,7 +151,7 @@ async fn two_super_admins_who_demote_each_other_at_once_leave_one() {
 }
 
 #[tokio::test]
-async fn a_verifier_that_starts_later_knows_what_was_revoked_before() {
+async fn a_verifier_that_starts_later_loads_earlier_revocations() {
     let system = TestSystem::start().await.with_auth().await;
     let ada = system.register("ada@example.org").await;
     let root = system.super_admin().await;
@@ -169,7 +169,7 @@ async fn a_verifier_that_starts_later_knows_what_was_revoked_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_find_users_by_part_of_mail_or_name() {
+async fn staff_find_users_by_part_of_email_or_name() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let ada = Member::join(&cinema, "Ada@Example.org").await;

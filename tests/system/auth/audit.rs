@@ -58,7 +58,7 @@ async fn a_super_admin_reads_who_did_what_to_whom() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refunds_and_price_changes_are_kept_with_who_did_them() {
+async fn refunds_and_price_changes_are_recorded_with_their_author() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let ada = cinema.register().await;
@@ -97,7 +97,7 @@ async fn refunds_and_price_changes_are_kept_with_who_did_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_changes_the_audit() {
+async fn audit_records_cannot_be_changed_or_deleted() {
     let cinema = TestCinema::open().await;
     let kept = cinema.count("select count(*) from auth.audit").await;
     assert!(kept > 0, "the owner has logged in");

@@ -46,7 +46,7 @@ async fn until_revoked(system: &TestSystem, login: &Session) {
 }
 
 #[tokio::test]
-async fn who_creates_a_movie_becomes_an_admin_at_once_and_nobody_becomes_more() {
+async fn a_user_who_creates_a_movie_becomes_an_admin_at_once_and_higher_roles_stay() {
     let promotes = |settings: &mut AuthSettings| settings.promotes = Promotes::MovieAndBridge;
     let system = TestSystem::start().await.with_auth_as(promotes).await;
     let root = system.super_admin().await;
@@ -90,7 +90,7 @@ async fn who_creates_a_movie_becomes_an_admin_at_once_and_nobody_becomes_more() 
 }
 
 #[tokio::test]
-async fn nobody_is_promoted_by_a_stranger_or_where_it_is_switched_off() {
+async fn an_event_from_another_source_promotes_nobody_and_promotion_can_be_switched_off() {
     let system = TestSystem::start().await.with_auth().await;
     let ada = system.register("ada@example.org").await;
     for stranger in ["notification", "payment", "movie/else", ""] {

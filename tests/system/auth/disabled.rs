@@ -13,7 +13,7 @@ async fn set_disabled(cinema: &TestCinema, by: &Person, id: &str, disabled: bool
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disabled_account_is_out_at_once_and_comes_back_when_it_is_enabled() {
+async fn a_disabled_account_is_logged_out_at_once_and_can_log_in_again_when_enabled() {
     let cinema = TestCinema::open().await;
     let owner = Member::log_in(&cinema, "owner@marquee.example", "the first of all").await;
     let eve = Member::join(&cinema, "eve@example.org").await;
@@ -51,7 +51,7 @@ async fn a_disabled_account_is_out_at_once_and_comes_back_when_it_is_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_super_admin_who_can_log_in_is_neither_disabled_nor_demoted() {
+async fn the_last_super_admin_who_can_log_in_cannot_be_disabled_or_demoted() {
     let cinema = TestCinema::open().await;
     let owner = Member::log_in(&cinema, "owner@marquee.example", "the first of all").await;
     let refused = set_disabled(&cinema, &owner.person, &owner.id, true).await;

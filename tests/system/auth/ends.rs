@@ -10,7 +10,7 @@ use crate::cinema::TestCinema;
 use crate::harness::{PASSWORD, TestSystem};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_logout_voids_the_access_token_at_once_and_no_other_login() {
+async fn a_logout_revokes_its_access_token_at_once_and_no_other_login() {
     let cinema = TestCinema::open().await;
     let phone = Member::join(&cinema, "ada@example.org").await;
     let desk = Member::log_in(&cinema, &phone.email, PASSWORD).await;
@@ -22,7 +22,7 @@ async fn a_logout_voids_the_access_token_at_once_and_no_other_login() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_token_used_twice_voids_the_access_tokens_of_owner_and_thief_at_once() {
+async fn a_refresh_token_used_twice_revokes_the_access_tokens_of_owner_and_thief_at_once() {
     let cinema = TestCinema::open().await;
     let owner = Member::join(&cinema, "ada@example.org").await;
     let elsewhere = Member::log_in(&cinema, &owner.email, PASSWORD).await;
@@ -36,7 +36,7 @@ async fn a_refresh_token_used_twice_voids_the_access_tokens_of_owner_and_thief_a
 }
 
 #[tokio::test]
-async fn a_verifier_that_starts_later_knows_which_logins_have_ended() {
+async fn a_verifier_that_starts_later_loads_the_logins_that_have_ended() {
     let system = TestSystem::start().await.with_auth().await;
     let ada = system.register("ada@example.org").await;
     let logout = bus::contract::auth::Logout { refresh_token: ada.refresh_token.clone() };
@@ -51,7 +51,7 @@ async fn a_verifier_that_starts_later_knows_which_logins_have_ended() {
 }
 
 #[tokio::test]
-async fn a_login_is_over_after_ninety_days_however_often_it_was_refreshed() {
+async fn a_login_ends_after_ninety_days_even_if_it_was_refreshed() {
     let system = TestSystem::start().await.with_auth().await;
     let ada = system.register("ada@example.org").await;
     let started = async |days: i32| {
@@ -75,7 +75,7 @@ async fn a_login_is_over_after_ninety_days_however_often_it_was_refreshed() {
 }
 
 #[tokio::test]
-async fn tokens_of_an_instance_at_another_address_are_not_taken_even_with_the_same_key() {
+async fn tokens_of_another_issuer_are_refused_even_with_the_same_key() {
     let here = TestSystem::start().await;
     let mut there = TestSystem::start().await;
     there.jwt_private_key.clone_from(&here.jwt_private_key);

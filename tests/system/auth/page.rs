@@ -24,7 +24,7 @@ async fn log_in(cinema: &TestCinema, email: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_whose_page_was_left_before_the_answer_came_keeps_its_login() {
+async fn a_browser_that_lost_the_answer_to_its_refresh_keeps_its_login() {
     let cinema = TestCinema::open().await;
     let first = log_in(&cinema, "ada@example.org").await;
     // The answer of one is lost, that of the other is not; which of them arrives nobody knows.
@@ -43,7 +43,7 @@ async fn a_browser_whose_page_was_left_before_the_answer_came_keeps_its_login() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cookie_whose_successor_was_used_ends_the_login_and_so_does_an_old_one() {
+async fn reusing_a_cookie_late_or_after_its_successor_was_used_ends_the_login() {
     let cinema = TestCinema::open().await;
     let cookie = log_in(&cinema, "ada@example.org").await;
     let (_, next) = refresh(&cinema, &cookie).await;
@@ -62,7 +62,7 @@ async fn a_cookie_whose_successor_was_used_ends_the_login_and_so_does_an_old_one
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_hear_every_event_as_it_happens_and_no_longer_than_they_are_staff() {
+async fn staff_receive_every_event_live_until_they_lose_their_role() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let bob = Member::join(&cinema, "bob@example.org").await;

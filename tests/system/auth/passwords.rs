@@ -67,7 +67,7 @@ async fn a_changed_password_ends_every_other_login_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_password_is_set_anew_once_by_the_mails_token() {
+async fn a_forgotten_password_is_reset_once_with_the_token_of_the_mail() {
     let cinema = TestCinema::open().await;
     let ada = Member::join(&cinema, "ada@example.org").await;
     for email in ["ADA@example.org", "ada@example.org"] {
@@ -109,7 +109,7 @@ async fn a_forgotten_password_is_set_anew_once_by_the_mails_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_that_has_expired_or_is_used_twice_at_once_changes_one_password() {
+async fn an_expired_reset_token_is_refused_and_one_used_twice_at_once_changes_one_password() {
     let cinema = TestCinema::open().await;
     Member::join(&cinema, "ada@example.org").await;
     forgot(&cinema, "ada@example.org").await.expect(202);
@@ -134,7 +134,7 @@ async fn a_reset_that_has_expired_or_is_used_twice_at_once_changes_one_password(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forgetting_tells_nobody_who_has_an_account_and_floods_no_mailbox() {
+async fn a_reset_request_does_not_reveal_whether_an_account_exists_and_is_limited_per_address() {
     let cinema = TestCinema::open().await;
     Member::join(&cinema, "ada@example.org").await;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ async fn forgetting_tells_nobody_who_has_an_account_and_floods_no_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn common_passwords_and_the_address_itself_are_refused_wherever_one_is_set() {
+async fn common_passwords_and_the_email_address_itself_are_refused_wherever_a_password_is_set() {
     let cinema = TestCinema::open().await;
     let ada = Member::join(&cinema, "ada.lovelace@example.org").await;
     forgot(&cinema, &ada.email).await.expect(202);
@@ -179,7 +179,7 @@ async fn common_passwords_and_the_address_itself_are_refused_wherever_one_is_set
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_with_an_accent_is_the_same_on_every_keyboard() {
+async fn a_password_with_accents_matches_in_composed_and_decomposed_form() {
     let cinema = TestCinema::open().await;
     let (composed, decomposed) = ("pässwörd-é", "pa\u{308}sswo\u{308}rd-e\u{301}");
     let body = json!({"email": "ada@example.org", "password": composed, "name": "Ada"});

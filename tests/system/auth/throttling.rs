@@ -51,7 +51,7 @@ async fn until_let_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Duration
 }
 
 #[tokio::test]
-async fn guesses_get_slower_and_the_right_password_passes_after_the_delay_and_begins_anew() {
+async fn wrong_passwords_are_delayed_and_the_right_one_resets_the_count_after_the_delay() {
     let system = throttled(TestSystem::start().await).await;
     system.register("ada@example.org").await;
     // Who does not exist is treated alike.
@@ -82,7 +82,7 @@ async fn guesses_get_slower_and_the_right_password_passes_after_the_delay_and_be
 }
 
 #[tokio::test]
-async fn an_address_that_guesses_at_many_accounts_gets_slower_and_others_do_not() {
+async fn an_address_that_guesses_at_many_accounts_is_delayed_and_others_are_not() {
     let system = throttled(TestSystem::start().await).await;
     system.register("ada@example.org").await;
     for number in 0..9 {
@@ -96,7 +96,7 @@ async fn an_address_that_guesses_at_many_accounts_gets_slower_and_others_do_not(
 }
 
 #[tokio::test]
-async fn wrong_passwords_from_elsewhere_do_not_keep_the_owner_out() {
+async fn wrong_passwords_from_another_network_do_not_lock_the_owner_out() {
     let system = throttled(TestSystem::start().await).await;
     system.register("ada@example.org").await;
     let codes = guess(&system, [198, 51, 100, 9], "ada@example.org", 6).await;
@@ -106,7 +106,7 @@ async fn wrong_passwords_from_elsewhere_do_not_keep_the_owner_out() {
 }
 
 #[tokio::test]
-async fn a_device_that_logged_in_before_is_let_in_whoever_guesses_and_guesses_no_faster_itself() {
+async fn a_known_device_can_log_in_while_others_guess_and_is_limited_itself() {
     let throttle =
         ThrottleSettings { free_tries_account: 3, free_tries_account_all: 4, free_tries_ip: 1_000 };
     let system =
@@ -135,7 +135,7 @@ async fn a_device_that_logged_in_before_is_let_in_whoever_guesses_and_guesses_no
 }
 
 #[tokio::test]
-async fn hosts_share_the_count_in_redis_and_each_counts_for_itself_without_it() {
+async fn hosts_share_the_count_in_redis_and_count_alone_without_it() {
     let mut redis = Redis::start(&Folder::temporary().unwrap()).await.unwrap();
     let mut system = TestSystem::start().await;
     system.config.redis_url = Some(redis.url());
@@ -155,7 +155,7 @@ async fn hosts_share_the_count_in_redis_and_each_counts_for_itself_without_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_moviegoer_is_told_when_to_come_again() {
+async fn the_answer_to_a_throttled_login_says_when_to_retry() {
     let plan = Plan::default().with("RATE_LIMIT_DISABLED", "false").with("LOGIN_TRIES_ACCOUNT", 1);
     let cinema = TestCinema::open_with(plan).await;
     let ada = Member::join(&cinema, "ada@example.org").await;

@@ -37,7 +37,7 @@ fn claims(token: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_in_a_mail_proves_the_address_and_the_next_token_says_so() {
+async fn the_link_in_a_mail_verifies_the_address_and_the_next_token_says_so() {
     let cinema = TestCinema::open().await;
     let ada = Member::join(&cinema, ADA).await;
     assert_eq!(ada.me(&cinema).await.expect(200)["emailVerified"], false);
@@ -76,7 +76,7 @@ async fn a_link_in_a_mail_proves_the_address_and_the_next_token_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn until_the_address_is_proven_nothing_is_mailed_about_held_seats_and_tickets_come_at_once() {
+async fn an_unverified_address_gets_no_mail_about_held_seats_but_gets_its_tickets() {
     let cinema = TestCinema::open().await;
     let eve = Member::join(&cinema, "victim@example.org").await;
     let held = cinema.reserve(&eve.person, &["A1"]).await;
@@ -92,7 +92,7 @@ async fn until_the_address_is_proven_nothing_is_mailed_about_held_seats_and_tick
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_proves_an_address_gets_the_account_that_a_squatter_made_without_its_holds() {
+async fn a_password_reset_takes_an_account_over_from_a_squatter_without_its_holds() {
     let cinema = TestCinema::open().await;
     let name = "PAY 49 EUR at https://evil.example";
     let body = json!({"email": ADA, "password": PASSWORD, "name": name});
@@ -128,7 +128,7 @@ async fn who_proves_an_address_gets_the_account_that_a_squatter_made_without_its
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_gets_only_so_many_mails_that_a_stranger_can_cause() {
+async fn mails_that_a_stranger_can_trigger_are_limited_per_address() {
     let plan = Plan::default().with("RATE_LIMIT_DISABLED", "false").with("MAILS_PER_RECIPIENT_HOUR", 2);
     let cinema = TestCinema::open_with(plan).await;
     let eve = Member::join(&cinema, ADA).await;
@@ -148,7 +148,7 @@ async fn an_address_gets_only_so_many_mails_that_a_stranger_can_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_password_is_reported_to_the_address() {
+async fn a_password_change_is_mailed_to_the_address() {
     let cinema = TestCinema::open().await;
     let ada = Member::join(&cinema, ADA).await;
     let body = json!({"oldPassword": PASSWORD, "newPassword": "battery staple"});

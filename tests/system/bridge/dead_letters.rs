@@ -100,7 +100,7 @@ async fn until_parked(station: &Station, count: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_refused_twice_is_accepted_the_third_time_and_no_other_service_hears_of_it() {
+async fn a_message_refused_twice_is_delivered_a_third_time_to_its_own_queue_only() {
     let station = Station::open_with(&[("AMQP_RETRY_DELAYS", "1,2")]).await;
     let (mut mails, mut ledger) =
         (Service::start(&station, "mails").await, Service::start(&station, "ledger").await);
@@ -165,7 +165,7 @@ async fn a_message_that_is_always_refused_is_parked_listed_shown_and_replayed_by
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_whose_queue_is_gone_is_kept_and_says_so() {
+async fn a_dead_letter_whose_queue_is_gone_is_kept_with_the_reason() {
     let station = Station::open_with(&[("AMQP_RETRY_DELAYS", "1")]).await;
     let mut mails = Service::start(&station, "mails").await;
     station.say(&confirmed("m1")).await;
@@ -188,7 +188,7 @@ async fn a_letter_whose_queue_is_gone_is_kept_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_letter_that_nobody_owns_is_kept_and_can_only_be_dropped() {
+async fn a_dead_letter_without_a_queue_is_kept_and_can_only_be_dropped() {
     let station = Station::open().await;
     station.say(&Said::new("marquee.events.dlx", "whatever", "not even JSON").id("m1")).await;
     until_parked(&station, 1).await;
@@ -204,7 +204,7 @@ async fn a_letter_that_nobody_owns_is_kept_and_can_only_be_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_bridge_refused_becomes_an_event_when_it_is_allowed_and_replayed() {
+async fn a_message_refused_by_the_bridge_becomes_an_event_when_it_is_allowed_and_replayed() {
     let mut station = Station::closed(&[("AMQP_INBOUND", "")]).await;
     station.start_bridge().await;
     let dune = enveloped("movie.created", &movie("Dune"));
@@ -222,7 +222,7 @@ async fn what_the_bridge_refused_becomes_an_event_when_it_is_allowed_and_replaye
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_rabbitmq_the_command_line_shows_natss_letters_and_says_what_is_wrong() {
+async fn without_rabbitmq_the_command_line_lists_the_dead_letters_of_nats_and_names_the_error() {
     let mut station = Station::closed(&[]).await;
     let listed = well(&station.marquee(&["dead-letters", "list"]).await);
     assert!(listed.contains("0 of 0 dead letters on RabbitMQ"), "no bridge was ever here: {listed}");

@@ -19,7 +19,7 @@ fn bare(id: &str) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_is_heard_once_however_it_is_wrapped_and_wherever_it_comes_in() {
+async fn an_event_is_stored_once_in_every_format_and_from_every_entry_point() {
     let station = Station::open().await;
     let nest = |id: &str| enveloped("movie.created", &movie(id));
     let said = [
@@ -51,7 +51,7 @@ async fn an_event_is_heard_once_however_it_is_wrapped_and_wherever_it_comes_in()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nests_default_message_without_an_id_becomes_an_event_with_one() {
+async fn nests_default_message_without_an_id_becomes_an_event_with_a_new_id() {
     let station = Station::open().await;
     // As `emit()` of an unmodified service is on the wire: no message id, transient.
     let mut said = Said::new("", "marquee.bridge.inbox", enveloped("movie.created", &movie("Dune")));
@@ -67,7 +67,7 @@ async fn nests_default_message_without_an_id_becomes_an_event_with_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_an_event_is_parked_with_its_reason_and_the_next_good_one_flows() {
+async fn an_invalid_message_is_parked_with_its_reason_and_the_next_valid_one_is_stored() {
     let station = Station::open().await;
     let raw = |body: Vec<u8>| Said::new("marquee.events.raw", "movie.created", body);
     let large = vec![b' '; 600 * 1024];
@@ -108,7 +108,7 @@ async fn what_cannot_be_an_event_is_parked_with_its_reason_and_the_next_good_one
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_nats_does_not_let_the_bridge_say_is_parked_and_stalls_nothing() {
+async fn an_event_that_the_bridge_may_not_publish_is_parked_and_blocks_no_other() {
     // Allowed here and forgotten in nats.conf, which NATS answers with silence.
     let station = Station::open_with(&[("AMQP_INBOUND", "movie.created,movie.deleted")]).await;
     let deleted = json!({"movieId": Uuid::now_v7(), "version": 2, "title": "Dune", "by": Uuid::nil()});
@@ -122,7 +122,7 @@ async fn an_event_that_nats_does_not_let_the_bridge_say_is_parked_and_stalls_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_away_for_a_while_loses_nothing() {
+async fn an_outage_of_nats_loses_no_message() {
     let mut station = Station::open().await;
     station.say_all((0..100).map(|n| bare(&format!("before-{n}")))).await;
     station.nats().kill().await;
@@ -148,7 +148,7 @@ async fn nats_away_for_a_while_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bridge_that_dies_between_the_two_acks_makes_no_second_event() {
+async fn a_bridge_killed_between_the_two_acks_stores_no_event_twice() {
     let mut station = Station::closed(&[]).await;
     let wire = Wire::to(&station.amqp_url).await;
     let by_wire = wire.url(&station.amqp_url);
@@ -172,7 +172,7 @@ async fn a_bridge_that_dies_between_the_two_acks_makes_no_second_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bridge_that_stops_in_order_leaves_nothing_unacknowledged() {
+async fn a_bridge_that_stops_leaves_no_message_unacknowledged() {
     let mut station = Station::open().await;
     // Without ids: a second delivery would be a second event.
     let anonymous = |n: usize| {
@@ -192,7 +192,7 @@ async fn a_bridge_that_stops_in_order_leaves_nothing_unacknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_events_both_ways_go_round_no_circle() {
+async fn a_thousand_events_in_both_directions_cause_no_loop() {
     let station = Station::open().await;
     // Somebody listens on both sides to everything.
     for (queue, exchange) in [("nest-listener", "marquee.events"), ("raw-listener", "marquee.events.raw")] {

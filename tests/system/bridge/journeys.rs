@@ -134,7 +134,7 @@ async fn finish(services: Vec<Nest>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_event_is_heard_by_nest_on_each_transport() {
+async fn every_event_reaches_nest_services_on_each_transport() {
     let events = every_event();
     let mut shores = Shores::open().await;
     // Before there is a bridge each service makes what it needs; after it, each finds it made. None may notice.
@@ -166,7 +166,7 @@ async fn every_event_is_heard_by_nest_on_each_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nest_emits_is_on_jetstream_once_and_heard_by_all_others() {
+async fn an_event_emitted_by_nest_is_on_jetstream_once_and_reaches_all_other_services() {
     let subject = "movie.created";
     let mut shores = Shores::open().await;
     shores.start_bridge(&[subject]).await;
@@ -209,7 +209,7 @@ async fn what_nest_emits_is_on_jetstream_once_and_heard_by_all_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nest_asks_is_answered_or_refused_in_its_own_words() {
+async fn requests_of_nest_services_are_answered_or_refused_in_the_format_of_nest() {
     let broker = shared_rabbitmq().await.unwrap();
     let url = broker.create_virtual_host().await.unwrap();
     let cinema = TestCinema::open_with(Plan::default().with("AMQP_URL", &url)).await;
@@ -257,7 +257,7 @@ async fn buy(cinema: &TestCinema, who: &Person, seats: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_goes_on_while_rabbitmq_dies_and_every_service_hears_all_of_it() {
+async fn sales_continue_while_rabbitmq_is_down_and_every_service_receives_all_events() {
     let events = ["reservation.created", "payment.success", "reservation.confirmed"];
     let folder = Folder::temporary().unwrap();
     let mut broker = RabbitMq::start(&folder.join("rabbitmq").unwrap()).await.unwrap();

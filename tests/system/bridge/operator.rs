@@ -55,7 +55,7 @@ async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_gives_a_service_its_retries_and_its_own_declaration_still_passes() {
+async fn the_documented_policy_enables_retries_and_the_services_own_declaration_still_succeeds() {
     let station = Station::open_with(&[("AMQP_RETRY_DELAYS", "1")]).await;
     // As Nest declares it, without arguments.
     let mut mails = Service::start_with(&station, "notifications_queue", Default::default()).await;
@@ -92,7 +92,7 @@ async fn refused(connection: &Connection, exchange: &str, key: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn services_and_the_bridge_need_no_more_than_what_the_docs_give_them() {
+async fn the_documented_permissions_suffice_for_services_and_the_bridge_and_allow_no_more() {
     let events = ["movie.created", "reservation.confirmed"];
     let queues = service_queues(&events);
     let mut station = Station::closed(&[("AMQP_SERVICE_QUEUES", &queues)]).await;

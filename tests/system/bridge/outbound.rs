@@ -79,7 +79,7 @@ async fn every_event_arrives_on_both_exchanges_under_its_own_id() {
 }
 
 #[tokio::test]
-async fn what_came_from_an_exchange_does_not_go_back_there() {
+async fn an_event_that_came_from_an_exchange_is_not_sent_back_to_it() {
     let outlet = Outlet::open(&[]).await;
     let connection = outlet.service().await;
     let channel = connection.create_channel().await.unwrap();
@@ -104,7 +104,7 @@ async fn what_came_from_an_exchange_does_not_go_back_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rabbitmq_killed_among_ten_thousand_events_loses_none_and_keeps_their_order() {
+async fn killing_rabbitmq_among_ten_thousand_events_loses_none_and_keeps_their_order() {
     const COUNT: usize = 10_000;
     let mut outlet = Outlet::on_its_own().await;
     let connection = outlet.service().await;
@@ -137,7 +137,7 @@ async fn a_rabbitmq_killed_among_ten_thousand_events_loses_none_and_keeps_their_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bridge_that_dies_with_events_in_hand_loses_none_and_keeps_their_order() {
+async fn killing_a_bridge_with_unconfirmed_events_loses_none_and_keeps_their_order() {
     let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
     let wire = Wire::to(&url).await;
     let mut outlet = Outlet::at(wire.url(&url), None, &[]).await;
@@ -172,7 +172,7 @@ async fn a_bridge_that_dies_with_events_in_hand_loses_none_and_keeps_their_order
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_nats_killed_in_the_middle_loses_none_and_keeps_their_order() {
+async fn killing_nats_loses_no_event_and_keeps_their_order() {
     const COUNT: usize = 4_000;
     let mut outlet = Outlet::open(&[]).await;
     let connection = outlet.service().await;
@@ -237,7 +237,7 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
 }
 
 #[tokio::test]
-async fn a_full_queue_that_refuses_holds_events_back_and_does_not_flood_the_others() {
+async fn a_full_queue_delays_its_events_and_does_not_flood_the_other_queues() {
     let outlet = Outlet::open(&[]).await;
     let connection = outlet.service().await;
     let channel = connection.create_channel().await.unwrap();
@@ -292,7 +292,7 @@ async fn a_service_queue_is_bound_when_it_appears_and_its_events_are_kept_until_
 }
 
 #[tokio::test]
-async fn a_queue_that_is_missing_for_long_uses_nothing_up() {
+async fn a_queue_that_is_missing_for_long_uses_up_no_channels() {
     let url = marquee::local::shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
     let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
     let mut environment = Environment::default()
@@ -321,7 +321,7 @@ async fn a_queue_that_is_missing_for_long_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_rabbitmq_that_has_forgotten_everything_is_furnished_anew() {
+async fn an_emptied_rabbitmq_gets_its_exchanges_and_bindings_again() {
     let queues = r#"[{"name": "notifications_queue", "events": ["reservation.confirmed"]}]"#;
     let outlet = Outlet::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
     let service = async || {
@@ -376,7 +376,7 @@ async fn an_exchange_of_another_kind_degrades_its_target_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_parked_and_the_next_event_goes_on() {
+async fn an_event_that_is_not_json_is_parked_and_the_next_one_is_sent() {
     let outlet = Outlet::open(&[]).await;
     let connection = outlet.service().await;
     let channel = connection.create_channel().await.unwrap();

@@ -107,7 +107,7 @@ async fn say(station: &Station, from: usize, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rabbitmq_that_does_not_answer_is_seen_in_health_and_metrics_and_costs_no_event() {
+async fn a_rabbitmq_that_does_not_answer_is_visible_in_health_and_metrics_and_loses_no_event() {
     let station = Station::closed(&[]).await;
     let wire = Wire::to(&station.amqp_url).await;
     let bridge = Process::start(&station, &wire.url(&station.amqp_url)).await;

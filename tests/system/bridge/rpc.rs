@@ -64,7 +64,7 @@ fn json_of(text: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn send_and_request_are_answered_in_the_asker_s_own_words() {
+async fn send_and_request_are_answered_in_the_format_of_the_client() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -125,7 +125,7 @@ async fn send_and_request_are_answered_in_the_asker_s_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_away_is_an_error_and_events_do_not_wait_for_it() {
+async fn a_request_to_an_unavailable_host_is_an_error_and_delays_no_event() {
     let station = Station::open().await;
     let mut client = Client::new(&station).await;
     let away = json_of(&client.send("movie.showtimes", &[], json!({})).await);

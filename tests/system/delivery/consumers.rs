@@ -103,7 +103,7 @@ async fn deliver_in_vain(bus: &Bus, times: u64) {
 }
 
 #[tokio::test]
-async fn poison_is_parked_with_its_reason_and_the_others_go_on() {
+async fn a_poison_message_is_parked_with_its_reason_and_later_messages_are_handled() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let poison = publish(&bus, "poison").await;
@@ -127,7 +127,7 @@ async fn poison_is_parked_with_its_reason_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_transient_failure_is_tried_again_after_growing_delays() {
+async fn a_transient_failure_is_retried_after_growing_delays() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let id = publish(&bus, "try").await;
@@ -152,7 +152,7 @@ async fn a_transient_failure_is_tried_again_after_growing_delays() {
 }
 
 #[tokio::test]
-async fn what_is_delivered_too_often_is_parked_before_it_is_handled() {
+async fn a_message_delivered_too_often_is_parked_before_it_is_handled() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     publish(&bus, "again and again").await;
@@ -167,7 +167,7 @@ async fn what_is_delivered_too_often_is_parked_before_it_is_handled() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_database_parks_nothing() {
+async fn a_database_outage_parks_no_message() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let id = publish(&bus, "patience").await;
@@ -182,7 +182,7 @@ async fn an_outage_of_the_database_parks_nothing() {
 }
 
 #[tokio::test]
-async fn pulling_stops_while_the_database_is_away() {
+async fn pulling_stops_while_the_database_is_down() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let first = publish(&bus, "before").await;
@@ -234,7 +234,7 @@ async fn a_dropped_delivery_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_is_acknowledged_after_its_commit_and_changes_rows_once_over_a_crash_between() {
+async fn a_message_is_acknowledged_after_its_commit_and_changes_rows_once_despite_a_crash_in_between() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
@@ -258,7 +258,7 @@ async fn a_message_is_acknowledged_after_its_commit_and_changes_rows_once_over_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_goes_on_by_itself_over_restart_and_wipe_and_an_old_ack_spares_the_new() {
+async fn a_consumer_survives_a_restart_and_a_wipe_of_nats_and_an_old_ack_affects_no_new_message() {
     let mut nats = own_nats().await;
     let bus = connect(&nats).await;
     let first = publish(&bus, "first").await;
@@ -288,7 +288,7 @@ async fn a_consumer_goes_on_by_itself_over_restart_and_wipe_and_an_old_ack_spare
 }
 
 #[tokio::test]
-async fn a_consumer_that_stops_gives_back_what_it_has_not_handled() {
+async fn a_consumer_that_stops_returns_its_unhandled_messages_at_once() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let handled = Arc::new(Mutex::new(0));

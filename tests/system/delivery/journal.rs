@@ -39,7 +39,7 @@ fn heard(probe: Probe, consumer: &'static str, event_id: &str) -> Change<Probe> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_that_wait_share_transactions_and_all_are_told() {
+async fn waiting_changes_share_transactions_and_each_gets_its_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
@@ -59,7 +59,7 @@ async fn changes_that_wait_share_transactions_and_all_are_told() {
 }
 
 #[tokio::test]
-async fn patient_changes_wait_for_company_and_an_impatient_one_takes_them_along() {
+async fn changes_with_a_delay_are_batched_and_an_urgent_change_commits_them_early() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     let patient = |seconds| Change { patience: Duration::from_secs(seconds), ..Change::new(Probe::open()) };
@@ -82,7 +82,7 @@ async fn patient_changes_wait_for_company_and_an_impatient_one_takes_them_along(
 }
 
 #[tokio::test]
-async fn changes_of_one_key_are_written_in_the_order_they_came() {
+async fn changes_of_one_key_are_written_in_order() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
@@ -100,7 +100,7 @@ async fn changes_of_one_key_are_written_in_the_order_they_came() {
 }
 
 #[tokio::test]
-async fn a_bad_change_fails_alone_and_its_batch_is_written() {
+async fn a_bad_change_fails_alone_and_the_rest_of_its_batch_is_written() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
@@ -130,7 +130,7 @@ async fn a_bad_change_fails_alone_and_its_batch_is_written() {
 }
 
 #[tokio::test]
-async fn those_that_come_up_short_are_told_so_and_the_others_stay_together() {
+async fn stale_changes_are_reported_and_the_rest_of_the_batch_stays_together() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     let mut changes: Vec<_> = (0..100).map(|_| Change::new(Probe::open())).collect();
@@ -150,7 +150,7 @@ async fn those_that_come_up_short_are_told_so_and_the_others_stay_together() {
 }
 
 #[tokio::test]
-async fn a_refused_change_lets_go_of_its_rows_before_it_is_told() {
+async fn a_refused_change_releases_its_row_locks_before_its_outcome_is_sent() {
     let nats = own_nats().await;
     let url = database().await;
     let probing = Probing::start(&url, &connect(&nats).await).await;
@@ -190,7 +190,7 @@ async fn hosts_that_deadlock_both_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_changes_rows_once_however_often_and_wherever_it_comes() {
+async fn a_message_changes_rows_once_however_often_and_to_whichever_host_it_is_delivered() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
@@ -224,7 +224,7 @@ async fn a_message_changes_rows_once_however_often_and_wherever_it_comes() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_answers_once_and_repeats_its_answer_for_a_day() {
+async fn an_idempotency_key_repeats_its_first_answer_for_a_day() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     let user_id = Uuid::now_v7();
@@ -288,7 +288,7 @@ async fn an_idempotency_key_answers_once_and_repeats_its_answer_for_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_said_before_it_is_committed() {
+async fn no_event_is_published_before_its_commit() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let probing = Probing::start(&url, &bus).await;
@@ -327,7 +327,7 @@ async fn nothing_is_said_before_it_is_committed() {
 }
 
 #[tokio::test]
-async fn a_row_that_somebody_locks_for_long_fails_as_transient_and_frees_the_others() {
+async fn a_change_of_a_row_locked_for_long_fails_as_transient_and_the_others_commit() {
     let nats = own_nats().await;
     let url = database().await;
     let probing = Probing::start(&url, &connect(&nats).await).await;
@@ -351,7 +351,7 @@ async fn a_row_that_somebody_locks_for_long_fails_as_transient_and_frees_the_oth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_changes_with_an_event_each_are_out_within_seconds() {
+async fn two_thousand_changes_with_an_event_each_are_published_within_seconds() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;

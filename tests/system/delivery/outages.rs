@@ -80,7 +80,7 @@ async fn assert_told_is_true(probing: &Probing, told: &Told) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_postgres_loses_nothing_and_leaves_nobody_untold() {
+async fn a_killed_postgres_loses_no_change_and_every_change_gets_an_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let (mut postgres, url) = own_postgres().await;
@@ -116,7 +116,7 @@ async fn a_killed_postgres_loses_nothing_and_leaves_nobody_untold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_cut_off_is_told_as_it_went() {
+async fn a_commit_whose_connection_is_cut_gets_its_true_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
@@ -139,7 +139,7 @@ async fn a_commit_that_is_cut_off_is_told_as_it_went() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn backends_that_are_terminated_all_the_time_never_make_it_lie() {
+async fn terminated_backends_never_cause_a_wrong_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
@@ -166,7 +166,7 @@ async fn backends_that_are_terminated_all_the_time_never_make_it_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_postgres_keeps_nobody_waiting_and_nothing_is_wrong_afterwards() {
+async fn a_paused_postgres_blocks_no_change_and_every_outcome_is_true() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let (postgres, url) = own_postgres().await;
@@ -214,7 +214,7 @@ async fn an_idle_journal_notices_a_paused_postgres_and_its_return() {
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_is_away_and_makes_no_poison() {
+async fn a_read_only_database_counts_as_down_and_produces_no_poison() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;

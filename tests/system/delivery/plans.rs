@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use crate::harness::TestSystem;
 
 #[tokio::test]
-async fn a_read_by_key_stays_quick_however_small_its_table_was_at_first() {
+async fn a_read_by_key_uses_the_index_even_if_planned_on_an_empty_table() {
     let system = TestSystem::start().await;
     let database = Database::new(&system.config.database_url, "reservation").unwrap();
     let mut db = database.pool.acquire().await.unwrap();

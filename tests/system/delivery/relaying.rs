@@ -33,7 +33,7 @@ async fn commits_go_on_without_nats_and_every_event_arrives_once_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wiped_nats_gets_the_whole_archive_again() {
+async fn a_wiped_nats_receives_every_archived_event_again() {
     let mut nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
@@ -54,7 +54,7 @@ async fn a_wiped_nats_gets_the_whole_archive_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nats_forgot_of_the_last_minute_is_published_again() {
+async fn events_of_the_last_minute_that_nats_lost_are_published_again() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
@@ -95,7 +95,7 @@ async fn a_relay_that_starts_without_nats_catches_up() {
 }
 
 #[test]
-fn what_a_killed_host_did_not_publish_its_successor_does() {
+fn events_that_a_killed_host_did_not_publish_are_published_by_the_next_host() {
     let one = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let next = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (url, nats) = next.block_on(async { (database().await, own_nats().await) });
@@ -121,7 +121,7 @@ fn what_a_killed_host_did_not_publish_its_successor_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_sweep_at_once_do_no_harm_and_a_homeless_event_holds_nobody_up() {
+async fn concurrent_sweeps_do_no_harm_and_an_event_without_a_stream_blocks_no_other() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let probing = Probing::start(&url, &bus).await;
@@ -158,7 +158,7 @@ async fn hosts_that_sweep_at_once_do_no_harm_and_a_homeless_event_holds_nobody_u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_stops_in_order_leaves_nothing_unsent_and_tells_latecomers() {
+async fn a_host_that_stops_publishes_everything_and_refuses_later_changes() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let probing = Probing::start(&url, &bus).await;

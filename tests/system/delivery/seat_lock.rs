@@ -21,7 +21,7 @@ fn committed_at(outcome: &Outcome<Probe>) -> bus::contract::Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_seat_that_another_host_is_writing_waits_for_the_next_batch() {
+async fn a_seat_that_another_host_is_writing_is_deferred_to_the_next_batch() {
     let (nats, redis) = (own_nats().await, own_redis().await);
     let (url, bus) = (database().await, connect(&nats).await);
     let one = Probing::start_with(&url, &url, Some(redis.url()), &bus).await;
@@ -54,7 +54,7 @@ async fn a_seat_that_another_host_is_writing_waits_for_the_next_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_redis_nothing_stops_and_each_batch_costs_little() {
+async fn without_redis_batches_are_written_with_little_delay() {
     let (nats, mut redis) = (own_nats().await, own_redis().await);
     let (url, bus) = (database().await, connect(&nats).await);
     let probing = Probing::start_with(&url, &url, Some(redis.url()), &bus).await;

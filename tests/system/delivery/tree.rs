@@ -14,7 +14,7 @@ use super::probe::{Act, Probe};
 use super::{Probing, bounded, connect, database, own_nats, seen};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_that_panics_is_restarted_and_goes_on_with_what_waits() {
+async fn a_journal_that_panics_is_restarted_and_writes_the_waiting_changes() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
@@ -41,7 +41,7 @@ async fn a_journal_that_panics_is_restarted_and_goes_on_with_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_who_panics_at_his_outcome_does_not_keep_others_from_theirs() {
+async fn a_panic_in_one_outcome_callback_does_not_affect_the_others() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     // While this is written the others gather behind it to one batch.
@@ -53,7 +53,7 @@ async fn one_who_panics_at_his_outcome_does_not_keep_others_from_theirs() {
 }
 
 #[tokio::test]
-async fn a_host_whose_worker_fails_too_often_ends() {
+async fn a_host_ends_when_its_worker_fails_too_often() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let config = actors::config::HostConfig {
@@ -77,7 +77,7 @@ async fn a_host_whose_worker_fails_too_often_ends() {
 }
 
 #[tokio::test]
-async fn upkeep_makes_partitions_ahead_and_drops_old_ones_only_when_published() {
+async fn upkeep_creates_partitions_ahead_and_drops_old_ones_only_when_published() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
     let ahead = "select count(*) from pg_inherits where inhparent = 'outbox'::regclass
@@ -133,7 +133,7 @@ fn url_of(pool: &sqlx::PgPool) -> String {
 }
 
 #[tokio::test]
-async fn a_domain_that_slept_for_weeks_writes_at_once() {
+async fn a_domain_that_was_stopped_for_weeks_writes_at_once() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
@@ -157,7 +157,7 @@ async fn a_domain_that_slept_for_weeks_writes_at_once() {
 }
 
 #[tokio::test]
-async fn upkeep_does_not_hold_up_those_who_write() {
+async fn upkeep_does_not_block_writers() {
     let nats = own_nats().await;
     let url = database().await;
     let probing = Probing::start(&url, &connect(&nats).await).await;

@@ -40,7 +40,7 @@ fn open_files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_stranger_gets_into_no_server_with_what_the_repository_says() {
+async fn another_user_of_the_machine_cannot_log_in_with_credentials_from_the_repository() {
     let (_outer, data) = kept();
     let servers = Servers::start(&data, External::default()).await.unwrap();
     for login in ["marquee", "marquee:marquee", "postgres", "postgres:postgres", "root"] {
@@ -72,7 +72,7 @@ async fn a_stranger_gets_into_no_server_with_what_the_repository_says() {
 }
 
 #[tokio::test]
-async fn the_product_owns_its_database_and_is_no_superuser() {
+async fn marquee_owns_its_database_and_is_not_a_superuser() {
     let (_outer, data) = kept();
     let servers = Servers::start(&data, External::default()).await.unwrap();
     let url = &servers.database_url;
@@ -115,7 +115,7 @@ async fn make_old(data: &Folder) {
 }
 
 #[tokio::test]
-async fn a_data_folder_of_before_is_closed_at_its_start_and_keeps_what_is_in_it() {
+async fn a_data_folder_of_an_earlier_version_is_secured_at_start_and_keeps_its_data() {
     let (_outer, data) = kept();
     make_old(&data).await;
     for _ in 0..2 {
@@ -148,7 +148,7 @@ async fn a_data_folder_of_before_is_closed_at_its_start_and_keeps_what_is_in_it(
 }
 
 #[tokio::test]
-async fn a_folder_with_somebody_elses_files_keeps_its_permissions() {
+async fn a_folder_that_holds_other_files_keeps_its_permissions() {
     let (_outer, data) = kept();
     fs::write(data.path().join("holiday.txt"), "").unwrap();
     fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -160,7 +160,7 @@ async fn a_folder_with_somebody_elses_files_keeps_its_permissions() {
 
 /// Redis, RabbitMQ and Postgres take their passwords from files that other users do not read.
 #[tokio::test]
-async fn rabbitmq_lets_nobody_in_without_its_password() {
+async fn rabbitmq_refuses_logins_with_other_passwords() {
     let shared = shared_rabbitmq().await.unwrap();
     let (_, place) = shared.url().rsplit_once('@').map(|(_, place)| ((), place.to_owned())).unwrap();
     for login in ["guest:guest", "marquee:marquee"] {

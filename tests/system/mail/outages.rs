@@ -25,7 +25,7 @@ async fn until_letters(sink: &Sink, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_server_that_is_away_loses_no_mail_and_what_is_not_true_any_more_is_not_sent() {
+async fn an_outage_of_the_mail_server_loses_no_mail_and_outdated_mails_are_skipped() {
     let plan =
         Plan::default().with("HOLD_SECONDS", 5).with("HOLD_SECONDS_MAX", 60).with("HOLD_GRACE_SECONDS", 1);
     let (cinema, mut sink, _folder) = with_sink(plan).await;
@@ -51,7 +51,7 @@ async fn a_mail_server_that_is_away_loses_no_mail_and_what_is_not_true_any_more_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_mail_fails_and_is_sent_again_by_hand() {
+async fn a_refused_mail_fails_and_staff_resend_it() {
     let (cinema, sink, _folder) = with_sink(Plan::default()).await;
     sink.is_to("refuse");
     let ada = cinema.register().await;
@@ -83,7 +83,7 @@ async fn a_refused_mail_fails_and_is_sent_again_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_before_the_recipient_is_named_fails_no_mail() {
+async fn a_refusal_before_the_recipient_command_fails_no_mail() {
     let (cinema, sink, _folder) = with_sink(Plan::default()).await;
     let ada = cinema.register().await;
     for (mood, seat) in [("refuse-us", "A1"), ("refuse-sender", "A2"), ("quota", "A3")] {
@@ -107,7 +107,7 @@ async fn a_refusal_before_the_recipient_is_named_fails_no_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_mails_that_failed_within_a_time_are_sent_again_by_one_request() {
+async fn one_request_resends_all_mails_that_failed_in_a_period() {
     let (cinema, sink, _folder) = with_sink(Plan::default()).await;
     sink.is_to("refuse");
     let ada = cinema.register().await;
@@ -137,7 +137,7 @@ async fn all_mails_that_failed_within_a_time_are_sent_again_by_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_that_is_put_off_is_tried_again_under_the_same_message_id() {
+async fn a_deferred_mail_is_retried_under_the_same_message_id() {
     let (cinema, sink, _folder) = with_sink(Plan::default()).await;
     sink.is_to("defer");
     let ada = cinema.register().await;
@@ -164,7 +164,7 @@ async fn a_mail_that_is_put_off_is_tried_again_under_the_same_message_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_killed_between_send_and_mark_leaves_the_mail_to_another_under_the_same_message_id() {
+async fn a_mail_whose_host_was_killed_before_marking_it_is_sent_again_under_the_same_message_id() {
     let (mut cinema, sink, _folder) = with_sink(Plan::default().with("MAIL_CLAIM_SECONDS", 3)).await;
     sink.is_to("hold");
     let ada = cinema.register().await;

@@ -53,7 +53,7 @@ async fn everyone_with_tickets_is_reminded_once_however_many_schedulers_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_showtime_within_the_hour_is_reminded_of_when_the_scheduler_comes_back() {
+async fn a_reminder_missed_while_the_scheduler_was_down_is_sent_afterwards() {
     // Once a year: as good as down.
     let mut cinema = TestCinema::open_with(Plan::default().with("REMINDER_CRON", "0 0 0 1 1 *")).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS"], 3000).await;
@@ -67,7 +67,7 @@ async fn a_showtime_within_the_hour_is_reminded_of_when_the_scheduler_comes_back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_password_is_chosen_by_a_link_whose_token_is_in_the_mail_alone() {
+async fn the_token_of_a_reset_link_is_stored_in_no_mail_record() {
     let cinema = TestCinema::open_with(Plan::default().with("PUBLIC_URL", "http://kino.example/")).await;
     cinema.register().await;
     let post = |path: &'static str, body: Value| cinema.call(Method::POST, path, None, Some(body));

@@ -25,7 +25,7 @@ async fn only_staff_may_write_the_catalogue_and_everybody_may_read_it() {
 }
 
 #[tokio::test]
-async fn a_movie_is_told_and_found_with_its_genres_in_order() {
+async fn a_new_movie_is_published_and_found_with_its_genres_in_order() {
     let cinema = Cinema::open().await;
     let (drama, comedy) = (cinema.genre("Drama").await, cinema.genre("Comedy").await);
     let taken = cinema.ask(&CreateGenre { name: "dRAMA".into() }).await;
@@ -51,7 +51,7 @@ async fn a_movie_is_told_and_found_with_its_genres_in_order() {
 }
 
 #[tokio::test]
-async fn a_create_sent_again_under_its_key_gives_the_first_answer_byte_for_byte() {
+async fn a_repeated_create_gets_the_first_answer_byte_for_byte() {
     let cinema = Cinema::open().await;
     let ask = Ask {
         token: Some(cinema.token.clone()),
@@ -70,7 +70,7 @@ async fn a_create_sent_again_under_its_key_gives_the_first_answer_byte_for_byte(
 }
 
 #[tokio::test]
-async fn an_auditorium_has_a_name_of_its_own_and_a_time_zone_that_exists() {
+async fn an_auditorium_needs_a_unique_name_and_a_known_time_zone() {
     let cinema = Cinema::open().await;
     let made = cinema.auditorium("Grand", "Europe/Berlin").await;
     assert_eq!(cinema.ask(&GetAuditorium { id: made.id }).await.unwrap(), made);

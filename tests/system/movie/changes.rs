@@ -35,7 +35,7 @@ async fn told(cinema: &TestCinema, subject: &str, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_movie_is_changed_field_by_field_and_tells_its_version() {
+async fn a_movie_is_changed_field_by_field_and_its_version_is_published() {
     let cinema = TestCinema::open().await;
     let drama = create(&cinema, "/v1/genres", json!({"name": "Drama"})).await;
     let body = json!({"title": "Comets", "durationMinutes": 90, "releaseDate": "2026-01-01", "rating": "12"});
@@ -85,7 +85,7 @@ async fn a_movie_is_changed_field_by_field_and_tells_its_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_genre_is_renamed_and_goes_when_no_movie_has_it() {
+async fn a_genre_is_renamed_and_can_be_deleted_when_no_movie_has_it() {
     let cinema = TestCinema::open().await;
     let drama = create(&cinema, "/v1/genres", json!({"name": "Drama"})).await;
     create(&cinema, "/v1/genres", json!({"name": "Comedy"})).await;
@@ -114,7 +114,7 @@ async fn of_showtime(cinema: &TestCinema) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_movie_with_sold_seats_stays_and_one_without_takes_its_showtimes_along() {
+async fn a_movie_with_sold_seats_cannot_be_deleted_and_one_without_is_deleted_with_its_showtimes() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
@@ -186,7 +186,7 @@ async fn until_price(cinema: &TestCinema, seat: &str, amount: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_prices_count_for_new_reservations_alone_and_show_in_every_live_map() {
+async fn new_prices_apply_to_new_reservations_only_and_appear_in_live_seat_maps() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let before = cinema.reserve(&ada, &["A1"]).await;
@@ -223,7 +223,7 @@ async fn new_prices_count_for_new_reservations_alone_and_show_in_every_live_map(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_showtime_moves_while_nobody_has_a_seat_and_is_then_sold_at_its_new_time() {
+async fn a_showtime_without_reservations_can_be_moved_and_is_sold_at_its_new_time() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let path = format!("/v1/showtimes/{}", cinema.showtime);
@@ -241,7 +241,7 @@ async fn a_showtime_moves_while_nobody_has_a_seat_and_is_then_sold_at_its_new_ti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancelled_showtime_gives_every_seat_and_all_money_back() {
+async fn a_cancelled_showtime_frees_every_seat_and_refunds_every_payment() {
     let cinema = TestCinema::open().await;
     let (ada, bob): (Person, Person) = (cinema.register().await, cinema.register().await);
     let paid = cinema.reserve(&ada, &["A1", "A2"]).await;

@@ -6,7 +6,7 @@ use actors::seed::{Passwords, accounts, seed};
 use bus::contract::Currency;
 
 #[tokio::test]
-async fn the_demo_cinema_is_open_for_two_weeks_and_a_second_seed_adds_only_what_is_missing() {
+async fn the_demo_has_showtimes_for_two_weeks_and_a_second_seed_adds_only_what_is_missing() {
     let cinema = Cinema::open().await;
     let config = &cinema.system.config;
     let seed = || seed(config, cinema.system.bus.clone(), Currency::EUR, Passwords::Demo);

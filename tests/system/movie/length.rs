@@ -38,7 +38,7 @@ async fn ends(cinema: &TestCinema, showtime: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_film_made_longer_names_the_showtimes_that_overlap_by_it() {
+async fn a_longer_movie_is_refused_with_the_showtimes_that_would_overlap() {
     let cinema = TestCinema::open().await;
     let rows = json!([{"label": "A", "seats": [{"number": 1, "kind": "STANDARD"}]}]);
     let hall = json!({"name": "Long Room", "timeZone": "UTC", "rows": rows});

@@ -17,7 +17,7 @@ fn programme(movie: &Movie, hall: &Auditorium, from: &str, to: &str, times: &[&s
 }
 
 #[tokio::test]
-async fn a_programme_skips_what_cannot_be_and_says_why() {
+async fn a_programme_skips_impossible_showtimes_and_gives_the_reasons() {
     let cinema = Cinema::open().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
     let noon = cinema.at("2027-03-28 12:00", "Europe/Berlin").await;
@@ -56,7 +56,7 @@ async fn a_programme_skips_what_cannot_be_and_says_why() {
 }
 
 #[tokio::test]
-async fn programmes_asked_for_at_once_on_two_hosts_go_around_each_other() {
+async fn concurrent_programmes_on_two_hosts_do_not_overlap() {
     let mut cinema = Cinema::open().await;
     cinema.system = cinema.system.with_movie().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "UTC").await);

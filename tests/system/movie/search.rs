@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn movies_are_found_by_name_genre_and_when_they_play() {
+async fn movies_are_found_by_name_genre_date_and_time() {
     let cinema = Cinema::open().await;
     let (drama, comedy) = (cinema.genre("Drama").await, cinema.genre("Comedy").await);
     let comets = cinema.movie("Paper Comets", &[&drama]).await;
@@ -55,7 +55,7 @@ async fn movies_are_found_by_name_genre_and_when_they_play() {
 }
 
 #[tokio::test]
-async fn a_date_is_the_auditoriums_own_also_when_summer_time_begins() {
+async fn a_date_is_in_the_time_zone_of_the_auditorium_even_when_summer_time_begins() {
     let cinema = Cinema::open().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
     // Clocks go forward on the last Sunday of March, next year's lies in the future.
@@ -91,7 +91,7 @@ async fn a_date_is_the_auditoriums_own_also_when_summer_time_begins() {
 
 /// Postgres here may have older rules of time zones than the program: what was scheduled by the program's is found by them.
 #[tokio::test]
-async fn a_showtime_is_found_by_the_date_and_time_for_which_it_was_scheduled_in_every_zone() {
+async fn a_showtime_is_found_by_its_local_date_and_time_in_every_zone() {
     let cinema = Cinema::open().await;
     let day = (OffsetDateTime::now_utc() + Duration::from_secs(20 * 86_400)).date().to_string();
     let zones = [
@@ -135,7 +135,7 @@ async fn a_showtime_is_found_by_the_date_and_time_for_which_it_was_scheduled_in_
 }
 
 #[tokio::test]
-async fn what_has_begun_is_listed_only_when_asked_for() {
+async fn started_showtimes_are_listed_only_on_request() {
     let cinema = Cinema::open().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "UTC").await);
     let made = cinema.show(&movie, &hall, ahead(24)).await.unwrap();
@@ -152,7 +152,7 @@ async fn what_has_begun_is_listed_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_title_is_found_without_its_accents_and_by_an_index() {
+async fn titles_are_found_without_accents_and_through_an_index() {
     let cinema = Cinema::open().await;
     for title in ["Amélie à l'Océan", "Ocean's Eight", "Straßenmusik", "Ämne Noll", "Ирония судьбы"]
     {
@@ -192,7 +192,7 @@ async fn a_title_is_found_without_its_accents_and_by_an_index() {
 }
 
 #[tokio::test]
-async fn movies_come_in_the_order_asked_for() {
+async fn movies_are_sorted_as_requested() {
     let cinema = Cinema::open().await;
     let released = async |title: &str, on: &str| {
         let wanted = CreateMovie { release_date: on.into(), ..super::movie(title, &[]) };
@@ -227,7 +227,7 @@ async fn movies_come_in_the_order_asked_for() {
 }
 
 #[tokio::test]
-async fn date_and_time_are_of_one_showtime_by_the_clock_on_the_wall() {
+async fn date_and_time_must_match_one_showtime_in_local_time() {
     let cinema = Cinema::open().await;
     let (morning, night) = (cinema.movie("Morning", &[]).await, cinema.movie("Night", &[]).await);
     let hall = cinema.auditorium("One", "Europe/Berlin").await;

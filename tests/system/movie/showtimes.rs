@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_showtime_freezes_seats_and_prices_and_is_told() {
+async fn a_new_showtime_keeps_its_seats_and_prices_and_is_published() {
     let cinema = Cinema::open().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
     let made = cinema.show(&movie, &hall, ahead(24)).await.unwrap();
@@ -21,7 +21,7 @@ async fn a_showtime_freezes_seats_and_prices_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_showtime_that_cannot_be_is_refused_by_its_field() {
+async fn an_invalid_showtime_is_refused_with_the_name_of_its_field() {
     let cinema = Cinema::open().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
     let refused = async |wanted: CreateShowtime| {
@@ -43,7 +43,7 @@ async fn a_showtime_that_cannot_be_is_refused_by_its_field() {
 }
 
 #[tokio::test]
-async fn of_overlapping_showtimes_asked_for_at_once_on_two_hosts_one_gets_the_auditorium() {
+async fn of_concurrent_overlapping_showtimes_on_two_hosts_one_gets_the_auditorium() {
     let mut cinema = Cinema::open().await;
     cinema.system = cinema.system.with_movie().await;
     let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "UTC").await);

@@ -39,7 +39,7 @@ async fn until_seats(cinema: &TestCinema, showtime: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changed_seats_count_for_showtimes_to_come_unless_somebody_has_them() {
+async fn a_layout_change_applies_to_future_showtimes_unless_it_removes_taken_seats() {
     let cinema =
         TestCinema::open_with(crate::cinema::Plan { reservation_hosts: 2, ..Default::default() }).await;
     let ada = cinema.register().await;
@@ -84,7 +84,7 @@ async fn changed_seats_count_for_showtimes_to_come_unless_somebody_has_them() {
 /// As if a seat had been sold after movie asked and before reservation heard: reservation hears of a change that would
 /// take it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sale_between_question_and_change_keeps_its_seat_and_the_showtime_goes_back() {
+async fn a_seat_sold_between_check_and_layout_change_is_kept_and_the_showtime_is_reverted() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let path = format!("/v1/showtimes/{}", cinema.showtime);
@@ -126,7 +126,7 @@ async fn a_sale_between_question_and_change_keeps_its_seat_and_the_showtime_goes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_word_about_a_showtime_changes_nothing_and_one_that_comes_first_is_kept() {
+async fn an_older_version_of_a_showtime_changes_nothing_and_a_first_version_is_stored() {
     let cinema = TestCinema::open().await;
     let path = format!("/v1/showtimes/{}", cinema.showtime);
     let owner = cinema.owner();

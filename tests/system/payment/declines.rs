@@ -13,7 +13,7 @@ async fn till(per_order_max: usize, per_account_day_max: usize) -> Till {
 }
 
 #[tokio::test]
-async fn after_five_declined_cards_an_order_is_paid_on_the_page_alone() {
+async fn after_five_declined_cards_an_order_can_be_paid_on_the_page_only() {
     let till = till(5, 10).await;
     let reservation = till.reserve().await;
     for _ in 0..5 {
@@ -36,7 +36,7 @@ async fn after_five_declined_cards_an_order_is_paid_on_the_page_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_accounts_declines_are_counted_over_all_its_orders_and_hosts_at_once() {
+async fn declines_are_counted_per_account_over_all_orders_and_hosts() {
     let mut till = till(100, 3).await;
     till.start_host().await;
     let mut reservations = Vec::new();
@@ -70,7 +70,7 @@ async fn an_accounts_declines_are_counted_over_all_its_orders_and_hosts_at_once(
 }
 
 #[tokio::test]
-async fn charges_that_succeed_are_not_counted() {
+async fn successful_charges_are_not_counted() {
     let till = till(1, 2).await;
     let declined = till.reserve().await;
     till.pay(declined, DECLINED).await.unwrap_err();
@@ -85,7 +85,7 @@ async fn charges_that_succeed_are_not_counted() {
 }
 
 #[tokio::test]
-async fn a_lost_card_reads_as_a_general_decline_to_its_customer_and_as_lost_to_staff() {
+async fn a_lost_card_is_shown_to_the_customer_as_a_generic_decline_and_to_staff_as_lost() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let lost = till.pay(reservation, Some("pm_card_chargeDeclinedLostCard")).await.unwrap_err();

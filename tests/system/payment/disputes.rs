@@ -66,7 +66,7 @@ async fn a_dispute_holds_the_money_until_it_is_won() {
 }
 
 #[tokio::test]
-async fn a_dispute_on_a_page_that_is_lost_costs_the_money() {
+async fn a_lost_dispute_of_a_page_payment_is_booked_as_a_chargeback() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let page = till.pay(reservation, None).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_dispute_on_a_page_that_is_lost_costs_the_money() {
 }
 
 #[tokio::test]
-async fn a_person_has_the_provider_asked_again_and_the_attention_ends_when_it_settles() {
+async fn resuming_a_payment_queries_the_provider_again_and_clears_the_attention() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let failing = |path: &str| {
@@ -114,7 +114,7 @@ async fn a_person_has_the_provider_asked_again_and_the_attention_ends_when_it_se
 }
 
 #[tokio::test]
-async fn staff_find_payments_and_read_their_whole_story() {
+async fn staff_find_payments_and_read_their_log() {
     let till = Till::open().await;
     let (first, second) = (till.reserve().await, till.reserve().await);
     let declined = till.pay(first, Some("pm_card_chargeDeclined")).await.unwrap_err();
@@ -144,7 +144,7 @@ async fn staff_find_payments_and_read_their_whole_story() {
 }
 
 #[tokio::test]
-async fn postings_sum_to_zero_and_stay_as_they_are() {
+async fn postings_sum_to_zero_and_cannot_be_changed() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();

@@ -11,7 +11,7 @@ fn ill() -> Switches {
 }
 
 #[tokio::test]
-async fn an_end_closes_the_page_and_nothing_begins_after_it() {
+async fn ending_a_payment_closes_the_page_and_allows_no_new_attempt() {
     let till = Till::open().await;
     let (untried, open) = (till.reserve().await, till.reserve().await);
     assert_eq!(till.end(untried).await, PaymentEnd::Over);
@@ -28,7 +28,7 @@ async fn an_end_closes_the_page_and_nothing_begins_after_it() {
 }
 
 #[tokio::test]
-async fn an_end_finds_out_what_no_webhook_told() {
+async fn ending_a_payment_finds_a_capture_whose_webhook_was_lost() {
     let till = Till::open().await;
     till.switch(Switches { webhook_drop: true, ..Switches::default() });
     let reservation = till.reserve().await;
@@ -41,7 +41,7 @@ async fn an_end_finds_out_what_no_webhook_told() {
 }
 
 #[tokio::test]
-async fn an_end_that_the_provider_does_not_answer_is_unknown_and_goes_on_by_itself() {
+async fn ending_a_payment_while_the_provider_does_not_answer_is_unknown_and_completes_later() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let page = till.pay(reservation, None).await.unwrap();
@@ -56,7 +56,7 @@ async fn an_end_that_the_provider_does_not_answer_is_unknown_and_goes_on_by_itse
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_asked_for_again_under_the_same_key() {
+async fn a_call_whose_answer_is_lost_is_repeated_under_the_same_key() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     till.switch(Switches { answer_lost: 1, ..Switches::default() });
@@ -67,7 +67,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_key() {
 }
 
 #[tokio::test]
-async fn a_provider_that_stays_silent_is_found_out_about_later_and_the_key_gets_its_answer() {
+async fn a_charge_without_an_answer_is_looked_up_later_and_its_key_gets_the_answer() {
     let till = Till::open().await;
     till.switch(Switches { webhook_drop: true, answer_lost: 3, ..Switches::default() });
     let reservation = till.reserve().await;
@@ -85,7 +85,7 @@ async fn a_provider_that_stays_silent_is_found_out_about_later_and_the_key_gets_
 }
 
 #[tokio::test]
-async fn an_end_of_a_charge_without_an_answer_spends_its_key() {
+async fn ending_a_payment_whose_charge_got_no_answer_cancels_the_charge() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     till.switch(ill());
@@ -103,7 +103,7 @@ async fn an_end_of_a_charge_without_an_answer_spends_its_key() {
 }
 
 #[tokio::test]
-async fn a_host_that_dies_during_a_charge_leaves_it_to_the_next() {
+async fn a_charge_of_a_killed_host_is_completed_by_the_next_host() {
     let mut till = Till::open().await;
     till.switch(Switches { webhook_drop: true, call_delay_ms: 1_500, ..Switches::default() });
     let reservation = till.reserve().await;
@@ -126,7 +126,7 @@ async fn a_host_that_dies_during_a_charge_leaves_it_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_second_capture_is_given_back_by_payment_itself() {
+async fn a_second_capture_is_refunded_by_payment_itself() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_second_capture_is_given_back_by_payment_itself() {
 }
 
 #[tokio::test]
-async fn a_cancelled_reservation_closes_its_page_and_late_money_is_told() {
+async fn a_cancelled_reservation_closes_its_page_and_a_late_capture_is_published() {
     let till = Till::open().await;
     let (closed, late) = (till.reserve().await, till.reserve().await);
     let page = till.pay(closed, None).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_cancelled_reservation_closes_its_page_and_late_money_is_told() {
 }
 
 #[tokio::test]
-async fn what_the_provider_does_not_know_needs_a_person_and_is_not_failed() {
+async fn an_attempt_unknown_to_the_provider_needs_attention_and_does_not_fail_the_payment() {
     let mut till = Till::open().await;
     let reservation = till.reserve().await;
     let page = till.pay(reservation, None).await.unwrap();

@@ -6,7 +6,7 @@ use ring::hmac;
 use super::*;
 
 #[tokio::test]
-async fn a_declined_card_and_then_a_good_one_pays_once() {
+async fn a_declined_card_followed_by_a_good_one_charges_once() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let declined = till.pay(reservation, Some("pm_card_chargeDeclined")).await.unwrap_err();
@@ -48,7 +48,7 @@ async fn only_the_owner_and_staff_see_a_payment_and_only_staff_its_log() {
 }
 
 #[tokio::test]
-async fn a_key_used_again_gets_the_first_answer_to_the_byte() {
+async fn a_repeated_idempotency_key_gets_the_first_answer_byte_for_byte() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let first = till.pay_raw(reservation, Some("pm_card_visa"), "key").await.unwrap();
@@ -79,7 +79,7 @@ async fn a_key_used_again_gets_the_first_answer_to_the_byte() {
 }
 
 #[tokio::test]
-async fn many_requests_at_once_on_two_hosts_charge_once() {
+async fn concurrent_requests_on_two_hosts_charge_once() {
     let mut till = Till::open().await;
     till.start_host().await;
     let (one, other) = (till.reserve().await, till.book());
@@ -100,7 +100,7 @@ async fn many_requests_at_once_on_two_hosts_charge_once() {
 }
 
 #[tokio::test]
-async fn paying_opens_the_payment_itself_when_it_is_first() {
+async fn a_request_that_arrives_before_the_event_opens_the_payment() {
     let till = Till::open().await;
     let reservation = till.book();
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
@@ -118,7 +118,7 @@ async fn paying_opens_the_payment_itself_when_it_is_first() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_told_again_to_another_host_is_not_paid_again() {
+async fn an_order_event_redelivered_to_another_host_charges_nothing_again() {
     let mut till = Till::open().await;
     let reservation = till.book();
     till.publish(&till.created(reservation)).await;
@@ -136,7 +136,7 @@ async fn an_order_that_is_told_again_to_another_host_is_not_paid_again() {
 }
 
 #[tokio::test]
-async fn what_reservation_refuses_is_passed_on_and_nothing_is_charged() {
+async fn a_refusal_by_reservation_is_passed_on_and_nothing_is_charged() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let refusal = Problem::new(409, "hold-expired", "The seats were kept until now; they are free again.");
@@ -152,7 +152,7 @@ async fn what_reservation_refuses_is_passed_on_and_nothing_is_charged() {
 }
 
 #[tokio::test]
-async fn a_page_is_paid_and_told_twice_and_counts_once() {
+async fn a_payment_on_the_page_with_duplicate_webhooks_counts_once() {
     let till = Till::open().await;
     till.switch(Switches { webhook_duplicate: true, webhook_reorder: true, ..Switches::default() });
     let reservation = till.reserve().await;
@@ -177,7 +177,7 @@ async fn a_page_is_paid_and_told_twice_and_counts_once() {
 }
 
 #[tokio::test]
-async fn a_new_attempt_closes_the_page_before() {
+async fn a_new_attempt_closes_the_earlier_page() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let first = till.pay(reservation, None).await.unwrap();
@@ -199,7 +199,7 @@ fn sign(secret: &str, at: i64, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn only_fresh_signed_webhooks_are_believed() {
+async fn only_fresh_signed_webhooks_are_accepted() {
     let till = Till::open().await;
     let body = r#"{"id":"evt_x","type":"radar.early","data":{"object":{"object":"radar","id":"r"}}}"#;
     let now = Timestamp::wall_clock().unix_seconds();

@@ -10,7 +10,7 @@ fn deaf() -> Switches {
 }
 
 #[tokio::test]
-async fn a_page_that_was_paid_is_found_in_the_list_of_events() {
+async fn a_paid_page_is_found_in_the_providers_list_of_events() {
     let till = Till::open_reading(Duration::from_secs(1)).await;
     till.switch(deaf());
     let reservation = till.reserve().await;
@@ -38,7 +38,7 @@ async fn a_page_that_was_paid_is_found_in_the_list_of_events() {
 }
 
 #[tokio::test]
-async fn what_happened_while_no_host_was_there_is_read_at_the_start() {
+async fn payments_made_while_no_host_ran_are_found_at_the_next_start() {
     let mut till = Till::open_reading(Duration::from_secs(1)).await;
     till.switch(deaf());
     let mut waiting = Vec::new();
@@ -63,7 +63,7 @@ async fn what_happened_while_no_host_was_there_is_read_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_list_of_many_pages_is_read_to_its_end_while_the_provider_is_ill_in_between() {
+async fn a_list_of_many_pages_is_read_to_its_end_despite_failures_of_the_provider() {
     let till = Till::open_reading(Duration::from_secs(1)).await;
     till.switch(deaf());
     let first = till.reserve().await;
@@ -96,7 +96,7 @@ async fn a_list_of_many_pages_is_read_to_its_end_while_the_provider_is_ill_in_be
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_and_whose_webhooks_get_lost_is_found_too() {
+async fn a_failed_refund_whose_webhooks_are_lost_is_found_and_retried() {
     let till = Till::open_reading(Duration::from_secs(1)).await;
     let reservation = till.reserve().await;
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();

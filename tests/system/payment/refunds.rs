@@ -6,7 +6,7 @@ use bus::contract::reservation::RefundStatus;
 use super::*;
 
 #[tokio::test]
-async fn money_goes_back_in_parts_up_to_what_was_paid() {
+async fn a_payment_is_refunded_in_parts_up_to_the_captured_amount() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_refund_whose_answer_is_lost_is_made_once() {
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_at_the_bank_is_tried_three_times_and_then_told() {
+async fn a_refund_that_fails_at_the_bank_is_tried_three_times_and_then_published_as_failed() {
     let till = Till::open().await;
     let reservation = till.reserve().await;
     let paid = till.pay(reservation, Some("pm_card_visa")).await.unwrap();
