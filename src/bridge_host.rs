@@ -13,45 +13,47 @@ use bridge::{Session, Settings, outbound, service_queue};
 use bus::Failure;
 use tokio_util::sync::CancellationToken;
 
-use actors::host::{Frame, Host};
+use actors::host::{Host, HostBuilder, Stage};
 use actors::supervision::Child;
 
 /// Starts the host; RabbitMQ may be away, but one that refuses for good (a login, a certificate) ends the start.
-pub async fn spawn(frame: Frame, settings: Settings) -> anyhow::Result<Host> {
+pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
     let targets = Target::all(&settings);
     let session = Session::new(settings);
     session.check().await.context("AMQP_URL")?;
-    let (connecting, bus) = (session.clone(), frame.bus.clone());
+    let (connecting, bus) = (session.clone(), builder.bus.clone());
     // The others settle what they have in hand before the connection goes.
-    let connecting = frame.carrier("session", move |stop| {
+    let connecting = builder.worker(Stage::Write, "session", move |stop| {
         let session = connecting.clone();
         async move { Ok(session.run(stop).await?) }
     });
     let mut children = vec![
         connecting,
-        child(&frame, "service queues", &session, service_queue::run),
-        child(&frame, "inbound", &session, move |session, stop| Inbound::new(bus.clone(), session).run(stop)),
-        child(&frame, "retries", &session, |session, stop| Retrier::new(session).run(stop)),
+        child(&builder, "service queues", &session, service_queue::run),
+        child(&builder, "inbound", &session, move |session, stop| {
+            Inbound::new(bus.clone(), session).run(stop)
+        }),
+        child(&builder, "retries", &session, |session, stop| Retrier::new(session).run(stop)),
     ];
     for target in targets {
-        let bus = frame.bus.clone();
-        children.push(child(&frame, target.consumer, &session, move |session, stop| {
+        let bus = builder.bus.clone();
+        children.push(child(&builder, target.consumer, &session, move |session, stop| {
             outbound::run(bus.clone(), session, target.clone(), stop)
         }));
     }
-    let complaints = move || session.complaints();
-    Ok(frame.start(None, well, move || children.clone()).await?.with_complaints(complaints))
+    let degraded = move || session.complaints();
+    Ok(builder.start(None, well, move || children.clone()).await?.with_degraded(degraded))
 }
 
 /// A loop of the bridge that works with the one connection to RabbitMQ.
-fn child<F, Fut>(frame: &Frame, name: &'static str, session: &Session, run: F) -> Child
+fn child<F, Fut>(builder: &HostBuilder, name: &'static str, session: &Session, run: F) -> Child
 where
     F: Fn(Session, CancellationToken) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let session = session.clone();
-    frame.taker(name, move |stop| {
+    builder.worker(Stage::Intake, name, move |stop| {
         let running = run(session.clone(), stop);
         async move { Ok(running.await?) }
     })

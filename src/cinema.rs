@@ -50,7 +50,7 @@ impl Cinema {
         );
         environment.check()?;
         let (migrated, bus, door) = tokio::join!(
-            actors::delivery::migrate(&database_url),
+            actors::migrations::migrate(&database_url),
             Bus::connect(operator),
             Bus::connect(door)
         );

@@ -97,7 +97,7 @@ pub async fn migrate() -> anyhow::Result<()> {
         environment.get("NATS_URL").is_some().then(|| config::nats(&mut environment, config::OPERATOR));
     let passwords = config::role_passwords(&mut environment);
     environment.check()?;
-    let roles = actors::delivery::migrate_with(&url, &passwords).await?;
+    let roles = actors::migrations::migrate_with(&url, &passwords).await?;
     println!("every schema is up to date");
     if !roles.is_empty() {
         println!("each of these roles has rights to its own schema: {}", roles.join(", "));

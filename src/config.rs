@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use actors::delivery::{ROLE_DOMAINS, RolePasswords};
+use actors::delivery::RolePasswords;
+use actors::migrations::schemas;
 use bus::address::Address;
 use bus::config::Environment;
 use bus::connection::{Credentials, SCHEMES};
@@ -164,7 +165,7 @@ pub fn database_url(environment: &mut Environment) -> String {
 /// `DATABASE_PASSWORD_AUTH` and its like: what the role of each domain's hosts is to log in to Postgres with.
 pub fn role_passwords(environment: &mut Environment) -> RolePasswords {
     let mut passwords = RolePasswords::new();
-    for domain in ROLE_DOMAINS {
+    for domain in schemas().map(|domain| domain.name) {
         let name = format!("DATABASE_PASSWORD_{}", domain.to_uppercase());
         if let Some(password) = environment.get(&name) {
             environment.check_secret(&name, &password);

@@ -1,7 +1,7 @@
-//! One actor host: a tree of one domain's consumers, journal, relay, endpoints, entities.
+//! One actor host: a supervised tree of one domain's endpoints, consumers, journal, relay and entities.
 //!
-//! It stops step by step: first the intake (endpoints, consumers, sweeps) until what is in work is done, then the
-//! journal until what waits is written, then the relay until that is sent.
+//! It stops in stages: first the intake (endpoints, consumers, sweeps) until the requests and messages in work are done,
+//! then the journal until all waiting changes are written, then the relay until their events are published.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,104 +26,119 @@ use crate::delivery::relay::Relay;
 use crate::delivery::{Clock, Journal, JournalParts, Rows, SeatLock, maintain, measure};
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
 
-/// Longest wait for what is in work when the host stops; a request's own deadline is shorter.
-const STOP_MAX: Duration = Duration::from_secs(12);
+/// Longest wait for each stage when the host stops; a request's own deadline is shorter.
+const STAGE_STOP_MAX: Duration = Duration::from_secs(12);
 
-/// A host that starts waits so long for its endpoints to be known to NATS; without NATS it goes on without.
+/// Longest wait at the start until NATS knows the host's endpoints; after that the host goes on without NATS.
 const SERVED_MAX: Duration = Duration::from_secs(3);
 
-/// What every host has: its way to the others, and the order in which its workers stop.
-#[derive(Clone)]
-pub struct Frame {
-    pub domain: &'static str,
-    pub bus: Bus,
-    /// Cancelled first: endpoints, consumers and sweeps take nothing more.
-    pub intake: CancellationToken,
-    taking: TaskTracker,
-    deciding: CancellationToken,
-    writing: TaskTracker,
-    sending: CancellationToken,
-    publishing: TaskTracker,
+/// When a worker stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Stops first: it takes requests, messages or due deadlines.
+    Intake,
+    /// Stops when the intake has ended, which works with it.
+    Write,
+    /// Stops last: it publishes what was written.
+    Publish,
 }
 
-impl Frame {
+/// The workers of one stage, and the signal that stops them.
+#[derive(Clone, Default)]
+struct Workers {
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What every host is built from, with or without a database: its name, its bus and its workers by stage.
+#[derive(Clone)]
+pub struct HostBuilder {
+    pub domain: &'static str,
+    pub bus: Bus,
+    intake: Workers,
+    write: Workers,
+    publish: Workers,
+}
+
+impl HostBuilder {
     pub fn new(bus: Bus, domain: &'static str) -> Self {
-        Self {
-            domain,
-            bus,
-            intake: CancellationToken::new(),
-            taking: TaskTracker::new(),
-            deciding: CancellationToken::new(),
-            writing: TaskTracker::new(),
-            sending: CancellationToken::new(),
-            publishing: TaskTracker::new(),
+        let (intake, write, publish) = (Workers::default(), Workers::default(), Workers::default());
+        Self { domain, bus, intake, write, publish }
+    }
+
+    /// A supervised loop that is waited for when the host stops.
+    pub fn worker<F, Fut>(&self, stage: Stage, name: &'static str, run: F) -> Child
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let Workers { running, stop } = self.workers(stage).clone();
+        worker(name, stop, move |stop| running.track_future(run(stop)))
+    }
+
+    fn workers(&self, stage: Stage) -> &Workers {
+        match stage {
+            Stage::Intake => &self.intake,
+            Stage::Write => &self.write,
+            Stage::Publish => &self.publish,
         }
     }
 
-    /// A loop of the intake.
-    pub fn taker<F, Fut>(&self, name: &'static str, run: F) -> Child
-    where
-        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        tracked(name, &self.taking, &self.intake, run)
-    }
-
-    /// A loop that the intake stands on: told to stop only when the intake has ended.
-    pub fn carrier<F, Fut>(&self, name: &'static str, run: F) -> Child
-    where
-        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        tracked(name, &self.writing, &self.deciding, run)
-    }
-
-    /// Starts the tree. There is one supervisor, and with its budget the host ends: a second one above it would see a
-    /// failure only every half minute and restart for ever.
+    /// Starts the tree. There is one supervisor, and the host ends when its restart budget is spent: a second supervisor
+    /// above it would see a failure only every half minute and restart it for ever.
     pub async fn start(
         self,
         database: Option<Database>,
-        well: Wellness,
+        database_up: Wellness,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
         let domain = self.domain;
         let arguments = SupervisorArguments { name: domain.to_owned(), children: children() };
         let (supervisor, ended) = Actor::spawn(None, Supervisor, arguments).await?;
         tracing::info!(domain, "host started");
-        let complaints = Arc::new(Vec::new);
-        Ok(Host { frame: self, database, supervisor, ended: Some(ended), well, complaints })
+        let degraded = Arc::new(Vec::new);
+        Ok(Host { builder: self, database, supervisor, ended: Some(ended), database_up, degraded })
+    }
+
+    async fn stop(&self, stage: Stage, unfinished: &'static str) {
+        let Workers { running, stop } = self.workers(stage);
+        stop.cancel();
+        running.close();
+        if tokio::time::timeout(STAGE_STOP_MAX, running.wait()).await.is_err() {
+            tracing::warn!(domain = self.domain, "{unfinished}");
+        }
     }
 }
 
-/// What a domain is built from.
+/// What a domain with a database is built from: a host builder and the domain's connections.
 #[derive(Clone)]
-pub struct Parts {
-    frame: Frame,
+pub struct DomainBuilder {
+    host: HostBuilder,
     pub database: Database,
     pub clock: Clock,
     pub verifier: Verifier,
-    /// `JWT_PUBLIC_KEYS`: what tokens may be signed with besides what auth signs with now.
+    /// `JWT_PUBLIC_KEYS`: accepted besides the key that auth signs with now.
     pub public_keys: KeySet,
     pub redis: Option<ConnectionManager>,
-    /// No endpoint is left to be told to NATS.
+    /// Whether NATS knows every endpoint.
     served: watch::Sender<bool>,
 }
 
-impl std::ops::Deref for Parts {
-    type Target = Frame;
-    fn deref(&self) -> &Frame {
-        &self.frame
+impl std::ops::Deref for DomainBuilder {
+    type Target = HostBuilder;
+    fn deref(&self) -> &HostBuilder {
+        &self.host
     }
 }
 
-impl Parts {
+impl DomainBuilder {
     /// Connects one domain to the servers it needs, waiting a while for Postgres. Redis may be absent or down.
     pub async fn connect(config: &HostConfig, bus: Bus, domain: &'static str) -> anyhow::Result<Self> {
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
         Self::connect_with(config, bus, domain, verifier).await
     }
 
-    /// The same with a verifier that others of this process have too, so that each token is verified once.
+    /// The same with a verifier that all hosts of this process share, so that each token is verified once.
     pub async fn connect_with(
         config: &HostConfig,
         bus: Bus,
@@ -137,14 +152,14 @@ impl Parts {
             None => None,
         };
         let public_keys = config.jwt_public_keys.clone();
-        let (frame, served) = (Frame::new(bus, domain), watch::Sender::new(true));
-        Ok(Self { frame, verifier, public_keys, database, clock, redis, served })
+        let (host, served) = (HostBuilder::new(bus, domain), watch::Sender::new(true));
+        Ok(Self { host, verifier, public_keys, database, clock, redis, served })
     }
 
     /// The domain's journal and relay, with the children that run them.
     pub fn delivery<R: Rows>(&self, lock: Option<SeatLock>) -> (Journal<R>, Wellness, Vec<Child>) {
         let (queue, relay) = Relay::new(self.database.clone(), self.bus.clone());
-        let (journal, parts, well) = JournalParts::<R>::new(
+        let (journal, parts, database_up) = JournalParts::<R>::new(
             self.database.clone(),
             self.clock.clone(),
             queue,
@@ -153,24 +168,24 @@ impl Parts {
         );
         let (database, measured) = (self.database.clone(), self.database.clone());
         let children = vec![
-            tracked("journal", &self.writing, &self.deciding, move |stop| parts.clone().run(stop)),
-            tracked("relay", &self.publishing, &self.sending, move |stop| relay.clone().run(stop)),
-            self.taker("maintenance", move |stop| maintain(database.clone(), stop)),
-            self.taker("gauges", move |stop| measure(measured.clone(), stop)),
+            self.worker(Stage::Write, "journal", move |stop| parts.clone().run(stop)),
+            self.worker(Stage::Publish, "relay", move |stop| relay.clone().run(stop)),
+            self.worker(Stage::Intake, "maintenance", move |stop| maintain(database.clone(), stop)),
+            self.worker(Stage::Intake, "gauges", move |stop| measure(measured.clone(), stop)),
         ];
-        (journal, well, children)
+        (journal, database_up, children)
     }
 
     /// A durable consumer whose messages go to `handle`.
     pub fn consumer(
         &self,
         spec: ConsumerSpec,
-        well: Wellness,
+        database_up: Wellness,
         handle: Arc<dyn Fn(Delivery) + Send + Sync>,
     ) -> Child {
         let bus = self.bus.clone();
-        self.taker("consumer", move |stop| {
-            let running = bus::consumer::run(bus.clone(), spec, well.clone(), stop, handle.clone());
+        self.worker(Stage::Intake, "consumer", move |stop| {
+            let running = bus::consumer::run(bus.clone(), spec, database_up.clone(), stop, handle.clone());
             async move { Ok(running.await?) }
         })
     }
@@ -186,7 +201,7 @@ impl Parts {
         self.service_once(watch::channel(true).1, serve)
     }
 
-    /// A NATS service that nobody sees before the host is `prepared`.
+    /// A NATS service that nobody can find before the host is `prepared`.
     pub fn service_once<F>(&self, prepared: watch::Receiver<bool>, serve: F) -> Child
     where
         F: Fn(service::Server) -> BoxFuture<'static, Result<service::Server, bus::Failure>>
@@ -195,21 +210,20 @@ impl Parts {
             + 'static,
     {
         self.served.send_replace(false);
-        let parts = self.clone();
+        let builder = self.clone();
         let serve = Arc::new(serve);
-        self.taker("service", move |stop| {
-            let (parts, serve, mut prepared) = (parts.clone(), serve.clone(), prepared.clone());
+        self.worker(Stage::Intake, "service", move |stop| {
+            let (builder, serve, mut prepared) = (builder.clone(), serve.clone(), prepared.clone());
             async move {
                 tokio::select! {
                     _ = stop.cancelled() => return Ok(()),
-                    // Who tells may be gone once it is told.
+                    // The sender may be dropped once it has sent `true`.
                     is = prepared.wait_for(|is| *is) => drop(is),
                 }
-                let server =
-                    service::Server::start(&parts.bus, parts.domain, parts.verifier.clone(), stop.clone())
-                        .await?;
+                let (domain, verifier) = (builder.domain, builder.verifier.clone());
+                let server = service::Server::start(&builder.bus, domain, verifier, stop.clone()).await?;
                 let server = serve(server).await?;
-                parts.served.send_replace(true);
+                builder.served.send_replace(true);
                 server.ended().await;
                 anyhow::ensure!(stop.is_cancelled(), "the endpoints ended");
                 Ok(())
@@ -217,17 +231,18 @@ impl Parts {
         })
     }
 
-    /// Starts the tree (see [`Frame::start`]) and returns once its endpoints answer: who is told that a host is there may ask it.
+    /// Starts the tree (see [`HostBuilder::start`]) and returns once its endpoints answer, so that the caller may send
+    /// requests at once.
     pub async fn start(
         self,
-        well: Wellness,
+        database_up: Wellness,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
         let (domain, bus, mut served) = (self.domain, self.bus.clone(), self.served.subscribe());
-        let host = self.frame.start(Some(self.database), well, children).await?;
+        let host = self.host.start(Some(self.database), database_up, children).await?;
         let answering = async {
             served.wait_for(|served| *served).await?;
-            // NATS takes what a connection says in order: with this answer it knows every endpoint.
+            // NATS handles a connection's messages in order: when it answers this, it has every subscription.
             bus::topology::ensure_streams(&bus).await?;
             anyhow::Ok(())
         };
@@ -242,19 +257,19 @@ impl Parts {
 
 /// A running host.
 pub struct Host {
-    frame: Frame,
-    /// A host that keeps nothing has none.
+    builder: HostBuilder,
+    /// `None` for a host that stores nothing.
     database: Option<Database>,
     supervisor: ActorRef<SupervisorMessage>,
     ended: Option<JoinHandle<()>>,
-    well: Wellness,
-    complaints: Complaints,
+    database_up: Wellness,
+    degraded: Reasons,
 }
 
-/// What is wrong with a host that goes on all the same, a sentence each.
-type Complaints = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Why a host that works is degraded, a sentence each.
+type Reasons = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// What `/health/ready` tells of a host.
+/// What `/health/ready` shows of a host.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
@@ -265,7 +280,7 @@ pub struct Health {
     pub database: Option<bool>,
     /// Children that were restarted since this process started.
     pub restarts: u64,
-    /// What is wrong although the host is ready: work waits, and nothing that others need from it is missing.
+    /// What is wrong although the host is ready: work waits, but the host answers every request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
 }
@@ -278,28 +293,29 @@ impl Health {
 
 impl Host {
     pub fn domain(&self) -> &'static str {
-        self.frame.domain
+        self.builder.domain
     }
 
-    /// Adds what the host says of itself when it is degraded.
-    pub fn with_complaints(self, complaints: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
-        Self { complaints: Arc::new(complaints), ..self }
+    /// `degraded` returns why the host is degraded now; nothing when it is not.
+    pub fn with_degraded(self, degraded: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self { degraded: Arc::new(degraded), ..self }
     }
 
-    /// Reads a host's health at any time, without holding the host.
+    /// Reads the host's health at any time, without holding the host.
     pub fn health(&self) -> impl Fn() -> Health + Send + Sync + Clone + 'static {
-        let (domain, bus, well) = (self.frame.domain, self.frame.bus.clone(), self.well.clone());
-        let (has_database, complaints) = (self.database.is_some(), self.complaints.clone());
+        let (domain, bus, database_up) =
+            (self.builder.domain, self.builder.bus.clone(), self.database_up.clone());
+        let (has_database, degraded) = (self.database.is_some(), self.degraded.clone());
         move || Health {
             domain,
             nats: bus.is_connected(),
-            database: has_database.then(|| *well.borrow()),
+            database: has_database.then(|| *database_up.borrow()),
             restarts: crate::supervision::restarts(),
-            degraded: complaints(),
+            degraded: degraded(),
         }
     }
 
-    /// Waits until the tree has given up. A host that stops in order does not end this way.
+    /// Waits until the supervisor has given up. A host that is stopped does not end this way.
     pub async fn failed(&mut self) {
         if let Some(ended) = &mut self.ended {
             // A panic of the supervisor is an end as well.
@@ -308,32 +324,18 @@ impl Host {
         }
     }
 
-    /// Takes nothing more, finishes what is in work, writes and sends what waits, ends.
+    /// Takes nothing more, finishes the work in progress, writes and publishes what waits, ends.
     pub async fn stop(self) {
-        let frame = self.frame;
-        frame.intake.cancel();
-        frame.taking.close();
-        if tokio::time::timeout(STOP_MAX, frame.taking.wait()).await.is_err() {
-            tracing::warn!(domain = frame.domain, "requests still in work at the stop");
-        }
-        frame.deciding.cancel();
-        frame.writing.close();
-        if tokio::time::timeout(STOP_MAX, frame.writing.wait()).await.is_err() {
-            tracing::warn!(
-                domain = frame.domain,
-                "the database hangs; what was not written is lost and was told so"
-            );
-        }
-        frame.sending.cancel();
-        frame.publishing.close();
-        if tokio::time::timeout(STOP_MAX, frame.publishing.wait()).await.is_err() {
-            tracing::warn!(domain = frame.domain, "the outbox waits for the next start");
-        }
+        let builder = self.builder;
+        builder.stop(Stage::Intake, "requests still in work at the stop").await;
+        let lost = "the database hangs; waiting changes are lost, and their callers got an error";
+        builder.stop(Stage::Write, lost).await;
+        builder.stop(Stage::Publish, "events stay in the outbox until the next start").await;
         self.supervisor.stop(None);
         if let Some(database) = self.database {
             database.pool.close().await;
         }
-        tracing::info!(domain = frame.domain, "host stopped");
+        tracing::info!(domain = builder.domain, "host stopped");
     }
 
     /// Ends at once, as a crash would: nothing is finished, nothing is sent.
@@ -345,22 +347,12 @@ impl Host {
     }
 }
 
-/// A worker that is waited for when the host stops.
-fn tracked<F, Fut>(name: &'static str, tracker: &TaskTracker, stop: &CancellationToken, run: F) -> Child
-where
-    F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    let tracker = tracker.clone();
-    worker(name, stop.clone(), move |stop| tracker.track_future(run(stop)))
-}
-
-/// Redis is an optimisation: when it does not answer now the host starts without, and says why.
+/// Redis is an optimisation: when it does not answer now, the host starts without it and logs why.
 async fn connect_redis(url: &str, domain: &'static str) -> anyhow::Result<Option<ConnectionManager>> {
     let client = bus::redis::client(url)?;
-    let look = client.clone();
+    let probed = client.clone();
     tokio::spawn(async move {
-        if let Some(why) = bus::redis::why_away(&look).await {
+        if let Some(why) = bus::redis::why_away(&probed).await {
             tracing::warn!(domain, why, "Redis does not answer; going on without it");
         }
     });

@@ -6,8 +6,10 @@
 pub mod config;
 pub mod database;
 pub mod delivery;
+pub mod domain;
 pub mod fsck;
 pub mod host;
+pub mod migrations;
 pub mod supervision;
 
 pub mod auth;
@@ -24,3 +26,13 @@ mod zone;
 pub mod hostile;
 #[cfg(test)]
 mod model_check;
+
+/// Every domain, in the order in which a deployment starts their hosts. A new domain is registered here and nowhere else.
+pub static DOMAINS: [domain::Domain; 6] = [
+    auth::DOMAIN,
+    movie::DOMAIN,
+    reservation::DOMAIN,
+    payment::DOMAIN,
+    notification::DOMAIN,
+    scheduler::DOMAIN,
+];

@@ -11,7 +11,7 @@ use bus::contract::auth::Role;
 
 use crate::auth::{self, DemoAccount};
 use crate::config::HostConfig;
-use crate::host::Parts;
+use crate::host::DomainBuilder;
 use crate::movie::{self, Added};
 
 /// The password that everybody knows.
@@ -60,9 +60,9 @@ pub async fn seed(
     passwords: Passwords,
 ) -> anyhow::Result<Seeded> {
     let accounts = accounts(passwords);
-    let users = auth::seed(Parts::connect(config, bus.clone(), "auth").await?, &accounts).await?;
+    let users = auth::seed(DomainBuilder::connect(config, bus.clone(), "auth").await?, &accounts).await?;
     let staff = users.first().map(|staff| staff.id).unwrap_or_default();
-    let added = movie::seed(Parts::connect(config, bus, "movie").await?, staff, currency).await?;
+    let added = movie::seed(DomainBuilder::connect(config, bus, "movie").await?, staff, currency).await?;
     tracing::info!(?added, "seeded the demo cinema");
     let new_accounts = accounts.into_iter().zip(users).filter(|(_, user)| user.is_new);
     Ok(Seeded { new_accounts: new_accounts.map(|(account, _)| account).collect(), added })

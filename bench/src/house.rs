@@ -87,7 +87,7 @@ impl House {
         let signer = Signer::from_pem(&pem)?;
         let house =
             Self { servers, addr, database_url, signer, processes: vec![], environment, _folder: folder };
-        actors::delivery::migrate(&house.database_url).await?;
+        actors::migrations::migrate(&house.database_url).await?;
         Ok(house)
     }
 

@@ -305,7 +305,7 @@ fn a_test_provider_is_let_pass_beside_https_only_as_a_sandbox() {
 #[test]
 fn compose_gives_each_host_a_role_of_its_own_that_migrate_makes() {
     let compose = include_str!("../../docker-compose.yml");
-    for domain in actors::delivery::ROLE_DOMAINS {
+    for domain in actors::migrations::schemas().map(|domain| domain.name) {
         let upper = domain.to_uppercase();
         let password = format!("${{POSTGRES_PASSWORD_{upper}:-marquee}}");
         assert!(compose.contains(&format!("DATABASE_PASSWORD_{upper}: {password}\n")), "{domain}");

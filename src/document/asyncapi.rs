@@ -1,25 +1,17 @@
-//! The events and notices of the house as AsyncAPI 3.0: channels are subjects, messages are CloudEvents in binary mode, an
-//! operation is a domain that says or hears one.
+//! The events and notices as AsyncAPI 3.0: channels are subjects, messages are CloudEvents in binary mode, an operation is a
+//! domain that publishes or handles one.
 //!
-//! Payloads come from the contract's schemas. Who hears is read from the consumers themselves; who says stands in one
-//! table here, and an event that is missing from it stops the document.
+//! Payloads come from the contract's schemas; which domain publishes and which consumer handles an event is read from the
+//! domains' registration.
 
+use actors::DOMAINS;
 use bus::contract::reservation::{ReservationChanged, SeatsChanged};
 use serde_json::{Map, Value, json};
 
-/// Which domain says an event, by its subject; what the first part of a subject names is the rule.
+/// The domain that publishes an event.
 fn source(subject: &str) -> &'static str {
-    match subject {
-        "movie.reminder" => "scheduler",
-        "refund.requested" | "showtime.change_refused" => "reservation",
-        _ => match subject.split('.').next() {
-            Some("user") => "auth",
-            Some("movie" | "showtime") => "movie",
-            Some("reservation") => "reservation",
-            Some("payment" | "refund") => "payment",
-            _ => panic!("nobody is known to say {subject}"),
-        },
-    }
+    let source = DOMAINS.iter().find(|domain| domain.publishes.contains(&subject));
+    source.map(|domain| domain.name).unwrap_or_else(|| panic!("no domain publishes {subject}"))
 }
 
 pub fn document() -> Value {
@@ -29,12 +21,12 @@ pub fn document() -> Value {
         let name = hoist(schema.to_value(), &mut schemas);
         messages.insert(subject.into(), message(subject, &name));
         channels.insert(subject.into(), channel(subject));
-        let said_by = source(subject);
-        operations.insert(format!("{said_by}.says.{subject}"), operation("send", subject, said_by));
+        let publisher = source(subject);
+        operations.insert(format!("{publisher}.publishes.{subject}"), operation("send", subject, publisher));
     }
-    for consumer in crate::hosts::consumers() {
+    for consumer in DOMAINS.iter().filter_map(|domain| domain.consumer) {
         for subject in consumer.subjects {
-            let name = format!("{}.hears.{subject}", consumer.name);
+            let name = format!("{}.handles.{subject}", consumer.name);
             operations.insert(name, operation("receive", subject, consumer.name));
         }
     }
@@ -42,7 +34,7 @@ pub fn document() -> Value {
         let name = hoist(schema, &mut schemas);
         let channel_name = address.split(".{").next().unwrap_or(address);
         channels.insert(channel_name.into(), notice(address, parameter, &name, summary));
-        operations.insert(format!("reservation.tells.{channel_name}"), notice_operation(channel_name));
+        operations.insert(format!("reservation.notifies.{channel_name}"), notice_operation(channel_name));
     }
     json!({
         "asyncapi": "3.0.0",
@@ -64,17 +56,17 @@ pub fn document() -> Value {
     })
 }
 
-const DESCRIPTION: &str = "Every fact of the house is one message of the JetStream stream EVENTS, under a subject that is also its \
+const DESCRIPTION: &str = "Every event is one message of the JetStream stream EVENTS, under a subject that is also its \
     RabbitMQ routing key: a CloudEvent in binary mode, its attributes in headers, the data alone in the payload. \
     A message may arrive twice, late or out of order: keep `ce-id` with what it changed, and acknowledge after the commit. \
-    Fields are only ever added. `seats.*` and `changed.*` are notices on core NATS: who misses one reads again.";
+    Fields are only ever added. `seats.*` and `changed.*` are notices on core NATS, which are not stored: a subscriber that misses one reads the state again.";
 
-/// The shape that all headers have (`bus::event`).
+/// The headers of every event (`bus::event`).
 fn cloud_event() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({
         "type": "object",
-        "description": "CloudEvents 1.0 in binary mode, and what a request that caused it is known by.",
+        "description": "CloudEvents 1.0 in binary mode, and the trace of the request that caused it.",
         "required": ["ce-id", "ce-type", "ce-source", "ce-time", "ce-specversion", "Nats-Msg-Id", "X-Correlation-Id", "traceparent"],
         "properties": {
             "ce-id": {"type": "string", "format": "uuid", "description": "The event's own id, the same however often it is sent."},
@@ -94,7 +86,7 @@ fn message(subject: &str, schema: &str) -> Value {
     json!({
         "name": subject,
         "title": schema,
-        "summary": format!("{subject}, said by {}", source(subject)),
+        "summary": format!("{subject}, published by {}", source(subject)),
         "contentType": "application/json",
         "headers": {"$ref": "#/components/schemas/CloudEvent"},
         "payload": {"$ref": format!("#/components/schemas/{schema}")},
@@ -109,17 +101,17 @@ fn channel(subject: &str) -> Value {
     })
 }
 
-fn operation(action: &str, subject: &str, who: &str) -> Value {
+fn operation(action: &str, subject: &str, domain: &str) -> Value {
     let does = match action {
-        "send" => "says it when it has become true, from its outbox, until JetStream has it",
-        _ => "hears it with a durable consumer and acknowledges after its own commit",
+        "send" => "publishes it after the commit, from its outbox, until JetStream has stored it",
+        _ => "handles it with a durable consumer and acknowledges it after its own commit",
     };
     json!({
         "action": action,
-        "description": format!("{who} {does}."),
+        "description": format!("{domain} {does}."),
         "channel": {"$ref": format!("#/channels/{subject}")},
         "messages": [{"$ref": format!("#/channels/{subject}/messages/event")}],
-        "tags": [{"name": who}],
+        "tags": [{"name": domain}],
     })
 }
 
@@ -143,7 +135,7 @@ fn notices() -> [(&'static str, &'static str, Value, &'static str); 2] {
 fn notice(address: &str, parameter: &str, schema: &str, summary: &str) -> Value {
     json!({
         "address": address,
-        "description": "Core NATS, kept nowhere.",
+        "description": "Core NATS, not stored.",
         "parameters": {parameter: {"description": "Its id, a UUID."}},
         "messages": {"notice": {
             "name": schema,
@@ -158,7 +150,7 @@ fn notice(address: &str, parameter: &str, schema: &str, summary: &str) -> Value 
 fn notice_operation(channel: &str) -> Value {
     json!({
         "action": "send",
-        "description": "reservation tells it after the commit.",
+        "description": "reservation publishes it after the commit.",
         "channel": {"$ref": format!("#/channels/{channel}")},
         "messages": [{"$ref": format!("#/channels/{channel}/messages/notice")}],
         "tags": [{"name": "reservation"}],

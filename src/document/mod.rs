@@ -1,7 +1,8 @@
-//! Documents for whoever builds on the house, made from the contract and never by hand: the Postman collection from the
-//! OpenAPI document, the AsyncAPI document from the events' schemas.
+//! Documents for developers of other services, generated from the contract: the Postman collection from the OpenAPI
+//! document, the AsyncAPI document from the events' schemas and the domains' registration.
 //!
-//! Invariant: what is in `docs/` is what these write; tests compare, and write it anew with `INSTA_UPDATE=always`.
+//! Invariant: the files in `docs/` are what these functions return; tests compare them, and write the files with
+//! `INSTA_UPDATE=always`.
 
 mod asyncapi;
 mod postman;
@@ -9,12 +10,12 @@ mod postman;
 mod tests;
 mod yaml;
 
-/// `docs/asyncapi.yaml`: every event, who says it and who hears it.
+/// `docs/asyncapi.yaml`: every event, which domain publishes it and which consumers handle it.
 pub fn asyncapi() -> String {
     yaml::write(&asyncapi::document())
 }
 
-/// `docs/marquee.postman_collection.json`: every endpoint, and a walk from a showtime to a ticket that tests itself.
+/// `docs/marquee.postman_collection.json`: every endpoint, and a sequence of requests from a showtime to a ticket with its own tests.
 pub fn postman() -> String {
     let mut text =
         serde_json::to_string_pretty(&postman::collection(&gateway::openapi())).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! The documents in `docs/` are what the code makes; `INSTA_UPDATE=always` writes them anew, as it does snapshots.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{asyncapi, postman};
@@ -48,5 +50,54 @@ fn every_reference_of_the_asyncapi_document_leads_somewhere() {
     for reference in text.split("\"$ref\":\"#").skip(1) {
         let reference = reference.split('"').next().unwrap();
         assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+/// Each operation of the document: its action, its domain and its subject.
+fn operations() -> BTreeSet<(String, String, String)> {
+    let document = super::asyncapi::document();
+    let operations = document["operations"].as_object().unwrap().values();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    operations
+        .map(|operation| {
+            let channel = text(&operation["channel"]["$ref"]).replace("#/channels/", "");
+            (text(&operation["action"]), text(&operation["tags"][0]["name"]), channel)
+        })
+        .collect()
+}
+
+#[test]
+fn every_consumer_stands_in_the_asyncapi_document_with_every_event_that_it_handles() {
+    let operations = operations();
+    for domain in &actors::DOMAINS {
+        let Some(consumer) = domain.consumer else { continue };
+        assert_eq!(consumer.name, domain.name);
+        assert!(!consumer.subjects.is_empty(), "{}", domain.name);
+        for subject in consumer.subjects {
+            let operation = ("receive".to_owned(), domain.name.to_owned(), (*subject).to_owned());
+            assert!(operations.contains(&operation), "{operation:?}");
+        }
+    }
+}
+
+#[test]
+fn every_event_is_published_by_one_domain_and_stands_in_the_asyncapi_document() {
+    let operations = operations();
+    let events: BTreeSet<&str> = bus::contract::event_subjects().collect();
+    for event in &events {
+        let publishers: Vec<&str> = actors::DOMAINS
+            .iter()
+            .filter(|domain| domain.publishes.contains(event))
+            .map(|domain| domain.name)
+            .collect();
+        assert_eq!(publishers.len(), 1, "{event} is published by {publishers:?}");
+        let operation = ("send".to_owned(), publishers[0].to_owned(), (*event).to_owned());
+        assert!(operations.contains(&operation), "{operation:?}");
+    }
+    for domain in &actors::DOMAINS {
+        let consumed = domain.consumer.map_or(&[][..], |consumer| consumer.subjects);
+        for subject in domain.publishes.iter().chain(consumed) {
+            assert!(events.contains(subject), "{}: {subject} is no event of the contract", domain.name);
+        }
     }
 }

@@ -334,7 +334,7 @@ async fn hosts_that_start_together_create_one_super_admin() {
         promotes: actors::config::Promotes::Movie,
     };
     let spawn =
-        async |settings: AuthSettings| actors::auth::spawn(system.parts("auth").await, settings).await;
+        async |settings: AuthSettings| actors::auth::spawn(system.builder("auth").await, settings).await;
     let unusable = spawn(settings("root", "short")).await.err().unwrap().to_string();
     assert!(unusable.contains("SUPER_ADMIN") && unusable.contains("password must have"), "{unusable}");
 

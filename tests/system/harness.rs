@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actors::auth::token;
 use actors::config::{AuthSettings, HostConfig, MovieSettings, Promotes};
-use actors::host::{Host, Parts};
+use actors::host::{DomainBuilder, Host};
 use bus::connection::Credentials;
 use bus::contract::Request;
 use bus::contract::auth::{KeySet, Login, Register, Session};
@@ -26,7 +26,7 @@ pub async fn template() -> &'static str {
     MIGRATED
         .get_or_init(async || {
             let url = shared_postgres().await.unwrap().create_database(NAME).await.unwrap();
-            actors::delivery::migrate(&url).await.unwrap();
+            actors::migrations::migrate(&url).await.unwrap();
         })
         .await;
     NAME
@@ -74,8 +74,8 @@ impl TestSystem {
         }
     }
 
-    pub async fn parts(&self, domain: &'static str) -> Parts {
-        Parts::connect(&self.config, self.bus.clone(), domain).await.unwrap()
+    pub async fn builder(&self, domain: &'static str) -> DomainBuilder {
+        DomainBuilder::connect(&self.config, self.bus.clone(), domain).await.unwrap()
     }
 
     pub async fn with_auth(self) -> Self {
@@ -95,13 +95,13 @@ impl TestSystem {
             promotes: Promotes::Movie,
         };
         change(&mut settings);
-        self.hosts.push(actors::auth::spawn(self.parts("auth").await, settings).await.unwrap());
+        self.hosts.push(actors::auth::spawn(self.builder("auth").await, settings).await.unwrap());
         self
     }
 
     pub async fn with_movie(mut self) -> Self {
         self.hosts
-            .push(actors::movie::spawn(self.parts("movie").await, MovieSettings::default()).await.unwrap());
+            .push(actors::movie::spawn(self.builder("movie").await, MovieSettings::default()).await.unwrap());
         self
     }
 

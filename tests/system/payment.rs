@@ -120,8 +120,8 @@ impl Till {
             declines: self.declines,
             is_sandbox: false,
         };
-        let parts = self.system.parts("payment").await;
-        self.hosts.push(actors::payment::spawn(parts, settings).await.unwrap());
+        let builder = self.system.builder("payment").await;
+        self.hosts.push(actors::payment::spawn(builder, settings).await.unwrap());
     }
 
     fn token(&self, user: Uuid, role: Role) -> String {

@@ -105,7 +105,8 @@ fn up_with_an_https_address_names_every_unsafe_setting_before_it_writes_anything
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_an_https_address_passwords_are_random_and_shown_once_and_the_page_says_that_nobody_is_charged() {
+async fn with_an_https_address_passwords_are_random_and_shown_once_and_the_page_says_that_nobody_is_charged()
+{
     let folder = Folder::temporary().unwrap();
     let (data, addr) = (folder.path().join("data"), free_addr());
     let settings =

@@ -1,6 +1,7 @@
 //! A role of its own for each domain's hosts: enough for everything that they do, and for nothing of another domain.
 
-use actors::delivery::{ROLE_DOMAINS, RolePasswords, migrate_with};
+use actors::delivery::RolePasswords;
+use actors::migrations::{migrate_with, schemas};
 use marquee::local::shared_postgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -8,20 +9,23 @@ use crate::cinema::{Plan, TestCinema};
 
 const PASSWORD: &str = "it's a \"password\" with quotes";
 
+fn names() -> impl Iterator<Item = &'static str> {
+    schemas().map(|domain| domain.name)
+}
+
 /// Makes the roles of a cinema's database; each one's URL.
 async fn make_roles(cinema: &TestCinema) -> Vec<(&'static str, String)> {
     let postgres = shared_postgres().await.unwrap();
     let database = cinema.database_url().rsplit_once('/').unwrap().1.to_owned();
-    let passwords: RolePasswords =
-        ROLE_DOMAINS.into_iter().map(|domain| (domain, PASSWORD.to_owned())).collect();
+    let passwords: RolePasswords = names().map(|domain| (domain, PASSWORD.to_owned())).collect();
     let roles = migrate_with(&postgres.superuser_url(&database), &passwords).await.unwrap();
-    assert_eq!(roles.len(), ROLE_DOMAINS.len());
+    assert_eq!(roles.len(), names().count());
     let again = migrate_with(&cinema.database_url(), &RolePasswords::new()).await.unwrap();
     assert_eq!(again, roles, "the next migration finds them and needs no superuser");
     let port = postgres.port();
     let password = "it's%20a%20%22password%22%20with%20quotes";
     let url = |role| format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}");
-    ROLE_DOMAINS.into_iter().zip(roles.into_iter().map(url)).collect()
+    names().zip(roles.into_iter().map(url)).collect()
 }
 
 /// Why Postgres refuses a statement; none where it does not.
@@ -66,7 +70,7 @@ async fn a_database_role_can_read_and_change_nothing_of_another_domain() {
     let roles = make_roles(&cinema).await;
     for (domain, url) in &roles {
         let mut role = PgConnection::connect(url).await.unwrap();
-        for other in ROLE_DOMAINS.iter().filter(|other| *other != domain) {
+        for other in names().filter(|other| other != domain) {
             for statement in [
                 format!("select * from {other}.outbox"),
                 format!("delete from {other}.inbox"),

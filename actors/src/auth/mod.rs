@@ -26,45 +26,71 @@ mod tests;
 
 use std::sync::Arc;
 
-use bus::contract::auth::Role;
+use bus::contract::Event;
+use bus::contract::auth::{
+    EmailVerificationRequested, EmailVerified, PasswordChanged, PasswordResetRequested, Role, UserRegistered,
+    UserRoleChanged,
+};
 use futures::FutureExt;
+use sqlx::migrate::Migrator;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{AuthSettings, Promotes};
-use crate::host::{Host, Parts};
+use crate::domain::{Domain, configure};
+use crate::host::{DomainBuilder, Host, Stage};
 use actor::Desk;
-pub use hear::CONSUMER;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/auth");
+
+pub const DOMAIN: Domain = Domain {
+    name: "auth",
+    consumer: Some(hear::CONSUMER),
+    publishes: &[
+        UserRegistered::SUBJECT,
+        UserRoleChanged::SUBJECT,
+        PasswordResetRequested::SUBJECT,
+        PasswordChanged::SUBJECT,
+        EmailVerificationRequested::SUBJECT,
+        EmailVerified::SUBJECT,
+    ],
+    migrations: Some(&MIGRATIONS),
+    configure: |environment| configure("auth", environment, AuthSettings::read, spawn),
+};
 
 /// Starts the host; the first SUPER_ADMIN is there before anybody can ask it.
-pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host> {
+pub async fn spawn(builder: DomainBuilder, settings: AuthSettings) -> anyhow::Result<Host> {
     let signer = token::Signer::from_pem(&settings.jwt_private_key)?
         .issuing_as(&settings.issuer)
-        .telling_too(&parts.public_keys);
+        .telling_too(&builder.public_keys);
     // Its own tokens it need not ask itself about.
-    parts.verifier.add(signer.keys());
-    let (journal, wellness, mut children) = parts.delivery(None);
+    builder.verifier.add(signer.keys());
+    let (journal, wellness, mut children) = builder.delivery(None);
     let desk = Arc::new(Desk {
         journal,
-        pool: parts.database.pool.clone(),
-        clock: parts.clock.clone(),
+        pool: builder.database.pool.clone(),
+        clock: builder.clock.clone(),
         passwords: password::Passwords::new(),
         signer,
-        throttle: throttle::Throttle::new(settings.throttle, parts.redis.clone()),
+        throttle: throttle::Throttle::new(settings.throttle, builder.redis.clone()),
         login_max: settings.login_max,
         promotes: settings.promotes,
     });
     let serving = desk.clone();
     let (founded, prepared) = watch::channel(false);
-    children.push(parts.service_once(prepared, move |server| actor::serve(serving.clone(), server).boxed()));
+    children
+        .push(builder.service_once(prepared, move |server| actor::serve(serving.clone(), server).boxed()));
     let forgetting = desk.clone();
-    children.push(parts.taker("forgetting", move |stop| upkeep::forget(forgetting.clone(), stop)));
+    children.push(
+        builder.worker(Stage::Intake, "forgetting", move |stop| upkeep::forget(forgetting.clone(), stop)),
+    );
     let hearing = desk.clone();
     let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
-    children.push(parts.consumer(hear::CONSUMER, wellness.clone(), hear));
-    let (announcing, bus) = (desk.clone(), parts.bus.clone());
-    children
-        .push(parts.taker("announcing", move |stop| upkeep::announce(announcing.clone(), bus.clone(), stop)));
+    children.push(builder.consumer(hear::CONSUMER, wellness.clone(), hear));
+    let (announcing, bus) = (desk.clone(), builder.bus.clone());
+    children.push(builder.worker(Stage::Intake, "announcing", move |stop| {
+        upkeep::announce(announcing.clone(), bus.clone(), stop)
+    }));
     // Beside the start, since it is the host's journal that writes it.
     let founding = async {
         let made = async {
@@ -80,7 +106,7 @@ pub async fn spawn(parts: Parts, settings: AuthSettings) -> anyhow::Result<Host>
         founded.send_replace(true);
         made
     };
-    let (host, made) = tokio::join!(parts.start(wellness, move || children.clone()), founding);
+    let (host, made) = tokio::join!(builder.start(wellness, move || children.clone()), founding);
     let host = host?;
     if let Err(error) = made {
         host.stop().await;
@@ -116,12 +142,12 @@ pub struct Seeded {
 }
 
 /// Makes the accounts that are missing and tells of all, in order.
-pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Seeded>> {
-    let (journal, wellness, children) = parts.delivery(None);
+pub async fn seed(builder: DomainBuilder, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Seeded>> {
+    let (journal, wellness, children) = builder.delivery(None);
     let desk = Desk {
         journal,
-        pool: parts.database.pool.clone(),
-        clock: parts.clock.clone(),
+        pool: builder.database.pool.clone(),
+        clock: builder.clock.clone(),
         passwords: password::Passwords::new(),
         // Nobody logs in here.
         signer: token::Signer::from_pem(&token::generate_pem())?,
@@ -129,7 +155,7 @@ pub async fn seed(parts: Parts, accounts: &[DemoAccount]) -> anyhow::Result<Vec<
         login_max: model::REFRESH,
         promotes: Promotes::Nobody,
     };
-    let host = parts.start(wellness, move || children.clone()).await?;
+    let host = builder.start(wellness, move || children.clone()).await?;
     let making =
         accounts.iter().map(|a| founding::ensure_account(&desk, a.email, &a.password, a.name, a.role));
     let made = futures::future::try_join_all(making).await;

@@ -26,9 +26,9 @@ pub use gauges::measure;
 pub use inboxes::Inboxes;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
-pub use maintenance::{maintain, migrate, migrate_with};
+pub use maintenance::maintain;
 pub use reads::Reads;
-pub use roles::{DOMAINS as ROLE_DOMAINS, RolePasswords};
+pub use roles::{RolePasswords, grant as grant_roles};
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use std::time::Duration;

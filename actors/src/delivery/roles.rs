@@ -9,31 +9,33 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// Those with a schema of their own.
-pub const DOMAINS: [&str; 5] = ["auth", "movie", "reservation", "payment", "notification"];
-
 /// A password for the role of each of these domains; the others are left as they are.
 pub type RolePasswords = BTreeMap<&'static str, String>;
 
 /// Makes roles and gives them what their hosts need, those of before included: migrations may have added tables.
-pub(super) async fn grant(
+pub async fn grant(
     connection: &mut PgConnection,
+    domains: &[&str],
     passwords: &RolePasswords,
 ) -> anyhow::Result<Vec<String>> {
     // Two that migrate at once would change the same rows of the catalogue.
     sqlx::query("select pg_advisory_lock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
-    let granted = each(connection, passwords).await;
+    let granted = each(connection, domains, passwords).await;
     sqlx::query("select pg_advisory_unlock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
     granted
 }
 
-async fn each(connection: &mut PgConnection, passwords: &RolePasswords) -> anyhow::Result<Vec<String>> {
+async fn each(
+    connection: &mut PgConnection,
+    domains: &[&str],
+    passwords: &RolePasswords,
+) -> anyhow::Result<Vec<String>> {
     let database: String =
         sqlx::query_scalar("select current_database()::text").fetch_one(&mut *connection).await?;
     let mut granted = Vec::new();
-    for domain in DOMAINS {
+    for domain in domains {
         let role = format!("{database}_{domain}");
-        if let Some(password) = passwords.get(domain) {
+        if let Some(password) = passwords.get(*domain) {
             ensure(connection, &role, password).await.with_context(|| format!("making the role {role}"))?;
         }
         let exists: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")

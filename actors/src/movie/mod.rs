@@ -17,30 +17,52 @@ mod tests;
 
 use std::sync::Arc;
 
+use bus::contract::Event;
+use bus::contract::movie::{
+    MovieCreated, MovieDeleted, MovieUpdated, ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated,
+};
 use futures::FutureExt;
+use sqlx::migrate::Migrator;
 
 use crate::config::MovieSettings;
 use crate::delivery::stored_answers;
-use crate::host::{Host, Parts};
+use crate::domain::{Domain, configure};
+use crate::host::{DomainBuilder, Host};
 use actor::{Desk, refusal};
 
-pub use actor::refusal::CONSUMER;
 pub use demo::{Added, seed};
 
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/movie");
+
+pub const DOMAIN: Domain = Domain {
+    name: "movie",
+    consumer: Some(refusal::CONSUMER),
+    publishes: &[
+        MovieCreated::SUBJECT,
+        MovieUpdated::SUBJECT,
+        MovieDeleted::SUBJECT,
+        ShowtimeScheduled::SUBJECT,
+        ShowtimeUpdated::SUBJECT,
+        ShowtimeCancelled::SUBJECT,
+    ],
+    migrations: Some(&MIGRATIONS),
+    configure: |environment| configure("movie", environment, MovieSettings::read, spawn),
+};
+
 /// Starts the host.
-pub async fn spawn(parts: Parts, settings: MovieSettings) -> anyhow::Result<Host> {
-    let (journal, wellness, mut children) = parts.delivery(None);
+pub async fn spawn(builder: DomainBuilder, settings: MovieSettings) -> anyhow::Result<Host> {
+    let (journal, wellness, mut children) = builder.delivery(None);
     let desk = Arc::new(Desk {
         journal,
-        pool: parts.database.pool.clone(),
-        clock: parts.clock.clone(),
-        bus: parts.bus.clone(),
+        pool: builder.database.pool.clone(),
+        clock: builder.clock.clone(),
+        bus: builder.bus.clone(),
         settings,
-        answers: stored_answers(parts.database.pool.clone()),
+        answers: stored_answers(builder.database.pool.clone()),
     });
     let hearing = desk.clone();
     let hear = Arc::new(move |delivery| refusal::hear(&hearing, delivery));
-    children.push(parts.consumer(refusal::CONSUMER, wellness.clone(), hear));
-    children.push(parts.service(move |server| actor::serve(desk.clone(), server).boxed()));
-    parts.start(wellness, move || children.clone()).await
+    children.push(builder.consumer(refusal::CONSUMER, wellness.clone(), hear));
+    children.push(builder.service(move |server| actor::serve(desk.clone(), server).boxed()));
+    builder.start(wellness, move || children.clone()).await
 }

@@ -33,13 +33,25 @@ use std::time::Duration;
 use bus::Bus;
 use futures::FutureExt;
 use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use tokio::sync::Notify;
 
 use crate::config::NotificationSettings;
 use crate::delivery::{Clock, Journal};
-use crate::host::{Host, Parts};
+use crate::domain::{Domain, configure};
+use crate::host::{DomainBuilder, Host, Stage};
 use mailer::Mailer;
 use store::Write;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/notification");
+
+pub const DOMAIN: Domain = Domain {
+    name: "notification",
+    consumer: Some(hear::CONSUMER),
+    publishes: &[],
+    migrations: Some(&MIGRATIONS),
+    configure: |environment| configure("notification", environment, NotificationSettings::read, spawn),
+};
 
 /// Nobody sits and waits for a mail: what was heard and what was sent is written with what else comes within this.
 /// Without it every mail sent made a transaction of its own.
@@ -58,14 +70,14 @@ pub struct Env {
 }
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
-pub async fn spawn(parts: Parts, settings: NotificationSettings) -> anyhow::Result<Host> {
+pub async fn spawn(builder: DomainBuilder, settings: NotificationSettings) -> anyhow::Result<Host> {
     let mailer = Mailer::new(&settings)?;
     mailer.check().await?;
-    let (journal, well, mut children) = parts.delivery::<Write>(None);
+    let (journal, well, mut children) = builder.delivery::<Write>(None);
     let env = Arc::new(Env {
-        bus: parts.bus.clone(),
-        pool: parts.database.pool.clone(),
-        clock: parts.clock.clone(),
+        bus: builder.bus.clone(),
+        pool: builder.database.pool.clone(),
+        clock: builder.clock.clone(),
         journal,
         mailer,
         settings,
@@ -73,8 +85,8 @@ pub async fn spawn(parts: Parts, settings: NotificationSettings) -> anyhow::Resu
     });
     let (hearing, sending, serving) = (env.clone(), env.clone(), env);
     let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
-    children.push(parts.consumer(hear::CONSUMER, well.clone(), hear));
-    children.push(parts.taker("sender", move |stop| sender::run(sending.clone(), stop)));
-    children.push(parts.service(move |server| desk::serve(serving.clone(), server).boxed()));
-    parts.start(well, move || children.clone()).await
+    children.push(builder.consumer(hear::CONSUMER, well.clone(), hear));
+    children.push(builder.worker(Stage::Intake, "sender", move |stop| sender::run(sending.clone(), stop)));
+    children.push(builder.service(move |server| desk::serve(serving.clone(), server).boxed()));
+    builder.start(well, move || children.clone()).await
 }

@@ -37,6 +37,9 @@ use bus::Bus;
 use bus::Failure;
 use bus::consumer::Delivery;
 use bus::contract::Event;
+use bus::contract::payment::{
+    PaymentDisputed, PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
+};
 use bus::contract::reservation::{
     RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged,
 };
@@ -44,11 +47,13 @@ use bus::service::Server;
 use bus::topology::ConsumerSpec;
 use futures::FutureExt;
 use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use crate::config::{DeclineLimits, PaymentSettings};
 use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, StoredAnswer, sweep};
-use crate::host::{Host, Parts};
+use crate::domain::{Domain, configure};
+use crate::host::{DomainBuilder, Host, Stage};
 use crate::supervision::entity::Entities;
 use actor::{Message, PaymentActor};
 use model::Payment;
@@ -56,8 +61,24 @@ use provider::Provider;
 use store::Rows;
 use work::Work;
 
-/// What the host hears.
-pub const CONSUMER: ConsumerSpec = ConsumerSpec {
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/payment");
+
+pub const DOMAIN: Domain = Domain {
+    name: "payment",
+    consumer: Some(CONSUMER),
+    publishes: &[
+        PaymentInitiated::SUBJECT,
+        PaymentSuccess::SUBJECT,
+        PaymentFailed::SUBJECT,
+        PaymentDisputed::SUBJECT,
+        RefundCompleted::SUBJECT,
+        RefundFailed::SUBJECT,
+    ],
+    migrations: Some(&MIGRATIONS),
+    configure: |environment| configure("payment", environment, PaymentSettings::read, spawn),
+};
+
+const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: work::CONSUMER,
     subjects: &[
         ReservationCreated::SUBJECT,
@@ -103,16 +124,16 @@ impl Env {
 }
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
-pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Host> {
+pub async fn spawn(builder: DomainBuilder, settings: PaymentSettings) -> anyhow::Result<Host> {
     if settings.is_sandbox {
         tracing::warn!("SANDBOX=true: payments are tests, no money is charged");
     }
     let every = settings.reconcile;
-    let (journal, well, mut children) = parts.delivery::<Rows>(None);
-    let pool = parts.database.pool.clone();
+    let (journal, well, mut children) = builder.delivery::<Rows>(None);
+    let pool = builder.database.pool.clone();
     let env = Env(Arc::new(Inner {
-        bus: parts.bus.clone(),
-        clock: parts.clock.clone(),
+        bus: builder.bus.clone(),
+        clock: builder.clock.clone(),
         declines: settings.declines,
         webhook_secret: settings.webhook_secret.clone(),
         provider: Arc::new(stripe::Stripe::new(settings)?),
@@ -123,18 +144,26 @@ pub async fn spawn(parts: Parts, settings: PaymentSettings) -> anyhow::Result<Ho
         entities: OnceLock::new(),
     }));
     let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
-    let database = parts.database.clone();
+    let database = builder.database.clone();
     children.push(env.entities().child());
-    children.push(parts.consumer(CONSUMER, well.clone(), Arc::new(move |delivery| hear(&hearing, delivery))));
-    children.push(parts.taker("deadlines", move |stop| {
+    children.push(builder.consumer(
+        CONSUMER,
+        well.clone(),
+        Arc::new(move |delivery| hear(&hearing, delivery)),
+    ));
+    children.push(builder.worker(Stage::Intake, "deadlines", move |stop| {
         let env = sweeping.clone();
         let due = |pool: PgPool| async move { store::due(&pool).await }.boxed();
         sweep(database.clone(), stop, due, move |reservation| env.send(reservation, Work::Due))
     }));
     let reading = env.clone();
-    children.push(parts.taker("reconciliation", move |stop| reconcile::run(reading.clone(), every, stop)));
-    children.push(parts.service(move |server| serve(serving.clone(), server).boxed()));
-    parts.start(well, move || children.clone()).await
+    children.push(
+        builder.worker(Stage::Intake, "reconciliation", move |stop| {
+            reconcile::run(reading.clone(), every, stop)
+        }),
+    );
+    children.push(builder.service(move |server| serve(serving.clone(), server).boxed()));
+    builder.start(well, move || children.clone()).await
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {

@@ -26,16 +26,20 @@ use std::sync::{Arc, OnceLock};
 use bus::consumer::Delivery;
 use bus::contract::Event;
 use bus::contract::auth::EmailVerified;
-use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
+use bus::contract::movie::{ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
 };
-use bus::contract::reservation::{FindBestSeats, GetSeatMap};
+use bus::contract::reservation::{
+    FindBestSeats, GetSeatMap, RefundRequested, ReservationCancelled, ReservationConfirmed,
+    ReservationCreated, ReservationExchanged, ReservationReaddressed,
+};
 use bus::service::{Answered, Call, Server};
 use bus::topology::ConsumerSpec;
 use bus::{Bus, Failure};
 use futures::FutureExt;
 use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -43,7 +47,8 @@ use crate::config::ReservationSettings;
 use crate::delivery::{
     self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, sweep,
 };
-use crate::host::{Host, Parts};
+use crate::domain::{Domain, configure};
+use crate::host::{DomainBuilder, Host, Stage};
 use crate::supervision::entity::Entities;
 use actor::{Origin, SagaActor, read_event};
 use model::Reservation;
@@ -51,8 +56,25 @@ use saga::{Cancel, CancelledBy, Input};
 use showtime::{ShowtimeActor, View};
 use store::Rows;
 
-/// What the host hears.
-pub const CONSUMER: ConsumerSpec = ConsumerSpec {
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/reservation");
+
+pub const DOMAIN: Domain = Domain {
+    name: "reservation",
+    consumer: Some(CONSUMER),
+    publishes: &[
+        ReservationCreated::SUBJECT,
+        ReservationConfirmed::SUBJECT,
+        ReservationCancelled::SUBJECT,
+        ReservationExchanged::SUBJECT,
+        ReservationReaddressed::SUBJECT,
+        RefundRequested::SUBJECT,
+        ShowtimeChangeRefused::SUBJECT,
+    ],
+    migrations: Some(&MIGRATIONS),
+    configure: |environment| configure("reservation", environment, ReservationSettings::read, spawn),
+};
+
+const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: actor::CONSUMER,
     subjects: &[
         ShowtimeScheduled::SUBJECT,
@@ -104,14 +126,14 @@ impl Env {
 }
 
 /// Starts the host.
-pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Result<Host> {
-    let lock = parts.redis.clone().map(SeatLock::new);
-    let (journal, well, mut children) = parts.delivery::<Rows>(lock);
-    let pool = parts.database.pool.clone();
+pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> anyhow::Result<Host> {
+    let lock = builder.redis.clone().map(SeatLock::new);
+    let (journal, well, mut children) = builder.delivery::<Rows>(lock);
+    let pool = builder.database.pool.clone();
     let (by_id, of_showtime) = (pool.clone(), pool.clone());
     let env = Env(Arc::new(Inner {
-        bus: parts.bus.clone(),
-        clock: parts.clock.clone(),
+        bus: builder.bus.clone(),
+        clock: builder.clock.clone(),
         settings,
         journal,
         reservations: Reads::new(move |ids| {
@@ -127,11 +149,15 @@ pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Resul
         entities: OnceLock::new(),
     }));
     let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
-    let database = parts.database.clone();
+    let database = builder.database.clone();
     children.push(env.showtimes().child());
     children.push(env.sagas().child());
-    children.push(parts.consumer(CONSUMER, well.clone(), Arc::new(move |delivery| hear(&hearing, delivery))));
-    children.push(parts.taker("deadlines", move |stop| {
+    children.push(builder.consumer(
+        CONSUMER,
+        well.clone(),
+        Arc::new(move |delivery| hear(&hearing, delivery)),
+    ));
+    children.push(builder.worker(Stage::Intake, "deadlines", move |stop| {
         let env = sweeping.clone();
         let due = |pool: PgPool| async move { store::due(&pool, delivery::SWEEP_PAGE).await }.boxed();
         sweep(database.clone(), stop, due, move |id| {
@@ -142,8 +168,8 @@ pub async fn spawn(parts: Parts, settings: ReservationSettings) -> anyhow::Resul
             env.sagas().send(id, actor::Message::Input(Input::Deadline, Origin::Clock));
         })
     }));
-    children.push(parts.service(move |server| serve(serving.clone(), server).boxed()));
-    parts.start(well, move || children.clone()).await
+    children.push(builder.service(move |server| serve(serving.clone(), server).boxed()));
+    builder.start(well, move || children.clone()).await
 }
 
 async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bus::contract::Timestamp;
 use bus::contract::reminder::{ListUpcoming, MarkReminded, MovieReminder, Reminded, UPCOMING_MAX};
+use bus::contract::{Event, Timestamp};
 use bus::event::Outgoing;
 use bus::service::Ask;
 use bus::{Bus, Context};
@@ -19,19 +19,33 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SchedulerSettings;
-use crate::host::{Frame, Host};
+use crate::domain::Domain;
+use crate::host::{Host, HostBuilder, Stage};
 
 /// Pages of one round: more showtimes than start within an hour in any chain; the rest comes with the next round.
 const PAGES_MAX: usize = 10;
 /// JetStream acknowledges within milliseconds.
 const ACK_MAX: Duration = Duration::from_secs(5);
 
+pub const DOMAIN: Domain = Domain {
+    name: "scheduler",
+    consumer: None,
+    publishes: &[MovieReminder::SUBJECT],
+    migrations: None,
+    configure: |environment| {
+        let settings = SchedulerSettings::read(environment);
+        Box::new(move |bus, _| spawn(HostBuilder::new(bus, "scheduler"), settings).boxed_local())
+    },
+};
+
 /// Starts the host.
-pub async fn spawn(frame: Frame, settings: SchedulerSettings) -> anyhow::Result<Host> {
+pub async fn spawn(builder: HostBuilder, settings: SchedulerSettings) -> anyhow::Result<Host> {
     let (_, well) = tokio::sync::watch::channel(true);
-    let bus = frame.bus.clone();
-    let children = vec![frame.taker("reminders", move |stop| run(bus.clone(), settings.clone(), stop))];
-    frame.start(None, well, move || children.clone()).await
+    let bus = builder.bus.clone();
+    let children = vec![
+        builder.worker(Stage::Intake, "reminders", move |stop| run(bus.clone(), settings.clone(), stop)),
+    ];
+    builder.start(None, well, move || children.clone()).await
 }
 
 async fn run(bus: Bus, settings: SchedulerSettings, stop: CancellationToken) -> anyhow::Result<()> {

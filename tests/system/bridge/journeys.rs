@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use actors::host::{Frame, Host};
+use actors::host::{Host, HostBuilder};
 use bridge::Settings;
 use bus::Bus;
 use bus::config::Environment;
@@ -47,8 +47,8 @@ impl Shores {
             .or("AMQP_SERVICE_QUEUES", service_queues(events));
         let settings = Settings::read(&mut environment);
         environment.check().unwrap();
-        let frame = Frame::new(connect(&self.nats, "bridge").await, "bridge");
-        self.bridge = Some(marquee::bridge_host::spawn(frame, settings).await.unwrap());
+        let builder = HostBuilder::new(connect(&self.nats, "bridge").await, "bridge");
+        self.bridge = Some(marquee::bridge_host::spawn(builder, settings).await.unwrap());
     }
 
     /// Says an event as a domain does, and returns its id.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use actors::host::{Frame, Health, Host};
+use actors::host::{Health, Host, HostBuilder};
 use async_nats::HeaderMap;
 use bridge::Settings;
 use bus::Bus;
@@ -122,8 +122,8 @@ async fn bridge(nats: &Nats, amqp_url: &str, settings: &[(&str, &str)]) -> Host 
     }
     let settings = Settings::read(&mut environment);
     environment.check().unwrap();
-    let frame = Frame::new(connect(nats, "bridge").await, "bridge");
-    marquee::bridge_host::spawn(frame, settings).await.unwrap()
+    let builder = HostBuilder::new(connect(nats, "bridge").await, "bridge");
+    marquee::bridge_host::spawn(builder, settings).await.unwrap()
 }
 
 pub async fn connect(nats: &Nats, user: &str) -> Bus {

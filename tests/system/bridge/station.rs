@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actors::host::{Frame, Host};
+use actors::host::{Host, HostBuilder};
 use async_nats::HeaderMap;
 use bridge::{Names, Settings};
 use bus::Bus;
@@ -155,7 +155,8 @@ impl Station {
         self.environment.set("AMQP_URL", amqp_url);
         let settings = read(&mut self.environment);
         let bus = crate::harness::connect(&self.nats_url, "bridge").await;
-        self.bridge = Some(marquee::bridge_host::spawn(Frame::new(bus, "bridge"), settings).await.unwrap());
+        self.bridge =
+            Some(marquee::bridge_host::spawn(HostBuilder::new(bus, "bridge"), settings).await.unwrap());
         let Names { private_inbox, inbox, dead, .. } = self.names.clone();
         for queue in [private_inbox, inbox, dead] {
             self.until(&format!("{queue} has a consumer"), async |station| {

@@ -1,7 +1,7 @@
 //! Delivery on real servers, which are killed, paused, wiped and cut off in the middle.
 //!
 //! The domain under test is `probe`: accounts with an owner and a version, just enough to be refused, to be stale and
-//! to break a constraint. It is assembled by the same `Parts` as every domain. Whatever is told must be what is in the
+//! to break a constraint. It is assembled by the same `DomainBuilder` as every domain. Whatever is told must be what is in the
 //! database, and whatever was committed must leave exactly once by its id.
 
 mod consumers;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use actors::config::HostConfig;
 use actors::delivery::{Change, Journal, SeatLock};
-use actors::host::{Host, Parts};
+use actors::host::{DomainBuilder, Host};
 use bus::Bus;
 use bus::consumer::Wellness;
 use bus::contract::Timestamp;
@@ -62,7 +62,7 @@ async fn bounded<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 async fn make_probe_schema(url: &str) {
-    actors::delivery::migrate(url).await.unwrap();
+    actors::migrations::migrate(url).await.unwrap();
     let mut connection = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(
         "create schema probe;
@@ -110,7 +110,7 @@ async fn connect(nats: &Nats) -> Bus {
 struct Probing {
     journal: Journal<Probe>,
     well: Wellness,
-    parts: Parts,
+    builder: DomainBuilder,
     host: Host,
     /// Straight to the database, also where the host goes through a proxy.
     pool: PgPool,
@@ -127,17 +127,17 @@ impl Probing {
             redis_url: redis,
             jwt_public_keys: KeySet::default(),
         };
-        let parts = Parts::connect(&config, bus.clone(), "probe").await.unwrap();
-        let lock = parts.redis.clone().map(SeatLock::new);
-        let (journal, well, children) = parts.delivery::<Probe>(lock);
-        let host = parts.clone().start(well.clone(), move || children.clone()).await.unwrap();
+        let builder = DomainBuilder::connect(&config, bus.clone(), "probe").await.unwrap();
+        let lock = builder.redis.clone().map(SeatLock::new);
+        let (journal, well, children) = builder.delivery::<Probe>(lock);
+        let host = builder.clone().start(well.clone(), move || children.clone()).await.unwrap();
         let pool = actors::database::Database::new(direct, "probe").unwrap().pool;
-        Self { journal, well, parts, host, pool }
+        Self { journal, well, builder, host, pool }
     }
 
     /// An event that says what `probe` does.
     fn event(&self, probe: &Probe) -> Outgoing {
-        event(&probe.id.to_string(), self.parts.clock.now())
+        event(&probe.id.to_string(), self.builder.clock.now())
     }
 
     /// A change with one event.

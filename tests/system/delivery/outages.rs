@@ -35,7 +35,8 @@ impl Load {
         let over = Arc::new(AtomicBool::new(false));
         let mut running = JoinSet::new();
         for _ in 0..writers {
-            let (journal, clock, over) = (probing.journal.clone(), probing.parts.clock.clone(), over.clone());
+            let (journal, clock, over) =
+                (probing.journal.clone(), probing.builder.clock.clone(), over.clone());
             running.spawn(async move {
                 let mut told = Told::default();
                 while !over.load(Ordering::SeqCst) {

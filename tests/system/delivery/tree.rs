@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actors::delivery::{Change, Outcome};
+use actors::host::Stage;
 use futures::future::join_all;
 use sqlx::ConnectOptions;
 use uuid::Uuid;
@@ -61,17 +62,17 @@ async fn a_host_ends_when_its_worker_fails_too_often() {
         redis_url: None,
         jwt_public_keys: bus::contract::auth::KeySet::default(),
     };
-    let parts = actors::host::Parts::connect(&config, bus, "probe").await.unwrap();
+    let builder = actors::host::DomainBuilder::connect(&config, bus, "probe").await.unwrap();
     let starts = Arc::new(AtomicUsize::new(0));
     let counted = starts.clone();
-    let child = parts.taker("broken", move |_| {
+    let child = builder.worker(Stage::Intake, "broken", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { anyhow::bail!("planned") }
     });
     // The delays between the restarts take half a minute.
     tokio::time::pause();
     let (_well, wellness) = tokio::sync::watch::channel(true);
-    let mut host = parts.start(wellness, move || vec![child.clone()]).await.unwrap();
+    let mut host = builder.start(wellness, move || vec![child.clone()]).await.unwrap();
     tokio::time::timeout(Duration::from_secs(120), host.failed()).await.expect("the budget is spent");
     assert_eq!(starts.load(Ordering::SeqCst), 9);
 }

@@ -76,7 +76,7 @@ async fn marquee_owns_its_database_and_is_not_a_superuser() {
     let (_outer, data) = kept();
     let servers = Servers::start(&data, External::default()).await.unwrap();
     let url = &servers.database_url;
-    actors::delivery::migrate(url).await.unwrap();
+    actors::migrations::migrate(url).await.unwrap();
     assert_eq!(
         sql(url, "select count(*) from pg_roles where rolname = current_user and rolsuper").await.unwrap(),
         0
@@ -92,7 +92,7 @@ async fn marquee_owns_its_database_and_is_not_a_superuser() {
 async fn make_old(data: &Folder) {
     let servers = Servers::start(data, External::default()).await.unwrap();
     let postgres = servers.postgres.as_ref().unwrap();
-    actors::delivery::migrate(&postgres.superuser_url("marquee")).await.unwrap();
+    actors::migrations::migrate(&postgres.superuser_url("marquee")).await.unwrap();
     execute(
         &postgres.superuser_url("marquee"),
         "create type public.colour as enum ('RED');
@@ -127,7 +127,7 @@ async fn a_data_folder_of_an_earlier_version_is_secured_at_start_and_keeps_its_d
             "select count(*) from pg_roles where rolsuper and rolname not in ('postgres', 'other')";
         assert_eq!(sql(url, superusers).await.unwrap(), 0);
         // As its next migration will.
-        actors::delivery::migrate(url).await.unwrap();
+        actors::migrations::migrate(url).await.unwrap();
         execute(
             url,
             "begin;

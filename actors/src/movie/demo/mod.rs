@@ -22,7 +22,7 @@ use super::model;
 use super::store::Write;
 use crate::config::MovieSettings;
 use crate::delivery::{Change, Outcome, stored_answers};
-use crate::host::Parts;
+use crate::host::DomainBuilder;
 use crate::zone;
 use cinema::{DAYS, HALLS, Hall, MOVIES, Reel, TIME_ZONE};
 use store::Named;
@@ -37,19 +37,19 @@ pub struct Added {
 }
 
 /// Adds what is missing of the demo cinema; `staff` is who creates it, `currency` what its prices are in.
-pub async fn seed(parts: Parts, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
-    let (journal, wellness, children) = parts.delivery(None);
+pub async fn seed(builder: DomainBuilder, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
+    let (journal, wellness, children) = builder.delivery(None);
     let desk = Desk {
         journal,
-        pool: parts.database.pool.clone(),
-        clock: parts.clock.clone(),
-        bus: parts.bus.clone(),
+        pool: builder.database.pool.clone(),
+        clock: builder.clock.clone(),
+        bus: builder.bus.clone(),
         settings: MovieSettings::default(),
-        answers: stored_answers(parts.database.pool.clone()),
+        answers: stored_answers(builder.database.pool.clone()),
     };
     // Titles are not unique, so two that seed at once take turns.
-    let turn = store::take_turn(&parts.database).await?;
-    let host = parts.start(wellness, move || children.clone()).await?;
+    let turn = store::take_turn(&builder.database).await?;
+    let host = builder.start(wellness, move || children.clone()).await?;
     let added = add_missing(&desk, staff, currency).await;
     drop(turn);
     // Publishes what was written, too.
