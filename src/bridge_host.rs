@@ -1,10 +1,11 @@
-//! Bridge: repeats every event of JetStream on RabbitMQ and brings in what services there say. It keeps nothing and decides
-//! nothing: the crate `bridge` has what it promises, this is its tree of supervised children.
+//! The host of the bridge to RabbitMQ: supervises the loops of the crate `bridge`. It owns no data and decides nothing.
 //!
-//! Invariant: without RabbitMQ the host stays up and ready; it only says that it is degraded. JetStream keeps the events.
+//! Invariant: without RabbitMQ the host stays up and ready, and only reports itself as degraded; JetStream keeps the events.
 
 use std::future::Future;
 
+use actors::host::{Frame, Host};
+use actors::supervision::Child;
 use anyhow::Context;
 use bridge::inbound::Inbound;
 use bridge::outbound::Target;
@@ -16,20 +17,20 @@ use tokio_util::sync::CancellationToken;
 use actors::host::{Host, HostBuilder, Stage};
 use actors::supervision::Child;
 
-/// Starts the host; RabbitMQ may be away, but one that refuses for good (a login, a certificate) ends the start.
+/// Starts the host. RabbitMQ may be unavailable, but a refusal (a login, a certificate) is an error.
 pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<Host> {
-    let (_, well) = tokio::sync::watch::channel(true);
+    let (_, database_up) = tokio::sync::watch::channel(true);
     let targets = Target::all(&settings);
     let session = Session::new(settings);
     session.check().await.context("AMQP_URL")?;
-    let (connecting, bus) = (session.clone(), builder.bus.clone());
-    // The others settle what they have in hand before the connection goes.
-    let connecting = builder.worker(Stage::Write, "session", move |stop| {
-        let session = connecting.clone();
+    let (connection, bus) = (session.clone(), builder.bus.clone());
+    // Stopped last: the other loops need the connection to settle their messages.
+    let connection = builder.worker(Stage::Write, "session", move |stop| {
+        let session = connection.clone();
         async move { Ok(session.run(stop).await?) }
     });
     let mut children = vec![
-        connecting,
+        connection,
         child(&builder, "service queues", &session, service_queue::run),
         child(&builder, "inbound", &session, move |session, stop| {
             Inbound::new(bus.clone(), session).run(stop)
@@ -42,11 +43,11 @@ pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<H
             outbound::run(bus.clone(), session, target.clone(), stop)
         }));
     }
-    let degraded = move || session.complaints();
-    Ok(builder.start(None, well, move || children.clone()).await?.with_degraded(degraded))
+    let degraded = move || session.degraded();
+    Ok(builder.start(None, database_up, move || children.clone()).await?.with_degraded(degraded))
 }
 
-/// A loop of the bridge that works with the one connection to RabbitMQ.
+/// One loop of the bridge, which uses the shared connection to RabbitMQ.
 fn child<F, Fut>(builder: &HostBuilder, name: &'static str, session: &Session, run: F) -> Child
 where
     F: Fn(Session, CancellationToken) -> Fut + Send + Sync + 'static,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use bridge::Settings;
-use bridge::dead_letter::{LOOKED_MAX, Letter, Letters};
+use bridge::dead_letter::{AmqpDeadLetter, AmqpDeadLetters, LISTED_MAX};
 use bus::contract::Paging;
 use bus::contract::dead_letter::DeadLetter;
 use bus::event_replay::{From, Selection, replay};
@@ -14,7 +14,7 @@ use clap::Subcommand;
 
 use crate::config::{self, OPERATOR};
 
-/// Letters of one page of `list`.
+/// AmqpDeadLetters of one page of `list`.
 const PAGE: u32 = 50;
 
 /// Begins the name of a letter that is on RabbitMQ.
@@ -96,17 +96,17 @@ async fn operator() -> anyhow::Result<Bus> {
 }
 
 /// RabbitMQ's dead letters, where `AMQP_URL` says that there is one.
-async fn amqp() -> anyhow::Result<Option<Letters>> {
+async fn amqp() -> anyhow::Result<Option<AmqpDeadLetters>> {
     let mut environment = config::environment();
     if environment.get("AMQP_URL").is_none() {
         return Ok(None);
     }
     let settings = Settings::read(&mut environment);
     environment.check()?;
-    Ok(Some(Letters::open(settings).await.map_err(told)?))
+    Ok(Some(AmqpDeadLetters::open(settings).await.map_err(told)?))
 }
 
-async fn amqp_required() -> anyhow::Result<Letters> {
+async fn amqp_required() -> anyhow::Result<AmqpDeadLetters> {
     amqp().await?.context("letters named amqp:… are on RabbitMQ, whose AMQP_URL is not set")
 }
 
@@ -148,18 +148,22 @@ pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
 
 async fn list_amqp(page: u32) -> anyhow::Result<()> {
     let Some(letters) = amqp().await? else { return Ok(()) };
-    let looked = letters.list().await.map_err(told)?;
+    let listing = letters.list().await.map_err(told)?;
     let size = PAGE as usize;
-    let shown: Vec<&Letter> =
-        looked.letters.iter().skip(size.saturating_mul(page.saturating_sub(1) as usize)).take(size).collect();
+    let shown: Vec<&AmqpDeadLetter> = listing
+        .dead_letters
+        .iter()
+        .skip(size.saturating_mul(page.saturating_sub(1) as usize))
+        .take(size)
+        .collect();
     for letter in &shown {
         println!("{}", amqp_line(letter));
     }
-    println!("{} of {} dead letters on RabbitMQ", shown.len(), looked.total);
-    if looked.total > looked.letters.len() as u64 {
+    println!("{} of {} dead letters on RabbitMQ", shown.len(), listing.total);
+    if listing.total > listing.dead_letters.len() as u64 {
         println!(
-            "only the first {} are looked through; what leaves makes room (at most {LOOKED_MAX})",
-            looked.letters.len()
+            "only the first {} are listed; replay or drop some to see the rest (at most {LISTED_MAX})",
+            listing.dead_letters.len()
         );
     }
     Ok(())
@@ -214,7 +218,7 @@ async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
 }
 
 /// All of them, page by page, before the first is replayed: those that leave would move the others between pages.
-async fn every_letter(bus: Option<&Bus>, amqp: Option<&Letters>) -> anyhow::Result<Vec<Which>> {
+async fn every_letter(bus: Option<&Bus>, amqp: Option<&AmqpDeadLetters>) -> anyhow::Result<Vec<Which>> {
     let mut found = Vec::new();
     if let Some(bus) = bus {
         for page in 1.. {
@@ -227,8 +231,8 @@ async fn every_letter(bus: Option<&Bus>, amqp: Option<&Letters>) -> anyhow::Resu
         }
     }
     if let Some(amqp) = amqp {
-        let looked = amqp.list().await.map_err(told)?;
-        found.extend(looked.letters.into_iter().map(|letter| Which::Amqp(letter.name)));
+        let listing = amqp.list().await.map_err(told)?;
+        found.extend(listing.dead_letters.into_iter().map(|letter| Which::Amqp(letter.name)));
     }
     Ok(found)
 }
@@ -274,8 +278,8 @@ fn line(letter: &DeadLetter) -> String {
     )
 }
 
-fn amqp_line(letter: &Letter) -> String {
-    let Letter { name, event, queue, reason, retries, parked_at, message_id, .. } = letter;
+fn amqp_line(letter: &AmqpDeadLetter) -> String {
+    let AmqpDeadLetter { name, event, queue, reason, retries, parked_at, message_id, .. } = letter;
     let parked_at = parked_at.as_deref().unwrap_or("-");
     let queue = queue.as_deref().unwrap_or("(nobody knows which queue)");
     format!(

@@ -1,88 +1,83 @@
-//! Calls on a channel, each with a limit, and the declarations among them, with what the broker says against one.
+//! Calls on a channel, each with a time limit, and declarations of exchanges and queues.
 //!
-//! Invariant: what is declared is durable and otherwise as NestJS declares it, and a difference (406) is told from a failure:
-//! the first an operator has to mend, the second mends itself.
+//! Invariant: what is declared is durable and otherwise as NestJS declares it. A mismatch (406) is reported apart from
+//! other failures: an operator has to correct the first, the others pass by themselves.
 
 use std::time::Duration;
 
+use bus::Failure;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 
-use bus::Failure;
-
 /// A call on a channel (declare, bind) takes milliseconds.
 pub const CALL_MAX: Duration = Duration::from_secs(10);
 
-/// A call on a channel, with a limit.
-pub async fn within<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
+/// Runs a call on a channel with a time limit.
+pub async fn with_timeout<T>(call: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
     match tokio::time::timeout(CALL_MAX, call).await {
-        Ok(done) => done.map_err(Failure::transient),
+        Ok(result) => result.map_err(Failure::transient),
         Err(_) => Err(Failure::transient(format!("no answer from RabbitMQ within {CALL_MAX:?}"))),
     }
 }
 
-/// Closes a channel in good order, or the broker's log fills with channels that vanish.
+/// Closes a channel in order; RabbitMQ logs a channel that disappears as an error.
 pub async fn close(channel: Channel) -> Result<(), Failure> {
-    within(channel.close(200, "OK".into())).await
+    with_timeout(channel.close(200, "OK".into())).await
 }
 
-/// A topic exchange as NestJS declares it: durable, nothing else, no arguments.
-pub async fn declare_topic(channel: &Channel, name: &str) -> Result<(), Declined> {
+/// A topic exchange as NestJS declares it: durable, no other option, no arguments.
+pub async fn declare_topic(channel: &Channel, name: &str) -> Result<(), DeclareError> {
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     let wanted = format!("topic exchange {name}, durable, without arguments");
-    let declaring =
-        channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
-    declared(wanted, declaring).await
+    let call = channel.exchange_declare(name.into(), ExchangeKind::Topic, options, FieldTable::default());
+    declare(wanted, call).await
 }
 
-/// A queue; one that is there with other properties is [`Declined::Different`].
+/// A queue; one that exists with other properties is a [`DeclareError::Mismatch`].
 pub async fn declare_queue(
     channel: &Channel,
     name: &str,
     durable: bool,
     arguments: FieldTable,
-) -> Result<(), Declined> {
+) -> Result<(), DeclareError> {
     let options = QueueDeclareOptions { durable, ..Default::default() };
     let wanted = format!("queue {name}, durable {durable}, arguments {:?}", arguments.inner());
-    declared(wanted, async { channel.queue_declare(name.into(), options, arguments).await.map(drop) }).await
+    declare(wanted, async { channel.queue_declare(name.into(), options, arguments).await.map(drop) }).await
 }
 
-/// Why something was not declared. Either way the channel is closed.
+/// Why a declaration failed. In both cases the channel is closed.
 #[derive(Debug, thiserror::Error)]
-pub enum Declined {
-    /// 406: it is there, and not as it is wanted. Only an operator can mend that.
-    #[error("wanted {wanted}, but RabbitMQ has it otherwise: {found}")]
-    Different { wanted: String, found: String },
+pub enum DeclareError {
+    /// 406: it exists with other properties. Only an operator can correct that.
+    #[error("wanted {wanted}, but it exists with other properties: {found}")]
+    Mismatch { wanted: String, found: String },
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-impl From<Declined> for Failure {
-    fn from(declined: Declined) -> Self {
-        match declined {
-            Declined::Failed(failure) => failure,
-            different => Self::transient(different),
+impl From<DeclareError> for Failure {
+    fn from(error: DeclareError) -> Self {
+        match error {
+            DeclareError::Failed(failure) => failure,
+            mismatch => Self::transient(mismatch),
         }
     }
 }
 
-async fn declared(
-    wanted: String,
-    declaring: impl Future<Output = lapin::Result<()>>,
-) -> Result<(), Declined> {
-    match tokio::time::timeout(CALL_MAX, declaring).await {
+async fn declare(wanted: String, call: impl Future<Output = lapin::Result<()>>) -> Result<(), DeclareError> {
+    match tokio::time::timeout(CALL_MAX, call).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) if soft_error(&error) == Some(&AMQPSoftError::PRECONDITIONFAILED) => {
-            Err(Declined::Different { wanted, found: error.to_string() })
+            Err(DeclareError::Mismatch { wanted, found: error.to_string() })
         }
         Ok(Err(error)) => Err(Failure::transient(error).into()),
         Err(_) => Err(Failure::transient(format!("{wanted}: no answer within {CALL_MAX:?}")).into()),
     }
 }
 
-/// What the broker closed a channel with, such as 404 or 406, if that is what went wrong.
+/// The error with which the broker closed a channel, such as 404 or 406.
 pub fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => match error.kind() {

@@ -1,112 +1,62 @@
-//! What the bridge reads from the environment, typed, with bounds; every default serves an unmodified NestJS service.
+//! The bridge's settings from the environment, with bounds; every default suits an unmodified NestJS service.
 //!
-//! Invariant: nothing that moves money or seats is let in unless an operator names it in `AMQP_INBOUND`.
+//! Invariant: no event that moves money or seats is accepted from RabbitMQ unless an operator names it in `AMQP_INBOUND`.
 
-use std::collections::BTreeSet;
+mod service_queue;
+
 use std::time::Duration;
-
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::uri::AMQPUri;
-use serde::Deserialize;
-use serde_json::Value;
 
 use bus::address::Address;
 use bus::config::Environment;
 use bus::{contract, tls};
+use lapin::uri::AMQPUri;
 
-/// RabbitMQ's own limit is 255 bytes; ours leaves room for `.retry.<seconds>` and the like.
+pub use service_queue::ServiceQueue;
+use service_queue::service_queues;
+
+/// RabbitMQ's limit is 255 bytes; this leaves room for suffixes such as `.retry.<seconds>`.
 const NAME_MAX: usize = 200;
-/// Retry delays that one may ask for: each is a queue for every service queue.
+/// Most retry delays: each is one more queue for every service queue.
 const DELAYS_MAX: usize = 10;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// All that the bridge is started with.
+/// The bridge's settings.
 #[derive(Clone)]
 pub struct Settings {
-    /// With user and password in it, so it is never shown.
+    /// Contains user and password, so it is never logged.
     pub url: AMQPUri,
-    /// This bridge's name in what it publishes, by which it knows its own messages.
+    /// This bridge's name on the messages that it publishes, by which it recognises them.
     pub bridge_id: String,
     pub exchange: String,
     pub raw_exchange: Option<String>,
     pub service_queues: Vec<ServiceQueue>,
-    /// Events that go out.
+    /// Events that are published to RabbitMQ.
     pub outbound: Vec<String>,
-    /// Events that services may say.
+    /// Events that are accepted from services.
     pub inbound: Vec<String>,
     pub inbox_queue: String,
     pub inbox_durable: bool,
-    /// Patterns of `send()` that are answered, with the request that each asks.
+    /// Patterns of `send()` that are answered, with the request of the contract that each stands for.
     pub rpc: Vec<(String, String)>,
-    /// Messages of one target on their way to RabbitMQ without a confirm.
+    /// Most unconfirmed messages of one target.
     pub window: usize,
-    /// Messages that an inbound queue hands over before the first is acknowledged.
+    /// Most unacknowledged messages of one inbound queue.
     pub prefetch: u16,
-    /// How long a dead letter waits before its first, second, … next try; the last one counts for all further tries.
+    /// How long a dead letter waits before its first, second, … retry; the last delay holds for all further retries.
     pub retry_delays: Vec<Duration>,
-    /// After so many further tries a message ends in the dead letter queue.
+    /// After this many retries a message is moved to the final dead letter queue.
     pub retries_max: u32,
 }
 
-/// Settings hold a password.
+/// The URL contains a password.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings").field("exchange", &self.exchange).finish_non_exhaustive()
     }
 }
 
-/// A queue of a service on Nest's default transport, which the bridge binds so that events arrive there.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceQueue {
-    pub name: String,
-    /// What the service has handlers for; anything else it would log as an error.
-    pub events: Vec<String>,
-    /// Makes the queue, so that it keeps events before the service's first start. What is declared then must equal
-    /// what the service declares.
-    #[serde(default)]
-    pub declare: bool,
-    #[serde(default = "yes")]
-    pub durable: bool,
-    #[serde(default)]
-    pub arguments: serde_json::Map<String, Value>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl ServiceQueue {
-    /// The arguments as RabbitMQ compares them: of a number only the value counts, not its width.
-    pub fn field_table(&self) -> FieldTable {
-        table(&self.arguments)
-    }
-}
-
-fn table(fields: &serde_json::Map<String, Value>) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in fields {
-        table.insert(name.as_str().into(), amqp_value(value));
-    }
-    table
-}
-
-fn amqp_value(value: &Value) -> AMQPValue {
-    match value {
-        Value::Null => AMQPValue::Void,
-        Value::Bool(is) => AMQPValue::Boolean(*is),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => AMQPValue::LongLongInt(whole),
-            None => AMQPValue::Double(number.as_f64().unwrap_or_default()),
-        },
-        Value::String(text) => AMQPValue::LongString(text.as_str().into()),
-        Value::Array(items) => AMQPValue::FieldArray(items.iter().map(amqp_value).collect::<Vec<_>>().into()),
-        Value::Object(fields) => AMQPValue::FieldTable(table(fields)),
-    }
-}
-
 impl Settings {
-    /// Reads everything; what is wrong is noted in the environment.
+    /// Reads all settings; problems are recorded in the environment.
     pub fn read(e: &mut Environment) -> Self {
         tls::read(e);
         let url = url(e);
@@ -118,7 +68,7 @@ impl Settings {
             false => Some(name(e, "AMQP_RAW_EXCHANGE", &format!("{exchange}.raw"))),
         };
         if raw_exchange.as_ref() == Some(&exchange) {
-            e.problem("AMQP_RAW_EXCHANGE", "must not be AMQP_EXCHANGE: each has bodies of its own");
+            e.problem("AMQP_RAW_EXCHANGE", "must not be AMQP_EXCHANGE: their message bodies differ");
         }
         let outbound = events(e, "AMQP_OUTBOUND", &["*"]);
         let inbound = events(e, "AMQP_INBOUND", &["movie.created"]);
@@ -147,17 +97,19 @@ fn url(e: &mut Environment) -> AMQPUri {
         return AMQPUri::default();
     }
     let text = text.trim();
-    let known = ["amqp://", "amqps://"].iter().any(|scheme| text.starts_with(scheme));
-    let wrong = "must be an address such as amqp://user:password@host:5672/vhost";
-    let read =
-        if known { Address::parse(text).and_then(|address| uri(address).ok_or(wrong)) } else { Err(wrong) };
-    read.unwrap_or_else(|why| {
+    let is_amqp = ["amqp://", "amqps://"].iter().any(|scheme| text.starts_with(scheme));
+    let expected = "must be an address such as amqp://user:password@host:5672/vhost";
+    let parsed = match is_amqp {
+        true => Address::parse(text).and_then(|address| uri(address).ok_or(expected)),
+        false => Err(expected),
+    };
+    parsed.unwrap_or_else(|why| {
         e.problem("AMQP_URL", why);
         AMQPUri::default()
     })
 }
 
-/// The client's own parser takes an IPv6 address for localhost.
+/// The client's own parser reads an IPv6 address as localhost, so the host is set afterwards.
 fn uri(address: Address) -> Option<AMQPUri> {
     let bare = Address { user: None, password: None, path: None, ..address.clone() };
     let mut uri: AMQPUri = bare.canonical("localhost").parse().ok()?;
@@ -168,9 +120,9 @@ fn uri(address: Address) -> Option<AMQPUri> {
     uri.authority.host = host;
     uri.authority.userinfo.username = user.unwrap_or(uri.authority.userinfo.username);
     uri.authority.userinfo.password = password.unwrap_or(uri.authority.userinfo.password);
-    // Without a slash the virtual host is the default one, whose name is a slash; a slash alone names the one without a name.
+    // Without a path the virtual host is the default one, whose name is `/`; a path of a slash alone is the empty name.
     uri.vhost = path.unwrap_or_else(|| "/".to_owned());
-    // A peer that died without a word is noticed after 20 s, not after the broker's default two minutes.
+    // A peer that disappeared is detected after 20 s, instead of after two minutes by the broker's default.
     uri.query.heartbeat = uri.query.heartbeat.or(Some(10));
     Some(uri)
 }
@@ -186,31 +138,31 @@ fn name(e: &mut Environment, setting: &str, default: &str) -> String {
     name
 }
 
-/// Names that need no quotes anywhere; `amq.` is the broker's.
+/// Names that need no quoting; `amq.` is reserved for the broker.
 fn is_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         && !name.starts_with("amq.")
 }
 
-/// The parts of a comma-separated list; a blank setting is an empty list, an absent one the default.
+/// The items of a comma-separated list; a blank setting is an empty list, an absent one the default.
 fn list(e: &Environment, setting: &str, default: &[&str]) -> Vec<String> {
     if e.is_blank(setting) {
         return Vec::new();
     }
     match e.get(setting) {
         Some(text) => {
-            text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
         }
-        None => default.iter().map(|one| (*one).to_owned()).collect(),
+        None => default.iter().map(|item| (*item).to_owned()).collect(),
     }
 }
 
-/// Names of events, where `*` stands for all and `movie.*` for all that begin so.
+/// Event names; `*` matches all, `movie.*` all with that prefix.
 fn events(e: &mut Environment, setting: &str, default: &[&str]) -> Vec<String> {
     let (found, unknown) = expand(&list(e, setting, default));
     if !unknown.is_empty() {
-        // Not which: the message never shows a value.
+        // The unknown names are not shown: a message never contains a value.
         e.problem(
             setting,
             "must be a list of events such as movie.created,reservation.* (docs/asyncapi.yaml has all)",
@@ -219,7 +171,7 @@ fn events(e: &mut Environment, setting: &str, default: &[&str]) -> Vec<String> {
     found
 }
 
-/// The events that are meant, in the contract's order, and what means none.
+/// The events that the patterns match, in the contract's order, and the patterns that match none.
 fn expand(wanted: &[String]) -> (Vec<String>, Vec<String>) {
     let all: Vec<&str> = contract::event_schemas().into_iter().map(|(subject, _)| subject).collect();
     let matches = |wanted: &str, subject: &str| match wanted.strip_suffix('*') {
@@ -227,68 +179,27 @@ fn expand(wanted: &[String]) -> (Vec<String>, Vec<String>) {
         Some(prefix) => prefix.ends_with('.') && subject.starts_with(prefix),
         None => wanted == subject,
     };
-    let meant = |subject: &&&str| wanted.iter().any(|one| matches(one, subject));
-    let unknown = wanted.iter().filter(|one| !all.iter().any(|subject| matches(one, subject)));
-    (all.iter().filter(meant).map(|subject| (*subject).to_owned()).collect(), unknown.cloned().collect())
-}
-
-/// A JSON list, or `@` and the file that has it.
-fn service_queues(e: &mut Environment, outbound: &[String]) -> Vec<ServiceQueue> {
-    const SETTING: &str = "AMQP_SERVICE_QUEUES";
-    let Some(text) = e.get(SETTING) else { return Vec::new() };
-    let text = match text.trim().strip_prefix('@') {
-        None => text,
-        Some(path) => match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                e.problem(SETTING, &format!("names a file that is not readable: {error}"));
-                return Vec::new();
-            }
-        },
-    };
-    let mut queues: Vec<ServiceQueue> = match serde_json::from_str(&text) {
-        Ok(queues) => queues,
-        Err(error) => {
-            let at = format!("line {} column {}", error.line(), error.column());
-            e.problem(
-                SETTING,
-                &format!(
-                    "must be a list such as [{{\"name\":\"notifications_queue\",\"events\":[\"reservation.confirmed\"]}}], with declare, durable and arguments where wanted; see {at}"
-                ),
-            );
-            return Vec::new();
-        }
-    };
-    let mut names = BTreeSet::new();
-    for (at, queue) in queues.iter_mut().enumerate().map(|(at, queue)| (at + 1, queue)) {
-        if !is_name(&queue.name) || !names.insert(queue.name.clone()) {
-            e.problem(SETTING, &format!("needs a name of its own for queue {at}"));
-        }
-        let (events, unknown) = expand(&queue.events);
-        if events.is_empty() || !unknown.is_empty() || events.iter().any(|event| !outbound.contains(event)) {
-            e.problem(SETTING, &format!("needs events of AMQP_OUTBOUND for queue {at}"));
-        }
-        queue.events = events;
-    }
-    queues
+    let is_wanted = |subject: &&&str| wanted.iter().any(|pattern| matches(pattern, subject));
+    let unknown = wanted.iter().filter(|pattern| !all.iter().any(|subject| matches(pattern, subject)));
+    (all.iter().filter(is_wanted).map(|subject| (*subject).to_owned()).collect(), unknown.cloned().collect())
 }
 
 /// `pattern` or `pattern=rpc.domain.verb`, separated by commas.
 fn rpc(e: &mut Environment) -> Vec<(String, String)> {
     let wanted = list(e, "AMQP_RPC", &["movie.showtimes", "reservation.get"]);
     let mut served = Vec::new();
-    for one in &wanted {
-        let (pattern, subject) = match one.split_once('=') {
+    for item in &wanted {
+        let (pattern, subject) = match item.split_once('=') {
             Some((pattern, subject)) => (pattern.trim(), subject.trim().to_owned()),
-            None if one == "movie.showtimes" => (one.as_str(), "rpc.movie.list_showtimes".to_owned()),
-            None => (one.as_str(), format!("rpc.{one}")),
+            None if item == "movie.showtimes" => (item.as_str(), "rpc.movie.list_showtimes".to_owned()),
+            None => (item.as_str(), format!("rpc.{item}")),
         };
         let is_subject = subject.split('.').count() == 3
             && subject.starts_with("rpc.")
             && subject.split('.').all(|token| {
                 !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
             });
-        if !is_subject || pattern.is_empty() || served.iter().any(|(known, _)| known == pattern) {
+        if !is_subject || pattern.is_empty() || served.iter().any(|(other, _)| other == pattern) {
             e.problem(
                 "AMQP_RPC",
                 "must be a list such as movie.showtimes,seats.get=rpc.reservation.seats, each pattern once",
@@ -302,7 +213,8 @@ fn rpc(e: &mut Environment) -> Vec<(String, String)> {
 
 fn retry_delays(e: &mut Environment) -> Vec<Duration> {
     let wanted = list(e, "AMQP_RETRY_DELAYS", &["5", "30", "300"]);
-    let seconds: Option<Vec<u64>> = wanted.iter().map(|one| one.parse().ok()).collect();
+    let seconds: Option<Vec<u64>> = wanted.iter().map(|item| item.parse().ok()).collect();
+
     match seconds {
         Some(seconds)
             if (1..=DELAYS_MAX).contains(&seconds.len())
@@ -321,87 +233,5 @@ fn retry_delays(e: &mut Environment) -> Vec<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(settings: &[(&str, &str)]) -> (Settings, Option<String>) {
-        let mut e = Environment::default().or("AMQP_URL", "amqp://u:s3cret@rabbit:5673/house");
-        for (name, value) in settings {
-            e.set(name, *value);
-        }
-        let settings = Settings::read(&mut e);
-        (settings, e.check().err().map(|error| error.to_string()))
-    }
-
-    #[test]
-    fn without_settings_all_goes_out_and_only_movie_created_comes_in() {
-        let (settings, problem) = read(&[]);
-        assert_eq!(problem, None);
-        assert_eq!(settings.outbound.len(), contract::event_schemas().len());
-        assert_eq!(settings.inbound, ["movie.created"]);
-        assert_eq!(settings.raw_exchange.as_deref(), Some("marquee.events.raw"));
-        assert_eq!(settings.rpc[0], ("movie.showtimes".into(), "rpc.movie.list_showtimes".into()));
-        assert_eq!(settings.url.vhost, "house");
-        assert_eq!(settings.url.query.heartbeat, Some(10));
-    }
-
-    #[test]
-    fn an_address_may_be_of_ipv6_and_have_any_password() {
-        let url = |url| read(&[("AMQP_URL", url)]).0.url;
-        let six = url("amqp://u:a,b;c@[::1]:5673/%2f?heartbeat=30");
-        assert_eq!((six.authority.host.as_str(), six.authority.port, six.vhost.as_str()), ("::1", 5673, "/"));
-        assert_eq!((six.authority.userinfo.password.as_str(), six.query.heartbeat), ("a,b;c", Some(30)));
-        assert_eq!((url("amqp://rabbit").vhost.as_str(), url("amqps://rabbit").authority.port), ("/", 5671));
-        assert_eq!(url("amqp://u:a%2Fb@10.0.0.7/").authority.host, "10.0.0.7");
-    }
-
-    #[test]
-    fn a_blank_setting_turns_off_what_it_names() {
-        let (settings, problem) = read(&[("AMQP_RAW_EXCHANGE", ""), ("AMQP_INBOUND", " "), ("AMQP_RPC", "")]);
-        assert_eq!(problem, None);
-        assert_eq!((settings.raw_exchange, settings.inbound.len(), settings.rpc.len()), (None, 0, 0));
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_told_at_once_and_never_shown() {
-        let (_, problem) = read(&[
-            ("AMQP_URL", "s3cret"),
-            ("AMQP_EXCHANGE", "amq.s3cret"),
-            ("AMQP_OUTBOUND", "s3cret.*"),
-            ("AMQP_INBOUND", "movie*"),
-            ("AMQP_SERVICE_QUEUES", "[{\"name\": \"q\", \"event\": []}]"),
-            ("AMQP_RPC", "a=s3cret"),
-            ("AMQP_WINDOW", "0"),
-            ("AMQP_RETRY_DELAYS", "5,0"),
-        ]);
-        let problem = problem.unwrap();
-        for name in [
-            "AMQP_URL",
-            "AMQP_EXCHANGE",
-            "AMQP_OUTBOUND",
-            "AMQP_INBOUND",
-            "AMQP_SERVICE_QUEUES",
-            "AMQP_RPC",
-            "AMQP_WINDOW",
-            "AMQP_RETRY_DELAYS",
-        ] {
-            assert!(problem.contains(name), "{name}: {problem}");
-        }
-        assert!(!problem.contains("s3cret"), "{problem}");
-    }
-
-    #[test]
-    fn a_service_queue_takes_known_events_of_what_goes_out() {
-        let queues =
-            r#"[{"name":"notifications_queue","events":["reservation.*"],"arguments":{"x-max-length":10}}]"#;
-        let (settings, problem) = read(&[("AMQP_SERVICE_QUEUES", queues)]);
-        assert_eq!(problem, None);
-        let queue = &settings.service_queues[0];
-        assert!(
-            queue.events.contains(&"reservation.confirmed".to_owned()) && !queue.declare && queue.durable
-        );
-        assert!(queue.field_table().contains_key("x-max-length"));
-        let (_, problem) = read(&[("AMQP_SERVICE_QUEUES", queues), ("AMQP_OUTBOUND", "movie.created")]);
-        assert!(problem.unwrap().contains("events of AMQP_OUTBOUND for queue 1"));
-    }
-}
+#[path = "config/tests.rs"]
+mod tests;

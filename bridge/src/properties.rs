@@ -1,29 +1,30 @@
-//! What the broker and the bridge write on a dead letter, read and written: whose it is, how often it was given back, why.
+//! AMQP properties of dead letters: the headers that the broker and the bridge write, and the properties under which a
+//! message is published again.
 //!
-//! Invariant: what is published again has the body, message id and type of what came, and none of what the broker would
-//! act on a second time: its own `x-death`, a time to live, a sender-selected route, a user name that is not the bridge's.
+//! Invariant: a republished message has the message id and type of the original, and none of the properties that the
+//! broker would act on a second time: `x-death`, a time to live, sender-selected routes (CC), a foreign user name.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-/// How often a dead letter has been given back to its queue.
+/// How often a dead letter was returned to its queue.
 pub const ATTEMPT: &str = "bridge-attempt";
 /// Why a message is a dead letter.
 pub const REASON: &str = "bridge-reason";
-/// A dead letter's own name, by which it is shown, replayed and dropped.
-pub const LETTER: &str = "bridge-letter";
-/// The queue that a dead letter is from.
+/// A dead letter's id, by which operators show, replay and drop it.
+pub const DEAD_LETTER_ID: &str = "bridge-letter";
+/// The queue that dead-lettered the message.
 pub const QUEUE: &str = "bridge-queue";
-/// Where a message came in, which the broker forgets when it is published again.
+/// Where the message was first published; the broker's own fields change when it is published again.
 pub const EXCHANGE: &str = "bridge-exchange";
 pub const ROUTING_KEY: &str = "bridge-routing-key";
-/// When it became a dead letter (RFC 3339).
+/// When it was moved to the final dead letter queue (RFC 3339).
 pub const PARKED_AT: &str = "bridge-parked-at";
 
 /// Characters of a reason in a header.
 const REASON_MAX: usize = 500;
-/// Written by the broker on each dead-lettering; and `CC`, `BCC`, by which it would send copies to other queues.
-const BROKERS: [&str; 9] = [
+/// Headers that the broker writes on each dead-lettering; and `CC`, `BCC`, by which it would send copies to other queues.
+const BROKER_HEADERS: [&str; 9] = [
     "x-death",
     "x-first-death-exchange",
     "x-first-death-queue",
@@ -35,36 +36,36 @@ const BROKERS: [&str; 9] = [
     "BCC",
 ];
 
-/// Where the broker took a message from when it became a dead letter.
+/// Why and from where the broker dead-lettered a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     pub queue: String,
-    /// That it was published with, whatever the dead letter came under.
+    /// The routing key that the message was published with; the dead letter may have another one.
     pub routing_key: Option<String>,
     /// `rejected`, `expired`, `maxlen` or `delivery_limit`.
     pub reason: String,
 }
 
-/// The newest entry of `x-death`; none where somebody published to the dead letter exchange by himself.
+/// The newest entry of `x-death`; `None` for a message that was published to the dead letter exchange directly.
 pub fn death(properties: &BasicProperties) -> Option<Death> {
     let headers = properties.headers().as_ref()?;
     let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return None };
     let Some(AMQPValue::FieldTable(newest)) = deaths.as_slice().first() else { return None };
     let routing_key = match newest.inner().get("routing-keys") {
-        Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(plain),
+        Some(AMQPValue::FieldArray(keys)) => keys.as_slice().first().and_then(to_text),
         _ => None,
     };
-    let field = |name: &str| newest.inner().get(name).and_then(plain);
+    let field = |name: &str| newest.inner().get(name).and_then(to_text);
     let queue = field("queue").filter(|queue| !queue.is_empty())?;
     Some(Death { queue, routing_key, reason: field("reason").unwrap_or_default() })
 }
 
 /// A header's value as text.
 pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    properties.headers().as_ref()?.inner().get(name).and_then(plain)
+    properties.headers().as_ref()?.inner().get(name).and_then(to_text)
 }
 
-fn plain(value: &AMQPValue) -> Option<String> {
+fn to_text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
         AMQPValue::ShortString(text) => text.to_string(),
@@ -79,20 +80,20 @@ fn plain(value: &AMQPValue) -> Option<String> {
     })
 }
 
-/// A header's value as the broker takes it: it closes the connection over a short string.
-pub fn long(text: impl Into<String>) -> AMQPValue {
+/// A header's value. RabbitMQ closes the connection over a short string.
+pub fn long_string(text: impl Into<String>) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text.into()))
 }
 
-/// The properties for publishing a message again, with these headers more (a value) or fewer (none).
-pub fn again(properties: &BasicProperties, changes: &[(&str, Option<String>)]) -> BasicProperties {
+/// The properties for publishing a message again, with these headers set (a value) or removed (`None`).
+pub fn republished(properties: &BasicProperties, changes: &[(&str, Option<String>)]) -> BasicProperties {
     let mut headers = FieldTable::default();
-    let given = properties.headers().as_ref().map(FieldTable::inner).into_iter().flatten();
-    for (name, value) in given {
+    let original = properties.headers().as_ref().map(FieldTable::inner).into_iter().flatten();
+    for (name, value) in original {
         let changed = changes.iter().any(|(changed, _)| *changed == name.as_str());
-        if !changed && !BROKERS.contains(&name.as_str()) {
+        if !changed && !BROKER_HEADERS.contains(&name.as_str()) {
             let value = match value {
-                AMQPValue::ShortString(text) => long(text.as_str()),
+                AMQPValue::ShortString(text) => long_string(text.as_str()),
                 value => value.clone(),
             };
             headers.insert(name.clone(), value);
@@ -100,7 +101,7 @@ pub fn again(properties: &BasicProperties, changes: &[(&str, Option<String>)]) -
     }
     for (name, value) in changes {
         if let Some(value) = value {
-            headers.insert((*name).into(), long(value));
+            headers.insert((*name).into(), long_string(value));
         }
     }
     let mut copy = BasicProperties::default().with_headers(headers).with_delivery_mode(2);
@@ -127,9 +128,9 @@ fn set<T: Clone>(
     }
 }
 
-/// A reason as a header, short and on one line.
-pub fn reason(why: &str) -> (&'static str, Option<String>) {
-    let line: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_MAX).collect();
+/// The header with the reason, shortened and on one line.
+pub fn reason(text: &str) -> (&'static str, Option<String>) {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_MAX).collect();
     (REASON, Some(line))
 }
 
@@ -156,10 +157,10 @@ mod tests {
     fn dead() -> BasicProperties {
         let entry = |queue: &str, reason: &str| {
             AMQPValue::FieldTable(table(&[
-                ("queue", long(queue)),
-                ("reason", long(reason)),
+                ("queue", long_string(queue)),
+                ("reason", long_string(reason)),
                 ("count", AMQPValue::LongLongInt(1)),
-                ("routing-keys", array(&[long("movie.created"), long("copy")])),
+                ("routing-keys", array(&[long_string("movie.created"), long_string("copy")])),
             ]))
         };
         let headers = table(&[
@@ -167,10 +168,10 @@ mod tests {
                 "x-death",
                 array(&[entry("notifications", "rejected"), entry("notifications.retry.1000", "expired")]),
             ),
-            ("x-first-death-queue", long("notifications")),
-            ("CC", array(&[long("copy")])),
+            ("x-first-death-queue", long_string("notifications")),
+            ("CC", array(&[long_string("copy")])),
             ("tenant", AMQPValue::ShortString("odeon".into())),
-            (ATTEMPT, long("1")),
+            (ATTEMPT, long_string("1")),
         ]);
         BasicProperties::default()
             .with_headers(headers)
@@ -182,18 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_death_says_whose_a_letter_is_and_under_which_key_it_was_published() {
+    fn the_newest_death_has_the_queue_and_the_original_routing_key() {
         let death = death(&dead()).unwrap();
         assert_eq!((death.queue.as_str(), death.reason.as_str()), ("notifications", "rejected"));
         assert_eq!(death.routing_key.as_deref(), Some("movie.created"));
         assert_eq!(super::death(&BasicProperties::default()), None);
-        let forged = table(&[("x-death", long("notifications"))]);
+        let forged = table(&[("x-death", long_string("notifications"))]);
         assert_eq!(super::death(&BasicProperties::default().with_headers(forged)), None);
     }
 
     #[test]
-    fn a_letter_goes_on_with_its_names_and_without_what_the_broker_would_act_on() {
-        let copy = again(&dead(), &[(ATTEMPT, Some("2".into())), reason("it\nbroke")]);
+    fn a_republished_message_keeps_its_ids_and_loses_what_the_broker_would_act_on() {
+        let copy = republished(&dead(), &[(ATTEMPT, Some("2".into())), reason("it\nbroke")]);
         assert_eq!(copy.message_id().as_ref().unwrap().as_str(), "m1");
         assert_eq!(copy.kind().as_ref().unwrap().as_str(), "movie.created");
         assert_eq!((copy.expiration(), copy.user_id(), copy.delivery_mode()), (&None, &None, &Some(2)));
@@ -203,12 +204,12 @@ mod tests {
             copy.headers().as_ref().unwrap().inner().keys().map(|name| name.as_str()).collect();
         assert_eq!(names, [ATTEMPT, REASON, "tenant"]);
         let tenant = copy.headers().as_ref().unwrap().inner()["tenant"].clone();
-        assert_eq!(tenant, long("odeon"), "the broker closes the connection over a short string");
-        assert_eq!(header(&again(&copy, &[(ATTEMPT, None)]), ATTEMPT), None);
+        assert_eq!(tenant, long_string("odeon"), "the broker closes the connection over a short string");
+        assert_eq!(header(&republished(&copy, &[(ATTEMPT, None)]), ATTEMPT), None);
     }
 
     #[test]
     fn there_is_always_a_table_of_headers() {
-        assert!(again(&BasicProperties::default(), &[]).headers().is_some());
+        assert!(republished(&BasicProperties::default(), &[]).headers().is_some());
     }
 }

@@ -1,55 +1,57 @@
-//! Publishes one message and waits until the broker has it: for what is not sent in such numbers that a window pays.
+//! Publishes one message and waits for the broker's confirm. For events, which are many, `outbound` has a window instead.
 
+use bus::Failure;
 use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use crate::call::within;
-use bus::Failure;
+use crate::call::with_timeout;
 
-/// Where to. On the default exchange, `""`, the routing key is a queue's name.
+/// The destination. On the default exchange, `""`, the routing key is a queue's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
     pub exchange: &'a str,
     pub routing_key: &'a str,
-    /// That no queue takes it is a failure. Only where one message at a time is on its way: lapin gives a returned
-    /// message to whichever confirm comes next.
+    /// Fail if no queue receives the message. Use it only where one message at a time is in flight: lapin attaches a
+    /// returned message to the next confirm, whichever message that confirms.
     pub mandatory: bool,
 }
 
-/// Why the broker does not have it.
+/// Why the message was not published.
 #[derive(Debug, thiserror::Error)]
-pub enum Unpublished {
-    #[error("no queue takes it: {0}")]
+pub enum PublishError {
+    #[error("no queue receives it: {0}")]
     Unroutable(String),
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-impl From<Unpublished> for Failure {
-    fn from(unpublished: Unpublished) -> Self {
-        match unpublished {
-            Unpublished::Failed(failure) => failure,
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Failed(failure) => failure,
             unroutable => Self::transient(unroutable),
         }
     }
 }
 
-/// Publishes on a channel with confirms.
+/// Publishes on a channel in confirm mode.
 pub async fn publish(
     channel: &Channel,
     to: Address<'_>,
     body: &[u8],
     properties: BasicProperties,
-) -> Result<(), Unpublished> {
-    // Both come from messages, where they are of the same type; ours are far shorter.
-    let name = |name: &str| lapin::types::ShortString::try_new(name).map_err(Failure::transient);
+) -> Result<(), PublishError> {
+    // Names from received messages fit, since the type is the same there; our own are far shorter.
+    let name = |name: &str| ShortString::try_new(name).map_err(Failure::transient);
     let (exchange, routing_key) = (name(to.exchange)?, name(to.routing_key)?);
     let options = BasicPublishOptions { mandatory: to.mandatory, ..Default::default() };
-    let confirming = within(channel.basic_publish(exchange, routing_key, options, body, properties)).await?;
-    match within(confirming).await? {
+    let confirm =
+        with_timeout(channel.basic_publish(exchange, routing_key, options, body, properties)).await?;
+    match with_timeout(confirm).await? {
         Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) => Err(Unpublished::Unroutable(returned.reply_text.to_string())),
-        Confirmation::Nack(_) => Err(Failure::transient("RabbitMQ refused to keep it").into()),
-        Confirmation::NotRequested => Err(Failure::transient("the channel has no confirms").into()),
+        Confirmation::Ack(Some(returned)) => Err(PublishError::Unroutable(returned.reply_text.to_string())),
+        Confirmation::Nack(_) => Err(Failure::transient("RabbitMQ did not store it (basic.nack)").into()),
+        Confirmation::NotRequested => Err(Failure::transient("the channel is not in confirm mode").into()),
     }
 }

@@ -1,9 +1,13 @@
-//! One event of JetStream as a message of RabbitMQ: what it becomes, or why it becomes none.
+//! Converts an event of JetStream into a message of RabbitMQ.
 //!
-//! Invariant: the message id is the event's own id, however often it is sent. The headers are a table even where little is
-//! known, all of long strings; `reply_to` is never set, or a listener would take the event for a request.
+//! Invariant: the message id is the event's id, however often it is sent. There is always a table of headers, all of them
+//! long strings; `reply_to` is never set, because a Nest service would handle the event as a request.
 
 use async_nats::jetstream;
+use bus::consumer::Delivery;
+use bus::context::{CORRELATION_ID, TRACEPARENT};
+use bus::contract::Timestamp;
+use bus::event::{CE_ID, CE_TIME, MARQUEE_ONLY};
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -11,38 +15,34 @@ use serde::de::IgnoredAny;
 use time::macros::format_description;
 
 use super::Target;
-use crate::{
-    APP_ID, EVENT_ID, HOPS, NATS_HOPS, NATS_SOURCE, OCCURRED_AT, ORIGIN, STREAM_SEQUENCE, envelope,
-    nats_source,
+use crate::envelope;
+use crate::names::{
+    APP_ID, EVENT_ID, HOPS, NATS_HOPS, NATS_SOURCE, OCCURRED_AT, ORIGIN, STREAM_SEQUENCE, nats_source,
 };
-use bus::consumer::Delivery;
-use bus::context::{CORRELATION_ID, TRACEPARENT};
-use bus::contract::Timestamp;
-use bus::event::{CE_ID, CE_TIME, MARQUEE_ONLY};
 
 /// Survives a restart of the broker.
 const PERSISTENT: u8 = 2;
-/// As everywhere: what fits a message id of 255 bytes with room for a suffix.
+/// Longest event id: fits a message id of 255 bytes with room for a suffix.
 const ID_MAX: usize = 200;
 const NOT_JSON: &str = "the payload is not JSON";
 
-/// What is to be done with a message of the stream.
+/// What is done with a message of the stream.
 #[derive(Debug)]
-pub(super) enum Reading {
-    Publish(Event),
+pub(super) enum Conversion {
+    Publish(OutboundEvent),
     /// It is not for this target.
     Skip,
-    /// It can never be published: to the dead letter stream with the reason.
+    /// It can never be published: park it with the reason.
     Poison(&'static str),
 }
 
-/// An event that goes out.
+/// An event as it is published to RabbitMQ.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
+pub(super) struct OutboundEvent {
     pub id: String,
     pub subject: String,
     pub payload: Bytes,
-    /// In the stream; 0 where it is not known.
+    /// Sequence in the stream; 0 if unknown.
     pub sequence: u64,
     correlation_id: Option<String>,
     traceparent: Option<String>,
@@ -50,25 +50,25 @@ pub(super) struct Event {
     hops: u32,
 }
 
-/// Reads a message of the stream for one target.
-pub(super) fn read(message: &jetstream::Message, target: &Target) -> Reading {
+/// Converts a message of the stream for one target.
+pub(super) fn convert(message: &jetstream::Message, target: &Target) -> Conversion {
     let header = |name: &str| message.headers.as_ref()?.get(name).map(|value| value.as_str());
     if header(MARQUEE_ONLY).is_some_and(|only| only != target.consumer) {
-        return Reading::Skip;
+        return Conversion::Skip;
     }
-    // What a service said through this exchange, everybody there has heard.
+    // The event was published through this exchange, so its consumers have received it.
     if header(NATS_SOURCE) == Some(&nats_source(&target.exchange)) {
-        return Reading::Skip;
+        return Conversion::Skip;
     }
     let Some(id) = header(CE_ID).filter(|id| (1..=ID_MAX).contains(&id.len())) else {
-        return Reading::Poison("the message has no ce-id");
+        return Conversion::Poison("the message has no ce-id");
     };
-    // An empty or unreadable body makes a listener that requeues what it cannot parse run hot.
+    // A consumer that requeues what it cannot parse would receive such a body in an endless loop.
     if serde_json::from_slice::<IgnoredAny>(&message.payload).is_err() {
-        return Reading::Poison(NOT_JSON);
+        return Conversion::Poison(NOT_JSON);
     }
     let hops: u32 = header(NATS_HOPS).and_then(|hops| hops.parse().ok()).unwrap_or(0);
-    Reading::Publish(Event {
+    Conversion::Publish(OutboundEvent {
         id: id.to_owned(),
         subject: message.subject.to_string(),
         payload: message.payload.clone(),
@@ -80,24 +80,24 @@ pub(super) fn read(message: &jetstream::Message, target: &Target) -> Reading {
     })
 }
 
-/// Reads a dead letter that is to be published once more; an error says why it cannot be.
-pub(super) fn of_letter(letter: &Delivery) -> Result<Event, &'static str> {
-    if serde_json::from_slice::<IgnoredAny>(&letter.payload).is_err() {
+/// Converts a dead letter that is replayed; the error is the reason why it cannot be published.
+pub(super) fn convert_dead_letter(dead_letter: &Delivery) -> Result<OutboundEvent, &'static str> {
+    if serde_json::from_slice::<IgnoredAny>(&dead_letter.payload).is_err() {
         return Err(NOT_JSON);
     }
-    Ok(Event {
-        id: letter.id.clone(),
-        subject: letter.subject.clone(),
-        payload: letter.payload.clone(),
+    Ok(OutboundEvent {
+        id: dead_letter.id.clone(),
+        subject: dead_letter.subject.clone(),
+        payload: dead_letter.payload.clone(),
         sequence: 0,
-        correlation_id: Some(letter.context.correlation_id.clone()),
-        traceparent: Some(letter.context.traceparent.clone()),
-        time: letter.time,
+        correlation_id: Some(dead_letter.context.correlation_id.clone()),
+        traceparent: Some(dead_letter.context.traceparent.clone()),
+        time: dead_letter.time,
         hops: 1,
     })
 }
 
-impl Event {
+impl OutboundEvent {
     pub fn properties(&self, bridge_id: &str) -> BasicProperties {
         let mut headers = FieldTable::default();
         let mut header = |name: &str, value: &str| {
@@ -130,7 +130,7 @@ impl Event {
         }
     }
 
-    /// Bare data, or Nest's envelope around it, by which it finds the handler: it never looks at the routing key.
+    /// Bare data, or Nest's envelope with it. Nest finds the handler by the envelope and ignores the routing key.
     pub fn body(&self, in_envelope: bool) -> Bytes {
         if !in_envelope {
             return self.payload.clone();
@@ -149,8 +149,8 @@ fn milliseconds(time: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn event() -> Event {
-        Event {
+    fn event() -> OutboundEvent {
+        OutboundEvent {
             id: "0199".into(),
             subject: "movie.created".into(),
             payload: r#"{"id":"m1"}"#.into(),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_is_a_long_string_and_nothing_asks_for_an_answer() {
+    fn every_header_is_a_long_string_and_there_is_no_reply_address() {
         let properties = event().properties("house");
         let headers = properties.headers().as_ref().unwrap().inner();
         assert!(headers.values().all(|value| matches!(value, AMQPValue::LongString(_))), "{headers:?}");

@@ -1,9 +1,9 @@
-//! The events in hand of one target, in stream order: which wait, which are on their way, which are confirmed.
+//! The pending events of one target, in stream order: waiting, in flight, confirmed.
 //!
-//! Invariant: what is not confirmed stays, and goes out again in stream order after an interruption.
-//! A return (312) says nothing about its own confirm: lapin hands a returned message to whichever confirm comes next. Where
-//! it matters whether an event arrived anywhere it stays undecided until all that was published meanwhile is confirmed too;
-//! by then its return, which the broker sends first, has been seen.
+//! Invariant: an event that is not confirmed stays, and is published again in stream order after an interruption.
+//! A returned message (312) cannot be matched with its own confirm: lapin attaches it to the next confirm, whichever that
+//! is. If an event must reach a queue, it stays undecided until everything published up to then is confirmed too; by then
+//! its return, which the broker sends before the confirm, has arrived.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -11,97 +11,101 @@ use std::time::Duration;
 use async_nats::jetstream;
 use tokio::time::Instant;
 
-use super::message::Event;
+use super::message::OutboundEvent;
 
-/// An event in hand.
+/// A pending event.
 pub(super) struct Item {
-    pub event: Event,
+    pub event: OutboundEvent,
     pub message: jetstream::Message,
-    /// When JetStream was last told that it is still in work.
-    pub alive: Instant,
+    /// When JetStream was last told that it is in progress.
+    pub progress_at: Instant,
     state: State,
 }
 
 enum State {
     Waiting,
-    /// With its place among all that were published on this channel.
+    /// `ordinal` counts the messages published on this channel.
     Published {
         ordinal: u64,
         at: Instant,
     },
-    /// Confirmed, and decided once everything up to this place is.
+    /// Confirmed; decided once everything up to this ordinal is confirmed.
     Undecided {
         until: u64,
     },
     Done,
 }
 
-/// What became of an event.
+/// The result of publishing an event.
 pub(super) enum Outcome {
-    Arrived(jetstream::Message),
-    /// No queue wanted it, and one should have.
-    Nowhere(jetstream::Message, Event),
+    Published(jetstream::Message),
+    /// No queue received it, although one is configured for it.
+    Unrouted(jetstream::Message, OutboundEvent),
 }
 
 #[derive(Default)]
-pub(super) struct Hand {
+pub(super) struct PendingEvents {
     items: VecDeque<Item>,
     /// Events published on this channel so far.
     published: u64,
-    /// Of them those without a confirm.
-    on_the_way: usize,
+    /// Those of them that are not confirmed.
+    in_flight: usize,
     undecided: usize,
     returned: HashSet<String>,
 }
 
-impl Hand {
+impl PendingEvents {
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub fn on_the_way(&self) -> usize {
-        self.on_the_way
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
-    /// Takes an event. One that is already in hand (JetStream thought it lost) is not published a second time.
-    pub fn take(&mut self, event: Event, message: jetstream::Message, repeated: bool) {
-        if repeated
-            && let Some(known) = self.items.iter_mut().find(|item| item.event.sequence == event.sequence)
+    /// Adds an event. A redelivered event that is still pending is not published a second time.
+    pub fn add(&mut self, event: OutboundEvent, message: jetstream::Message, redelivered: bool) {
+        if redelivered
+            && let Some(item) = self.items.iter_mut().find(|item| item.event.sequence == event.sequence)
         {
-            // The newer of the two is the one that counts.
-            known.message = message;
+            // JetStream accepts only the ack of the newer delivery.
+            item.message = message;
             return;
         }
-        self.items.push_back(Item { event, message, alive: Instant::now(), state: State::Waiting });
+        self.items.push_back(Item { event, message, progress_at: Instant::now(), state: State::Waiting });
     }
 
-    /// The next event to publish, with its place; it counts as published from now on.
-    pub fn publish_next(&mut self, window: usize) -> Option<(u64, &Event)> {
-        if self.on_the_way >= window {
+    /// The next event to publish, with its ordinal; it counts as published from now on.
+    pub fn publish_next(&mut self, window: usize) -> Option<(u64, &OutboundEvent)> {
+        if self.in_flight >= window {
             return None;
         }
-        // What waits is behind what does not: events are published in order.
+        // Events are published in order, so the waiting ones are at the end.
         let first = self.items.partition_point(|item| !matches!(item.state, State::Waiting));
         let item = self.items.get_mut(first)?;
         self.published += 1;
-        self.on_the_way += 1;
+        self.in_flight += 1;
         item.state = State::Published { ordinal: self.published, at: Instant::now() };
         Some((self.published, &item.event))
     }
 
-    /// Notes that a message was returned, if it is one that matters.
-    pub fn returned(&mut self, id: String) {
+    /// Records that the message with this id was returned.
+    pub fn mark_returned(&mut self, id: String) {
         self.returned.insert(id);
     }
 
-    /// Notes a confirm. `matters`: whether the event must have arrived somewhere.
-    pub fn confirmed(&mut self, ordinal: u64, matters: impl Fn(&Event) -> bool) -> Option<Outcome> {
+    /// Records a confirm. `must_be_routed`: whether the event must have reached a queue.
+    pub fn confirm(
+        &mut self,
+        ordinal: u64,
+        must_be_routed: impl Fn(&OutboundEvent) -> bool,
+    ) -> Option<Outcome> {
         let item = self
             .items
             .iter_mut()
             .find(|item| matches!(item.state, State::Published { ordinal: of, .. } if of == ordinal))?;
-        self.on_the_way -= 1;
-        if matters(&item.event) {
+        self.in_flight -= 1;
+        if must_be_routed(&item.event) {
             item.state = State::Undecided { until: self.published };
             self.undecided += 1;
             return None;
@@ -109,10 +113,10 @@ impl Hand {
         item.state = State::Done;
         let message = item.message.clone();
         self.drop_done();
-        Some(Outcome::Arrived(message))
+        Some(Outcome::Published(message))
     }
 
-    /// What can be decided by now.
+    /// The outcomes that can be decided by now.
     pub fn decide(&mut self) -> Vec<Outcome> {
         if self.undecided == 0 {
             return Vec::new();
@@ -132,26 +136,26 @@ impl Hand {
             item.state = State::Done;
             let message = item.message.clone();
             outcomes.push(match self.returned.remove(&item.event.id) {
-                true => Outcome::Nowhere(message, item.event.clone()),
-                false => Outcome::Arrived(message),
+                true => Outcome::Unrouted(message, item.event.clone()),
+                false => Outcome::Published(message),
             });
         }
         self.drop_done();
         outcomes
     }
 
-    /// After the channel is gone: what is not decided waits again, in the old order.
-    pub fn start_over(&mut self) {
+    /// After the channel was lost: what is not decided waits again, in the same order.
+    pub fn reset(&mut self) {
         self.items.retain(|item| !matches!(item.state, State::Done));
         for item in &mut self.items {
             item.state = State::Waiting;
         }
-        (self.on_the_way, self.undecided) = (0, 0);
+        (self.in_flight, self.undecided) = (0, 0);
         self.returned.clear();
     }
 
-    /// What is on its way has all its time from now on.
-    pub fn wait_anew(&mut self) {
+    /// Restarts the time limit of every event in flight.
+    pub fn restart_timers(&mut self) {
         for item in &mut self.items {
             if let State::Published { at, .. } = &mut item.state {
                 *at = Instant::now();
@@ -159,7 +163,7 @@ impl Hand {
         }
     }
 
-    /// How long the oldest published event has been without a confirm.
+    /// How long the oldest event in flight has been without a confirm.
     pub fn oldest(&self) -> Option<Duration> {
         let at = |item: &Item| match item.state {
             State::Published { at, .. } => Some(at.elapsed()),
@@ -168,15 +172,16 @@ impl Hand {
         self.items.iter().find_map(at)
     }
 
-    /// What JetStream has not heard of for so long.
-    pub fn silent_for(&mut self, long: Duration) -> impl Iterator<Item = &mut Item> {
-        let is_open =
-            move |item: &&mut Item| !matches!(item.state, State::Done) && item.alive.elapsed() >= long;
-        self.items.iter_mut().filter(is_open)
+    /// Events for which no progress was reported for this long.
+    pub fn without_progress_for(&mut self, duration: Duration) -> impl Iterator<Item = &mut Item> {
+        let is_due = move |item: &&mut Item| {
+            !matches!(item.state, State::Done) && item.progress_at.elapsed() >= duration
+        };
+        self.items.iter_mut().filter(is_due)
     }
 
-    /// Everything that is not done, in stream order.
-    pub fn give_back(&mut self) -> Vec<jetstream::Message> {
+    /// Removes and returns everything that is not done, in stream order.
+    pub fn drain(&mut self) -> Vec<jetstream::Message> {
         let items = std::mem::take(self).items;
         items.into_iter().filter(|item| !matches!(item.state, State::Done)).map(|item| item.message).collect()
     }

@@ -1,7 +1,7 @@
-//! The RabbitMQ side of one target: a channel in confirm mode, opened again whenever it is lost.
+//! The RabbitMQ side of one target: a channel in confirm mode, reopened whenever it is lost.
 //!
-//! Invariant: messages reach the channel in the order in which they were given. Opening declares the exchange and binds the
-//! service queues, so that nothing is published before those who wait for it are there again.
+//! Invariant: messages reach the channel in the order of the calls to [`Publisher::send`]. Opening declares the exchange and
+//! binds the service queues, so that nothing is published before its recipients are bound again.
 
 use std::time::Duration;
 
@@ -14,43 +14,44 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Target;
-use super::message::Event;
-use crate::call::{Declined, close, declare_topic, within};
-use crate::session::{Link, delay};
+use super::message::OutboundEvent;
+
+use crate::call::{DeclareError, close, declare_topic, with_timeout};
+use crate::session::{ConnectionState, delay};
 use crate::{Session, service_queue};
 
-/// What the pipe tells.
-pub(super) enum Happened {
-    /// It takes messages again.
+/// What [`Publisher::next`] reports.
+pub(super) enum Progress {
+    /// Messages can be sent.
     Opened,
-    /// The broker has, or refuses, what was published with this number.
+    /// The broker's confirm (ack or nack) for the message with this ordinal.
     Confirmed(u64, Confirmation),
-    /// The channel is gone, and with it what was not confirmed.
+    /// The channel is lost, with everything that was not confirmed.
     Broken,
 }
 
-pub(super) struct Pipe {
+pub(super) struct Publisher {
     session: Session,
     target: Target,
-    link: watch::Receiver<Link>,
+    connection: watch::Receiver<ConnectionState>,
     state: State,
-    /// Times in a row that it broke before anything was confirmed.
+    /// Consecutive channels that were lost before anything was confirmed.
     tries: u32,
-    /// The broker could not keep an event, and has confirmed none since.
+    /// The broker refused an event (nack), and has confirmed none since.
     refused: bool,
     confirms: FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>,
 }
 
 enum State {
     Closed { until: Instant },
-    Opening(BoxFuture<'static, Result<Channel, Declined>>, u64),
+    Opening(BoxFuture<'static, Result<Channel, DeclareError>>, u64),
     Open(Channel, u64),
 }
 
-impl Pipe {
+impl Publisher {
     pub fn new(session: Session, target: Target) -> Self {
         Self {
-            link: session.link(),
+            connection: session.state(),
             session,
             target,
             state: State::Closed { until: Instant::now() },
@@ -60,19 +61,19 @@ impl Pipe {
         }
     }
 
-    /// Whether messages may be given to it: a broker with an alarm reads nothing, and what is given would heap up here.
-    pub fn takes(&self) -> bool {
-        matches!(self.state, State::Open(..)) && self.link.borrow().blocked.is_none()
+    /// Whether messages can be sent. A broker with an alarm reads nothing, so messages would accumulate in memory.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Open(..)) && self.connection.borrow().blocked.is_none()
     }
 
-    /// How many may be on their way. After a refusal one is enough to try: what is refused by one queue has reached all others, and
-    /// reaches them again with every try.
-    pub fn window(&self, at_best: usize) -> usize {
-        if self.refused { 1 } else { at_best }
+    /// How many messages may be in flight. One after a refusal: a message that one queue refuses is delivered to all others,
+    /// again with every attempt.
+    pub fn window(&self, configured: usize) -> usize {
+        if self.refused { 1 } else { configured }
     }
 
-    /// Publishes without waiting; [`next`](Self::next) tells what became of it.
-    pub async fn send(&mut self, ordinal: u64, event: &Event) {
+    /// Publishes without waiting; [`next`](Self::next) reports the confirm.
+    pub async fn send(&mut self, ordinal: u64, event: &OutboundEvent) {
         let State::Open(channel, _) = &self.state else { return };
         let (channel, exchange) = (channel.clone(), self.target.exchange.clone());
         let key = event.subject.clone();
@@ -88,21 +89,21 @@ impl Pipe {
             }
         }
         .boxed();
-        // The first poll puts the message into the channel's queue: that is what keeps the order.
+        // The first poll puts the message into the channel's queue, which keeps the order.
         match futures::poll!(&mut publishing) {
             std::task::Poll::Ready(done) => self.confirms.push(futures::future::ready(done).boxed()),
             std::task::Poll::Pending => self.confirms.push(publishing),
         }
     }
 
-    /// The next thing that happens; may be dropped and asked again.
-    pub async fn next(&mut self) -> Happened {
+    /// The next progress. Cancel safe.
+    pub async fn next(&mut self) -> Progress {
         loop {
             match &mut self.state {
                 State::Closed { until } => {
                     tokio::time::sleep_until(*until).await;
-                    let up = self.link.wait_for(|link| link.up && link.blocked.is_none()).await;
-                    let Ok(epoch) = up.map(|link| link.epoch) else { return std::future::pending().await };
+                    let up = self.connection.wait_for(|state| state.up && state.blocked.is_none()).await;
+                    let Ok(epoch) = up.map(|state| state.epoch) else { return std::future::pending().await };
                     self.state =
                         State::Opening(open(self.session.clone(), self.target.clone()).boxed(), epoch);
                 }
@@ -111,12 +112,12 @@ impl Pipe {
                     match opening.await {
                         Ok(channel) => {
                             if !self.refused {
-                                self.complain(None);
+                                self.report(None);
                             }
                             self.state = State::Open(channel, epoch);
-                            return Happened::Opened;
+                            return Progress::Opened;
                         }
-                        Err(declined) => self.refused(&declined),
+                        Err(error) => self.opening_failed(&error),
                     }
                 }
                 State::Open(_, epoch) => {
@@ -124,22 +125,22 @@ impl Pipe {
                     let confirmed = tokio::select! {
                         biased;
                         Some(confirmed) = self.confirms.next() => Some(confirmed),
-                        _ = self.link.wait_for(|link| !link.up || link.epoch != epoch) => None,
+                        _ = self.connection.wait_for(|state| !state.up || state.epoch != epoch) => None,
                     };
                     return match confirmed {
                         Some((ordinal, Ok(confirmation))) => {
                             if confirmation.is_ack() {
-                                self.kept();
+                                self.set_confirmed();
                             }
-                            Happened::Confirmed(ordinal, confirmation)
+                            Progress::Confirmed(ordinal, confirmation)
                         }
                         Some((_, Err(error))) => {
-                            self.break_off(&error.to_string());
-                            Happened::Broken
+                            self.reopen(&error.to_string());
+                            Progress::Broken
                         }
                         None => {
                             self.close(Duration::ZERO);
-                            Happened::Broken
+                            Progress::Broken
                         }
                     };
                 }
@@ -147,46 +148,46 @@ impl Pipe {
         }
     }
 
-    /// Leaves the channel; another one is opened after a while.
-    pub fn break_off(&mut self, why: &str) {
+    /// Closes the channel; another one is opened after a delay.
+    pub fn reopen(&mut self, why: &str) {
         self.tries += 1;
         let delay = delay(self.tries, rand::random());
-        tracing::warn!(target = self.target.consumer, why, ?delay, "the channel to RabbitMQ is given up");
+        tracing::warn!(target = self.target.consumer, why, ?delay, "the channel to RabbitMQ is reopened");
         self.close(delay);
     }
 
-    /// The same, and the whole connection with it: it is open and does nothing.
-    pub fn give_up(&mut self, why: &str) {
+    /// The same for the whole connection, which is open and does not work.
+    pub fn abandon_connection(&mut self, why: &str) {
         if let State::Open(_, epoch) = self.state {
-            self.session.give_up(epoch, why);
+            self.session.abandon(epoch, why);
         }
-        self.break_off(why);
+        self.reopen(why);
     }
 
-    /// The broker could not keep an event (basic.nack): a queue is full and refuses, or its replicas are away. Events are one
-    /// after the other, so all wait for it.
-    pub fn refuse(&mut self) {
+    /// The broker refused an event (basic.nack): a queue is full, or its replicas are unavailable. Because of the order all
+    /// later events wait for it.
+    pub fn set_refused(&mut self) {
         self.refused = true;
         let why = format!("RabbitMQ could not keep an event on {} (basic.nack)", self.target.exchange);
-        self.complain(Some(format!("{why}: a queue is full, or its replicas are away")));
-        self.break_off(&why);
+        self.report(Some(format!("{why}: a queue is full, or its replicas are unavailable")));
+        self.reopen(&why);
     }
 
-    fn kept(&mut self) {
+    fn set_confirmed(&mut self) {
         self.tries = 0;
         if std::mem::take(&mut self.refused) {
-            self.complain(None);
+            self.report(None);
         }
     }
 
-    /// Opening failed. Where RabbitMQ has the exchange otherwise only an operator can help, who finds out by the health
-    /// and the log; it is tried again all the same, since that is when it is mended.
-    fn refused(&mut self, declined: &Declined) {
-        if matches!(declined, Declined::Different { .. }) {
-            tracing::error!(target = self.target.consumer, %declined, "nothing is published there");
-            self.complain(Some(declined.to_string()));
+    /// Opening failed. An exchange with other properties has to be corrected by an operator, so it is reported in the health
+    /// and the log; it is retried so that publishing continues once it is corrected.
+    fn opening_failed(&mut self, error: &DeclareError) {
+        if matches!(error, DeclareError::Mismatch { .. }) {
+            tracing::error!(target = self.target.consumer, %error, "nothing is published there");
+            self.report(Some(error.to_string()));
         }
-        self.break_off(&declined.to_string());
+        self.reopen(&error.to_string());
     }
 
     fn close(&mut self, delay: Duration) {
@@ -194,20 +195,20 @@ impl Pipe {
         self.state = State::Closed { until: Instant::now() + delay };
     }
 
-    fn complain(&self, complaint: Option<String>) {
-        self.session.complain(self.target.consumer, complaint);
+    fn report(&self, problem: Option<String>) {
+        self.session.set_degraded(self.target.consumer, problem);
     }
 }
 
-async fn open(session: Session, target: Target) -> Result<Channel, Declined> {
-    let declaring = session.channel_aside().await?;
+async fn open(session: Session, target: Target) -> Result<Channel, DeclareError> {
+    let declaring = session.secondary_channel().await?;
     declare_topic(&declaring, &target.exchange).await?;
     close(declaring).await?;
     if target.in_envelope {
-        // A queue that is not there yet holds nobody up.
+        // A queue that does not exist yet does not prevent publishing.
         service_queue::bind_all(&session).await;
     }
     let channel = session.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    with_timeout(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }

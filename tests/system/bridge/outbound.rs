@@ -224,7 +224,7 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
     let alarm = "{resource_limit, disk, node()}";
     broker.evaluate(&format!("rabbit_alarm:set_alarm({{{alarm}, []}}).")).await.unwrap();
     outlet.say("movie.created", 1..600).await;
-    let blocked = "RabbitMQ takes nothing for now: low on disk";
+    let blocked = "RabbitMQ accepts no messages: low on disk";
     outlet.until_degraded(blocked).await;
     // Longer than a confirm may take otherwise: a connection that waits is not a dead one.
     outlet.stays_degraded(blocked, Duration::from_secs(12)).await;
@@ -306,7 +306,7 @@ async fn a_queue_that_is_missing_for_long_uses_up_no_channels() {
     let epoch = session.until_up(&stop).await;
     for round in 0..40 {
         service_queue::bind_all(&session).await;
-        let complaints = session.complaints();
+        let complaints = session.degraded();
         assert_eq!(complaints, ["the service queue notifications_queue is not there yet"], "round {round}");
         let channel = session.channel().await.unwrap();
         channel.close(200, "OK".into()).await.unwrap();
@@ -314,7 +314,7 @@ async fn a_queue_that_is_missing_for_long_uses_up_no_channels() {
     let connection = lapin::Connection::connect(&url, Default::default()).await.unwrap();
     declare(&connection.create_channel().await.unwrap(), "notifications_queue").await;
     service_queue::bind_all(&session).await;
-    assert_eq!(session.complaints(), [""; 0]);
+    assert_eq!(session.degraded(), [""; 0]);
     assert_eq!(session.until_up(&stop).await, epoch, "by the connection of the beginning");
     stop.cancel();
     running.await.unwrap().unwrap();
