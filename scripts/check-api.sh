@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the API from outside, on a running gateway of its own: Spectral reads the documents, newman walks the Postman
-# collection, schemathesis sends what the OpenAPI document allows and what it forbids, logged in and not. What it finds
-# is told with a curl command that shows it again. About two minutes; scripts/install-checks.sh brings the tools.
+# Checks the API from outside, on a gateway that it starts: Spectral checks the documents, newman walks the Postman
+# collection, schemathesis sends what the OpenAPI document allows and what it forbids, logged in and not. Each
+# finding is printed with a curl command that reproduces it. About two minutes; scripts/install-checks.sh installs the tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ newman=$checks/node_modules/.bin/newman
 schemathesis=$checks/venv/bin/schemathesis
 data=$(mktemp -d)
 
-# The tests have built it with the same features; alone, this builds it.
+# Builds the program if the tests have not built it with the same features.
 cargo build --workspace --profile quick-release --quiet
 
 RATE_LIMIT_DISABLED=true HTTP_ADDR=127.0.0.1:0 RUST_LOG=warn target/quick-release/marquee up --data "$data" >"$data/log" 2>&1 &
@@ -24,7 +24,7 @@ for _ in $(seq 300); do
     kill -0 "$marquee" 2>/dev/null || { cat "$data/log"; exit 1; }
     sleep 0.2
 done
-[ -n "$URL" ] || { echo "check-api: the cinema did not open"; cat "$data/log"; exit 1; }
+[ -n "$URL" ] || { echo "check-api: marquee did not start"; cat "$data/log"; exit 1; }
 
 failed=()
 check() {
@@ -55,8 +55,8 @@ token() {
         python3 -c 'import json, sys; print(json.load(sys.stdin)["accessToken"])'
 }
 
-# Ten examples an operation, so that what is sent depends on the seed and not on the machine. One worker: Python 3.11 before 3.11.9 counts the depth of its syntax trees wrongly in threads. A fixed seed: a change is
-# to be blamed for what it breaks.
+# Ten examples per operation, so that the requests depend on the seed and not on the machine's speed. One worker: Python before
+# 3.11.9 counts the depth of syntax trees wrongly in threads. A fixed seed, so that a new finding is caused by the change.
 fuzz() {
     "$schemathesis" --config-file tests/tools/schemathesis.toml run "$URL/openapi.json" --checks all --workers 1 --seed 1 \
         --max-examples 10 --no-shrink --continue-on-failure "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the browser tests need besides scripts/install-tests.sh, which brings npm: Chromium and its driver from the
+# Installs what the browser tests need besides scripts/install-tests.sh, which installs npm: Chromium and its driver from the
 # distribution, and axe-core at exactly the version and hash of tests/browser/package-lock.json into .tools/browser.
 # Silent, quick and offline when nothing is missing.
 set -euo pipefail
@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 
 place=.tools/browser
 have() { command -v "$1" >/dev/null 2>&1; }
-say() { echo "install-browser: $*"; }
+log() { echo "install-browser: $*"; }
 fail() { echo "install-browser: $*" >&2; exit 1; }
 
-# The lock file's own digest: a change of the version installs anew.
+# The digest of the lock file: another version is installed again.
 wanted=$(sha256sum tests/browser/package-lock.json | cut -d' ' -f1)
 installed() { [ "$(cat "$place/installed" 2>/dev/null)" = "$wanted" ]; }
 
@@ -21,8 +21,8 @@ installed || have npm || [ -x .tools/node/npm ] || packages+=(npm)
 if [ "${#packages[@]}" = 0 ] && installed; then exit 0; fi
 
 if [ "${#packages[@]}" != 0 ]; then
-    say "installing Debian packages: ${packages[*]}"
-    have apt-get || fail "no apt-get here; please install these yourself: ${packages[*]}"
+    log "installing Debian packages: ${packages[*]}"
+    have apt-get || fail "there is no apt-get; please install these yourself: ${packages[*]}"
     root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
     "${root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 update
@@ -31,7 +31,7 @@ if [ "${#packages[@]}" != 0 ]; then
 fi
 
 if ! installed; then
-    say "installing axe-core into $place"
+    log "installing axe-core into $place"
     rm -rf "$place"
     mkdir -p "$place"
     cp tests/browser/package.json tests/browser/package-lock.json "$place/"
@@ -40,4 +40,4 @@ if ! installed; then
     (cd "$place" && PATH=$path npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     echo "$wanted" >"$place/installed"
 fi
-say "ready: $(chromium --version 2>/dev/null)"
+log "ready: $(chromium --version 2>/dev/null)"

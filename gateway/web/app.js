@@ -1,12 +1,12 @@
-// The page begins here: who is here, the frame, and which module shows which address. Only what the first view needs is
-// imported; every page is fetched when it is first gone to.
+// Entry point: restores the login, draws the frame, and maps addresses to modules. Imports only what the first view needs;
+// each page's module is fetched when it is first visited.
 
 import { loadCurrencies } from "./lib/currencies.js";
 import { begin } from "./lib/router.js";
 import { restore } from "./lib/session.js";
 import { frame, mark } from "./parts/frame.js";
 
-/** A page that shows money: its module and the currencies are fetched side by side, the latter once. */
+/** A page that shows money: its module and the currencies are fetched in parallel, the currencies only once. */
 const priced = (load) => () => Promise.all([load(), loadCurrencies()]).then(([page]) => page);
 
 const ROUTES = [
@@ -25,7 +25,7 @@ const ROUTES = [
   ["/door", () => import("./pages/door.js")],
 ];
 
-// Pages for everybody do not wait for it; what needs a login does, by its first request.
+// Public pages do not wait for the login; other pages do, by their first request.
 restore();
 frame();
 begin(ROUTES, document.getElementById("main"), mark);

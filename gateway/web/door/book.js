@@ -1,13 +1,13 @@
-// Who came in at this door: the first time that each ticket was shown, kept on this device so that a copy is seen without
-// a connection and after a reload. Other devices do not know of it: the house has no list of who came in.
+// The admissions at this door: when each ticket was first shown. Kept on this device, so that a copy is detected without
+// a connection and after a reload. Other devices do not share it: the API has no list of admissions.
 
 import { now } from "../lib/clock.js";
 
 const KEPT = "marquee.door.scans";
 const SHOWS = "marquee.door.shows";
-/** As long as a ticket holds, and some hours. */
+/** Longer than a ticket is valid. */
 const KEEP_MS = 36 * 3600 * 1000;
-/** More than a day of a large house through one door. */
+/** More admissions than one door has in a day. */
 const MOST = 5000;
 
 const nameOf = ({ show, seat, sub }) => `${show} ${seat} ${sub}`;
@@ -20,7 +20,7 @@ function read(key) {
   }
 }
 
-/** Notes a ticket; returns when it was first shown (ms), or null when that is now. */
+/** Records a ticket; returns when it was first shown (ms), or null if it is shown for the first time. */
 export function admit(claims, at = now()) {
   const scans = read(KEPT);
   const first = scans[nameOf(claims)];
@@ -31,20 +31,20 @@ export function admit(claims, at = now()) {
   return null;
 }
 
-/** When a ticket was first shown here, if it was. */
+/** When a ticket was first shown at this device, or null. */
 export const seen = (claims) => read(KEPT)[nameOf(claims)] ?? null;
 
-/** Takes one back, where somebody was let in by mistake. */
+/** Removes an admission that was made by mistake. */
 export function forget(claims) {
   const scans = read(KEPT);
   delete scans[nameOf(claims)];
   localStorage.setItem(KEPT, JSON.stringify(scans));
 }
 
-/** How many came in, of a showtime or in all. */
+/** The number of admissions, of a showtime or in all. */
 export const count = (show) => Object.keys(read(KEPT)).filter((name) => !show || name.startsWith(show)).length;
 
-/** Keeps what is on, so that film and screen are told without a connection. */
+/** Stores the showtimes, so that movie and auditorium can be shown without a connection. */
 export function keepShows(showtimes) {
   const brief = showtimes.map(({ id, movieTitle, auditoriumName, startsAt, timeZone, status }) => [id, { movieTitle, auditoriumName, startsAt, timeZone, status }]);
   localStorage.setItem(SHOWS, JSON.stringify(Object.fromEntries(brief)));

@@ -1,12 +1,12 @@
-// The camera, and codes read from it: by the browser's own detector where there is one, else by a decoder in plain
-// JavaScript that is fetched only then.
+// Reads QR codes from the camera: with the browser's detector if it has one, otherwise with a decoder in JavaScript that is
+// fetched only then.
 
-/** Looks at so many pictures a second: a hand holds a phone still for about that long. */
+/** Frames that are decoded in a second. */
 const LOOKS = 8;
-/** Wide enough for a code at arm's length, small enough for a slow phone. */
+/** The width of a decoded frame in pixels: enough for a code at arm's length, little enough for a slow phone. */
 const WIDTH = 800;
 
-/** Why there is no camera: "none" or "denied". */
+/** The camera cannot be used; `code` is "none" or "denied". */
 export class NoCamera extends Error {
   constructor(code) {
     super(code);
@@ -14,7 +14,7 @@ export class NoCamera extends Error {
   }
 }
 
-/** Shows the camera in `video` and tells each code to `found`, until `signal` ends it. */
+/** Shows the camera in `video` and calls `onCode` with each code, until `signal` aborts. */
 export async function watch(video, found, signal) {
   if (!navigator.mediaDevices?.getUserMedia) throw new NoCamera("none");
   let stream;
@@ -40,7 +40,7 @@ export async function watch(video, found, signal) {
   look();
 }
 
-/** What reads a code from a picture; null where there is none. */
+/** Returns a function that reads the code of a video frame, or null if there is none. */
 async function reader() {
   const formats = (await globalThis.BarcodeDetector?.getSupportedFormats?.().catch(() => [])) ?? [];
   if (formats.includes("qr_code")) {
@@ -57,7 +57,7 @@ async function reader() {
     try {
       return decode(context.getImageData(0, 0, canvas.width, canvas.height));
     } catch {
-      // No code in this picture.
+      // No code in this frame.
       return null;
     }
   };

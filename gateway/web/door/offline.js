@@ -1,11 +1,11 @@
-// Keeps the door's page on this device, so that it opens without a connection: a worker keeps what this page consists of. Where
-// there are no workers the door needs the house to open, and nothing else.
+// Makes the door's page available offline: a service worker stores the page and its files. Without service workers the page
+// needs a connection to open, but works offline after that.
 
 const WORKER = new URL("./worker.js", import.meta.url);
-/** What the page has not fetched yet and may need then. */
+/** Files that the page may need offline and has not fetched yet. */
 const LATER = ["../vendor/qr/decode.js", "../vendor/qr/index.js", "../icon.svg"];
 
-/** Has the worker keep all; marks the page when it does. */
+/** Has the worker store everything; sets `data-kept` on the page when that is done. */
 export async function stay() {
   try {
     const worker = await begun(await navigator.serviceWorker.register(WORKER, { scope: "/door" }));
@@ -21,13 +21,13 @@ export async function stay() {
   }
 }
 
-/** The registration's worker, once it works. `ready` would wait for one of the address that this page was opened at. */
+/** The registration's worker, once it is active. `serviceWorker.ready` would wait for a worker of the address at which this page was opened. */
 function begun({ installing, waiting, active }) {
   const worker = installing ?? waiting ?? active;
   return new Promise((resolve, reject) => {
     const look = () => {
       if (worker.state === "activated") resolve(worker);
-      else if (worker.state === "redundant") reject(new Error("the worker did not begin"));
+      else if (worker.state === "redundant") reject(new Error("the worker did not start"));
     };
     worker.addEventListener("statechange", look);
     look();

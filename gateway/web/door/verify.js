@@ -1,15 +1,15 @@
-// Whether a ticket is one of ours, without asking anybody: its signature (Ed25519) against the public keys of
-// /.well-known/jwks.json, which are kept here for when there is no connection. Invariant: nothing that a ticket says is
-// believed before its signature holds; of its header only which key and which kind of token it is.
+// Verifies a ticket offline: its Ed25519 signature against the public keys of /.well-known/jwks.json, which are stored on the
+// device. Invariant: no claim of a ticket is used before its signature is verified; of its header only the key id and
+// the types.
 
 import { learn, now } from "../lib/clock.js";
 
 const KEPT = "marquee.door.keys";
 const TYPE = "ticket+jwt";
-/** A ticket has some 300 characters; whatever is much longer is something else. */
+/** A ticket has some 300 characters; a much longer text is not a ticket. */
 const LONGEST = 2048;
 
-/** Why a ticket is not good; `code` is a text under `door.no`. */
+/** Why a ticket is not valid; `code` is a key under `door.no`. */
 export class Refusal extends Error {
   constructor(code) {
     super(code);
@@ -17,7 +17,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Asks for the keys and keeps them. Returns whether the house answered. */
+/** Fetches the keys and stores them. Returns whether the server answered. */
 export async function learnKeys() {
   try {
     const response = await fetch("/.well-known/jwks.json", { cache: "no-cache" });
@@ -31,13 +31,13 @@ export async function learnKeys() {
   }
 }
 
-/** The keys that are kept. */
+/** The stored keys. */
 export const keys = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
 
 const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0));
 const json = (text) => JSON.parse(new TextDecoder().decode(bytes(text)));
 
-/** The claims of a ticket that holds: `{sub, show, seat, exp}`. Throws a `Refusal` else. */
+/** The claims of a valid ticket: `{sub, show, seat, exp}`. Otherwise throws a `Refusal`. */
 export async function verify(token, at = now()) {
   const parts = token.trim().split(".");
   if (parts.length !== 3 || token.length > LONGEST) throw new Refusal("unreadable");
@@ -51,7 +51,7 @@ export async function verify(token, at = now()) {
   }
   if (header.typ !== TYPE || header.alg !== "EdDSA") throw new Refusal("other");
   const find = () => keys().find((key) => key.kid === header.kid);
-  // A key may be newer than what is kept here.
+  // The key may be newer than the stored ones.
   if (!find()) await learnKeys();
   const jwk = find();
   if (!jwk) throw new Refusal(keys().length ? "unknown-key" : "no-keys");

@@ -1,10 +1,10 @@
-// Opens the door's page without a connection. It is told by the page what to keep: the page itself and every file of it, all
-// of one version. Files never change under their address, so they come from here; the page is asked for first, and comes from here
-// when the house does not answer in time. Everything else, above all the API, is left alone.
+// The service worker that opens the door's page offline. The page sends it the list of files to store: the page and all its
+// files, of one version. Files never change under their address, so they are served from the cache. The page is requested from
+// the server first, and served from the cache if the server does not answer in time. All other requests, above all to the API, are not touched.
 
 const KEPT = "marquee.door";
 const PAGE = "/door";
-/** Who stands at the door waits no longer for a page that is here already. */
+/** How long (ms) to wait for the server before the stored page is used. */
 const PATIENCE = 3000;
 
 self.addEventListener("install", () => self.skipWaiting());
@@ -12,7 +12,7 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 
 self.addEventListener("message", (event) => event.waitUntil(keep(event.data, event.ports[0])));
 
-/** Keeps `files` and the page, if it is still of their version, instead of all that was kept before. */
+/** Stores `files` and the page, if the server's page is still of their version, and deletes everything stored before. */
 async function keep({ folder, files }, reply) {
   try {
     const page = await fetch(PAGE, { cache: "no-cache" });
@@ -24,7 +24,7 @@ async function keep({ folder, files }, reply) {
     for (const request of await cache.keys()) if (!wanted.has(request.url)) await cache.delete(request);
     reply.postMessage(true);
   } catch {
-    // What was kept before stays; the next visit tries again.
+    // The files stored before are kept; the next visit tries again.
     reply.postMessage(false);
   }
 }
@@ -41,7 +41,7 @@ async function page(request) {
   if (!kept) return fetch(request);
   const late = new Promise((_, refuse) => setTimeout(refuse, PATIENCE));
   const found = await Promise.race([fetch(request), late]).catch(() => null);
-  // A proxy answers for a house that is away.
+  // A proxy may answer with 5xx if the server is away.
   return found && found.status < 500 ? found : kept;
 }
 

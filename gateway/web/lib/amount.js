@@ -1,17 +1,17 @@
-// Amounts of money as people type them. What is read is the amount that the reader means, or a problem with words that say how
-// to write it: a separator that may stand between thousands or before the decimals is never guessed at.
+// Parses amounts of money as people type them. The result is the amount that is meant, or an explanation how to write it: a
+// separator that may mean thousands or decimals is never guessed.
 
 import { Problem } from "./api.js";
 import { currency } from "./currencies.js";
 import { money } from "./format.js";
 import { locale, t } from "./text.js";
 
-/** The sign before the decimals where the reader lives. */
+/** The decimal separator of the reader's locale. */
 function decimalSign() {
   return new Intl.NumberFormat(locale()).formatToParts(1.5).find((part) => part.type === "decimal").value;
 }
 
-/** An amount in minor units as a field shows it, and as `readAmount` reads it: 1250.00 or 1250,00. */
+/** Formats minor units for an input field, in a form that `readAmount` parses: 1250.00 or 1250,00. */
 export function writeAmount(amount, code) {
   const { digits } = currency(code);
   const text = String(amount).padStart(digits + 1, "0");
@@ -19,10 +19,10 @@ export function writeAmount(amount, code) {
 }
 
 /**
- * A text as minor units of a currency: `{amount}`, or `{wrong}` with words. Spaces and apostrophes stand between thousands. Where
- * there are both points and commas, the last is before the decimals. A single one before three digits may be either: it is read
- * only where the currency has no decimals, where thousands cannot be meant, or where it is the reader's own sign and the currency
- * has three decimals, as the field itself shows them.
+ * Parses a text as minor units of a currency: `{amount}`, or `{wrong}` with an explanation. Spaces and apostrophes separate
+ * thousands. If there are both points and commas, the last one is the decimal separator. A single one before three digits is
+ * ambiguous: it is accepted only if the currency has no decimals, if it cannot mean thousands, or if it is the locale's decimal
+ * separator and the currency has three decimals, as the field itself shows them.
  */
 export function readAmount(text, code) {
   const { digits } = currency(code);
@@ -42,7 +42,7 @@ export function readAmount(text, code) {
   return Number.isSafeInteger(amount) ? { amount } : unreadable;
 }
 
-/** `{whole, fraction}`, `{unclear: [before, after]}`, or nothing for what is no amount. */
+/** `{whole, fraction}`, `{unclear: [before, after]}`, or undefined if the text is not an amount. */
 function parts(typed, digits) {
   const text = typed.replace(/(?<=\d)[\s'’](?=\d{3}(?!\d))/g, "_");
   if (!/^[\d.,_]*\d$/.test(text)) return;
@@ -51,9 +51,9 @@ function parts(typed, digits) {
   const before = text.slice(0, Math.max(last, 0));
   const after = text.slice(last + 1);
   if (!signs.length) return grouped(text, "_", "");
-  // The thousands' sign, with the decimals' behind it.
+  // Both separators: thousands, then decimals.
   if (signs.length === 2) return grouped(before, before.includes("_") ? "" : before.match(/[.,]/)[0], after);
-  // More than one of a kind: all of them are between thousands.
+  // The same separator several times: it separates thousands.
   if (before.includes(signs[0])) return text.includes("_") ? undefined : grouped(text, signs[0], "");
   if (text.includes("_")) return grouped(before, "_", after);
   const isThousands = after.length === 3 && /^[1-9]\d{0,2}$/.test(before);
@@ -63,14 +63,14 @@ function parts(typed, digits) {
   return { unclear: [before, after] };
 }
 
-/** A whole number, with or without a sign between its thousands, each of three digits. */
+/** A whole number, with or without a separator between its groups of three digits. */
 function grouped(whole, sign, fraction) {
   const groups = sign ? whole.split(sign) : [whole];
   const isRight = groups.every((one, at) => /^\d+$/.test(one) && (groups.length === 1 || (at ? one.length === 3 : one.length <= 3)));
   return isRight && /^\d*$/.test(fraction) ? { whole: groups.join(""), fraction } : undefined;
 }
 
-/** As `readAmount`, for the price of a seat: 0, or within the bounds of its currency. */
+/** Like `readAmount`, for the price of a seat: 0, or within the limits of its currency. */
 export function readPrice(text, code) {
   const read = readAmount(text, code);
   const { least, greatest, step } = currency(code);
@@ -80,19 +80,19 @@ export function readPrice(text, code) {
   return whole(read, step, shown);
 }
 
-/** As `readAmount`, for an amount that is paid back. */
+/** Like `readAmount`, for a refund. */
 export function readRefund(text, code) {
   const read = readAmount(text, code);
   if (read.amount === 0) return { wrong: t("amount.nothing") };
   return read.wrong ? read : whole(read, currency(code).step, (amount) => money({ amount, currency: code }));
 }
 
-/** What every charge is a multiple of: the last of three decimals is 0. */
+/** Refuses an amount that is not a multiple of `step` (with three decimals the last one must be 0). */
 function whole(read, step, shown) {
   return read.amount % step ? { wrong: t("amount.step", { step: shown(step) }) } : read;
 }
 
-/** Says at the fields what is wrong with them, as a refused request does. `wrong` is `[field, words]` of each. */
+/** Throws a problem with an error at each field, like a refused request. `wrong` is a list of `[field, text]`. */
 export function refuse(wrong) {
   throw new Problem({ status: 422, code: "invalid", detail: wrong[0][1], errors: wrong.map(([field, message]) => ({ field, message })) });
 }

@@ -1,40 +1,40 @@
-// The REST API as everybody has it. The access token lives here, in memory; the refresh token is in a cookie that no
-// script can read. A refused request throws a `Problem`; what was lost on the way is sent again only where that is harmless.
+// Requests to the public REST API. The access token is kept here, in memory; the refresh token is in a cookie that no
+// script can read. A refused request throws a `Problem`; a request without a response is repeated only if that is safe.
 
 import { learn } from "./clock.js";
 
-/** An answer that says no (RFC 9457), or none at all (`code` "offline"). */
+/** An error response (RFC 9457), or no response at all (`code` "offline"). */
 export class Problem extends Error {
   constructor(problem) {
     super(problem.detail ?? problem.title ?? problem.code);
     Object.assign(this, problem);
   }
-  /** What is wrong with a field, if anything. */
+  /** The error of a field, if it has one. */
   of(field) {
     return this.errors?.find((error) => error.field === field)?.message;
   }
 }
 
 const REFRESH = "/v1/auth/cookie/refresh";
-/** Says, also to other tabs, that this browser has a login. Not a secret. */
+/** The storage key that says, also to other tabs, that this browser has a login. Not a secret. */
 export const KNOWN = "marquee.login";
-/** Reads are tried again after these pauses when the house is away or the line breaks; then the reader decides. */
+/** Pauses in ms before a read is repeated when the server is away or the connection breaks; after that the user decides. */
 const PAUSES = [400, 1200];
 
 let access = null;
 let listener = () => {};
 
-/** Calls `heard(session | null)` with each new login, and with its end. */
+/** Calls `callback(session | null)` at each login, and at its end. */
 export function onSession(heard) {
   listener = heard;
 }
 
 export const isKnown = () => localStorage.getItem(KNOWN) !== null;
 export const hasToken = () => access !== null;
-/** For whatever goes on when the page is gone. */
+/** The access token, for workers and uploads. */
 export const bearer = () => access;
 
-/** Takes a login over, or forgets it. */
+/** Stores a login, or removes it (`null`). */
 export function keep(session) {
   access = session?.accessToken ?? null;
   if (session) localStorage.setItem(KNOWN, "1");
@@ -46,12 +46,12 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.random()}`;
 
 /**
- * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic (a
- * login is not waited for).
+ * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic
+ * (does not wait for the login).
  */
 export async function call(method, path, options = {}) {
   const key = options.key ?? (method === "GET" ? undefined : newKey());
-  // A key makes sending again harmless where the server keeps it; elsewhere only reads are.
+  // Repeating is safe for reads, and for writes whose idempotency key the server stores.
   const again = method === "GET" || options.key !== undefined;
   if (!access && isKnown() && !options.isPublic && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
   for (let tried = 0; ; tried++) {
@@ -59,7 +59,7 @@ export async function call(method, path, options = {}) {
       return await send(method, path, { ...options, key });
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      // A token says whether the address was proven when the token was made, so a new one may know better.
+      // A token contains whether the address was confirmed when the token was issued; a new token may differ.
       const isStale = problem.code === "email-unproven" || (problem.status === 401 && problem.code.startsWith("token-"));
       const isOld = isStale && access && !options.refreshed;
       if (isOld) {
@@ -118,7 +118,7 @@ export async function* events(path, signal) {
     text = blocks.pop();
     for (const block of blocks) {
       const line = (name) => block.split("\n").find((one) => one.startsWith(`${name}: `))?.slice(name.length + 2);
-      // A comment, which only keeps the connection, has no data.
+      // A comment, which only keeps the connection open, has no data.
       if (line("data")) yield { name: line("event") ?? "message", data: JSON.parse(line("data")) };
     }
   }
@@ -135,8 +135,8 @@ async function answer(response) {
 let refreshing = null;
 
 /**
- * Buys a new access token with the cookie. One at a time in all tabs: a refresh token works once. Where a page is left before its
- * new cookie came, the next page presents the old one again, which the house takes for some seconds.
+ * Gets a new access token by the cookie, one request at a time in all tabs, since a refresh token can be used once. If a page was left
+ * before its new cookie arrived, the next page sends the old one again, which the server accepts for some seconds.
  */
 export function refresh() {
   refreshing ??= locked(buy).finally(() => (refreshing = null));
@@ -150,7 +150,7 @@ function locked(work) {
 async function buy() {
   try {
     const headers = { "X-Refresh-Cookie": "true", Accept: "application/json" };
-    // It outlives the page, so that the new cookie arrives even then.
+    // `keepalive`: the request outlives the page, so that the new cookie arrives even then.
     const response = await fetch(REFRESH, { method: "POST", headers, keepalive: true, credentials: "same-origin" });
     keep(await answer(response));
   } catch (problem) {
@@ -160,12 +160,12 @@ async function buy() {
   }
 }
 
-/** Longer lists are not read whole: some MB, and more than anybody looks through. */
+/** Longer lists are not read whole: they would be several MB. */
 const MOST = 5000;
 
 /**
- * Every item of a listing, page by page; `most` bounds it. The array's `total` says how many there are, so that a page which shows
- * fewer can say so, and its `first` is the first answer as it came.
+ * Every item of a list, read page by page, up to `most`. The array has `total`, the number of items on the server, so that a page
+ * which shows fewer can say so, and `first`, the first response.
  */
 export async function all(path, query, { most = MOST, ...options } = {}) {
   const items = [];
@@ -175,7 +175,7 @@ export async function all(path, query, { most = MOST, ...options } = {}) {
     const answer = await get(path, { pageSize: 100, ...query, page }, options);
     first ??= answer;
     for (const item of answer.items) {
-      // What was added meanwhile moves others to the next page.
+      // An item added meanwhile moves others to the next page.
       if (item.id !== undefined && known.has(item.id)) continue;
       known.add(item.id);
       items.push(item);

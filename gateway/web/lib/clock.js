@@ -1,31 +1,31 @@
-// The server's clock: what is on sale, held or over is so by it, and a visitor's device may be minutes off. Each answer's
-// `Date` says a time that has been reached there; it runs on by the device's counter, which nobody sets.
+// The server's clock, which decides what is on sale, held or over; a visitor's device may be minutes off. Each response's `Date`
+// header gives a lower bound of the server's time; it is carried on by the device's monotonic counter.
 
 const KEPT = "marquee.clock";
-/** A device is as good as right within this: the header has no fractions of a second. */
+/** Smaller differences from the device's clock are ignored: the header has no fractions of a second. */
 const CLOSE_MS = 2000;
 
-/** The server's time when this page's counter was zero, as late as any answer has shown it; null before the first. */
+/** The server's time when this page's counter was zero (the latest that any response has shown), or null before the first response. */
 let zero = null;
 
-/** Learns from an answer. One that was kept on the way has an older date and changes nothing. */
+/** Reads the server's time from a response. A cached response has an older date and changes nothing. */
 export function learn(response) {
   const said = Date.parse(response.headers.get("Date") ?? "");
   if (Number.isNaN(said)) return;
   const found = said - performance.now();
   if (zero !== null && found <= zero) return;
   zero = found;
-  // For the next time that this page opens without a connection.
+  // For a later start of this page without a connection.
   const off = now() - Date.now();
   try {
     if (Math.abs(off) > CLOSE_MS) localStorage.setItem(KEPT, String(Math.round(off)));
     else localStorage.removeItem(KEPT);
   } catch {
-    // Without storage the device's own clock has to do then.
+    // Without storage such a start uses the device's clock.
   }
 }
 
-/** Now, in milliseconds as `Date.now()` counts them. */
+/** The server's time now, in milliseconds like `Date.now()`. */
 export function now() {
   return zero === null ? Date.now() + kept() : zero + performance.now();
 }

@@ -1,5 +1,5 @@
-// The currencies and their rules, by the server's table and never by the browser's: browsers count the digits of some
-// currencies otherwise than ISO 4217, and so than the prices that come from the server. Read once, kept in memory.
+// The currencies and their rules, from the server's table and never from the browser's: for some currencies browsers use other
+// numbers of digits than ISO 4217, and so than the server's prices. Read once, kept in memory.
 
 import { call } from "./api.js";
 
@@ -7,7 +7,7 @@ let rules = null;
 let usual = null;
 let loading = null;
 
-/** Reads the table, once. Begun with the page, so that it comes while the page's own modules do. */
+/** Reads the table, once. Called at the start of a page, so that it loads in parallel with the page's module. */
 export function loadCurrencies() {
   loading ??= call("GET", "/v1/currencies", { isPublic: true })
     .then(({ default: code, items }) => {
@@ -15,7 +15,7 @@ export function loadCurrencies() {
       usual = code;
     })
     .catch((problem) => {
-      // The next page tries again.
+      // The next page repeats the request.
       loading = null;
       throw problem;
     });
@@ -25,12 +25,12 @@ export function loadCurrencies() {
 /** `{code, digits, least, greatest, step, cashStep}`; amounts in minor units. */
 export function currency(code) {
   const found = rules?.get(code);
-  // Without the digits any sum would be a guess.
+  // Without the digits an amount cannot be shown.
   if (!found) throw new Error(`the rules of ${code} are not known`);
   return found;
 }
 
-/** What a new price is in unless another currency is chosen. */
+/** The currency of a new price unless another is chosen. */
 export const defaultCurrency = () => usual;
 
 /** Every code, the default first. */

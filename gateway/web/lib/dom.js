@@ -1,5 +1,5 @@
-// Elements without a framework: `h` makes one, `replace` puts others in its place. Text is only ever text: nothing here
-// reads markup, so nothing that a user wrote can become any.
+// DOM elements without a framework: `h` creates one, `replace` replaces children. Strings become text nodes: nothing here
+// parses markup, so user input cannot become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -27,7 +27,7 @@ function fill(element, props, children) {
   return element;
 }
 
-/** Adds nodes and texts, flat; `null`, `undefined` and `false` are nothing. */
+/** Appends nodes and strings, flattened; `null`, `undefined` and `false` are skipped. */
 export function add(parent, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child === undefined || child === null || child === false) continue;
@@ -36,13 +36,13 @@ export function add(parent, ...children) {
   return parent;
 }
 
-/** Leaves only these children. */
+/** Replaces all children by these. */
 export function replace(parent, ...children) {
   parent.replaceChildren();
   return add(parent, children);
 }
 
-/** An id that nothing else on the page has. */
+/** An id that is unique on the page. */
 export const unique = (() => {
   let last = 0;
   return (name) => `${name}-${++last}`;

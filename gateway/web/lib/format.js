@@ -1,5 +1,5 @@
-// Money, dates and times as the reader writes them, by the clock on the cinema's wall: a showtime's time zone, never the
-// browser's. Formatters are kept, since making one costs more than using it.
+// Formats money, dates and times in the reader's language and in the showtime's time zone, never the browser's. Formatters
+// are cached, since creating one costs more than using it.
 
 import { currency as rulesOf } from "./currencies.js";
 import { locale } from "./text.js";
@@ -14,20 +14,20 @@ function formatter(kind, options) {
 
 const date = (options) => formatter(Intl.DateTimeFormat, options);
 
-/** `{amount: 2400, currency: "EUR"}` as €24.00, with the digits that the server counts in and never the browser's own. */
+/** `{amount: 2400, currency: "EUR"}` as €24.00, with the number of digits from the server, never the browser's. */
 export function money({ amount, currency }) {
   const { digits } = rulesOf(currency);
   const format = formatter(Intl.NumberFormat, { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits });
   return format.format(amount / 10 ** digits);
 }
 
-/** The same in little space: €1.2K. */
+/** The same, shortened: €1.2K. */
 export function briefMoney({ amount, currency }) {
   const format = formatter(Intl.NumberFormat, { style: "currency", currency, notation: "compact", minimumFractionDigits: 0, maximumFractionDigits: 1 });
   return format.format(amount / 10 ** rulesOf(currency).digits);
 }
 
-/** CHF – Swiss Franc, or the code alone where the browser has no name for it. */
+/** CHF – Swiss Franc, or only the code if the browser has no name for it. */
 export function currencyName(code) {
   const name = formatter(Intl.DisplayNames, { type: "currency", fallback: "none" }).of(code);
   return name ? `${code} – ${name}` : code;
@@ -35,7 +35,7 @@ export function currencyName(code) {
 
 export const number = (value, options = {}) => formatter(Intl.NumberFormat, options).format(value);
 
-/** 20:15:30, by this browser's clock. */
+/** 20:15:30, in this browser's time zone. */
 export const clock = (at) => date({ timeStyle: "medium" }).format(new Date(at));
 
 /** 20:15 */
@@ -54,20 +54,20 @@ export const full = (at, timeZone) => date({ dateStyle: "full", timeStyle: "shor
 /** 1 May 2026, of a date without a time such as 2026-05-01. */
 export const plainDate = (text) => date({ day: "numeric", month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${text}T00:00Z`));
 
-/** The parts of a date without a time: Fri, 1, May. */
+/** The parts of a date: Fri, 1, May. */
 export function dateParts(text) {
   const at = new Date(`${text}T00:00Z`);
   const part = (options) => date({ ...options, timeZone: "UTC" }).format(at);
   return { weekday: part({ weekday: "short" }), day: part({ day: "numeric" }), month: part({ month: "short" }), long: part({ weekday: "long", day: "numeric", month: "long" }) };
 }
 
-/** 2026-05-01, the date there at that moment. */
+/** 2026-05-01: the date of an instant in a time zone. */
 export function dateOf(at, timeZone) {
-  // Canadian English writes dates as ISO 8601 does.
+  // Canadian English uses the format of ISO 8601.
   return new Intl.DateTimeFormat("en-CA", { dateStyle: "short", timeZone }).format(new Date(at));
 }
 
-/** The date so many days later. */
+/** The date `days` days later. */
 export function later(text, days) {
   const at = new Date(`${text}T00:00Z`);
   at.setUTCDate(at.getUTCDate() + days);
@@ -81,7 +81,7 @@ export function duration(minutes) {
   return [hours && unit(hours, "hour"), minutes % 60 && unit(minutes % 60, "minute")].filter(Boolean).join(" ");
 }
 
-/** 9:05 of seconds. */
+/** Seconds as 9:05. */
 export function countdown(seconds) {
   const left = Math.max(0, Math.ceil(seconds));
   return `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
@@ -90,7 +90,7 @@ export function countdown(seconds) {
 /** A1, A2 and B3 */
 export const list = (items) => formatter(Intl.ListFormat, { type: "conjunction" }).format(items);
 
-/** A language's name by its code, or the text itself. */
+/** The name of a language code, or the text itself if it is not a code. */
 export function languageName(code) {
   try {
     return /^[a-z]{2,3}(-\w+)*$/i.test(code) ? formatter(Intl.DisplayNames, { type: "language" }).of(code) : code;

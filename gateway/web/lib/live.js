@@ -1,10 +1,10 @@
-// Server-sent events that stay: the browser opens the stream again by itself, and this says while it is away. A stream
-// that is refused (not broken) is tried again too, ever more slowly.
+// A lasting stream of server-sent events. The browser reopens a broken stream by itself; a refused one is opened again
+// here, with growing pauses. Reports whether the stream is connected.
 
-/** Pauses after a refusal: half a minute is the longest that anybody should look at what is no longer so. */
+/** Pauses in ms after a refusal. At most half a minute, since the page shows outdated data meanwhile. */
 const PAUSES = [1000, 2000, 5000, 10_000, 30_000];
 
-/** Hears `events` (name → function of the parsed data) until `signal` ends it; `state` is told "live" or "away". */
+/** Calls `events` (name → function of the parsed data) until `signal` aborts; calls `state` with "live" or "away". */
 export function live(path, events, { signal, state = () => {} }) {
   let source;
   let refused = 0;

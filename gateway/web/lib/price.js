@@ -1,4 +1,4 @@
-// An amount as a price: nothing is a word, not a sum.
+// Formats a price; zero is shown as a word.
 
 import { money } from "./format.js";
 import { t } from "./text.js";

@@ -1,6 +1,7 @@
-// Which page an address shows. A page is a module whose default export makes it:
-//   async ({params, query, signal}) → {title, node, leave?}
-// `signal` ends with the page, `leave()` runs before it goes. Links are plain `<a href>`; what is not ours is the browser's.
+// Maps addresses to pages. A page is a module whose default export creates it:
+//   async ({params, query, signal}) → {title, node, there?, leave?}
+// `there()` runs when the page is shown, `leave()` before it is replaced, and `signal` aborts with it. Links are plain `<a href>`;
+// links to other addresses are left to the browser.
 
 import { Problem } from "./api.js";
 import { h, replace } from "./dom.js";
@@ -10,10 +11,10 @@ let routes = [];
 let main;
 let shown = null;
 let visit = 0;
-/** A page that is there within this needs no word about it. */
+/** A page that loads faster than this (ms) needs no loading message. */
 const PATIENCE = 250;
 
-/** Begins. `table` is `[pattern, () => import(…)]`, `:name` a parameter, `*` the rest. */
+/** Starts the router. `table` is a list of `[pattern, () => import(…)]`; `:name` is a parameter, `*` the rest. */
 export function begin(table, outlet, after) {
   routes = table.map(([pattern, load]) => [compile(pattern), load]);
   main = outlet;
@@ -56,7 +57,7 @@ function match(path) {
   }
 }
 
-/** Goes to another address of the page. */
+/** Navigates to another address of the page. */
 export function go(path, { instead = false } = {}) {
   clearTimeout(noting);
   if (instead) history.replaceState(null, "", path);
@@ -64,17 +65,17 @@ export function go(path, { instead = false } = {}) {
   return show(0);
 }
 
-/** Shows the same page anew. */
+/** Loads and shows the same page again. */
 export const again = () => show(scrollY);
 
-/** Writes the address's query without going anywhere; empty values are left out. */
+/** Replaces the query of the address without navigating; empty values are left out. */
 export function note(query) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const text = given.length ? `?${new URLSearchParams(given)}` : "";
   history.replaceState(history.state, "", location.pathname + text);
 }
 
-/** Where to log in and come back to. */
+/** The login page, which returns to this address. */
 export const loginHere = () => `/login?to=${encodeURIComponent(location.pathname + location.search)}`;
 
 async function show(top, first = false) {
@@ -113,7 +114,7 @@ async function show(top, first = false) {
 async function failed(error) {
   if (error.name === "AbortError") return null;
   if (error instanceof Problem && error.status === 401) {
-    // The address stays what it was; after logging in it is shown.
+    // The address is kept; it is shown after logging in.
     const { default: make } = await import("../pages/login.js");
     return make({ params: {}, query: { to: location.pathname + location.search }, signal: shown.ended.signal });
   }

@@ -1,4 +1,4 @@
-// Who is here. Pages ask for `user()`, and hear when it changes; logging in and out goes through here, by cookie.
+// The logged-in user. Pages read `user()` and are notified of changes by `onUser`; logging in and out is done here, by cookie.
 
 import { KNOWN, call, hasToken, isKnown, keep, onSession, refresh } from "./api.js";
 
@@ -24,13 +24,13 @@ export const user = () => present;
 export const isStaff = () => present?.role === "ADMIN" || present?.role === "SUPER_ADMIN";
 export const isOwner = () => present?.role === "SUPER_ADMIN";
 
-/** Hears each change of who is here; returns what stops it. */
+/** Calls `listener` at each change of the user; returns a function that stops it. */
 export function onUser(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** Goes on with this browser's login, if it has one. Never fails: without the house one is nobody for now. */
+/** Restores this browser's login, if it has one. Never fails: without a server there is no user for now. */
 export async function restore() {
   if (isKnown() && !hasToken()) await refresh().catch(() => {});
   return present;
@@ -46,13 +46,13 @@ export async function register(name, email, password) {
 
 export async function logOut() {
   await call("POST", "/v1/auth/cookie/logout", { headers: PAGE }).catch((problem) => {
-    // Whoever is logged out already wanted just that.
+    // 401: already logged out.
     if (problem.status !== 401) throw problem;
   });
   keep(null);
 }
 
-/** The account changed by itself: a new name. */
+/** Updates the user after a change of the name. */
 export function rename(user) {
   present = user;
   for (const listener of listeners) listener(present);

@@ -1,5 +1,5 @@
-// The words of the page in the reader's language. Every text stands in `text/<language>.js`; a page names it by its key.
-// What is missing in a language is told in English, so that nothing is ever blank.
+// Translations. Every text is in `text/<language>.js`, and a page names it by its key. A text that is missing in a language
+// is shown in English.
 
 import de from "../text/de.js";
 import en from "../text/en.js";
@@ -7,10 +7,10 @@ import en from "../text/en.js";
 const KEPT = "marquee.language";
 const texts = { en: [en], de: [de] };
 
-/** The languages that there are, by their own names. */
+/** The languages, by their own names. */
 export const LANGUAGES = { en: "English", de: "Deutsch" };
 
-/** The language now. */
+/** The current language. */
 export let language = choose();
 let plural = new Intl.PluralRules(language);
 
@@ -20,12 +20,12 @@ function choose() {
   return known ?? "en";
 }
 
-/** For numbers and dates: the browser's own variant of the language where it has one. */
+/** The locale for numbers and dates: the browser's variant of the language, if it has one. */
 export function locale() {
   return (navigator.languages ?? []).find((one) => one.slice(0, 2).toLowerCase() === language) ?? language;
 }
 
-/** Chooses a language for this browser. */
+/** Sets the language for this browser. */
 export function speak(wanted) {
   language = wanted in texts ? wanted : "en";
   plural = new Intl.PluralRules(language);
@@ -33,7 +33,7 @@ export function speak(wanted) {
   document.documentElement.lang = language;
 }
 
-/** More texts, of a part of the page that not everybody loads: `{en: {…}, de: {…}}`. */
+/** Adds texts of a part of the page that is loaded on demand: `{en: {…}, de: {…}}`. */
 export function extend(more) {
   for (const [name, one] of Object.entries(more)) if (!texts[name].includes(one)) texts[name].push(one);
 }
@@ -45,7 +45,7 @@ function find(name, key) {
   }
 }
 
-/** The text of a key, with its `{places}` filled. A text with forms is chosen by `values.n`. */
+/** The text of a key, with its `{placeholders}` filled. The plural form is chosen by `values.n`. */
 export function t(key, values = {}) {
   let text = find(language, key) ?? find("en", key);
   if (text === undefined) return key;
@@ -53,5 +53,5 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (place, name) => (values[name] ?? place));
 }
 
-/** Whether there is such a text. */
+/** Whether the key exists. */
 export const has = (key) => find("en", key) !== undefined;

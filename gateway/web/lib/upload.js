@@ -1,8 +1,8 @@
-// Sending a file, with word of how far it is: `fetch` tells nothing of that, XMLHttpRequest does.
+// Uploads a file and reports progress, which XMLHttpRequest supports and `fetch` does not.
 
 import { Problem, bearer, refresh } from "./api.js";
 
-/** PUTs a file as the form part `file`. `progress(0…1)` is told what has left, `signal` gives it up. */
+/** PUTs a file as the form part `file`. Calls `progress(0…1)`; `signal` cancels it. */
 export async function upload(path, file, options = {}) {
   try {
     return await send(path, file, options);

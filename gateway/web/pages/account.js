@@ -1,4 +1,4 @@
-// One's own account: name, password, every login.
+// The user's account: name, password, end all logins.
 
 import { get, keep, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -17,7 +17,7 @@ export default async function account({ signal }) {
   };
 }
 
-/** Nothing is mailed about held seats until the address is confirmed. */
+/** A hint to confirm the address: until then no mails about held seats are sent. */
 function unproven(me) {
   const button = h("button", { class: "button small", type: "button" }, t("account.verify-send"));
   button.addEventListener("click", async () => {

@@ -1,5 +1,5 @@
-// The door: a ticket is shown to the camera or typed, and one large answer says whether to let its holder in. The signature
-// is checked here, with or without a connection; with one, the order is looked up too, so that a cancelled ticket is known.
+// The door: a ticket is scanned or typed, and the page shows whether to admit its holder. The signature is verified here, also
+// offline; with a connection the order is read too, so that a cancelled ticket is recognised.
 
 import { Problem, all, get, isKnown } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -19,27 +19,27 @@ import { dressed } from "./staff.js";
 
 extend({ en, de });
 
-/** The same code in front of the camera is one ticket, not many. */
+/** The same code within this time (ms) is the same scan. */
 const SAME_MS = 4000;
-/** Doors open so long before a show; a ticket for a later one is for another time. */
+/** A ticket for a show that starts later than this (ms) is too early. */
 const EARLY_MS = 2 * 3600 * 1000;
 const HOUR = 3600 * 1000;
-/** The queue waits no longer than this for the house's word. */
+/** How long (ms) to wait for the server before the signature alone decides. */
 const ONLINE_MS = 1500;
 
 export default async function door({ signal }) {
   await Promise.all([restore(), dressed()]);
-  // Whoever was here before may go on while the house cannot be asked; the keys are public, and so is what is on.
+  // A device with a login may work while the server is away: keys and showtimes are public.
   if (!user() && !isKnown()) throw new Problem({ status: 401, code: "token-missing" });
   if (user() && !isStaff()) return { title: t("door.title"), node: h("div", { class: "stack" }, h("h1", { tabindex: "-1" }, t("door.title")), say("warn", t("staff.not-you"))) };
   const desk = new Desk(signal);
-  // Who has keys can begin; what is newer comes when it comes.
+  // With stored keys the page can start; newer keys are loaded in the background.
   const learnt = desk.learn();
   if (!keys().length) await learnt;
   return { title: t("door.title"), node: desk.node, there: () => desk.there() };
 }
 
-/** Row and number as they stand on the seat. */
+/** Row and number, as they are written on the seat. */
 function seat(id) {
   const { row, number: onSeat } = partsOf(id);
   const fact = (name, key, text) => h("p", { class: name }, h("small", {}, t(key)), h("b", {}, text));
@@ -80,9 +80,9 @@ class Desk {
 
   there() {
     this.begin();
-    // The page's own pictures and words have come by then, so that all of them are kept.
+    // By now the page has fetched all of its files, so that all of them are stored for offline use.
     if (user()) stay();
-    // A scanner that types needs the field; so does whoever has no camera.
+    // A barcode scanner types into the field, and so do people without a camera.
     if (matchMedia("(pointer: fine)").matches) this.code.focus({ preventScroll: true });
     addEventListener("online", () => this.learn(), { signal: this.signal });
     addEventListener("offline", () => this.online(false), { signal: this.signal });
@@ -144,24 +144,24 @@ class Desk {
     }
   }
 
-  /** A show that is not among those of these hours, to tell what the ticket is for. */
+  /** Loads a showtime that is not among the stored ones, to show what the ticket is for. */
   async know(id) {
     if (shows()[id] || !navigator.onLine) return;
     const found = await get(`/v1/showtimes/${id}`, {}, { signal: AbortSignal.timeout(ONLINE_MS) }).catch(() => null);
     if (found) this.other = found;
   }
 
-  /** Good, but not here or not now. */
+  /** Why a valid ticket is not for this show or this time, or null. */
   elsewhere(claims) {
     const show = shows()[claims.show];
     if (this.show && this.show !== claims.show) return { code: "other-show" };
     if (show && new Date(show.startsAt) - now() > EARLY_MS && !this.show) return { code: "early" };
-    // What is not among the next hours' shows is of another day.
+    // A show that is not among those of these hours is on another day.
     if (!show && Object.keys(shows()).length) return { code: "other-day" };
     return null;
   }
 
-  /** What the house says of the order, where it can be asked in time: is it still paid, with that seat? */
+  /** Why the order does not admit any more (cancelled, exchanged), or null. Needs a connection. */
   async ended(claims) {
     if (!user() || !navigator.onLine) return null;
     try {
@@ -171,7 +171,7 @@ class Desk {
       if (order.showtimeId !== claims.show || !order.seats.includes(claims.seat)) return { code: "exchanged" };
     } catch (problem) {
       if (problem instanceof Problem && problem.status === 404) return { code: "cancelled" };
-      // No word in time: the signature decides, and the page says that it did.
+      // No answer in time: the signature decides, and the page shows that it is offline.
       this.online(false);
     }
     return null;
@@ -196,7 +196,7 @@ class Desk {
       first && h("p", {}, t("door.first", { at: full(first, zone) })),
       back && h("p", {}, back),
     );
-    // Browsers let only a page that was touched do so.
+    // Browsers allow vibration only after a user interaction.
     if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(kind === "good" ? 80 : [120, 80, 120]);
   }
 }

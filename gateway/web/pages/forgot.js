@@ -1,4 +1,4 @@
-// Asking for the link to a new password. What is said does not tell whether there is such an account.
+// Requests the link to reset a password. The page does not reveal whether the account exists.
 
 import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";

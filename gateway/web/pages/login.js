@@ -1,4 +1,4 @@
-// Logging in, and then on to where one was going.
+// Logs in, then returns to the page that required the login.
 
 import { h } from "../lib/dom.js";
 import { go } from "../lib/router.js";
@@ -7,7 +7,7 @@ import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
 import { say } from "../parts/notice.js";
 
-/** Only addresses of this page: a link must not lead somebody who just logged in elsewhere. */
+/** Only addresses of this site: a link must not redirect to another site after a login. */
 export const inside = (to) => (/^\/(?![/\\])/.test(to ?? "") ? to : "/");
 
 export default async function login({ query }) {

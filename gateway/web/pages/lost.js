@@ -1,4 +1,4 @@
-// Nothing here: an address that is none, or a page that could not be shown.
+// Shown for an unknown address, or when a page could not be loaded.
 
 import { h } from "../lib/dom.js";
 import { again } from "../lib/router.js";

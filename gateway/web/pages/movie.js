@@ -1,4 +1,4 @@
-// One movie: its poster, its facts, its trailer, and its showtimes by day.
+// One movie: poster, facts, trailer, and showtimes by day.
 
 import { all, get } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -46,7 +46,7 @@ function facts(movie) {
   return h("dl", { class: "pairs" }, pairs.filter(([, value]) => value).map(([key, value]) => [h("dt", {}, t(`movie.${key}`)), h("dd", {}, value)]));
 }
 
-/** Loaded only when asked for: a film is larger than everything else here together. */
+/** Loaded only on a click: a trailer is larger than everything else on the page. */
 function trailer(movie) {
   if (!movie.trailerUrl) return null;
   const place = h("div", { class: "trailer" });

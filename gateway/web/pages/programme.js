@@ -1,4 +1,4 @@
-// Now showing: a day's movies as posters with their times, today first. The address holds the filter.
+// Now showing: the movies of a day, as posters with their times. The filter is in the address.
 
 import { all, get } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -11,15 +11,15 @@ import { say, words } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
 import { isOpen, times } from "../parts/times.js";
 
-/** Days that one looks ahead when choosing an evening. */
+/** Days to choose from. */
 const AHEAD = 10;
-/** Typing rests so long before the search is made. */
+/** The search runs after this pause in typing (ms). */
 const REST = 250;
-/** Posters that are seen first, on a wide screen. */
+/** Posters that are visible at first on a wide screen. */
 const EAGER = 5;
 
 export default async function programme({ query, signal }) {
-  // What plays next tells the cinema's clock, and on which day something is still on.
+  // The next showtime gives the cinema's time zone, and the first day with showtimes left.
   const [soon, genres] = await Promise.all([get("/v1/showtimes", { pageSize: 1 }), all("/v1/genres")]);
   const next = soon.items[0];
   const zone = next?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -55,7 +55,7 @@ export default async function programme({ query, signal }) {
   return { title: t("programme.title"), node };
 }
 
-/** What the address has to hold: what differs from the first view. */
+/** The filter values for the address: only those that differ from the first view. */
 function kept(filter, first) {
   const { date, ...rest } = filter;
   return Object.fromEntries(Object.entries({ ...rest, date: date === first ? "" : date }).filter(([, value]) => value));
@@ -107,7 +107,7 @@ async function fill(page, grid, mine) {
   }
 }
 
-/** 20:15 as the API takes it, whatever the reader's clock looks like. */
+/** 20:15, as the API expects it, independent of the reader's locale. */
 const wall = (at, zone) => new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(new Date(at));
 
 function offer(page, found) {

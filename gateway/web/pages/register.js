@@ -1,4 +1,4 @@
-// Opening an account, which logs in at once.
+// Registers an account, which also logs in.
 
 import { h } from "../lib/dom.js";
 import { go } from "../lib/router.js";

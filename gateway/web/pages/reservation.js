@@ -1,5 +1,5 @@
-// One order, from held seats to tickets or back. The page follows the saga by `?wait=` and always says in words where
-// things stand and what comes next.
+// One order, from held seats to tickets or a refund. The page follows changes by `?wait=`, and always shows the state and the
+// next step in words.
 
 import { get, post } from "../lib/api.js";
 import { isPast } from "../lib/clock.js";
@@ -16,18 +16,18 @@ import { notice, say, waiting, words } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
 import { remember } from "./seats.js";
 
-/** How long one question waits for a change. */
+/** Seconds that one request waits for a change. */
 const WAIT = 20;
-/** Between questions that failed; the connection says so itself. */
+/** Pause (ms) after a failed request. */
 const PAUSE = 3000;
-/** The provider's word usually arrives within a second; for so long a page that was paid says that it is on its way. */
+/** How long (ms) the page shows that a payment is being confirmed. Usually that takes a second. */
 const PATIENCE = 30_000;
 
 export default async function reservation({ params, query, signal }) {
   const order = await get(`/v1/reservations/${params.id}`, {}, { signal });
   const [showtime, movie] = await Promise.all([
     get(`/v1/showtimes/${order.showtimeId}`, {}, { signal }),
-    // A movie may be gone while its orders are not.
+    // The movie of an order may have been deleted.
     get(`/v1/movies/${order.movieId}`, {}, { signal }).catch(() => ({ title: order.movieTitle, genres: [] })),
   ]);
   const page = new Order(order, showtime, movie, query.session_id !== undefined, signal);
@@ -47,7 +47,7 @@ class Order {
       h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true, silent: true })),
       h("div", { class: "stack" }, this.title, this.state, h("section", { class: "card" }, this.details)),
     );
-    // Without a payment begun, whoever leaves gives the seats back.
+    // Leaving the page releases the seats, unless a payment has begun.
     this.release = leaving(order, { signal, keep: () => this.going || this.order.status !== "PENDING" || Boolean(this.order.payment) });
     this.draw();
   }
@@ -57,7 +57,7 @@ class Order {
     if (given) given.then(() => notice(t("hold.given-back")));
   }
 
-  /** Asks what has changed, again and again, as long as something may. */
+  /** Waits for changes, as long as the order can change. */
   async follow() {
     while (!this.signal.aborted && this.isMoving()) {
       try {
@@ -124,12 +124,12 @@ class Order {
     this.state.prepend(this.trouble);
   }
 
-  // held, not yet paid
+  // States: held, not yet paid
 
   pending() {
     const { order } = this;
     const free = isFree(order.total);
-    // The clock goes on; what is shown when it is over is the server's to say.
+    // At zero the server decides whether the hold has ended.
     const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
     const kept = h("p", { class: "held" }, left, h("span", {}, t(free ? "hold.kept-free" : "hold.kept", { n: order.seats.length, seats: list(order.seats) })));
     const back = this.button(t("hold.give-back"), "bare", () => this.giveBack());
@@ -145,7 +145,7 @@ class Order {
     return [t("hold.title"), kept, why, h("div", { class: "row" }, this.button(label, "main", () => this.pay()), back), h("p", { class: "soft" }, t(begun ? "pay.still-held" : "pay.how"))];
   }
 
-  /** Why the last try did not succeed, as far as the provider told. */
+  /** Shows why the last attempt to pay did not succeed, if the provider gave a reason. */
   async explain(place) {
     const payment = await get(`/v1/payments/${this.order.payment.id}`, {}, { signal: this.signal }).catch(() => null);
     const last = payment?.attempts.findLast((attempt) => attempt.code);
@@ -185,7 +185,7 @@ class Order {
     replace(this.state, waiting(t("hold.ending"), t("hold.ending-detail")));
   }
 
-  // paid
+  // States: paid
 
   confirmed() {
     const { order, showtime } = this;
@@ -223,7 +223,7 @@ class Order {
     save(ics(entry), `${order.movieTitle.replace(/[^\p{L}\p{N}]+/gu, "-")}.ics`);
   }
 
-  /** What comes back is said before anything is done; where that has changed meanwhile, it is said again. */
+  /** Shows the refund before cancelling; if it has changed meanwhile, shows the new one and asks again. */
   async cancel() {
     this.order = await get(`/v1/reservations/${this.order.id}`);
     const { cancellation } = this.order;
@@ -243,7 +243,7 @@ class Order {
     this.title.focus();
   }
 
-  /** Cancels for this refund and no other: nothing where another one would come back by now. */
+  /** Cancels only if the refund is still the one that was shown; otherwise returns null. */
   async cancelAsShown(refund) {
     let { version } = this.order;
     for (;;) {
@@ -255,19 +255,19 @@ class Order {
           notice(words(problem));
           return null;
         }
-        // Another version with the same refund, such as an earlier refund that has arrived.
+        // Another version with the same refund, for example after an earlier refund has been completed.
         ({ version } = problem.plan);
       }
     }
   }
 
-  // over
+  // States: cancelled or refunded
 
   cancelled() {
     const { order } = this;
     const { reason } = order;
     const free = isFree(order.total);
-    // Of a free order nothing goes back, whatever the saga calls it.
+    // A free order has no refund, even in the state REFUNDED.
     const refund = order.refund && !isFree(order.refund.total) && order.refund;
     const over = reason === "HOLD_EXPIRED" && (free ? "hold.over-free" : "hold.over");
     const title = t(refund ? "order.cancelled-paid" : over || "order.cancelled");
@@ -276,7 +276,7 @@ class Order {
     const isFuture = !isPast(order.startsAt) && this.showtime.status === "ON_SALE";
     const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
     const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));
-    // What was paid had tickets, and perhaps an entry in a calendar.
+    // A paid order had tickets, and perhaps an entry in a calendar.
     const wasPaid = ["SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"].includes(order.payment?.status);
     const off = wasPaid && !isPast(order.startsAt) && this.button(t("tickets.calendar-off"), "", async () => this.calendar({ isOff: true }));
     return [title, why, back, h("div", { class: "row" }, again, others, off, h("a", { class: "button bare", href: "/" }, t("lost.home")))];
@@ -286,7 +286,7 @@ class Order {
     return say(refund.status === "COMPLETED" ? "good" : refund.status === "FAILED" ? "bad" : "warn", t(`refund.${refund.status}`, { total: money(refund.total) }), h("p", {}, t(`refund.about-${refund.status}`)));
   }
 
-  /** The same seats once more, with one click; where some are gone, the hall shows what is near. */
+  /** Orders the same seats again; if some are taken, goes to the seat map, which offers seats nearby. */
   async again() {
     const { showtimeId, seats } = this.order;
     try {
@@ -301,7 +301,7 @@ class Order {
   }
 }
 
-/** A decline in words that help. */
+/** The text for a decline code. */
 function reason(code) {
   const known = ["insufficient_funds", "expired_card", "incorrect_cvc", "card_declined", "generic_decline"];
   return t(`pay.code.${known.includes(code) ? code : "other"}`, { code });

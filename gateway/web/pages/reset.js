@@ -1,4 +1,4 @@
-// Where a mail's link leads: a new password, by the link's token.
+// The page of a mail's link: sets a new password with the link's token.
 
 import { keep, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -9,7 +9,7 @@ import { notice, say } from "../parts/notice.js";
 
 export default async function reset({ query }) {
   const { token } = query;
-  // It is as good as a password: not in the history, not on a screenshot.
+  // The token is as secret as a password: remove it from the address and the history.
   if (token) note({});
   const title = h("h1", { tabindex: "-1" }, t("reset.title"));
   if (!token) {
@@ -29,7 +29,7 @@ export default async function reset({ query }) {
         label: t("reset.action"),
         work: async ({ password }) => {
           await post("/v1/auth/password/reset", { token, password });
-          // The house ended every login of this account: the page must not go on as if it had one.
+          // The server has ended every login of this account, so this page's login is removed too.
           keep(null);
           notice(t("reset.done"));
           go("/login", { instead: true });

@@ -1,5 +1,5 @@
-// Choosing seats. Nothing is held until one goes on to pay; until then the hall is live, and what somebody else takes is
-// taken out of the choice, said, and replaced by an offer. The choice survives a login and a reload (this tab's storage).
+// Choosing seats. Seats are held only when the customer continues to pay; until then the seat map is live, and a chosen seat that
+// somebody else takes is removed with a message and an offer of others. The choice survives a login and a reload (session storage).
 
 import { get, isKnown, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
@@ -14,11 +14,11 @@ import { notice, say, waiting, words } from "../parts/notice.js";
 import { companionsAlone, unitOf, withoutOrphan } from "../parts/seat.js";
 import { isOpen } from "../parts/times.js";
 
-/** As many as an order may have; the server's own limit decides. */
+/** The most seats of an order; the server's limit decides. */
 const MOST = 10;
 const keptAs = (id) => `marquee.choice.${id}`;
 
-/** Keeps a choice of seats for a showtime, for when the page is shown again. */
+/** Stores the chosen seats of a showtime, for the next time that the page is shown. */
 export function remember(showtimeId, seats) {
   if (seats.length) sessionStorage.setItem(keptAs(showtimeId), JSON.stringify(seats));
   else sessionStorage.removeItem(keptAs(showtimeId));
@@ -67,7 +67,7 @@ class Choice {
     );
   }
 
-  /** On the page now: an earlier choice, and what changes from here on. */
+  /** Called when the page is shown: restores an earlier choice and opens the live stream. */
   there(query) {
     const scroller = this.hall.node;
     scroller.scrollLeft = (scroller.scrollWidth - scroller.clientWidth) / 2;
@@ -90,7 +90,7 @@ class Choice {
   }
 
   hear(sequence, changes) {
-    // A snapshot may be of now or of just before what we have; changes never are.
+    // A snapshot may be older than the map that is shown; changes never are.
     if (sequence < this.sequence) return;
     this.sequence = sequence;
     const gone = [];
@@ -110,7 +110,7 @@ class Choice {
   toggle(id) {
     if (this.holding || !isOpen(this.showtime)) return;
     const isChosen = this.chosen.includes(id);
-    // Seats of a unit come and go together.
+    // Seats of a unit are chosen and removed together.
     const unit = unitOf(this.hall.seats(), this.hall.seat(id));
     const changed = isChosen ? this.giveBack(unit) : this.add(unit);
     if (!changed) return;
@@ -119,7 +119,7 @@ class Choice {
     this.speak(`${t(isChosen ? "seats.out" : "seats.in", { n: changed.length, seat: list(changed) })} ${this.sum()}`);
   }
 
-  /** Chooses seats that are sold together, where all can be had; the ids, or null with the reason said. */
+  /** Chooses seats that are sold together if all are free. Returns the ids, or null after showing the reason. */
   add(unit) {
     const ids = unit.map((seat) => seat.id);
     const wanted = unit.filter((seat) => !this.chosen.includes(seat.id));
@@ -141,7 +141,7 @@ class Choice {
     return ids;
   }
 
-  /** Takes seats out of the choice, and companion places that they leave alone. */
+  /** Removes seats from the choice, and companion seats that lose their wheelchair space by it. */
   giveBack(unit) {
     const left = this.seats().filter((seat) => !unit.includes(seat));
     const gone = [...unit, ...companionsAlone(this.hall.seats(), left)].map((seat) => seat.id);
@@ -149,7 +149,7 @@ class Choice {
     return gone;
   }
 
-  /** The chosen seats themselves. */
+  /** The chosen seats. */
   seats() {
     return this.chosen.map((id) => this.hall.seat(id));
   }
@@ -169,7 +169,7 @@ class Choice {
     return t(isFree(total) ? "seats.sum-free" : "seats.sum", { n: this.chosen.length, total: money(total) });
   }
 
-  /** The bar: what is chosen, what it costs, and the way on. */
+  /** Draws the bar: the chosen seats, their price, and the button to continue. */
   tell() {
     const some = this.chosen.length > 0;
     const names = some ? list(this.sorted()) : t("seats.none");
@@ -203,12 +203,12 @@ class Choice {
     return h("div", { class: "row best" }, h("span", {}, t("seats.best")), count, h("span", {}, t("seats.together")), h("button", { class: "button", type: "button", on: { click: pick } }, t("seats.pick")));
   }
 
-  /** The seats that the host would choose for an order. */
+  /** The seats that the server would choose for an order. */
   ask(query) {
     return get(`/v1/showtimes/${this.showtime.id}/seats/best`, query, { signal: this.signal });
   }
 
-  /** Chooses these instead of what was chosen. */
+  /** Replaces the choice by these seats. */
   take(ids) {
     for (const id of [...this.chosen]) this.choose(id, false);
     for (const id of ids) this.choose(id, true);
@@ -218,7 +218,7 @@ class Choice {
     this.hall.focus(this.sorted()[0]);
   }
 
-  /** Seats went to somebody else: which, and what is near and free. */
+  /** Chosen seats were taken by somebody else: shows which, and offers free seats nearby. */
   async lost(gone, wanted) {
     const all = this.hall.seats();
     for (const seat of gone.map((id) => this.hall.seat(id))) if (seat) this.giveBack(unitOf(all, seat));
@@ -228,16 +228,16 @@ class Choice {
     this.tell();
     const known = wanted.filter((id) => this.hall.seat(id));
     const kinds = new Set(known.map((id) => this.hall.seat(id).kind));
-    // A wheelchair place with its companion place is for people to choose.
+    // A wheelchair space with its companion seat is chosen by the customer.
     if (kinds.size !== 1 || kinds.has("COMPANION")) return;
-    // Only an offer: without an answer there is none.
+    // Without a response there is no offer.
     const found = await this.ask({ count: wanted.length, kind: [...kinds][0], near: known.join(",") }).catch(() => null);
     if (!found || !lost.isConnected) return;
     const offer = h("button", { class: "button", type: "button", on: { click: () => this.take(found.seats) } }, t("seats.instead-take", { seats: list(found.seats) }));
     add(lost, h("p", {}, t(found.together ? "seats.near" : "seats.near-apart")), h("p", { class: "row" }, offer));
   }
 
-  /** Warns once of each choice that leaves somebody alone though the next seats would not; true where it did. */
+  /** Warns once of each choice that leaves a single seat where the adjacent seats would not. Returns whether it warned. */
   warns() {
     const better = withoutOrphan(this.hall.seats(), this.seats());
     const choice = this.sorted().join();
@@ -271,7 +271,7 @@ class Choice {
     }
   }
 
-  /** The order, or null where the reader thought better of it. An exchange is done as it was agreed to, or not at all. */
+  /** Creates the order, or returns null if the customer declined. An exchange is done only with the plan that the customer accepted. */
   async order(seats) {
     const showtimeId = this.showtime.id;
     const key = crypto.randomUUID();
@@ -281,7 +281,7 @@ class Choice {
     return (await this.agrees(plan)) ? post(path, { showtimeId, seats, version: plan.version }, { key }) : null;
   }
 
-  /** Where less comes back than the seats get cheaper, that is said before. */
+  /** Asks for confirmation if the refund is less than the price difference. */
   async agrees({ total, refund, payable }) {
     const less = { ...total, amount: this.previous.total.amount - total.amount };
     if (payable.amount > 0 || refund.amount >= less.amount) return true;

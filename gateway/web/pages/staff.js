@@ -1,5 +1,5 @@
-// What staff see: who may be here, the places to go, and the page that the rest of the address names. Its texts, its style
-// and its modules are fetched when somebody first comes here, so that moviegoers never pay for them.
+// The staff pages: checks the role, draws the navigation, and loads the page of the address. Texts, styles and modules of
+// the staff are fetched here, so that moviegoers never load them.
 
 import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -11,7 +11,7 @@ import en from "../text/staff-en.js";
 
 extend({ en, de });
 
-/** Where the staff's pages are: address, the place it belongs to, the module. */
+/** The staff pages: address, entry in the navigation, module. */
 const PAGES = [
   ["", "showtimes", () => import("../staff/showtimes.js")],
   ["movies", "movies", () => import("../staff/movies.js")],
@@ -41,7 +41,7 @@ export default async function staff({ params, query, signal }) {
   const page = await make({ params: found.params, query, signal });
   const nav = places(found.place);
   const there = () => {
-    // On a phone the places scroll sideways.
+    // On a phone the navigation scrolls sideways.
     const link = nav.querySelector("[aria-current]");
     nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
     page.there?.();
@@ -71,11 +71,11 @@ function alone(title, ...content) {
 
 let sheet;
 
-/** The staff's sheet of styles is there. */
+/** Loads the staff's style sheet. */
 export function dressed() {
   sheet ??= new Promise((resolve) => {
     const link = h("link", { rel: "stylesheet", href: new URL("../style/staff.css", import.meta.url).href });
-    // Without it the page is plain, and still all there.
+    // If it cannot be loaded, the page works without styles.
     link.addEventListener("load", resolve);
     link.addEventListener("error", resolve);
     document.head.append(link);

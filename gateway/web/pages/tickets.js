@@ -1,4 +1,4 @@
-// One's own tickets: what is to come, what was, and what is still open.
+// The user's orders: upcoming, past and unpaid.
 
 import { all, get } from "../lib/api.js";
 import { isPast } from "../lib/clock.js";
@@ -8,7 +8,7 @@ import { isFree, price } from "../lib/price.js";
 import { t } from "../lib/text.js";
 import { notice, partly, words } from "../parts/notice.js";
 
-/** Old orders that are shown at first; few look further back on a phone. */
+/** Past orders that are shown at first. */
 const PAST_MOST = 100;
 
 export default async function tickets({ query, signal }) {

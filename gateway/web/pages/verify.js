@@ -1,4 +1,4 @@
-// Where a mail's link leads: the address is confirmed by the link's token, on a click, since mail programs open links too.
+// The page of a mail's link: confirms the address with the link's token. It needs a click, since mail programs open links too.
 
 import { hasToken, post, refresh } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -9,7 +9,7 @@ import { say } from "../parts/notice.js";
 
 export default async function verify({ query }) {
   const { token } = query;
-  // Not in the history, not on a screenshot.
+  // Remove the token from the address and the history.
   if (token) note({});
   const place = h("div", { class: "stack" });
   if (token) {
@@ -18,7 +18,7 @@ export default async function verify({ query }) {
       label: t("verify.action"),
       work: async () => {
         await post("/v1/auth/verify", { token });
-        // The access token says whether the address is confirmed.
+        // The access token contains whether the address is confirmed.
         if (hasToken()) await refresh().catch(() => {});
         replace(place, say("good", t("verify.done"), h("p", {}, h("a", { href: "/" }, t("verify.on")))));
       },

@@ -1,15 +1,15 @@
-// The time that is left to pay, by the server's clock: from `expiresAt`, so that a reload
-// shows the same. Spoken at full minutes and near the end, not at each second.
+// The time left to pay, by the server's clock, computed from `expiresAt`, so that a reload shows the same. Screen readers
+// announce it at full minutes and near the end, not every second.
 
 import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { countdown as shown } from "../lib/format.js";
 import { t } from "../lib/text.js";
 
-/** Seconds left at which a screen reader is told. */
+/** Seconds left at which screen readers announce the time. */
 const SPOKEN = new Set([600, 300, 120, 60, 30, 10]);
 
-/** Counts down until `signal` ends it; `over()` is called once when nothing is left. `words` is the key of what is spoken. */
+/** Counts down until `signal` aborts; calls `over()` once at zero. `words` is the key of the announced text. */
 export function countdown(expiresAt, { signal, over, words = "hold.left" }) {
   const clock = h("b", { class: "clock", "aria-hidden": "true" });
   const spoken = h("span", { class: "unseen", role: "timer", "aria-live": "polite" });

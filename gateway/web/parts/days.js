@@ -1,10 +1,10 @@
-// A strip of days to choose from, as links: today and tomorrow by name, the others by weekday and date.
+// Days to choose from, as links: today and tomorrow by name, the others by weekday and date.
 
 import { h } from "../lib/dom.js";
 import { dateParts, later } from "../lib/format.js";
 import { t } from "../lib/text.js";
 
-/** `days` are dates, `now` today's there, `chosen` one of them; `href(date)` is where a day leads. */
+/** `days` are dates, `now` is today's, `chosen` the selected one; `href(date)` is the link of a day. */
 export function days({ days, now, chosen, href, label }) {
   const one = (date) => {
     const parts = dateParts(date);

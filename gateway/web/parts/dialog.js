@@ -1,9 +1,9 @@
-// A question in front of the page: the browser's own dialog, which keeps the focus and closes by Escape.
+// Modal dialogs, with the browser's `<dialog>`, which keeps the focus and closes by Escape.
 
 import { h, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 
-/** Asks; resolves to the chosen button's value, or null. `buttons` is `[value, text, class]`; the first is the safe one. */
+/** Shows a question; resolves to the value of the pressed button, or null. `buttons` is a list of `[value, text, class]`; the first is the safe choice. */
 export function ask(title, content, buttons) {
   return new Promise((resolve) => {
     const id = unique("ask");
@@ -24,7 +24,7 @@ export function ask(title, content, buttons) {
   });
 }
 
-/** Shows something until it is closed. Returns the dialog. */
+/** Shows content until the user closes it. Returns the dialog. */
 export function show(title, content, look = "") {
   const id = unique("shown");
   const dialog = h(

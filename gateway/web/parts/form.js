@@ -1,15 +1,15 @@
-// Forms: fields with a label, a hint and what is wrong with them; one button that says what it is doing. The browser checks
-// nothing by itself: the server's words are shown at the field they are about.
+// Forms: fields with a label, a hint and errors; a submit button that shows progress. The browser's validation is off: the
+// server's errors are shown at their fields.
 
 import { Problem } from "../lib/api.js";
 import { h, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 import { say, words } from "./notice.js";
 
-/** Errors without a field of their own that are told: a plan of 2,000 seats can have as many. */
+/** The most errors without a field of their own that are shown: a layout of 2,000 seats can have as many. */
 const HOMELESS_MOST = 8;
 
-/** A field. `props` go to the input; `options` `[value, text]` make it a choice; `rows` make it a text area. */
+/** A field. `props` are attributes of the input; `options` (`[value, text]`) make it a select, `rows` a textarea. */
 export function field(name, label, { hint, options, rows, value, ...props } = {}) {
   const id = unique(name);
   const about = hint ? `${id}-hint` : undefined;
@@ -20,7 +20,7 @@ export function field(name, label, { hint, options, rows, value, ...props } = {}
   return h("div", { class: "field", dataset: { field: name } }, h("label", { for: id }, label), control, hint && h("span", { class: "hint", id: about }, hint));
 }
 
-/** A form of fields. `work(values)` is done once at a time; its problems are shown. Returns the form. */
+/** A form. Submitting calls `work(values)`, once at a time, and shows the problem that it throws. Returns the form. */
 export function form({ fields, label, busy, work, more }) {
   const button = h("button", { class: "button main wide", type: "submit" }, label);
   const place = h("div", {});
@@ -61,7 +61,7 @@ function tell(made, place, problem) {
   const homeless = [];
   const boxes = [...made.querySelectorAll("[data-field]")];
   for (const { field: name, message } of problem.errors ?? []) {
-    // What is wrong with one of a list, such as times[0], is told at the list.
+    // An error of a list item, such as times[0], is shown at the list.
     const box = [name, name.split(/[.[]/)[0]].map((wanted) => boxes.find((one) => one.dataset.field === wanted)).find(Boolean);
     const input = box?.querySelector("input, select, textarea");
     if (!input) homeless.push(`${name}: ${message}`);
@@ -72,7 +72,7 @@ function tell(made, place, problem) {
     input.setAttribute("aria-errormessage", id);
     first ??= input;
   }
-  // What is said at a field is not said twice.
+  // An error that is shown at its field is not shown again at the top.
   if (!first || homeless.length) place.append(say("bad", words(problem), homeless.length > 0 && h("ul", {}, homeless.slice(0, HOMELESS_MOST).map((one) => h("li", {}, one)))));
   if (first) first.focus();
 }

@@ -1,4 +1,4 @@
-// What is around every page: the sign, where one can go, who is here, the language.
+// The frame of every page: logo, navigation, login, language.
 
 import { isKnown } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -7,17 +7,17 @@ import { isStaff, logOut, onUser, user } from "../lib/session.js";
 import { LANGUAGES, language, speak, t } from "../lib/text.js";
 import { notice, words } from "./notice.js";
 
-/** The server says so in the page itself: nobody is charged, so nobody may take the tickets for real ones. */
+/** Whether payments are tests, as the server has written into the page: then there is a banner, so that nobody takes the tickets for real ones. */
 const isSandbox = document.querySelector('meta[name="marquee-sandbox"]')?.content === "true";
 
-/** Draws the frame and keeps it true. */
+/** Draws the frame, and again when the user changes. */
 export function frame() {
   document.documentElement.lang = language;
   draw();
   onUser(draw);
 }
 
-/** The link of the page that is shown says so. */
+/** Marks the link of the current page. */
 export function mark() {
   for (const link of document.querySelectorAll("#fascia nav a")) {
     const here = link.pathname === "/" ? location.pathname === "/" : location.pathname.startsWith(link.pathname);
@@ -36,7 +36,7 @@ function draw() {
     { "aria-label": t("frame.nav") },
     link("/", "frame.programme"),
     isStaff() && link("/staff", "frame.staff"),
-    // Whoever has a login here is shown so before it is restored: nothing moves then.
+    // With a login that is not restored yet, the links are shown already, so that nothing moves later.
     who || isKnown() ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
   );
   const sign = h("a", { class: "sign", href: "/", "aria-label": t("frame.home") }, h("span", { "aria-hidden": "true" }, "Marquee"));

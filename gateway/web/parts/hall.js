@@ -1,6 +1,7 @@
-// A hall as it stands (each seat at its column; its number is only written on it): screen, rows, aisles, gaps, kinds and who has what. An ARIA grid with one tab stop; arrows move.
+// Draws the seat map of an auditorium: screen, rows, aisles, gaps, kinds of seats and their state. A seat is drawn at its column;
+// its number is only its label. An ARIA grid with one tab stop; arrow keys move.
 //
-// A change of a seat touches that seat's element alone, so that a hall of 500 seats follows a rush.
+// A change of a seat updates only that seat's element, so that a map of 500 seats follows a rush.
 
 import { h } from "../lib/dom.js";
 import { list } from "../lib/format.js";
@@ -8,7 +9,7 @@ import { price } from "../lib/price.js";
 import { t } from "../lib/text.js";
 import { labelWidth, unitOf } from "./seat.js";
 
-/** Draws the seats. `toggle(id)` is called when one is pressed; `label` names the grid. */
+/** Draws the seats. Calls `toggle(id)` when a seat is pressed; `label` names the grid. */
 export function hall(seats, { toggle, label }) {
   const byId = new Map();
   const rows = Map.groupBy(seats, (seat) => seat.row);
@@ -88,10 +89,10 @@ export function hall(seats, { toggle, label }) {
 
   return {
     node: h("div", { class: "hall" }, h("div", { class: "hall-inside", style: { "--columns": String(most - least + 1), "--label": labelWidth([...rows.keys()]) } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid)),
-    /** Seats by id, as they are now. */
+    /** The current state of a seat. */
     seat: (id) => byId.get(id)?.seat,
     seats: () => [...byId.values()].map((entry) => entry.seat),
-    /** Somebody's hold, sale or return; with a snapshot also a new price. */
+    /** Applies a change of a seat's status and, in a snapshot, of its price. */
     change: (id, status, price) => {
       const entry = byId.get(id);
       if (!entry) return;
@@ -107,19 +108,19 @@ export function hall(seats, { toggle, label }) {
       entry.chosen = chosen;
       show(entry);
     },
-    /** Seats of an order that the moviegoer has already. */
+    /** Marks the seats of the order that is being exchanged. */
     own: (ids) => {
       for (const entry of byId.values()) {
         entry.mine = ids.includes(entry.seat.id);
         show(entry);
       }
     },
-    /** Where the keyboard is. */
+    /** Moves the keyboard focus to a seat. */
     focus: (id) => byId.has(id) && point(byId.get(id), true),
   };
 }
 
-/** The seat that a key leads to: along the row, or the nearest one of the next row. */
+/** The seat that a key moves to: in the same row, or the nearest in the next row. */
 function neighbour(order, seat, key) {
   const at = order.findIndex((row) => row[0].row === seat.row);
   const row = order[at];

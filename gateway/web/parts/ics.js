@@ -1,11 +1,11 @@
-// A showtime as a calendar entry (RFC 5545), made here: it is only words that the page has already.
+// Creates a calendar entry (RFC 5545) of a showtime, in the browser, since the page has all of its data.
 
 import { now } from "../lib/clock.js";
 
-/** Lines are folded at 75 octets; 60 characters stay below that in every alphabet that titles are written in. */
+/** RFC 5545 folds lines at 75 octets. This counts characters: 60 of a Latin script stay below that. */
 const FOLD = 60;
 
-/** `sequence` grows with each change of the order; `isOff` takes the entry out again (RFC 5546, CANCEL). */
+/** `sequence` grows with each change of the order; `isOff` creates a cancellation of the entry (RFC 5546, CANCEL). */
 export function ics({ id, title, place, startsAt, endsAt, about, url, sequence, isOff = false }) {
   const time = (at) => new Date(at).toISOString().replace(/[-:]|\.\d+/g, "");
   const text = (value) => value.replace(/[\\;,]/g, "\\$&").replace(/\n/g, "\\n");
@@ -33,12 +33,12 @@ export function ics({ id, title, place, startsAt, endsAt, about, url, sequence, 
   return new Blob([`${folded.join("\r\n")}\r\n`], { type: "text/calendar" });
 }
 
-/** Hands a file to the browser. */
+/** Starts a download of a file. */
 export function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The download has its own hold on the file once it has begun.
+  // A download that has started keeps its own reference to the file.
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -1,7 +1,7 @@
-// Outlives the page of an order that is held and not paid: when the page went and does not come back, the seats are given
-// back. It keeps nothing and serves nothing; a browser that ends it early leaves the hold to end by itself.
+// A worker that outlives the page of an unpaid order: if the page was left and does not come back, it releases the seats.
+// It stores and serves nothing; if the browser stops it early, the hold expires by itself.
 
-/** A reload on a slow line takes less; a browser lets a worker wait longer. */
+/** How long (ms) to wait for the page: longer than a reload on a slow connection, shorter than browsers let a worker run. */
 const GRACE = 8000;
 const waiting = new Map();
 

@@ -1,6 +1,6 @@
-// Leaving releases what is held and not being paid. Going to the provider's page is not leaving, nor is a reload: a page
-// that goes cannot tell which it is, so a worker that outlives it waits a moment for it to come back. Where there are no
-// workers the hold ends by itself.
+// Releases a hold that is not being paid when its page is left. Going to the provider's page is not leaving, and neither is a
+// reload: a page that unloads cannot tell which it is, so a worker that outlives it waits a moment for it to come back. Without
+// workers the hold expires by itself.
 
 import { bearer, call } from "../lib/api.js";
 
@@ -8,7 +8,7 @@ const WORKER = new URL("./leaving-worker.js", import.meta.url);
 
 const watcher = registered();
 
-/** Gives a reservation back when its page is left, unless `keep()` says that it is being paid. Returns what to do then. */
+/** Releases a reservation when its page is left, unless `keep()` returns true. Returns a function to call when the router leaves the page. */
 export function leaving(reservation, { signal, keep }) {
   const { id } = reservation;
   let worker = null;
@@ -25,7 +25,7 @@ export function leaving(reservation, { signal, keep }) {
   };
   const hidden = (event) => {
     if (done || keep()) return;
-    // Kept to come back to: it was left by a link or an address, never by a reload. Such a page's messages go nowhere.
+    // `persisted`: the page is kept for going back, so it was left and not reloaded. Messages of such a page are not delivered.
     if (event.persisted) release();
     else tell("left");
   };
@@ -37,7 +37,7 @@ export function leaving(reservation, { signal, keep }) {
 async function registered() {
   try {
     const registration = await navigator.serviceWorker.register(WORKER);
-    // Those of older versions of the page have nothing left to wait for.
+    // Workers of older versions of the page are not needed any more.
     for (const other of await navigator.serviceWorker.getRegistrations()) {
       if (other !== registration && other.scope.includes("/assets/")) other.unregister();
     }

@@ -1,22 +1,22 @@
-// Short words at the edge of the page, heard by a screen reader too; longer ones stand where they belong (`say`).
+// Notices at the edge of the page, announced by screen readers, and messages within the page.
 
 import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { clock } from "../lib/format.js";
 import { has, t } from "../lib/text.js";
 
-/** A notice stays long enough to be read twice. */
+/** How long (ms) a notice is shown: long enough to be read twice. */
 const SHOWN = 7000;
 let box;
 
-/** Says something for a while. */
+/** Shows a notice for a while. */
 export function notice(text, kind = "") {
   box ??= document.body.appendChild(h("div", { class: "notices", role: "status", "aria-live": "polite" }));
   const note = box.appendChild(h("p", { class: `notice ${kind}` }, text));
   setTimeout(() => note.remove(), SHOWN);
 }
 
-/** A problem in the reader's words: by its code, else as the server told it. */
+/** The text of a problem in the reader's language, by its code; without a translation the server's text. */
 export function words(problem, values = {}) {
   if (!(problem instanceof Problem)) return t("problem.unknown");
   const { code, limit, seats = [], retryAt, retryAfter = 1 } = problem;
@@ -29,17 +29,17 @@ export function words(problem, values = {}) {
   return problem.message;
 }
 
-/** Words that stay: `kind` is bad, good, warn or nothing. */
+/** A message within the page. `kind` is bad, good, warn or empty. */
 export function say(kind, title, ...more) {
   return h("div", { class: `say ${kind}`, role: kind === "bad" ? "alert" : "status" }, title && h("strong", {}, title), ...more);
 }
 
-/** Says that a list which `all` read goes on, or nothing. */
+/** A message if `all` did not read the whole list, otherwise false. */
 export function partly(items) {
   return items.length < items.total && say("warn", t("list.partly", { n: items.length, total: items.total }));
 }
 
-/** A wait, with what is waited for. */
+/** A progress indicator, with what is waited for. */
 export function waiting(text, detail) {
   return h(
     "div",

@@ -1,12 +1,12 @@
-// A movie's poster. Where there is none, one is drawn from its title: the same title always gets the same picture.
-// Its place is known before it loads (2 to 3), so nothing moves when it comes.
+// A movie's poster. If there is none, one is drawn from the title: the same title always gets the same picture.
+// The aspect ratio is fixed (2 to 3), so that nothing moves when it has loaded.
 
 import { h, s } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 
 const WIDTH = 240;
 const HEIGHT = 360;
-/** Ground, second, third, light: dark enough below for light letters. */
+/** Background, second, third and light colour; the background is dark enough for light letters. */
 const PALETTES = [
   ["#1b2a41", "#c8553d", "#f28f3b", "#ffe3b8"],
   ["#2b1b2e", "#8f1f4b", "#e4572e", "#f9d9a8"],
@@ -18,7 +18,7 @@ const PALETTES = [
   ["#10261b", "#3d7040", "#d7b84a", "#f2ecd0"],
 ];
 
-/** `small` is for lists; `eager` for what is seen first; `silent` where the title stands beside it. */
+/** `small` is for lists; `eager` for the first posters of a page; `silent` hides it from screen readers, if the title is beside it. */
 export function poster(movie, { small = false, eager = false, silent = false } = {}) {
   const url = small ? (movie.posterSmallUrl ?? movie.posterUrl) : movie.posterUrl;
   const picture = url
@@ -39,14 +39,14 @@ function drawn({ title }, silent) {
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...(silent ? { "aria-hidden": "true" } : { role: "img", "aria-label": t("poster.alt", { title }) }), preserveAspectRatio: "xMidYMid slice" },
     s("rect", { width: WIDTH, height: HEIGHT, fill: ground }),
     motif(random, { ground, second, third, light }),
-    // What is behind the letters stays dark, whatever the picture does.
+    // A dark background for the letters, on any motif.
     s("rect", { y: first - size - 14, width: WIDTH, height: HEIGHT, fill: ground, opacity: 0.93 }),
     s("rect", { x: 18, y: first - size - 2, width: 34, height: 4, fill: third }),
     lines.map((line, at) => s("text", { x: 17, y: first + at * size * 0.94, "font-size": size, fill: light, "aria-hidden": "true" }, line)),
   );
 }
 
-/** A number from 0 to 1 at each call, from the text (FNV-1a, then xorshift). */
+/** A pseudo-random generator of numbers from 0 to 1, seeded by the text (FNV-1a, then xorshift). */
 function dice(text) {
   let state = 2166136261;
   for (const one of text) state = Math.imul(state ^ one.codePointAt(0), 16777619);
@@ -58,7 +58,7 @@ function dice(text) {
   };
 }
 
-/** Words in at most four lines of about the same length. */
+/** Wraps a title into at most four lines of about the same length. */
 function wrap(title) {
   const words = title.split(/\s+/).map((word) => (word.length > 14 ? `${word.slice(0, 13)}…` : word));
   const length = words.join(" ").length;

@@ -1,16 +1,16 @@
 // A seat's name and its neighbours, on seats as the API gives them: `{id, row, number, column, kind, unit}`.
-// Numbers may come in any order: who stands beside whom is a matter of columns alone. Which seats are the best, the host decides.
+// Numbers may be in any order: neighbours are seats in adjacent columns. The server chooses the best seats.
 
-/** The id that the contract makes of a row's label and a number: a dash stands behind a digit. */
+/** The id of a seat, as in the contract: row label and number, with a dash between them if the label ends with a digit. */
 export const seatId = (row, number) => `${row}${/\p{N}$/u.test(row) ? "-" : ""}${number}`;
 
-/** Row and number of an id. */
+/** The row and number of an id. */
 export function partsOf(id) {
   const [, row, number] = /^(.*?)-?(\d+)$/u.exec(id) ?? [null, id, ""];
   return { row, number };
 }
 
-/** How wide a column must be for the labels of these rows. */
+/** The width of the column with the labels of these rows. */
 export const labelWidth = (labels) => `${Math.max(1.75, ...labels.map((label) => 0.5 + label.length * 0.6))}rem`;
 
 export const areAdjacent = (a, b) => a.row === b.row && Math.abs(a.column - b.column) === 1;
@@ -18,15 +18,15 @@ export const areAdjacent = (a, b) => a.row === b.row && Math.abs(a.column - b.co
 /** The seats that are sold together with this one, itself included. */
 export const unitOf = (seats, seat) => (seat.unit === undefined ? [seat] : seats.filter((other) => other.row === seat.row && other.unit === seat.unit));
 
-/** Companion places of the order that lack the wheelchair place beside them. One that has none beside it is sold like any seat. */
+/** Companion seats of the order without the wheelchair space beside them. A companion seat with no wheelchair space beside it in the layout is sold like any seat. */
 export function companionsAlone(seats, order) {
   const wheelchairs = (seat) => seats.filter((other) => other.kind === "WHEELCHAIR" && areAdjacent(seat, other));
   return order.filter((seat) => seat.kind === "COMPANION" && wheelchairs(seat).length > 0 && !wheelchairs(seat).some((one) => order.includes(one)));
 }
 
 /**
- * What would leave nobody alone: where `order` leaves a single free seat that moving one of its blocks by one column would avoid,
- * `{alone, seats}` with that seat and the order moved; else null. Only within a kind, whose seats cost the same.
+ * If `order` leaves a single free seat, and moving one of its blocks by one column would not: `{alone, seats}`, the single seat and
+ * the moved order; otherwise null. Blocks move only within a kind of seat, so that the price stays the same.
  */
 export function withoutOrphan(seats, order) {
   const isFree = (seat) => seat.status === "FREE" && seat.price;
@@ -45,7 +45,7 @@ export function withoutOrphan(seats, order) {
   return null;
 }
 
-/** Chosen seats of one kind that stand side by side. */
+/** Groups of adjacent chosen seats of one kind. */
 function blocks(order) {
   const blocks = [];
   for (const seat of order.toSorted((a, b) => (a.row === b.row ? a.column - b.column : a.row < b.row ? -1 : 1))) {
@@ -56,7 +56,7 @@ function blocks(order) {
   return blocks;
 }
 
-/** Free seats that the order leaves alone: one beside a chosen seat, without another free seat of its kind beside it. */
+/** Single seats that the order leaves: a free seat beside a chosen one, with no other free seat of its kind beside it. */
 function orphans(row, order, kind, isFree) {
   const isLeft = (seat) => seat.kind === kind && isFree(seat) && !order.includes(seat);
   const beside = (seat) => row.filter((other) => areAdjacent(seat, other));

@@ -1,4 +1,4 @@
-// Tickets to show at the door: each seat's code as large as the screen allows, on white, with the screen kept awake.
+// Shows tickets for the door: each seat's code as large as possible, on white, with the screen kept on.
 
 import { get } from "../lib/api.js";
 import { h, s } from "../lib/dom.js";
@@ -26,7 +26,7 @@ export async function showTickets(reservation, showtime) {
   dialog.addEventListener("close", () => awake?.release());
 }
 
-/** A QR code as one path; medium correction, since it is read from a clean screen. */
+/** A QR code as one SVG path. Medium error correction is enough for a screen. */
 function code(text, label) {
   const { data, size } = encode(text, { ecc: "M", border: 4 });
   let path = "";

@@ -1,4 +1,4 @@
-// Showtimes as what one can press: the time by the clock on the cinema's wall, the hall, the least price.
+// Showtimes as links: local time, auditorium and lowest price.
 
 import { isPast } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
@@ -9,20 +9,20 @@ import { t } from "../lib/text.js";
 /** Whether seats can still be bought. */
 export const isOpen = (showtime) => showtime.status === "ON_SALE" && !isPast(showtime.startsAt);
 
-/** The least that a seat costs. */
+/** The lowest price of a seat. */
 export function least(showtime) {
-  // A companion's seat is only sold beside another one.
+  // A companion seat is only sold together with another one.
   const prices = Object.entries(showtime.prices).filter(([kind]) => kind !== "COMPANION").map(([, price]) => price);
   return prices.reduce((least, price) => (price.amount < least.amount ? price : least), prices[0]);
 }
 
-/** What the cheapest seat costs; where some are free, whether all are. */
+/** The text for the lowest price; for free seats, whether all are free. */
 function cost(showtime, least) {
   if (!isFree(least)) return t("times.from", { price: money(least) });
   return t(Object.values(showtime.prices).every(isFree) ? "price.free" : "times.some-free");
 }
 
-/** `exchange` is an order that another showtime is chosen for. */
+/** `exchange` is the id of an order that is moved to another showtime. */
 export function times(showtimes, exchange) {
   const one = (showtime) => {
     const at = time(showtime.startsAt, showtime.timeZone);

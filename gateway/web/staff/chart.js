@@ -1,5 +1,5 @@
-// Bars, drawn at the size that they are shown at, so that letters stay letters. Every figure has its numbers in a table
-// behind it; a screen reader gets that and the chart's summary.
+// Bar charts as SVG, drawn at their final size, so that the text is not scaled. Every chart has a table with its numbers;
+// screen readers get the table and the summary.
 
 import { h, replace, s, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
@@ -7,12 +7,12 @@ import { t } from "../lib/text.js";
 const TALL = 200;
 const FOOT = 24;
 const HEAD = 18;
-/** A line of the chart that lies: its label above, its bar below. */
+/** Height (px) of one bar of a horizontal chart, with its label above the bar. */
 const LINE = 40;
-/** Bars that lie and are still a picture; the table has them all. */
+/** The most bars of a horizontal chart; the table has all. */
 const LYING_MOST = 20;
 
-/** `items` are `{label, value, text}`, `text` as read; `most` is the scale's end, if not the largest value. */
+/** `items` are `{label, value, text}`, `text` is the formatted value; `most` is the end of the scale, by default the largest value. */
 export function chart({ title, summary, items, most, lying, table }) {
   const id = unique("chart");
   const box = h("div", { class: "chart" });
@@ -29,7 +29,7 @@ export function chart({ title, summary, items, most, lying, table }) {
 function stand(items, scale, width) {
   const step = width / items.length;
   const top = TALL - FOOT - HEAD;
-  // As many labels as have room.
+  // As many labels as fit.
   const every = Math.ceil(56 / step);
   const marks = items.map((item, at) => {
     const tall = Math.max(item.value > 0 ? 2 : 0, (Math.max(0, item.value) / scale) * top);
@@ -55,7 +55,7 @@ function lie(items, scale, width) {
   return [items.length * LINE, marks];
 }
 
-/** As much of a label as leaves room for its value. */
+/** Shortens a label so that its value fits beside it. */
 function clip(text, width) {
   const most = Math.max(8, Math.floor((width - 110) / 7.5));
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;

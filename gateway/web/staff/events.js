@@ -1,5 +1,5 @@
-// The events of the house as they happen: the last ones, then each new one, the newest on top. Held still while somebody reads
-// (what comes meanwhile is counted), narrowed by kind or by a word. Whoever may see this may see every order and user.
+// The live stream of events: the latest ones, then each new one, newest first. It can be paused (new events are counted
+// meanwhile) and filtered by kind or text. Its data covers every order and user, so it is for ADMIN.
 
 import { Problem, events } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -8,13 +8,13 @@ import { locale, t } from "../lib/text.js";
 import { words } from "../parts/notice.js";
 import { short } from "./listing.js";
 
-/** Rows on the page: more than anybody reads, few enough for a phone. */
+/** The most rows on the page. */
 const MOST = 200;
-/** Pauses after a stream that ended or was refused; the first is short, since a login that is renewed ends it too. */
+/** Pauses (ms) after the stream ended or was refused; the first is short, since a renewed login ends the stream too. */
 const PAUSES = [500, 2000, 5000, 15_000];
 const NOUNS = ["reservation", "payment", "refund", "showtime", "movie", "user"];
 
-/** The section; it listens until `signal` ends it. */
+/** The section with the events; the stream is open until `signal` aborts. */
 export function liveEvents(signal) {
   const tape = new Tape();
   listen(tape, signal);
@@ -72,7 +72,7 @@ class Tape {
     this.soon();
   }
 
-  /** Many events in a rush are one drawing. */
+  /** Draws within 100 ms, so that many events are drawn at once. */
   soon() {
     if (this.due) return;
     this.due = true;
@@ -104,7 +104,7 @@ class Tape {
     this.all.length = Math.min(this.all.length, MOST);
     const word = this.word.value.trim().toLowerCase();
     const wanted = this.all.filter((one) => one.missed || ((!this.noun.value || one.subject.startsWith(`${this.noun.value}.`)) && (!word || text(one).includes(word))));
-    // A row that is there stays as it is: opened, or with the focus in it.
+    // Existing rows are kept as they are: opened, or with the focus inside.
     for (const one of wanted) one.row ??= row(one);
     const rows = wanted.map((one) => one.row);
     for (const old of [...this.list.children]) if (!rows.includes(old)) old.remove();
@@ -113,7 +113,7 @@ class Tape {
   }
 }
 
-/** What a word is looked for in. */
+/** The text that the filter searches. */
 const text = (event) => (event.text ??= `${event.subject} ${event.id} ${event.correlationId ?? ""} ${JSON.stringify(event.data)}`.toLowerCase());
 
 function row(event) {
@@ -121,12 +121,12 @@ function row(event) {
   const at = new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }).format(new Date(event.time));
   const inside = h("div", { class: "event-inside" });
   const fold = h("details", {}, h("summary", {}, h("time", { datetime: event.time }, at), h("b", {}, event.subject), h("span", {}, gist(event.data))), inside);
-  // What nobody opens is never written.
+  // The details are created only when the row is opened.
   fold.addEventListener("toggle", () => fold.open && !inside.hasChildNodes() && replace(inside, details(event)));
   return h("li", { class: "event", dataset: { noun: event.subject.split(".")[0] } }, fold);
 }
 
-/** What an event is about, in a line. */
+/** A summary of an event in one line. */
 function gist(data) {
   if (typeof data !== "object" || data === null) return String(data);
   const seats = Array.isArray(data.seats) && data.seats.every((seat) => typeof seat === "string") ? data.seats.join(", ") : null;

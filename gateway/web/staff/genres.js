@@ -1,4 +1,4 @@
-// Genres: add, rename, delete, all on one page.
+// Genres: add, rename, delete.
 
 import { patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";

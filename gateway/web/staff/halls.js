@@ -1,4 +1,4 @@
-// All auditoriums, each with its plan in small.
+// All auditoriums, each with a small picture of its layout.
 
 import { h, s } from "../lib/dom.js";
 import { t } from "../lib/text.js";
@@ -23,7 +23,7 @@ function card(hall) {
   return h("li", {}, h("a", { class: "card hall-card", href: `/staff/halls/${hall.id}` }, plan(hall), h("b", {}, hall.name), h("span", { class: "soft" }, t("staff.halls.size", { n: seats, rows: hall.rows.length }))));
 }
 
-/** A plan as a picture: a square a seat, its kind as its colour. */
+/** A layout as a picture: a square per seat, coloured by its kind. */
 function plan(hall) {
   const columns = hall.rows.flatMap((row) => row.seats.map((seat) => seat.column));
   const [least, most] = [Math.min(...columns), Math.max(...columns)];

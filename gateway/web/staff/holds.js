@@ -1,11 +1,11 @@
-// Who holds seats without having paid, those with most seats first: a hall that is held to be empty is seen here.
+// Unpaid holds by account, most seats first, to find accounts that block a showtime.
 
 import { h } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { t } from "../lib/text.js";
 import { badge, fresh, head, pager, table } from "./listing.js";
 
-/** So many holds that ended unpaid within a day are no change of mind any more. */
+/** An account with this many holds that ended unpaid within a day is highlighted. */
 const UNPAID_MANY = 5;
 
 export default async function holds({ query, signal }) {

@@ -1,5 +1,5 @@
-// An auditorium: its name, its clock, and the plan of its seats, drawn with the mouse or the keyboard alone. What would
-// lose a seat that somebody has is refused by the server, and shown at that seat with the way back.
+// Edits an auditorium: name, time zone and layout, by mouse or keyboard. The server refuses a change that would remove sold
+// seats; these seats are then marked, and can be restored.
 
 import { patch, post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -86,7 +86,7 @@ class Editor {
     this.lost.clear();
     replace(this.words);
     const rows = this.plan.toRows();
-    // A hall that is only renamed keeps its seats as they are stored.
+    // Rows are sent only if they were changed, so that renaming keeps the stored seats.
     const isDrawn = !this.hall || JSON.stringify(rows) !== JSON.stringify(new Plan(this.hall.rows).toRows());
     const body = { name: name.trim(), timeZone: timeZone.trim(), ...(isDrawn && { rows }) };
     try {
@@ -100,10 +100,10 @@ class Editor {
     }
   }
 
-  /** Seats of these showtimes belong to somebody: which, where, and how to have them back. */
+  /** Shows which seats of which showtimes are sold, and a button that restores them. */
   refused({ showtimes }) {
     const ids = new Set(showtimes.flatMap((one) => one.seats ?? []));
-    // Each with the seat that was stored, which may be drawn no more.
+    // The stored seats, which may be missing in the edited layout.
     this.lost = new Map(this.hall.rows.flatMap((row) => row.seats.map((seat) => [seatId(row.label, seat.number), { row: row.label, ...seat }])).filter(([id]) => ids.has(id)));
     const restore = h("button", { class: "button", type: "button" }, t("staff.layout.restore", { n: this.lost.size }));
     restore.addEventListener("click", () => {
@@ -139,7 +139,7 @@ class Editor {
 
   paint({ row, column }, kind = this.brush) {
     this.plan.paint(row, column, kind);
-    // A unit begins or ends beside it, too.
+    // Painting may also change the unit of a neighbour.
     this.showRow(row);
     this.count();
   }
@@ -156,11 +156,11 @@ class Editor {
     const cell = this.cell({ row, column });
     const { label } = this.plan.rows[row];
     const kind = this.plan.kind(row, column);
-    // A seat that somebody has is marked where it is, or where it stood.
+    // A sold seat is marked at its place, or where it was.
     const lost = this.lost.get(this.plan.id(row, column)) ?? [...this.lost.values()].find((seat) => seat.row === label && seat.column === column);
     const number = this.plan.seat(row, column)?.number ?? lost?.number;
     Object.assign(cell.dataset, { kind, state: kind === "GAP" ? "blocked" : "free", lost: String(Boolean(lost)), joined: String(this.plan.isJoined(row, column)) });
-    // Other kinds have their sign from the sheet of styles.
+    // The other kinds get a symbol by the style sheet.
     cell.textContent = kind === "STANDARD" ? String(number) : "";
     const place = number === undefined ? t("staff.layout.place", { row: label, column }) : t("seats.seat", { row: label, number });
     const name = t(kind === "GAP" ? "staff.layout.aisle" : `kind.${kind}`);
@@ -198,7 +198,7 @@ class Editor {
     if (isOther) this.tools();
   }
 
-  /** What can be done with the row that the keyboard or the mouse was in last. */
+  /** The tools for the row that was focused last. */
   tools() {
     const { row } = this.here;
     const { plan } = this;
@@ -235,7 +235,7 @@ class Editor {
     this.grid.addEventListener("pointerdown", (event) => {
       const here = place(event);
       if (!here || event.button !== 0) return;
-      // A finger that moves on paints on: the browser must not keep it for the first seat.
+      // Without pointer capture a moving finger paints the following seats too.
       if (event.target.hasPointerCapture?.(event.pointerId)) event.target.releasePointerCapture(event.pointerId);
       event.preventDefault();
       drawing = true;

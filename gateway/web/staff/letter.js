@@ -1,4 +1,4 @@
-// One dead letter: what it is, why it was parked, and what to do: have it handled again, or give it up.
+// One dead letter: the message, why it was parked, and the buttons to replay or drop it.
 
 import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -42,7 +42,7 @@ async function replay(found, outcome) {
   try {
     await post(`/v1/admin/dead-letters/${found.sequence}/replay`);
   } catch (problem) {
-    // It stays where it is; the reason may be another one now.
+    // It is still a dead letter; the reason may have changed.
     replace(outcome, say("bad", t("staff.letters.again"), h("p", {}, words(problem))));
     return;
   }

@@ -1,4 +1,4 @@
-// Dead letters: messages that their consumer could not handle, the oldest first.
+// Dead letters: messages that their consumer could not handle, oldest first.
 
 import { h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";

@@ -1,17 +1,17 @@
-// What most of the staff's pages are made of: fresh reads, tables, pages, buttons that do one thing, questions beforehand.
+// Building blocks of the staff pages: uncached reads, tables, pagers, action buttons, dialogs.
 
 import { all, call, get } from "../lib/api.js";
 import { h, replace, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 import { notice, words } from "../parts/notice.js";
 
-/** A read that asks the server: the public lists may be kept for some seconds, and staff look for what they just did. */
+/** A read that bypasses the cache: public lists may be some seconds old, and staff look for their own last change. */
 export const fresh = (path, query, options) => get(path, query, { cache: "no-cache", ...options });
 
-/** Every item of a list, up to `most`, from the server. */
+/** Every item of a list, up to `most`, bypassing the cache. */
 export const everything = (path, query = {}, most = undefined) => all(path, query, { most, cache: "no-cache" });
 
-/** A page's head: its title, what it is for, and what can be done at once. */
+/** The head of a page: title, description, action buttons. */
 export function head(title, about, ...actions) {
   return h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), about && h("p", {}, about)), h("div", { class: "row" }, actions));
 }
@@ -22,7 +22,7 @@ export function table(caption, columns, items, empty = t("staff.nothing")) {
   const line = (item) => h("tr", {}, columns.map(([, cell, look], at) => h(at ? "td" : "th", { class: look, scope: at ? undefined : "row" }, cell(item))));
   return h(
     "div",
-    // It scrolls on a phone, so the keyboard must reach it.
+    // The table scrolls on a phone, so it must be focusable by keyboard.
     { class: "table", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {},
       h("caption", { class: "unseen" }, caption),
@@ -31,7 +31,7 @@ export function table(caption, columns, items, empty = t("staff.nothing")) {
   );
 }
 
-/** The way to other pages of a list. */
+/** Links to the other pages of a list. */
 export function pager({ page, pageSize, total }, query) {
   const last = Math.max(1, Math.ceil(total / pageSize));
   const kept = Object.entries(query).filter(([key, value]) => key !== "page" && value);
@@ -42,7 +42,7 @@ export function pager({ page, pageSize, total }, query) {
   return h("nav", { class: "row pager", "aria-label": t("staff.pages") }, h("span", { class: "soft" }, t("staff.of", { page, last, n: total })), last > 1 && [link(page - 1, t("staff.before")), link(page + 1, t("staff.after"))]);
 }
 
-/** A button that does one thing at a time, and tells when it could not. */
+/** A button that runs `work` once at a time, and shows its problem in a notice. */
 export function act(text, work, look = "") {
   const button = h("button", { class: `button ${look}`, type: "button" }, text);
   button.addEventListener("click", async () => {
@@ -59,7 +59,7 @@ export function act(text, work, look = "") {
   return button;
 }
 
-/** A question with content of its own in front of the page; returns `{dialog, close}`. */
+/** A dialog with any content; returns `{dialog, close}`. */
 export function sheet(title, content, look = "") {
   const id = unique("sheet");
   const close = () => dialog.close();
@@ -71,14 +71,14 @@ export function sheet(title, content, look = "") {
       content),
   );
   dialog.addEventListener("close", () => dialog.remove());
-  // A page that goes takes its questions with it.
+  // Going back closes the dialog.
   addEventListener("popstate", close, { once: true });
   document.body.append(dialog);
   dialog.showModal();
   return { dialog, close };
 }
 
-/** A filter of a list: changes lead to the address that shows it. `fields` are controls with a name. */
+/** The filter form of a list: a change navigates to the address with the filter. `fields` are controls with a name. */
 export function filters(fields, go) {
   const made = h("form", { class: "filters", role: "search" }, fields);
   const leave = () => {
@@ -93,7 +93,7 @@ export function filters(fields, go) {
   return made;
 }
 
-/** Looks again every so often while the page is shown and seen. `draw()` is awaited, so that none overtakes another. */
+/** Calls `draw()` every `every` ms while the page is visible. Each call is awaited, so that calls do not overlap. */
 export function poll(draw, every, signal) {
   let timer;
   const next = async () => {
@@ -104,7 +104,7 @@ export function poll(draw, every, signal) {
   signal.addEventListener("abort", () => clearTimeout(timer));
 }
 
-/** The first part of an id, enough to tell one from another. */
+/** The last 8 characters of an id. */
 export const short = (id) => h("code", { title: id }, String(id).slice(-8));
 
 export const badge = (text, look = "") => h("span", { class: `badge ${look}` }, text);

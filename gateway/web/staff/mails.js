@@ -1,4 +1,4 @@
-// The log of mails: what was sent to whom, what failed and why, and sending it again.
+// The mail log: what was sent to whom, what failed and why; resending.
 
 import { post } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -45,10 +45,10 @@ export default async function mails({ query, signal }) {
   };
 }
 
-/** As a field for date and time takes it, by this browser's clock. */
+/** The value of a datetime-local input, in this browser's time zone. */
 const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 
-/** All that failed within a time: an hour in which the mail server refused everything is one order to give. */
+/** Resends all mails that failed within a period, for example while the mail server refused everything. */
 function resendFailed() {
   const made = form({
     fields: [

@@ -1,4 +1,4 @@
-// One film: what it is, its poster and trailer, and its end. Also makes a new one.
+// One movie: edit its fields, poster and trailer, delete it, or create a new one.
 
 import { patch, post } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -13,7 +13,7 @@ import { notice, say, words } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
 import { act, everything, fresh, head, remove } from "./listing.js";
 
-/** As the server refuses them; said at once instead of after ten minutes of sending. */
+/** The server's size limits, checked here before a long upload. */
 const LIMITS = { poster: 10 * 1024 * 1024, trailer: 100 * 1024 * 1024 };
 const TYPES = { poster: "image/jpeg,image/png,image/webp", trailer: "video/mp4,video/webm" };
 
@@ -67,7 +67,7 @@ function facts(movie, genres) {
   });
 }
 
-/** Saves a change. Where showtimes overlap by the new length, they are shown and staff decide; `null` where it is left. */
+/** Saves a change. If showtimes overlap because of the new length, shows them and asks; `null` if staff decline. */
 async function change(movie, body) {
   const path = `/v1/movies/${movie.id}`;
   try {
@@ -91,7 +91,7 @@ function overlapList(overlaps) {
   return h("div", { class: "stack" }, h("p", {}, t("staff.movies.overlap-about")), h("ul", { class: "overlaps" }, overlaps.map(one)));
 }
 
-/** A poster or a trailer: what there is, and another one in its place. */
+/** The current poster or trailer, and an upload that replaces it. */
 function medium(kind, movie, signal) {
   const preview = h("div", { class: `preview ${kind}-preview` });
   const draw = (url) => {

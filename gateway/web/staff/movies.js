@@ -1,4 +1,4 @@
-// All films: find one, make one.
+// All movies: search, create.
 
 import { h } from "../lib/dom.js";
 import { duration, plainDate } from "../lib/format.js";

@@ -1,5 +1,5 @@
-// Whether the house is well: its parts, what happens in it, how far its consumers are behind, and every order's saga by its
-// state. Events come by themselves; the rest is looked at again every few seconds while it is seen.
+// Operations: which parts are ready, the live events, the lag of the consumers, and the sagas by state. Events are streamed;
+// the rest is read every few seconds while the page is visible.
 
 import { bearer } from "../lib/api.js";
 import { now } from "../lib/clock.js";
@@ -12,9 +12,9 @@ import { liveEvents } from "./events.js";
 import { badge, fresh, head, pager, poll, short, table } from "./listing.js";
 
 const STATES = ["awaiting-payment", "paying", "ending", "confirmed", "cancelled", "refunding", "refunded", "needs-attention"];
-/** Often enough to see an outage come, seldom enough to be nothing beside a rush. */
+/** Milliseconds between reads. */
 const EVERY = 5000;
-/** Events that a consumer may have before it and still be in time. */
+/** A consumer with a larger lag is highlighted. */
 const LAG_FINE = 100;
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -44,7 +44,7 @@ export default async function operations({ query, signal }) {
   };
 }
 
-/** Redraws only what differs, so that nobody's place on the page is lost to a refresh. */
+/** Redraws a section only if its text changed and it does not have the focus, so that a refresh does not disturb its user. */
 function show(box, ...content) {
   const made = h("div", {}, content);
   const focused = box.contains(document.activeElement);
@@ -66,7 +66,7 @@ async function parts(box, signal) {
   show(box, names.map(([name, part]) => h("div", { class: "card tile", dataset: { well: part.ready } }, h("span", {}, name), badge(t(part.ready ? "staff.ops.well" : "staff.ops.away"), part.ready ? "good" : "bad"), part.detail && h("small", { class: "soft" }, part.detail))));
 }
 
-/** The text of Prometheus as numbers: name, labels, value. */
+/** Parses Prometheus's text format: `{name, labels, value}`. */
 export function samples(text) {
   const lines = text.split("\n").filter((line) => line && !line.startsWith("#"));
   return lines.map((line) => {

@@ -1,4 +1,4 @@
-// One order: what it is, its money, its story as the saga wrote it, and what staff may do about it.
+// One order: its data, its payment, the steps of its saga, and what staff can do.
 
 import { patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -71,7 +71,7 @@ function balance(saga, payment, zone) {
     }));
 }
 
-/** What happened, the oldest first. */
+/** The steps of a saga or payment, oldest first. */
 function story(steps, zone) {
   const step = (one) => h("li", {}, h("time", { datetime: one.at }, new Intl.DateTimeFormat(locale(), { dateStyle: "short", timeStyle: "medium", timeZone: zone }).format(new Date(one.at))), h("div", {}, h("b", {}, one.title), one.mark && h("small", { class: "soft" }, ` ${one.mark}`), one.detail && h("p", { class: "soft" }, one.detail), one.by && h("p", { class: "soft" }, t("staff.order.by"), " ", h("code", {}, one.by))));
   return h("ol", { class: "story", role: "list" }, steps.map(step));
@@ -92,10 +92,10 @@ function actions(saga, payment) {
   ];
 }
 
-/** Money was taken: of an order of nothing none can go back. */
+/** Whether money was captured; a free order has nothing to refund. */
 const isPaid = ({ captured }) => Boolean(captured) && !isFree(captured);
 
-/** A mistyped address: mails go to another one, with the tickets first. */
+/** Corrects a mistyped e-mail address: the tickets are sent to the new one, and all later mails. */
 function readdress(reservation) {
   const made = form({
     fields: [

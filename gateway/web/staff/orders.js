@@ -1,4 +1,4 @@
-// Orders: find one by its number, by whose it is, by showtime or by how it stands.
+// Orders: search by number, customer, showtime or state.
 
 import { all } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -10,7 +10,7 @@ import { partly, say } from "../parts/notice.js";
 import { badge, filters, fresh, head, pager, short, table } from "./listing.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-/** More people of one name than this need a better search. */
+/** The most customers that a search by name offers. */
 const PEOPLE_MOST = 8;
 const LOOK = { PENDING: "warn", CONFIRMED: "good", CANCELLED: "", REFUNDED: "" };
 
@@ -57,7 +57,7 @@ export default async function orders({ query, signal }) {
   };
 }
 
-/** The clock of each order's auditorium. */
+/** The time zone of each order's auditorium. */
 async function zonesOf(orders) {
   const ids = [...new Set(orders.map((one) => one.showtimeId))];
   const found = await Promise.all(ids.map((id) => fresh(`/v1/showtimes/${id}`).catch(() => null)));

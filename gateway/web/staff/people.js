@@ -1,4 +1,4 @@
-// Accounts: find somebody, see their orders, say what they may do, disable an account. Roles and disabling are the owner's.
+// Accounts: search, orders, roles, disabling. Roles and disabling are for SUPER_ADMIN.
 
 import { put } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -47,7 +47,7 @@ export default async function people({ query, signal }) {
   };
 }
 
-/** Whether the account is disabled; for the owner with the button that changes it. */
+/** Whether the account is disabled; for a SUPER_ADMIN with the button that changes it. */
 function access(one) {
   const state = one.disabled && badge(t("staff.people.disabled"), "bad");
   if (!isOwner()) return state || "–";

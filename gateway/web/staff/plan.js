@@ -1,15 +1,14 @@
-// An auditorium's plan as it is being drawn: rows of places, each a seat or nothing. Pure, without the page.
-// A place is its row and its column. A seat keeps its number, its kind and its unit wherever it is drawn; an aisle is a column in which
-// nobody sits.
+// The layout of an auditorium while it is edited: rows of places, each with a seat or empty. No DOM.
+// A place is a row and a column. A seat keeps its number, kind and unit when other places change; an aisle is an empty column.
 
 import { seatId } from "../parts/seat.js";
 
 const LETTERS = 26;
-/** The server's bounds (rows, columns, numbers). */
+/** The server's limits of rows, columns and numbers. */
 export const ROWS_MAX = 60;
 export const PLACES_MAX = 100;
 const NUMBER_MAX = 999;
-/** Steps that can be taken back. */
+/** The most steps that can be undone. */
 const UNDO_MAX = 100;
 
 /** A, B … Z, AA, AB … */
@@ -17,10 +16,10 @@ export function label(at) {
   return (at >= LETTERS ? label(Math.floor(at / LETTERS) - 1) : "") + String.fromCharCode(65 + (at % LETTERS));
 }
 
-/** An empty hall's plan: rows of standard seats. */
+/** A new layout: rows of standard seats. */
 export const blank = (rows, places) => Array.from({ length: rows }, (_, at) => ({ label: label(at), seats: Array.from({ length: places }, (_, place) => ({ number: place + 1, column: place + 1, kind: "STANDARD" })) }));
 
-/** A row's seats by their columns. */
+/** The seats of a row by column. */
 const placesOf = (row) => new Map(row.seats.filter((seat) => seat.kind !== "GAP").map(({ column, number, kind, unit }) => [column, { number, kind, unit }]));
 
 export class Plan {
@@ -31,7 +30,7 @@ export class Plan {
     this.columns = Math.max(1, ...rows.flatMap((row) => row.seats.map((seat) => seat.column)));
   }
 
-  /** Before a change: how it was can be had again. */
+  /** Call before a change: stores the state for `undo`. */
   mark() {
     const places = (row) => new Map([...row.places].map(([column, seat]) => [column, { ...seat }]));
     this.#past.push({ rows: this.rows.map((row) => ({ label: row.label, places: places(row) })), columns: this.columns });
@@ -62,13 +61,13 @@ export class Plan {
     return seat && seatId(this.rows[row].label, seat.number);
   }
 
-  /** Whether it is one seat with its left neighbour. */
+  /** Whether the seat is in one unit with its left neighbour. */
   isJoined(row, column) {
     const unit = this.seat(row, column)?.unit;
     return unit !== undefined && this.seat(row, column - 1)?.unit === unit;
   }
 
-  /** What is painted keeps its number. A love seat becomes one with a single one beside it; painting over one ends it as a whole. */
+  /** Sets the kind of a place. The seat keeps its number. A love seat forms a unit with a single one beside it; painting over one half dissolves the unit. */
   paint(row, column, kind) {
     const { places } = this.rows[row];
     const was = places.get(column);
@@ -95,7 +94,7 @@ export class Plan {
     return unit;
   }
 
-  /** The number that goes on from a neighbour, where it is free; else its column; else the least that is free. */
+  /** The next number after a neighbour's, if it is free; otherwise the column; otherwise the lowest free number. */
   #freeNumber(places, column) {
     const used = new Set([...places.values()].map((seat) => seat.number));
     const [left, right] = [places.get(column - 1)?.number, places.get(column + 1)?.number];
@@ -119,7 +118,7 @@ export class Plan {
     columns.forEach((column, at) => (places.get(column).number = number(at)));
   }
 
-  /** A row like its neighbour, with the first label that is free. */
+  /** Inserts a copy of the row `like`, with the first free label. */
   addRow(at, like) {
     const used = new Set(this.rows.map((row) => row.label));
     let next = 0;
@@ -132,26 +131,26 @@ export class Plan {
     this.rows.splice(at, 1);
   }
 
-  /** Takes the last column away. */
+  /** Removes the last column. */
   narrow() {
     this.rows.forEach((_, row) => this.paint(row, this.columns, "GAP"));
     this.columns--;
   }
 
-  /** How many seats of each kind there are. */
+  /** The number of seats of each kind. */
   counts() {
     const counts = {};
     for (const row of this.rows) for (const { kind } of row.places.values()) counts[kind] = (counts[kind] ?? 0) + 1;
     return counts;
   }
 
-  /** As the API takes it, from left to right; empty columns are left out. A row without a seat is kept by a gap. */
+  /** The rows in the API's form, from left to right without empty columns. A row without seats has one GAP. */
   toRows() {
     const seats = (places) => [...places].sort(([a], [b]) => a - b).map(([column, { number, kind, unit }]) => ({ number, column, kind, ...(unit !== undefined && { unit }) }));
     return this.rows.map(({ label, places }) => ({ label, seats: places.size ? seats(places) : [{ number: 1, column: 1, kind: "GAP" }] }));
   }
 
-  /** Puts seats back as they were in `rows`, by id, with what they are sold together with; rows that are gone come back at their place. */
+  /** Restores the seats `ids` as they are in `rows`, with the other seats of their units; missing rows are inserted again. */
   restore(rows, ids) {
     rows.forEach((row, at) => {
       const lost = row.seats.filter((seat) => ids.has(seatId(row.label, seat.number)));
@@ -163,7 +162,7 @@ export class Plan {
       }
       const units = new Set(lost.map((seat) => seat.unit).filter((unit) => unit !== undefined));
       const back = row.seats.filter((seat) => lost.includes(seat) || units.has(seat.unit));
-      // What stands in their places or has their numbers or units makes way.
+      // Seats with the same place, number or unit are removed or leave their unit.
       for (const [column, seat] of [...found.places]) {
         const inTheWay = back.some((one) => one.column === column || one.number === seat.number);
         if (seat.unit !== undefined && (inTheWay || units.has(seat.unit))) this.#endUnit(found.places, seat.unit);

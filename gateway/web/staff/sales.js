@@ -1,4 +1,4 @@
-// Sales: what was earned and how full the house is, by day, film or showtime, as charts with their tables.
+// Sales: revenue and occupancy by day, movie or showtime, as charts with tables.
 
 import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
@@ -66,7 +66,7 @@ function totals({ totals }, occupancy) {
   );
 }
 
-/** 0.4 % is not nothing. */
+/** Small shares are shown with one decimal: 0.4 %. */
 const percent = (value) => number(value, { style: "percent", maximumFractionDigits: value < 0.1 ? 1 : 0 });
 
 const dayLabel = (date) => {

@@ -1,4 +1,4 @@
-// New showtimes: one, or a programme of many days at once. Prices are asked for each kind of seat that the hall has.
+// Schedules showtimes: a single one, or several days at once. There is a price for each kind of seat in the auditorium.
 
 import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
@@ -17,15 +17,15 @@ const WEEKDAYS = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATUR
 /** 5 January 2026 is a Monday. */
 const weekday = (at) => new Date(Date.UTC(2026, 0, 5 + at));
 /**
- * What a new hall's seats cost before somebody says otherwise, in least amounts of the currency: in euros 12, 16 and 6. The least
- * amount is worth about half a euro in most currencies.
+ * Suggested prices for a new auditorium, in multiples of the currency's least price: in euros 12, 16 and 6. The least price is worth
+ * about half a euro in most currencies.
  */
 const USUAL = { STANDARD: 24, LOVESEAT: 32, WHEELCHAIR: 24, COMPANION: 12 };
 
-/** The kinds of seat that a hall sells. */
+/** The kinds of seat in an auditorium. */
 export const kindsOf = (hall) => KINDS.filter((kind) => hall.rows.some((row) => row.seats.some((seat) => seat.kind === kind)));
 
-/** Fields for the price of each kind. `prices` are what they were; `currency` is what all of them are in. */
+/** Fields for the price of each kind. `prices` are the current prices; all are in `currency`. */
 export function priceFields(hall, prices = {}, currency = Object.values(prices)[0]?.currency ?? defaultCurrency()) {
   return h("fieldset", { class: "field prices", dataset: { field: "prices" } }, h("legend", {}, t("staff.prices")), kindsOf(hall).map((kind) => {
     const amount = prices[kind]?.currency === currency ? prices[kind].amount : USUAL[kind] * rulesOf(currency).least;
@@ -33,7 +33,7 @@ export function priceFields(hall, prices = {}, currency = Object.values(prices)[
   }));
 }
 
-/** What was written into those fields; one that is not a price is refused with words. */
+/** The prices in those fields; throws a problem with an explanation at each invalid one. */
 export function pricesIn(box) {
   const read = [...box.querySelectorAll("[data-kind]")].map(({ value, dataset: { kind, currency } }) => ({ kind, currency, ...readPrice(value, currency) }));
   const wrong = read.filter((one) => one.wrong);
@@ -41,7 +41,7 @@ export function pricesIn(box) {
   return Object.fromEntries(read.map(({ kind, currency, amount }) => [kind, { amount, currency }]));
 }
 
-/** Choices that both forms begin with: film, hall and currency, and prices that follow these two. */
+/** The fields of both forms: movie, auditorium and currency, and prices, which follow auditorium and currency. */
 function choices(scene, { hall: wanted, movie } = {}) {
   const hall = scene.halls.find((one) => one.id === wanted) ?? scene.halls[0];
   const usual = (hall) => scene.showtimes.find((one) => one.auditoriumId === hall.id)?.prices;
@@ -58,7 +58,7 @@ function choices(scene, { hall: wanted, movie } = {}) {
   return { movies, halls, currencies, prices };
 }
 
-/** Asks for one showtime. */
+/** The form for one showtime. */
 export function newShowtime(scene, { hall, time = "20:00" }) {
   const { movies, halls, currencies, prices } = choices(scene, { hall });
   const made = form({
@@ -80,7 +80,7 @@ export function newShowtime(scene, { hall, time = "20:00" }) {
   const { close } = sheet(t("staff.showtimes.new"), made);
 }
 
-/** Asks for a programme: at these times on each of these days. */
+/** The form for several days: the given times on each day. */
 export function newProgramme(scene) {
   const { movies, halls, currencies, prices } = choices(scene);
   const days = h("fieldset", { class: "field", dataset: { field: "weekdays" } }, h("legend", {}, t("staff.bulk.weekdays")), h("div", { class: "row" }, WEEKDAYS.map((name, at) => {

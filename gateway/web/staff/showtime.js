@@ -1,4 +1,4 @@
-// One showtime: how full it is, and what can be done with it. What a change means is said before it is made.
+// One showtime: occupancy, and changes. The consequences of a change are shown before it is made.
 
 import { patch } from "../lib/api.js";
 import { isPast } from "../lib/clock.js";
@@ -13,7 +13,7 @@ import { instant, wall } from "./clock.js";
 import { act, fresh, remove, sheet } from "./listing.js";
 import { priceFields, pricesIn } from "./schedule.js";
 
-/** Opens a showtime of the day. */
+/** Opens the dialog of a showtime. */
 export async function showShowtime(scene, showtime) {
   const hall = scene.halls.find((one) => one.id === showtime.auditoriumId);
   const sold = scene.sold.get(showtime.id);

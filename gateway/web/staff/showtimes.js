@@ -1,5 +1,5 @@
-// A day's programme: every auditorium is a line, every showtime stands where its time is. From here showtimes are made, one
-// by one or as a programme, moved, priced and taken off.
+// The showtimes of a day on a timeline, one line per auditorium. From here showtimes are scheduled, moved, priced and
+// cancelled.
 
 import { isPast, now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
@@ -12,13 +12,13 @@ import { act, everything, head } from "./listing.js";
 import { newProgramme, newShowtime } from "./schedule.js";
 import { showShowtime } from "./showtime.js";
 
-/** The hours that are always shown; what lies outside widens them. */
+/** The hours that are always shown (minutes since midnight); earlier or later showtimes extend them. */
 const FROM = 10 * 60;
 const TO = 24 * 60;
-/** A click between two showtimes begins at such a minute. */
+/** A click on the timeline is rounded to this many minutes. */
 const STEP = 15;
 const MINUTE = 60_000;
-/** Pixels that the auditoriums' names take, with some air. */
+/** The width (px) of the column with the auditoriums' names. */
 const NAMES = 150;
 
 export default async function showtimes({ query }) {
@@ -38,7 +38,7 @@ export default async function showtimes({ query }) {
   const made = halls.length && movies.length ? timeline(scene) : none(halls);
   return {
     title: t("staff.place.showtimes"),
-    // On a narrow screen the day begins where something is still to come.
+    // On a narrow screen, scroll to the next showtime.
     there: () => {
       const next = made.querySelector("[data-state=now], [data-state=to-come]");
       const [block, box] = [next?.getBoundingClientRect(), made.getBoundingClientRect()];
@@ -73,7 +73,7 @@ function timeline(scene) {
   );
 }
 
-/** Minutes since that day's midnight, by the auditorium's clock; the day after goes on beyond 24 hours. */
+/** Minutes since midnight of that day in local time; times of the next day are above 24 hours. */
 function minutes(instantText, hall, scene) {
   return Math.round((new Date(instantText) - instant(scene.date, "00:00", hall.timeZone)) / MINUTE);
 }
