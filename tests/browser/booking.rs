@@ -1,19 +1,19 @@
-//! What a moviegoer does: finds a film, takes seats, pays, changes their mind.
+//! What moviegoers do: find a movie, choose seats, pay, cancel, exchange.
 
 use std::time::{Duration, Instant};
 
 use crate::cinema::{Plan, TestCinema};
-use crate::driver::{Browser, DESK, DOWN, ENTER, PHONE, RIGHT, TAB, turn};
+use crate::driver::{Browser, DESKTOP, DOWN, ENTER, PHONE, RIGHT, TAB, slot};
 use crate::{hold, log_in_new, pay};
 
 const GOOD: &str = "4242 4242 4242 4242";
 const NO_FUNDS: &str = "4000 0000 0000 9995";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_books_by_mouse_and_keeps_the_choice_through_opening_an_account() {
-    let _turn = turn().await;
+async fn a_visitor_books_by_mouse_and_keeps_the_chosen_seats_while_registering() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go("/").await;
     browser.click(".to-movie").await;
     browser.sees("Showtimes").await;
@@ -48,8 +48,8 @@ async fn a_stranger_books_by_mouse_and_keeps_the_choice_through_opening_an_accou
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
-    let _turn = turn().await;
+async fn a_free_seat_is_booked_without_a_payment_page_and_cancelled() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
     let browser = Browser::open(&cinema.url(), PHONE).await;
@@ -83,9 +83,9 @@ async fn a_free_seat_is_booked_without_a_payment_page_and_given_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_booking_needs_no_mouse() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "lin").await;
     browser.press("Log out lin").await;
     browser.find("#fascia a[href='/login']").await;
@@ -123,11 +123,11 @@ async fn a_whole_booking_needs_no_mouse() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_browsers_see_one_hall_and_who_loses_a_seat_is_offered_the_nearest() {
-    let _turn = turn().await;
+async fn a_seat_taken_in_another_browser_is_removed_with_an_offer_of_the_nearest() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let (first, second) =
-        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+        (Browser::open(&cinema.url(), DESKTOP).await, Browser::open(&cinema.url(), PHONE).await);
     log_in_new(&first, "ada").await;
     log_in_new(&second, "bob").await;
     second.go(&format!("/showtimes/{}", cinema.showtime)).await;
@@ -136,9 +136,9 @@ async fn two_browsers_see_one_hall_and_who_loses_a_seat_is_offered_the_nearest()
     second.find(".live[data-state=live]").await;
 
     hold(&first, &cinema, &["C5"]).await;
-    let told = Instant::now();
+    let held_at = Instant::now();
     second.find("[data-seat='C5'][data-state=held]").await;
-    assert!(told.elapsed() < Duration::from_secs(1), "seen after {:?}", told.elapsed());
+    assert!(held_at.elapsed() < Duration::from_secs(1), "seen after {:?}", held_at.elapsed());
     second.sees("C5 was taken by somebody else").await;
     second.press("Take C6 and C7").await;
     second.press("Hold these seats").await;
@@ -154,7 +154,7 @@ async fn two_browsers_see_one_hall_and_who_loses_a_seat_is_offered_the_nearest()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_declined_card_is_explained_and_the_next_one_pays() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let browser = Browser::open(&cinema.url(), PHONE).await;
     log_in_new(&browser, "eve").await;
@@ -174,10 +174,10 @@ async fn a_declined_card_is_explained_and_the_next_one_pays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_too_late_gets_the_same_seats_with_one_click() {
-    let _turn = turn().await;
+async fn an_expired_order_is_repeated_with_one_click() {
+    let _slot = slot().await;
     let cinema = TestCinema::open_with(Plan::default().with("HOLD_SECONDS", 4)).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "max").await;
     let lost = hold(&browser, &cinema, &["E1", "E2"]).await;
     browser.sees("The time to pay is over").await;
@@ -191,10 +191,10 @@ async fn who_is_too_late_gets_the_same_seats_with_one_click() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refund_is_told_before_cancelling_and_comes() {
-    let _turn = turn().await;
+async fn a_refund_is_shown_before_cancelling_and_is_paid() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let person = log_in_new(&browser, "kim").await;
     let order = cinema.buy(&person, &["D1", "D2"]).await;
     browser.go("/tickets").await;
@@ -213,10 +213,10 @@ async fn a_refund_is_told_before_cancelling_and_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn better_seats_take_the_place_of_the_old_ones() {
-    let _turn = turn().await;
+async fn an_exchange_replaces_the_old_seats() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let person = log_in_new(&browser, "zoe").await;
     let order = cinema.buy(&person, &["A1", "A2"]).await;
     browser.go(&format!("/reservations/{order}")).await;
@@ -233,10 +233,10 @@ async fn better_seats_take_the_place_of_the_old_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_keeps_the_hold_and_leaving_gives_it_back() {
-    let _turn = turn().await;
+async fn a_reload_keeps_the_hold_and_leaving_releases_it() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let person = log_in_new(&browser, "sam").await;
     let order = hold(&browser, &cinema, &["B1"]).await;
     let before = cinema.reservation(&person, &order).await["expiresAt"].clone();
@@ -254,17 +254,17 @@ async fn a_reload_keeps_the_hold_and_leaving_gives_it_back() {
     let left = Instant::now();
     browser.close_tab().await;
     cinema.until_status(&person, &order, "CANCELLED").await;
-    // Sooner would be before a reload on a slow line has come back.
+    // An earlier release could hit a reload on a slow connection.
     assert!(left.elapsed() > Duration::from_secs(5), "released after {:?}", left.elapsed());
     browser.close().await;
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exchange_says_before_it_is_done_that_less_comes_back_than_the_difference() {
-    let _turn = turn().await;
+async fn an_exchange_shows_beforehand_that_the_refund_is_less_than_the_difference() {
+    let _slot = slot().await;
     let cinema = TestCinema::open_with(Plan::default().with("REFUND_PERCENT", 50)).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "lin").await;
     hold(&browser, &cinema, &["A1", "A2"]).await;
     browser.press("Pay €24.00").await;

@@ -1,29 +1,34 @@
-//! The door: tickets typed and seen by a camera, with a connection and without one.
+//! The door: tickets that are typed or scanned, online and offline.
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::cinema::{Person, TestCinema};
-use crate::driver::{Browser, PHONE, turn};
+use crate::driver::{Browser, PHONE, slot};
 use crate::staff::log_in_owner;
 
-/// What the door says, once it is about another code than before.
-async fn shown(browser: &Browser, code: &str, word: &str) {
+/// Checks a code at the door and waits for the result.
+async fn check(browser: &Browser, code: &str, word: &str) {
     browser.fill("#door-code", code).await;
     browser.press("Check").await;
-    let said = format!("document.querySelector('.door-answer').innerText.includes({})", json!(word));
-    browser.until(&said).await;
+    let result = format!("document.querySelector('.door-answer').innerText.includes({})", json!(word));
+    browser.until(&result).await;
 }
 
 async fn tickets(cinema: &TestCinema, who: &Person, reservation: &str) -> Vec<String> {
     let path = format!("/v1/reservations/{reservation}/tickets");
     let found = cinema.call(Method::GET, &path, Some(who), None).await.expect(200);
-    found["tickets"].as_array().unwrap().iter().map(|one| one["token"].as_str().unwrap().to_owned()).collect()
+    found["tickets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|ticket| ticket["token"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection() {
-    let _turn = turn().await;
+async fn the_door_recognises_a_ticket_a_copy_and_a_forgery_also_offline() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let later = cinema.buy(&ada, &["E1"]).await;
@@ -39,32 +44,32 @@ async fn the_door_knows_a_ticket_a_copy_and_a_forgery_also_without_a_connection(
     log_in_owner(&browser).await;
     browser.go("/door").await;
     browser.sees("Ready for the next ticket").await;
-    shown(&browser, &good[0], "Come in").await;
+    check(&browser, &good[0], "Come in").await;
     browser.until("document.querySelector('.door-row b').textContent === 'A'").await;
     browser.until("document.querySelector('.door-seat b').textContent === '1'").await;
-    shown(&browser, &good[0], "Already in since").await;
+    check(&browser, &good[0], "Already in since").await;
     browser.sees("First shown").await;
     let (head, signature) = good[1].rsplit_once('.').unwrap();
-    shown(&browser, &format!("{head}.{}", signature.chars().rev().collect::<String>()), "Not genuine").await;
-    shown(&browser, &ada.token, "Not a ticket").await;
-    shown(&browser, &dead[0], "Cancelled").await;
-    shown(&browser, &other[0], "For another day").await;
+    check(&browser, &format!("{head}.{}", signature.chars().rev().collect::<String>()), "Not genuine").await;
+    check(&browser, &ada.token, "Not a ticket").await;
+    check(&browser, &dead[0], "Cancelled").await;
+    check(&browser, &other[0], "For another day").await;
 
-    // The line breaks: what was learnt is enough.
+    // Offline: the stored keys and showtimes are enough.
     browser.devtools("Network.enable", json!({})).await;
-    let line = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
-    browser.devtools("Network.emulateNetworkConditions", line(true)).await;
+    let network = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+    browser.devtools("Network.emulateNetworkConditions", network(true)).await;
     browser.sees("No connection").await;
-    shown(&browser, &good[1], "Come in").await;
-    shown(&browser, &good[1], "Already in since").await;
-    browser.devtools("Network.emulateNetworkConditions", line(false)).await;
+    check(&browser, &good[1], "Come in").await;
+    check(&browser, &good[1], "Already in since").await;
+    browser.devtools("Network.emulateNetworkConditions", network(false)).await;
     browser.close().await;
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_door_opens_again_while_the_house_is_away_and_its_camera_reads_a_ticket() {
-    let _turn = turn().await;
+async fn the_door_opens_offline_and_its_camera_reads_a_ticket() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     cinema.showtime = cinema.schedule(&["SSSSS"], 3600).await;
@@ -85,17 +90,17 @@ async fn the_door_opens_again_while_the_house_is_away_and_its_camera_reads_a_tic
     browser.sees("Come in").await;
     browser.until("document.querySelector('.door-row b').textContent === 'A'").await;
     browser.until("document.querySelector('.door-seat b').textContent === '1'").await;
-    // The same paper in front of the camera is one ticket; typed, it is shown a second time.
-    shown(&browser, &ticket, "Already in since").await;
+    // The same code in the camera counts as one scan; typed, it is shown a second time.
+    check(&browser, &ticket, "Already in since").await;
     browser.sees("First shown").await;
     browser.close().await;
 }
 
-/// A film of one picture: a ticket's code as somebody holds it in front of a camera, not in its middle.
+/// A video of one picture: a ticket's code, as it is held in front of a camera, not centred.
 fn film_of(ticket: &str) -> Vec<u8> {
     const WIDTH: usize = 640;
     const HEIGHT: usize = 640;
-    /// Pixels a module.
+    /// Pixels per module.
     const SCALE: usize = 6;
     let code = qrcode::QrCode::new(ticket).unwrap();
     let modules = code.to_colors();

@@ -1,7 +1,7 @@
 //! A real headless Chromium, driven by WebDriver (W3C) through Debian's chromedriver.
 //!
-//! The protocol is a dozen JSON requests; the client for it brings some twenty crates of old versions, so these are spoken
-//! here. Every wait is for something on the page, has a bound, and tells what was there instead.
+//! The protocol is a dozen JSON requests; a client crate would add some twenty crates of old versions, so the requests are made
+//! here. Every wait is for a condition on the page, is bounded, and reports what the page showed instead.
 
 use std::process::Stdio;
 use std::sync::LazyLock;
@@ -13,11 +13,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Longer than any page takes on a busy machine; a failing test should still end soon.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(40);
-/// The name of an element's id in WebDriver.
+/// The longest wait: more than any page needs on a busy machine.
+pub const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Between two polls of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(40);
+/// The key of an element's id in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub const TAB: &str = "\u{e004}";
@@ -25,24 +25,24 @@ pub const ENTER: &str = "\u{e007}";
 pub const RIGHT: &str = "\u{e014}";
 pub const DOWN: &str = "\u{e015}";
 
-/// Each test has a cinema and up to two browsers, on few cores.
+/// Limits the tests that run at once: each has a cinema and up to two browsers.
 static SLOTS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(2));
 
-/// Waits until it is this test's turn.
-pub async fn turn() -> SemaphorePermit<'static> {
+/// Waits for a free slot.
+pub async fn slot() -> SemaphorePermit<'static> {
     SLOTS.acquire().await.unwrap()
 }
 
-/// How a browser looks at the page.
+/// The size of the screen and the colour scheme.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct Screen {
     pub width: u32,
     pub height: u32,
     pub dark: bool,
 }
 
-pub const DESK: Look = Look { width: 1280, height: 900, dark: false };
-pub const PHONE: Look = Look { width: 390, height: 844, dark: true };
+pub const DESKTOP: Screen = Screen { width: 1280, height: 900, dark: false };
+pub const PHONE: Screen = Screen { width: 390, height: 844, dark: true };
 
 /// How often chromedriver is started before a test gives up.
 const DRIVER_STARTS: usize = 5;
@@ -60,7 +60,7 @@ async fn start_driver() -> (Child, String) {
             .spawn()
             .expect("chromedriver: scripts/install-browser.sh installs it");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = tokio::time::timeout(PATIENCE, async {
+        let port = tokio::time::timeout(WAIT_MAX, async {
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, port)) = line.split_once("started successfully on port ") {
                     return Some(port.trim_end_matches('.').to_owned());
@@ -75,7 +75,7 @@ async fn start_driver() -> (Child, String) {
     panic!("chromedriver ended {DRIVER_STARTS} times before it was ready")
 }
 
-/// One browser with its driver; both end with it.
+/// One browser with its driver; both end when it is dropped.
 pub struct Browser {
     http: reqwest::Client,
     session: String,
@@ -84,29 +84,29 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Opens a browser of its own, without any history, for the page of a gateway.
-    pub async fn open(origin: &str, look: Look) -> Self {
-        Self::open_with(origin, look, &[]).await
+    /// Opens a new browser without history for the page of a gateway.
+    pub async fn open(origin: &str, screen: Screen) -> Self {
+        Self::open_with(origin, screen, &[]).await
     }
 
-    /// The same whose camera sees a film (`.y4m`), over and over.
-    pub async fn open_with_camera(origin: &str, look: Look, film: &std::path::Path) -> Self {
+    /// The same, with a video file (`.y4m`) in a loop as its camera.
+    pub async fn open_with_camera(origin: &str, screen: Screen, film: &std::path::Path) -> Self {
         let film = format!("--use-file-for-fake-video-capture={}", film.display());
         let camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", &film];
-        Self::open_with(origin, look, &camera).await
+        Self::open_with(origin, screen, &camera).await
     }
 
-    async fn open_with(origin: &str, look: Look, more: &[&str]) -> Self {
+    async fn open_with(origin: &str, screen: Screen, more: &[&str]) -> Self {
         let (driver, port) = start_driver().await;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        // A container's root has no sandbox; the pages are our own.
+        // Chromium's sandbox does not work for root in a container; the pages are our own.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
         let arguments = [&arguments, more].concat();
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": arguments, "prefs": {"intl.accept_languages": "en-GB"}},
         }}});
-        let begun: Value = http
+        let created: Value = http
             .post(format!("http://127.0.0.1:{port}/session"))
             .json(&capabilities)
             .send()
@@ -115,26 +115,26 @@ impl Browser {
             .json()
             .await
             .unwrap();
-        let id = begun["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {begun}"));
+        let id = created["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {created}"));
         let session = format!("http://127.0.0.1:{port}/session/{id}");
         let browser = Self { http, session, origin: origin.to_owned(), _driver: driver };
-        browser.look(look).await;
+        browser.set_screen(screen).await;
         browser
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
+    async fn request(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
         let url = format!("{}{path}", self.session);
         let request = self.http.request(method.clone(), url);
         let request = if method == Method::POST { request.json(&body) } else { request };
-        let answer = request.send().await.unwrap();
-        let is_success = answer.status().is_success();
-        let mut body: Value = answer.json().await.unwrap();
+        let response = request.send().await.unwrap();
+        let is_success = response.status().is_success();
+        let mut body: Value = response.json().await.unwrap();
         let value = body["value"].take();
         if is_success { Ok(value) } else { Err(value) }
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
-        self.ask(Method::POST, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+        self.request(Method::POST, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// A command of the Chrome DevTools Protocol.
@@ -142,7 +142,7 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({"cmd": command, "params": parameters})).await
     }
 
-    pub async fn look(&self, Look { width, height, dark }: Look) {
+    pub async fn set_screen(&self, Screen { width, height, dark }: Screen) {
         let screen = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", screen).await;
         let theme = if dark { "dark" } else { "light" };
@@ -161,15 +161,15 @@ impl Browser {
         self.post("/refresh", json!({})).await;
     }
 
-    /// Closes the page as somebody who goes away does.
+    /// Leaves the page.
     pub async fn leave(&self) {
         self.post("/url", json!({"url": "about:blank"})).await;
     }
 
-    /// Closes this tab; another one, empty, stays.
+    /// Closes this tab; an empty one stays open.
     pub async fn close_tab(&self) {
         let other = self.post("/window/new", json!({"type": "tab"})).await["handle"].take();
-        self.ask(Method::DELETE, "/window", Value::Null).await.unwrap();
+        self.request(Method::DELETE, "/window", Value::Null).await.unwrap();
         self.post("/window", json!({"handle": other})).await;
     }
 
@@ -177,26 +177,29 @@ impl Browser {
         self.post("/execute/sync", json!({"script": script, "args": []})).await
     }
 
-    /// As [`Self::script`]; the script's last argument is a function that it calls with its result.
+    /// Like [`Self::script`]; the script calls its last argument with the result.
     pub async fn script_later(&self, script: &str) -> Value {
         self.post("/execute/async", json!({"script": script, "args": []})).await
     }
 
-    /// Waits for a condition, as JavaScript.
+    /// Waits for a condition in JavaScript.
     pub async fn until(&self, condition: &str) {
         let began = Instant::now();
-        // A page that is just going away cannot be asked.
+        // Fails while the page is being replaced.
         let script = json!({"script": format!("return Boolean({condition})"), "args": []});
-        while self.ask(Method::POST, "/execute/sync", script.clone()).await != Ok(Value::Bool(true)) {
-            if began.elapsed() > PATIENCE {
+        while self.request(Method::POST, "/execute/sync", script.clone()).await != Ok(Value::Bool(true)) {
+            if began.elapsed() > WAIT_MAX {
                 let seen = self.script("return location.href + '\\n' + document.body.innerText").await;
-                panic!("never: {condition}\nthere was: {}", seen.as_str().unwrap_or_default());
+                panic!(
+                    "not within {WAIT_MAX:?}: {condition}\nthe page: {}",
+                    seen.as_str().unwrap_or_default()
+                );
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until the page says this.
+    /// Waits until the page contains this text.
     pub async fn sees(&self, text: &str) {
         self.until(&format!("document.body.innerText.includes({})", json!(text))).await;
     }
@@ -208,15 +211,15 @@ impl Browser {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
-    /// Clicks with the mouse, where the element is; waits while something covers it.
+    /// Clicks an element with the mouse; waits while something covers it.
     pub async fn click(&self, css: &str) {
         let began = Instant::now();
         loop {
             let element = self.find(css).await;
-            match self.ask(Method::POST, &format!("/element/{element}/click"), json!({})).await {
+            match self.request(Method::POST, &format!("/element/{element}/click"), json!({})).await {
                 Ok(_) => return,
-                Err(error) if began.elapsed() > PATIENCE => panic!("cannot click {css}: {error}"),
-                Err(_) => tokio::time::sleep(LOOK).await,
+                Err(error) if began.elapsed() > WAIT_MAX => panic!("cannot click {css}: {error}"),
+                Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
     }
@@ -225,9 +228,9 @@ impl Browser {
     pub async fn press(&self, text: &str) {
         let mark = format!(
             "(() => {{ const all = [...document.querySelectorAll('button, a')]; \
-             const one = all.findLast((e) => e.innerText.trim() === {0} && e.checkVisibility()); \
+             const element = all.findLast((e) => e.innerText.trim() === {0} && e.checkVisibility()); \
              document.querySelector('[data-pressed]')?.removeAttribute('data-pressed'); \
-             one?.setAttribute('data-pressed', ''); return one; }})()",
+             element?.setAttribute('data-pressed', ''); return element; }})()",
             json!(text)
         );
         self.until(&mark).await;
@@ -240,13 +243,13 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
     }
 
-    /// Chooses a file of this machine.
+    /// Chooses a local file.
     pub async fn attach(&self, css: &str, file: &std::path::Path) {
         let element = self.find(css).await;
         self.post(&format!("/element/{element}/value"), json!({"text": file.display().to_string()})).await;
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys at the focused element.
     pub async fn keys(&self, keys: &[&str]) {
         let strokes = keys.iter().flat_map(|key| key.chars()).flat_map(|key| {
             [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
@@ -256,15 +259,16 @@ impl Browser {
         self.post("/actions", json!({"actions": keyboard})).await;
     }
 
-    /// What has the focus, by its accessible name: what a screen reader says.
+    /// The accessible name of the focused element, as a screen reader announces it.
     pub async fn focus(&self) -> String {
-        let found = self.ask(Method::GET, "/element/active", Value::Null).await.unwrap();
+        let found = self.request(Method::GET, "/element/active", Value::Null).await.unwrap();
         let element = found[ELEMENT].as_str().unwrap();
-        let label = self.ask(Method::GET, &format!("/element/{element}/computedlabel"), Value::Null).await;
+        let label =
+            self.request(Method::GET, &format!("/element/{element}/computedlabel"), Value::Null).await;
         label.unwrap().as_str().unwrap().to_owned()
     }
 
-    /// Goes on with Tab until the focus is on what begins so; nobody presses it more often.
+    /// Presses Tab, at most 60 times, until the focused element's name begins with `label`.
     pub async fn tab_to(&self, label: &str) {
         let mut seen = Vec::new();
         for _ in 0..60 {
@@ -275,7 +279,7 @@ impl Browser {
             }
             seen.push(focus);
         }
-        panic!("Tab never comes to {label}, but to {seen:#?}");
+        panic!("Tab did not reach {label}, but {seen:#?}");
     }
 
     pub async fn address(&self) -> String {
@@ -283,6 +287,6 @@ impl Browser {
     }
 
     pub async fn close(self) {
-        let _ = self.ask(Method::DELETE, "", Value::Null).await;
+        let _ = self.request(Method::DELETE, "", Value::Null).await;
     }
 }

@@ -1,13 +1,12 @@
 //! The page as people use it: real headless Chromium on a whole cinema with real servers.
 //!
-//! `booking` is what a moviegoer does, `seats` how a hall is drawn and chosen from, `prices` which sums are shown and read, `staff` what
-//! the house does, `holds` the bounds on unpaid seats, `door` its door, `truth` whose clock and which lists it goes by, `care`
-//! what nobody should have to notice: accessibility, weight, speed. `pictures` makes the README's
-//! screenshots when it is asked to (`MARQUEE_PICTURES=1`).
+//! `booking`: what moviegoers do. `seats`: how a seat map is drawn and seats are chosen. `prices`: which amounts are shown and
+//! accepted. `holds`: limits on unpaid seats. `staff` and `door`: the staff's pages. `accuracy`: the server's clock, and lists that are
+//! read whole. `quality`: accessibility, size, speed, languages. `pictures` makes the README's screenshots (`MARQUEE_PICTURES=1`).
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod accuracy;
 mod booking;
-mod care;
 #[path = "../system/cinema.rs"]
 #[allow(dead_code, reason = "shared with the system tests, which use more of it")]
 mod cinema;
@@ -19,15 +18,15 @@ mod harness;
 mod holds;
 mod pictures;
 mod prices;
+mod quality;
 mod seats;
 mod staff;
-mod truth;
 
 use cinema::{Person, TestCinema};
 use driver::Browser;
 
-/// Opens an account in this browser without its form, and comes back to the programme logged in. The same login can be
-/// used by REST.
+/// Registers an account in this browser without the form, and returns to the programme logged in. The token can be used over
+/// REST.
 async fn log_in_new(browser: &Browser, name: &str) -> Person {
     browser.go("/login").await;
     browser.find("form").await;
@@ -37,7 +36,7 @@ async fn log_in_new(browser: &Browser, name: &str) -> Person {
              fetch('/v1/auth/cookie/register', {{method: 'POST', \
                headers: {{'Content-Type': 'application/json', 'X-Refresh-Cookie': 'true'}}, \
                body: JSON.stringify({{name: '{name}', email: '{name}@example.org', password: 'correct horse'}})}}) \
-             .then((answer) => answer.json()).then((session) => {{ \
+             .then((response) => response.json()).then((session) => {{ \
                localStorage.setItem('marquee.login', '1'); done(session.accessToken); }})"
         ))
         .await;
@@ -57,7 +56,7 @@ async fn hold(browser: &Browser, cinema: &TestCinema, seats: &[&str]) -> String 
     browser.address().await.trim_start_matches("/reservations/").to_owned()
 }
 
-/// Pays on the provider's page with a card's number.
+/// Pays on the provider's page with a card number.
 async fn pay(browser: &Browser, card: &str) {
     browser.fill("#number", card).await;
     browser.click("button").await;

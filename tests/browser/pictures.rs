@@ -1,5 +1,5 @@
-//! The README's screenshots, made of the demo cinema by the same browser that tests it, so that they show what there is.
-//! Only with `MARQUEE_PICTURES=1`: a picture's bytes change with every font, and a test must not change files.
+//! The README's screenshots, taken of the demo cinema by the browser of the tests.
+//! Files are written only with `MARQUEE_PICTURES=1`: the bytes of a picture change with every font, and a test must not change files.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use base64::Engine;
 use serde_json::json;
 
 use crate::cinema::{Plan, TestCinema};
-use crate::driver::{Browser, DESK, Look, PHONE, turn};
+use crate::driver::{Browser, DESKTOP, PHONE, Screen, slot};
 use crate::log_in_new;
 use crate::staff::log_in_owner;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_readmes_pictures_show_the_page_as_it_is() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let mut cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let person = log_in_new(&browser, "ada").await;
     browser.go("/").await;
     browser.find(".to-movie").await;
@@ -41,7 +41,7 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
             cinema.until_confirmed(&other, order).await;
         }
     }
-    browser.look(Look { height: 1000, dark: true, ..DESK }).await;
+    browser.set_screen(Screen { height: 1000, dark: true, ..DESKTOP }).await;
     browser.go(&format!("/showtimes/{showtime}")).await;
     browser.find(".live[data-state=live]").await;
     browser.press("Choose for me").await;
@@ -55,14 +55,14 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     let order = order["id"].as_str().unwrap();
     cinema.pay(&person, order, "pm_card_visa").await.expect(201);
     cinema.until_confirmed(&person, order).await;
-    browser.look(PHONE).await;
+    browser.set_screen(PHONE).await;
     browser.go(&format!("/reservations/{order}")).await;
     browser.press("Show tickets").await;
     browser.find(".pass").await;
     picture(&browser, "ticket").await;
     browser.close().await;
 
-    let staff = Browser::open(&cinema.url(), DESK).await;
+    let staff = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&staff).await;
     let day = grand_day(&showtimes, &showtime);
     staff.go(&format!("/staff?date={day}")).await;
@@ -73,7 +73,7 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     staff.find(".parts .tile").await;
     picture(&staff, "operations").await;
     staff.close().await;
-    // The others hold their seats still, so it only closes.
+    // The other customers keep their holds, so the cinema is only closed.
     cinema.close_doors().await;
 }
 
@@ -84,7 +84,7 @@ fn grand_day(showtimes: &serde_json::Value, showtime: &str) -> String {
     found["startsAt"].as_str().unwrap()[..10].to_owned()
 }
 
-/// Keeps what is on the screen as `docs/pictures/<name>.webp`, where that is wanted.
+/// Saves a screenshot as `docs/pictures/<name>.webp` if `MARQUEE_PICTURES` is set.
 async fn picture(browser: &Browser, name: &str) {
     browser.until("document.fonts.status === 'loaded'").await;
     let shot = browser.devtools("Page.captureScreenshot", json!({"format": "webp", "quality": 82})).await;

@@ -1,14 +1,14 @@
-//! Money on the page: the same sums as in mails and at the provider, and amounts that staff type.
+//! Money on the page: the same amounts as in mails and at the provider, and amounts that staff type.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::{Plan, TestCinema, id};
-use crate::driver::{Browser, DESK, turn};
+use crate::driver::{Browser, DESKTOP, slot};
 use crate::log_in_new;
 use crate::staff::log_in_owner;
 
-/// A showtime of a price, that its hall has by itself.
+/// Schedules a showtime with a price, in its own auditorium.
 async fn sell_in(cinema: &TestCinema, code: &str, amount: i64) -> String {
     let showtime = cinema.schedule(&["SSSS"], 24 * 3600).await;
     let price = json!({"amount": amount, "currency": code});
@@ -23,7 +23,7 @@ async fn sell_in(cinema: &TestCinema, code: &str, amount: i64) -> String {
     showtime
 }
 
-/// The text of the mail about a reservation, once it is written.
+/// Waits for the mail about a reservation; returns its text.
 async fn mail(cinema: &TestCinema, reservation: &str) -> String {
     let owner = cinema.owner();
     let path = format!("/v1/notifications?reservationId={reservation}");
@@ -42,21 +42,21 @@ async fn mail(cinema: &TestCinema, reservation: &str) -> String {
     find().await.unwrap()
 }
 
-/// The digits of a sum, whatever the signs around and between them.
+/// The digits of an amount, without separators and currency.
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn page_and_mail_name_the_same_sum_in_every_currency() {
-    let _turn = turn().await;
+async fn page_and_mail_show_the_same_amount_in_every_currency() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let ada = log_in_new(&browser, "ada").await;
-    // Held seats are mailed about to proven addresses only.
+    // Mails about held seats go only to confirmed addresses.
     let proven = "update auth.users set verified_at = now()";
     sqlx::raw_sql(proven).execute(&cinema.database).await.unwrap();
-    // Minor units, and the price that they are. Chromium's own digits are others for HUF, RSD and IQD.
+    // Minor units, and how they are shown. Chromium uses other numbers of digits for HUF, RSD and IQD.
     let cases = [
         ("HUF", 250_000, "2,500.00"),
         ("RSD", 60_000, "600.00"),
@@ -86,7 +86,7 @@ async fn page_and_mail_name_the_same_sum_in_every_currency() {
     cinema.close().await;
 }
 
-/// Opens a showtime of tomorrow in the staff's programme, at its prices.
+/// Opens the prices of tomorrow's showtime on the staff page.
 async fn open_prices(browser: &Browser, showtime: &Value) {
     let (starts, zone) = (&showtime["startsAt"], &showtime["timeZone"]);
     let day = format!(
@@ -108,12 +108,12 @@ async fn open_prices(browser: &Browser, showtime: &Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_price_is_what_staff_type_in_its_currency_and_their_language_or_refused_with_words() {
-    let _turn = turn().await;
+async fn a_typed_price_is_read_by_currency_and_language_or_refused_with_an_explanation() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
-    // The language, a price in minor units and as the field shows it; what is typed; what it then is, or the words against it.
+    // The language, a price in minor units and as the field shows it; what is typed; the result, or the error message.
     let cases: [(&str, &str, i64, &str, &str, Result<i64, &str>); 19] = [
         ("en", "EUR", 1_200, "12.00", "13.50", Ok(1_350)),
         ("en", "EUR", 1_200, "12.00", "13,50", Ok(1_350)),
@@ -182,13 +182,13 @@ async fn a_price_is_what_staff_type_in_its_currency_and_their_language_or_refuse
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_pay_back_a_part_in_the_currency_of_the_order() {
-    let _turn = turn().await;
+async fn staff_refund_a_part_in_the_currency_of_the_order() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     cinema.showtime = sell_in(&cinema, "ISK", 3_500).await;
     let ada = cinema.register().await;
     let order = cinema.buy(&ada, &["A1"]).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go(&format!("/staff/orders/{order}")).await;
     browser.press("Pay back").await;
@@ -208,9 +208,9 @@ async fn staff_pay_back_a_part_in_the_currency_of_the_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_showtime_is_in_the_currency_of_the_setting_unless_another_is_chosen() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open_with(Plan::default().with("CURRENCY", "CHF")).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     let day = (time::OffsetDateTime::now_utc() + time::Duration::days(5)).date().to_string();
     let on_sale = async |currency: &str, amount: i64| {
@@ -232,7 +232,7 @@ async fn a_new_showtime_is_in_the_currency_of_the_setting_unless_another_is_chos
     browser.press("New showtime").await;
     on_sale("CHF", 1_950).await;
 
-    // The bulk form offers the same; a chosen currency changes what is asked for.
+    // The bulk form offers the same; another currency changes the suggested prices.
     browser.go(&format!("/staff?date={day}")).await;
     browser.press("Plan many").await;
     browser.sees("Seat (CHF)").await;
@@ -244,7 +244,7 @@ async fn a_new_showtime_is_in_the_currency_of_the_setting_unless_another_is_chos
         .await;
     browser.sees("Seat (JPY)").await;
     let usual = browser.script("return document.querySelector('dialog [name=price-STANDARD]').value").await;
-    assert_eq!(usual, "1200", "a usual price has no decimals there");
+    assert_eq!(usual, "1200", "the suggested price has no decimals");
     browser.fill("dialog [name=price-STANDARD]", "1800").await;
     browser.script("document.querySelector('dialog [name=price-STANDARD]').form.requestSubmit()").await;
     on_sale("JPY", 1_800).await;

@@ -1,10 +1,10 @@
-//! How a hall is drawn and chosen from: places by columns, love seats, companion seats, the best seats, a seat left alone.
+//! How a seat map is drawn and seats are chosen: columns, love seats, companion seats, the best seats, single seats.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::TestCinema;
-use crate::driver::{Browser, DESK, turn};
+use crate::driver::{Browser, DESKTOP, slot};
 use crate::log_in_new;
 use crate::staff::{log_in_owner, set};
 
@@ -15,7 +15,7 @@ fn row(label: &str, numbers: &[u16]) -> Value {
     json!({"label": label, "seats": seats.collect::<Vec<_>>()})
 }
 
-/// The seats of a row as they stand on the page, from left to right, with `-` where there is room for one.
+/// The seats of a row as the page draws them, from left to right, with `-` for an empty place.
 async fn drawn(browser: &Browser, row: &str) -> String {
     browser.find("[data-seat]").await;
     let script = format!(
@@ -29,8 +29,8 @@ async fn drawn(browser: &Browser, row: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hall_is_drawn_as_it_stands_and_an_unrelated_change_keeps_its_plan() {
-    let _turn = turn().await;
+async fn seats_are_drawn_at_their_columns_and_an_unrelated_change_keeps_the_layout() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     let rows = json!([
         row("1", &[8, 7, 6, 5, 4, 3, 2, 1]),
@@ -38,7 +38,7 @@ async fn a_hall_is_drawn_as_it_stands_and_an_unrelated_change_keeps_its_plan() {
         row("11", &[1, 2, 3, 0, 4, 5, 6])
     ]);
     cinema.showtime = cinema.schedule_layout(rows, 24 * 3600).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     assert_eq!(drawn(&browser, "1").await, "1-8 1-7 1-6 1-5 1-4 1-3 1-2 1-1");
     assert_eq!(drawn(&browser, "2").await, "2-7 2-5 2-3 2-1 2-2 2-4 2-6 2-8");
@@ -62,7 +62,7 @@ async fn a_hall_is_drawn_as_it_stands_and_an_unrelated_change_keeps_its_plan() {
     browser.press("Save").await;
     browser.sees("Saved: Renamed").await;
     assert_eq!(plan().await, before);
-    // A row is numbered anew and gets another label, and the others stay.
+    // One row gets new numbers and another label; the others keep theirs.
     browser.click("[data-row='2'][data-column='7']").await;
     browser.press("from the right").await;
     set(&browser, "#row-label", "Loge").await;
@@ -84,13 +84,13 @@ async fn a_hall_is_drawn_as_it_stands_and_an_unrelated_change_keeps_its_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn best_together_is_what_the_host_would_sell_and_says_when_seats_are_apart() {
-    let _turn = turn().await;
+async fn best_together_shows_the_servers_choice_and_says_when_seats_are_apart() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema
         .schedule_layout(json!([row("A", &[1, 2, 0, 3, 4]), row("B", &[1, 0, 2, 0, 3])]), 24 * 3600)
         .await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     browser.press("Choose for me").await;
     let best = format!("/v1/showtimes/{}/seats/best", cinema.showtime);
@@ -119,10 +119,10 @@ async fn best_together_is_what_the_host_would_sell_and_says_when_seats_are_apart
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_would_leave_a_seat_alone_is_warned_once_and_offered_the_seats_beside() {
-    let _turn = turn().await;
+async fn a_choice_that_leaves_a_single_seat_gets_one_warning_and_an_offer() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "iva").await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     browser.click("[data-seat='C2']").await;
@@ -134,7 +134,7 @@ async fn who_would_leave_a_seat_alone_is_warned_once_and_offered_the_seats_besid
     browser.press("Hold these seats").await;
     browser.sees("Your seats are held").await;
     assert_eq!((cinema.seat("C1").await, cinema.seat("C3").await), ("HELD".into(), "FREE".into()));
-    // It is a warning: who goes on gets the seats.
+    // It is only a warning: holding the seats is still possible.
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     browser.click("[data-seat='E2']").await;
     browser.press("Hold these seats").await;
@@ -148,7 +148,7 @@ async fn who_would_leave_a_seat_alone_is_warned_once_and_offered_the_seats_besid
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_love_seat_is_chosen_as_a_whole_and_a_companion_seat_only_with_its_wheelchair_space() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     let seat = |number: u16, kind: &str| json!({"number": number, "kind": kind});
     let love = |number: u16, unit: u16| json!({"number": number, "kind": "LOVESEAT", "unit": unit});
@@ -157,7 +157,7 @@ async fn a_love_seat_is_chosen_as_a_whole_and_a_companion_seat_only_with_its_whe
         {"label": "B", "seats": [love(1, 1), love(2, 1), love(3, 2), love(4, 2)]},
     ]);
     cinema.showtime = cinema.schedule_layout(rows, 24 * 3600).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "noa").await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     let chosen = async |seats: &str| {

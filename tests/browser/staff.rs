@@ -1,4 +1,4 @@
-//! What staff do: plan a film and sell its first ticket, keep sold seats, mend what was parked, give roles, let people in.
+//! What staff do: create a movie and sell its first ticket, edit layouts, replay dead letters, change roles, disable accounts.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::care::{axe, violations};
 use crate::cinema::{OWNER, TestCinema, id};
-use crate::driver::{Browser, DESK, DOWN, Look, PATIENCE, PHONE, turn};
+use crate::driver::{Browser, DESKTOP, DOWN, PHONE, Screen, WAIT_MAX, slot};
+use crate::quality::{axe, violations};
 use crate::{log_in_new, pay};
 
 const GOOD: &str = "4242 4242 4242 4242";
 
-/// The owner of the house, in this browser.
+/// Logs in as the SUPER_ADMIN in this browser.
 pub async fn log_in_owner(browser: &Browser) {
     browser.go("/login").await;
     browser.fill("[name=email]", OWNER.0).await;
@@ -22,7 +22,7 @@ pub async fn log_in_owner(browser: &Browser) {
     browser.find("#fascia a[href='/staff']").await;
 }
 
-/// Sets a field that keys cannot fill alike everywhere: dates, times, choices.
+/// Sets a field that cannot be filled by keys in every locale: dates, times, selects.
 pub async fn set(browser: &Browser, css: &str, value: &str) {
     browser.find(css).await;
     let (css, value) = (json!(css), json!(value));
@@ -34,7 +34,7 @@ pub async fn set(browser: &Browser, css: &str, value: &str) {
         .await;
 }
 
-/// Chooses what has this text.
+/// Chooses the option with this text.
 async fn choose(browser: &Browser, css: &str, text: &str) {
     browser.find(css).await;
     let found = format!(
@@ -59,16 +59,16 @@ async fn parked(cinema: &TestCinema) -> Value {
         if letter.is_object() {
             return letter;
         }
-        assert!(began.elapsed() < PATIENCE, "no dead letter");
+        assert!(began.elapsed() < WAIT_MAX, "no dead letter");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
 
     browser.go("/staff/movies/new").await;
@@ -115,7 +115,7 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
     let showtime =
         showtimes["items"].as_array().unwrap().iter().find(|one| one["movieTitle"] == "Paper Moons");
     let showtime = id(showtime.unwrap());
-    let guest = Browser::open(&cinema.url(), DESK).await;
+    let guest = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&guest, "guest").await;
     guest.go(&format!("/showtimes/{showtime}")).await;
     guest.find("[data-seat='C3'][data-kind='LOVESEAT']").await;
@@ -137,11 +137,11 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_layout_editor_cannot_lose_a_sold_seat() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     cinema.buy(&ada, &["A1"]).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go(&format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await))).await;
     browser.click(".brush:has([value=GAP])").await;
@@ -166,7 +166,7 @@ async fn the_layout_editor_cannot_lose_a_sold_seat() {
     cinema.close().await;
 }
 
-/// The database refuses what follows from this payment, for a cause that can be mended.
+/// Makes the database refuse the rows that follow from this payment, until the trigger is dropped.
 const BREAK: &str = "create function reservation.broken() returns trigger language plpgsql as $$
      begin raise exception 'the disk of confirmations is full' using errcode = 'check_violation'; end $$;
      create trigger broken before update on reservation.reservations
@@ -174,15 +174,15 @@ const BREAK: &str = "create function reservation.broken() returns trigger langua
 const MEND: &str = "drop trigger broken on reservation.reservations";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_letter_is_handled_again_from_its_page_when_its_cause_is_mended() {
-    let _turn = turn().await;
+async fn a_dead_letter_is_replayed_from_its_page_when_its_cause_is_repaired() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     sqlx::raw_sql(BREAK).execute(&cinema.database).await.unwrap();
     let reservation = cinema.reserve(&ada, &["A1"]).await;
     cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
     parked(&cinema).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go("/staff/letters").await;
     browser.sees("disk of confirmations").await;
@@ -195,7 +195,7 @@ async fn a_dead_letter_is_handled_again_from_its_page_when_its_cause_is_mended()
     browser.sees("payment.success is handled now.").await;
     browser.sees("No dead letters. All is well.").await;
     cinema.until_confirmed(&ada, &reservation).await;
-    // The order's page tells its story.
+    // The page of the order shows its steps.
     browser.go(&format!("/staff/orders/{reservation}")).await;
     browser.sees("payment-succeeded → confirmed").await;
     browser.close().await;
@@ -203,26 +203,26 @@ async fn a_dead_letter_is_handled_again_from_its_page_when_its_cause_is_mended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operations_show_events_as_they_happen_and_hold_still_when_told() {
-    let _turn = turn().await;
+async fn operations_show_live_events_and_can_be_paused() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go("/staff/operations").await;
     browser.sees("Each event as it happens").await;
-    // What was before is there, and what comes stands above it.
+    // The earlier events are shown, and new ones appear above them.
     browser.sees("user.registered").await;
     let sold = cinema.buy(&ada, &["C1"]).await;
     browser.sees("reservation.confirmed").await;
-    browser.press("Hold still").await;
+    browser.press("Pause").await;
     let held = cinema.reserve(&ada, &["D2"]).await;
-    browser.sees("Go on, 1 is waiting").await;
+    browser.sees("Continue, 1 new").await;
     assert_eq!(
         browser.script("return document.querySelector('.events').innerText.includes('D2')").await,
         false
     );
-    browser.press("Go on, 1 is waiting").await;
+    browser.press("Continue, 1 new").await;
     browser.until("document.querySelector('.events li').innerText.includes('D2')").await;
     set(&browser, "#events-noun", "payment").await;
     browser.until("[...document.querySelectorAll('.events b')].every((one) => one.innerText.startsWith('payment.'))").await;
@@ -237,11 +237,11 @@ async fn operations_show_events_as_they_happen_and_hold_still_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
-    let _turn = turn().await;
+async fn a_new_role_counts_at_once_and_staff_do_not_see_what_is_for_super_admins() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let (owner, staff) =
-        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+        (Browser::open(&cinema.url(), DESKTOP).await, Browser::open(&cinema.url(), PHONE).await);
     log_in_new(&staff, "mia").await;
     staff.go("/staff").await;
     staff.sees("This page is for staff").await;
@@ -261,11 +261,11 @@ async fn a_role_counts_at_once_and_staff_see_nothing_of_what_is_the_owners() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disabled_account_is_out_at_once_and_its_page_says_why() {
-    let _turn = turn().await;
+async fn a_disabled_account_is_logged_out_at_once_and_the_login_explains_why() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let (owner, guest) =
-        (Browser::open(&cinema.url(), DESK).await, Browser::open(&cinema.url(), PHONE).await);
+        (Browser::open(&cinema.url(), DESKTOP).await, Browser::open(&cinema.url(), PHONE).await);
     log_in_new(&guest, "eve").await;
     log_in_owner(&owner).await;
     owner.go("/staff/people").await;
@@ -289,7 +289,7 @@ async fn a_disabled_account_is_out_at_once_and_its_page_says_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let order = cinema.buy(&ada, &["A1", "A2"]).await;
@@ -325,7 +325,7 @@ async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
         format!("/staff/letters/{letter}"),
         "/door".to_owned(),
     ];
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     let axe = axe();
     let mut wrong = Vec::new();
@@ -333,13 +333,13 @@ async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
         browser.go(page).await;
         browser.until("document.querySelector('main h1')?.textContent").await;
         browser.script(&axe).await;
-        for look in [DESK, Look { dark: true, ..DESK }, Look { dark: false, ..PHONE }, PHONE] {
-            browser.look(look).await;
+        for screen in [DESKTOP, Screen { dark: true, ..DESKTOP }, Screen { dark: false, ..PHONE }, PHONE] {
+            browser.set_screen(screen).await;
             for violation in violations(&browser).await {
-                wrong.push(format!("{page} {look:?}: {violation}"));
+                wrong.push(format!("{page} {screen:?}: {violation}"));
             }
         }
-        browser.look(DESK).await;
+        browser.set_screen(DESKTOP).await;
     }
     browser.go("/staff").await;
     browser.press("New showtime").await;

@@ -3,12 +3,12 @@
 
 import { now } from "../lib/clock.js";
 
-const KEPT = "marquee.door.scans";
-const SHOWS = "marquee.door.shows";
+const SCANS_KEY = "marquee.door.scans";
+const SHOWS_KEY = "marquee.door.shows";
 /** Longer than a ticket is valid. */
 const KEEP_MS = 36 * 3600 * 1000;
 /** More admissions than one door has in a day. */
-const MOST = 5000;
+const SCANS_MAX = 5000;
 
 const nameOf = ({ show, seat, sub }) => `${show} ${seat} ${sub}`;
 
@@ -22,32 +22,32 @@ function read(key) {
 
 /** Records a ticket; returns when it was first shown (ms), or null if it is shown for the first time. */
 export function admit(claims, at = now()) {
-  const scans = read(KEPT);
+  const scans = read(SCANS_KEY);
   const first = scans[nameOf(claims)];
   if (first) return first;
   scans[nameOf(claims)] = at;
-  const kept = Object.entries(scans).filter(([, seenAt]) => at - seenAt < KEEP_MS).sort((a, b) => b[1] - a[1]).slice(0, MOST);
-  localStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(kept)));
+  const kept = Object.entries(scans).filter(([, seenAt]) => at - seenAt < KEEP_MS).sort((a, b) => b[1] - a[1]).slice(0, SCANS_MAX);
+  localStorage.setItem(SCANS_KEY, JSON.stringify(Object.fromEntries(kept)));
   return null;
 }
 
 /** When a ticket was first shown at this device, or null. */
-export const seen = (claims) => read(KEPT)[nameOf(claims)] ?? null;
+export const seen = (claims) => read(SCANS_KEY)[nameOf(claims)] ?? null;
 
 /** Removes an admission that was made by mistake. */
-export function forget(claims) {
-  const scans = read(KEPT);
+export function removeAdmission(claims) {
+  const scans = read(SCANS_KEY);
   delete scans[nameOf(claims)];
-  localStorage.setItem(KEPT, JSON.stringify(scans));
+  localStorage.setItem(SCANS_KEY, JSON.stringify(scans));
 }
 
 /** The number of admissions, of a showtime or in all. */
-export const count = (show) => Object.keys(read(KEPT)).filter((name) => !show || name.startsWith(show)).length;
+export const count = (show) => Object.keys(read(SCANS_KEY)).filter((name) => !show || name.startsWith(show)).length;
 
 /** Stores the showtimes, so that movie and auditorium can be shown without a connection. */
-export function keepShows(showtimes) {
+export function storeShows(showtimes) {
   const brief = showtimes.map(({ id, movieTitle, auditoriumName, startsAt, timeZone, status }) => [id, { movieTitle, auditoriumName, startsAt, timeZone, status }]);
-  localStorage.setItem(SHOWS, JSON.stringify(Object.fromEntries(brief)));
+  localStorage.setItem(SHOWS_KEY, JSON.stringify(Object.fromEntries(brief)));
 }
 
-export const shows = () => read(SHOWS);
+export const shows = () => read(SHOWS_KEY);

@@ -2,7 +2,7 @@
 // fetched only then.
 
 /** Frames that are decoded in a second. */
-const LOOKS = 8;
+const FRAMES_PER_SECOND = 8;
 /** The width of a decoded frame in pixels: enough for a code at arm's length, little enough for a slow phone. */
 const WIDTH = 800;
 
@@ -15,7 +15,7 @@ export class NoCamera extends Error {
 }
 
 /** Shows the camera in `video` and calls `onCode` with each code, until `signal` aborts. */
-export async function watch(video, found, signal) {
+export async function watch(video, onCode, signal) {
   if (!navigator.mediaDevices?.getUserMedia) throw new NoCamera("none");
   let stream;
   try {
@@ -30,14 +30,14 @@ export async function watch(video, found, signal) {
   video.srcObject = stream;
   await video.play();
   let timer;
-  const look = async () => {
+  const decodeNext = async () => {
     const text = video.readyState >= 2 ? await read(video).catch(() => null) : null;
     if (signal.aborted) return;
-    if (text) found(text);
-    timer = setTimeout(look, 1000 / LOOKS);
+    if (text) onCode(text);
+    timer = setTimeout(decodeNext, 1000 / FRAMES_PER_SECOND);
   };
   signal.addEventListener("abort", () => clearTimeout(timer));
-  look();
+  decodeNext();
 }
 
 /** Returns a function that reads the code of a video frame, or null if there is none. */

@@ -3,16 +3,16 @@
 
 const WORKER = new URL("./worker.js", import.meta.url);
 /** Files that the page may need offline and has not fetched yet. */
-const LATER = ["../vendor/qr/decode.js", "../vendor/qr/index.js", "../icon.svg"];
+const EXTRA_FILES = ["../vendor/qr/decode.js", "../vendor/qr/index.js", "../icon.svg"];
 
 /** Has the worker store everything; sets `data-kept` on the page when that is done. */
-export async function stay() {
+export async function storeOffline() {
   try {
-    const worker = await begun(await navigator.serviceWorker.register(WORKER, { scope: "/door" }));
+    const worker = await activated(await navigator.serviceWorker.register(WORKER, { scope: "/door" }));
     const folder = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
-    const fetched = performance.getEntriesByType("resource").map((one) => new URL(one.name)).filter((url) => url.origin === location.origin).map((url) => url.pathname);
-    const later = LATER.map((path) => new URL(path, import.meta.url).pathname);
-    const files = [...new Set([...fetched.filter((path) => path.startsWith(`${folder}/`)), ...later])];
+    const fetched = performance.getEntriesByType("resource").map((entry) => new URL(entry.name)).filter((url) => url.origin === location.origin).map((url) => url.pathname);
+    const extra = EXTRA_FILES.map((path) => new URL(path, import.meta.url).pathname);
+    const files = [...new Set([...fetched.filter((path) => path.startsWith(`${folder}/`)), ...extra])];
     const channel = new MessageChannel();
     channel.port1.onmessage = ({ data }) => (document.documentElement.dataset.kept = String(data));
     worker.postMessage({ folder, files }, [channel.port2]);
@@ -22,14 +22,14 @@ export async function stay() {
 }
 
 /** The registration's worker, once it is active. `serviceWorker.ready` would wait for a worker of the address at which this page was opened. */
-function begun({ installing, waiting, active }) {
+function activated({ installing, waiting, active }) {
   const worker = installing ?? waiting ?? active;
   return new Promise((resolve, reject) => {
-    const look = () => {
+    const check = () => {
       if (worker.state === "activated") resolve(worker);
       else if (worker.state === "redundant") reject(new Error("the worker did not start"));
     };
-    worker.addEventListener("statechange", look);
-    look();
+    worker.addEventListener("statechange", check);
+    check();
   });
 }

@@ -2,22 +2,22 @@
 // files, of one version. Files never change under their address, so they are served from the cache. The page is requested from
 // the server first, and served from the cache if the server does not answer in time. All other requests, above all to the API, are not touched.
 
-const KEPT = "marquee.door";
+const CACHE_NAME = "marquee.door";
 const PAGE = "/door";
 /** How long (ms) to wait for the server before the stored page is used. */
-const PATIENCE = 3000;
+const SERVER_WAIT_MS = 3000;
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
-self.addEventListener("message", (event) => event.waitUntil(keep(event.data, event.ports[0])));
+self.addEventListener("message", (event) => event.waitUntil(store(event.data, event.ports[0])));
 
 /** Stores `files` and the page, if the server's page is still of their version, and deletes everything stored before. */
-async function keep({ folder, files }, reply) {
+async function store({ folder, files }, reply) {
   try {
     const page = await fetch(PAGE, { cache: "no-cache" });
     if (!page.ok || !(await page.clone().text()).includes(`${folder}/app.js`)) throw new Error("another version");
-    const cache = await caches.open(KEPT);
+    const cache = await caches.open(CACHE_NAME);
     await cache.addAll(files);
     await cache.put(PAGE, page);
     const wanted = new Set([PAGE, ...files].map((path) => new URL(path, location.origin).href));
@@ -37,12 +37,12 @@ self.addEventListener("fetch", (event) => {
 });
 
 async function page(request) {
-  const kept = await caches.match(PAGE, { cacheName: KEPT });
-  if (!kept) return fetch(request);
-  const late = new Promise((_, refuse) => setTimeout(refuse, PATIENCE));
-  const found = await Promise.race([fetch(request), late]).catch(() => null);
+  const stored = await caches.match(PAGE, { cacheName: CACHE_NAME });
+  if (!stored) return fetch(request);
+  const timeout = new Promise((_, refuse) => setTimeout(refuse, SERVER_WAIT_MS));
+  const found = await Promise.race([fetch(request), timeout]).catch(() => null);
   // A proxy may answer with 5xx if the server is away.
-  return found && found.status < 500 ? found : kept;
+  return found && found.status < 500 ? found : stored;
 }
 
-const file = async (request) => (await caches.match(request, { cacheName: KEPT })) ?? fetch(request);
+const file = async (request) => (await caches.match(request, { cacheName: CACHE_NAME })) ?? fetch(request);

@@ -66,7 +66,7 @@ function parts(typed, digits) {
 /** A whole number, with or without a separator between its groups of three digits. */
 function grouped(whole, sign, fraction) {
   const groups = sign ? whole.split(sign) : [whole];
-  const isRight = groups.every((one, at) => /^\d+$/.test(one) && (groups.length === 1 || (at ? one.length === 3 : one.length <= 3)));
+  const isRight = groups.every((group, at) => /^\d+$/.test(group) && (groups.length === 1 || (at ? group.length === 3 : group.length <= 3)));
   return isRight && /^\d*$/.test(fraction) ? { whole: groups.join(""), fraction } : undefined;
 }
 

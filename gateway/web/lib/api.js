@@ -1,7 +1,7 @@
 // Requests to the public REST API. The access token is kept here, in memory; the refresh token is in a cookie that no
 // script can read. A refused request throws a `Problem`; a request without a response is repeated only if that is safe.
 
-import { learn } from "./clock.js";
+import { syncClock } from "./clock.js";
 
 /** An error response (RFC 9457), or no response at all (`code` "offline"). */
 export class Problem extends Error {
@@ -17,7 +17,7 @@ export class Problem extends Error {
 
 const REFRESH = "/v1/auth/cookie/refresh";
 /** The storage key that says, also to other tabs, that this browser has a login. Not a secret. */
-export const KNOWN = "marquee.login";
+export const LOGIN_KEY = "marquee.login";
 /** Pauses in ms before a read is repeated when the server is away or the connection breaks; after that the user decides. */
 const PAUSES = [400, 1200];
 
@@ -25,20 +25,20 @@ let access = null;
 let listener = () => {};
 
 /** Calls `callback(session | null)` at each login, and at its end. */
-export function onSession(heard) {
-  listener = heard;
+export function onSession(callback) {
+  listener = callback;
 }
 
-export const isKnown = () => localStorage.getItem(KNOWN) !== null;
+export const hasLogin = () => localStorage.getItem(LOGIN_KEY) !== null;
 export const hasToken = () => access !== null;
 /** The access token, for workers and uploads. */
 export const bearer = () => access;
 
 /** Stores a login, or removes it (`null`). */
-export function keep(session) {
+export function setSession(session) {
   access = session?.accessToken ?? null;
-  if (session) localStorage.setItem(KNOWN, "1");
-  else localStorage.removeItem(KNOWN);
+  if (session) localStorage.setItem(LOGIN_KEY, "1");
+  else localStorage.removeItem(LOGIN_KEY);
   listener(session);
 }
 
@@ -53,7 +53,7 @@ export async function call(method, path, options = {}) {
   const key = options.key ?? (method === "GET" ? undefined : newKey());
   // Repeating is safe for reads, and for writes whose idempotency key the server stores.
   const again = method === "GET" || options.key !== undefined;
-  if (!access && isKnown() && !options.isPublic && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
+  if (!access && hasLogin() && !options.isPublic && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
   for (let tried = 0; ; tried++) {
     try {
       return await send(method, path, { ...options, key });
@@ -95,20 +95,20 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
     if (error.name === "AbortError") throw error;
     throw new Problem({ status: 0, code: "offline", detail: String(error.message) });
   }
-  learn(response);
+  syncClock(response);
   return answer(response);
 }
 
 /** A stream of server-sent events that needs the login, which `EventSource` cannot send: an async iterator of `{name, data}`. */
 export async function* events(path, signal) {
-  if (!access && isKnown()) await refresh();
+  if (!access && hasLogin()) await refresh();
   const head = () => ({ Accept: "text/event-stream", Authorization: `Bearer ${access}` });
   let response = await fetch(path, { headers: head(), signal, cache: "no-store" });
-  if (response.status === 401 && isKnown()) {
+  if (response.status === 401 && hasLogin()) {
     await refresh();
     response = await fetch(path, { headers: head(), signal, cache: "no-store" });
   }
-  learn(response);
+  syncClock(response);
   if (!response.ok) await answer(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; ; ) {
@@ -117,7 +117,7 @@ export async function* events(path, signal) {
     const blocks = (text + value).split("\n\n");
     text = blocks.pop();
     for (const block of blocks) {
-      const line = (name) => block.split("\n").find((one) => one.startsWith(`${name}: `))?.slice(name.length + 2);
+      const line = (name) => block.split("\n").find((part) => part.startsWith(`${name}: `))?.slice(name.length + 2);
       // A comment, which only keeps the connection open, has no data.
       if (line("data")) yield { name: line("event") ?? "message", data: JSON.parse(line("data")) };
     }
@@ -139,7 +139,7 @@ let refreshing = null;
  * before its new cookie arrived, the next page sends the old one again, which the server accepts for some seconds.
  */
 export function refresh() {
-  refreshing ??= locked(buy).finally(() => (refreshing = null));
+  refreshing ??= locked(requestToken).finally(() => (refreshing = null));
   return refreshing;
 }
 
@@ -147,37 +147,37 @@ function locked(work) {
   return navigator.locks ? navigator.locks.request("marquee.refresh", work) : work();
 }
 
-async function buy() {
+async function requestToken() {
   try {
     const headers = { "X-Refresh-Cookie": "true", Accept: "application/json" };
     // `keepalive`: the request outlives the page, so that the new cookie arrives even then.
     const response = await fetch(REFRESH, { method: "POST", headers, keepalive: true, credentials: "same-origin" });
-    keep(await answer(response));
+    setSession(await answer(response));
   } catch (problem) {
-    if (problem.status === 401) keep(null);
+    if (problem.status === 401) setSession(null);
     if (problem instanceof Problem) throw problem;
     throw new Problem({ status: 0, code: "offline", detail: String(problem.message) });
   }
 }
 
 /** Longer lists are not read whole: they would be several MB. */
-const MOST = 5000;
+const ITEMS_MAX = 5000;
 
 /**
  * Every item of a list, read page by page, up to `most`. The array has `total`, the number of items on the server, so that a page
  * which shows fewer can say so, and `first`, the first response.
  */
-export async function all(path, query, { most = MOST, ...options } = {}) {
+export async function all(path, query, { most = ITEMS_MAX, ...options } = {}) {
   const items = [];
-  const known = new Set();
+  const ids = new Set();
   let first;
   for (let page = 1; ; page++) {
     const answer = await get(path, { pageSize: 100, ...query, page }, options);
     first ??= answer;
     for (const item of answer.items) {
       // An item added meanwhile moves others to the next page.
-      if (item.id !== undefined && known.has(item.id)) continue;
-      known.add(item.id);
+      if (item.id !== undefined && ids.has(item.id)) continue;
+      ids.add(item.id);
       items.push(item);
     }
     if (!answer.items.length || page * answer.pageSize >= answer.total || items.length >= most) return Object.assign(items.slice(0, most), { total: answer.total, first });

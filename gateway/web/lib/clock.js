@@ -1,7 +1,7 @@
 // The server's clock, which decides what is on sale, held or over; a visitor's device may be minutes off. Each response's `Date`
 // header gives a lower bound of the server's time; it is carried on by the device's monotonic counter.
 
-const KEPT = "marquee.clock";
+const STORAGE_KEY = "marquee.clock";
 /** Smaller differences from the device's clock are ignored: the header has no fractions of a second. */
 const CLOSE_MS = 2000;
 
@@ -9,17 +9,17 @@ const CLOSE_MS = 2000;
 let zero = null;
 
 /** Reads the server's time from a response. A cached response has an older date and changes nothing. */
-export function learn(response) {
-  const said = Date.parse(response.headers.get("Date") ?? "");
-  if (Number.isNaN(said)) return;
-  const found = said - performance.now();
-  if (zero !== null && found <= zero) return;
-  zero = found;
+export function syncClock(response) {
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  if (Number.isNaN(date)) return;
+  const start = date - performance.now();
+  if (zero !== null && start <= zero) return;
+  zero = start;
   // For a later start of this page without a connection.
   const off = now() - Date.now();
   try {
-    if (Math.abs(off) > CLOSE_MS) localStorage.setItem(KEPT, String(Math.round(off)));
-    else localStorage.removeItem(KEPT);
+    if (Math.abs(off) > CLOSE_MS) localStorage.setItem(STORAGE_KEY, String(Math.round(off)));
+    else localStorage.removeItem(STORAGE_KEY);
   } catch {
     // Without storage such a start uses the device's clock.
   }
@@ -27,15 +27,15 @@ export function learn(response) {
 
 /** The server's time now, in milliseconds like `Date.now()`. */
 export function now() {
-  return zero === null ? Date.now() + kept() : zero + performance.now();
+  return zero === null ? Date.now() + storedOffset() : zero + performance.now();
 }
 
 /** Whether a time is past. */
 export const isPast = (at) => new Date(at) <= now();
 
-function kept() {
+function storedOffset() {
   try {
-    return Number(localStorage.getItem(KEPT) ?? 0) || 0;
+    return Number(localStorage.getItem(STORAGE_KEY) ?? 0) || 0;
   } catch {
     return 0;
   }

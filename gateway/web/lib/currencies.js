@@ -11,7 +11,7 @@ let loading = null;
 export function loadCurrencies() {
   loading ??= call("GET", "/v1/currencies", { isPublic: true })
     .then(({ default: code, items }) => {
-      rules = new Map(items.map((one) => [one.code, one]));
+      rules = new Map(items.map((rule) => [rule.code, rule]));
       usual = code;
     })
     .catch((problem) => {

@@ -20,8 +20,8 @@ export function live(path, events, { signal, state = () => {} }) {
       if (source.readyState !== EventSource.CLOSED || signal.aborted) return;
       timer = setTimeout(open, PAUSES[Math.min(refused++, PAUSES.length - 1)]);
     });
-    for (const [name, heard] of Object.entries(events)) {
-      source.addEventListener(name, (event) => heard(JSON.parse(event.data)));
+    for (const [name, handler] of Object.entries(events)) {
+      source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
     }
   };
   open();

@@ -1,6 +1,6 @@
 // Maps addresses to pages. A page is a module whose default export creates it:
-//   async ({params, query, signal}) → {title, node, there?, leave?}
-// `there()` runs when the page is shown, `leave()` before it is replaced, and `signal` aborts with it. Links are plain `<a href>`;
+//   async ({params, query, signal}) → {title, node, onShow?, leave?}
+// `onShow()` runs when the page is shown, `leave()` before it is replaced, and `signal` aborts with it. Links are plain `<a href>`;
 // links to other addresses are left to the browser.
 
 import { Problem } from "./api.js";
@@ -12,7 +12,7 @@ let main;
 let shown = null;
 let visit = 0;
 /** A page that loads faster than this (ms) needs no loading message. */
-const PATIENCE = 250;
+const QUIET_MS = 250;
 
 /** Starts the router. `table` is a list of `[pattern, () => import(…)]`; `:name` is a parameter, `*` the rest. */
 export function begin(table, outlet, after) {
@@ -79,7 +79,7 @@ export function note(query) {
 export const loginHere = () => `/login?to=${encodeURIComponent(location.pathname + location.search)}`;
 
 async function show(top, first = false) {
-  const mine = ++visit;
+  const current = ++visit;
   shown?.leave?.();
   shown?.ended.abort();
   const ended = new AbortController();
@@ -87,25 +87,25 @@ async function show(top, first = false) {
   const query = Object.fromEntries(new URLSearchParams(location.search));
   const found = match(location.pathname) ?? { load: () => import("../pages/lost.js"), params: {} };
   const slow = setTimeout(() => {
-    if (mine === visit && !first) replace(main, h("p", { class: "opening", role: "status" }, t("wait.page")));
-  }, PATIENCE);
+    if (current === visit && !first) replace(main, h("p", { class: "opening", role: "status" }, t("wait.page")));
+  }, QUIET_MS);
   let page;
   try {
     const { default: make } = await found.load();
     page = await make({ params: found.params, query, signal: ended.signal });
   } catch (error) {
-    if (mine !== visit) return;
+    if (current !== visit) return;
     page = await failed(error);
   }
   clearTimeout(slow);
-  if (mine !== visit || !page) {
+  if (current !== visit || !page) {
     page?.leave?.();
     return;
   }
   shown = { ended, leave: page.leave };
   document.title = page.title ? `${page.title} · Marquee` : "Marquee";
   replace(main, page.node);
-  page.there?.();
+  page.onShow?.();
   scrollTo(0, top);
   if (!first) (main.querySelector("h1[tabindex], [data-first]") ?? main).focus({ preventScroll: true });
   afterwards();

@@ -1,6 +1,6 @@
 // The logged-in user. Pages read `user()` and are notified of changes by `onUser`; logging in and out is done here, by cookie.
 
-import { KNOWN, call, hasToken, isKnown, keep, onSession, refresh } from "./api.js";
+import { LOGIN_KEY, call, hasToken, hasLogin, setSession, onSession, refresh } from "./api.js";
 
 let present = null;
 const listeners = new Set();
@@ -14,8 +14,8 @@ onSession((session) => {
 
 // Logged in or out in another tab.
 addEventListener("storage", (event) => {
-  if (event.key !== KNOWN) return;
-  if (event.newValue === null) keep(null);
+  if (event.key !== LOGIN_KEY) return;
+  if (event.newValue === null) setSession(null);
   else if (!hasToken()) refresh().catch(() => {});
 });
 
@@ -32,16 +32,16 @@ export function onUser(listener) {
 
 /** Restores this browser's login, if it has one. Never fails: without a server there is no user for now. */
 export async function restore() {
-  if (isKnown() && !hasToken()) await refresh().catch(() => {});
+  if (hasLogin() && !hasToken()) await refresh().catch(() => {});
   return present;
 }
 
 export async function logIn(email, password) {
-  keep(await call("POST", "/v1/auth/cookie/login", { body: { email, password }, headers: PAGE }));
+  setSession(await call("POST", "/v1/auth/cookie/login", { body: { email, password }, headers: PAGE }));
 }
 
 export async function register(name, email, password) {
-  keep(await call("POST", "/v1/auth/cookie/register", { body: { name, email, password }, headers: PAGE }));
+  setSession(await call("POST", "/v1/auth/cookie/register", { body: { name, email, password }, headers: PAGE }));
 }
 
 export async function logOut() {
@@ -49,7 +49,7 @@ export async function logOut() {
     // 401: already logged out.
     if (problem.status !== 401) throw problem;
   });
-  keep(null);
+  setSession(null);
 }
 
 /** Updates the user after a change of the name. */

@@ -4,7 +4,7 @@
 import de from "../text/de.js";
 import en from "../text/en.js";
 
-const KEPT = "marquee.language";
+const STORAGE_KEY = "marquee.language";
 const texts = { en: [en], de: [de] };
 
 /** The languages, by their own names. */
@@ -15,32 +15,32 @@ export let language = choose();
 let plural = new Intl.PluralRules(language);
 
 function choose() {
-  const wanted = [localStorage.getItem(KEPT), ...(navigator.languages ?? [])];
-  const known = wanted.map((one) => one?.slice(0, 2).toLowerCase()).find((one) => one in texts);
-  return known ?? "en";
+  const wanted = [localStorage.getItem(STORAGE_KEY), ...(navigator.languages ?? [])];
+  const language = wanted.map((item) => item?.slice(0, 2).toLowerCase()).find((item) => item in texts);
+  return language ?? "en";
 }
 
 /** The locale for numbers and dates: the browser's variant of the language, if it has one. */
 export function locale() {
-  return (navigator.languages ?? []).find((one) => one.slice(0, 2).toLowerCase() === language) ?? language;
+  return (navigator.languages ?? []).find((item) => item.slice(0, 2).toLowerCase() === language) ?? language;
 }
 
 /** Sets the language for this browser. */
-export function speak(wanted) {
+export function setLanguage(wanted) {
   language = wanted in texts ? wanted : "en";
   plural = new Intl.PluralRules(language);
-  localStorage.setItem(KEPT, language);
+  localStorage.setItem(STORAGE_KEY, language);
   document.documentElement.lang = language;
 }
 
 /** Adds texts of a part of the page that is loaded on demand: `{en: {…}, de: {…}}`. */
 export function extend(more) {
-  for (const [name, one] of Object.entries(more)) if (!texts[name].includes(one)) texts[name].push(one);
+  for (const [name, item] of Object.entries(more)) if (!texts[name].includes(item)) texts[name].push(item);
 }
 
 function find(name, key) {
-  for (const one of texts[name]) {
-    const found = key.split(".").reduce((place, part) => place?.[part], one);
+  for (const item of texts[name]) {
+    const found = key.split(".").reduce((place, part) => place?.[part], item);
     if (found !== undefined) return found;
   }
 }

@@ -1,13 +1,13 @@
 // The user's account: name, password, end all logins.
 
-import { get, keep, patch, post } from "../lib/api.js";
+import { get, setSession, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { plainDate } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { logOut, rename } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { notice, say, words } from "../parts/notice.js";
+import { notice, message, problemText } from "../parts/notice.js";
 
 export default async function account({ signal }) {
   const me = await get("/v1/me", {}, { signal });
@@ -27,10 +27,10 @@ function unproven(me) {
       notice(t("account.verify-sent"));
     } catch (problem) {
       button.disabled = false;
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     }
   });
-  return say("warn", t("account.unproven"), h("p", {}, t("account.unproven-text", { email: me.email })), button);
+  return message("warn", t("account.unproven"), h("p", {}, t("account.unproven-text", { email: me.email })), button);
 }
 
 function person(me) {
@@ -74,12 +74,12 @@ function endings() {
       notice(t(text));
       go("/");
     } catch (problem) {
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     }
   };
   const everywhere = async () => {
     await post("/v1/auth/logout-everywhere");
-    keep(null);
+    setSession(null);
   };
   return h(
     "section",

@@ -4,7 +4,7 @@ import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { say } from "../parts/notice.js";
+import { message } from "../parts/notice.js";
 
 export default async function forgot() {
   const place = h("div", { class: "stack" });
@@ -13,7 +13,7 @@ export default async function forgot() {
     label: t("forgot.action"),
     work: async ({ email }) => {
       await post("/v1/auth/password/forgot", { email: email.trim() });
-      replace(place, say("good", t("forgot.sent"), h("p", {}, t("forgot.sent-text", { email: email.trim() }))));
+      replace(place, message("good", t("forgot.sent"), h("p", {}, t("forgot.sent-text", { email: email.trim() }))));
     },
   });
   place.append(h("p", {}, t("forgot.text")), asked);

@@ -5,7 +5,7 @@ import { go } from "../lib/router.js";
 import { logIn } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { say } from "../parts/notice.js";
+import { message } from "../parts/notice.js";
 
 /** Only addresses of this site: a link must not redirect to another site after a login. */
 export const inside = (to) => (/^\/(?![/\\])/.test(to ?? "") ? to : "/");
@@ -19,7 +19,7 @@ export default async function login({ query }) {
       "div",
       { class: "narrow stack" },
       h("h1", { tabindex: "-1" }, t("login.title")),
-      to.startsWith("/showtimes/") && say("", t("login.for-seats")),
+      to.startsWith("/showtimes/") && message("", t("login.for-seats")),
       form({
         fields: [
           field("email", t("login.email"), { type: "email", autocomplete: "username", required: true, inputmode: "email" }),

@@ -3,7 +3,7 @@
 import { h } from "../lib/dom.js";
 import { again } from "../lib/router.js";
 import { t } from "../lib/text.js";
-import { words } from "../parts/notice.js";
+import { problemText } from "../parts/notice.js";
 
 export default async function lost({ error } = {}) {
   const isGone = !error || error.status === 404 || error.code === "bad-id";
@@ -14,7 +14,7 @@ export default async function lost({ error } = {}) {
       "div",
       { class: "stack narrow" },
       h("h1", { tabindex: "-1" }, title),
-      h("p", {}, isGone ? t("lost.text") : words(error)),
+      h("p", {}, isGone ? t("lost.text") : problemText(error)),
       h("p", { class: "row" },
         !isGone && h("button", { class: "button main", type: "button", on: { click: () => again() } }, t("lost.again")),
         h("a", { class: "button", href: "/" }, t("lost.home"))),

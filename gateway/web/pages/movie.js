@@ -62,12 +62,12 @@ function trailer(movie) {
 function programme(movie, showtimes, { date: wanted, exchange }) {
   const place = h("section", { class: "movie-times stack", "aria-labelledby": "showtimes" });
   const title = h("h2", { id: "showtimes" }, t("movie.showtimes"));
-  const open = showtimes.filter((one) => one.status === "ON_SALE");
+  const open = showtimes.filter((showtime) => showtime.status === "ON_SALE");
   if (open.length === 0) {
     place.append(title, h("p", { class: "soft" }, t("movie.none")));
     return place;
   }
-  const byDay = Map.groupBy(open, (one) => dateOf(one.startsAt, one.timeZone));
+  const byDay = Map.groupBy(open, (showtime) => dateOf(showtime.startsAt, showtime.timeZone));
   const today = dateOf(now(), open[0].timeZone);
   let chosen = byDay.has(wanted) ? wanted : [...byDay.keys()][0];
   const strip = h("div", {});

@@ -7,7 +7,7 @@ import { dateOf, dateParts, duration, later, time } from "../lib/format.js";
 import { note } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { days } from "../parts/days.js";
-import { say, words } from "../parts/notice.js";
+import { message, problemText } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
 import { isOpen, times } from "../parts/times.js";
 
@@ -78,7 +78,7 @@ function controls(page, changed) {
   });
   const choice = (id, options, chosen, set) =>
     h("select", { class: "input", id, on: { change: (event) => { set(event.target.value); changed(); } } }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
-  const genre = choice("filter-genre", [["", t("programme.all-genres")], ...page.genres.map((one) => [one.id, one.name])], filter.genre, (value) => (filter.genre = value));
+  const genre = choice("filter-genre", [["", t("programme.all-genres")], ...page.genres.map((item) => [item.id, item.name])], filter.genre, (value) => (filter.genre = value));
   page.time = choice("filter-time", [["", t("programme.all-times")]], filter.time, (value) => (filter.time = value));
   const labelled = (control, key) => h("div", { class: "field" }, h("label", { for: control.id }, t(key)), control);
   return h("search", { class: "filters" }, labelled(name, "programme.name"), labelled(genre, "programme.genre"), labelled(page.time, "programme.time"));
@@ -93,15 +93,15 @@ async function fill(page, grid, mine) {
       all("/v1/showtimes", { date: filter.date }, { signal }),
     ]);
     if (page.latest !== mine) return;
-    const shown = showtimes.filter((one) => one.status === "ON_SALE" || isOpen(one));
-    offer(page, [...new Set(shown.filter(isOpen).map((one) => wall(one.startsAt, zone)))].sort());
-    const order = (movie) => shown.findIndex((one) => one.movieId === movie.id && isOpen(one));
+    const shown = showtimes.filter((item) => item.status === "ON_SALE" || isOpen(item));
+    offer(page, [...new Set(shown.filter(isOpen).map((item) => wall(item.startsAt, zone)))].sort());
+    const order = (movie) => shown.findIndex((item) => item.movieId === movie.id && isOpen(item));
     const late = (movie) => (order(movie) < 0 ? Infinity : order(movie));
     const items = movies.toSorted((a, b) => late(a) - late(b));
     replace(grid, items.length ? h("ul", { class: "posters", role: "list" }, items.map((movie, at) => card(movie, shown, at < EAGER))) : empty(page));
   } catch (problem) {
     if (problem.name === "AbortError" || page.latest !== mine) return;
-    replace(grid, say("bad", words(problem)));
+    replace(grid, message("bad", problemText(problem)));
   } finally {
     if (page.latest === mine) grid.setAttribute("aria-busy", "false");
   }
@@ -114,11 +114,11 @@ function offer(page, found) {
   const { filter } = page;
   if (filter.time && !found.includes(filter.time)) found.push(filter.time);
   const shown = (text) => time(`2026-01-01T${text}Z`, "UTC");
-  replace(page.time, h("option", { value: "" }, t("programme.all-times")), found.map((one) => h("option", { value: one, selected: one === filter.time }, shown(one))));
+  replace(page.time, h("option", { value: "" }, t("programme.all-times")), found.map((item) => h("option", { value: item, selected: item === filter.time }, shown(item))));
 }
 
 function card(movie, showtimes, eager) {
-  const own = showtimes.filter((one) => one.movieId === movie.id);
+  const own = showtimes.filter((item) => item.movieId === movie.id);
   const facts = [duration(movie.durationMinutes), movie.rating && t("movie.rating", { rating: movie.rating }), ...movie.genres.map((genre) => genre.name)];
   return h(
     "li",

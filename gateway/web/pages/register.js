@@ -5,7 +5,7 @@ import { go } from "../lib/router.js";
 import { register } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { say } from "../parts/notice.js";
+import { message } from "../parts/notice.js";
 import { inside } from "./login.js";
 
 export default async function open({ query }) {
@@ -16,7 +16,7 @@ export default async function open({ query }) {
       "div",
       { class: "narrow stack" },
       h("h1", { tabindex: "-1" }, t("register.title")),
-      to.startsWith("/showtimes/") && say("", t("login.for-seats")),
+      to.startsWith("/showtimes/") && message("", t("login.for-seats")),
       form({
         fields: [
           field("name", t("register.name"), { autocomplete: "name", required: true }),

@@ -12,16 +12,16 @@ import { countdown } from "../parts/countdown.js";
 import { ask } from "../parts/dialog.js";
 import { ics, save } from "../parts/ics.js";
 import { leaving } from "../parts/leaving.js";
-import { notice, say, waiting, words } from "../parts/notice.js";
+import { notice, message, waiting, problemText } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
-import { remember } from "./seats.js";
+import { storeChoice } from "./seats.js";
 
 /** Seconds that one request waits for a change. */
-const WAIT = 20;
+const WAIT_SECONDS = 20;
 /** Pause (ms) after a failed request. */
-const PAUSE = 3000;
+const PAUSE_MS = 3000;
 /** How long (ms) the page shows that a payment is being confirmed. Usually that takes a second. */
-const PATIENCE = 30_000;
+const CONFIRMING_MS = 30_000;
 
 export default async function reservation({ params, query, signal }) {
   const order = await get(`/v1/reservations/${params.id}`, {}, { signal });
@@ -32,7 +32,7 @@ export default async function reservation({ params, query, signal }) {
   ]);
   const page = new Order(order, showtime, movie, query.session_id !== undefined, signal);
   if (query.session_id !== undefined) note({});
-  return { title: t("order.title", { title: order.movieTitle }), node: page.node, there: () => page.follow(), leave: () => page.leave() };
+  return { title: t("order.title", { title: order.movieTitle }), node: page.node, onShow: () => page.follow(), leave: () => page.leave() };
 }
 
 class Order {
@@ -61,14 +61,14 @@ class Order {
   async follow() {
     while (!this.signal.aborted && this.isMoving()) {
       try {
-        const order = await get(`/v1/reservations/${this.order.id}`, { wait: WAIT, since: this.order.version }, { signal: this.signal });
+        const order = await get(`/v1/reservations/${this.order.id}`, { wait: WAIT_SECONDS, since: this.order.version }, { signal: this.signal });
         if (order.version > this.order.version) {
           this.order = order;
           this.draw();
         }
       } catch (problem) {
         if (problem.name === "AbortError") return;
-        await new Promise((done) => setTimeout(done, PAUSE));
+        await new Promise((done) => setTimeout(done, PAUSE_MS));
       }
     }
   }
@@ -84,11 +84,11 @@ class Order {
     const state = { PENDING: () => this.pending(), CONFIRMED: () => this.confirmed(), CANCELLED: () => this.cancelled(), REFUNDED: () => this.cancelled() };
     const [title, ...content] = state[this.order.status]();
     this.title.textContent = title;
-    replace(this.state, this.order.attention && say("warn", t("order.attention")), content);
-    this.tell();
+    replace(this.state, this.order.attention && message("warn", t("order.attention")), content);
+    this.drawDetails();
   }
 
-  tell() {
+  drawDetails() {
     const { order, showtime } = this;
     const pairs = [
       ["film", order.movieTitle],
@@ -109,7 +109,7 @@ class Order {
       try {
         await work();
       } catch (problem) {
-        this.wrong(problem);
+        this.showProblem(problem);
       } finally {
         button.removeAttribute("aria-busy");
       }
@@ -117,10 +117,10 @@ class Order {
     return button;
   }
 
-  wrong(problem) {
+  showProblem(problem) {
     if (this.signal.aborted) return;
     this.trouble?.remove();
-    this.trouble = say("bad", words(problem));
+    this.trouble = message("bad", problemText(problem));
     this.state.prepend(this.trouble);
   }
 
@@ -132,9 +132,9 @@ class Order {
     // At zero the server decides whether the hold has ended.
     const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
     const kept = h("p", { class: "held" }, left, h("span", {}, t(free ? "hold.kept-free" : "hold.kept", { n: order.seats.length, seats: list(order.seats) })));
-    const back = this.button(t("hold.give-back"), "bare", () => this.giveBack());
-    if (this.paid && performance.now() - this.paid < PATIENCE) {
-      setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), PATIENCE - (performance.now() - this.paid) + 50);
+    const back = this.button(t("hold.give-back"), "bare", () => this.cancelHold());
+    if (this.paid && performance.now() - this.paid < CONFIRMING_MS) {
+      setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), CONFIRMING_MS - (performance.now() - this.paid) + 50);
       return [t("pay.confirming"), free ? waiting(t("pay.free-confirming")) : waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
     }
     if (free) return [t("hold.title"), kept, h("div", { class: "row" }, this.button(t("pay.free-action"), "main", () => this.pay()), back), h("p", { class: "soft" }, t("pay.free-how"))];
@@ -150,8 +150,8 @@ class Order {
     const payment = await get(`/v1/payments/${this.order.payment.id}`, {}, { signal: this.signal }).catch(() => null);
     const last = payment?.attempts.findLast((attempt) => attempt.code);
     if (!payment) return;
-    if (last) replace(place, say("bad", t("pay.declined"), h("p", {}, reason(last.code))));
-    else replace(place, say("warn", t("pay.not-finished")));
+    if (last) replace(place, message("bad", t("pay.declined"), h("p", {}, reason(last.code))));
+    else replace(place, message("warn", t("pay.not-finished")));
   }
 
   async pay() {
@@ -173,7 +173,7 @@ class Order {
     }
   }
 
-  async giveBack() {
+  async cancelHold() {
     this.order = await post(`/v1/reservations/${this.order.id}/cancel`);
     notice(t("hold.given-back"));
     go(`/showtimes/${this.order.showtimeId}`);
@@ -202,7 +202,7 @@ class Order {
       title,
       h("p", { class: "synopsis" }, t(isFree(order.total) ? "order.enjoy-free" : "order.enjoy", { n: order.seats.length })),
       partial,
-      order.exchangingTo && say("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
+      order.exchangingTo && message("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
       h("div", { class: "row" }, buttons),
       cancellation && h("div", { class: "row" }, !order.exchangingTo && this.exchanges(), this.button(t("order.cancel"), "bare", () => this.cancel())),
     ];
@@ -233,7 +233,7 @@ class Order {
     const [nothing, without] = isFree(this.order.total) ? ["cancel.free", "order.cancel"] : ["cancel.nothing", "cancel.yes-nothing"];
     const content = h("div", { class: "stack" },
       h("p", {}, t("cancel.seats", { seats: list(this.order.seats) })),
-      say(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t(nothing), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
+      message(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t(nothing), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
     const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t(without), "grave"]]);
     if (answer !== "yes") return;
     const cancelled = await this.cancelAsShown(cancellation.refund);
@@ -252,7 +252,7 @@ class Order {
       } catch (problem) {
         if (problem.code !== "plan-changed" || !problem.plan) throw problem;
         if (problem.plan.refund.amount !== refund.amount) {
-          notice(words(problem));
+          notice(problemText(problem));
           return null;
         }
         // Another version with the same refund, for example after an earlier refund has been completed.
@@ -272,7 +272,7 @@ class Order {
     const over = reason === "HOLD_EXPIRED" && (free ? "hold.over-free" : "hold.over");
     const title = t(refund ? "order.cancelled-paid" : over || "order.cancelled");
     const back = refund && this.refunded(refund);
-    const why = say(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : `order.reason.${reason ?? "USER_REQUEST"}`));
+    const why = message(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : `order.reason.${reason ?? "USER_REQUEST"}`));
     const isFuture = !isPast(order.startsAt) && this.showtime.status === "ON_SALE";
     const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
     const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));
@@ -283,7 +283,7 @@ class Order {
   }
 
   refunded(refund) {
-    return say(refund.status === "COMPLETED" ? "good" : refund.status === "FAILED" ? "bad" : "warn", t(`refund.${refund.status}`, { total: money(refund.total) }), h("p", {}, t(`refund.about-${refund.status}`)));
+    return message(refund.status === "COMPLETED" ? "good" : refund.status === "FAILED" ? "bad" : "warn", t(`refund.${refund.status}`, { total: money(refund.total) }), h("p", {}, t(`refund.about-${refund.status}`)));
   }
 
   /** Orders the same seats again; if some are taken, goes to the seat map, which offers seats nearby. */
@@ -291,11 +291,11 @@ class Order {
     const { showtimeId, seats } = this.order;
     try {
       const made = await post("/v1/reservations", { showtimeId, seats }, { key: crypto.randomUUID() });
-      remember(showtimeId, seats);
+      storeChoice(showtimeId, seats);
       go(`/reservations/${made.id}`);
     } catch (problem) {
       if (problem.code !== "seats-taken") throw problem;
-      remember(showtimeId, seats);
+      storeChoice(showtimeId, seats);
       go(`/showtimes/${showtimeId}`);
     }
   }
@@ -303,6 +303,6 @@ class Order {
 
 /** The text for a decline code. */
 function reason(code) {
-  const known = ["insufficient_funds", "expired_card", "incorrect_cvc", "card_declined", "generic_decline"];
-  return t(`pay.code.${known.includes(code) ? code : "other"}`, { code });
+  const codes = ["insufficient_funds", "expired_card", "incorrect_cvc", "card_declined", "generic_decline"];
+  return t(`pay.code.${codes.includes(code) ? code : "other"}`, { code });
 }

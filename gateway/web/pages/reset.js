@@ -1,11 +1,11 @@
 // The page of a mail's link: sets a new password with the link's token.
 
-import { keep, post } from "../lib/api.js";
+import { setSession, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { go, note } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { notice, say } from "../parts/notice.js";
+import { notice, message } from "../parts/notice.js";
 
 export default async function reset({ query }) {
   const { token } = query;
@@ -15,7 +15,7 @@ export default async function reset({ query }) {
   if (!token) {
     return {
       title: t("reset.title"),
-      node: h("div", { class: "narrow stack" }, title, say("bad", t("reset.no-token")), h("a", { class: "button main", href: "/forgot" }, t("reset.ask"))),
+      node: h("div", { class: "narrow stack" }, title, message("bad", t("reset.no-token")), h("a", { class: "button main", href: "/forgot" }, t("reset.ask"))),
     };
   }
   return {
@@ -30,7 +30,7 @@ export default async function reset({ query }) {
         work: async ({ password }) => {
           await post("/v1/auth/password/reset", { token, password });
           // The server has ended every login of this account, so this page's login is removed too.
-          keep(null);
+          setSession(null);
           notice(t("reset.done"));
           go("/login", { instead: true });
         },

@@ -5,7 +5,7 @@ import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { isStaff, restore, user } from "../lib/session.js";
 import { extend, t } from "../lib/text.js";
-import { say } from "../parts/notice.js";
+import { message } from "../parts/notice.js";
 import de from "../text/staff-de.js";
 import en from "../text/staff-en.js";
 
@@ -32,21 +32,21 @@ const PAGES = [
 const PLACES = ["showtimes", "movies", "genres", "halls", "sales", "orders", "holds", "people", "mails", "operations", "letters"];
 
 export default async function staff({ params, query, signal }) {
-  await Promise.all([restore(), dressed()]);
+  await Promise.all([restore(), loadStyles()]);
   if (!user()) throw new Problem({ status: 401, code: "token-missing" });
-  if (!isStaff()) return alone(t("frame.staff"), say("warn", t("staff.not-you"), h("p", {}, t("staff.not-you-text"))));
+  if (!isStaff()) return single(t("frame.staff"), message("warn", t("staff.not-you"), h("p", {}, t("staff.not-you-text"))));
   const found = find(params.rest ?? "");
   if (!found) return (await import("./lost.js")).default({});
   const { default: make } = await found.load();
   const page = await make({ params: found.params, query, signal });
   const nav = places(found.place);
-  const there = () => {
+  const onShow = () => {
     // On a phone the navigation scrolls sideways.
     const link = nav.querySelector("[aria-current]");
     nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
-    page.there?.();
+    page.onShow?.();
   };
-  return { ...page, node: h("div", { class: "staff" }, nav, h("div", { class: "staff-page" }, page.node)), there };
+  return { ...page, node: h("div", { class: "staff" }, nav, h("div", { class: "staff-page" }, page.node)), onShow };
 }
 
 function find(rest) {
@@ -60,19 +60,19 @@ function find(rest) {
   }
 }
 
-function places(here) {
-  const link = (name) => h("a", { href: name === "showtimes" ? "/staff" : `/staff/${name}`, "aria-current": name === here ? "page" : undefined }, t(`staff.place.${name}`));
+function places(current) {
+  const link = (name) => h("a", { href: name === "showtimes" ? "/staff" : `/staff/${name}`, "aria-current": name === current ? "page" : undefined }, t(`staff.place.${name}`));
   return h("nav", { class: "staff-places", "aria-label": t("staff.places") }, PLACES.map(link), h("a", { href: "/door" }, t("staff.place.door")));
 }
 
-function alone(title, ...content) {
+function single(title, ...content) {
   return { title, node: h("div", { class: "stack" }, h("h1", { tabindex: "-1" }, title), content) };
 }
 
 let sheet;
 
 /** Loads the staff's style sheet. */
-export function dressed() {
+export function loadStyles() {
   sheet ??= new Promise((resolve) => {
     const link = h("link", { rel: "stylesheet", href: new URL("../style/staff.css", import.meta.url).href });
     // If it cannot be loaded, the page works without styles.

@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { dateOf, dateParts, list, money, moment, time } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
 import { t } from "../lib/text.js";
-import { notice, partly, words } from "../parts/notice.js";
+import { notice, partly, problemText } from "../parts/notice.js";
 
 /** Past orders that are shown at first. */
 const PAST_MOST = 100;
@@ -44,7 +44,7 @@ function stub(order, showtime) {
     try {
       await (await import("../parts/tickets.js")).showTickets(order, showtime);
     } catch (problem) {
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     } finally {
       event.target.disabled = false;
     }
@@ -70,8 +70,8 @@ function stub(order, showtime) {
 function badge(order) {
   const { status } = order;
   const refund = order.refund && !isFree(order.refund.total) && order.refund;
-  const words = isFree(order.total) ? "tickets.status-free" : "tickets.status";
+  const problemText = isFree(order.total) ? "tickets.status-free" : "tickets.status";
   const look = { CONFIRMED: "good", PENDING: "warn", REFUNDED: "", CANCELLED: "" }[status];
-  const text = refund ? t(`refund.${refund.status}`, { total: money(refund.total) }) : t(`${words}.${status}`);
+  const text = refund ? t(`refund.${refund.status}`, { total: money(refund.total) }) : t(`${problemText}.${status}`);
   return h("p", {}, h("span", { class: `badge ${look}` }, text));
 }

@@ -5,7 +5,7 @@ import { h, replace } from "../lib/dom.js";
 import { note } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { form } from "../parts/form.js";
-import { say } from "../parts/notice.js";
+import { message } from "../parts/notice.js";
 
 export default async function verify({ query }) {
   const { token } = query;
@@ -20,11 +20,11 @@ export default async function verify({ query }) {
         await post("/v1/auth/verify", { token });
         // The access token contains whether the address is confirmed.
         if (hasToken()) await refresh().catch(() => {});
-        replace(place, say("good", t("verify.done"), h("p", {}, h("a", { href: "/" }, t("verify.on")))));
+        replace(place, message("good", t("verify.done"), h("p", {}, h("a", { href: "/" }, t("verify.on")))));
       },
     }), h("p", { class: "soft" }, t("verify.not-me")));
   } else {
-    place.append(say("bad", t("verify.no-token")));
+    place.append(message("bad", t("verify.no-token")));
   }
   return { title: t("verify.title"), node: h("div", { class: "narrow stack" }, h("h1", { tabindex: "-1" }, t("verify.title")), place) };
 }

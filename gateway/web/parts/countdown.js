@@ -7,22 +7,22 @@ import { countdown as shown } from "../lib/format.js";
 import { t } from "../lib/text.js";
 
 /** Seconds left at which screen readers announce the time. */
-const SPOKEN = new Set([600, 300, 120, 60, 30, 10]);
+const ANNOUNCED_AT = new Set([600, 300, 120, 60, 30, 10]);
 
 /** Counts down until `signal` aborts; calls `over()` once at zero. `words` is the key of the announced text. */
-export function countdown(expiresAt, { signal, over, words = "hold.left" }) {
+export function countdown(expiresAt, { signal, over, problemText = "hold.left" }) {
   const clock = h("b", { class: "clock", "aria-hidden": "true" });
-  const spoken = h("span", { class: "unseen", role: "timer", "aria-live": "polite" });
+  const announcement = h("span", { class: "unseen", role: "timer", "aria-live": "polite" });
   const end = new Date(expiresAt).getTime();
-  let said = Infinity;
+  let announced = Infinity;
   const tick = () => {
     const left = Math.max(0, Math.ceil((end - now()) / 1000));
     clock.textContent = shown(left);
     clock.dataset.short = String(left <= 60);
-    const mark = [...SPOKEN].filter((one) => one >= left).sort((a, b) => a - b)[0];
-    if (said === Infinity || (mark !== undefined && mark < said)) {
-      spoken.textContent = t(words, { left: shown(left) });
-      said = mark ?? 1e6;
+    const mark = [...ANNOUNCED_AT].filter((seconds) => seconds >= left).sort((a, b) => a - b)[0];
+    if (announced === Infinity || (mark !== undefined && mark < announced)) {
+      announcement.textContent = t(problemText, { left: shown(left) });
+      announced = mark ?? 1e6;
     }
     if (left === 0) {
       clearInterval(timer);
@@ -32,5 +32,5 @@ export function countdown(expiresAt, { signal, over, words = "hold.left" }) {
   const timer = setInterval(tick, 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
   tick();
-  return h("span", { class: "countdown" }, clock, spoken);
+  return h("span", { class: "countdown" }, clock, announcement);
 }

@@ -6,7 +6,7 @@ import { t } from "../lib/text.js";
 
 /** `days` are dates, `now` is today's, `chosen` the selected one; `href(date)` is the link of a day. */
 export function days({ days, now, chosen, href, label }) {
-  const one = (date) => {
+  const link = (date) => {
     const parts = dateParts(date);
     const near = date === now ? t("days.today") : date === later(now, 1) ? t("days.tomorrow") : parts.weekday;
     return h(
@@ -16,5 +16,5 @@ export function days({ days, now, chosen, href, label }) {
       h("b", {}, `${parts.day} ${parts.month}`),
     );
   };
-  return h("nav", { class: "strip", "aria-label": label }, days.map(one));
+  return h("nav", { class: "strip", "aria-label": label }, days.map(link));
 }

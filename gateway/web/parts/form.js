@@ -4,10 +4,10 @@
 import { Problem } from "../lib/api.js";
 import { h, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
-import { say, words } from "./notice.js";
+import { message, problemText } from "./notice.js";
 
 /** The most errors without a field of their own that are shown: a layout of 2,000 seats can have as many. */
-const HOMELESS_MOST = 8;
+const UNPLACED_MAX = 8;
 
 /** A field. `props` are attributes of the input; `options` (`[value, text]`) make it a select, `rows` a textarea. */
 export function field(name, label, { hint, options, rows, value, ...props } = {}) {
@@ -37,7 +37,7 @@ export function form({ fields, label, busy, work, more }) {
       await work(Object.fromEntries(new FormData(made)));
     } catch (problem) {
       if (!(problem instanceof Problem)) console.error(problem);
-      tell(made, place, problem);
+      showErrors(made, place, problem);
     } finally {
       running = false;
       button.removeAttribute("aria-busy");
@@ -56,15 +56,15 @@ function clear(made, place) {
   }
 }
 
-function tell(made, place, problem) {
+function showErrors(made, place, problem) {
   let first;
-  const homeless = [];
+  const unplaced = [];
   const boxes = [...made.querySelectorAll("[data-field]")];
   for (const { field: name, message } of problem.errors ?? []) {
     // An error of a list item, such as times[0], is shown at the list.
-    const box = [name, name.split(/[.[]/)[0]].map((wanted) => boxes.find((one) => one.dataset.field === wanted)).find(Boolean);
+    const box = [name, name.split(/[.[]/)[0]].map((wanted) => boxes.find((item) => item.dataset.field === wanted)).find(Boolean);
     const input = box?.querySelector("input, select, textarea");
-    if (!input) homeless.push(`${name}: ${message}`);
+    if (!input) unplaced.push(`${name}: ${message}`);
     if (!input || box.querySelector(".wrong")) continue;
     const id = `${input.id}-wrong`;
     box.append(h("span", { class: "wrong", id }, message));
@@ -73,6 +73,6 @@ function tell(made, place, problem) {
     first ??= input;
   }
   // An error that is shown at its field is not shown again at the top.
-  if (!first || homeless.length) place.append(say("bad", words(problem), homeless.length > 0 && h("ul", {}, homeless.slice(0, HOMELESS_MOST).map((one) => h("li", {}, one)))));
+  if (!first || unplaced.length) place.append(message("bad", problemText(problem), unplaced.length > 0 && h("ul", {}, unplaced.slice(0, UNPLACED_MAX).map((item) => h("li", {}, item)))));
   if (first) first.focus();
 }

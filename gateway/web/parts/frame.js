@@ -1,11 +1,11 @@
 // The frame of every page: logo, navigation, login, language.
 
-import { isKnown } from "../lib/api.js";
+import { hasLogin } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { again, go } from "../lib/router.js";
 import { isStaff, logOut, onUser, user } from "../lib/session.js";
-import { LANGUAGES, language, speak, t } from "../lib/text.js";
-import { notice, words } from "./notice.js";
+import { LANGUAGES, language, setLanguage, t } from "../lib/text.js";
+import { notice, problemText } from "./notice.js";
 
 /** Whether payments are tests, as the server has written into the page: then there is a banner, so that nobody takes the tickets for real ones. */
 const isSandbox = document.querySelector('meta[name="marquee-sandbox"]')?.content === "true";
@@ -20,8 +20,8 @@ export function frame() {
 /** Marks the link of the current page. */
 export function mark() {
   for (const link of document.querySelectorAll("#fascia nav a")) {
-    const here = link.pathname === "/" ? location.pathname === "/" : location.pathname.startsWith(link.pathname);
-    if (here) link.setAttribute("aria-current", "page");
+    const isCurrent = link.pathname === "/" ? location.pathname === "/" : location.pathname.startsWith(link.pathname);
+    if (isCurrent) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
@@ -37,7 +37,7 @@ function draw() {
     link("/", "frame.programme"),
     isStaff() && link("/staff", "frame.staff"),
     // With a login that is not restored yet, the links are shown already, so that nothing moves later.
-    who || isKnown() ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
+    who || hasLogin() ? [link("/tickets", "frame.tickets"), link("/account", "frame.account")] : link("/login", "frame.login"),
   );
   const sign = h("a", { class: "sign", href: "/", "aria-label": t("frame.home") }, h("span", { "aria-hidden": "true" }, "Marquee"));
   const sandbox = isSandbox && h("p", { class: "sandbox", role: "note" }, t("frame.sandbox"));
@@ -45,7 +45,7 @@ function draw() {
 
   const languages = h(
     "select",
-    { id: "language", on: { change: choose } },
+    { id: "language", on: { change: changeLanguage } },
     Object.entries(LANGUAGES).map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)),
   );
   replace(
@@ -55,26 +55,26 @@ function draw() {
       { class: "foot-row" },
       h("span", {}, t("frame.claim")),
       h("a", { href: "/docs" }, t("frame.api")),
-      who && h("button", { class: "button small", type: "button", on: { click: leave } }, t("frame.logout", { name: who.name })),
+      who && h("button", { class: "button small", type: "button", on: { click: handleLogout } }, t("frame.logout", { name: who.name })),
       h("label", { for: "language" }, h("span", {}, t("frame.language")), languages),
     ),
   );
   mark();
 }
 
-function choose(event) {
-  speak(event.target.value);
+function changeLanguage(event) {
+  setLanguage(event.target.value);
   draw();
   document.getElementById("language").focus();
   again();
 }
 
-async function leave() {
+async function handleLogout() {
   try {
     await logOut();
     notice(t("login.gone"));
     go("/");
   } catch (problem) {
-    notice(words(problem), "bad");
+    notice(problemText(problem), "bad");
   }
 }

@@ -17,7 +17,7 @@ export function hall(seats, { toggle, label }) {
   const [least, most] = [Math.min(...columns), Math.max(...columns)];
   const grid = h("div", { class: "hall-grid", role: "grid", "aria-label": label, "aria-multiselectable": "true" });
   const order = [...rows.values()];
-  let here;
+  let current;
 
   for (const [name, row] of rows) {
     const line = h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, name));
@@ -45,10 +45,10 @@ export function hall(seats, { toggle, label }) {
   }
 
   function point(entry, focus) {
-    if (here) here.cell.tabIndex = -1;
-    here = entry;
-    here.cell.tabIndex = 0;
-    if (focus) here.cell.focus();
+    if (current) current.cell.tabIndex = -1;
+    current = entry;
+    current.cell.tabIndex = 0;
+    if (focus) current.cell.focus();
   }
 
   grid.addEventListener("click", (event) => {
@@ -59,12 +59,12 @@ export function hall(seats, { toggle, label }) {
   });
   grid.addEventListener("focusin", (event) => {
     const entry = byId.get(event.target.dataset.seat);
-    if (entry && entry !== here) point(entry, false);
+    if (entry && entry !== current) point(entry, false);
   });
   grid.addEventListener("keydown", (event) => {
-    if (!here || event.ctrlKey || event.metaKey || event.altKey) {
+    if (!current || event.ctrlKey || event.metaKey || event.altKey) {
       const edge = { Home: order[0]?.[0], End: order.at(-1)?.at(-1) }[event.key];
-      if (here && event.ctrlKey && edge) {
+      if (current && event.ctrlKey && edge) {
         event.preventDefault();
         point(byId.get(edge.id), true);
       }
@@ -72,10 +72,10 @@ export function hall(seats, { toggle, label }) {
     }
     if (event.key === " " || event.key === "Enter") {
       event.preventDefault();
-      toggle(here.seat.id);
+      toggle(current.seat.id);
       return;
     }
-    const next = neighbour(order, here.seat, event.key);
+    const next = neighbour(order, current.seat, event.key);
     if (next) {
       event.preventDefault();
       point(byId.get(next.id), true);
@@ -125,15 +125,15 @@ function neighbour(order, seat, key) {
   const at = order.findIndex((row) => row[0].row === seat.row);
   const row = order[at];
   const place = row.indexOf(seat);
-  const near = (other) => other?.reduce((best, one) => (Math.abs(one.column - seat.column) < Math.abs(best.column - seat.column) ? one : best));
+  const nearest = (other) => other?.reduce((best, next) => (Math.abs(next.column - seat.column) < Math.abs(best.column - seat.column) ? next : best));
   switch (key) {
     case "ArrowRight": return row[place + 1];
     case "ArrowLeft": return row[place - 1];
-    case "ArrowDown": return near(order[at + 1]);
-    case "ArrowUp": return near(order[at - 1]);
+    case "ArrowDown": return nearest(order[at + 1]);
+    case "ArrowUp": return nearest(order[at - 1]);
     case "Home": return row[0];
     case "End": return row.at(-1);
-    case "PageDown": return near(order.at(-1));
-    case "PageUp": return near(order[0]);
+    case "PageDown": return nearest(order.at(-1));
+    case "PageUp": return nearest(order[0]);
   }
 }

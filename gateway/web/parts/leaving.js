@@ -13,10 +13,10 @@ export function leaving(reservation, { signal, keep }) {
   const { id } = reservation;
   let worker = null;
   let done = false;
-  const tell = (kind) => worker?.postMessage({ kind, id, token: bearer() });
+  const notifyWorker = (kind) => worker?.postMessage({ kind, id, token: bearer() });
   watcher.then((found) => {
     worker = found;
-    tell("back");
+    notifyWorker("back");
     performance.mark("leaving-watched");
   });
   const release = () => {
@@ -27,10 +27,10 @@ export function leaving(reservation, { signal, keep }) {
     if (done || keep()) return;
     // `persisted`: the page is kept for going back, so it was left and not reloaded. Messages of such a page are not delivered.
     if (event.persisted) release();
-    else tell("left");
+    else notifyWorker("left");
   };
   addEventListener("pagehide", hidden, { signal });
-  addEventListener("pageshow", () => tell("back"), { signal });
+  addEventListener("pageshow", () => notifyWorker("back"), { signal });
   return () => (done || keep() ? null : release());
 }
 

@@ -6,23 +6,23 @@ import { clock } from "../lib/format.js";
 import { has, t } from "../lib/text.js";
 
 /** How long (ms) a notice is shown: long enough to be read twice. */
-const SHOWN = 7000;
+const SHOWN_MS = 7000;
 let box;
 
 /** Shows a notice for a while. */
 export function notice(text, kind = "") {
   box ??= document.body.appendChild(h("div", { class: "notices", role: "status", "aria-live": "polite" }));
   const note = box.appendChild(h("p", { class: `notice ${kind}` }, text));
-  setTimeout(() => note.remove(), SHOWN);
+  setTimeout(() => note.remove(), SHOWN_MS);
 }
 
 /** The text of a problem in the reader's language, by its code; without a translation the server's text. */
-export function words(problem, values = {}) {
+export function problemText(problem, values = {}) {
   if (!(problem instanceof Problem)) return t("problem.unknown");
   const { code, limit, seats = [], retryAt, retryAfter = 1 } = problem;
-  const known = { n: limit?.most ?? (seats.length || 1), seats: seats.join(", "), seconds: retryAfter, at: retryAt && clock(retryAt), ...values };
+  const placeholders = { n: limit?.most ?? (seats.length || 1), seats: seats.join(", "), seconds: retryAfter, at: retryAt && clock(retryAt), ...values };
   const key = [`problem.${code}-${limit?.of}`, `problem.${code}`].find(has);
-  if (key) return t(key, known);
+  if (key) return t(key, placeholders);
   if (problem.status === 429) return t("problem.too-many", { seconds: problem.retryAfter ?? 1 });
   if (problem.status === 503) return t("problem.away");
   if (problem.status >= 500) return t("problem.ours", { id: problem.requestId ?? "–" });
@@ -30,13 +30,13 @@ export function words(problem, values = {}) {
 }
 
 /** A message within the page. `kind` is bad, good, warn or empty. */
-export function say(kind, title, ...more) {
-  return h("div", { class: `say ${kind}`, role: kind === "bad" ? "alert" : "status" }, title && h("strong", {}, title), ...more);
+export function message(kind, title, ...more) {
+  return h("div", { class: `message ${kind}`, role: kind === "bad" ? "alert" : "status" }, title && h("strong", {}, title), ...more);
 }
 
 /** A message if `all` did not read the whole list, otherwise false. */
 export function partly(items) {
-  return items.length < items.total && say("warn", t("list.partly", { n: items.length, total: items.total }));
+  return items.length < items.total && message("warn", t("list.partly", { n: items.length, total: items.total }));
 }
 
 /** A progress indicator, with what is waited for. */

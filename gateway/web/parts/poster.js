@@ -49,7 +49,7 @@ function drawn({ title }, silent) {
 /** A pseudo-random generator of numbers from 0 to 1, seeded by the text (FNV-1a, then xorshift). */
 function dice(text) {
   let state = 2166136261;
-  for (const one of text) state = Math.imul(state ^ one.codePointAt(0), 16777619);
+  for (const char of text) state = Math.imul(state ^ char.codePointAt(0), 16777619);
   return () => {
     state ^= state << 13;
     state ^= state >>> 17;
@@ -60,11 +60,11 @@ function dice(text) {
 
 /** Wraps a title into at most four lines of about the same length. */
 function wrap(title) {
-  const words = title.split(/\s+/).map((word) => (word.length > 14 ? `${word.slice(0, 13)}…` : word));
-  const length = words.join(" ").length;
-  const most = Math.max(9, Math.ceil(length / Math.min(4, Math.ceil(length / 10))), ...words.map((word) => word.length));
+  const problemText = title.split(/\s+/).map((word) => (word.length > 14 ? `${word.slice(0, 13)}…` : word));
+  const length = problemText.join(" ").length;
+  const most = Math.max(9, Math.ceil(length / Math.min(4, Math.ceil(length / 10))), ...problemText.map((word) => word.length));
   const lines = [];
-  for (const word of words) {
+  for (const word of problemText) {
     const last = lines.at(-1);
     if (last !== undefined && `${last} ${word}`.length <= most) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);

@@ -21,7 +21,7 @@ export const unitOf = (seats, seat) => (seat.unit === undefined ? [seat] : seats
 /** Companion seats of the order without the wheelchair space beside them. A companion seat with no wheelchair space beside it in the layout is sold like any seat. */
 export function companionsAlone(seats, order) {
   const wheelchairs = (seat) => seats.filter((other) => other.kind === "WHEELCHAIR" && areAdjacent(seat, other));
-  return order.filter((seat) => seat.kind === "COMPANION" && wheelchairs(seat).length > 0 && !wheelchairs(seat).some((one) => order.includes(one)));
+  return order.filter((seat) => seat.kind === "COMPANION" && wheelchairs(seat).length > 0 && !wheelchairs(seat).some((wheelchair) => order.includes(wheelchair)));
 }
 
 /**

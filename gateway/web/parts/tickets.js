@@ -10,7 +10,7 @@ import { show } from "./dialog.js";
 /** Opens the tickets of a confirmed reservation. */
 export async function showTickets(reservation, showtime) {
   const { tickets } = await get(`/v1/reservations/${reservation.id}/tickets`);
-  const one = ({ seat, token }, at) =>
+  const pass = ({ seat, token }, at) =>
     h(
       "figure",
       { class: "pass" },
@@ -21,7 +21,7 @@ export async function showTickets(reservation, showtime) {
         h("span", {}, moment(reservation.startsAt, showtime.timeZone)),
         tickets.length > 1 && h("small", {}, t("tickets.of", { at: at + 1, n: tickets.length }))),
     );
-  const dialog = show(t("tickets.at-door"), h("div", { class: "passes", tabindex: "0", role: "region", "aria-label": t("tickets.at-door") }, tickets.map(one)), "full");
+  const dialog = show(t("tickets.at-door"), h("div", { class: "passes", tabindex: "0", role: "region", "aria-label": t("tickets.at-door") }, tickets.map(pass)), "full");
   const awake = await navigator.wakeLock?.request("screen").catch(() => null);
   dialog.addEventListener("close", () => awake?.release());
 }

@@ -24,7 +24,7 @@ function cost(showtime, least) {
 
 /** `exchange` is the id of an order that is moved to another showtime. */
 export function times(showtimes, exchange) {
-  const one = (showtime) => {
+  const item = (showtime) => {
     const at = time(showtime.startsAt, showtime.timeZone);
     if (!isOpen(showtime)) {
       const why = showtime.status === "CANCELLED" ? t("times.cancelled") : t("times.over");
@@ -33,5 +33,5 @@ export function times(showtimes, exchange) {
     const price = least(showtime);
     return h("li", {}, h("a", { class: "time", href: `/showtimes/${showtime.id}${exchange ? `?exchange=${exchange}` : ""}` }, h("b", {}, at), h("small", {}, [showtime.auditoriumName, price && cost(showtime, price)].filter(Boolean).join(" · "))));
   };
-  return h("ul", { class: "times", role: "list" }, showtimes.map(one));
+  return h("ul", { class: "times", role: "list" }, showtimes.map(item));
 }

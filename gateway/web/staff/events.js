@@ -5,7 +5,7 @@ import { Problem, events } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { money, number } from "../lib/format.js";
 import { locale, t } from "../lib/text.js";
-import { words } from "../parts/notice.js";
+import { problemText } from "../parts/notice.js";
 import { short } from "./listing.js";
 
 /** The most rows on the page. */
@@ -33,7 +33,7 @@ async function listen(tape, signal) {
       tape.state("away", t("staff.events.away"));
     } catch (problem) {
       if (signal.aborted) return;
-      tape.state("away", problem instanceof Problem && problem.status ? words(problem) : t("staff.events.away"));
+      tape.state("away", problem instanceof Problem && problem.status ? problemText(problem) : t("staff.events.away"));
     }
     await new Promise((done) => setTimeout(done, PAUSES[Math.min(failed, PAUSES.length - 1)]));
   }
@@ -41,10 +41,10 @@ async function listen(tape, signal) {
 
 class Tape {
   constructor() {
-    Object.assign(this, { known: new Set(), all: [], held: [], paused: false, due: false });
+    Object.assign(this, { ids: new Set(), all: [], held: [], paused: false, due: false });
     this.mark = h("p", { class: "live", role: "status", dataset: { state: "away" } }, t("staff.events.opening"));
     this.pause = h("button", { class: "button small", type: "button", "aria-pressed": "false", on: { click: () => this.hold(!this.paused) } }, t("staff.events.pause"));
-    this.noun = h("select", { class: "input", id: "events-noun", on: { change: () => this.draw() } }, h("option", { value: "" }, t("staff.all")), NOUNS.map((one) => h("option", { value: one }, t(`staff.events.noun.${one}`))));
+    this.noun = h("select", { class: "input", id: "events-noun", on: { change: () => this.draw() } }, h("option", { value: "" }, t("staff.all")), NOUNS.map((noun) => h("option", { value: noun }, t(`staff.events.noun.${noun}`))));
     this.word = h("input", { class: "input", id: "events-word", type: "search", autocomplete: "off", spellcheck: "false", on: { input: () => this.draw() } });
     this.list = h("ol", { class: "events", tabindex: "0", role: "list", "aria-label": t("staff.events.title") });
     this.none = h("p", { class: "soft events-none" }, t("staff.events.none"));
@@ -61,19 +61,19 @@ class Tape {
   }
 
   add(event) {
-    if (event.id && this.known.has(event.id)) return;
-    this.known.add(event.id);
+    if (event.id && this.ids.has(event.id)) return;
+    this.ids.add(event.id);
     (this.paused ? this.held : this.all).unshift(event);
-    this.soon();
+    this.scheduleDraw();
   }
 
   missed(events) {
     (this.paused ? this.held : this.all).unshift({ missed: events });
-    this.soon();
+    this.scheduleDraw();
   }
 
   /** Draws within 100 ms, so that many events are drawn at once. */
-  soon() {
+  scheduleDraw() {
     if (this.due) return;
     this.due = true;
     setTimeout(() => {
@@ -103,12 +103,12 @@ class Tape {
   draw() {
     this.all.length = Math.min(this.all.length, MOST);
     const word = this.word.value.trim().toLowerCase();
-    const wanted = this.all.filter((one) => one.missed || ((!this.noun.value || one.subject.startsWith(`${this.noun.value}.`)) && (!word || text(one).includes(word))));
+    const wanted = this.all.filter((event) => event.missed || ((!this.noun.value || event.subject.startsWith(`${this.noun.value}.`)) && (!word || text(event).includes(word))));
     // Existing rows are kept as they are: opened, or with the focus inside.
-    for (const one of wanted) one.row ??= row(one);
-    const rows = wanted.map((one) => one.row);
+    for (const event of wanted) event.row ??= row(event);
+    const rows = wanted.map((event) => event.row);
     for (const old of [...this.list.children]) if (!rows.includes(old)) old.remove();
-    rows.forEach((one, at) => this.list.children[at] !== one && this.list.insertBefore(one, this.list.children[at] ?? null));
+    rows.forEach((row, at) => this.list.children[at] !== row && this.list.insertBefore(row, this.list.children[at] ?? null));
     this.none.hidden = rows.length > 0;
   }
 }
@@ -130,8 +130,8 @@ function row(event) {
 function gist(data) {
   if (typeof data !== "object" || data === null) return String(data);
   const seats = Array.isArray(data.seats) && data.seats.every((seat) => typeof seat === "string") ? data.seats.join(", ") : null;
-  const said = [data.movieTitle ?? data.title, seats, data.total?.currency && money(data.total), data.role, data.reason ?? data.code, data.email];
-  return said.filter(Boolean).join(" · ");
+  const parts = [data.movieTitle ?? data.title, seats, data.total?.currency && money(data.total), data.role, data.reason ?? data.code, data.email];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function details({ id, source, correlationId, data }) {

@@ -10,13 +10,13 @@ const UNPAID_MANY = 5;
 
 export default async function holds({ query, signal }) {
   const page = await fresh("/v1/admin/holds", { page: query.page, pageSize: 25 }, { signal });
-  const unpaid = (one) => (one.unpaidEnded >= UNPAID_MANY ? badge(number(one.unpaidEnded), "warn") : number(one.unpaidEnded));
+  const unpaid = (account) => (account.unpaidEnded >= UNPAID_MANY ? badge(number(account.unpaidEnded), "warn") : number(account.unpaidEnded));
   const columns = [
-    [t("login.email"), (one) => h("a", { href: `/staff/orders?userId=${one.userId}` }, one.email)],
-    [t("staff.holds.seats"), (one) => number(one.seats), "number"],
-    [t("staff.holds.orders"), (one) => number(one.holds), "number"],
+    [t("login.email"), (account) => h("a", { href: `/staff/orders?userId=${account.userId}` }, account.email)],
+    [t("staff.holds.seats"), (account) => number(account.seats), "number"],
+    [t("staff.holds.orders"), (account) => number(account.holds), "number"],
     [t("staff.holds.unpaid"), unpaid, "number"],
-    [t("staff.holds.networks"), (one) => one.networks.join(", ") || "–"],
+    [t("staff.holds.networks"), (account) => account.networks.join(", ") || "–"],
   ];
   return {
     title: t("staff.place.holds"),

@@ -8,7 +8,7 @@ import { again, go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
-import { notice, say } from "../parts/notice.js";
+import { notice, message } from "../parts/notice.js";
 import { labelWidth, seatId } from "../parts/seat.js";
 import { act, fresh, head, remove } from "./listing.js";
 import { PLACES_MAX, Plan, ROWS_MAX, blank } from "./plan.js";
@@ -43,15 +43,15 @@ function end(hall) {
 
 class Editor {
   constructor(hall, signal) {
-    Object.assign(this, { hall, signal, brush: "STANDARD", here: { row: 0, column: 1 }, lost: new Map() });
+    Object.assign(this, { hall, signal, brush: "STANDARD", current: { row: 0, column: 1 }, lost: new Map() });
     this.plan = new Plan(hall?.rows ?? blank(8, 12));
     this.grid = h("div", { class: "layout-grid", role: "grid", "aria-label": t("staff.layout.grid") });
     this.rowTools = h("div", { class: "row layout-row-tools" });
     this.sum = h("p", { class: "soft", "aria-live": "polite" });
-    this.words = h("div", {});
-    this.undo = h("button", { class: "button small", type: "button", on: { click: () => this.back() } }, t("staff.layout.undo"));
+    this.messages = h("div", {});
+    this.undo = h("button", { class: "button small", type: "button", on: { click: () => this.undo() } }, t("staff.layout.undo"));
     this.listen();
-    this.node = h("div", { class: "layout" }, this.settings(), h("section", { class: "card stack" }, this.palette(), this.words, h("div", { class: "layout-box", tabindex: "0", role: "region", "aria-label": t("staff.layout.plan") }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), this.grid), this.rowTools, h("div", { class: "row" }, this.sum, this.undo)));
+    this.node = h("div", { class: "layout" }, this.settings(), h("section", { class: "card stack" }, this.palette(), this.messages, h("div", { class: "layout-box", tabindex: "0", role: "region", "aria-label": t("staff.layout.plan") }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), this.grid), this.rowTools, h("div", { class: "row" }, this.sum, this.undo)));
     this.draw();
   }
 
@@ -61,7 +61,7 @@ class Editor {
       fields: [
         field("name", t("staff.name"), { value: this.hall?.name ?? "", maxlength: 100, autocomplete: "off" }),
         field("timeZone", t("staff.layout.zone"), { value: zone === "UTC" && !this.hall ? "Europe/Berlin" : zone, list: "zones", hint: t("staff.layout.zone-hint"), autocomplete: "off" }),
-        h("datalist", { id: "zones" }, (Intl.supportedValuesOf?.("timeZone") ?? []).map((one) => h("option", { value: one }))),
+        h("datalist", { id: "zones" }, (Intl.supportedValuesOf?.("timeZone") ?? []).map((item) => h("option", { value: item }))),
         !this.hall && h("fieldset", { class: "field" }, h("legend", {}, t("staff.layout.begin")), h("div", { class: "two" },
           field("newRows", t("staff.layout.rows"), { type: "number", min: 1, max: ROWS_MAX, value: 8 }),
           field("newPlaces", t("staff.layout.places"), { type: "number", min: 1, max: PLACES_MAX, value: 12 })),
@@ -84,7 +84,7 @@ class Editor {
 
   async save({ name, timeZone }) {
     this.lost.clear();
-    replace(this.words);
+    replace(this.messages);
     const rows = this.plan.toRows();
     // Rows are sent only if they were changed, so that renaming keeps the stored seats.
     const isDrawn = !this.hall || JSON.stringify(rows) !== JSON.stringify(new Plan(this.hall.rows).toRows());
@@ -102,7 +102,7 @@ class Editor {
 
   /** Shows which seats of which showtimes are sold, and a button that restores them. */
   refused({ showtimes }) {
-    const ids = new Set(showtimes.flatMap((one) => one.seats ?? []));
+    const ids = new Set(showtimes.flatMap((item) => item.seats ?? []));
     // The stored seats, which may be missing in the edited layout.
     this.lost = new Map(this.hall.rows.flatMap((row) => row.seats.map((seat) => [seatId(row.label, seat.number), { row: row.label, ...seat }])).filter(([id]) => ids.has(id)));
     const restore = h("button", { class: "button", type: "button" }, t("staff.layout.restore", { n: this.lost.size }));
@@ -110,13 +110,13 @@ class Editor {
       this.plan.mark();
       this.plan.restore(this.hall.rows, this.lost);
       this.lost.clear();
-      replace(this.words, say("good", t("staff.layout.restored")));
+      replace(this.messages, message("good", t("staff.layout.restored")));
       this.draw();
     });
-    const lines = showtimes.map((one) => h("li", {}, h("a", { href: `/staff/orders?showtimeId=${one.id}` }, moment(one.startsAt, this.hall.timeZone)), `: ${list(one.seats ?? [])}`));
-    replace(this.words, say("bad", t("staff.layout.refused"), h("ul", {}, lines), h("p", { class: "row" }, restore)));
+    const lines = showtimes.map((item) => h("li", {}, h("a", { href: `/staff/orders?showtimeId=${item.id}` }, moment(item.startsAt, this.hall.timeZone)), `: ${list(item.seats ?? [])}`));
+    replace(this.messages, message("bad", t("staff.layout.refused"), h("ul", {}, lines), h("p", { class: "row" }, restore)));
     this.draw();
-    this.words.scrollIntoView({ block: "nearest" });
+    this.messages.scrollIntoView({ block: "nearest" });
   }
 
   palette() {
@@ -133,7 +133,7 @@ class Editor {
     this.brushes.querySelector(`[value=${kind}]`).checked = true;
   }
 
-  back() {
+  undo() {
     if (this.plan.undo()) this.draw();
   }
 
@@ -169,30 +169,30 @@ class Editor {
 
   draw() {
     const { plan } = this;
-    this.here = { row: Math.min(this.here.row, plan.rows.length - 1), column: Math.min(this.here.column, plan.columns) };
+    this.current = { row: Math.min(this.current.row, plan.rows.length - 1), column: Math.min(this.current.column, plan.columns) };
     this.grid.style.setProperty("--columns", String(plan.columns));
     this.grid.style.setProperty("--label", labelWidth(plan.rows.map((row) => row.label)));
     replace(this.grid, plan.rows.map((row, at) => h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, row.label), Array.from({ length: plan.columns }, (_, place) => h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { row: at, column: place + 1 } })))));
     plan.rows.forEach((_, row) => this.showRow(row));
     this.shownRow = undefined;
-    this.point(this.here, false);
+    this.point(this.current, false);
     this.count();
   }
 
   count() {
     const counts = this.plan.counts();
-    const all = Object.values(counts).reduce((sum, one) => sum + one, 0);
+    const all = Object.values(counts).reduce((sum, item) => sum + item, 0);
     this.sum.textContent = `${t("staff.layout.sum", { n: all })} ${Object.entries(counts).map(([kind, n]) => `${t(`kind.${kind}`)} ${n}`).join(" · ")}`;
     this.undo.disabled = !this.plan.canUndo;
   }
 
-  point(here, focus = true) {
-    if (here.row < 0) return;
-    const before = this.cell(this.here);
+  point(position, focus = true) {
+    if (position.row < 0) return;
+    const before = this.cell(this.current);
     if (before) before.tabIndex = -1;
-    const isOther = here.row !== this.shownRow;
-    this.here = here;
-    const cell = this.cell(here);
+    const isOther = position.row !== this.shownRow;
+    this.current = position;
+    const cell = this.cell(position);
     cell.tabIndex = 0;
     if (focus) cell.focus();
     if (isOther) this.tools();
@@ -200,7 +200,7 @@ class Editor {
 
   /** The tools for the row that was focused last. */
   tools() {
-    const { row } = this.here;
+    const { row } = this.current;
     const { plan } = this;
     this.shownRow = row;
     const change = (work) => () => {
@@ -233,35 +233,35 @@ class Editor {
     };
     let drawing = false;
     this.grid.addEventListener("pointerdown", (event) => {
-      const here = place(event);
-      if (!here || event.button !== 0) return;
+      const position = place(event);
+      if (!position || event.button !== 0) return;
       // Without pointer capture a moving finger paints the following seats too.
       if (event.target.hasPointerCapture?.(event.pointerId)) event.target.releasePointerCapture(event.pointerId);
       event.preventDefault();
       drawing = true;
       this.plan.mark();
-      this.point(here);
-      this.paint(here);
+      this.point(position);
+      this.paint(position);
     });
     this.grid.addEventListener("pointerover", (event) => {
-      const here = drawing && place(event);
-      if (here) this.paint(here);
+      const position = drawing && place(event);
+      if (position) this.paint(position);
     });
     addEventListener("pointerup", () => (drawing = false), { signal: this.signal });
     addEventListener("pointercancel", () => (drawing = false), { signal: this.signal });
     this.grid.addEventListener("focusin", (event) => {
-      const here = place(event);
-      if (here && (here.row !== this.here.row || here.column !== this.here.column)) this.point(here, false);
+      const position = place(event);
+      if (position && (position.row !== this.current.row || position.column !== this.current.column)) this.point(position, false);
     });
     this.grid.addEventListener("keydown", (event) => this.key(event));
   }
 
   key(event) {
-    const { row, column } = this.here;
+    const { row, column } = this.current;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
       event.preventDefault();
-      this.back();
-      this.cell(this.here)?.focus();
+      this.undo();
+      this.cell(this.current)?.focus();
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -280,7 +280,7 @@ class Editor {
       event.preventDefault();
       if (brush) this.choose(brush);
       this.plan.mark();
-      this.paint(this.here, event.key === "Delete" || event.key === "Backspace" ? "GAP" : this.brush);
+      this.paint(this.current, event.key === "Delete" || event.key === "Backspace" ? "GAP" : this.brush);
     } else if (event.key === "Home" || event.key === "End") {
       event.preventDefault();
       this.point({ row, column: event.key === "Home" ? 1 : this.plan.columns });

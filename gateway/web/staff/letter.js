@@ -7,7 +7,7 @@ import { go } from "../lib/router.js";
 import { isOwner } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
-import { notice, say, words } from "../parts/notice.js";
+import { notice, message, problemText } from "../parts/notice.js";
 import { act, fresh, head, remove } from "./listing.js";
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -25,7 +25,7 @@ export default async function letter({ params, signal }) {
       h("a", { class: "back", href: "/staff/letters" }, `← ${t("staff.place.letters")}`),
       head(t("staff.letters.one", { number: found.sequence }), h("code", {}, found.subject), isOwner() && [act(t("staff.letters.replay"), () => replay(found, outcome), "main"), act(t("staff.letters.drop"), () => drop(found), "grave")]),
       outcome,
-      !isOwner() && say("", t("staff.letters.owner-only")),
+      !isOwner() && message("", t("staff.letters.owner-only")),
       h("dl", { class: "pairs card" },
         pair("staff.letters.reason", found.reason),
         pair("staff.letters.consumer", found.consumer),
@@ -43,7 +43,7 @@ async function replay(found, outcome) {
     await post(`/v1/admin/dead-letters/${found.sequence}/replay`);
   } catch (problem) {
     // It is still a dead letter; the reason may have changed.
-    replace(outcome, say("bad", t("staff.letters.again"), h("p", {}, words(problem))));
+    replace(outcome, message("bad", t("staff.letters.again"), h("p", {}, problemText(problem))));
     return;
   }
   notice(t("staff.letters.handled", { subject: found.subject }));

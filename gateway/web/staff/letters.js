@@ -10,12 +10,12 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export default async function letters({ query, signal }) {
   const page = await fresh("/v1/admin/dead-letters", { page: query.page, pageSize: 25 }, { signal });
   const columns = [
-    [t("staff.letters.number"), (one) => h("a", { href: `/staff/letters/${one.sequence}` }, String(one.sequence))],
-    [t("staff.letters.subject"), (one) => h("code", {}, one.subject)],
-    [t("staff.letters.consumer"), (one) => one.consumer],
-    [t("staff.letters.reason"), (one) => one.reason],
-    [t("staff.mails.tries"), (one) => one.attempts, "number"],
-    [t("staff.letters.parked"), (one) => moment(one.parkedAt, zone)],
+    [t("staff.letters.number"), (letter) => h("a", { href: `/staff/letters/${letter.sequence}` }, String(letter.sequence))],
+    [t("staff.letters.subject"), (letter) => h("code", {}, letter.subject)],
+    [t("staff.letters.consumer"), (letter) => letter.consumer],
+    [t("staff.letters.reason"), (letter) => letter.reason],
+    [t("staff.mails.tries"), (letter) => letter.attempts, "number"],
+    [t("staff.letters.parked"), (letter) => moment(letter.parkedAt, zone)],
   ];
   return {
     title: t("staff.place.letters"),

@@ -3,7 +3,7 @@
 import { all, call, get } from "../lib/api.js";
 import { h, replace, unique } from "../lib/dom.js";
 import { t } from "../lib/text.js";
-import { notice, words } from "../parts/notice.js";
+import { notice, problemText } from "../parts/notice.js";
 
 /** A read that bypasses the cache: public lists may be some seconds old, and staff look for their own last change. */
 export const fresh = (path, query, options) => get(path, query, { cache: "no-cache", ...options });
@@ -36,8 +36,8 @@ export function pager({ page, pageSize, total }, query) {
   const last = Math.max(1, Math.ceil(total / pageSize));
   const kept = Object.entries(query).filter(([key, value]) => key !== "page" && value);
   const link = (to, text) => {
-    const there = to >= 1 && to <= last;
-    return there && h("a", { class: "button small", href: `${location.pathname}?${new URLSearchParams([...kept, ["page", to]])}` }, text);
+    const exists = to >= 1 && to <= last;
+    return exists && h("a", { class: "button small", href: `${location.pathname}?${new URLSearchParams([...kept, ["page", to]])}` }, text);
   };
   return h("nav", { class: "row pager", "aria-label": t("staff.pages") }, h("span", { class: "soft" }, t("staff.of", { page, last, n: total })), last > 1 && [link(page - 1, t("staff.before")), link(page + 1, t("staff.after"))]);
 }
@@ -51,7 +51,7 @@ export function act(text, work, look = "") {
     try {
       await work(button);
     } catch (problem) {
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     } finally {
       button.removeAttribute("aria-busy");
     }

@@ -35,7 +35,7 @@ export default async function mails({ query, signal }) {
       { class: "stack" },
       head(t("staff.place.mails"), t("staff.mails.about"), act(t("staff.mails.resend-failed"), resendFailed)),
       filters([
-        field("status", t("staff.state"), { options: [["", t("staff.all")], ...Object.keys(LOOK).map((one) => [one, t(`staff.mail-status.${one}`)])], value: query.status }),
+        field("status", t("staff.state"), { options: [["", t("staff.all")], ...Object.keys(LOOK).map((status) => [status, t(`staff.mail-status.${status}`)])], value: query.status }),
         query.reservationId && h("input", { type: "hidden", name: "reservationId", value: query.reservationId }),
       ], go),
       query.reservationId && h("p", { class: "row" }, badge(t("staff.mails.of-order")), h("a", { href: "/staff/mails" }, t("staff.orders.clear"))),

@@ -9,7 +9,7 @@ import { t } from "../lib/text.js";
 import { upload } from "../lib/upload.js";
 import { ask, show } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
-import { notice, say, words } from "../parts/notice.js";
+import { notice, message, problemText } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
 import { act, everything, fresh, head, remove } from "./listing.js";
 
@@ -34,7 +34,7 @@ export default async function movie({ params, signal }) {
       head(title, isNew ? null : t("staff.movies.coming", { n: coming.total }), !isNew && h("a", { class: "button", href: `/movies/${found.id}` }, t("staff.movies.see"))),
       h("div", { class: "movie-edit" },
         h("section", { class: "card" }, facts(found, genres)),
-        h("section", { class: "stack" }, isNew ? say("", t("staff.movies.media-later")) : [medium("poster", found, signal), medium("trailer", found, signal), h("div", { class: "card stack" }, h("h2", {}, t("staff.delete")), h("p", { class: "soft" }, t("staff.movies.delete-about")), end(found, coming.total))])),
+        h("section", { class: "stack" }, isNew ? message("", t("staff.movies.media-later")) : [medium("poster", found, signal), medium("trailer", found, signal), h("div", { class: "card stack" }, h("h2", {}, t("staff.delete")), h("p", { class: "soft" }, t("staff.movies.delete-about")), end(found, coming.total))])),
     ),
   };
 }
@@ -56,7 +56,7 @@ function facts(movie, genres) {
     ],
     label: t(movie ? "staff.save" : "staff.movies.create"),
     work: async (values) => {
-      const genreIds = [...picks.querySelectorAll("input:checked")].map((one) => one.value);
+      const genreIds = [...picks.querySelectorAll("input:checked")].map((item) => item.value);
       const body = { title: values.title.trim(), synopsis: values.synopsis.trim(), durationMinutes: Number(values.durationMinutes), rating: values.rating.trim(), releaseDate: values.releaseDate, language: values.language.trim(), genreIds };
       const saved = movie ? await change(movie, body) : await post("/v1/movies", body);
       if (!saved) return;
@@ -84,11 +84,11 @@ async function change(movie, body) {
 }
 
 function overlapList(overlaps) {
-  const one = ({ auditoriumName, timeZone, earlier, later }) => {
+  const item = ({ auditoriumName, timeZone, earlier, later }) => {
     const times = { first: earlier.movieTitle, from: moment(earlier.startsAt, timeZone), to: time(earlier.endsAt, timeZone), second: later.movieTitle, next: time(later.startsAt, timeZone) };
     return h("li", {}, h("strong", {}, auditoriumName), ` ${t("staff.movies.overlap-pair", times)} `, h("a", { href: `/staff/showtimes/${earlier.id}` }, time(earlier.startsAt, timeZone)), " · ", h("a", { href: `/staff/showtimes/${later.id}` }, time(later.startsAt, timeZone)));
   };
-  return h("div", { class: "stack" }, h("p", {}, t("staff.movies.overlap-about")), h("ul", { class: "overlaps" }, overlaps.map(one)));
+  return h("div", { class: "stack" }, h("p", {}, t("staff.movies.overlap-about")), h("ul", { class: "overlaps" }, overlaps.map(item)));
 }
 
 /** The current poster or trailer, and an upload that replaces it. */
@@ -105,7 +105,7 @@ function medium(kind, movie, signal) {
     const file = input.files[0];
     if (!file) return;
     if (file.size > LIMITS[kind]) {
-      replace(state, say("bad", t("staff.movies.too-large", { most: LIMITS[kind] / 1024 / 1024 })));
+      replace(state, message("bad", t("staff.movies.too-large", { most: LIMITS[kind] / 1024 / 1024 })));
       return;
     }
     const local = URL.createObjectURL(file);
@@ -124,10 +124,10 @@ function medium(kind, movie, signal) {
       const stored = await upload(`/v1/movies/${movie.id}/${kind}`, file, { progress, signal: giveUp.signal });
       draw(stored.url);
       movie[`${kind}Url`] = stored.url;
-      replace(state, say("good", t("staff.movies.stored")));
+      replace(state, message("good", t("staff.movies.stored")));
     } catch (problem) {
       draw(movie[`${kind}Url`]);
-      replace(state, problem.name === "AbortError" ? null : say("bad", problem.of?.("file") ?? words(problem)));
+      replace(state, problem.name === "AbortError" ? null : message("bad", problem.of?.("file") ?? problemText(problem)));
     } finally {
       URL.revokeObjectURL(local);
       input.disabled = false;
@@ -139,8 +139,8 @@ function medium(kind, movie, signal) {
 
 function end(movie, coming) {
   return act(t("staff.movies.delete"), async () => {
-    const words = coming ? t("staff.movies.delete-coming", { n: coming }) : t("staff.movies.delete-none");
-    const answer = await ask(t("staff.movies.delete-ask", { title: movie.title }), h("p", {}, words), [["no", t("staff.keep")], ["yes", t("staff.delete"), "grave"]]);
+    const problemText = coming ? t("staff.movies.delete-coming", { n: coming }) : t("staff.movies.delete-none");
+    const answer = await ask(t("staff.movies.delete-ask", { title: movie.title }), h("p", {}, problemText), [["no", t("staff.keep")], ["yes", t("staff.delete"), "grave"]]);
     if (answer !== "yes") return;
     await remove(`/v1/movies/${movie.id}`);
     notice(t("staff.deleted", { name: movie.title }));

@@ -22,7 +22,7 @@ export default async function movies({ query, signal }) {
     [t("movie.released"), (movie) => plainDate(movie.releaseDate)],
     [t("staff.movies.media"), (movie) => [movie.posterUrl && t("staff.movies.poster"), movie.trailerUrl && t("staff.movies.trailer")].filter(Boolean).join(", ") || "–"],
   ];
-  const sorts = ["title", "-title", "releaseDate", "-releaseDate", "nextShowtime"].map((one) => [one, t(`staff.movies.sort.${one}`)]);
+  const sorts = ["title", "-title", "releaseDate", "-releaseDate", "nextShowtime"].map((item) => [item, t(`staff.movies.sort.${item}`)]);
   return {
     title: t("staff.place.movies"),
     node: h(
@@ -31,7 +31,7 @@ export default async function movies({ query, signal }) {
       head(t("staff.place.movies"), null, h("a", { class: "button main", href: "/staff/movies/new" }, t("staff.movies.new"))),
       filters([
         field("name", t("programme.name"), { type: "search", value: query.name, hint: t("staff.enter") }),
-        field("genre", t("programme.genre"), { options: [["", t("programme.all-genres")], ...genres.map((one) => [one.id, one.name])], value: query.genre }),
+        field("genre", t("programme.genre"), { options: [["", t("programme.all-genres")], ...genres.map((item) => [item.id, item.name])], value: query.genre }),
         field("sort", t("staff.movies.sort-by"), { options: sorts, value: sort }),
       ], go),
       table(t("staff.place.movies"), columns, page.items),

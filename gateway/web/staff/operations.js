@@ -7,7 +7,7 @@ import { h, replace } from "../lib/dom.js";
 import { moment, money, number, time } from "../lib/format.js";
 import { again } from "../lib/router.js";
 import { locale, t } from "../lib/text.js";
-import { say, words } from "../parts/notice.js";
+import { message, problemText } from "../parts/notice.js";
 import { liveEvents } from "./events.js";
 import { badge, fresh, head, pager, poll, short, table } from "./listing.js";
 
@@ -24,13 +24,13 @@ export default async function operations({ query, signal }) {
   const sagas = h("div", { class: "stack" });
   const looked = h("p", { class: "soft" });
   const draw = async () => {
-    await Promise.all([parts(health, signal), numbers(flow, signal), stories(sagas, query, signal)]);
+    await Promise.all([parts(health, signal), numbers(flow, signal), sagasSection(sagas, query, signal)]);
     looked.textContent = t("staff.ops.looked", { at: new Intl.DateTimeFormat(locale(), { timeStyle: "medium" }).format(now()) });
   };
   await draw();
   return {
     title: t("staff.place.operations"),
-    there: () => poll(draw, EVERY, signal),
+    onShow: () => poll(draw, EVERY, signal),
     node: h(
       "div",
       { class: "stack" },
@@ -59,7 +59,7 @@ async function parts(box, signal) {
     answer = await fresh("/health/ready", {}, { signal });
   } catch (problem) {
     if (problem.name === "AbortError") return;
-    if (!problem.parts) return show(box, say("bad", words(problem)));
+    if (!problem.parts) return show(box, message("bad", problemText(problem)));
     answer = problem;
   }
   const names = Object.entries(answer.parts);
@@ -71,7 +71,7 @@ export function samples(text) {
   const lines = text.split("\n").filter((line) => line && !line.startsWith("#"));
   return lines.map((line) => {
     const [, name, labels = "", value] = /^(\w+)(?:\{(.*)\})? (\S+)/.exec(line) ?? [];
-    return { name, labels: Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, one]) => [key, one])), value: Number(value) };
+    return { name, labels: Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, item]) => [key, item])), value: Number(value) };
   });
 }
 
@@ -82,47 +82,47 @@ async function numbers(box, signal) {
     if (!response.ok) throw new Error(String(response.status));
     found = samples(await response.text());
   } catch {
-    if (!signal.aborted) show(box, say("warn", t("staff.ops.no-numbers")));
+    if (!signal.aborted) show(box, message("warn", t("staff.ops.no-numbers")));
     return;
   }
-  const of = (name, label) => new Map(found.filter((one) => one.name === name).map((one) => [one.labels[label], one.value]));
+  const of = (name, label) => new Map(found.filter((item) => item.name === name).map((item) => [item.labels[label], item.value]));
   const [lag, hand, pending, oldest] = [of("consumer_lag", "consumer"), of("consumer_in_hand", "consumer"), of("outbox_pending", "domain"), of("outbox_oldest_seconds", "domain")];
   const names = [...new Set([...lag.keys(), ...pending.keys()])].sort();
   const value = (map, name, look) => (map.has(name) ? (look?.(map.get(name)) ?? number(map.get(name))) : "–");
-  const behind = (one) => (one > LAG_FINE ? badge(number(one), "bad") : number(one));
+  const behind = (item) => (item > LAG_FINE ? badge(number(item), "bad") : number(item));
   show(box, table(t("staff.ops.flow"), [
     [t("staff.ops.host"), (name) => name],
     [t("staff.ops.lag"), (name) => value(lag, name, behind), "number"],
     [t("staff.ops.in-hand"), (name) => value(hand, name), "number"],
     [t("staff.ops.outbox"), (name) => value(pending, name, behind), "number"],
-    [t("staff.ops.oldest"), (name) => value(oldest, name, (one) => number(Math.round(one), { style: "unit", unit: "second" })), "number"],
+    [t("staff.ops.oldest"), (name) => value(oldest, name, (item) => number(Math.round(item), { style: "unit", unit: "second" })), "number"],
   ], names, t("staff.ops.no-consumers")));
 }
 
-async function stories(box, query, signal) {
+async function sagasSection(box, query, signal) {
   const state = STATES.includes(query.state) ? query.state : "";
   try {
     const [counts, page] = await Promise.all([
-      Promise.all(STATES.map((one) => fresh("/v1/admin/sagas", { state: one, pageSize: 1 }, { signal }))),
+      Promise.all(STATES.map((item) => fresh("/v1/admin/sagas", { state: item, pageSize: 1 }, { signal }))),
       fresh("/v1/admin/sagas", { state, page: query.page, pageSize: 20 }, { signal }),
     ]);
     const choice = (name, text, count) => h("a", { class: "choice", href: name ? `/staff/operations?state=${name}` : "/staff/operations", "aria-current": name === state ? "true" : undefined }, h("b", {}, number(count)), h("small", {}, text));
     const columns = [
-      [t("staff.orders.number"), (one) => h("a", { href: `/staff/orders/${one.reservationId}` }, short(one.reservationId))],
-      [t("staff.state"), (one) => badge(t(`staff.saga.${one.state}`), one.attention ? "bad" : one.state === "confirmed" ? "good" : "")],
-      [t("staff.ops.version"), (one) => one.version, "number"],
-      [t("order.total"), (one) => money(one.total), "number"],
-      [t("staff.ops.again"), (one) => (one.deadline ? time(one.deadline, zone) : "–")],
-      [t("staff.ops.changed"), (one) => moment(one.updatedAt, zone)],
+      [t("staff.orders.number"), (item) => h("a", { href: `/staff/orders/${item.reservationId}` }, short(item.reservationId))],
+      [t("staff.state"), (item) => badge(t(`staff.saga.${item.state}`), item.attention ? "bad" : item.state === "confirmed" ? "good" : "")],
+      [t("staff.ops.version"), (item) => item.version, "number"],
+      [t("order.total"), (item) => money(item.total), "number"],
+      [t("staff.ops.again"), (item) => (item.deadline ? time(item.deadline, zone) : "–")],
+      [t("staff.ops.changed"), (item) => moment(item.updatedAt, zone)],
     ];
-    const all = counts.reduce((sum, one) => sum + one.total, 0);
+    const all = counts.reduce((sum, item) => sum + item.total, 0);
     show(box,
-      h("nav", { class: "strip", "aria-label": t("staff.ops.states") }, choice("", t("staff.all"), all), STATES.map((one, at) => choice(one, t(`staff.saga.${one}`), counts[at].total))),
+      h("nav", { class: "strip", "aria-label": t("staff.ops.states") }, choice("", t("staff.all"), all), STATES.map((item, at) => choice(item, t(`staff.saga.${item}`), counts[at].total))),
       table(t("staff.ops.sagas"), columns, page.items),
       pager(page, query));
   } catch (problem) {
     if (problem.name === "AbortError") return;
     if (problem.status === 401) return again();
-    show(box, say("bad", words(problem)));
+    show(box, message("bad", problemText(problem)));
   }
 }

@@ -9,7 +9,7 @@ import { again } from "../lib/router.js";
 import { isOwner } from "../lib/session.js";
 import { has, locale, t } from "../lib/text.js";
 import { field, form } from "../parts/form.js";
-import { notice, say } from "../parts/notice.js";
+import { notice, message } from "../parts/notice.js";
 import { act, badge, everything, fresh, head, sheet, table } from "./listing.js";
 import { statusBadge } from "./orders.js";
 
@@ -30,12 +30,12 @@ export default async function order({ params, signal }) {
       { class: "stack" },
       h("a", { class: "back", href: "/staff/orders" }, `← ${t("staff.place.orders")}`),
       head(t("staff.order.title", { number: reservation.id.slice(-8) }), [reservation.movieTitle, full(reservation.startsAt, zone)].join(" · "), actions(saga, payment)),
-      saga.attention && say("bad", t("staff.order.attention"), h("p", {}, t(isOwner() ? "staff.order.resume-about" : "staff.order.resume-owner"))),
+      saga.attention && message("bad", t("staff.order.attention"), h("p", {}, t(isOwner() ? "staff.order.resume-about" : "staff.order.resume-owner"))),
       h("div", { class: "order-parts" },
         h("section", { class: "card stack" }, h("h2", {}, t("staff.order.facts")), facts(reservation, saga, showtime, who, zone)),
         h("section", { class: "card stack" }, h("h2", {}, t("staff.order.money")), balance(saga, payment, zone))),
       h("section", { class: "card stack" }, h("h2", {}, t("staff.order.story")), story(saga.steps.map((step) => ({ at: step.at, title: `${step.input} → ${step.state}`, detail: step.detail, by: step.by, mark: `v${step.version}` })), zone)),
-      payment?.log?.length > 0 && h("section", { class: "card stack" }, h("h2", {}, t("staff.order.payment-story")), story(payment.log.map((one) => ({ at: one.at, title: one.entry, detail: one.detail })), zone)),
+      payment?.log?.length > 0 && h("section", { class: "card stack" }, h("h2", {}, t("staff.order.payment-story")), story(payment.log.map((item) => ({ at: item.at, title: item.entry, detail: item.detail })), zone)),
       h("section", { class: "stack" }, h("h2", {}, t("staff.order.mails")), table(t("staff.order.mails"), [[t("staff.mails.kind"), (mail) => h("a", { href: `/staff/mails?reservationId=${reservation.id}` }, t(`staff.mail.${mail.kind}`))], [t("staff.state"), (mail) => t(`staff.mail-status.${mail.status}`)], [t("staff.made"), (mail) => moment(mail.createdAt, zone)]], mails)),
     ),
   };
@@ -58,11 +58,11 @@ function facts(reservation, saga, showtime, who, zone) {
 function balance(saga, payment, zone) {
   const { reservation } = saga;
   const line = (text, total, look) => h("li", { class: look }, h("span", {}, text), h("b", {}, total));
-  const refunds = saga.refunds.map((one) => line(`${t(`staff.refund.${one.status}`)} · ${one.reason}`, `− ${money(one.total)}`));
+  const refunds = saga.refunds.map((item) => line(`${t(`staff.refund.${item.status}`)} · ${item.reason}`, `− ${money(item.total)}`));
   return h("div", { class: "stack" },
     h("ul", { class: "balance", role: "list" }, line(t("order.total"), price(reservation.total)), isPaid(saga) && line(t("staff.order.captured"), money(saga.captured)), refunds),
-    payment?.attention && say("bad", t("staff.attention"), h("p", {}, payment.attention)),
-    payment?.attempts?.length > 0 && h("ul", { class: "soft", role: "list" }, payment.attempts.map((one) => h("li", {}, [t("staff.order.attempt", { n: one.number }), t(`staff.attempt.${one.status}`), one.code, moment(one.createdAt, zone)].filter(Boolean).join(" · ")))),
+    payment?.attention && message("bad", t("staff.attention"), h("p", {}, payment.attention)),
+    payment?.attempts?.length > 0 && h("ul", { class: "soft", role: "list" }, payment.attempts.map((item) => h("li", {}, [t("staff.order.attempt", { n: item.number }), t(`staff.attempt.${item.status}`), item.code, moment(item.createdAt, zone)].filter(Boolean).join(" · ")))),
     !payment && h("p", { class: "soft" }, t("staff.order.unpaid")),
     payment?.attention && isOwner() && act(t("staff.order.resume-payment"), async () => {
       await post(`/v1/admin/payments/${payment.id}/resume`);
@@ -73,7 +73,7 @@ function balance(saga, payment, zone) {
 
 /** The steps of a saga or payment, oldest first. */
 function story(steps, zone) {
-  const step = (one) => h("li", {}, h("time", { datetime: one.at }, new Intl.DateTimeFormat(locale(), { dateStyle: "short", timeStyle: "medium", timeZone: zone }).format(new Date(one.at))), h("div", {}, h("b", {}, one.title), one.mark && h("small", { class: "soft" }, ` ${one.mark}`), one.detail && h("p", { class: "soft" }, one.detail), one.by && h("p", { class: "soft" }, t("staff.order.by"), " ", h("code", {}, one.by))));
+  const step = (item) => h("li", {}, h("time", { datetime: item.at }, new Intl.DateTimeFormat(locale(), { dateStyle: "short", timeStyle: "medium", timeZone: zone }).format(new Date(item.at))), h("div", {}, h("b", {}, item.title), item.mark && h("small", { class: "soft" }, ` ${item.mark}`), item.detail && h("p", { class: "soft" }, item.detail), item.by && h("p", { class: "soft" }, t("staff.order.by"), " ", h("code", {}, item.by))));
   return h("ol", { class: "story", role: "list" }, steps.map(step));
 }
 
@@ -135,11 +135,11 @@ function cancel(saga) {
 
 function refund(saga, payment) {
   const { currency } = saga.captured;
-  const back = saga.refunds.reduce((sum, one) => sum + one.total.amount, 0);
+  const back = saga.refunds.reduce((sum, item) => sum + item.total.amount, 0);
   const left = { amount: saga.captured.amount - back, currency };
   const made = form({
     fields: [
-      say("warn", t("staff.order.refund-about", { left: money(left) })),
+      message("warn", t("staff.order.refund-about", { left: money(left) })),
       field("amount", `${t("staff.order.amount")} (${currency})`, { inputmode: "decimal", autocomplete: "off", hint: t("staff.order.amount-hint") }),
       field("reason", t("staff.order.reason"), { maxlength: 500 }),
     ],

@@ -6,7 +6,7 @@ import { list, moment, money } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
-import { partly, say } from "../parts/notice.js";
+import { partly, message } from "../parts/notice.js";
 import { badge, filters, fresh, head, pager, short, table } from "./listing.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -44,13 +44,13 @@ export default async function orders({ query, signal }) {
       head(t("staff.place.orders")),
       filters([
         field("who", t("staff.orders.who"), { type: "search", value: who, hint: t("staff.orders.who-hint") }),
-        field("status", t("staff.state"), { options: [["", t("staff.all")], ...["PENDING", "CONFIRMED", "CANCELLED", "REFUNDED"].map((one) => [one, t(`tickets.status.${one}`)])], value: query.status }),
+        field("status", t("staff.state"), { options: [["", t("staff.all")], ...["PENDING", "CONFIRMED", "CANCELLED", "REFUNDED"].map((status) => [status, t(`tickets.status.${status}`)])], value: query.status }),
         field("when", t("staff.when"), { options: [["", t("staff.all")], ["upcoming", t("tickets.upcoming")], ["past", t("staff.orders.past")]], value: query.when }),
         query.showtimeId && h("input", { type: "hidden", name: "showtimeId", value: query.showtimeId }),
         query.userId && h("input", { type: "hidden", name: "userId", value: query.userId }),
       ], go),
       (query.showtimeId || query.userId) && h("p", { class: "row" }, badge(t(query.showtimeId ? "staff.orders.of-showtime" : "staff.orders.of-person")), h("a", { href: "/staff/orders" }, t("staff.orders.clear"))),
-      isLost && (people.length ? h("div", { class: "card stack" }, h("p", {}, t("staff.orders.which")), h("ul", { class: "stack", role: "list" }, people.map((one) => h("li", {}, h("a", { href: `/staff/orders?userId=${one.id}` }, `${one.name} · ${one.email}`)))), partly(people)) : say("warn", t("staff.orders.nobody", { who }))),
+      isLost && (people.length ? h("div", { class: "card stack" }, h("p", {}, t("staff.orders.which")), h("ul", { class: "stack", role: "list" }, people.map((person) => h("li", {}, h("a", { href: `/staff/orders?userId=${person.id}` }, `${person.name} · ${person.email}`)))), partly(people)) : message("warn", t("staff.orders.nobody", { who }))),
       page && table(t("staff.place.orders"), columns, page.items),
       page && pager(page, query),
     ),
@@ -59,7 +59,7 @@ export default async function orders({ query, signal }) {
 
 /** The time zone of each order's auditorium. */
 async function zonesOf(orders) {
-  const ids = [...new Set(orders.map((one) => one.showtimeId))];
+  const ids = [...new Set(orders.map((order) => order.showtimeId))];
   const found = await Promise.all(ids.map((id) => fresh(`/v1/showtimes/${id}`).catch(() => null)));
-  return new Map(found.filter(Boolean).map((one) => [one.id, one.timeZone]));
+  return new Map(found.filter(Boolean).map((showtime) => [showtime.id, showtime.timeZone]));
 }

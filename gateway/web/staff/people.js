@@ -8,7 +8,7 @@ import { isOwner, user } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
 import { field } from "../parts/form.js";
-import { notice, words } from "../parts/notice.js";
+import { notice, problemText } from "../parts/notice.js";
 import { badge, filters, fresh, head, pager, table } from "./listing.js";
 
 const ROLES = ["USER", "ADMIN", "SUPER_ADMIN"];
@@ -20,14 +20,14 @@ export default async function people({ query, signal }) {
     isOwner() ? fresh("/v1/admin/audit", { kind: "ROLE_CHANGED", pageSize: 10 }, { signal }).catch(() => null) : null,
   ]);
   const columns = [
-    [t("staff.name"), (one) => one.name],
-    [t("login.email"), (one) => [one.email, !one.emailVerified && h("p", { class: "soft" }, t("staff.people.unproven"))]],
-    [t("staff.people.since"), (one) => moment(one.createdAt, zone)],
+    [t("staff.name"), (account) => account.name],
+    [t("login.email"), (account) => [account.email, !account.emailVerified && h("p", { class: "soft" }, t("staff.people.unproven"))]],
+    [t("staff.people.since"), (account) => moment(account.createdAt, zone)],
     [t("staff.people.role"), role],
-    [t("staff.place.orders"), (one) => h("a", { href: `/staff/orders?userId=${one.id}` }, t("staff.people.orders"))],
+    [t("staff.place.orders"), (account) => h("a", { href: `/staff/orders?userId=${account.id}` }, t("staff.people.orders"))],
     [t("staff.people.access"), access],
   ];
-  const name = (id) => page.items.find((one) => one.id === id)?.email ?? id ?? "–";
+  const name = (id) => page.items.find((account) => account.id === id)?.email ?? id ?? "–";
   return {
     title: t("staff.place.people"),
     node: h(
@@ -38,60 +38,60 @@ export default async function people({ query, signal }) {
       table(t("staff.place.people"), columns, page.items),
       pager(page, query),
       audit?.items.length > 0 && h("section", { class: "stack" }, h("h2", {}, t("staff.people.changes")), table(t("staff.people.changes"), [
-        [t("staff.when"), (one) => moment(one.at, zone)],
-        [t("staff.people.whom"), (one) => name(one.userId)],
-        [t("staff.people.what"), (one) => Object.entries(one.details ?? {}).map(([key, value]) => `${key}: ${value}`).join(", ")],
-        [t("staff.people.by"), (one) => name(one.actorId)],
+        [t("staff.when"), (account) => moment(account.at, zone)],
+        [t("staff.people.whom"), (account) => name(account.userId)],
+        [t("staff.people.what"), (account) => Object.entries(account.details ?? {}).map(([key, value]) => `${key}: ${value}`).join(", ")],
+        [t("staff.people.by"), (account) => name(account.actorId)],
       ], audit.items)),
     ),
   };
 }
 
 /** Whether the account is disabled; for a SUPER_ADMIN with the button that changes it. */
-function access(one) {
-  const state = one.disabled && badge(t("staff.people.disabled"), "bad");
+function access(account) {
+  const state = account.disabled && badge(t("staff.people.disabled"), "bad");
   if (!isOwner()) return state || "–";
-  const wanted = !one.disabled;
+  const wanted = !account.disabled;
   const word = wanted ? "disable" : "enable";
-  const button = h("button", { class: wanted ? "button grave" : "button", type: "button", "aria-label": t(`staff.people.${word}-of`, { name: one.name }) }, t(`staff.people.${word}`));
+  const button = h("button", { class: wanted ? "button grave" : "button", type: "button", "aria-label": t(`staff.people.${word}-of`, { name: account.name }) }, t(`staff.people.${word}`));
   button.addEventListener("click", async () => {
     if (wanted) {
-      const about = [h("p", {}, t("staff.people.disable-about")), one.id === user()?.id && h("p", {}, t("staff.people.yourself"))];
-      const answer = await ask(t("staff.people.disable-ask", { name: one.name }), about, [["no", t("staff.keep")], ["yes", t("staff.people.disable"), "grave"]]);
+      const about = [h("p", {}, t("staff.people.disable-about")), account.id === user()?.id && h("p", {}, t("staff.people.yourself"))];
+      const answer = await ask(t("staff.people.disable-ask", { name: account.name }), about, [["no", t("staff.keep")], ["yes", t("staff.people.disable"), "grave"]]);
       if (answer !== "yes") return button.focus();
     }
     button.disabled = true;
     try {
-      await put(`/v1/users/${one.id}/disabled`, { disabled: wanted });
-      notice(t(`staff.people.${word}d-done`, { name: one.name }));
+      await put(`/v1/users/${account.id}/disabled`, { disabled: wanted });
+      notice(t(`staff.people.${word}d-done`, { name: account.name }));
       await again();
     } catch (problem) {
       button.disabled = false;
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     }
   });
   return [state, button];
 }
 
-function role(one) {
-  const look = { ADMIN: "warn", SUPER_ADMIN: "good" }[one.role];
-  if (!isOwner()) return badge(t(`staff.role.${one.role}`), look);
-  const control = h("select", { class: "input", "aria-label": t("staff.people.role-of", { name: one.name }) }, ROLES.map((role) => h("option", { value: role, selected: role === one.role }, t(`staff.role.${role}`))));
+function role(account) {
+  const look = { ADMIN: "warn", SUPER_ADMIN: "good" }[account.role];
+  if (!isOwner()) return badge(t(`staff.role.${account.role}`), look);
+  const control = h("select", { class: "input", "aria-label": t("staff.people.role-of", { name: account.name }) }, ROLES.map((role) => h("option", { value: role, selected: role === account.role }, t(`staff.role.${role}`))));
   control.addEventListener("change", async () => {
     const wanted = control.value;
-    const self = one.id === user()?.id;
+    const self = account.id === user()?.id;
     const about = [h("p", {}, t(`staff.role-about.${wanted}`)), h("p", {}, t("staff.people.at-once")), self && h("p", {}, t("staff.people.yourself"))];
-    const answer = await ask(t("staff.people.ask", { name: one.name, role: t(`staff.role.${wanted}`) }), about, [["no", t("staff.keep")], ["yes", t("staff.people.change"), "main"]]);
-    control.value = one.role;
+    const answer = await ask(t("staff.people.ask", { name: account.name, role: t(`staff.role.${wanted}`) }), about, [["no", t("staff.keep")], ["yes", t("staff.people.change"), "main"]]);
+    control.value = account.role;
     if (answer !== "yes") return control.focus();
     control.disabled = true;
     try {
-      const changed = await put(`/v1/users/${one.id}/role`, { role: wanted });
+      const changed = await put(`/v1/users/${account.id}/role`, { role: wanted });
       notice(t("staff.people.changed", { name: changed.name, role: t(`staff.role.${changed.role}`) }));
       await again();
     } catch (problem) {
       control.disabled = false;
-      notice(words(problem), "bad");
+      notice(problemText(problem), "bad");
     }
   });
   return control;

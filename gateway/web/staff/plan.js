@@ -155,7 +155,7 @@ export class Plan {
     rows.forEach((row, at) => {
       const lost = row.seats.filter((seat) => ids.has(seatId(row.label, seat.number)));
       if (!lost.length) return;
-      let found = this.rows.find((one) => one.label === row.label);
+      let found = this.rows.find((other) => other.label === row.label);
       if (!found) {
         found = { label: row.label, places: new Map() };
         this.rows.splice(Math.min(at, this.rows.length), 0, found);
@@ -164,7 +164,7 @@ export class Plan {
       const back = row.seats.filter((seat) => lost.includes(seat) || units.has(seat.unit));
       // Seats with the same place, number or unit are removed or leave their unit.
       for (const [column, seat] of [...found.places]) {
-        const inTheWay = back.some((one) => one.column === column || one.number === seat.number);
+        const inTheWay = back.some((other) => other.column === column || other.number === seat.number);
         if (seat.unit !== undefined && (inTheWay || units.has(seat.unit))) this.#endUnit(found.places, seat.unit);
         if (inTheWay) found.places.delete(column);
       }

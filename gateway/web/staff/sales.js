@@ -20,7 +20,7 @@ export default async function sales({ query, signal }) {
   const [revenue, occupancy] = await Promise.all([report(span), seats(span)]);
   const days = [];
   for (let day = span.from; day <= span.to && days.length < 367; day = later(day, 1)) days.push(day);
-  const currencies = revenue.totals.map((one) => one.net.currency);
+  const currencies = revenue.totals.map((item) => item.net.currency);
   return {
     title: t("staff.place.sales"),
     node: h(
@@ -30,12 +30,12 @@ export default async function sales({ query, signal }) {
       filters([
         field("from", t("staff.bulk.from"), { type: "date", value: span.from }),
         field("to", t("staff.bulk.to"), { type: "date", value: span.to }),
-        field("by", t("staff.sales.by"), { options: ["day", "movie", "showtime"].map((one) => [one, t(`staff.sales.by-${one}`)]), value: span.by }),
+        field("by", t("staff.sales.by"), { options: ["day", "movie", "showtime"].map((kind) => [kind, t(`staff.sales.by-${kind}`)]), value: span.by }),
       ], go),
       partly(revenue.items),
       partly(occupancy),
       totals(revenue, occupancy),
-      (currencies.length ? currencies : [defaultCurrency()]).map((currency) => earned(revenue.items.filter((one) => one.net.currency === currency), currency, span, days)),
+      (currencies.length ? currencies : [defaultCurrency()]).map((currency) => earned(revenue.items.filter((item) => item.net.currency === currency), currency, span, days)),
       filled(occupancy, span, days),
     ),
   };
@@ -52,15 +52,15 @@ function seats({ from, to, zone }) {
 }
 
 function totals({ totals }, occupancy) {
-  const open = occupancy.filter((one) => one.status === "ON_SALE");
-  const sum = (key) => open.reduce((sum, one) => sum + one[key], 0);
+  const open = occupancy.filter((item) => item.status === "ON_SALE");
+  const sum = (key) => open.reduce((sum, item) => sum + item[key], 0);
   const tile = (label, value, about) => h("div", { class: "card tile" }, h("span", { class: "soft" }, label), h("b", {}, value), about && h("small", { class: "soft" }, about));
   return h(
     "div",
     { class: "tiles" },
-    totals.map((one) => tile(t("staff.sales.net"), money(one.net), t("staff.sales.net-about", { gross: money(one.gross), refunded: money(one.refunded) }))),
+    totals.map((item) => tile(t("staff.sales.net"), money(item.net), t("staff.sales.net-about", { gross: money(item.gross), refunded: money(item.refunded) }))),
     totals.length === 0 && tile(t("staff.sales.net"), money({ amount: 0, currency: defaultCurrency() })),
-    tile(t("staff.sales.tickets"), number(totals.reduce((sum, one) => sum + one.tickets, 0))),
+    tile(t("staff.sales.tickets"), number(totals.reduce((sum, item) => sum + item.tickets, 0))),
     tile(t("staff.sales.full"), percent(sum("capacity") ? sum("sold") / sum("capacity") : 0), t("staff.sold-of", { sold: number(sum("sold")), capacity: number(sum("capacity")) })),
     tile(t("staff.sales.shows"), number(open.length)),
   );
@@ -76,52 +76,52 @@ const dayLabel = (date) => {
 
 function earned(lines, currency, { by, zone }, days) {
   const none = { net: { amount: 0, currency }, gross: { amount: 0, currency }, refunded: { amount: 0, currency }, disputed: { amount: 0, currency }, tickets: 0 };
-  const full = by === "day" ? days.map((day) => lines.find((one) => one.day === day) ?? { ...none, day }) : lines.toSorted((a, b) => b.net.amount - a.net.amount);
-  const name = (one) => (by === "day" ? dayLabel(one.day) : by === "movie" ? (one.movieTitle ?? "–") : `${one.movieTitle ?? ""} ${one.startsAt ? moment(one.startsAt, zone) : ""}`);
-  const best = full.reduce((best, one) => (!best || one.net.amount > best.net.amount ? one : best), null);
-  const sum = full.reduce((sum, one) => sum + one.net.amount, 0);
+  const full = by === "day" ? days.map((day) => lines.find((item) => item.day === day) ?? { ...none, day }) : lines.toSorted((a, b) => b.net.amount - a.net.amount);
+  const name = (item) => (by === "day" ? dayLabel(item.day) : by === "movie" ? (item.movieTitle ?? "–") : `${item.movieTitle ?? ""} ${item.startsAt ? moment(item.startsAt, zone) : ""}`);
+  const best = full.reduce((best, item) => (!best || item.net.amount > best.net.amount ? item : best), null);
+  const sum = full.reduce((sum, item) => sum + item.net.amount, 0);
   return chart({
     title: t("staff.sales.revenue"),
     summary: sum ? t("staff.sales.revenue-summary", { total: money({ amount: sum, currency }), best: name(best), most: money(best.net) }) : t("staff.sales.none"),
-    items: sum ? full.map((one) => ({ label: name(one), value: one.net.amount, text: money(one.net), short: briefMoney(one.net) })) : [],
+    items: sum ? full.map((item) => ({ label: name(item), value: item.net.amount, text: money(item.net), short: briefMoney(item.net) })) : [],
     lying: by !== "day",
     table: table(t("staff.sales.revenue"), [
       [t(`staff.sales.by-${by}`), name],
-      [t("staff.sales.gross"), (one) => money(one.gross), "number"],
-      [t("staff.sales.refunded"), (one) => money(one.refunded), "number"],
-      [t("staff.sales.disputed"), (one) => money(one.disputed), "number"],
-      [t("staff.sales.net"), (one) => money(one.net), "number"],
-      [t("staff.sales.tickets"), (one) => number(one.tickets), "number"],
+      [t("staff.sales.gross"), (item) => money(item.gross), "number"],
+      [t("staff.sales.refunded"), (item) => money(item.refunded), "number"],
+      [t("staff.sales.disputed"), (item) => money(item.disputed), "number"],
+      [t("staff.sales.net"), (item) => money(item.net), "number"],
+      [t("staff.sales.tickets"), (item) => number(item.tickets), "number"],
     ], full),
   });
 }
 
 function filled(shows, { by, zone }, days) {
-  const open = shows.filter((one) => one.status === "ON_SALE");
-  const key = (one) => (by === "day" ? dateOf(one.startsAt, zone) : by === "movie" ? one.movieTitle : one.showtimeId);
+  const open = shows.filter((item) => item.status === "ON_SALE");
+  const key = (item) => (by === "day" ? dateOf(item.startsAt, zone) : by === "movie" ? item.movieTitle : item.showtimeId);
   const groups = Map.groupBy(open, key);
-  const line = (name, some) => {
-    const sum = (what) => some.reduce((sum, one) => sum + one[what], 0);
-    return { name, sold: sum("sold"), held: sum("held"), capacity: sum("capacity"), shows: some.length };
+  const group = (name, members) => {
+    const sum = (what) => members.reduce((sum, item) => sum + item[what], 0);
+    return { name, sold: sum("sold"), held: sum("held"), capacity: sum("capacity"), shows: members.length };
   };
   const lines = by === "day"
-    ? days.map((day) => line(dayLabel(day), groups.get(day) ?? []))
-    : [...groups.values()].map((some) => line(by === "movie" ? some[0].movieTitle : `${some[0].movieTitle} ${moment(some[0].startsAt, zone)}`, some)).sort((a, b) => b.sold / b.capacity - a.sold / a.capacity);
-  const share = (one) => (one.capacity ? one.sold / one.capacity : 0);
-  const best = lines.reduce((best, one) => (!best || share(one) > share(best) ? one : best), null);
+    ? days.map((day) => group(dayLabel(day), groups.get(day) ?? []))
+    : [...groups.values()].map((members) => group(by === "movie" ? members[0].movieTitle : `${members[0].movieTitle} ${moment(members[0].startsAt, zone)}`, members)).sort((a, b) => b.sold / b.capacity - a.sold / a.capacity);
+  const share = (item) => (item.capacity ? item.sold / item.capacity : 0);
+  const best = lines.reduce((best, item) => (!best || share(item) > share(best) ? item : best), null);
   return chart({
     title: t("staff.sales.occupancy"),
     summary: best && best.sold ? t("staff.sales.occupancy-summary", { best: best.name, most: percent(share(best)) }) : t("staff.sales.none"),
-    items: best?.sold ? lines.map((one) => ({ label: one.name, value: share(one), text: percent(share(one)) })) : [],
+    items: best?.sold ? lines.map((item) => ({ label: item.name, value: share(item), text: percent(share(item)) })) : [],
     most: 1,
     lying: by !== "day",
     table: table(t("staff.sales.occupancy"), [
-      [t(`staff.sales.by-${by}`), (one) => one.name],
-      [t("staff.sales.shows"), (one) => number(one.shows), "number"],
-      [t("staff.sales.sold"), (one) => number(one.sold), "number"],
-      [t("staff.sales.held"), (one) => number(one.held), "number"],
-      [t("staff.sales.capacity"), (one) => number(one.capacity), "number"],
-      [t("staff.sales.full"), (one) => percent(share(one)), "number"],
+      [t(`staff.sales.by-${by}`), (item) => item.name],
+      [t("staff.sales.shows"), (item) => number(item.shows), "number"],
+      [t("staff.sales.sold"), (item) => number(item.sold), "number"],
+      [t("staff.sales.held"), (item) => number(item.held), "number"],
+      [t("staff.sales.capacity"), (item) => number(item.capacity), "number"],
+      [t("staff.sales.full"), (item) => percent(share(item)), "number"],
     ], lines),
   });
 }

@@ -36,22 +36,22 @@ export function priceFields(hall, prices = {}, currency = Object.values(prices)[
 /** The prices in those fields; throws a problem with an explanation at each invalid one. */
 export function pricesIn(box) {
   const read = [...box.querySelectorAll("[data-kind]")].map(({ value, dataset: { kind, currency } }) => ({ kind, currency, ...readPrice(value, currency) }));
-  const wrong = read.filter((one) => one.wrong);
-  if (wrong.length) refuse(wrong.map((one) => [`price-${one.kind}`, one.wrong]));
+  const wrong = read.filter((item) => item.wrong);
+  if (wrong.length) refuse(wrong.map((item) => [`price-${item.kind}`, item.wrong]));
   return Object.fromEntries(read.map(({ kind, currency, amount }) => [kind, { amount, currency }]));
 }
 
 /** The fields of both forms: movie, auditorium and currency, and prices, which follow auditorium and currency. */
 function choices(scene, { hall: wanted, movie } = {}) {
-  const hall = scene.halls.find((one) => one.id === wanted) ?? scene.halls[0];
-  const usual = (hall) => scene.showtimes.find((one) => one.auditoriumId === hall.id)?.prices;
+  const hall = scene.halls.find((item) => item.id === wanted) ?? scene.halls[0];
+  const usual = (hall) => scene.showtimes.find((item) => item.auditoriumId === hall.id)?.prices;
   const prices = h("div", {}, priceFields(hall, usual(hall), defaultCurrency()));
-  const movies = field("movieId", t("staff.film"), { options: scene.movies.map((one) => [one.id, one.title]), value: movie });
-  const halls = field("auditoriumId", t("staff.hall"), { options: scene.halls.map((one) => [one.id, one.name]), value: hall.id });
+  const movies = field("movieId", t("staff.film"), { options: scene.movies.map((item) => [item.id, item.title]), value: movie });
+  const halls = field("auditoriumId", t("staff.hall"), { options: scene.halls.map((item) => [item.id, item.name]), value: hall.id });
   const currencies = field("currency", t("staff.currency"), { options: currencyCodes().map((code) => [code, currencyName(code)]), value: defaultCurrency() });
   const chosen = (box) => box.querySelector("select").value;
   const follow = () => {
-    const hall = scene.halls.find((one) => one.id === chosen(halls));
+    const hall = scene.halls.find((item) => item.id === chosen(halls));
     replace(prices, priceFields(hall, usual(hall), chosen(currencies)));
   };
   for (const box of [halls, currencies]) box.querySelector("select").addEventListener("change", follow);
@@ -69,7 +69,7 @@ export function newShowtime(scene, { hall, time = "20:00" }) {
     ],
     label: t("staff.showtimes.new"),
     work: async (values) => {
-      const zone = scene.halls.find((one) => one.id === values.auditoriumId).timeZone;
+      const zone = scene.halls.find((item) => item.id === values.auditoriumId).timeZone;
       const startsAt = instant(values.date, values.time, zone)?.toISOString() ?? "";
       const showtime = await post("/v1/showtimes", { movieId: values.movieId, auditoriumId: values.auditoriumId, startsAt, prices: pricesIn(prices) });
       close();
@@ -97,12 +97,12 @@ export function newProgramme(scene) {
     ],
     label: t("staff.bulk.action"),
     work: async (values) => {
-      const weekdays = [...days.querySelectorAll("input:checked")].map((one) => one.value);
+      const weekdays = [...days.querySelectorAll("input:checked")].map((item) => item.value);
       const times = values.times.split(/[\s,;]+/).filter(Boolean);
       const body = { movieId: values.movieId, auditoriumId: values.auditoriumId, from: values.from, to: values.to, times, weekdays, prices: pricesIn(prices) };
       const answer = await post("/v1/showtimes/bulk", body);
       close();
-      const zone = scene.halls.find((one) => one.id === values.auditoriumId).timeZone;
+      const zone = scene.halls.find((item) => item.id === values.auditoriumId).timeZone;
       result(answer, zone);
       await again();
     },
@@ -111,9 +111,9 @@ export function newProgramme(scene) {
 }
 
 function result({ created, skipped }, zone) {
-  const when = (one) => (one.startsAt ? moment(one.startsAt, zone) : `${one.date} ${one.time}`);
+  const when = (item) => (item.startsAt ? moment(item.startsAt, zone) : `${item.date} ${item.time}`);
   sheet(t("staff.bulk.done", { n: created.length }), [
     created.length > 0 && h("p", {}, `${moment(created[0].startsAt, zone)} – ${moment(created.at(-1).startsAt, zone)}`, " · ", Object.entries(created[0].prices).map(([kind, price]) => `${t(`kind.${kind}`)} ${money(price)}`).join(", ")),
-    skipped.length > 0 && [h("h3", {}, t("staff.bulk.skipped", { n: skipped.length })), table(t("staff.bulk.skipped", { n: skipped.length }), [[t("staff.when"), when], [t("staff.why"), (one) => t(`staff.skip.${one.reason}`)]], skipped)],
+    skipped.length > 0 && [h("h3", {}, t("staff.bulk.skipped", { n: skipped.length })), table(t("staff.bulk.skipped", { n: skipped.length }), [[t("staff.when"), when], [t("staff.why"), (item) => t(`staff.skip.${item.reason}`)]], skipped)],
   ]);
 }

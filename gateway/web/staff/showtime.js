@@ -8,14 +8,14 @@ import { again, go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
-import { notice, say } from "../parts/notice.js";
+import { notice, message } from "../parts/notice.js";
 import { instant, wall } from "./clock.js";
 import { act, fresh, remove, sheet } from "./listing.js";
 import { priceFields, pricesIn } from "./schedule.js";
 
 /** Opens the dialog of a showtime. */
 export async function showShowtime(scene, showtime) {
-  const hall = scene.halls.find((one) => one.id === showtime.auditoriumId);
+  const hall = scene.halls.find((item) => item.id === showtime.auditoriumId);
   const sold = scene.sold.get(showtime.id);
   const facts = h("dl", { class: "pairs" },
     h("dt", {}, t("staff.when")), h("dd", {}, `${full(showtime.startsAt, showtime.timeZone)} – ${time(showtime.endsAt, showtime.timeZone)}`),
@@ -42,7 +42,7 @@ function move(showtime, sold, close) {
   const zone = showtime.timeZone;
   const made = form({
     fields: [
-      taken > 0 ? say("warn", t("staff.move.sold", { n: taken })) : h("p", { class: "soft" }, t("staff.move.free")),
+      taken > 0 ? message("warn", t("staff.move.sold", { n: taken })) : h("p", { class: "soft" }, t("staff.move.free")),
       h("div", { class: "two" }, field("date", t("staff.date"), { type: "date", value: dateOf(showtime.startsAt, zone) }), h("div", { dataset: { field: "startsAt" } }, field("time", t("staff.time"), { type: "time", value: wall(showtime.startsAt, zone) }))),
     ],
     label: t("staff.move.action"),
@@ -74,8 +74,8 @@ function prices(showtime, hall, close) {
 function cancel(showtime, close) {
   return act(t("staff.off.title"), async () => {
     const now = await fresh(`/v1/admin/showtimes/${showtime.id}/cancellation`);
-    const words = now.reservations ? t("staff.off.orders", { n: now.reservations }) : t("staff.off.nobody");
-    const answer = await ask(t("staff.off.ask", { title: showtime.movieTitle, at: full(showtime.startsAt, showtime.timeZone) }), h("p", {}, words), [["no", t("staff.keep")], ["yes", t("staff.off.title"), "grave"]]);
+    const problemText = now.reservations ? t("staff.off.orders", { n: now.reservations }) : t("staff.off.nobody");
+    const answer = await ask(t("staff.off.ask", { title: showtime.movieTitle, at: full(showtime.startsAt, showtime.timeZone) }), h("p", {}, problemText), [["no", t("staff.keep")], ["yes", t("staff.off.title"), "grave"]]);
     if (answer !== "yes") return;
     await remove(`/v1/showtimes/${showtime.id}`);
     close();
@@ -86,5 +86,5 @@ function cancel(showtime, close) {
 
 async function ended(showtime) {
   const now = await fresh(`/v1/admin/showtimes/${showtime.id}/cancellation`);
-  return say(now.attention ? "bad" : "", t("staff.off.was"), h("p", {}, t("staff.off.progress", now)));
+  return message(now.attention ? "bad" : "", t("staff.off.was"), h("p", {}, t("staff.off.progress", now)));
 }

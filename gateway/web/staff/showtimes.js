@@ -31,7 +31,7 @@ export default async function showtimes({ query }) {
     everything("/v1/admin/reports/occupancy", { from: instant(date, "00:00", zone).toISOString(), to: instant(later(date, 1), "04:00", zone).toISOString() }),
     everything("/v1/movies"),
   ]);
-  const scene = { date, zone, halls, movies, showtimes: shown, sold: new Map(sold.map((one) => [one.showtimeId, one])) };
+  const scene = { date, zone, halls, movies, showtimes: shown, sold: new Map(sold.map((item) => [item.showtimeId, item])) };
   const strip = Array.from({ length: 14 }, (_, at) => later(today, at - 1));
   if (!strip.includes(date)) strip.push(date);
   const other = h("input", { class: "input", type: "date", id: "other-day", value: date, "aria-label": t("staff.showtimes.other-day"), on: { change: (event) => event.target.value && go(`/staff?date=${event.target.value}`) } });
@@ -39,7 +39,7 @@ export default async function showtimes({ query }) {
   return {
     title: t("staff.place.showtimes"),
     // On a narrow screen, scroll to the next showtime.
-    there: () => {
+    onShow: () => {
       const next = made.querySelector("[data-state=now], [data-state=to-come]");
       const [block, box] = [next?.getBoundingClientRect(), made.getBoundingClientRect()];
       if (block && block.right > box.right) made.scrollLeft = block.left - box.left - NAMES;
@@ -80,10 +80,10 @@ function minutes(instantText, hall, scene) {
 
 function range(scene) {
   let [from, to] = [FROM, TO];
-  for (const one of scene.showtimes) {
-    const hall = scene.halls.find((hall) => hall.id === one.auditoriumId) ?? { timeZone: one.timeZone };
-    from = Math.min(from, Math.floor(minutes(one.startsAt, hall, scene) / 60) * 60);
-    to = Math.max(to, Math.ceil(minutes(one.endsAt, hall, scene) / 60) * 60);
+  for (const showtime of scene.showtimes) {
+    const hall = scene.halls.find((hall) => hall.id === showtime.auditoriumId) ?? { timeZone: showtime.timeZone };
+    from = Math.min(from, Math.floor(minutes(showtime.startsAt, hall, scene) / 60) * 60);
+    to = Math.max(to, Math.ceil(minutes(showtime.endsAt, hall, scene) / 60) * 60);
   }
   return { from, to };
 }
@@ -91,7 +91,7 @@ function range(scene) {
 const at = (minute, span) => String((minute - span.from) / (span.to - span.from));
 
 function lane(scene, hall, span) {
-  const own = scene.showtimes.filter((one) => one.auditoriumId === hall.id);
+  const own = scene.showtimes.filter((showtime) => showtime.auditoriumId === hall.id);
   const begin = (event) => {
     if (event.target.closest("button")) return;
     const box = event.currentTarget.getBoundingClientRect();
@@ -102,7 +102,7 @@ function lane(scene, hall, span) {
     "div",
     { class: "timeline-lane" },
     h("h2", {}, h("a", { href: `/staff/halls/${hall.id}` }, hall.name)),
-    h("ul", { class: "timeline-row", role: "list", title: t("staff.showtimes.click"), on: { click: begin } }, own.map((one) => h("li", { style: { "--at": at(minutes(one.startsAt, hall, scene), span), "--till": at(minutes(one.endsAt, hall, scene), span) } }, block(scene, one)))),
+    h("ul", { class: "timeline-row", role: "list", title: t("staff.showtimes.click"), on: { click: begin } }, own.map((showtime) => h("li", { style: { "--at": at(minutes(showtime.startsAt, hall, scene), span), "--till": at(minutes(showtime.endsAt, hall, scene), span) } }, block(scene, showtime)))),
   );
 }
 

@@ -25,9 +25,9 @@ export default {
   times: { over: "läuft schon", cancelled: "fällt aus", from: "ab {price}", "some-free": "teils kostenlos" },
   price: { free: "Kostenlos" },
   lost: {
-    title: "Diesen Platz gibt es nicht",
+    title: "Seite nicht gefunden",
     text: "Unter dieser Adresse ist nichts. Vielleicht ist die Vorstellung vorbei oder der Link unvollständig.",
-    failed: "Der Vorhang klemmt",
+    failed: "Diese Seite kann nicht angezeigt werden",
     again: "Noch einmal versuchen",
     home: "Was läuft?",
   },
@@ -285,7 +285,7 @@ export default {
   problem: {
     unknown: "Auf dieser Seite ging etwas schief. Bitte versuchen Sie es noch einmal.",
     offline: "Keine Verbindung. Prüfen Sie Ihr Netz und versuchen Sie es noch einmal.",
-    away: "Ein Teil des Hauses ist gerade nicht da. Bitte gleich noch einmal versuchen.",
+    away: "Ein Teil unseres Systems ist gerade nicht verfügbar. Bitte gleich noch einmal versuchen.",
     ours: "Das war unser Fehler. Bitte noch einmal versuchen; wenn es bleibt, nennen Sie uns diese Nummer: {id}",
     "too-many": "Das war viel auf einmal. Bitte warten Sie {seconds} s.",
     credentials: "E-Mail oder Passwort ist falsch.",

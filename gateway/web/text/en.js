@@ -1,4 +1,4 @@
-// Every text of the moviegoer's page in English. Names in braces are filled in; {one, other} is chosen by `n`.
+// The texts for moviegoers in English. Placeholders are in braces; the plural form {one, other} is chosen by `n`.
 
 export default {
   frame: {
@@ -25,9 +25,9 @@ export default {
   times: { over: "has begun", cancelled: "cancelled", from: "from {price}", "some-free": "some seats free" },
   price: { free: "Free" },
   lost: {
-    title: "This seat does not exist",
+    title: "Page not found",
     text: "There is nothing at this address. Perhaps the showing is over, or the link was cut short.",
-    failed: "The curtain is stuck",
+    failed: "This page could not be shown",
     again: "Try again",
     home: "See what is on",
   },
@@ -211,7 +211,7 @@ export default {
     number: "Order",
     attention: "Something about this order did not settle by itself. Our staff look at it; you need not do anything.",
     confirmed: "See you at the cinema",
-    past: "That was it",
+    past: "This show is over",
     enjoy: { one: "It is paid and the seat is yours. Your ticket is here and in your mail.", other: "It is paid and the seats are yours. Your tickets are here and in your mail." },
     "enjoy-free": { one: "The seat is yours. Your ticket is here and in your mail.", other: "The seats are yours. Your tickets are here and in your mail." },
     "not-taken": "The tickets were not taken in time, so the seats are free again.",
@@ -254,7 +254,7 @@ export default {
     title: "My tickets",
     none: "No tickets yet. The next film is a few clicks away.",
     open: "Waiting to be paid",
-    upcoming: "To come",
+    upcoming: "Upcoming",
     past: "Past and cancelled",
     pay: "Pay until {until}",
     take: "Get tickets until {until}",
@@ -285,7 +285,7 @@ export default {
   problem: {
     unknown: "Something went wrong on this page. Please try again.",
     offline: "There is no connection. Check your network and try again.",
-    away: "A part of the house is away for a moment. Please try again shortly.",
+    away: "Part of our system is not available right now. Please try again shortly.",
     ours: "That was our mistake. Please try again; if it stays, tell us this number: {id}",
     "too-many": "That was a lot at once. Please wait {seconds} s.",
     credentials: "The e-mail or the password is wrong.",

@@ -1,26 +1,26 @@
-//! What nobody should have to notice: accessibility, what comes over the wire, how soon, and that nothing jumps.
+//! Accessibility, transfer size, speed, layout shifts, languages, links in mails.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::cinema::{TestCinema, id};
-use crate::driver::{Browser, DESK, Look, PHONE, turn};
+use crate::driver::{Browser, DESKTOP, PHONE, Screen, slot};
 use crate::{hold, log_in_new};
 
-/// A first view's bound over the wire, without posters: a second on a slow line.
+/// The most bytes of a first view, without posters: one second on a slow connection.
 const FIRST_VIEW_BYTES_MAX: f64 = 150_000.0;
-/// One frame of a screen with 60 a second.
+/// One frame at 60 Hz.
 const FRAME_MS: f64 = 16.0;
-/// A line of 1.6 Mbit/s with 150 ms there and back, as Lighthouse has it.
+/// 1.6 Mbit/s with a round trip of 150 ms, as in Lighthouse: latency (ms), bytes/s down and up.
 const FAST_3G: (u32, u32, u32) = (150, 200_000, 93_750);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axe_finds_nothing_on_any_page_in_both_themes() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let axe = axe();
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let person = log_in_new(&browser, "ida").await;
     let sold = cinema.buy(&person, &["A1"]).await;
     let gone = cinema.reserve(&person, &["A2"]).await;
@@ -52,15 +52,15 @@ async fn axe_finds_nothing_on_any_page_in_both_themes() {
         browser.go(page).await;
         browser.until("document.querySelector('main h1')?.textContent && !document.querySelector('[aria-busy=true]')").await;
         browser.script(&axe).await;
-        for look in [DESK, Look { dark: true, ..DESK }, Look { dark: false, ..PHONE }, PHONE] {
-            browser.look(look).await;
+        for screen in [DESKTOP, Screen { dark: true, ..DESKTOP }, Screen { dark: false, ..PHONE }, PHONE] {
+            browser.set_screen(screen).await;
             for violation in violations(&browser).await {
-                wrong.push(format!("{page} {look:?}: {violation}"));
+                wrong.push(format!("{page} {screen:?}: {violation}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // The tickets in front of the page, which fill the screen.
+    // The dialog with the tickets, which fills the screen.
     browser.go(&format!("/reservations/{sold}")).await;
     browser.press("Show tickets").await;
     browser.find(".pass").await;
@@ -71,29 +71,29 @@ async fn axe_finds_nothing_on_any_page_in_both_themes() {
     cinema.close().await;
 }
 
-/// axe-core itself, as a script.
+/// The source of axe-core.
 pub fn axe() -> String {
     let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/browser/node_modules/axe-core/axe.min.js");
     std::fs::read_to_string(axe).expect("axe-core: scripts/install-browser.sh installs it")
 }
 
-/// What axe finds, a line each.
+/// The violations that axe finds, one line each.
 pub async fn violations(browser: &Browser) -> Vec<String> {
     let found = browser
         .script_later(
             "const done = arguments[arguments.length - 1]; \
              axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', \
                'best-practice']}).then(({violations}) => \
-             done(violations.map((one) => [one.id, ...one.nodes.map((node) => node.html.slice(0, 120) + ' ' + \
+             done(violations.map((item) => [item.id, ...item.nodes.map((node) => node.html.slice(0, 120) + ' ' + \
                (node.any[0]?.message ?? node.all[0]?.message ?? node.none[0]?.message ?? ''))].join('\\n  '))), (e) => done([String(e)]))",
         )
         .await;
-    found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+    found.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_view_is_light_and_soon_there() {
-    let _turn = turn().await;
+async fn the_first_view_is_small_and_fast() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let browser = Browser::open(&cinema.url(), PHONE).await;
     let (latency, down, up) = FAST_3G;
@@ -106,10 +106,10 @@ async fn the_first_view_is_light_and_soon_there() {
     let weighed = browser
         .script(
             "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]; \
-             const own = all.filter((one) => !new URL(one.name).pathname.startsWith('/media/')); \
-             return {bytes: own.reduce((sum, one) => sum + one.transferSize, 0), requests: own.length, \
+             const own = all.filter((entry) => !new URL(entry.name).pathname.startsWith('/media/')); \
+             return {bytes: own.reduce((sum, entry) => sum + entry.transferSize, 0), requests: own.length, \
                paint: performance.getEntriesByName('first-contentful-paint')[0]?.startTime, \
-               all: own.map((one) => one.name + ' ' + one.transferSize)}",
+               all: own.map((entry) => entry.name + ' ' + entry.transferSize)}",
         )
         .await;
     println!("first view: {weighed:#}");
@@ -121,8 +121,8 @@ async fn the_first_view_is_light_and_soon_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_moves_when_posters_come() {
-    let _turn = turn().await;
+async fn nothing_moves_when_posters_load() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let movies = cinema.call(reqwest::Method::GET, "/v1/movies", None, None).await.expect(200);
     let mut picture = Vec::new();
@@ -142,7 +142,7 @@ async fn nothing_moves_when_posters_come() {
         let moved = browser
             .script_later(
                 "const done = arguments[arguments.length - 1]; let sum = 0; \
-                 new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; }) \
+                 new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; }) \
                    .observe({type: 'layout-shift', buffered: true}); \
                  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(sum), 100)))",
             )
@@ -155,10 +155,10 @@ async fn nothing_moves_when_posters_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hall_of_500_seats_shows_a_change_within_a_frame() {
-    let _turn = turn().await;
+async fn a_map_of_500_seats_shows_a_change_within_a_frame() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go("/").await;
     browser.find(".to-movie").await;
     let took: Value = browser
@@ -185,25 +185,25 @@ async fn a_hall_of_500_seats_shows_a_change_within_a_frame() {
         .await;
     println!("a change of one of 500 seats, with layout: {took} ms");
     assert_eq!(took["seats"], 500);
-    // The worst of them may have met another process; half of them did not.
+    // The median: the slowest may have been interrupted by another process.
     assert!(took["median"].as_f64().unwrap() < FRAME_MS, "{took}");
     browser.close().await;
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_speaks_the_readers_language_and_says_when_there_is_nothing() {
-    let _turn = turn().await;
+async fn the_page_is_in_the_readers_language_also_for_an_unknown_address() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go("/nothing").await;
-    browser.sees("This seat does not exist").await;
+    browser.sees("Page not found").await;
     browser.script("const choice = document.getElementById('language'); choice.value = 'de'; choice.dispatchEvent(new Event('change'))").await;
-    browser.sees("Diesen Platz gibt es nicht").await;
+    browser.sees("Seite nicht gefunden").await;
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
     browser.sees("Wählen Sie Ihre Plätze").await;
     browser.click("[data-seat='A1']").await;
-    // Money as it is written where German is spoken, with a no-break space.
+    // Money in German notation, with a no-break space.
     browser.sees("12,00\u{a0}€").await;
     assert_eq!(browser.script("return document.documentElement.lang").await, "de");
     browser.close().await;
@@ -212,9 +212,9 @@ async fn the_page_speaks_the_readers_language_and_says_when_there_is_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_payments_are_tests_every_page_says_that_no_money_is_charged() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go("/").await;
     browser.find("#fascia nav").await;
     assert_eq!(browser.script("return document.querySelectorAll('.sandbox').length").await, 0);
@@ -222,7 +222,7 @@ async fn where_payments_are_tests_every_page_says_that_no_money_is_charged() {
     cinema.close_doors().await;
     cinema.set("SANDBOX", "true");
     cinema.open_doors().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     for path in ["/", &format!("/showtimes/{}", cinema.showtime), "/staff", "/door"] {
         browser.go(path).await;
         browser.sees("Test payments: no money is charged.").await;
@@ -235,20 +235,20 @@ async fn where_payments_are_tests_every_page_says_that_no_money_is_charged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_from_the_mail_sets_a_new_password() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "una").await;
     browser.go("/forgot").await;
     browser.fill("[name=email]", "una@example.org").await;
     browser.press("Send the link").await;
-    browser.sees("Look into your mail").await;
-    let link = cinema_mail_link(&cinema).await;
+    browser.sees("Screen into your mail").await;
+    let link = reset_link(&cinema).await;
     assert!(link.starts_with(&cinema.url()), "{link}");
     browser.go(&link).await;
     browser.fill("[name=password]", "battery staple").await;
     browser.press("Save and log in").await;
-    // The login of before is over, and the page says so.
+    // The earlier login has ended, and the page shows it.
     browser.find("#fascia a[href='/login']").await;
     browser.fill("[name=email]", "una@example.org").await;
     browser.fill("[name=password]", "battery staple").await;
@@ -263,9 +263,9 @@ async fn a_link_from_the_mail_sets_a_new_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_account_page_says_that_the_address_is_not_confirmed_until_the_link_is_used() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "vera").await;
     browser.go("/account").await;
     browser.sees("Your e-mail address is not confirmed").await;
@@ -280,11 +280,11 @@ async fn the_account_page_says_that_the_address_is_not_confirmed_until_the_link_
     cinema.close().await;
 }
 
-async fn cinema_mail_link(cinema: &TestCinema) -> String {
+async fn reset_link(cinema: &TestCinema) -> String {
     mail_link(cinema, "/reset?token=").await
 }
 
-/// The link to this page, as the mail has it.
+/// The link to this page in the latest mail.
 async fn mail_link(cinema: &TestCinema, page: &str) -> String {
     let folder = cinema.folder.path().join("mail");
     let found = || {
@@ -301,12 +301,12 @@ async fn mail_link(cinema: &TestCinema, page: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reloads_in_haste_stays_logged_in() {
-    let _turn = turn().await;
+async fn reloads_during_a_token_refresh_keep_the_login() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_new(&browser, "joy").await;
-    // Each page is left while it asks for its access token, at another moment of that.
+    // Each page is left while it requests its access token, each time at another moment.
     for milliseconds in [1, 10, 20, 30, 40, 60, 80, 120] {
         browser.script(&format!("setTimeout(() => location.reload(), {milliseconds})")).await;
         browser.until("!performance.getEntriesByName('left').length").await;

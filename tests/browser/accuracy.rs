@@ -1,16 +1,16 @@
-//! What the page shows is so: by the server's clock and not the visitor's, and of a whole list and not its first page.
+//! The page uses the server's clock, not the visitor's, and shows whole lists, not their first page.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::{TestCinema, id};
-use crate::driver::{Browser, DESK, turn};
+use crate::driver::{Browser, DESKTOP, slot};
 use crate::log_in_new;
 use crate::staff::{log_in_owner, set};
 
-/// A browser on a device whose clock is off by so many minutes.
+/// A browser on a device whose clock is wrong by `minutes`.
 async fn with_wrong_clock(cinema: &TestCinema, minutes: i64) -> Browser {
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     let source = format!(
         "(() => {{ const D = Date, by = {}; class Off extends D {{ \
            constructor(...x) {{ x.length ? super(...x) : super(D.now() + by); }} \
@@ -22,8 +22,8 @@ async fn with_wrong_clock(cinema: &TestCinema, minutes: i64) -> Browser {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_device_whose_clock_is_wrong_loses_no_hold_and_no_show() {
-    let _turn = turn().await;
+async fn a_wrong_device_clock_changes_no_hold_and_no_showtime() {
+    let _slot = slot().await;
     let mut cinema = TestCinema::open().await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS"], 12 * 60).await;
     for (minutes, seat) in [(15, "A1"), (-15, "A2")] {
@@ -40,12 +40,12 @@ async fn a_device_whose_clock_is_wrong_loses_no_hold_and_no_show() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_of_more_than_a_page_is_shown_whole() {
-    let _turn = turn().await;
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     for statement in [
         "insert into movie.genres (id, name, created_at, updated_at)
          select gen_random_uuid(), 'Kind ' || lpad(n::text, 3, '0'), now(), now() from generate_series(1, 130) n",
-        // 120 shows of one day, each in an auditorium of its own.
+        // 120 showtimes of one day, each in its own auditorium.
         "with halls as (
            insert into movie.auditoriums (id, name, time_zone, layout, created_at, updated_at)
            select gen_random_uuid(), 'Room ' || n, a.time_zone, a.layout, now(), now()
@@ -58,7 +58,7 @@ async fn a_list_of_more_than_a_page_is_shown_whole() {
     ] {
         sqlx::query(statement).execute(&cinema.database).await.unwrap();
     }
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     browser.go("/").await;
     browser.until("document.querySelectorAll('#filter-genre option').length > 130").await;
     log_in_owner(&browser).await;
@@ -71,8 +71,8 @@ async fn a_list_of_more_than_a_page_is_shown_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_see_which_showtimes_overlap_by_a_longer_film_and_decide() {
-    let _turn = turn().await;
+async fn staff_see_showtimes_that_overlap_by_a_longer_movie_and_decide() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
     let (cinema, owner) = (&cinema, &owner);
@@ -94,7 +94,7 @@ async fn staff_see_which_showtimes_overlap_by_a_longer_film_and_decide() {
         )
         .await;
     }
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go(&format!("/staff/movies/{film}")).await;
     browser.find("[name=durationMinutes]").await;
@@ -111,12 +111,12 @@ async fn staff_see_which_showtimes_overlap_by_a_longer_film_and_decide() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_put_an_address_right_and_send_failed_mails_again() {
-    let _turn = turn().await;
+async fn staff_correct_an_address_and_resend_failed_mails() {
+    let _slot = slot().await;
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let order = cinema.buy(&ada, &["A1"]).await;
-    let browser = Browser::open(&cinema.url(), DESK).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&browser).await;
     browser.go(&format!("/staff/orders/{order}")).await;
     browser.press("Change address").await;
