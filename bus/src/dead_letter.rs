@@ -11,16 +11,15 @@ use async_nats::RequestErrorKind;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, DirectGetErrorKind, Stream};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::consumer::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON};
 use crate::contract::dead_letter::{
     DeadLetter, DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter,
 };
-use crate::contract::{Page, Paging, Problem, Request, Timestamp};
+use crate::contract::{Page, Paging, Problem, Request, Timestamp, decode};
 use crate::event::CE_ID;
-use crate::service::json;
+use crate::service::{Answered, json};
 use crate::topology::{DLQ, DLQ_PREFIX};
 use crate::{Bus, Context, context};
 
@@ -51,32 +50,22 @@ pub(crate) enum Replayed {
     Poison(String),
 }
 
-/// A request about dead letters, which whoever may read the stream carries out itself.
-pub trait Command: Request {
-    fn carry_out(&self, bus: &Bus, context: &Context) -> impl Future<Output = Result<Bytes, Problem>> + Send;
+/// Whether a request is about dead letters. No host answers these: a process that may read the stream calls [`answer`].
+pub fn is_request(subject: &str) -> bool {
+    [ListDeadLetters::SUBJECT, GetDeadLetter::SUBJECT, ReplayDeadLetter::SUBJECT, DropDeadLetter::SUBJECT]
+        .contains(&subject)
 }
 
-impl Command for ListDeadLetters {
-    async fn carry_out(&self, bus: &Bus, _: &Context) -> Result<Bytes, Problem> {
-        json(&list(bus, self.paging).await?)
-    }
-}
-
-impl Command for GetDeadLetter {
-    async fn carry_out(&self, bus: &Bus, _: &Context) -> Result<Bytes, Problem> {
-        json(&get(bus, self.sequence).await?)
-    }
-}
-
-impl Command for ReplayDeadLetter {
-    async fn carry_out(&self, bus: &Bus, context: &Context) -> Result<Bytes, Problem> {
-        json(&replay(bus, self.sequence, context).await?)
-    }
-}
-
-impl Command for DropDeadLetter {
-    async fn carry_out(&self, bus: &Bus, _: &Context) -> Result<Bytes, Problem> {
-        json(&remove(bus, self.sequence).await?)
+/// Answers a request about dead letters, given its subject and its JSON.
+pub async fn answer(bus: &Bus, subject: &str, payload: &[u8], context: &Context) -> Answered {
+    match subject {
+        ListDeadLetters::SUBJECT => json(&list(bus, decode::<ListDeadLetters>(payload)?.paging).await?),
+        GetDeadLetter::SUBJECT => json(&get(bus, decode::<GetDeadLetter>(payload)?.sequence).await?),
+        ReplayDeadLetter::SUBJECT => {
+            json(&replay(bus, decode::<ReplayDeadLetter>(payload)?.sequence, context).await?)
+        }
+        DropDeadLetter::SUBJECT => json(&remove(bus, decode::<DropDeadLetter>(payload)?.sequence).await?),
+        _ => Err(Problem::internal()),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Where a challenge (a CAPTCHA, a proof of work) can be required before an account is registered and before seats are
-//! ordered. There is none by default: everything passes.
+//! The extension point for a challenge (a CAPTCHA, a proof of work) before an account is registered and before seats are
+//! ordered. By default there is none.
 //!
-//! To add one, implement [`Challenge`] and set it in [`crate::start`], before the gateway serves:
-//! `house.challenge.set(Box::new(…))`. Which routes ask it is told by their rows (`challenged()` in `routes.rs`). It is
-//! asked after token and rate limit and before the body is read, so that a refusal costs little; a client sends its
-//! solution in a header, which CORS and the page then have to know. A refusal is a [`Problem`], such as 403 `challenge`.
+//! To add one, implement [`Challenge`] and pass it to `Shared::new` in [`crate::start`]. The rows of the challenged
+//! routes are marked (`challenged()` in `routes.rs`). It is checked after token and rate limit and before the body is
+//! read, so a refusal costs little. A client sends its solution in a header; CORS and the page must then allow it. A
+//! refusal is a [`Problem`], such as 403 `challenge`.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,13 @@ use futures::future::BoxFuture;
 use poem::http::HeaderMap;
 use uuid::Uuid;
 
-/// A request that may have to be preceded by a challenge.
+/// A request that may need a solved challenge.
 pub struct Challenged<'a> {
     /// The `operationId`, such as `createReservation`.
     pub operation: &'static str,
     pub headers: &'a HeaderMap,
     pub client: IpAddr,
-    /// None before registering.
+    /// `None` where the caller has no account yet.
     pub user_id: Option<Uuid>,
 }
 

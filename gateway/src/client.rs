@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rightmost_address_that_is_no_proxy_of_ours_is_the_client() {
+    fn the_rightmost_address_that_is_no_trusted_proxy_is_the_client() {
         let seen = |peer, given: &[&str]| seen(ForwardedBy::XForwardedFor, peer, given);
         assert_eq!(
             seen("203.0.113.9", &["1.1.1.1"]),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_not_declared_is_noticed_and_a_strangers_header_is_not() {
+    fn an_undeclared_proxy_is_noticed_and_a_strangers_header_is_not() {
         let noticed = |peer: &str, header: &'static str, trusted: &[&str]| {
             let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
             let proxies = Proxies { trusted, ..Proxies::default() };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_is_read_where_it_is_the_one() {
+    fn the_forwarded_header_is_read_where_it_is_configured() {
         let seen = |given: &[&str]| seen(ForwardedBy::Forwarded, "10.0.0.1", given);
         assert_eq!(seen(&["for=6.6.6.6, For=\"[2001:db8::7]:99\";proto=https"]), "2001:db8::7");
         assert_eq!(seen(&["for=203.0.113.7;by=10.0.0.1, for=10.0.0.2"]), "203.0.113.7");

@@ -1,8 +1,8 @@
-//! Answers of text leave gzipped where the client takes it: a hall's seat map shrinks to a tenth.
+//! Text answers are compressed with gzip where the client accepts it: a hall's seat map shrinks to a tenth.
 //!
-//! Invariant: only whole bodies of known text types are touched, never a stream; unpacked they are the same bytes.
-//! Nothing here needs hiding from a guesser of lengths: the one credential that a browser sends of its own accord, the
-//! refresh token's cookie, opens no answer that repeats what the asker sent.
+//! Invariant: only complete bodies of known text types are compressed, never a stream, and decompressing restores the bytes.
+//! An attack on the compressed length (BREACH) gains nothing: with the only credential that browsers send by themselves, the
+//! cookie of the refresh token, no answer repeats what the client sent.
 
 use std::io::Write;
 
@@ -12,16 +12,16 @@ use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, header};
 use poem::{Body, Response};
 
-use crate::fresh::GZIP;
+use crate::etag::GZIP;
 
-/// Below this it fits into one packet anyway.
-const LEAST: usize = 1_024;
-/// Some hundred microseconds of work; more is done beside the threads that serve.
+/// A smaller body fits into one packet anyway.
+const LENGTH_MIN: usize = 1_024;
+/// Some hundred microseconds of work; a larger body is compressed on a blocking thread.
 const INLINE_MAX: usize = 64 * 1_024;
-/// Levels above gain some percent and cost several times as much.
+/// Higher levels gain some percent and cost several times as much.
 const LEVEL: Compression = Compression::fast();
 
-/// Compresses the body where that is possible and wanted.
+/// Compresses the body where it is text and the client accepts gzip.
 pub async fn compress(accepted: bool, mut response: Response) -> Response {
     if !is_text(response.headers()) || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
@@ -31,11 +31,11 @@ pub async fn compress(accepted: bool, mut response: Response) -> Response {
         return response;
     }
     let Ok(body) = response.take_body().into_bytes().await else { return response };
-    if body.len() < LEAST {
+    if body.len() < LENGTH_MIN {
         response.set_body(body);
         return response;
     }
-    let packed = if body.len() <= INLINE_MAX {
+    let compressed = if body.len() <= INLINE_MAX {
         gzip(&body)
     } else {
         let body = body.clone();
@@ -43,23 +43,23 @@ pub async fn compress(accepted: bool, mut response: Response) -> Response {
             .await
             .unwrap_or_else(|e| Err(std::io::Error::other(e)))
     };
-    match packed {
-        Ok(packed) => {
+    match compressed {
+        Ok(compressed) => {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             headers.remove(header::CONTENT_LENGTH);
-            rename(headers);
-            response.set_body(Body::from_bytes(packed));
+            rename_tag(headers);
+            response.set_body(Body::from_bytes(compressed));
         }
         Err(error) => {
-            tracing::error!(%error, "not compressed");
+            tracing::error!(%error, "a body could not be compressed");
             response.set_body(body);
         }
     }
     response
 }
 
-/// Whether the client takes gzip.
+/// Whether the client accepts gzip.
 pub fn is_accepted(headers: &HeaderMap) -> bool {
     let given = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     given.flat_map(|value| value.split(',')).any(|coding| {
@@ -86,7 +86,7 @@ fn is_text(headers: &HeaderMap) -> bool {
     )
 }
 
-fn rename(headers: &mut HeaderMap) {
+fn rename_tag(headers: &mut HeaderMap) {
     let tag = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
     let Some(bare) = tag.and_then(|tag| tag.strip_suffix('"')) else { return };
     if let Ok(tag) = HeaderValue::try_from(format!("{bare}{GZIP}\"")) {

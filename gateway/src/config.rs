@@ -1,10 +1,9 @@
 //! The gateway's settings, read from the environment here and nowhere else in this crate.
 //!
-//! What is bad is noted, and all of it is told at once by whoever reads the whole configuration. A limit that is
-//! not a setting stands as a constant beside the code that keeps it.
+//! Invalid values are collected in [`Environment`], and [`Environment::check`] reports all of them at once. A limit that is
+//! not a setting is a constant beside the code that enforces it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bus::config::Environment;
@@ -13,45 +12,32 @@ use poem::http::HeaderValue;
 
 use crate::client::{ForwardedBy, Proxies};
 use crate::cors::Cors;
-use crate::front::Manners;
+use crate::entrypoint::HttpConfig;
 use crate::limit::{Bounds, CONNECTIONS_MAX, Quotas};
-use crate::media::Account;
+use crate::media::{Account, StoreConfig};
 
-/// Where the gateway listens and how the world reaches it.
+/// The settings of a gateway.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Without one: 127.0.0.1:8080 or the next free port.
+    /// `None`: 127.0.0.1:8080 or the next free port.
     pub addr: Option<SocketAddr>,
-    /// The address that users type, when it is not the one listened on (a proxy, a container). No slash at its end.
+    /// The address that users type, when it is not the one listened on (a proxy, a container). Without a slash at its end.
     pub public_url: Option<String>,
-    pub manners: Manners,
-    /// Without them nothing is limited.
+    pub http: HttpConfig,
+    /// `None`: nothing is limited.
     pub quotas: Option<Quotas>,
     pub bounds: Bounds,
-    /// Where health and numbers are told besides, to the inside only.
+    /// A second address for health and metrics, which is not public.
     pub health_addr: Option<SocketAddr>,
-    /// Who sends it may read the numbers at the public address; staff may with their own.
+    /// The bearer token that may read the metrics at the public address; staff may with their own.
     pub metrics_token: Option<String>,
-    /// Where all gateways count together.
+    /// Redis, in which all gateways count together.
     pub redis_url: Option<String>,
-    pub media: MediaPlace,
-    /// How often files that no movie shows are deleted.
+    pub media: StoreConfig,
+    /// How often files that no movie has are deleted.
     pub media_sweep: Duration,
-    /// What staff are offered first for a new price.
+    /// The default currency of new prices.
     pub currency: Currency,
-}
-
-/// Where posters and trailers are kept.
-#[derive(Debug, Clone)]
-pub enum MediaPlace {
-    Folder(PathBuf),
-    Cloudinary(Account),
-}
-
-impl Default for MediaPlace {
-    fn default() -> Self {
-        Self::Folder("media".into())
-    }
 }
 
 impl Config {
@@ -67,7 +53,7 @@ impl Config {
         Self {
             addr,
             public_url,
-            manners: Manners {
+            http: HttpConfig {
                 proxies: proxies(environment),
                 cors: cors(environment),
                 is_secure,
@@ -84,7 +70,7 @@ impl Config {
         }
     }
 
-    /// From this process's environment, or one message with all that is bad.
+    /// From this process's environment; the error names every invalid value.
     pub fn from_env() -> anyhow::Result<Self> {
         let mut environment = Environment::of_process();
         let config = Self::read(&mut environment);
@@ -93,21 +79,21 @@ impl Config {
     }
 }
 
-fn media(environment: &mut Environment) -> MediaPlace {
+fn media(environment: &mut Environment) -> StoreConfig {
     let Some(url) = environment.get("CLOUDINARY_URL") else {
         let folder = environment.get("MEDIA_DIR");
-        return folder.map_or_else(MediaPlace::default, |folder| MediaPlace::Folder(folder.into()));
+        return folder.map_or_else(StoreConfig::default, |folder| StoreConfig::Folder(folder.into()));
     };
     match Account::read(&url) {
-        Ok(account) => MediaPlace::Cloudinary(account),
-        Err(what) => {
-            environment.problem("CLOUDINARY_URL", what);
-            MediaPlace::default()
+        Ok(account) => StoreConfig::Cloudinary(account),
+        Err(problem) => {
+            environment.problem("CLOUDINARY_URL", problem);
+            StoreConfig::default()
         }
     }
 }
 
-/// Addresses and networks, separated by commas. None is trusted unless named.
+/// Addresses and networks, separated by commas. By default none is trusted.
 fn proxies(environment: &mut Environment) -> Proxies {
     let given = environment.get("TRUSTED_PROXIES").unwrap_or_default();
     let network = |text: &str| text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
@@ -117,9 +103,9 @@ fn proxies(environment: &mut Environment) -> Proxies {
     }
     let everybody = trusted.iter().flatten().any(|network: &ipnet::IpNet| network.prefix_len() == 0);
     if everybody && environment.is_public() {
-        let wanted =
-            "must not be all addresses beside an https PUBLIC_URL: every client could name itself another";
-        environment.problem("TRUSTED_PROXIES", wanted);
+        let problem =
+            "must not be all addresses beside an https PUBLIC_URL: every client could claim another address";
+        environment.problem("TRUSTED_PROXIES", problem);
     }
     let forwarded_by = match environment.get("FORWARDED_HEADER").map(|name| name.to_ascii_lowercase()) {
         None => ForwardedBy::default(),
@@ -141,36 +127,36 @@ fn cors(environment: &mut Environment) -> Cors {
         let is_bare = !host.is_empty() && !host.contains(['/', '*', ' ']);
         HeaderValue::from_str(&text.to_ascii_lowercase()).ok().filter(|_| is_bare)
     };
-    let origins: Option<Vec<_>> = list(&given).filter(|one| *one != "*").map(origin).collect();
+    let origins: Option<Vec<_>> = list(&given).filter(|item| *item != "*").map(origin).collect();
     if origins.is_none() {
         environment
             .problem("CORS_ORIGINS", "must be * or origins such as https://kino.example, without a path");
     }
-    if list(&given).any(|one| one == "*") && environment.is_public() {
+    if list(&given).any(|item| item == "*") && environment.is_public() {
         environment.problem("CORS_ORIGINS", "must name origins beside an https PUBLIC_URL, not *");
     }
-    Cors { origins: origins.unwrap_or_default(), any: list(&given).any(|one| one == "*") }
+    Cors { origins: origins.unwrap_or_default(), any: list(&given).any(|item| item == "*") }
 }
 
-/// Requests a minute. The defaults are far above what one person does, and leave room for many behind one address; they
-/// are there for what runs wild.
+/// Requests a minute. The defaults are far above what one person does and allow for many people behind one address; they
+/// stop programs that run out of control.
 fn quotas(environment: &mut Environment) -> Quotas {
-    let mut a_minute = |name: &str, default: u32| environment.number(name, default, 1..=1_000_000);
+    let mut per_minute = |name: &str, default: u32| environment.number(name, default, 1..=1_000_000);
     Quotas {
-        reads: a_minute("RATE_LIMIT_READS", 3_000),
-        writes: a_minute("RATE_LIMIT_WRITES", 600),
-        logins: a_minute("RATE_LIMIT_LOGINS", 300),
+        reads: per_minute("RATE_LIMIT_READS", 3_000),
+        writes: per_minute("RATE_LIMIT_WRITES", 600),
+        logins: per_minute("RATE_LIMIT_LOGINS", 300),
     }
 }
 
-/// What may be open or in work at once; see [`Bounds`]. 1,000 connections are 160 browsers behind one address, and 400 streams
-/// are 400 people who choose seats there at the same time.
+/// How much may be open or in progress at once; see [`Bounds`]. 1,000 connections are 160 browsers behind one address, and 400
+/// streams are 400 people who choose seats there at the same time.
 fn bounds(environment: &mut Environment, is_limited: bool) -> Bounds {
-    let mut most = |name: &str, default: usize| environment.number(name, default, 1..=1_000_000);
-    let connections_max = most("CONNECTIONS_MAX", CONNECTIONS_MAX);
-    let connections = most("CONNECTIONS_PER_NETWORK_MAX", 1_000);
-    let streams = most("STREAMS_PER_NETWORK_MAX", 400);
-    let webhooks = most("WEBHOOKS_IN_WORK_MAX", 32);
+    let mut max = |name: &str, default: usize| environment.number(name, default, 1..=1_000_000);
+    let connections_max = max("CONNECTIONS_MAX", CONNECTIONS_MAX);
+    let connections = max("CONNECTIONS_PER_NETWORK_MAX", 1_000);
+    let streams = max("STREAMS_PER_NETWORK_MAX", 400);
+    let webhooks = max("WEBHOOKS_IN_WORK_MAX", 32);
     let limited = |max: usize| is_limited.then_some(max);
     Bounds {
         connections_max,
@@ -191,14 +177,14 @@ fn address(environment: &mut Environment, name: &str, example: &str) -> Option<S
 
 fn metrics_token(environment: &mut Environment) -> Option<String> {
     let token = environment.get("METRICS_TOKEN")?;
-    if token.len() < METRICS_TOKEN_LEAST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if token.len() < METRICS_TOKEN_LENGTH_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         environment.problem("METRICS_TOKEN", "must have at least 16 visible ASCII characters");
     }
     Some(token)
 }
 
-/// What cannot be guessed at the rate that is allowed for tokens.
-const METRICS_TOKEN_LEAST: usize = 16;
+/// A token of this length cannot be guessed at the rate that is allowed for tokens.
+const METRICS_TOKEN_LENGTH_MIN: usize = 16;
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -218,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_value_is_named_in_one_message() {
+    fn every_invalid_value_is_named_in_one_message() {
         let bad = [
             ("HTTP_ADDR", "8080"),
             ("PUBLIC_URL", "kino.example"),
@@ -239,22 +225,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_given_is_fine() {
+    fn an_empty_environment_is_valid() {
         let (config, checked) = given(&[]);
         checked.unwrap();
         assert!(config.addr.is_none() && config.public_url.is_none());
     }
 
     #[test]
-    fn bounds_by_network_are_off_for_load_tests_and_the_room_is_not() {
+    fn bounds_by_network_are_off_for_load_tests_and_the_total_of_connections_is_not() {
         let bounded = given(&[]).0.bounds;
         assert_eq!(
             (bounded.connections_per_network_max, bounded.streams_per_network_max),
             (Some(1_000), Some(400))
         );
-        let free = given(&[("RATE_LIMIT_DISABLED", "true"), ("STREAMS_PER_NETWORK_MAX", "7")]).0.bounds;
-        assert_eq!((free.connections_per_network_max, free.streams_per_network_max), (None, None));
-        assert_eq!((free.webhooks_in_work_max, free.connections_max), (None, CONNECTIONS_MAX));
+        let unlimited = given(&[("RATE_LIMIT_DISABLED", "true"), ("STREAMS_PER_NETWORK_MAX", "7")]).0.bounds;
+        assert_eq!((unlimited.connections_per_network_max, unlimited.streams_per_network_max), (None, None));
+        assert_eq!((unlimited.webhooks_in_work_max, unlimited.connections_max), (None, CONNECTIONS_MAX));
     }
 
     #[test]

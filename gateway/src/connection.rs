@@ -1,8 +1,8 @@
-//! One connection's deadlines: silence, a request's head that does not end, an answer that nobody reads.
+//! The deadlines of a connection: idle time, a request's head that does not end, an answer that the client does not read.
 //!
-//! hyper's own deadline for a head needs a timer that Poem's server does not set, and there is none for writes at all. They
-//! are kept here, where bytes move: a connection that is over its deadline reads or writes an error, and hyper drops it.
-//! Invariant: a stream that is silent because nothing happens is not cut; nothing of it waits to be written.
+//! hyper's own deadline for a head needs a timer that Poem's server does not set, and hyper has none for writes. So they are
+//! enforced at reads and writes: past its deadline a connection returns an error, and hyper drops it.
+//! Invariant: a live stream without events is not closed, since none of its bytes waits to be written.
 
 use std::io;
 use std::pin::Pin;
@@ -16,89 +16,90 @@ use tokio::time::{Instant, Sleep};
 
 use crate::limit::Place;
 
-/// A connection on which nothing moves is closed after this: longer than the longest `?wait` (30 s), than the
-/// heartbeat of a live seat map (15 s), and than the 60 s after which common proxies give up a connection.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
-/// From a head's first byte to its last. A head is a few packets; what takes longer holds a place and asks nothing.
+/// A connection without reads and writes is closed after this: longer than the longest `?wait` (30 s), than the
+/// heartbeat of a live seat map (15 s), and than the 60 s after which common proxies close an idle connection.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+/// From a head's first byte to its last. A head is a few packets; a slower one only occupies a connection.
 const HEAD_MAX: Duration = Duration::from_secs(15);
-/// While bytes wait to be written, at least [`SENT_LEAST`] must leave within each such time: 1 KiB/s. It is this long since the
-/// kernel takes bytes in large pieces, with pauses between them on a slow line.
-const SENDING: Duration = Duration::from_secs(60);
-const SENT_LEAST: u64 = 60 * 1024;
-/// Between two pieces of one answer, read from a disk; a longer pause means that nothing waited.
+/// While bytes wait to be written, at least [`SENT_MIN`] must be written within each such time: 1 KiB/s. It is this long
+/// because the kernel accepts bytes in large chunks, with pauses between them on a slow connection.
+const SENDING_MAX: Duration = Duration::from_secs(60);
+const SENT_MIN: u64 = 60 * 1024;
+/// Between two chunks of one answer that is read from disk; after a longer pause there was nothing to write.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How HTTP/2 begins (RFC 9113, 3.4).
 const HTTP2: &[u8] = b"PRI * HTTP/2";
-/// Precedes the answer, and the body is still to come.
+/// Precedes the answer, while the body is still to be read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100";
 
-/// What a connection takes up, given back when it ends.
+/// What a connection occupies until it ends.
 pub enum Held {
     Places {
-        _room: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
         _network: Option<Place>,
     },
-    /// Let in for a question about health when there was no room; it must end by then.
-    Spare {
+    /// Accepted beyond the capacity for a health request; it must end by `until`.
+    Health {
         _permit: OwnedSemaphorePermit,
         until: Instant,
     },
 }
 
-/// What the next byte that is read belongs to.
+/// To what the next byte that is read belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing was read yet.
-    Fresh,
+    New,
     Head {
         since: Instant,
         end: HeadEnd,
     },
-    /// A whole head was read; what follows is its body.
+    /// A whole head was read; its body follows.
     Body,
     /// Answered; the next byte begins a head.
-    Kept,
-    /// Requests in frames. `unanswered`: something was read since the last write.
+    Idle,
+    /// HTTP/2 frames. `unanswered`: bytes were read since the last write.
     Http2 {
         unanswered: bool,
     },
 }
 
-/// Which deadline has passed, as its metric names it.
+/// Which deadline has passed; the names are the label values of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    Silence,
+    Idle,
     Head,
     Unread,
-    Spare,
+    Health,
 }
 
 impl Cut {
     fn name(self) -> &'static str {
         match self {
-            Self::Silence => "silence",
+            Self::Idle => "silence",
             Self::Head => "head",
             Self::Unread => "unread",
-            Self::Spare => "spare",
+            Self::Health => "spare",
         }
     }
 }
 
-/// A connection that ends by itself when it is over a deadline.
+/// A connection whose reads and writes fail past a deadline.
 pub struct Connection {
     stream: TcpStream,
     phase: Phase,
-    moved: Instant,
-    /// The last write found no room.
+    /// The last read or write.
+    active: Instant,
+    /// The last write could not be completed.
     blocked: bool,
     sending: Option<Sending>,
-    /// Everything was written, at this time.
+    /// When everything was written, until the next write.
     drained: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     held: Held,
 }
 
-/// What has left since bytes began to wait.
+/// How much was written since bytes began to wait.
 struct Sending {
     since: Instant,
     sent: u64,
@@ -107,14 +108,14 @@ struct Sending {
 impl Connection {
     pub fn new(stream: TcpStream, held: Held) -> Self {
         metrics::gauge!("http_connections").increment(1.0);
-        let timer = Box::pin(tokio::time::sleep(SILENCE_MAX));
-        let (moved, phase) = (Instant::now(), Phase::Fresh);
-        Self { stream, phase, moved, blocked: false, sending: None, drained: None, timer, held }
+        let timer = Box::pin(tokio::time::sleep(IDLE_MAX));
+        let (active, phase) = (Instant::now(), Phase::New);
+        Self { stream, phase, active, blocked: false, sending: None, drained: None, timer, held }
     }
 
-    /// The next deadline, whatever it is.
+    /// The next deadline and its kind.
     fn due(&self) -> (Instant, Cut) {
-        let mut due = (self.moved + SILENCE_MAX, Cut::Silence);
+        let mut due = (self.active + IDLE_MAX, Cut::Idle);
         let mut sooner = |at: Instant, cut: Cut| {
             if at < due.0 {
                 due = (at, cut);
@@ -124,28 +125,28 @@ impl Connection {
             sooner(since + HEAD_MAX, Cut::Head);
         }
         if let Some(sending) = self.sending.as_ref().filter(|_| self.blocked) {
-            sooner(sending.since + SENDING, Cut::Unread);
+            sooner(sending.since + SENDING_MAX, Cut::Unread);
         }
-        if let Held::Spare { until, .. } = self.held {
-            sooner(until, Cut::Spare);
+        if let Held::Health { until, .. } = self.held {
+            sooner(until, Cut::Health);
         }
         due
     }
 
-    /// Ready with an error when a deadline has passed. The timer is set anew when it fires or a deadline is sooner, not at
-    /// every byte.
+    /// Ready with an error when a deadline has passed. The timer is reset only when it fires or a deadline comes sooner, not
+    /// at every read.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let (due, cut) = self.due();
             let now = Instant::now();
             if now >= due {
-                if cut == Cut::Unread && self.sending.as_ref().is_some_and(|s| s.sent >= SENT_LEAST) {
+                if cut == Cut::Unread && self.sending.as_ref().is_some_and(|s| s.sent >= SENT_MIN) {
                     self.sending = Some(Sending { since: now, sent: 0 });
                     continue;
                 }
                 metrics::counter!("http_connections_cut_total", "why" => cut.name()).increment(1);
-                if cut != Cut::Silence {
-                    // What nobody reads shall not stay in the kernel either.
+                if cut != Cut::Idle {
+                    // Drops the bytes in the kernel too, which the client does not read.
                     let _ = self.stream.set_zero_linger();
                 }
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
@@ -163,33 +164,33 @@ impl Connection {
         }
         let now = Instant::now();
         self.phase = match self.phase {
-            Phase::Fresh if bytes.starts_with(&HTTP2[..bytes.len().min(HTTP2.len())]) => {
+            Phase::New if bytes.starts_with(&HTTP2[..bytes.len().min(HTTP2.len())]) => {
                 Phase::Http2 { unanswered: true }
             }
-            // Frames that are never answered are no requests: they do not count as movement.
+            // Frames that are never answered are not requests: they do not count as activity.
             Phase::Http2 { unanswered: true } => return,
             Phase::Http2 { unanswered: false } => Phase::Http2 { unanswered: true },
-            Phase::Fresh | Phase::Kept => read_head(now, HeadEnd::default(), bytes),
+            Phase::New | Phase::Idle => read_head(now, HeadEnd::default(), bytes),
             Phase::Head { since, end } => read_head(since, end, bytes),
             Phase::Body => Phase::Body,
         };
-        self.moved = now;
+        self.active = now;
     }
 
     fn note_written(&mut self, first: &[u8], written: usize) {
-        self.moved = Instant::now();
+        self.active = Instant::now();
         self.blocked = false;
         if let Some(sending) = &mut self.sending {
             sending.sent += written as u64;
         }
         self.phase = match self.phase {
-            Phase::Body if written > 0 && !first.starts_with(CONTINUE) => Phase::Kept,
+            Phase::Body if written > 0 && !first.starts_with(CONTINUE) => Phase::Idle,
             Phase::Http2 { .. } => Phase::Http2 { unanswered: false },
             phase => phase,
         };
     }
 
-    /// Before each write: after a pause the rate is measured anew.
+    /// Before each write: after a pause the rate is measured from the start.
     fn begin_write(&mut self) {
         if self.drained.take().is_some_and(|at| at.elapsed() > PAUSE) {
             self.sending = None;
@@ -213,10 +214,10 @@ fn read_head(since: Instant, mut end: HeadEnd, bytes: &[u8]) -> Phase {
     if end.is_in(bytes) { Phase::Body } else { Phase::Head { since, end } }
 }
 
-/// Looks for the empty line that ends a head. Empty lines before it are no part of it (RFC 9112, 2.2).
+/// Finds the empty line that ends a head. Empty lines before the head are skipped (RFC 9112, 2.2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct HeadEnd {
-    begun: bool,
+    started: bool,
     line_ended: bool,
 }
 
@@ -226,8 +227,8 @@ impl HeadEnd {
             match byte {
                 b'\r' => {}
                 b'\n' if self.line_ended => return true,
-                b'\n' => self.line_ended = self.begun,
-                _ => *self = Self { begun: true, line_ended: false },
+                b'\n' => self.line_ended = self.started,
+                _ => *self = Self { started: true, line_ended: false },
             }
         }
         false
@@ -245,9 +246,9 @@ impl AsyncRead for Connection {
             Poll::Pending => self.poll_due(cx).map(Err),
             Poll::Ready(Ok(())) => {
                 self.note_read(&buf.filled()[before..]);
-                // Bytes that keep coming do not put a deadline off.
+                // Further bytes do not extend these deadlines.
                 match self.due() {
-                    (due, Cut::Head | Cut::Spare) if Instant::now() >= due => self.poll_due(cx).map(Err),
+                    (due, Cut::Head | Cut::Health) if Instant::now() >= due => self.poll_due(cx).map(Err),
                     _ => Poll::Ready(Ok(())),
                 }
             }

@@ -1,7 +1,7 @@
-//! Decides whether a request may pass, before anyone reads it: in the order 405, 401, 429, 403, 413, 415, 400.
+//! Checks a request before its endpoint runs, in the order 405, 401, 429, 403, 413, 415, 400.
 //!
-//! Invariant: an endpoint is reached only through its [`Gate`], so no endpoint checks a token, a size, a content
-//! type or a key itself. Unknown paths (404) never get here; 422 and the state are for the body's type and the host.
+//! Invariant: an endpoint is reached only through its [`Guard`], so no endpoint checks a token, a size, a content
+//! type or a key itself. Unknown paths (404) have no guard; 422 comes from the body's type or the host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,56 +18,101 @@ use poem::{Endpoint, Request, Response, Result};
 use poem_openapi::__private::UrlQuery;
 use uuid::Uuid;
 
-use crate::challenge::Challenged;
-use crate::fresh::freshen;
-use crate::front::Trace;
-use crate::house::House;
-use crate::limit::{Rate, Who};
+use crate::challenge::{Challenge, Challenged};
+use crate::hosts::Hosts;
+use crate::limit::{Client, Limiter, Rate};
 use crate::media::FORM;
 use crate::payload::{Created, JSON};
 use crate::problem::{self, Refused};
 use crate::routes::{Body, Idempotency, Row, Verb};
-use crate::signed;
+use crate::trace::Trace;
+use crate::{etag, signed};
 
-/// A body that takes longer to arrive is from a line too slow to wait for, or an attack.
+/// A body that takes longer to arrive comes over a connection too slow to wait for, or is an attack.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Of a refused body: a photograph that is twice too large, from a good line.
-const LET_PASS_BYTES_MAX: usize = 32 * 1024 * 1024;
-const LET_PASS_TIMEOUT: Duration = Duration::from_secs(5);
-const LET_PASS_SILENCE: Duration = Duration::from_millis(500);
-/// Of a request that has no body: enough for a client that sends an empty object.
+/// How much of a refused body is read and discarded: a photograph twice too large, over a fast connection.
+const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+const DISCARD_SILENCE_MAX: Duration = Duration::from_millis(500);
+/// For a request that has no body: enough for a client that sends an empty object.
 const NO_BODY_BYTES_MAX: usize = 4 * 1024;
-/// What a form adds to its file: a boundary twice, and the part's headers.
+/// What a form adds to its file: the boundary twice, and the part's headers.
 const FORM_BYTES_MAX: usize = 4 * 1024;
 
+/// What identifies and limits callers; shared by all guards.
+pub struct Admission {
+    pub hosts: Arc<dyn Hosts>,
+    pub limiter: Limiter,
+    pub challenge: Option<Box<dyn Challenge>>,
+}
+
 /// One path with its methods.
-pub struct Gate {
-    house: Arc<House>,
+pub struct Guard {
+    admission: Arc<Admission>,
     methods: Vec<(&'static Row, BoxEndpoint<'static>)>,
     allow: HeaderValue,
 }
 
-impl Gate {
-    pub fn new(house: Arc<House>, methods: Vec<(&'static Row, BoxEndpoint<'static>)>) -> Self {
+impl Admission {
+    /// The caller's token and account, where the token is valid and its role suffices.
+    pub async fn identify(
+        &self,
+        row: &Row,
+        trace: &Trace,
+        headers: &HeaderMap,
+    ) -> Result<(String, Uuid), Problem> {
+        let verified = match bearer(headers) {
+            Ok(token) => self.hosts.verify(token).await.map(|identity| (token, identity)),
+            Err(problem) => Err(problem),
+        };
+        let (token, identity) = match verified {
+            Ok(verified) => verified,
+            Err(problem) => {
+                // A client that guesses tokens has no account yet and is counted by address.
+                if problem.status == 401 {
+                    self.count(row, Rate::Login, Client::Address(trace.client), trace).await?;
+                }
+                return Err(problem);
+            }
+        };
+        trace.set_user(identity.user_id);
+        self.count(row, row.rate(), Client::User(identity.user_id), trace).await?;
+        authorize(row.access, Some(&identity))?;
+        Ok((token.to_owned(), identity.user_id))
+    }
+
+    /// Counts the request; 429 where the quota is exceeded.
+    async fn count(&self, row: &Row, rate: Rate, client: Client, trace: &Trace) -> Result<(), Problem> {
+        let Some(usage) = self.limiter.count(row.operation, rate, client).await else { return Ok(()) };
+        if usage.retry_after.is_some() {
+            metrics::counter!("rate_limited_total", "route" => row.path).increment(1);
+        }
+        trace.set_usage(usage);
+        usage.check()
+    }
+}
+
+impl Guard {
+    pub fn new(admission: Arc<Admission>, methods: Vec<(&'static Row, BoxEndpoint<'static>)>) -> Self {
         let mut allow: Vec<_> = methods.iter().map(|(row, _)| row.verb.allow()).collect();
         allow.sort_unstable();
         let allow = HeaderValue::try_from(allow.join(", ")).expect("method names are printable");
-        Self { house, methods, allow }
+        Self { admission, methods, allow }
     }
 
     async fn admit(&self, row: &'static Row, trace: &Trace, request: &mut Request) -> Result<(), Problem> {
         let caller = match row.access {
             Access::Public => {
-                count(&self.house, row, row.counted_as(), Who::Address(trace.client), trace).await?;
+                self.admission.count(row, row.rate(), Client::Address(trace.client), trace).await?;
                 None
             }
-            _ => Some(identify(&self.house, row, trace, request.headers()).await?),
+            _ => Some(self.admission.identify(row, trace, request.headers()).await?),
         };
         if let Body::Signed(_) = row.body {
             signed::check(request.headers(), now())?;
         }
         let (token, user_id) = caller.unzip();
-        if let Some(challenge) = self.house.challenge.get().filter(|_| row.is_challenged) {
+        if let Some(challenge) = self.admission.challenge.as_ref().filter(|_| row.is_challenged) {
             let (operation, headers, client) = (row.operation, request.headers(), trace.client);
             challenge.check(Challenged { operation, headers, client, user_id }).await?;
         }
@@ -79,50 +124,12 @@ impl Gate {
         if let Some(bytes) = body {
             request.set_body(bytes);
         }
-        // The handlers' query parameters look for it there.
+        // poem-openapi reads query parameters from here.
         request.set_data(UrlQuery(query(request)?));
         let context = trace.context.clone();
         let client_ip = Some(trace.client);
         request.set_data(Arc::new(Ask { token, idempotency_key, client_ip, ..Ask::new(context) }));
         Ok(())
-    }
-}
-
-/// The caller's token and account, once the token is known to be theirs and to suffice.
-pub async fn identify(
-    house: &House,
-    row: &Row,
-    trace: &Trace,
-    headers: &HeaderMap,
-) -> Result<(String, Uuid), Problem> {
-    let verified = match bearer(headers) {
-        Ok(token) => house.hosts.verify(token).await.map(|identity| (token, identity)),
-        Err(problem) => Err(problem),
-    };
-    let (token, identity) = match verified {
-        Ok(verified) => verified,
-        Err(problem) => {
-            // Whoever tries tokens out is nobody yet, and is counted by address.
-            if problem.status == 401 {
-                count(house, row, Rate::Login, Who::Address(trace.client), trace).await?;
-            }
-            return Err(problem);
-        }
-    };
-    trace.note_user(identity.user_id);
-    count(house, row, row.counted_as(), Who::User(identity.user_id), trace).await?;
-    authorize(row.access, Some(&identity))?;
-    Ok((token.to_owned(), identity.user_id))
-}
-
-/// 429 where it is one too many.
-async fn count(house: &House, row: &Row, rate: Rate, who: Who, trace: &Trace) -> Result<(), Problem> {
-    match house.limiter.count(row, rate, who).await {
-        Some(standing) => {
-            trace.note_standing(standing);
-            standing.check()
-        }
-        None => Ok(()),
     }
 }
 
@@ -145,31 +152,32 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
-impl Endpoint for Gate {
+impl Endpoint for Guard {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let trace = request.data::<Arc<Trace>>().expect("the front traces every request").clone();
+        let trace = request.data::<Arc<Trace>>().expect("the entry point traces every request").clone();
         let Some((row, endpoint)) = self.methods.iter().find(|(row, _)| row.verb.serves(request.method()))
         else {
-            trace.note_row(self.methods[0].0);
-            let detail = format!("{} is not possible here; see the header Allow.", request.method());
+            trace.set_row(self.methods[0].0);
+            let detail = format!("{} is not supported at this path; see the header Allow.", request.method());
             let problem = Problem::new(405, "method", detail);
             let mut response = problem::respond(problem, &trace.context.correlation_id);
             response.headers_mut().insert(header::ALLOW, self.allow.clone());
             return Ok(response);
         };
-        trace.note_row(row);
+        trace.set_row(row);
         self.admit(row, &trace, &mut request).await.map_err(Refused)?;
-        let held = request.headers().get(header::IF_NONE_MATCH).filter(|_| row.is_kept).cloned();
+        let if_none_match =
+            request.headers().get(header::IF_NONE_MATCH).filter(|_| row.is_cacheable).cloned();
         let mut response = endpoint.call(request).await?;
         if response.status() == StatusCode::CREATED {
-            let location = row.location(response.data::<Created>().map(|created| created.id));
+            let location = row.location_of(response.data::<Created>().map(|created| created.id));
             if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
                 response.headers_mut().insert(header::LOCATION, location);
             }
         }
-        if row.is_kept { freshen(response, held).await } else { Ok(response) }
+        if row.is_cacheable { etag::tag(response, if_none_match).await } else { Ok(response) }
     }
 }
 
@@ -185,9 +193,9 @@ async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        // Reading would ask a client that waits (`Expect: 100-continue`) to send it all.
+        // With `Expect: 100-continue` the client waits; reading would make it send the whole body.
         if !request.headers().contains_key(header::EXPECT) {
-            let_pass(request.take_body()).await;
+            discard(request.take_body()).await;
         }
         return Err(too_large(limit));
     }
@@ -205,7 +213,7 @@ async fn read_body(allowed: Body, request: &mut Request) -> Result<Option<Bytes>
     Ok(Some(bytes))
 }
 
-/// A write without a body takes none: fields that nobody reads would be taken for done. An empty object is nothing.
+/// 422 for a write without a body that is sent fields: the caller would believe that they took effect. `{}` is accepted.
 async fn refuse_fields(request: &mut Request) -> Result<(), Problem> {
     let reading = collect(request.take_body(), NO_BODY_BYTES_MAX);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
@@ -229,20 +237,20 @@ async fn refuse_fields(request: &mut Request) -> Result<(), Problem> {
     }
 }
 
-/// Reads a refused body away: a client that is still sending when the connection closes never reads why.
-async fn let_pass(body: poem::Body) {
+/// Reads and drops a refused body: a client that is still sending when the connection closes does not read the answer.
+async fn discard(body: poem::Body) {
     let mut chunks = std::pin::pin!(body.into_bytes_stream());
-    let mut left = LET_PASS_BYTES_MAX;
+    let mut left = DISCARD_BYTES_MAX;
     let reading = async {
-        // Silence: the client waits for its answer.
-        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(LET_PASS_SILENCE, chunks.next()).await
+        // A client that sends nothing more waits for its answer.
+        while let Ok(Some(Ok(chunk))) = tokio::time::timeout(DISCARD_SILENCE_MAX, chunks.next()).await
             && left > chunk.len()
         {
             left -= chunk.len();
         }
     };
-    // Whoever sends more, or more slowly, does not learn it.
-    let _ = tokio::time::timeout(LET_PASS_TIMEOUT, reading).await;
+    // A client that sends more, or more slowly, may not read the answer.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 async fn collect(body: poem::Body, limit: usize) -> Result<Bytes, Problem> {
@@ -254,7 +262,7 @@ async fn collect(body: poem::Body, limit: usize) -> Result<Bytes, Problem> {
     if first.len() > limit {
         return Err(too_large(limit));
     }
-    // Nearly every body is one chunk, which is passed on as it is.
+    // Nearly every body is one chunk, which is used without a copy.
     let Some(second) = chunks.next().await.transpose().map_err(unreadable)? else {
         return Ok(first);
     };
@@ -274,15 +282,15 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(413, "too-large", format!("The body may have at most {limit} bytes."))
 }
 
-fn check_type(wanted: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_type(required: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Problem::new(415, "content-encoding", "The body must not be compressed."));
     }
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    match wanted {
-        Some(wanted) if !essence.eq_ignore_ascii_case(wanted) => {
-            Err(Problem::new(415, "content-type", format!("The body must be sent as {wanted}.")))
+    match required {
+        Some(required) if !essence.eq_ignore_ascii_case(required) => {
+            Err(Problem::new(415, "content-type", format!("The body must be sent as {required}.")))
         }
         _ => Ok(()),
     }
@@ -298,8 +306,7 @@ fn idempotency_key(idempotency: Idempotency, headers: &HeaderMap) -> Result<Opti
         if idempotency == Idempotency::Optional {
             return Ok(None);
         }
-        let detail =
-            "The header Idempotency-Key is required here: any text that is new for each new request.";
+        let detail = "The header Idempotency-Key is required here: a text that is new for each new request.";
         return Err(Problem::new(400, "idempotency-key-missing", detail));
     };
     match given.to_str() {
@@ -321,7 +328,7 @@ fn query(request: &Request) -> Result<Vec<(String, String)>, Problem> {
     let parameters: Vec<(String, String)> = request.params().map_err(unreadable)?;
     let is_refused = |text: &str| text.chars().any(is_control);
     match parameters.iter().find(|(name, value)| is_refused(name) || is_refused(value)) {
-        // No text that is kept has any, so that no search could find one.
+        // No stored text contains one, so no search could match.
         Some((name, _)) => Err(Problem::invalid(vec![FieldError::control(&name.replace(is_control, ""))])),
         None => Ok(parameters),
     }

@@ -1,7 +1,7 @@
-//! Whether this process lives, whether it can serve, and its numbers; at `HEALTH_ADDR` for the inside alone.
+//! Liveness, readiness and metrics; also at `HEALTH_ADDR`, which is not public.
 //!
-//! Live says only that requests are answered: an orchestrator restarts what is not live, which mends nothing when
-//! a part behind it is away. Ready says which parts are there, and no once the gateway stops.
+//! Live only means that requests are answered: an orchestrator restarts a process that is not live, which does not help
+//! when a part behind it is unavailable. Ready names the available parts, and is false once the gateway stops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,27 +19,27 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Proxies;
-use crate::front::Trace;
-use crate::guard;
-use crate::house::House;
+use crate::guard::{self, Admission};
+use crate::hosts::Hosts;
 use crate::limit::Bounds;
-use crate::listen::Door;
+use crate::listen::ConnectionAcceptor;
 use crate::problem::Refused;
 use crate::routes::{ROWS, Row};
+use crate::trace::Trace;
 
-/// How long it is believed that every domain is there: probes come every few seconds from several sides.
-const PRESENT_FOR: Duration = Duration::from_secs(2);
-/// And that one is missing: whoever waits for a house that starts shall not wait for what was before.
-const ABSENT_FOR: Duration = Duration::from_millis(100);
+/// How long a ping that every domain answered is reused: several probes come every few seconds.
+const COMPLETE_FOR: Duration = Duration::from_secs(2);
+/// And one with missing domains: a probe that waits for a deployment to start sees a new host soon.
+const INCOMPLETE_FOR: Duration = Duration::from_millis(100);
 
 /// One part that the gateway, or the process that it runs in, needs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Part {
     pub ready: bool,
-    /// It goes on and something of it waits; nobody who asks the gateway misses it.
+    /// It works with a restriction that callers of the gateway do not notice.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
-    /// For a person: what it does, what it lacks, how often it restarted.
+    /// For an operator: what it does, what it lacks, how often it restarted.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
@@ -49,7 +49,7 @@ impl Part {
         Self { ready, degraded: false, detail: detail.into() }
     }
 
-    /// One that is ready and lacks something.
+    /// A part that is ready with a restriction.
     pub fn degraded(detail: impl Into<String>) -> Self {
         Self { ready: true, degraded: true, detail: detail.into() }
     }
@@ -61,7 +61,7 @@ pub type Parts = BTreeMap<String, Part>;
 #[derive(serde::Serialize)]
 struct Ready {
     ready: bool,
-    /// Domains of which no host is there: their requests get 503, all others go on. And parts that lack something.
+    /// Domains without a host, whose requests get 503 while all others are answered, and degraded parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
     parts: Parts,
@@ -78,63 +78,76 @@ pub fn live() -> BoxEndpoint<'static> {
     make_sync(|_| Response::builder().content_type("application/json").body(r#"{"live":true}"#)).boxed()
 }
 
+/// Readiness of the gateway, of the hosts and of the other parts of the process.
 pub fn ready(
-    house: Arc<House>,
+    hosts: Arc<dyn Hosts>,
+    stop: CancellationToken,
     others: Arc<impl Fn() -> Parts + Send + Sync + 'static>,
 ) -> BoxEndpoint<'static> {
-    let hosts = Arc::new(Hosts::default());
+    let readiness = Arc::new(Readiness { hosts, stop, last_ping: Mutex::default() });
     make(move |request: Request| {
-        let (house, others, hosts) = (house.clone(), others.clone(), hosts.clone());
-        async move { answer(&house, others(), &hosts, &request).await }
+        let (readiness, others) = (readiness.clone(), others.clone());
+        async move { readiness.answer(others(), &request).await }
     })
     .boxed()
 }
 
-/// Which domains were there a moment ago.
-#[derive(Default)]
-struct Hosts(Mutex<Option<(Instant, BTreeSet<&'static str>)>>);
-
-impl Hosts {
-    async fn away(&self, house: &House, expected: &BTreeSet<&'static str>) -> Vec<&'static str> {
-        // Whoever comes while one asks waits for that one's answer.
-        let mut known = self.0.lock().await;
-        let believed =
-            |present: &BTreeSet<_>| if present.is_superset(expected) { PRESENT_FOR } else { ABSENT_FOR };
-        if known.as_ref().is_none_or(|(at, present)| at.elapsed() >= believed(present)) {
-            *known = Some((Instant::now(), house.hosts.present(expected).await));
-        }
-        let present = known.as_ref().map(|(_, present)| present);
-        let away = expected.iter().filter(|domain| !present.is_some_and(|present| present.contains(*domain)));
-        away.copied().collect()
-    }
+struct Readiness {
+    hosts: Arc<dyn Hosts>,
+    stop: CancellationToken,
+    /// When the hosts were pinged last, and which domains answered.
+    last_ping: Mutex<Option<(Instant, BTreeSet<&'static str>)>>,
 }
 
-/// Every domain that some route asks.
+/// Every domain that a route sends requests to.
 fn domains() -> BTreeSet<&'static str> {
     ROWS.iter().filter_map(|row| row.subject?.strip_prefix("rpc.")?.split('.').next()).collect()
 }
 
-async fn answer(house: &House, mut parts: Parts, hosts: &Hosts, request: &Request) -> Response {
-    let expected = domains();
-    let connected = house.hosts.is_connected();
-    parts.insert("nats".into(), Part::new(connected, if connected { "" } else { "not connected" }));
-    let stopping = house.stop.is_cancelled();
-    parts.insert("gateway".into(), Part::new(!stopping, if stopping { "stopping" } else { "" }));
-    let away = if connected { hosts.away(house, &expected).await } else { Vec::new() };
-    // A gateway that is taken out of service mends no host; it helps only where it could answer nothing at all.
-    let alone = away.len() == expected.len();
-    let well = parts.values().all(|part| part.ready) && !alone;
-    for domain in &away {
-        parts.entry((*domain).to_owned()).or_insert_with(|| Part::new(false, "no host answers"));
-    }
-    if well {
-        let lacking = parts.iter().filter(|(_, part)| part.degraded).map(|(name, _)| name.as_str());
-        let degraded = away.into_iter().chain(lacking).map(str::to_owned).collect();
+impl Readiness {
+    async fn answer(&self, mut parts: Parts, request: &Request) -> Response {
+        let expected = domains();
+        let connected = self.hosts.is_connected();
+        parts.insert("nats".into(), Part::new(connected, if connected { "" } else { "not connected" }));
+        let stopping = self.stop.is_cancelled();
+        parts.insert("gateway".into(), Part::new(!stopping, if stopping { "stopping" } else { "" }));
+        let missing = if connected { self.missing(&expected).await } else { Vec::new() };
+        // Taking this gateway out of service brings back no host. It is not ready only where it could answer nothing.
+        let is_ready = parts.values().all(|part| part.ready) && missing.len() < expected.len();
+        for domain in &missing {
+            parts.entry((*domain).to_owned()).or_insert_with(|| Part::new(false, "no host answers"));
+        }
+        if !is_ready {
+            return not_ready(parts, request);
+        }
+        let restricted = parts.iter().filter(|(_, part)| part.degraded).map(|(name, _)| name.as_str());
+        let degraded = missing.into_iter().chain(restricted).map(str::to_owned).collect();
         let body = serde_json::to_vec(&Ready { ready: true, degraded, parts }).unwrap_or_default();
-        return Response::builder().content_type("application/json").body(body);
+        Response::builder().content_type("application/json").body(body)
     }
-    let away: Vec<_> = parts.iter().filter(|(_, part)| !part.ready).map(|(name, _)| name.as_str()).collect();
-    let mut problem = Problem::unavailable(format!("Not ready: {}.", away.join(", ")));
+
+    /// The expected domains without a host.
+    async fn missing(&self, expected: &BTreeSet<&'static str>) -> Vec<&'static str> {
+        // Probes that arrive during a ping wait here for its result.
+        let mut last = self.last_ping.lock().await;
+        let max_age = |answering: &BTreeSet<_>| match answering.is_superset(expected) {
+            true => COMPLETE_FOR,
+            false => INCOMPLETE_FOR,
+        };
+        let answering = match last.take() {
+            Some((at, answering)) if at.elapsed() < max_age(&answering) => (at, answering),
+            _ => (Instant::now(), self.hosts.answering(expected).await),
+        };
+        let missing = expected.difference(&answering.1).copied().collect();
+        *last = Some(answering);
+        missing
+    }
+}
+
+fn not_ready(parts: Parts, request: &Request) -> Response {
+    let missing: Vec<_> =
+        parts.iter().filter(|(_, part)| !part.ready).map(|(name, _)| name.as_str()).collect();
+    let mut problem = Problem::unavailable(format!("Not ready: {}.", missing.join(", ")));
     problem.code = "not-ready".into();
     if let Some(trace) = request.data::<Arc<Trace>>() {
         problem.request_id = trace.context.correlation_id.clone();
@@ -154,44 +167,44 @@ pub fn metrics(handle: PrometheusHandle) -> BoxEndpoint<'static> {
     .boxed()
 }
 
-/// Who may read the numbers at the public address, besides the holder of `METRICS_TOKEN`: they tell how much is sold.
-const NUMBERS: Row = Row::page("/metrics").of(Access::Admin);
+/// The role that may read the metrics at the public address without `METRICS_TOKEN`: they show how much is sold.
+const METRICS: Row = Row::page("/metrics").of(Access::Admin);
 
-/// The numbers for the holder of the token and for staff; 401 and 403 for others.
+/// The metrics for the holder of the token and for staff; 401 and 403 for others.
 pub fn guarded_metrics(
-    house: Arc<House>,
+    admission: Arc<Admission>,
     token: Option<String>,
     handle: PrometheusHandle,
 ) -> BoxEndpoint<'static> {
     let token = token.map(|token| digest(&SHA256, token.as_bytes()));
-    let numbers = Arc::new(metrics(handle));
+    let metrics = Arc::new(metrics(handle));
     make(move |request: Request| {
-        let (house, numbers) = (house.clone(), numbers.clone());
+        let (admission, metrics) = (admission.clone(), metrics.clone());
         async move {
             let given = guard::bearer(request.headers()).ok();
-            // Hashes are compared, since how long that takes says nothing about the token.
+            // The time that comparing hashes takes reveals nothing about the token.
             let given = given.map(|given| digest(&SHA256, given.as_bytes()));
             let is_known =
                 token.is_some_and(|token| given.is_some_and(|given| given.as_ref() == token.as_ref()));
             if !is_known {
-                let trace = request.data::<Arc<Trace>>().expect("the front traces every request");
-                guard::identify(&house, &NUMBERS, trace, request.headers()).await.map_err(Refused)?;
+                let trace = request.data::<Arc<Trace>>().expect("the entry point traces every request");
+                admission.identify(&METRICS, trace, request.headers()).await.map_err(Refused)?;
             }
-            poem::Endpoint::call(&*numbers, request).await
+            poem::Endpoint::call(&*metrics, request).await
         }
     })
     .boxed()
 }
 
-/// Connections of the inside: probes and whoever collects numbers.
-const INSIDE: Bounds = Bounds {
+/// Connections to `HEALTH_ADDR`: probes and collectors of metrics.
+const INTERNAL: Bounds = Bounds {
     connections_max: 64,
     connections_per_network_max: None,
     streams_per_network_max: None,
     webhooks_in_work_max: None,
 };
 
-/// Health and numbers at an address of their own, which answers however many clients the public one has.
+/// Serves health and metrics at `HEALTH_ADDR`, which answers however many clients the public address has.
 pub async fn serve(
     addr: SocketAddr,
     ready: BoxEndpoint<'static>,
@@ -200,12 +213,13 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let listener = std::net::TcpListener::bind(addr).and_then(|listener| {
         listener.set_nonblocking(true)?;
-        Door::new(listener, &INSIDE, Proxies::default())
+        ConnectionAcceptor::new(listener, &INTERNAL, Proxies::default())
     });
-    let door = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
+    let acceptor = listener
+        .with_context(|| format!("HEALTH_ADDR {addr} is in use or not an address of this machine"))?;
     let routes = Route::new().at("/health/live", live()).at("/health/ready", ready).at("/metrics", metrics);
-    let server = Server::new_with_acceptor(door);
+    let server = Server::new_with_acceptor(acceptor);
     tokio::spawn(server.run_with_graceful_shutdown(routes, stop.cancelled_owned(), None));
-    tracing::info!(%addr, "health and numbers at HEALTH_ADDR");
+    tracing::info!(%addr, "serving health and metrics at HEALTH_ADDR");
     Ok(())
 }

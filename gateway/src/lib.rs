@@ -1,9 +1,10 @@
-//! The gateway: REST over the requests of the bus, the live seat map, the documentation.
+//! The gateway: REST over requests to the hosts, the live seat map, the web page, the API documents.
 //!
-//! Invariant: it never sees actors or SQL; what it knows of a domain is its contract.
-//! Invariant: it keeps nothing that a restart would lose, so any number of gateways may run.
+//! Invariant: it uses neither actors nor SQL; of a domain it knows only the contract.
+//! Invariant: it has no state that a restart would lose, so any number of gateways may run.
 
 mod api;
+mod app;
 pub mod challenge;
 mod client;
 mod compression;
@@ -11,29 +12,30 @@ mod config;
 mod connection;
 mod cors;
 mod document;
-mod edge;
+mod entrypoint;
+mod etag;
+mod event_feed;
 mod example;
-mod feed;
-mod fresh;
-mod front;
 mod guard;
 mod health;
-mod house;
-mod hub;
+mod hosts;
 mod limit;
 mod listen;
 mod media;
+mod nats;
+mod normalize;
 mod payload;
 mod problem;
-mod room;
 mod routes;
 mod schema;
+mod seat_map;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod wait;
 mod web;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,26 +44,18 @@ use anyhow::Context as _;
 use bus::Bus;
 use bus::token::Verifier;
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
-use poem::{Endpoint, Response, Route, Server};
-use poem_openapi::OpenApi;
+use poem::Server;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use health::{Part, Parts};
 
-use api::{
-    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, Reservations,
-    Showtimes,
-};
-use front::{Front, Manners};
-use guard::Gate;
-use house::{Hosts, House};
+use app::{Page, Shared, page};
+use entrypoint::HttpConfig;
 use limit::{Bounds, Limiter};
-use listen::Door;
-use media::MediaRoom;
-use routes::{ROWS, Row};
+use listen::ConnectionAcceptor;
+use nats::NatsHosts;
 
 /// The OpenAPI document of all domains.
 pub fn openapi() -> serde_json::Value {
@@ -69,31 +63,31 @@ pub fn openapi() -> serde_json::Value {
     whole
 }
 
-/// How long requests in work may take to end once the gateway stops: a question's own time limit.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long running requests may continue after the gateway was stopped: the time-out of a request to a host.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 250;
 
-/// A gateway that serves.
+/// A running gateway.
 pub struct Running {
     addr: SocketAddr,
     url: String,
-    house: Arc<House>,
+    stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
 
 impl Running {
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What to type into a browser.
+    /// The URL that users open.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns when the gateway has ended without having been told to: a bug, or lost infrastructure.
+    /// Returns when the server has ended without [`Running::stop`]: a bug, or lost infrastructure.
     pub async fn ended(&mut self) -> anyhow::Error {
         match (&mut self.server).await {
             Ok(Ok(())) => anyhow::anyhow!("the gateway ended"),
@@ -102,18 +96,18 @@ impl Running {
         }
     }
 
-    /// Takes no more connections, ends waits and live seat maps at once, and lets requests in work end within ten
-    /// seconds.
+    /// Accepts no more connections, ends waits and live streams at once, and lets running requests end within ten seconds.
     pub async fn stop(self) {
-        self.house.stop.cancel();
-        // Poem keeps the bound itself; the second one is for its own bugs.
-        if tokio::time::timeout(DRAIN + Duration::from_secs(1), self.server).await.is_err() {
+        self.stop.cancel();
+        // Poem enforces the limit itself; the second one is for a bug there.
+        if tokio::time::timeout(DRAIN_MAX + Duration::from_secs(1), self.server).await.is_err() {
             tracing::warn!("the gateway did not end in time");
         }
     }
 }
 
-/// Starts serving, at `HEALTH_ADDR` too where there is one. `parts` tells which other parts of this process are ready, for `/health/ready`.
+/// Starts a gateway, with health and metrics also at `HEALTH_ADDR` where it is set. `parts` returns the state of the other
+/// parts of this process, for `/health/ready`.
 pub async fn start(
     config: Config,
     bus: Bus,
@@ -124,121 +118,38 @@ pub async fn start(
     let listener = listen::bind(config.addr)?;
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
     limiter.warm_up().await;
-    let media = MediaRoom::open(&config.media)?;
-    let hosts = Hosts::Nats { bus: Box::new(bus), verifier };
-    let house = House::new(hosts, limiter, media, config.currency, &config.bounds);
-    // It ends with the house.
-    tokio::spawn(media::sweep(house.clone(), config.media_sweep));
+    let hosts = Arc::new(NatsHosts::new(bus, verifier));
+    let shared = Shared::new(hosts, limiter, None, &config.media, config.currency, &config.bounds)?;
+    let stop = shared.stop.clone();
+    tokio::spawn(media::sweep(shared.uploads.clone(), config.media_sweep, stop.clone()));
     let parts = Arc::new(parts);
+    let ready = || health::ready(shared.hosts.clone(), stop.clone(), parts.clone());
     if let Some(addr) = config.health_addr {
-        let (ready, metrics) =
-            (health::ready(house.clone(), parts.clone()), health::metrics(metrics.clone()));
-        health::serve(addr, ready, metrics, house.stop.clone()).await?;
+        health::serve(addr, ready(), health::metrics(metrics.clone()), stop.clone()).await?;
     }
-    let metrics = health::guarded_metrics(house.clone(), config.metrics_token, metrics);
-    let pages =
-        vec![(page("/health/ready"), health::ready(house.clone(), parts)), (page("/metrics"), metrics)];
-    let mut running = serve(listener, house, config.manners, &config.bounds, pages)
+    let metrics = health::guarded_metrics(shared.admission.clone(), config.metrics_token, metrics);
+    let pages = vec![(page("/health/ready"), ready()), (page("/metrics"), metrics)];
+    let mut running = serve(listener, &shared, config.http, &config.bounds, pages)
         .context("cannot use the listening socket")?;
     running.url = config.public_url.unwrap_or(running.url);
-    let room = listen::room(config.bounds.connections_max);
-    tracing::info!(addr = %running.addr, url = running.url, connections_max = room, "gateway listens");
+    let connections_max = listen::capacity(config.bounds.connections_max);
+    tracing::info!(addr = %running.addr, url = running.url, connections_max, "gateway listens");
     Ok(running)
 }
 
 fn serve(
     listener: std::net::TcpListener,
-    house: Arc<House>,
-    manners: Manners,
+    shared: &Shared,
+    config: HttpConfig,
     bounds: &Bounds,
-    pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
+    pages: Vec<Page>,
 ) -> std::io::Result<Running> {
     let addr = listener.local_addr()?;
-    let door = Door::new(listener, bounds, manners.proxies.clone())?;
-    let app = app(&house, manners, pages);
-    let stop = house.stop.clone().cancelled_owned();
-    let server = Server::new_with_acceptor(door).http2_max_concurrent_streams(STREAMS_MAX);
-    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stop, Some(DRAIN)));
-    Ok(Running { addr, url: format!("http://{addr}"), house, server })
-}
-
-fn page(path: &'static str) -> &'static Row {
-    // Once a start and a few bytes each: the rows of the table are `'static` too.
-    Box::leak(Box::new(Row::page(path)))
-}
-
-/// All paths behind their gates, behind the front.
-fn app(
-    house: &Arc<House>,
-    manners: Manners,
-    pages: Vec<(&'static Row, BoxEndpoint<'static>)>,
-) -> impl Endpoint<Output = Response> + use<> {
-    let mut endpoints = HashMap::new();
-    Auth::new(house.clone()).add_routes(&mut endpoints);
-    PageLogins { house: house.clone(), is_secure: manners.is_secure }.add_routes(&mut endpoints);
-    Movies { house: house.clone() }.add_routes(&mut endpoints);
-    Showtimes { house: house.clone() }.add_routes(&mut endpoints);
-    MediaFiles { house: house.clone() }.add_routes(&mut endpoints);
-    Reservations { house: house.clone() }.add_routes(&mut endpoints);
-    Payments { house: house.clone() }.add_routes(&mut endpoints);
-    Notifications { house: house.clone() }.add_routes(&mut endpoints);
-    DeadLetters { house: house.clone() }.add_routes(&mut endpoints);
-    EventFeed { house: house.clone() }.add_routes(&mut endpoints);
-    let mut gates: HashMap<String, Vec<(&'static Row, BoxEndpoint<'static>)>> = HashMap::new();
-    for row in ROWS {
-        let pattern = pattern(row.path);
-        let endpoint = take(&mut endpoints, &pattern, &row.verb.method());
-        let endpoint = endpoint.unwrap_or_else(|| panic!("the row of {} has no signature in api/", row.path));
-        gates.entry(pattern).or_default().push((row, endpoint));
-    }
-    let files = house
-        .media
-        .folder()
-        .map(|folder| media::serve(folder, listen::files_max()))
-        .map(|(path, endpoint)| (page(path), endpoint));
-    let origin = house.media.origin();
-    let web =
-        web::pages(origin, manners.is_sandbox).into_iter().map(|(path, endpoint)| (page(path), endpoint));
-    for (row, endpoint) in static_pages().into_iter().chain(pages).chain(files).chain(web) {
-        gates.entry(row.path.to_owned()).or_default().push((row, endpoint));
-    }
-    let routes = gates
-        .into_iter()
-        .fold(Route::new(), |routes, (path, methods)| routes.at(path, Gate::new(house.clone(), methods)));
-    Front { inner: web::Signpost::new(routes, origin, manners.is_sandbox), manners }
-}
-
-fn take(
-    endpoints: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>,
-    pattern: &str,
-    method: &Method,
-) -> Option<BoxEndpoint<'static>> {
-    endpoints.get_mut(pattern)?.remove(method)
-}
-
-/// The path as poem-openapi's macro names it for Poem: parameters by their place.
-fn pattern(path: &str) -> String {
-    let mut place = 0;
-    let parts = path.split('/').map(|part| {
-        if !part.starts_with('{') {
-            return part.to_owned();
-        }
-        place += 1;
-        format!(":param{}", place - 1)
-    });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-/// What is the same in every gateway: the documents, being alive.
-fn static_pages() -> Vec<(&'static Row, BoxEndpoint<'static>)> {
-    let mut pages = vec![(page("/health/live"), health::live())];
-    for (name, document) in document::documents() {
-        let (json, html) = match name {
-            "" => ("/openapi.json".to_owned(), "/docs".to_owned()),
-            _ => (format!("/openapi/{name}.json"), format!("/docs/{name}")),
-        };
-        pages.push((page(json.leak()), document::json(&document)));
-        pages.push((page(html.leak()), document::page(document)));
-    }
-    pages
+    let acceptor = ConnectionAcceptor::new(listener, bounds, config.proxies.clone())?;
+    let app = shared.app(config, pages);
+    let stop = shared.stop.clone();
+    let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS_MAX);
+    let stopped = stop.clone().cancelled_owned();
+    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stopped, Some(DRAIN_MAX)));
+    Ok(Running { addr, url: format!("http://{addr}"), stop, server })
 }

@@ -1,7 +1,7 @@
-//! The listening socket: which port, and who gets a connection.
+//! The listening socket: its port, and which connections are accepted.
 //!
-//! Invariant: the process never runs out of file descriptors by its clients: some are kept back for NATS, Redis and files.
-//! Whoever cannot be served is refused at once, not left hanging, and a question about health is answered even then.
+//! Invariant: clients cannot use up the process's file descriptors: some are reserved for NATS, Redis and files. A client
+//! that cannot be served is refused at once and not left waiting, and health requests are answered even then.
 //!
 //! Poem's own listener leaves Nagle's algorithm on (40 ms for small answers on a kept connection), spins when the
 //! process is out of file descriptors, and its idle timer wakes a task at every read; hence this one.
@@ -28,49 +28,49 @@ use crate::client::Proxies;
 use crate::connection::{Connection, Held};
 use crate::limit::{Bounds, Networks};
 
-/// File descriptors that no client gets: NATS, Redis, uploads, and under `marquee up` every host's database connections. A
-/// process with few keeps three quarters of them.
-const DESCRIPTORS_KEPT: usize = 200;
-/// Files that are read for clients at once: a poster is sent within milliseconds, a trailer as fast as its viewer's line is.
+/// File descriptors reserved for NATS, Redis, uploads, and under `marquee up` every host's database connections. A
+/// process with few descriptors reserves three quarters of them.
+const DESCRIPTORS_RESERVED: usize = 200;
+/// Files that are read for clients at once: a poster is sent within milliseconds, a trailer at the speed of its client.
 const FILES_MAX: usize = 1_024;
-/// Connections beyond the room that are being refused, or that ask for health; of those kept back.
+/// Connections beyond the capacity that are being refused, or that request health; they use reserved descriptors.
 const REFUSALS_MAX: usize = 64;
-/// How long a refused client may take to read why.
+/// How long a refused client may take to read the answer.
 const REFUSAL_MAX: Duration = Duration::from_secs(2);
-/// A connection that was let in for a question about health ends after this.
-const SPARE_MAX: Duration = Duration::from_secs(10);
-/// Without file descriptors accepting fails at once, over and over; others need time to close theirs.
+/// A connection beyond the capacity that was accepted for a health request ends after this.
+const HEALTH_MAX: Duration = Duration::from_secs(10);
+/// Without file descriptors accepting fails again at once; other connections need time to close.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// What a question about health begins with.
+/// How a health request begins.
 const HEALTH: [&[u8]; 2] = [b"GET /health/", b"HEAD /health/"];
 /// Ports tried from 8080 on when no address is given.
 const PORTS: std::ops::RangeInclusive<u16> = 8080..=8179;
 
-/// Binds the given address, or the first free port from 8080 on at this machine only.
+/// Binds the given address, or the first free port from 8080 on of the loopback interface.
 pub fn bind(addr: Option<SocketAddr>) -> anyhow::Result<StdListener> {
     let listener = match addr {
         Some(addr) => match StdListener::bind(addr) {
             Ok(listener) => listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                bail!("HTTP_ADDR {addr} is taken by another program: stop that one or give another HTTP_ADDR")
+                bail!("HTTP_ADDR {addr} is in use by another program: stop it or set another HTTP_ADDR")
             }
             Err(error) => return Err(error).with_context(|| format!("cannot listen on HTTP_ADDR {addr}")),
         },
         None => PORTS
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .find_map(|addr| StdListener::bind(addr).ok())
-            .context("no port from 8080 to 8179 is free on 127.0.0.1: give HTTP_ADDR")?,
+            .context("no port from 8080 to 8179 is free on 127.0.0.1: set HTTP_ADDR")?,
     };
     listener.set_nonblocking(true).context("cannot make the listening socket non-blocking")?;
     Ok(listener)
 }
 
-/// How many connections there is room for: as many as wanted, or fewer where the process may not open so many files.
-pub fn room(wanted: usize) -> usize {
-    wanted.min(shares(open_max()).0)
+/// How many connections are accepted: `max`, or fewer where the process may not open so many files.
+pub fn capacity(max: usize) -> usize {
+    max.min(shares(open_max()).0)
 }
 
-/// How many posters and trailers may be read for clients at once, each of which takes a descriptor as well.
+/// How many posters and trailers may be read for clients at once; each needs a descriptor too.
 pub fn files_max() -> usize {
     shares(open_max()).1
 }
@@ -79,48 +79,49 @@ fn open_max() -> usize {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| soft as usize)
 }
 
-/// What is left for clients of so many descriptors: connections, and files that are read for them.
+/// The descriptors that clients get: for connections, and for files that are read for them.
 fn shares(open_max: usize) -> (usize, usize) {
-    let left = open_max - DESCRIPTORS_KEPT.min(open_max / 4 * 3);
+    let left = open_max - DESCRIPTORS_RESERVED.min(open_max / 4 * 3);
     let files = FILES_MAX.min(left / 4);
     (left - files, files)
 }
 
-/// Takes connections for Poem's server.
-pub struct Door {
+/// Accepts connections for Poem's server.
+pub struct ConnectionAcceptor {
     listener: TcpListener,
     addr: SocketAddr,
-    room: Arc<Semaphore>,
+    capacity: Arc<Semaphore>,
     networks: Arc<Networks>,
     proxies: Proxies,
     refusals: Arc<Semaphore>,
-    /// Connections without a place that ask for health.
-    spares: (mpsc::Sender<Spare>, mpsc::Receiver<Spare>),
-    /// Given up for a moment to accept, and so to refuse, when the process is out of descriptors.
+    /// Connections beyond the capacity that request health.
+    health: (mpsc::Sender<Refused>, mpsc::Receiver<Refused>),
+    /// Closed for a moment in order to accept and refuse a connection when the process is out of descriptors.
     reserve: Option<File>,
 }
 
-type Spare = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+/// A connection beyond the capacity.
+type Refused = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
-/// Why a connection gets no place.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Full {
-    Room,
+    Process,
     Network,
 }
 
 impl Full {
     fn name(self) -> &'static str {
         match self {
-            Self::Room => "room",
+            Self::Process => "room",
             Self::Network => "network",
         }
     }
 
-    /// The whole answer, since no request was read.
+    /// The whole HTTP answer; the request was not read.
     fn answer(self) -> Vec<u8> {
         let problem = match self {
-            Self::Room => Problem::unavailable("Too many connections are open. Try again shortly."),
+            Self::Process => Problem::unavailable("Too many connections are open. Try again shortly."),
             Self::Network => Problem::new(429, "connections", "Too many connections come from your network."),
         };
         let retry_after = problem.retry_after.unwrap_or(5);
@@ -142,48 +143,48 @@ impl Full {
     }
 }
 
-impl Door {
+impl ConnectionAcceptor {
     pub fn new(listener: StdListener, bounds: &Bounds, proxies: Proxies) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             addr,
-            room: Arc::new(Semaphore::new(room(bounds.connections_max))),
+            capacity: Arc::new(Semaphore::new(capacity(bounds.connections_max))),
             networks: Networks::new(bounds.connections_per_network_max),
             proxies,
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            spares: mpsc::channel(REFUSALS_MAX),
+            health: mpsc::channel(REFUSALS_MAX),
             reserve: File::open("/dev/null").ok(),
         })
     }
 
     fn admit(&self, peer: SocketAddr) -> Result<Held, Full> {
         let peer = peer.ip().to_canonical();
-        // Behind a proxy of ours is everybody; the proxy bounds its clients itself.
+        // All clients connect through our proxies, which limit them by themselves.
         let network = match self.proxies.is_trusted(peer) {
             true => None,
             false => Some(self.networks.enter(peer).ok_or(Full::Network)?),
         };
-        let room = self.room.clone().try_acquire_owned().map_err(|_| Full::Room)?;
-        Ok(Held::Places { _room: room, _network: network })
+        let permit = self.capacity.clone().try_acquire_owned().map_err(|_| Full::Process)?;
+        Ok(Held::Places { _permit: permit, _network: network })
     }
 
     fn refuse(&self, stream: TcpStream, peer: SocketAddr, why: Full) {
         metrics::counter!("http_connections_refused_total", "why" => why.name()).increment(1);
-        // Closed without a word where too many are being refused.
+        // Closed without an answer where too many are being refused.
         let Ok(permit) = self.refusals.clone().try_acquire_owned() else { return };
-        let spares = self.spares.0.clone();
-        tokio::spawn(tokio::time::timeout(REFUSAL_MAX, turn_away((stream, peer, permit), why, spares)));
+        let health = self.health.0.clone();
+        tokio::spawn(tokio::time::timeout(REFUSAL_MAX, refuse((stream, peer, permit), why, health)));
     }
 
     fn open(&self, stream: TcpStream, peer: SocketAddr, held: Held) -> Opened {
-        // A peer that is gone already shows at the first read.
+        // If this fails because the peer has disconnected, the first read fails too.
         let _ = stream.set_nodelay(true);
         let connection = Connection::new(stream, held);
         (connection, LocalAddr(self.addr.into()), RemoteAddr(peer.into()), Scheme::HTTP)
     }
 
-    /// Accepting failed. When descriptors have run out all the same, whoever waits is let go by means of the last one.
+    /// Accepting failed. When the descriptors have run out all the same, the reserved one is used to refuse a connection.
     async fn failed(&mut self, error: io::Error) -> io::Error {
         let is_out = matches!(error.raw_os_error(), Some(code) if OUT_OF_DESCRIPTORS.contains(&code));
         let refused = is_out && self.reserve.take().is_some() && {
@@ -206,7 +207,7 @@ const OUT_OF_DESCRIPTORS: [i32; 2] = [nix::errno::Errno::EMFILE as i32, nix::err
 
 type Opened = (Connection, LocalAddr, RemoteAddr, Scheme);
 
-impl Acceptor for Door {
+impl Acceptor for ConnectionAcceptor {
     type Io = Connection;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
@@ -216,8 +217,8 @@ impl Acceptor for Door {
     async fn accept(&mut self) -> io::Result<Opened> {
         loop {
             let accepted = tokio::select! {
-                Some((stream, peer, permit)) = self.spares.1.recv() => {
-                    let held = Held::Spare { _permit: permit, until: Instant::now() + SPARE_MAX };
+                Some((stream, peer, permit)) = self.health.1.recv() => {
+                    let held = Held::Health { _permit: permit, until: Instant::now() + HEALTH_MAX };
                     return Ok(self.open(stream, peer, held));
                 }
                 accepted = self.listener.accept() => accepted,
@@ -234,33 +235,33 @@ impl Acceptor for Door {
     }
 }
 
-/// Says why there is no place, unless it asks for health, which is answered.
-async fn turn_away(mut spare: Spare, why: Full, spares: mpsc::Sender<Spare>) {
-    if why == Full::Room && asks_for_health(&spare.0).await {
-        let _ = spares.send(spare).await;
+/// Answers why the connection is refused, or accepts it where it begins with a health request.
+async fn refuse(mut refused: Refused, why: Full, health: mpsc::Sender<Refused>) {
+    if why == Full::Process && requests_health(&refused.0).await {
+        let _ = health.send(refused).await;
         return;
     }
-    let stream = &mut spare.0;
+    let stream = &mut refused.0;
     if stream.write_all(&why.answer()).await.is_err() || stream.shutdown().await.is_err() {
         return;
     }
-    // Closing over what was not read would take the answer back.
+    // Closing with unread bytes would reset the connection before the client has read the answer.
     let mut unread = [0; 1_024];
     while stream.read(&mut unread).await.is_ok_and(|read| read > 0) {}
 }
 
-async fn asks_for_health(stream: &TcpStream) -> bool {
+async fn requests_health(stream: &TcpStream) -> bool {
     let mut begin = [0; 16];
     loop {
         let Ok(read) = stream.peek(&mut begin).await else { return false };
         let begin = &begin[..read];
-        if HEALTH.iter().any(|asked| begin.starts_with(asked)) {
+        if HEALTH.iter().any(|request| begin.starts_with(request)) {
             return true;
         }
-        if read == 0 || !HEALTH.iter().any(|asked| asked.starts_with(begin)) {
+        if read == 0 || !HEALTH.iter().any(|request| request.starts_with(begin)) {
             return false;
         }
-        // The line is not whole yet, and what was peeked at stays ready.
+        // The line is incomplete; `readable` would return at once, since the peeked bytes are still unread.
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 }
@@ -270,15 +271,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_descriptors_are_kept_back_whatever_the_limit_is() {
+    fn some_descriptors_are_reserved_whatever_the_limit_is() {
         assert_eq!(shares(20_000), (18_776, 1_024));
         assert_eq!(shares(1_024), (618, 206));
         assert_eq!(shares(256), (48, 16));
-        assert_eq!(room(10), 10);
+        assert_eq!(capacity(10), 10);
     }
 
     #[test]
-    fn a_taken_address_is_named_and_without_one_the_next_port_is_found() {
+    fn an_address_in_use_is_named_and_by_default_the_next_port_is_used() {
         let first = bind(None).unwrap();
         let second = bind(None).unwrap();
         assert_ne!(first.local_addr().unwrap(), second.local_addr().unwrap());

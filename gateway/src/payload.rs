@@ -1,10 +1,12 @@
-//! What goes in and comes out of an endpoint: bodies read as the contract's types, answers passed on as bytes.
+//! Bodies and answers of endpoints: a body is read as its contract type, an answer is the host's JSON.
 //!
-//! Invariant: an answer's body is the host's own bytes, never read and written again, so that a repeated request
-//! gets its first answer byte for byte.
-//! Content type and size were checked by the guard; here a body is only read.
+//! Invariant: a body reaches its host and an answer its caller byte for byte: both are read at most once and never
+//! serialized again. So a repeated request gets exactly its first answer.
+//! The guard has checked content type and size.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -21,15 +23,17 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 use schemars::JsonSchema;
 use schemars::generate::Contract;
 use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
+
+use uuid::Uuid;
 
 use crate::problem::Refused;
 use crate::schema;
 
 pub const JSON: &str = "application/json";
 
-/// With what a request is passed on to its host; made by the guard.
+/// The headers with which a request is sent to its host; set by the guard.
 pub struct Caller(pub Arc<Ask>);
 
 impl<'a> FromRequest<'a> for Caller {
@@ -40,8 +44,11 @@ impl<'a> FromRequest<'a> for Caller {
     }
 }
 
-/// A JSON body: unreadable → 400, a field that does not fit or is unknown → 422.
-pub struct Body<T>(pub T);
+/// A JSON body and the request that was read from it. Not readable: 400. A field that does not fit or is unknown: 422.
+pub struct Body<T> {
+    pub request: T,
+    pub json: Bytes,
+}
 
 impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for Body<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -61,33 +68,33 @@ impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for Body<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let bytes = body.take()?.into_bytes().await?;
-        // serde would take an array of the fields' values in their order, which no document promises.
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let json = body.take()?.into_bytes().await?;
+        // serde also reads a struct from an array of its fields' values, which the document does not allow.
+        if json.trim_ascii_start().first() == Some(&b'[') {
             let message = "must be an object".to_owned();
             return Err(Refused(Problem::invalid(vec![FieldError { field: String::new(), message }])).into());
         }
-        Ok(Self(read(&bytes).map_err(Refused)?))
+        Ok(Self { request: read(&json).map_err(Refused)?, json })
     }
 }
 
-/// The part of `T` that comes in the body; the path gives the rest. A body may be left out, and may not hold what
-/// the path gives.
+/// The fields of `T` that are in the body; the others are in the path. The body may be left out, and must not have the
+/// fields of the path.
 pub struct Rest<T>(Map<String, Value>, PhantomData<fn() -> T>);
 
-/// The only field that a path gives so far.
+/// The only field that is in a path so far.
 const PATH_FIELD: &str = "id";
 
 impl<T: DeserializeOwned> Rest<T> {
-    /// `T` with the path's id.
-    pub fn with_id(mut self, id: uuid::Uuid) -> Result<T, Problem> {
+    /// The whole body, with the id of the path.
+    pub fn with_id(mut self, id: Uuid) -> Result<Body<T>, Problem> {
         if self.0.contains_key(PATH_FIELD) {
-            let message = format!("unknown field `{PATH_FIELD}`: the path gives it");
+            let message = format!("unknown field `{PATH_FIELD}`: it is in the path");
             return Err(Problem::invalid(vec![FieldError { field: PATH_FIELD.into(), message }]));
         }
         self.0.insert(PATH_FIELD.into(), id.to_string().into());
-        let whole = serde_json::to_vec(&self.0).expect("a JSON object always serializes");
-        read(&whole)
+        let json = Bytes::from(serde_json::to_vec(&self.0).expect("a JSON object always serializes"));
+        Ok(Body { request: read(&json)?, json })
     }
 }
 
@@ -115,7 +122,7 @@ impl<'a, T: JsonSchema + Send> ApiExtractor<'a> for Rest<T> {
     }
 }
 
-/// A body that is somebody else's format and is passed on byte for byte.
+/// A body in a foreign format, which is passed on byte for byte.
 pub struct Raw(pub Bytes);
 
 impl<'a> ApiExtractor<'a> for Raw {
@@ -141,7 +148,7 @@ fn request_meta(content_type: &'static str, schema: MetaSchemaRef, required: boo
     MetaRequest { description: None, content: vec![MetaMediaType { content_type, schema }], required }
 }
 
-/// A parameter of path or query that is read as its JSON string would be: ids, times, enums.
+/// A parameter of path or query that is read like a JSON string: ids, times, enums.
 pub struct Of<T>(pub T);
 
 impl<T: JsonSchema + Send + Sync> Type for Of<T> {
@@ -170,14 +177,14 @@ impl<T: DeserializeOwned + JsonSchema + Send + Sync> ParseFromParameter for Of<T
     }
 }
 
-/// A host's answer, passed on as it came.
+/// A host's answer, passed on as it is.
 pub struct Answer<T, const STATUS: u16 = 200> {
     json: Bytes,
     cache_seconds: Option<u32>,
     of: PhantomData<fn() -> T>,
 }
 
-/// What an endpoint that passes an answer on returns.
+/// The result of an endpoint that passes an answer on.
 pub type Answered<T, const STATUS: u16 = 200> = Result<Answer<T, STATUS>, Refused>;
 
 impl<T, const STATUS: u16> Answer<T, STATUS> {
@@ -185,21 +192,50 @@ impl<T, const STATUS: u16> Answer<T, STATUS> {
         Self { json, cache_seconds: None, of: PhantomData }
     }
 
-    /// Lets whoever asked, and proxies, keep it.
+    /// Lets clients and proxies cache it.
     pub fn cached(self, seconds: u32) -> Self {
         Self { cache_seconds: Some(seconds), ..self }
     }
 }
 
-/// What a 201 made; the guard turns it into `Location`.
-#[derive(Debug, Clone, Copy, serde::Deserialize)]
+/// The id of the resource that a 201 created; the guard makes `Location` of it.
+#[derive(Debug, Clone, Copy)]
 pub struct Created {
-    pub id: uuid::Uuid,
+    pub id: Uuid,
+}
+
+/// The `id` of a JSON object. What follows it is not parsed; in most answers it is the first field.
+pub fn id_of(json: &[u8]) -> Option<Uuid> {
+    struct FirstId<'a>(&'a Cell<Option<Uuid>>);
+
+    impl<'de> Visitor<'de> for FirstId<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+            while let Some(key) = fields.next_key::<&str>()? {
+                if key == "id" {
+                    self.0.set(Some(fields.next_value()?));
+                    return Ok(());
+                }
+                fields.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+
+    let id = Cell::new(None);
+    // Fails where it stopped at the id, since the object goes on.
+    let _ = serde_json::Deserializer::from_slice(json).deserialize_map(FirstId(&id));
+    id.get()
 }
 
 impl<T: Send, const STATUS: u16> IntoResponse for Answer<T, STATUS> {
     fn into_response(self) -> Response {
-        let created = if STATUS == 201 { serde_json::from_slice::<Created>(&self.json).ok() } else { None };
+        let created = if STATUS == 201 { id_of(&self.json).map(|id| Created { id }) } else { None };
         let mut response = Response::builder()
             .status(StatusCode::from_u16(STATUS).expect("an endpoint's status is one of HTTP's"))
             .content_type(JSON)
@@ -231,17 +267,17 @@ impl<T: JsonSchema, const STATUS: u16> ApiResponse for Answer<T, STATUS> {
     }
 }
 
-/// Either what was asked about has changed (200), or something new was made (201).
+/// Either the resource of the request was changed (200), or a new one was created (201).
 pub enum Changed<T> {
-    This(Answer<T>),
-    Another(Answer<T, 201>),
+    Updated(Answer<T>),
+    Created(Answer<T, 201>),
 }
 
 impl<T: Send> IntoResponse for Changed<T> {
     fn into_response(self) -> Response {
         match self {
-            Self::This(answer) => answer.into_response(),
-            Self::Another(answer) => answer.into_response(),
+            Self::Updated(answer) => answer.into_response(),
+            Self::Created(answer) => answer.into_response(),
         }
     }
 }
@@ -258,7 +294,7 @@ impl<T: JsonSchema> ApiResponse for Changed<T> {
     }
 }
 
-/// It is done and there is nothing to say.
+/// An answer without a body.
 pub struct Done<const STATUS: u16>;
 
 impl<const STATUS: u16> IntoResponse for Done<STATUS> {
@@ -301,4 +337,23 @@ fn response_meta(status: u16, description: &'static str, content: Vec<MetaMediaT
     let response =
         MetaResponse { description, status: Some(status), status_range: None, content, headers: Vec::new() };
     MetaResponses { responses: vec![response] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_object_is_found_wherever_it_is() {
+        let id = Uuid::from_u128(7);
+        for json in [
+            format!(r#"{{"id":"{id}","seats":[1,2]}}"#),
+            format!(r#"{{ "owner": {{"id": "x"}}, "seats": [{{"id": 1}}], "id": "{id}" }}"#),
+        ] {
+            assert_eq!(id_of(json.as_bytes()), Some(id), "{json}");
+        }
+        for json in [r#"{"user":{"id":"x"}}"#, r#"{"id":"x"}"#, r#"{"id":7}"#, "[]", "null", "{", ""] {
+            assert_eq!(id_of(json.as_bytes()), None, "{json}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! The table of endpoints: a row says which request of which host it is, who may ask, and what may come in.
+//! The table of endpoints: for each the request that answers it, the required role, and what a request may contain.
 //!
-//! The guard decides by the row, and the document is completed from it, so that neither can disagree with it. A
-//! new endpoint is a row here and its typed signature in `api/`; a test holds the two together.
+//! The guard checks requests by the row, and the OpenAPI document is completed from it, so both agree. A new endpoint is
+//! a row here and its typed signature in `api/`; a test compares the two.
 
 use bus::contract::auth::{
     ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
@@ -28,44 +28,47 @@ use poem::http::Method;
 use uuid::Uuid;
 
 use crate::limit::Rate;
-use crate::media::{FILM_MAX, PICTURE_MAX};
 
 /// Most JSON bodies are a few hundred bytes; this leaves room for the longest texts.
 const SMALL: usize = 16 * 1024;
 /// A hall of 2,000 seats is some 70 KiB.
 const LAYOUT: usize = 256 * 1024;
-/// Stripe's events are some KiB; its own libraries set no bound.
+/// Stripe's events are some KiB; its own libraries set no maximum.
 const WEBHOOK: usize = 256 * 1024;
+/// A poster: a photograph of 24 million pixels.
+pub const PICTURE_MAX: usize = 10 * 1024 * 1024;
+/// A trailer: three minutes at 4 Mbit/s, and the most that Cloudinary takes in one request.
+pub const FILM_MAX: usize = 100 * 1024 * 1024;
 
-/// What a request may bring.
+/// The body that a request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
     None,
     /// JSON of at most so many bytes.
     Json(usize),
-    /// The same, or nothing.
+    /// The same, or no body.
     OptionalJson(usize),
-    /// Any bytes, at most so many, which the payment provider has signed.
+    /// At most so many bytes of any kind, signed by the payment provider.
     Signed(usize),
-    /// A form with a file of at most so many bytes, which the endpoint reads piece by piece.
+    /// A form with a file of at most so many bytes, which the endpoint reads in chunks.
     Upload(usize),
 }
 
-/// Whether a request may be sent twice and done once.
+/// Whether a request may have an `Idempotency-Key`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idempotency {
-    /// Reading, or a write that needs no key.
+    /// A read, or a write that needs no key.
     None,
     Optional,
     Required,
 }
 
-/// Where what a 201 made is found.
+/// The `Location` of a 201.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    /// Below the path that it was posted to, by the answer's id.
-    Here,
-    /// Below another path, by the answer's id.
+pub enum Location {
+    /// The path of the request and the id of the created resource.
+    BelowPath,
+    /// Another path and the id of the created resource.
     Below(&'static str),
     At(&'static str),
 }
@@ -78,23 +81,23 @@ pub struct Row {
     pub path: &'static str,
     /// The document's `operationId`.
     pub operation: &'static str,
-    /// The request that answers it, for the log; none where the gateway answers by itself.
+    /// The subject of the request that answers it, for the log; none where the gateway answers by itself.
     pub subject: Option<&'static str>,
     pub access: Access,
     pub body: Body,
     pub idempotency: Idempotency,
-    /// Without one: by the method.
+    /// `None`: by the method.
     own_rate: Option<Rate>,
-    /// Asked of the challenge before it is read; see [`crate::challenge`].
+    /// The challenge is checked before the body is read; see [`crate::challenge`].
     pub is_challenged: bool,
-    /// The answer may be kept for some seconds; see [`crate::fresh`].
-    pub is_kept: bool,
-    pub made: Made,
-    /// Problems that only this endpoint has; see [`Row::problems`] for all.
+    /// The answer may be cached for some seconds; see [`crate::etag`].
+    pub is_cacheable: bool,
+    location: Location,
+    /// Statuses of problems that only this endpoint has; see [`Row::problems`] for all.
     own_problems: &'static [u16],
 }
 
-/// A method, `const` where [`Method`] is not.
+/// A method that can be used in constants, unlike [`Method`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     Get,
@@ -135,67 +138,74 @@ impl Verb {
 pub const ROWS: &[Row] = &[
     post::<Register>("/v1/auth/register", "register")
         .body(Body::Json(SMALL))
-        .rate(Rate::Login)
+        .counted_as(Rate::Login)
         .challenged()
-        .made(Made::At("/v1/me"))
+        .location(Location::At("/v1/me"))
         .refuses(&[409]),
-    post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
-    post::<Refresh>("/v1/auth/refresh", "refresh").body(Body::Json(SMALL)).rate(Rate::Login).refuses(&[401]),
+    post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).counted_as(Rate::Login).refuses(&[401]),
+    post::<Refresh>("/v1/auth/refresh", "refresh")
+        .body(Body::Json(SMALL))
+        .counted_as(Rate::Login)
+        .refuses(&[401]),
     post::<Logout>("/v1/auth/logout", "logout").body(Body::Json(SMALL)),
     post::<Register>("/v1/auth/cookie/register", "registerPage")
         .body(Body::Json(SMALL))
-        .rate(Rate::Login)
+        .counted_as(Rate::Login)
         .challenged()
-        .made(Made::At("/v1/me"))
+        .location(Location::At("/v1/me"))
         .refuses(&[409]),
     post::<Login>("/v1/auth/cookie/login", "loginPage")
         .body(Body::Json(SMALL))
-        .rate(Rate::Login)
+        .counted_as(Rate::Login)
         .refuses(&[401]),
-    post::<RefreshPage>("/v1/auth/cookie/refresh", "refreshPage").rate(Rate::Login).refuses(&[400, 401]),
+    post::<RefreshPage>("/v1/auth/cookie/refresh", "refreshPage")
+        .counted_as(Rate::Login)
+        .refuses(&[400, 401]),
     post::<Logout>("/v1/auth/cookie/logout", "logoutPage").refuses(&[400]),
     post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
     post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
         .body(Body::Json(SMALL))
-        .rate(Rate::Login),
+        .counted_as(Rate::Login),
     post::<ResetPassword>("/v1/auth/password/reset", "resetPassword")
         .body(Body::Json(SMALL))
-        .rate(Rate::Login),
-    post::<VerifyEmail>("/v1/auth/verify", "verifyEmail").body(Body::Json(SMALL)).rate(Rate::Login),
-    post::<ResendVerification>("/v1/auth/verify/resend", "resendVerification").rate(Rate::Login),
+        .counted_as(Rate::Login),
+    post::<VerifyEmail>("/v1/auth/verify", "verifyEmail").body(Body::Json(SMALL)).counted_as(Rate::Login),
+    post::<ResendVerification>("/v1/auth/verify/resend", "resendVerification").counted_as(Rate::Login),
     get::<Me>("/v1/me", "getMe"),
     patch::<UpdateMe>("/v1/me", "updateMe").body(Body::Json(SMALL)),
-    post::<ChangePassword>("/v1/me/password", "changePassword").body(Body::Json(SMALL)).rate(Rate::Login),
+    post::<ChangePassword>("/v1/me/password", "changePassword")
+        .body(Body::Json(SMALL))
+        .counted_as(Rate::Login),
     get::<ListUsers>("/v1/users", "listUsers"),
     put::<SetRole>("/v1/users/{id}/role", "setRole").body(Body::Json(SMALL)).refuses(&[409]),
     put::<SetDisabled>("/v1/users/{id}/disabled", "setDisabled").body(Body::Json(SMALL)).refuses(&[409]),
     get::<ListAudit>("/v1/admin/audit", "listAudit"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
-    get::<ListMovies>("/v1/movies", "listMovies").kept(),
+    get::<ListMovies>("/v1/movies", "listMovies").cacheable(),
     post::<CreateMovie>("/v1/movies", "createMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
-    get::<GetMovie>("/v1/movies/{id}", "getMovie").kept(),
+    get::<GetMovie>("/v1/movies/{id}", "getMovie").cacheable(),
     patch::<UpdateMovie>("/v1/movies/{id}", "updateMovie").body(Body::Json(SMALL)).key(Idempotency::Optional),
     delete::<DeleteMovie>("/v1/movies/{id}", "deleteMovie").key(Idempotency::Optional),
     put::<BeginMedia>("/v1/movies/{id}/poster", "putPoster").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
     put::<BeginMedia>("/v1/movies/{id}/trailer", "putTrailer").body(Body::Upload(FILM_MAX)).refuses(&[409]),
-    get::<ListGenres>("/v1/genres", "listGenres").kept(),
+    get::<ListGenres>("/v1/genres", "listGenres").cacheable(),
     post::<CreateGenre>("/v1/genres", "createGenre")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[409]),
     patch::<UpdateGenre>("/v1/genres/{id}", "updateGenre").body(Body::Json(SMALL)).key(Idempotency::Optional),
     delete::<DeleteGenre>("/v1/genres/{id}", "deleteGenre").key(Idempotency::Optional),
-    get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums").kept(),
+    get::<ListAuditoriums>("/v1/auditoriums", "listAuditoriums").cacheable(),
     post::<CreateAuditorium>("/v1/auditoriums", "createAuditorium")
         .body(Body::Json(LAYOUT))
         .key(Idempotency::Optional)
         .refuses(&[409]),
-    get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium").kept(),
+    get::<GetAuditorium>("/v1/auditoriums/{id}", "getAuditorium").cacheable(),
     patch::<UpdateAuditorium>("/v1/auditoriums/{id}", "updateAuditorium")
         .body(Body::Json(LAYOUT))
         .key(Idempotency::Optional),
     delete::<DeleteAuditorium>("/v1/auditoriums/{id}", "deleteAuditorium").key(Idempotency::Optional),
-    get::<ListShowtimes>("/v1/showtimes", "listShowtimes").kept(),
+    get::<ListShowtimes>("/v1/showtimes", "listShowtimes").cacheable(),
     post::<CreateShowtime>("/v1/showtimes", "createShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional)
@@ -203,12 +213,12 @@ pub const ROWS: &[Row] = &[
     post::<CreateShowtimes>("/v1/showtimes/bulk", "createShowtimes")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional),
-    get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime").kept(),
+    get::<GetShowtime>("/v1/showtimes/{id}", "getShowtime").cacheable(),
     patch::<UpdateShowtime>("/v1/showtimes/{id}", "updateShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional),
     delete::<CancelShowtime>("/v1/showtimes/{id}", "cancelShowtime").key(Idempotency::Optional),
-    own("/v1/currencies", "listCurrencies").rate(Rate::Read).kept(),
+    own("/v1/currencies", "listCurrencies").counted_as(Rate::Read).cacheable(),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
     get::<FindBestSeats>("/v1/showtimes/{id}/seats/best", "findBestSeats").refuses(&[409, 422]),
@@ -229,7 +239,7 @@ pub const ROWS: &[Row] = &[
     post::<ExchangeReservation>("/v1/reservations/{id}/exchange", "exchangeReservation")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
-        .made(Made::Below("/v1/reservations"))
+        .location(Location::Below("/v1/reservations"))
         .refuses(&[404, 409]),
     get::<PlanExchange>("/v1/reservations/{id}/exchange", "planExchange").refuses(&[409, 422]),
     get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
@@ -255,9 +265,9 @@ pub const ROWS: &[Row] = &[
         .refuses(&[409]),
     post::<Webhook>("/v1/payments/webhook", "receiveWebhook")
         .body(Body::Signed(WEBHOOK))
-        // All of them come from a few addresses, and one that is refused is money that nobody knows of for minutes. What
-        // cannot be signed ends at the gateway; the bound is the number in work at once.
-        .rate(Rate::Free),
+        // All webhooks come from a few addresses, and after a refusal a payment stays unknown for minutes. A request without
+        // a plausible signature is refused here; what limits the others is WEBHOOKS_IN_WORK_MAX.
+        .counted_as(Rate::Free),
     get::<ListNotifications>("/v1/notifications", "listNotifications"),
     post::<ResendFailed>("/v1/notifications/resend", "resendFailedNotifications").body(Body::Json(SMALL)),
     get::<GetNotification>("/v1/notifications/{id}", "getNotification"),
@@ -309,13 +319,13 @@ impl Row {
             idempotency: Idempotency::None,
             own_rate: None,
             is_challenged: false,
-            is_kept: false,
-            made: Made::Here,
+            is_cacheable: false,
+            location: Location::BelowPath,
             own_problems: &[],
         }
     }
 
-    /// The same for fewer.
+    /// The same with another required role.
     pub const fn of(self, access: Access) -> Self {
         Self { access, ..self }
     }
@@ -328,7 +338,7 @@ impl Row {
         Self { idempotency, ..self }
     }
 
-    const fn rate(self, rate: Rate) -> Self {
+    const fn counted_as(self, rate: Rate) -> Self {
         Self { own_rate: Some(rate), ..self }
     }
 
@@ -336,12 +346,12 @@ impl Row {
         Self { is_challenged: true, ..self }
     }
 
-    const fn kept(self) -> Self {
-        Self { is_kept: true, ..self }
+    const fn cacheable(self) -> Self {
+        Self { is_cacheable: true, ..self }
     }
 
-    const fn made(self, made: Made) -> Self {
-        Self { made, ..self }
+    const fn location(self, location: Location) -> Self {
+        Self { location, ..self }
     }
 
     const fn refuses(self, own_problems: &'static [u16]) -> Self {
@@ -349,31 +359,31 @@ impl Row {
     }
 
     /// Which quota a request counts against.
-    pub fn counted_as(&self) -> Rate {
+    pub fn rate(&self) -> Rate {
         self.own_rate.unwrap_or(match self.verb {
-            // Pages are the gateway's own: health and numbers must answer whoever watches, however often.
+            // The gateway's own pages: monitoring may read health and metrics at any rate.
             _ if self.subject.is_none() => Rate::Free,
             Verb::Get => Rate::Read,
             _ => Rate::Write,
         })
     }
 
-    /// Where what was made is found.
-    pub fn location(&self, id: Option<Uuid>) -> Option<String> {
-        match self.made {
-            // Below a parameter there is no such place.
-            Made::Here if self.path.contains('{') => None,
-            Made::Here => id.map(|id| format!("{}/{id}", self.path)),
-            Made::Below(path) => id.map(|id| format!("{path}/{id}")),
-            Made::At(path) => Some(path.to_owned()),
+    /// The `Location` of a 201, given the id of the created resource.
+    pub fn location_of(&self, id: Option<Uuid>) -> Option<String> {
+        match self.location {
+            // A path with a parameter has no resources below it.
+            Location::BelowPath if self.path.contains('{') => None,
+            Location::BelowPath => id.map(|id| format!("{}/{id}", self.path)),
+            Location::Below(path) => id.map(|id| format!("{path}/{id}")),
+            Location::At(path) => Some(path.to_owned()),
         }
     }
 
-    /// Every problem's status that this endpoint may answer with; some twice.
+    /// The status of every problem that this endpoint may answer with, possibly with duplicates.
     pub fn problems(&self) -> Vec<u16> {
         let mut statuses = self.own_problems.to_vec();
         statuses.extend([500, 503]);
-        if self.counted_as() != Rate::Free {
+        if self.rate() != Rate::Free {
             statuses.push(429);
         }
         match self.access {
@@ -383,7 +393,7 @@ impl Row {
         }
         match self.body {
             Body::None if self.verb == Verb::Get => {}
-            // Fields that nobody reads are refused.
+            // A body with fields is refused.
             Body::None => statuses.extend([400, 413, 422]),
             Body::Json(_) | Body::OptionalJson(_) | Body::Upload(_) => statuses.extend([400, 413, 415, 422]),
             Body::Signed(_) => statuses.extend([400, 413]),

@@ -55,7 +55,7 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
 
     #[test]
-    fn only_what_a_provider_may_have_signed_a_moment_ago_is_possible() {
+    fn only_a_plausible_and_recent_signature_is_accepted() {
         let hash = "0a".repeat(32);
         let possible = |header: &str| is_possible(header, NOW);
         assert!(possible(&format!("t={NOW},v1={hash}")));

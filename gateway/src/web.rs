@@ -1,7 +1,7 @@
-//! The web page: its files, embedded in the binary, and the shell that each of its addresses answers with.
+//! The web page: its files, embedded in the binary, and the HTML shell that is the answer at each of its addresses.
 //!
-//! Invariant: a file's address holds a hash of all files, so what a browser keeps for ever is never out of date, and
-//! modules that import one another by relative paths always are of one version. The shell is asked for anew each time.
+//! Invariant: a file's address contains a hash of all files, so a file that a browser caches forever is never out of date,
+//! and modules that import one another by relative paths are of one version. Browsers revalidate the shell each time.
 //! There is no build step: the files are served as they are written. Debug builds read them from disk, so that a reload
 //! shows a change.
 
@@ -15,10 +15,10 @@ use poem::error::NotFoundError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt, Request, Response};
 
-use crate::fresh::freshen;
+use crate::etag;
 use crate::problem::{Refused, no_route};
 
-/// Addresses that a person may open, bookmark or get by mail; which page is shown is `web/app.js`'s to say.
+/// Addresses that a person may open, bookmark or get by mail; `web/app.js` decides which page is shown.
 const PAGES: &[&str] = &[
     "/",
     "/movies/:id",
@@ -36,24 +36,24 @@ const PAGES: &[&str] = &[
     "/door",
 ];
 const FILES: &str = "/assets/:version/*file";
-/// What stands in the shell for the folder of this version's files.
+/// Placeholder in the shell for the folder of this version's files.
 const PLACE: &str = "{assets}";
-/// What stands in the shell for whether payments are tests.
+/// Placeholder in the shell for whether the payment provider is the sandbox.
 const SANDBOX: &str = "{sandbox}";
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// A worker is under its own file's policy: it may speak to the gateway, and nothing else.
+/// A worker has the policy of its own file: it may connect to the gateway only.
 const WORKER: HeaderValue = HeaderValue::from_static("default-src 'none'; connect-src 'self'");
-/// Opens the door's page without a connection, so it works beyond its own folder.
+/// Opens the page for ticket checks at the door without a connection; its scope is larger than its own folder.
 const DOOR_WORKER: &str = "door/worker.js";
-/// May be kept, and must be asked about each time.
-const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
+/// May be cached, and must be revalidated each time.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
 
 #[derive(rust_embed::Embed)]
 #[folder = "web/"]
 struct Files;
 
-/// Every address of the page, and its files. `media` is the origin that posters and trailers come from, where that is
-/// another one; `is_sandbox` has the page say that nobody is charged.
+/// Every address of the page, and its files. `media` is the origin of posters and trailers, where it is another one; with
+/// `is_sandbox` the page says that nobody is charged.
 pub fn pages(media: Option<&str>, is_sandbox: bool) -> Vec<(&'static str, BoxEndpoint<'static>)> {
     let shell = Shell { policy: policy(media), is_sandbox };
     let mut pages: Vec<_> = PAGES.iter().map(|path| (*path, shell.clone().boxed())).collect();
@@ -61,29 +61,28 @@ pub fn pages(media: Option<&str>, is_sandbox: bool) -> Vec<(&'static str, BoxEnd
     pages
 }
 
-/// Around all routes: at an address that none of them has a person is shown the page, which says so; a program gets its
-/// problem.
-pub struct Signpost<E> {
+/// Around all routes: at an unknown address a browser gets the page, which says so, and other clients get the problem.
+pub struct NotFoundPage<E> {
     inner: E,
     shell: Shell,
 }
 
-impl<E> Signpost<E> {
+impl<E> NotFoundPage<E> {
     pub fn new(inner: E, media: Option<&str>, is_sandbox: bool) -> Self {
         Self { inner, shell: Shell { policy: policy(media), is_sandbox } }
     }
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Signpost<E> {
+impl<E: Endpoint<Output = Response>> Endpoint for NotFoundPage<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let accepts = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        let is_person = reads && accepts.contains("text/html") && !is_api(request.uri().path());
+        let is_browser = reads && accepts.contains("text/html") && !is_api(request.uri().path());
         match self.inner.call(request).await {
-            Err(error) if is_person && error.is::<NotFoundError>() => {
-                let mut response = self.shell.shown(None).await?;
+            Err(error) if is_browser && error.is::<NotFoundError>() => {
+                let mut response = self.shell.respond(None).await?;
                 response.set_status(StatusCode::NOT_FOUND);
                 Ok(response)
             }
@@ -92,7 +91,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Signpost<E> {
     }
 }
 
-/// Where nobody types an address, and a program expects a problem whatever it accepts.
+/// Paths that only programs request: they get a problem, whatever they accept.
 fn is_api(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
     let version = first.strip_prefix('v').unwrap_or_default();
@@ -100,7 +99,7 @@ fn is_api(path: &str) -> bool {
     is_version || ["docs", "openapi", "health", "assets", "media", ".well-known"].contains(&first)
 }
 
-/// Nothing inline may run or style, nothing may frame the page, and only the gateway is spoken to.
+/// No inline script or style, no framing, and connections to the gateway only.
 fn policy(media: Option<&str>) -> HeaderValue {
     let media = media.map(|origin| format!(" {origin}")).unwrap_or_default();
     let policy = format!(
@@ -111,7 +110,7 @@ fn policy(media: Option<&str>) -> HeaderValue {
     HeaderValue::try_from(policy).expect("an origin is printable")
 }
 
-/// What every address of the page answers with.
+/// The answer at every address of the page.
 #[derive(Clone)]
 struct Shell {
     policy: HeaderValue,
@@ -122,37 +121,37 @@ impl Endpoint for Shell {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        self.shown(request.headers().get(header::IF_NONE_MATCH).cloned()).await
+        self.respond(request.headers().get(header::IF_NONE_MATCH).cloned()).await
     }
 }
 
 impl Shell {
-    /// The shell, or 304 to whoever has it already.
-    async fn shown(&self, held: Option<HeaderValue>) -> poem::Result<Response> {
+    /// The shell, or 304 for a client that has it already.
+    async fn respond(&self, if_none_match: Option<HeaderValue>) -> poem::Result<Response> {
         let response =
             Response::builder().content_type("text/html; charset=utf-8").body(html(self.is_sandbox));
-        let mut response = freshen(response, held).await?;
+        let mut response = etag::tag(response, if_none_match).await?;
         let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, ASKED);
+        headers.insert(header::CACHE_CONTROL, REVALIDATED);
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
         // The camera reads tickets at the door.
-        let powers = HeaderValue::from_static("camera=(self), microphone=(), geolocation=()");
-        headers.insert("permissions-policy", powers);
+        let permissions = HeaderValue::from_static("camera=(self), microphone=(), geolocation=()");
+        headers.insert("permissions-policy", permissions);
         Ok(response)
     }
 }
 
 async fn file(request: Request) -> poem::Result<Response> {
-    let (asked, name) = request.path_params::<(String, String)>().unwrap_or_default();
+    let (requested, name) = request.path_params::<(String, String)>().unwrap_or_default();
     let Some(bytes) = read(&name) else {
         return Err(Refused(no_route(request.uri().path())).into());
     };
-    let held = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let response = Response::builder().content_type(content_type(&name)).body(bytes.into_owned());
-    let mut response = freshen(response, held).await?;
-    // A page that was opened before a new version came still gets what it asks for, without keeping it under that name.
-    let keep = if asked == version() { FOREVER } else { ASKED };
-    response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    let mut response = etag::tag(response, if_none_match).await?;
+    // A page of an older version still gets its file, which must not be cached under the older version's address.
+    let cache = if requested == version() { FOREVER } else { REVALIDATED };
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, WORKER);
     if name == DOOR_WORKER {
         response.headers_mut().insert("service-worker-allowed", HeaderValue::from_static("/door"));
@@ -173,7 +172,7 @@ fn html(is_sandbox: bool) -> String {
 
 /// A hash of every file's name and content.
 fn version() -> String {
-    static RELEASED: OnceLock<String> = OnceLock::new();
+    static VERSION: OnceLock<String> = OnceLock::new();
     let compute = || {
         let mut names: Vec<_> = Files::iter().collect();
         names.sort_unstable();
@@ -184,8 +183,8 @@ fn version() -> String {
         }
         URL_SAFE_NO_PAD.encode(&digest.finish().as_ref()[..9])
     };
-    // While somebody works on the files, they change under a running gateway.
-    if cfg!(debug_assertions) { compute() } else { RELEASED.get_or_init(compute).clone() }
+    // In debug builds the files may change while the gateway runs.
+    if cfg!(debug_assertions) { compute() } else { VERSION.get_or_init(compute).clone() }
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_view_needs_is_asked_for_at_once() {
+    fn the_shell_preloads_what_the_first_view_needs() {
         let mut needed = BTreeSet::new();
         let mut open = vec!["app.js".to_owned()];
         while let Some(name) = open.pop() {
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_import_is_there() {
+    fn every_import_exists() {
         for name in Files::iter().filter(|name| name.ends_with(".js")) {
             for import in imports(&name) {
                 assert!(read(&import).is_some(), "{name} imports {import}");
@@ -260,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_inline() {
+    fn the_shell_has_no_inline_script_or_style() {
         let shell = text("index.html");
         assert!(!shell.contains("<style") && !shell.contains(" style=") && !shell.contains("<script>"));
     }
 
     #[test]
-    fn what_looks_like_the_api_is_left_to_it() {
+    fn paths_of_the_api_get_no_page() {
         for path in ["/v1/nothing", "/v2/movies", "/docs/nothing", "/assets/x/y.js"] {
             assert!(is_api(path), "{path}");
         }

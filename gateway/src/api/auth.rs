@@ -10,14 +10,14 @@ use bus::contract::auth::{
     Logout, LogoutEverywhere, Me, Refresh, Register, ResendVerification, ResetPassword, Session, SetDisabled,
     SetRole, UpdateMe, User, VerifyEmail,
 };
-use bus::contract::{Page, Request, Timestamp};
+use bus::contract::{Page, Timestamp};
 use bytes::Bytes;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::{House, valid};
+use crate::hosts::Hosts;
 use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
@@ -26,27 +26,16 @@ const KEYS_FRESH: Duration = Duration::from_secs(10);
 const KEYS_CACHE_SECONDS: u32 = 60;
 
 pub struct Auth {
-    house: Arc<House>,
+    hosts: Arc<dyn Hosts>,
     keys: Mutex<Option<(Instant, Bytes)>>,
 }
 
 impl Auth {
-    pub fn new(house: Arc<House>) -> Self {
-        Self { house, keys: Mutex::default() }
+    pub fn new(hosts: Arc<dyn Hosts>) -> Self {
+        Self { hosts, keys: Mutex::default() }
     }
 
-    /// Validates a request and has it done; there is nothing to say about it.
-    async fn have_done<R: Request, const STATUS: u16>(
-        &self,
-        caller: &Caller,
-        request: R,
-    ) -> Result<Done<STATUS>, Refused> {
-        valid(&request)?;
-        self.house.ask(&request, &caller.0).await?;
-        Ok(Done)
-    }
-
-    fn known_keys(&self) -> Option<(Instant, Bytes)> {
+    fn cached_keys(&self) -> Option<(Instant, Bytes)> {
         self.keys.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 }
@@ -60,7 +49,7 @@ impl Auth {
     /// account by a new password (`forgot`).
     #[oai(path = "/v1/auth/register", method = "post")]
     async fn register(&self, caller: Caller, body: Body<Register>) -> Answered<Session, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Log in
@@ -70,7 +59,7 @@ impl Auth {
     /// wrong passwords of others then never delay.
     #[oai(path = "/v1/auth/login", method = "post")]
     async fn login(&self, caller: Caller, body: Body<Login>) -> Answered<Session> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Buy a new pair of tokens
@@ -78,7 +67,7 @@ impl Auth {
     /// A refresh token works once. Its second use ends the login it came from, since one of both users stole it.
     #[oai(path = "/v1/auth/refresh", method = "post")]
     async fn refresh(&self, caller: Caller, body: Body<Refresh>) -> Answered<Session> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Log out
@@ -86,7 +75,8 @@ impl Auth {
     /// Ends the login that the refresh token came from. Its access tokens are void at once.
     #[oai(path = "/v1/auth/logout", method = "post")]
     async fn logout(&self, caller: Caller, body: Body<Logout>) -> Result<Done<204>, Refused> {
-        self.have_done(&caller, body.0).await
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
     }
 
     /// Log out everywhere
@@ -94,7 +84,8 @@ impl Auth {
     /// Ends every login of the account. Its access tokens are void at once, this one too.
     #[oai(path = "/v1/auth/logout-everywhere", method = "post")]
     async fn logout_everywhere(&self, caller: Caller) -> Result<Done<204>, Refused> {
-        self.have_done(&caller, LogoutEverywhere {}).await
+        self.hosts.submit(&caller, LogoutEverywhere {}).await?;
+        Ok(Done)
     }
 
     /// Ask for a new password
@@ -106,7 +97,8 @@ impl Auth {
         caller: Caller,
         body: Body<ForgotPassword>,
     ) -> Result<Done<202>, Refused> {
-        self.have_done(&caller, body.0).await
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
     }
 
     /// Set a new password
@@ -114,7 +106,8 @@ impl Auth {
     /// With the token of the mail, which works once and for half an hour. Ends every login of the account.
     #[oai(path = "/v1/auth/password/reset", method = "post")]
     async fn reset_password(&self, caller: Caller, body: Body<ResetPassword>) -> Result<Done<204>, Refused> {
-        self.have_done(&caller, body.0).await
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
     }
 
     /// Prove an e-mail address
@@ -123,7 +116,8 @@ impl Auth {
     /// that says so (`email_verified`).
     #[oai(path = "/v1/auth/verify", method = "post")]
     async fn verify_email(&self, caller: Caller, body: Body<VerifyEmail>) -> Result<Done<204>, Refused> {
-        self.have_done(&caller, body.0).await
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
     }
 
     /// Ask for another link that proves my address
@@ -131,19 +125,20 @@ impl Auth {
     /// Three times an hour. Nothing is mailed where the address is proven.
     #[oai(path = "/v1/auth/verify/resend", method = "post")]
     async fn resend_verification(&self, caller: Caller) -> Result<Done<202>, Refused> {
-        self.have_done(&caller, ResendVerification {}).await
+        self.hosts.submit(&caller, ResendVerification {}).await?;
+        Ok(Done)
     }
 
     /// Who am I?
     #[oai(path = "/v1/me", method = "get")]
     async fn me(&self, caller: Caller) -> Answered<User> {
-        self.house.pass(&caller, Me {}).await
+        self.hosts.forward(&caller, Me {}).await
     }
 
     /// Change my account
     #[oai(path = "/v1/me", method = "patch")]
     async fn update_me(&self, caller: Caller, body: Body<UpdateMe>) -> Answered<User> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Change my password
@@ -155,7 +150,8 @@ impl Auth {
         caller: Caller,
         body: Body<ChangePassword>,
     ) -> Result<Done<204>, Refused> {
-        self.have_done(&caller, body.0).await
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
     }
 
     /// Find users
@@ -172,7 +168,7 @@ impl Auth {
         page_size: Query<Option<u32>>,
     ) -> Answered<Page<User>> {
         let request = ListUsers { email: email.0, paging: paging(page.0, page_size.0) };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// Promote or demote a user
@@ -180,7 +176,7 @@ impl Auth {
     /// It holds at once: the user's access tokens are void, the refresh token gives the new role.
     #[oai(path = "/v1/users/:id/role", method = "put")]
     async fn set_role(&self, caller: Caller, id: Path<Of<Uuid>>, body: Rest<SetRole>) -> Answered<User> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Disable an account, or enable it again
@@ -194,7 +190,7 @@ impl Auth {
         id: Path<Of<Uuid>>,
         body: Rest<SetDisabled>,
     ) -> Answered<User> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Who did what
@@ -225,7 +221,7 @@ impl Auth {
             to: to.0.map(|at| at.0),
             paging: paging(page.0, page_size.0),
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// The public keys of access tokens
@@ -233,11 +229,11 @@ impl Auth {
     /// A JSON Web Key Set (RFC 7517).
     #[oai(path = "/.well-known/jwks.json", method = "get")]
     async fn keys(&self, caller: Caller) -> Answered<KeySet> {
-        let known = self.known_keys();
-        if let Some((_, keys)) = known.clone().filter(|(at, _)| at.elapsed() < KEYS_FRESH) {
+        let cached = self.cached_keys();
+        if let Some((_, keys)) = cached.clone().filter(|(at, _)| at.elapsed() < KEYS_FRESH) {
             return Ok(Answer::new(keys).cached(KEYS_CACHE_SECONDS));
         }
-        let keys = match (self.house.ask(&GetKeys {}, &caller.0).await, known) {
+        let keys = match (self.hosts.request(&GetKeys {}, &caller.0).await, cached) {
             (Ok(keys), _) => {
                 *self.keys.lock().unwrap_or_else(|e| e.into_inner()) = Some((Instant::now(), keys.clone()));
                 keys

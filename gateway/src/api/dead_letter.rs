@@ -12,12 +12,12 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use super::{Domain, paging};
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::{Answered, Caller, Done};
 use crate::problem::Refused;
 
 pub struct DeadLetters {
-    pub house: Arc<House>,
+    pub hosts: Arc<dyn Hosts>,
 }
 
 #[OpenApi(tag = "Domain::Operation")]
@@ -36,13 +36,13 @@ impl DeadLetters {
         page_size: Query<Option<u32>>,
     ) -> Answered<Page<DeadLetter>> {
         let request = ListDeadLetters { paging: paging(page.0, page_size.0) };
-        self.house.pass_dead_letters(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// One of them, with its payload
     #[oai(path = "/v1/admin/dead-letters/:sequence", method = "get")]
     async fn get(&self, caller: Caller, sequence: Path<u64>) -> Answered<DeadLetter> {
-        self.house.pass_dead_letters(&caller, GetDeadLetter { sequence: sequence.0 }).await
+        self.hosts.forward(&caller, GetDeadLetter { sequence: sequence.0 }).await
     }
 
     /// Have it handled again
@@ -51,7 +51,7 @@ impl DeadLetters {
     /// gone from here. 409 `still-poison` when it failed again: mend the cause first.
     #[oai(path = "/v1/admin/dead-letters/:sequence/replay", method = "post")]
     async fn replay(&self, caller: Caller, sequence: Path<u64>) -> Answered<DeadLetter> {
-        self.house.pass_dead_letters(&caller, ReplayDeadLetter { sequence: sequence.0 }).await
+        self.hosts.forward(&caller, ReplayDeadLetter { sequence: sequence.0 }).await
     }
 
     /// Give it up
@@ -59,7 +59,7 @@ impl DeadLetters {
     /// Nobody will handle it.
     #[oai(path = "/v1/admin/dead-letters/:sequence", method = "delete")]
     async fn give_up(&self, caller: Caller, sequence: Path<u64>) -> Result<Done<204>, Refused> {
-        self.house.pass_dead_letters(&caller, DropDeadLetter { sequence: sequence.0 }).await?;
+        self.hosts.submit(&caller, DropDeadLetter { sequence: sequence.0 }).await?;
         Ok(Done)
     }
 }

@@ -1,35 +1,38 @@
-//! REST of operations: the events of the house as they happen.
+//! REST of operations: the events of the deployment, live.
 //!
-//! No host answers here: the gateway hears the events itself (`feed.rs`).
+//! No host answers this: the gateway receives the events itself (`event_feed.rs`).
 
 use std::sync::Arc;
 
 use bus::contract::Problem;
+use futures::StreamExt;
 use poem_openapi::OpenApi;
 
-use super::Domain;
-use crate::house::House;
+use super::{Domain, stream_place};
+use crate::event_feed::Feed;
+use crate::limit::Networks;
 use crate::payload::{Caller, Events};
 use crate::problem::Refused;
 
 pub struct EventFeed {
-    pub house: Arc<House>,
+    pub feed: Arc<Feed>,
+    pub streams: Arc<Networks>,
 }
 
 #[OpenApi(tag = "Domain::Operation")]
 impl EventFeed {
-    /// The events as they happen
+    /// The events, live
     ///
     /// Server-sent events. The last 50 come first, then each new one as an `event` that holds `{id, subject, source, time,
-    /// correlationId?, data}`; `data` is the event itself, with the e-mail addresses that may be in it. `missed` holds
-    /// `{events}`: so many were left out, since the reader was too slow. A comment every 15 seconds keeps the connection. The stream
-    /// ends when the token does: come again with a new one, and know by `id` what was there already.
+    /// correlationId?, data}`; `data` is the event itself, including e-mail addresses. `missed` holds `{events}`: the number
+    /// of events that were left out because the client was too slow. A comment every 15 seconds keeps the connection open. The
+    /// stream ends when the token does: connect again with a new one, and skip events whose `id` was received before.
     #[oai(path = "/v1/admin/events", method = "get")]
     async fn watch(&self, caller: Caller) -> Result<Events, Refused> {
-        // The guard lets nobody in without one.
+        // The row requires a role, so the guard has found a token.
         let token = caller.0.token.clone().ok_or_else(Problem::internal)?;
-        let place = self.house.stream_place(&caller)?;
-        let events = self.house.feed.watch(&self.house, token, place).await?;
-        Ok(Events(poem::Body::from_bytes_stream(futures::StreamExt::map(events, Ok::<_, std::io::Error>))))
+        let place = stream_place(&self.streams, &caller)?;
+        let events = self.feed.watch(token, place).await?;
+        Ok(Events(poem::Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>))))
     }
 }

@@ -8,23 +8,22 @@ use poem_openapi::param::Path;
 use uuid::Uuid;
 
 use super::Domain;
-use crate::house::House;
-use crate::media::Upload;
+use crate::media::{Upload, Uploads};
 use crate::payload::{Answer, Answered, Caller, Of};
 
 pub struct MediaFiles {
-    pub house: Arc<House>,
+    pub uploads: Arc<Uploads>,
 }
 
 #[OpenApi(tag = "Domain::Movie")]
 impl MediaFiles {
     /// Set a movie's poster
     ///
-    /// A form with one part, `file`: a JPEG, PNG or WebP of at most 10 MiB and 24 million pixels. It is kept as JPEG in
-    /// two sizes, without what a camera wrote into it.
+    /// A form with one part, `file`: a JPEG, PNG or WebP of at most 10 MiB and 24 million pixels. It is stored as JPEG in
+    /// two sizes, without the camera's metadata.
     #[oai(path = "/v1/movies/:id/poster", method = "put")]
     async fn put_poster(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
-        let stored = self.house.media.take(&self.house, &caller, id.0.0, MediaKind::Poster, upload).await?;
+        let stored = self.uploads.receive(&caller, id.0.0, MediaKind::Poster, upload).await?;
         Ok(Answer::new(stored))
     }
 
@@ -33,7 +32,7 @@ impl MediaFiles {
     /// A form with one part, `file`: an MP4 or WebM of at most 100 MiB.
     #[oai(path = "/v1/movies/:id/trailer", method = "put")]
     async fn put_trailer(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
-        let stored = self.house.media.take(&self.house, &caller, id.0.0, MediaKind::Trailer, upload).await?;
+        let stored = self.uploads.receive(&caller, id.0.0, MediaKind::Trailer, upload).await?;
         Ok(Answer::new(stored))
     }
 }

@@ -1,6 +1,6 @@
-//! The endpoints' typed signatures, one file a domain: what comes in by path, query and body, what goes out.
+//! The endpoints' typed signatures, one file a domain: the parameters of path, query and body, and the answer.
 //!
-//! Who may ask, how large a body may be and which problems may come is the row's to say (`routes.rs`), not theirs.
+//! The required role, the largest body and the possible problems of an endpoint are in its row (`routes.rs`).
 
 pub mod auth;
 pub mod dead_letter;
@@ -11,10 +11,19 @@ pub mod notification;
 pub mod page_login;
 pub mod payment;
 pub mod reservation;
+pub mod reservation_staff;
+pub mod seat;
 pub mod showtime;
 
-use bus::contract::Paging;
+use std::sync::Arc;
+
+use bus::contract::{Paging, Problem, Request};
+use bytes::Bytes;
 use poem_openapi::Tags;
+
+use crate::hosts::{Hosts, validate};
+use crate::limit::{Networks, Place};
+use crate::payload::{Answer, Answered, Body, Caller};
 
 pub use auth::Auth;
 pub use dead_letter::DeadLetters;
@@ -25,9 +34,11 @@ pub use notification::Notifications;
 pub use page_login::PageLogins;
 pub use payment::Payments;
 pub use reservation::Reservations;
+pub use reservation_staff::ReservationStaff;
+pub use seat::Seats;
 pub use showtime::Showtimes;
 
-/// How the document is divided.
+/// The tags of the document.
 #[derive(Tags)]
 pub enum Domain {
     /// Accounts and the tokens that prove them.
@@ -44,8 +55,52 @@ pub enum Domain {
     Operation,
 }
 
-/// The page asked for; without a wish the first, with 20 items.
+/// The requested page; by default the first, with 20 items.
 fn paging(page: Option<u32>, page_size: Option<u32>) -> Paging {
     let default = Paging::default();
     Paging { page: page.unwrap_or(default.page), page_size: page_size.unwrap_or(default.page_size) }
+}
+
+impl dyn Hosts {
+    /// Validates a request, sends it and returns the JSON of the answer.
+    async fn submit<R: Request>(&self, caller: &Caller, request: R) -> Result<Bytes, Problem> {
+        validate(&request)?;
+        self.request(&request, &caller.0).await
+    }
+
+    /// The same for a request that is a whole body: the host gets the bytes of the body, which are not serialized again.
+    async fn submit_body<R: Request>(&self, caller: &Caller, body: Body<R>) -> Result<Bytes, Problem> {
+        validate(&body.request)?;
+        self.send(R::SUBJECT, body.json, &caller.0).await
+    }
+
+    /// Submits a request and answers with the host's JSON.
+    async fn forward<R: Request, const STATUS: u16>(
+        &self,
+        caller: &Caller,
+        request: R,
+    ) -> Answered<R::Answer, STATUS> {
+        Ok(Answer::new(self.submit(caller, request).await?))
+    }
+
+    /// Submits a body and answers with the host's JSON.
+    async fn forward_body<R: Request, const STATUS: u16>(
+        &self,
+        caller: &Caller,
+        body: Body<R>,
+    ) -> Answered<R::Answer, STATUS> {
+        Ok(Answer::new(self.submit_body(caller, body).await?))
+    }
+}
+
+/// A live stream's place for the caller's network; 429 when the network has the maximum. A request without an address (a
+/// test's) is not counted.
+fn stream_place(streams: &Arc<Networks>, caller: &Caller) -> Result<Option<Place>, Problem> {
+    let Some(address) = caller.0.client_ip else { return Ok(None) };
+    let place = streams.enter(address).ok_or_else(|| {
+        metrics::counter!("streams_refused_total").increment(1);
+        let detail = "Too many live streams are open from your network. Read the seat map instead.";
+        Problem::new(429, "streams", detail).with_retry_after(10)
+    });
+    place.map(Some)
 }

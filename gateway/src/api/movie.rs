@@ -14,12 +14,12 @@ use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::{Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
 pub struct Movies {
-    pub house: Arc<House>,
+    pub hosts: Arc<dyn Hosts>,
 }
 
 #[OpenApi(tag = "Domain::Movie")]
@@ -56,19 +56,19 @@ impl Movies {
             sort: sort.0.map(|sort| sort.0).unwrap_or_default(),
             paging,
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// Add a movie
     #[oai(path = "/v1/movies", method = "post")]
     async fn create_movie(&self, caller: Caller, body: Body<CreateMovie>) -> Answered<Movie, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// One movie
     #[oai(path = "/v1/movies/:id", method = "get")]
     async fn get_movie(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Movie> {
-        self.house.pass(&caller, GetMovie { id: id.0.0 }).await
+        self.hosts.forward(&caller, GetMovie { id: id.0.0 }).await
     }
 
     /// Change a movie
@@ -83,7 +83,7 @@ impl Movies {
         id: Path<Of<Uuid>>,
         body: Rest<UpdateMovie>,
     ) -> Answered<ChangedMovie> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Delete a movie
@@ -91,7 +91,7 @@ impl Movies {
     /// Its showtimes to come are cancelled; 409 while one of them has seats held or sold.
     #[oai(path = "/v1/movies/:id", method = "delete")]
     async fn delete_movie(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
-        self.house.ask(&DeleteMovie { id: id.0.0 }, &caller.0).await?;
+        self.hosts.request(&DeleteMovie { id: id.0.0 }, &caller.0).await?;
         Ok(Done)
     }
 
@@ -106,13 +106,13 @@ impl Movies {
         #[oai(name = "pageSize")]
         page_size: Query<Option<u32>>,
     ) -> Answered<Page<Genre>> {
-        self.house.pass(&caller, ListGenres { paging: paging(page.0, page_size.0) }).await
+        self.hosts.forward(&caller, ListGenres { paging: paging(page.0, page_size.0) }).await
     }
 
     /// Add a genre
     #[oai(path = "/v1/genres", method = "post")]
     async fn create_genre(&self, caller: Caller, body: Body<CreateGenre>) -> Answered<Genre, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Rename a genre
@@ -123,7 +123,7 @@ impl Movies {
         id: Path<Of<Uuid>>,
         body: Rest<UpdateGenre>,
     ) -> Answered<Genre> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Delete a genre
@@ -131,7 +131,7 @@ impl Movies {
     /// 409 while a movie has it.
     #[oai(path = "/v1/genres/:id", method = "delete")]
     async fn delete_genre(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
-        self.house.ask(&DeleteGenre { id: id.0.0 }, &caller.0).await?;
+        self.hosts.request(&DeleteGenre { id: id.0.0 }, &caller.0).await?;
         Ok(Done)
     }
 }

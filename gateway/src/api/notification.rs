@@ -12,11 +12,11 @@ use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::{Answered, Body, Caller, Of};
 
 pub struct Notifications {
-    pub house: Arc<House>,
+    pub hosts: Arc<dyn Hosts>,
 }
 
 #[OpenApi(tag = "Domain::Notification")]
@@ -43,13 +43,13 @@ impl Notifications {
             status: status.0.map(|status| status.0),
             paging: paging(page.0, page_size.0),
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// One mail of the log
     #[oai(path = "/v1/notifications/:id", method = "get")]
     async fn get(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Notification> {
-        self.house.pass(&caller, GetNotification { id: id.0.0 }).await
+        self.hosts.forward(&caller, GetNotification { id: id.0.0 }).await
     }
 
     /// Send all failed mails of a time again
@@ -58,7 +58,7 @@ impl Notifications {
     /// skipped where it would not be true any more.
     #[oai(path = "/v1/notifications/resend", method = "post")]
     async fn resend_failed(&self, caller: Caller, body: Body<ResendFailed>) -> Answered<Resent, 202> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Send a mail again
@@ -66,6 +66,6 @@ impl Notifications {
     /// For one that was sent, skipped or given up. It is skipped again where it would not be true any more.
     #[oai(path = "/v1/notifications/:id/resend", method = "post")]
     async fn resend(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Notification, 202> {
-        self.house.pass(&caller, ResendNotification { id: id.0.0 }).await
+        self.hosts.forward(&caller, ResendNotification { id: id.0.0 }).await
     }
 }

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Domain;
-use crate::house::{House, valid};
+use crate::hosts::{Hosts, validate};
 use crate::payload::{Answer, Body, Caller, Done};
 use crate::problem::Refused;
 
@@ -39,7 +39,7 @@ const SECONDS: u32 = 30 * 24 * 60 * 60;
 
 /// The endpoints.
 pub struct PageLogins {
-    pub house: Arc<House>,
+    pub hosts: Arc<dyn Hosts>,
     /// Users come by https, so the cookie must.
     pub is_secure: bool,
 }
@@ -119,8 +119,7 @@ impl PageLogins {
         R: Question<Answer = Session>,
     {
         is_page(page)?;
-        valid(&request)?;
-        let answer = self.house.ask(&request, &caller.0).await?;
+        let answer = self.hosts.submit(caller, request).await?;
         let session: Session = serde_json::from_slice(&answer).map_err(|error| {
             tracing::error!(%error, asks = R::SUBJECT, "unreadable session");
             Problem::internal()
@@ -176,7 +175,7 @@ impl PageLogins {
         page: Header<Option<bool>>,
         body: Body<Register>,
     ) -> Result<Kept<201>, Refused> {
-        self.begin(page, &caller, body.0).await
+        self.begin(page, &caller, body.request).await
     }
 
     /// Log in from a web page
@@ -192,10 +191,10 @@ impl PageLogins {
         cookies: Cookies,
         body: Body<Login>,
     ) -> Result<Kept, Refused> {
-        let device_token = body.0.device_token.or_else(|| self.values(cookies, DEVICE).next());
+        let device_token = body.request.device_token.or_else(|| self.values(cookies, DEVICE).next());
         // Another's cookie of the name must not be a reason to refuse the login.
         let device_token = device_token.filter(|token| token.len() <= 200);
-        self.begin(page, &caller, Login { device_token, ..body.0 }).await
+        self.begin(page, &caller, Login { device_token, ..body.request }).await
     }
 
     /// Go on with the login of this browser
@@ -238,8 +237,8 @@ impl PageLogins {
         for refresh_token in self.values(cookies, NAME).take(TRIED_MAX) {
             let logout = Logout { refresh_token };
             // What is no token ends nothing.
-            if valid(&logout).is_ok() {
-                self.house.ask(&logout, &caller.0).await?;
+            if validate(&logout).is_ok() {
+                self.hosts.request(&logout, &caller.0).await?;
             }
         }
         Ok(Forgotten(self.cookie(NAME, "", 0)?))

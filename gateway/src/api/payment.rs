@@ -1,6 +1,6 @@
-//! REST of the payment domain: paying for a reservation, the provider's webhook, and what staff ask about money.
+//! REST of the payment domain: paying for a reservation, the provider's webhook, and payments, refunds and revenue for staff.
 //!
-//! Invariant: a webhook's body reaches the host byte for byte, since its signature is over the bytes.
+//! Invariant: a webhook's body reaches the host byte for byte, since the signature covers its bytes.
 
 use std::sync::Arc;
 
@@ -14,15 +14,34 @@ use bus::contract::reservation::RequestRefund;
 use bus::contract::{Page, Problem};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::{Answered, Body, Caller, Done, Of, Raw, Rest};
 use crate::problem::Refused;
 
 pub struct Payments {
-    pub house: Arc<House>,
+    hosts: Arc<dyn Hosts>,
+    /// Webhooks that may be sent to their host at once; `None`: unlimited.
+    webhooks: Option<Semaphore>,
+}
+
+impl Payments {
+    pub fn new(hosts: Arc<dyn Hosts>, webhooks_max: Option<usize>) -> Self {
+        Self { hosts, webhooks: webhooks_max.map(Semaphore::new) }
+    }
+
+    /// A permit to send a webhook; 503 when all are taken. The provider sends it again.
+    fn begin_webhook(&self) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+        let Some(webhooks) = &self.webhooks else { return Ok(None) };
+        webhooks.try_acquire().map(Some).map_err(|_| {
+            metrics::counter!("webhooks_refused_total", "why" => "overloaded").increment(1);
+            let busy = Problem::unavailable("Too many webhooks at once.").with_retry_after(5);
+            Problem { code: "overloaded".into(), ..busy }
+        })
+    }
 }
 
 #[OpenApi(tag = "Domain::Payment")]
@@ -34,13 +53,13 @@ impl Payments {
     /// page is left (409 `declines-limit`). Where nothing is due it has SUCCEEDED at once.
     #[oai(path = "/v1/payments", method = "post")]
     async fn create(&self, caller: Caller, body: Body<Pay>) -> Answered<Payment, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// One payment
     #[oai(path = "/v1/payments/:id", method = "get")]
     async fn get(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
-        self.house.pass(&caller, GetPayment { id: id.0.0 }).await
+        self.hosts.forward(&caller, GetPayment { id: id.0.0 }).await
     }
 
     /// All payments
@@ -65,7 +84,7 @@ impl Payments {
             attention: attention.0,
             paging: paging(page.0, page_size.0),
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// Ask the provider again
@@ -74,7 +93,7 @@ impl Payments {
     /// nothing is open.
     #[oai(path = "/v1/admin/payments/:id/resume", method = "post")]
     async fn resume(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
-        self.house.pass(&caller, ResumePayment { id: id.0.0 }).await
+        self.hosts.forward(&caller, ResumePayment { id: id.0.0 }).await
     }
 
     /// What was earned
@@ -109,7 +128,7 @@ impl Payments {
             time_zone: time_zone.0.unwrap_or_else(|| "UTC".into()),
             paging: paging(page.0, page_size.0),
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// Give money back
@@ -123,7 +142,7 @@ impl Payments {
         id: Path<Of<Uuid>>,
         body: Rest<RequestRefund>,
     ) -> Answered<Refund, 202> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// What the payment provider tells
@@ -139,9 +158,9 @@ impl Payments {
         body: Raw,
     ) -> Result<Done<200>, Refused> {
         let Some(signature) = signature.0 else { return Err(Problem::from(Rejection::BadSignature).into()) };
-        let _in_work = self.house.begin_webhook()?;
+        let _permit = self.begin_webhook()?;
         let request = Webhook { body: STANDARD.encode(&body.0), signature };
-        self.house.ask(&request, &caller.0).await?;
+        self.hosts.request(&request, &caller.0).await?;
         Ok(Done)
     }
 }

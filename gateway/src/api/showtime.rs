@@ -11,17 +11,20 @@ use bus::contract::movie::{
     UpdateShowtime,
 };
 use bus::contract::{Page, Timestamp};
+use bytes::Bytes;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::{Domain, paging};
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
 pub struct Showtimes {
-    pub house: Arc<House>,
+    pub hosts: Arc<dyn Hosts>,
+    /// The answer to `GET /v1/currencies`, which no host gives: it is a table of the contract.
+    pub currencies: Bytes,
 }
 
 #[OpenApi(tag = "Domain::Movie")]
@@ -31,7 +34,7 @@ impl Showtimes {
     /// Amounts are in minor units. `default` is the currency that a new price has unless another is chosen.
     #[oai(path = "/v1/currencies", method = "get")]
     async fn list_currencies(&self) -> Answered<Currencies> {
-        Ok(Answer::new(self.house.currencies.clone()))
+        Ok(Answer::new(self.currencies.clone()))
     }
 
     /// All auditoriums
@@ -45,7 +48,7 @@ impl Showtimes {
         #[oai(name = "pageSize")]
         page_size: Query<Option<u32>>,
     ) -> Answered<Page<Auditorium>> {
-        self.house.pass(&caller, ListAuditoriums { paging: paging(page.0, page_size.0) }).await
+        self.hosts.forward(&caller, ListAuditoriums { paging: paging(page.0, page_size.0) }).await
     }
 
     /// Add an auditorium
@@ -57,13 +60,13 @@ impl Showtimes {
         caller: Caller,
         body: Body<CreateAuditorium>,
     ) -> Answered<Auditorium, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// One auditorium
     #[oai(path = "/v1/auditoriums/:id", method = "get")]
     async fn get_auditorium(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Auditorium> {
-        self.house.pass(&caller, GetAuditorium { id: id.0.0 }).await
+        self.hosts.forward(&caller, GetAuditorium { id: id.0.0 }).await
     }
 
     /// Change an auditorium
@@ -77,7 +80,7 @@ impl Showtimes {
         id: Path<Of<Uuid>>,
         body: Rest<UpdateAuditorium>,
     ) -> Answered<Auditorium> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Delete an auditorium
@@ -85,7 +88,7 @@ impl Showtimes {
     /// 409 while it has showtimes to come.
     #[oai(path = "/v1/auditoriums/:id", method = "delete")]
     async fn delete_auditorium(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
-        self.house.ask(&DeleteAuditorium { id: id.0.0 }, &caller.0).await?;
+        self.hosts.request(&DeleteAuditorium { id: id.0.0 }, &caller.0).await?;
         Ok(Done)
     }
 
@@ -117,19 +120,19 @@ impl Showtimes {
             to: to.0.map(|at| at.0),
             paging: paging(page.0, page_size.0),
         };
-        self.house.pass(&caller, request).await
+        self.hosts.forward(&caller, request).await
     }
 
     /// Schedule a showtime
     #[oai(path = "/v1/showtimes", method = "post")]
     async fn create_showtime(&self, caller: Caller, body: Body<CreateShowtime>) -> Answered<Showtime, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// One showtime
     #[oai(path = "/v1/showtimes/:id", method = "get")]
     async fn get_showtime(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Showtime> {
-        self.house.pass(&caller, GetShowtime { id: id.0.0 }).await
+        self.hosts.forward(&caller, GetShowtime { id: id.0.0 }).await
     }
 
     /// Schedule a programme
@@ -142,7 +145,7 @@ impl Showtimes {
         caller: Caller,
         body: Body<CreateShowtimes>,
     ) -> Answered<CreatedShowtimes, 201> {
-        self.house.pass(&caller, body.0).await
+        self.hosts.forward_body(&caller, body).await
     }
 
     /// Change a showtime
@@ -155,7 +158,7 @@ impl Showtimes {
         id: Path<Of<Uuid>>,
         body: Rest<UpdateShowtime>,
     ) -> Answered<Showtime> {
-        self.house.pass(&caller, body.with_id(id.0.0)?).await
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
     /// Cancel a showtime
@@ -163,7 +166,7 @@ impl Showtimes {
     /// Every reservation is cancelled and refunded. Again changes nothing.
     #[oai(path = "/v1/showtimes/:id", method = "delete")]
     async fn cancel_showtime(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Done<204>, Refused> {
-        self.house.ask(&CancelShowtime { id: id.0.0 }, &caller.0).await?;
+        self.hosts.request(&CancelShowtime { id: id.0.0 }, &caller.0).await?;
         Ok(Done)
     }
 }

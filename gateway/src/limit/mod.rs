@@ -1,12 +1,12 @@
-//! How often somebody may ask: by address and route where a route is public, by user where it is not.
+//! Rate limits: by address and operation where a route is public, by user where it is not.
 //!
-//! The count is kept in Redis, so that all gateways share it; while Redis is absent, away or slow each gateway counts for
-//! itself. Both are GCRA: a whole minute's quota may be used at once and comes back evenly.
-//! Invariant: a request waits for the count no longer than [`shared::LIMIT`], and a failed count refuses nobody.
-//! It guards the house, not passwords: those have their own throttling at the host that checks them.
+//! The count is kept in Redis, so that all gateways share it; while Redis is absent, unreachable or slow each gateway
+//! counts on its own. Both counts are GCRA: a minute's whole quota may be used at once and is restored evenly.
+//! Invariant: a request waits for the count no longer than [`shared::TIMEOUT`], and a failed count refuses nobody.
+//! This protects the deployment, not passwords: the auth host throttles those itself.
 
+mod local;
 mod network;
-mod own;
 mod shared;
 
 use std::net::IpAddr;
@@ -16,20 +16,20 @@ use bus::contract::Problem;
 use poem::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
-use crate::routes::Row;
 pub use network::{Networks, Place};
-use own::Own;
-use shared::Shared;
 
-/// How much may be open or in work at once. `None`: as much as comes.
+use local::LocalCount;
+use shared::SharedCount;
+
+/// How much may be open or in progress at once. `None`: unlimited.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections of all; fewer where the process may not have so many files open.
+    /// All connections; fewer where the process may not have so many files open.
     pub connections_max: usize,
     pub connections_per_network_max: Option<usize>,
     /// Live seat maps and event feeds.
     pub streams_per_network_max: Option<usize>,
-    /// The provider's webhooks at their host.
+    /// Webhooks of the provider that are sent to their host at once.
     pub webhooks_in_work_max: Option<usize>,
 }
 
@@ -47,18 +47,18 @@ impl Default for Bounds {
 /// Open connections: some 20 KiB each with their buffers, so at most 320 MiB under attack.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// What a request costs the house.
+/// Which quota a request counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
     Read,
     Write,
     /// Passwords and refresh tokens, each of which costs a slow hash or a row, and tokens that are not valid.
     Login,
-    /// Counted nowhere.
+    /// Not counted.
     Free,
 }
 
-/// Requests a minute, of one user, or of one address at one route.
+/// Requests a minute, of one user, or of one address and operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
     pub reads: u32,
@@ -77,44 +77,44 @@ impl Quotas {
     }
 }
 
-/// Who is counted.
+/// Whose quota a request counts against.
 #[derive(Debug, Clone, Copy)]
-pub enum Who {
+pub enum Client {
     Address(IpAddr),
     User(Uuid),
 }
 
-/// How somebody stands after a request was counted.
+/// A client's quota after a request was counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Standing {
+pub struct Usage {
     pub limit: u32,
     pub remaining: u32,
-    /// Until the whole quota is there again.
+    /// Until the whole quota is restored.
     pub reset: Duration,
-    /// This request was one too many; the next may come after this.
-    pub refused_for: Option<Duration>,
+    /// Set where this request exceeded the quota: the next one is allowed after this time.
+    pub retry_after: Option<Duration>,
 }
 
-/// Counts requests. `None` lets everything pass.
-pub struct Limiter(Option<Counting>);
+/// Counts requests. `None`: nothing is limited.
+pub struct Limiter(Option<Counts>);
 
-struct Counting {
+struct Counts {
     quotas: Quotas,
-    shared: Option<Shared>,
-    own: Own,
+    shared: Option<SharedCount>,
+    local: LocalCount,
 }
 
 impl Limiter {
     /// Without quotas nothing is limited.
     pub fn new(quotas: Option<Quotas>, redis_url: Option<&str>) -> anyhow::Result<Self> {
         let Some(quotas) = quotas else { return Ok(Self(None)) };
-        let shared = redis_url.map(Shared::new).transpose()?;
-        Ok(Self(Some(Counting { own: Own::new(&quotas), quotas, shared })))
+        let shared = redis_url.map(SharedCount::new).transpose()?;
+        Ok(Self(Some(Counts { local: LocalCount::new(&quotas), quotas, shared })))
     }
 
-    /// Before the first request.
+    /// Connects to Redis; called before the first request.
     pub async fn warm_up(&self) {
-        if let Some(Counting { shared: Some(shared), .. }) = &self.0 {
+        if let Some(Counts { shared: Some(shared), .. }) = &self.0 {
             shared.warm_up().await;
         }
     }
@@ -125,26 +125,22 @@ impl Limiter {
     }
 
     /// Counts one request; `None` where nothing is limited.
-    pub async fn count(&self, row: &Row, rate: Rate, who: Who) -> Option<Standing> {
-        let counting = self.0.as_ref()?;
-        let quota = counting.quotas.of(rate)?;
-        let key = key(row, rate, who);
-        let told = match &counting.shared {
+    pub async fn count(&self, operation: &str, rate: Rate, client: Client) -> Option<Usage> {
+        let counts = self.0.as_ref()?;
+        let quota = counts.quotas.of(rate)?;
+        let key = key(operation, rate, client);
+        let shared = match &counts.shared {
             Some(shared) => shared.count(&key, quota).await,
             None => None,
         };
-        let standing = told.unwrap_or_else(|| counting.own.count(rate, key, quota));
-        if standing.refused_for.is_some() {
-            metrics::counter!("rate_limited_total", "route" => row.path).increment(1);
-        }
-        Some(standing)
+        Some(shared.unwrap_or_else(|| counts.local.count(rate, key, quota)))
     }
 }
 
-impl Standing {
-    /// 429 where the request was one too many.
+impl Usage {
+    /// 429 where the request exceeded the quota.
     pub fn check(&self) -> Result<(), Problem> {
-        let Some(wait) = self.refused_for else { return Ok(()) };
+        let Some(wait) = self.retry_after else { return Ok(()) };
         let seconds = seconds(wait).max(1);
         let detail = format!("Too many requests: {} a minute are allowed here.", self.limit);
         Err(Problem::new(429, "rate-limited", detail).with_retry_after(seconds))
@@ -161,11 +157,11 @@ fn seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1000) as u64
 }
 
-fn key(row: &Row, rate: Rate, who: Who) -> String {
-    match who {
-        Who::User(id) => format!("user:{id}:{rate:?}"),
-        Who::Address(address) => {
-            format!("address:{}:{}:{rate:?}", bus::network::customer(address), row.operation)
+fn key(operation: &str, rate: Rate, client: Client) -> String {
+    match client {
+        Client::User(id) => format!("user:{id}:{rate:?}"),
+        Client::Address(address) => {
+            format!("address:{}:{operation}:{rate:?}", bus::network::customer(address))
         }
     }
 }
@@ -173,33 +169,36 @@ fn key(row: &Row, rate: Rate, who: Who) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routes::ROWS;
 
     #[tokio::test]
-    async fn a_quota_may_be_used_at_once_and_each_is_counted_alone() {
+    async fn a_quota_may_be_used_at_once_and_each_client_and_rate_has_its_own() {
         let quotas = Quotas { reads: 3, writes: 1, logins: 1 };
         let limiter = Limiter::new(Some(quotas), None).unwrap();
-        let (ada, bob) = (Who::User(Uuid::from_u128(1)), Who::User(Uuid::from_u128(2)));
+        let (ada, bob) = (Client::User(Uuid::from_u128(1)), Client::User(Uuid::from_u128(2)));
         for remaining in [2, 1, 0] {
-            let standing = limiter.count(&ROWS[0], Rate::Read, ada).await.unwrap();
-            assert_eq!((standing.limit, standing.remaining, standing.refused_for), (3, remaining, None));
-            assert!(standing.reset > Duration::ZERO && standing.reset <= Duration::from_secs(60));
+            let usage = limiter.count("me", Rate::Read, ada).await.unwrap();
+            assert_eq!((usage.limit, usage.remaining, usage.retry_after), (3, remaining, None));
+            assert!(usage.reset > Duration::ZERO && usage.reset <= Duration::from_secs(60));
         }
-        let refused = limiter.count(&ROWS[0], Rate::Read, ada).await.unwrap();
+        let refused = limiter.count("me", Rate::Read, ada).await.unwrap();
         let problem = refused.check().unwrap_err();
         assert_eq!((problem.status, problem.code.as_str()), (429, "rate-limited"));
-        assert!((1..=20).contains(&problem.retry_after.unwrap()), "a third of a minute brings one back");
-        limiter.count(&ROWS[0], Rate::Read, bob).await.unwrap().check().unwrap();
-        limiter.count(&ROWS[0], Rate::Write, ada).await.unwrap().check().unwrap();
-        assert!(limiter.count(&ROWS[0], Rate::Free, ada).await.is_none());
-        assert!(Limiter::off().count(&ROWS[0], Rate::Read, ada).await.is_none());
+        assert!(
+            (1..=20).contains(&problem.retry_after.unwrap()),
+            "a request is restored in a third of a minute"
+        );
+        limiter.count("me", Rate::Read, bob).await.unwrap().check().unwrap();
+        limiter.count("me", Rate::Write, ada).await.unwrap().check().unwrap();
+        assert!(limiter.count("me", Rate::Free, ada).await.is_none());
+        assert!(Limiter::off().count("me", Rate::Read, ada).await.is_none());
     }
 
     #[test]
-    fn addresses_are_counted_by_route_and_by_customer() {
-        let key = |row: &Row, address: &str| key(row, Rate::Read, Who::Address(address.parse().unwrap()));
-        assert_ne!(key(&ROWS[0], "192.0.2.1"), key(&ROWS[1], "192.0.2.1"));
-        assert_ne!(key(&ROWS[0], "192.0.2.1"), key(&ROWS[0], "192.0.2.2"));
-        assert_eq!(key(&ROWS[0], "2001:db8::1"), key(&ROWS[0], "2001:db8::ffff:2"));
+    fn addresses_are_counted_by_operation_and_by_customer() {
+        let key =
+            |operation, address: &str| key(operation, Rate::Read, Client::Address(address.parse().unwrap()));
+        assert_ne!(key("listMovies", "192.0.2.1"), key("listGenres", "192.0.2.1"));
+        assert_ne!(key("listMovies", "192.0.2.1"), key("listMovies", "192.0.2.2"));
+        assert_eq!(key("listMovies", "2001:db8::1"), key("listMovies", "2001:db8::ffff:2"));
     }
 }

@@ -1,13 +1,13 @@
-//! How much one network may hold open at once: connections at the door, live streams at their makers.
+//! How many connections or live streams one network may have open at once.
 //!
-//! Invariant: a place is given back when it is dropped, however its holder ended, and only networks that hold one are
-//! remembered.
+//! Invariant: a place is released when it is dropped, however its holder ended, and only networks that hold a place take
+//! memory.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Places of one kind, counted by network. Without a bound everybody gets one.
+/// Places of one kind, counted by network. Without a maximum every request for a place succeeds.
 pub struct Networks {
     max: Option<usize>,
     open: Mutex<HashMap<IpAddr, usize>>,
@@ -21,13 +21,13 @@ impl Networks {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// A place for the network of this address; `None` when it holds as many as it may.
+    /// A place for the network of this address; `None` when it holds the maximum.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let Some(max) = self.max else { return Some(Place(None)) };
         let network = network(address);
         let mut open = self.counts();
         let count = open.entry(network).or_default();
-        // An entry that was made just now holds none, and `max` is at least one.
+        // `max` is at least one, so an entry that was just inserted never stays at zero.
         if *count >= max {
             return None;
         }
@@ -53,8 +53,7 @@ impl Drop for Place {
     }
 }
 
-/// The network that an address stands for. Programs of this machine are no network, each of its own addresses counts for
-/// itself.
+/// The network of an address. Loopback addresses are not grouped: each counts for itself.
 fn network(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     if address.is_loopback() { address } else { bus::network::network(address) }
@@ -65,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_gets_its_places_and_no_more_until_one_is_given_back() {
+    fn a_network_gets_its_places_and_no_more_until_one_is_released() {
         let networks = Networks::new(Some(2));
         let enter = |address: &str| networks.enter(address.parse().unwrap());
         let (first, _second) = (enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.77").unwrap());
-        assert!(enter("192.0.2.3").is_none(), "one network, however its addresses are written");
-        let _other = enter("192.0.3.1").expect("another network is not in its way");
+        assert!(enter("192.0.2.3").is_none(), "the same network in two notations");
+        let _other = enter("192.0.3.1").expect("another network has its own places");
         drop(first);
-        let _third = enter("192.0.2.3").expect("a place was given back");
+        let _third = enter("192.0.2.3").expect("a place was released");
         let _six = (enter("2001:db8::1").unwrap(), enter("2001:db8::ffff:2").unwrap());
         assert!(enter("2001:db8::3").is_none());
         assert!(enter("2001:db8:0:1::3").is_some());
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_without_a_place_are_forgotten_and_without_a_bound_nobody_is_counted() {
+    fn networks_without_a_place_take_no_memory_and_without_a_maximum_nothing_is_counted() {
         let networks = Networks::new(Some(1));
         drop(networks.enter([192, 0, 2, 1].into()));
         assert!(networks.counts().is_empty());

@@ -114,13 +114,13 @@ impl Cloudinary {
         Ok(Self { account, client })
     }
 
-    pub async fn keep_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
+    pub async fn store_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
         let small = self.upload("image", &small(id), File::Bytes(&picture.small)).await?;
         let large = self.upload("image", &large(id), File::Bytes(&picture.large)).await?;
         Ok(Stored { small_url: Some(small.secure_url), ..stored(large, "image/jpeg") })
     }
 
-    pub async fn keep_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
+    pub async fn store_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
         let uploaded = self.upload("video", &large(id), File::Film(&film)).await?;
         Ok(stored(uploaded, film.format.content_type()))
     }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_read_as_cloudinary_writes_it_and_never_shown() {
+    fn an_account_is_read_from_its_url_and_never_logged() {
         let account = Account::read("cloudinary://k:s3cret@demo?upload_prefix=http://127.0.0.1:9/").unwrap();
         assert_eq!(account.prefix, "http://127.0.0.1:9");
         assert!(!format!("{account:?}").contains("s3cret"));

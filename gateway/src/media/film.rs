@@ -1,4 +1,4 @@
-//! A trailer on its way: written to a temporary file, and recognised by how it begins.
+//! An uploaded trailer: written to a temporary file; its type is recognised by its first bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,12 @@ use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use super::form::Upload;
+use crate::routes::FILM_MAX;
 
-/// Bytes of a trailer: three minutes at 4 Mbit/s, and what Cloudinary takes in one piece.
-pub const FILM_MAX: usize = 100 * 1024 * 1024;
-/// The first bytes name the kind of file.
+/// The first bytes identify the type of file.
 const HEAD: usize = 64;
 
-/// A film in a temporary file, which is deleted with it.
+/// A film in a temporary file, which is deleted when the value is dropped.
 #[derive(Debug)]
 pub struct Film {
     path: PathBuf,
@@ -60,7 +59,7 @@ impl Film {
     /// Writes the upload to a temporary file.
     pub async fn receive(upload: Upload) -> Result<Self, Problem> {
         let path = std::env::temp_dir().join(format!("marquee-{}.upload", Uuid::now_v7()));
-        // From here on the file goes with the value, whatever happens.
+        // From here on the file is deleted when this value is dropped.
         let mut film = Self { path, bytes: 0, format: FilmFormat::Mp4 };
         let mut file = tokio::fs::File::create_new(&film.path).await.map_err(unwritten)?;
         film.bytes = upload.copy(&mut file, FILM_MAX).await? as u64;
@@ -79,13 +78,13 @@ impl Film {
 
 impl Drop for Film {
     fn drop(&mut self) {
-        // The store may have moved it.
+        // The store may have moved the file.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
 fn unwritten(error: std::io::Error) -> Problem {
-    tracing::error!(%error, "an upload could not be kept in the temporary folder");
+    tracing::error!(%error, "an upload could not be written to the temporary folder");
     Rejection::Store.into()
 }
 
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_film_is_known_by_how_it_begins() {
+    fn a_films_type_is_recognised_by_its_first_bytes() {
         assert_eq!(FilmFormat::of(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"), Ok(FilmFormat::Mp4));
         let webm = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm";
         assert_eq!(FilmFormat::of(webm), Ok(FilmFormat::WebM));

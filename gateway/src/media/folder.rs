@@ -1,6 +1,6 @@
-//! Files in a local folder, served by the gateway with byte ranges. Several gateways share it as a network folder.
+//! Files in a local folder, served by the gateway with byte ranges. Several gateways can share it as a network folder.
 //!
-//! Invariant: a file under its final name is whole and never changes, so it may be cached for ever.
+//! Invariant: a file under its final name is complete and never changes, so it may be cached forever.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use super::StoreFailure;
 use super::film::Film;
 use super::picture::Picture;
 use super::range;
-use crate::front::Trace;
 use crate::problem::{self, Refused, no_route};
+use crate::trace::Trace;
 
 /// Where the gateway serves the folder.
 const PATH: &str = "/media";
-/// What a file's name may end with: all that is ever written here.
+/// The suffixes of all file names that are ever written here.
 const ENDINGS: [&str; 4] = [".jpg", "-small.jpg", ".mp4", ".webm"];
 
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Folder {
         Self(path)
     }
 
-    pub async fn keep_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
+    pub async fn store_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
         let (large, small) = (format!("{id}.jpg"), format!("{id}-small.jpg"));
         self.write(&small, &picture.small).await?;
         self.write(&large, &picture.large).await?;
@@ -51,12 +51,12 @@ impl Folder {
         })
     }
 
-    pub async fn keep_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
+    pub async fn store_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
         let name = format!("{id}.{}", film.format.extension());
-        let coming = self.coming(&name).await?;
+        let partial = self.partial(&name).await?;
         // A copy, since the temporary folder may be another disk.
-        tokio::fs::copy(film.path(), &coming).await.context("cannot copy a film")?;
-        self.arrive(&coming, &name).await?;
+        tokio::fs::copy(film.path(), &partial).await.context("cannot copy a film")?;
+        self.finish(&partial, &name).await?;
         Ok(Stored {
             url: format!("{PATH}/{name}"),
             small_url: None,
@@ -74,7 +74,7 @@ impl Folder {
         };
         for ending in endings {
             let name = format!("{}{ending}", media.id);
-            for path in [self.0.join(&name), self.0.join(coming_name(&name))] {
+            for path in [self.0.join(&name), self.0.join(partial_name(&name))] {
                 match tokio::fs::remove_file(&path).await {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         return Err(anyhow::Error::new(error)
@@ -89,24 +89,24 @@ impl Folder {
     }
 
     async fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let coming = self.coming(name).await?;
-        let mut file = tokio::fs::File::create(&coming).await.context("cannot create a file")?;
+        let partial = self.partial(name).await?;
+        let mut file = tokio::fs::File::create(&partial).await.context("cannot create a file")?;
         file.write_all(bytes).await.context("cannot write a file")?;
         file.flush().await.context("cannot write a file")?;
-        self.arrive(&coming, name).await
+        self.finish(&partial, name).await
     }
 
-    /// Where a file is written before it is whole.
-    async fn coming(&self, name: &str) -> anyhow::Result<PathBuf> {
+    /// The path of a file while it is being written.
+    async fn partial(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = || format!("cannot use MEDIA_DIR {}", self.0.display());
         tokio::fs::create_dir_all(&self.0).await.with_context(folder)?;
-        Ok(self.0.join(coming_name(name)))
+        Ok(self.0.join(partial_name(name)))
     }
 
-    /// Gives a whole file its name. It is on disk before its movie tells of it.
-    async fn arrive(&self, coming: &Path, name: &str) -> anyhow::Result<()> {
-        sync(coming).await.context("cannot sync a file")?;
-        tokio::fs::rename(coming, self.0.join(name)).await.context("cannot rename a file")?;
+    /// Gives a complete file its final name. It is synced to disk before the movie refers to it.
+    async fn finish(&self, partial: &Path, name: &str) -> anyhow::Result<()> {
+        sync(partial).await.context("cannot sync a file")?;
+        tokio::fs::rename(partial, self.0.join(name)).await.context("cannot rename a file")?;
         sync(&self.0).await.context("cannot sync the folder")?;
         Ok(())
     }
@@ -116,12 +116,12 @@ async fn sync(path: &Path) -> std::io::Result<()> {
     tokio::fs::File::open(path).await?.sync_all().await
 }
 
-/// Hidden, and not of a form that is served.
-fn coming_name(name: &str) -> String {
+/// Hidden, and never served.
+fn partial_name(name: &str) -> String {
     format!(".{name}")
 }
 
-/// `/media/{file}`, for so many requests at once: a client that reads slowly keeps its file open.
+/// `/media/{file}`, for at most `files_max` requests at once: a client that reads slowly keeps its file open.
 pub fn serve(folder: &Folder, files_max: usize) -> (&'static str, BoxEndpoint<'static>) {
     let (folder, files) = (folder.clone(), Arc::new(Semaphore::new(files_max)));
     let endpoint = make(move |request: Request| {
@@ -130,12 +130,12 @@ pub fn serve(folder: &Folder, files_max: usize) -> (&'static str, BoxEndpoint<'s
             let busy = || Problem::unavailable("Too many files are being read. Try again shortly.");
             let open = files.try_acquire_owned().map_err(|_| Refused(busy()))?;
             let mut response = folder.answer(request).await?;
-            let pieces = response.take_body().into_bytes_stream();
-            // Given back with the last piece, or when the client goes away.
-            let pieces = pieces.inspect(move |_| {
+            let chunks = response.take_body().into_bytes_stream();
+            // The permit is released after the last chunk, or when the client disconnects.
+            let chunks = chunks.inspect(move |_| {
                 let _ = &open;
             });
-            response.set_body(Body::from_bytes_stream(pieces));
+            response.set_body(Body::from_bytes_stream(chunks));
             Ok::<_, poem::Error>(response)
         }
     });
@@ -146,22 +146,22 @@ impl Folder {
     async fn answer(&self, mut request: Request) -> poem::Result<Response> {
         let name = request.path_params::<String>().unwrap_or_default();
         let path = self.0.join(&name);
-        let found = if is_ours(&name) { tokio::fs::metadata(&path).await.ok() } else { None };
-        let Some(file) = found.filter(std::fs::Metadata::is_file) else {
+        let metadata = if is_file_name(&name) { tokio::fs::metadata(&path).await.ok() } else { None };
+        let Some(file) = metadata.filter(std::fs::Metadata::is_file) else {
             return Err(Refused(no_route(request.uri().path())).into());
         };
         if range::settle(request.headers_mut(), file.len()).is_err() {
             return Ok(unsatisfiable(&request, file.len()));
         }
-        let wanted = StaticFileRequest::from_request_without_body(&request).await?;
-        let mut response = wanted.create_response(path, false, false)?.into_response();
+        let file_request = StaticFileRequest::from_request_without_body(&request).await?;
+        let mut response = file_request.create_response(path, false, false)?.into_response();
         let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
         response.headers_mut().insert(header::CACHE_CONTROL, forever);
         Ok(response)
     }
 }
 
-/// 416, with the length that a range may have.
+/// 416, with the length of the file.
 fn unsatisfiable(request: &Request, length: u64) -> Response {
     let id = request.data::<Arc<Trace>>().map(|trace| trace.context.correlation_id.as_str());
     let problem =
@@ -172,8 +172,8 @@ fn unsatisfiable(request: &Request, length: u64) -> Response {
     response
 }
 
-/// Whether a name is one that this file gives: nothing else of a file system can be reached.
-fn is_ours(name: &str) -> bool {
+/// Whether a name is one that this module gives: no other path of the file system can be reached.
+fn is_file_name(name: &str) -> bool {
     let id = |ending: &&str| name.strip_suffix(ending).is_some_and(|id| Uuid::try_parse(id).is_ok());
     ENDINGS.iter().any(id)
 }
@@ -185,27 +185,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_names_are_looked_up() {
+    fn only_names_of_stored_files_are_read() {
         let id = Uuid::now_v7();
-        for ours in
+        for stored in
             [format!("{id}.jpg"), format!("{id}-small.jpg"), format!("{id}.mp4"), format!("{id}.webm")]
         {
-            assert!(is_ours(&ours), "{ours}");
+            assert!(is_file_name(&stored), "{stored}");
         }
         for other in
             ["", "../nats.conf", "x.jpg", &format!(".{id}.jpg"), &format!("{id}.svg"), &format!("{id}")]
         {
-            assert!(!is_ours(other), "{other}");
+            assert!(!is_file_name(other), "{other}");
         }
     }
 
     #[tokio::test]
-    async fn a_file_that_is_still_read_counts_and_one_that_was_let_go_does_not() {
-        let place = std::env::temp_dir().join(format!("marquee-{}", Uuid::now_v7()));
-        std::fs::create_dir(&place).unwrap();
+    async fn a_file_counts_while_it_is_read_and_no_longer() {
+        let folder = std::env::temp_dir().join(format!("marquee-{}", Uuid::now_v7()));
+        std::fs::create_dir(&folder).unwrap();
         let name = format!("{}.mp4", Uuid::now_v7());
-        std::fs::write(place.join(&name), b"a film").unwrap();
-        let (path, endpoint) = serve(&Folder::new(place.clone()), 1);
+        std::fs::write(folder.join(&name), b"a film").unwrap();
+        let (path, endpoint) = serve(&Folder::new(folder.clone()), 1);
         let route = Route::new().at(path, endpoint);
         let get = async || {
             let uri = format!("/media/{name}").parse().unwrap();
@@ -213,12 +213,12 @@ mod tests {
         };
         let mut read = get().await;
         assert_eq!(read.status().as_u16(), 200);
-        assert_eq!(get().await.status().as_u16(), 503, "its reader has the only place");
+        assert_eq!(get().await.status().as_u16(), 503, "the only permit is taken");
         assert_eq!(read.take_body().into_vec().await.unwrap(), b"a film");
-        let let_go = get().await;
-        assert_eq!(let_go.status().as_u16(), 200, "a file that was read to its end gives its place back");
-        drop(let_go);
-        assert_eq!(get().await.status().as_u16(), 200, "so does one whose reader went away");
-        std::fs::remove_dir_all(&place).unwrap();
+        let unread = get().await;
+        assert_eq!(unread.status().as_u16(), 200, "reading a file to its end releases the permit");
+        drop(unread);
+        assert_eq!(get().await.status().as_u16(), 200, "so does a client that disconnects");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,6 +1,6 @@
-//! A form with one part, `file`, read piece by piece.
+//! A form with one part, `file`, read in chunks.
 //!
-//! Invariant: never more than the limit is read, and a sender that falls silent is not waited for.
+//! Invariant: never more than the limit is read, and a client that stops sending is given up after [`SILENCE_MAX`].
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::problem::Refused;
 
 pub const FORM: &str = "multipart/form-data";
-/// Between two pieces; a line that is slower than this is broken.
+/// Between two chunks; a connection that is slower than this is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
-/// Read at once.
-const PIECE: usize = 64 * 1024;
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
 
-/// An upload that is still under way.
+/// An upload whose file was not yet read.
 pub struct Upload(Multipart);
 
 impl Upload {
-    /// The file in memory.
+    /// Reads the file into memory.
     pub async fn bytes(self, limit: usize) -> Result<Vec<u8>, Problem> {
         let mut whole = Vec::new();
         self.copy(&mut whole, limit).await?;
@@ -59,10 +59,10 @@ async fn copy(
     limit: usize,
 ) -> Result<usize, Problem> {
     let mut file = std::pin::pin!(file);
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK];
     let mut length = 0;
     loop {
-        let read = tokio::time::timeout(SILENCE_MAX, file.read(&mut piece)).await;
+        let read = tokio::time::timeout(SILENCE_MAX, file.read(&mut chunk)).await;
         let read = read
             .map_err(|_| Problem::new(400, "body-timeout", "The file did not arrive in time."))?
             .map_err(unreadable)?;
@@ -73,7 +73,7 @@ async fn copy(
         if length > limit {
             return Err(Rejection::TooLarge(limit).into());
         }
-        sink.write_all(&piece[..read]).await.map_err(|error| {
+        sink.write_all(&chunk[..read]).await.map_err(|error| {
             tracing::error!(%error, "an upload could not be written");
             Problem::from(Rejection::Store)
         })?;
@@ -107,7 +107,7 @@ impl<'a> ApiExtractor<'a> for Upload {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        // The guard has seen the type, so what is missing is the boundary.
+        // The guard has checked the content type, so only the boundary can be missing.
         let form = <Multipart as FromRequest>::from_request(request, body)
             .await
             .map_err(|error| Refused(unreadable(error)))?;

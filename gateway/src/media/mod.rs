@@ -1,8 +1,8 @@
-//! Posters and trailers: taken from a form, checked by content, stored, and then shown with their movie.
+//! Posters and trailers: received as a form, checked by content, stored, and then attached to their movie.
 //!
-//! Invariant: the movie host knows a file's id before the store has the file, so that nothing in the store is nameless.
-//! Invariant: of a picture only its pixels are kept: what a camera or an attacker wrote around them is not.
-//! Files never travel over NATS, so they are the gateway's; which movie shows which is the movie host's.
+//! Invariant: the movie host has stored a file's id before the store has the file, so every stored file can be deleted.
+//! Invariant: of a picture only the pixels are stored, not the metadata that a camera or an attacker wrote beside them.
+//! Files do not travel over NATS, so the gateway handles them; the movie host owns which movie has which file.
 
 mod cloudinary;
 mod film;
@@ -12,6 +12,8 @@ mod picture;
 mod range;
 mod sweep;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::contract::Problem;
@@ -20,35 +22,46 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::config::MediaPlace;
-use crate::house::House;
+use crate::hosts::Hosts;
 use crate::payload::Caller;
+use crate::routes::PICTURE_MAX;
 
 pub use cloudinary::Account;
-pub use film::FILM_MAX;
 pub use folder::{Folder, serve};
 pub use form::{FORM, Upload};
-pub use picture::PICTURE_MAX;
 pub use sweep::sweep;
 
 use cloudinary::Cloudinary;
 use film::Film;
 use picture::Picture;
 
-/// Uploads at once: each holds a picture in memory or writes a film to disk.
+/// Concurrent uploads: each holds a picture in memory or writes a film to disk.
 const UPLOADS_MAX: usize = 8;
-/// Pictures decoded at once: each takes a core and up to 100 MB.
+/// Concurrent decodings: each takes a core and up to 100 MB.
 const DECODED_MAX: usize = 2;
 /// A whole file must have arrived by then: 100 MB at 1.4 Mbit/s.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Where files are kept.
+/// Which store has the posters and trailers.
+#[derive(Debug, Clone)]
+pub enum StoreConfig {
+    Folder(PathBuf),
+    Cloudinary(Account),
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self::Folder("media".into())
+    }
+}
+
+/// Where files are stored.
 enum Store {
     Folder(Folder),
     Cloudinary(Cloudinary),
 }
 
-/// The store refused or did not answer; the log says why.
+/// The store refused or did not answer; the reason is logged.
 #[derive(Debug)]
 pub struct StoreFailure(pub anyhow::Error);
 
@@ -65,23 +78,25 @@ impl From<StoreFailure> for Problem {
     }
 }
 
-/// Takes uploads.
-pub struct MediaRoom {
+/// Receives uploads.
+pub struct Uploads {
+    hosts: Arc<dyn Hosts>,
     store: Store,
-    uploads: Semaphore,
+    running: Semaphore,
     decoding: Semaphore,
 }
 
-impl MediaRoom {
-    pub fn open(place: &MediaPlace) -> anyhow::Result<Self> {
-        let store = match place {
-            MediaPlace::Folder(folder) => Store::Folder(Folder::new(folder.clone())),
-            MediaPlace::Cloudinary(account) => Store::Cloudinary(Cloudinary::new(account.clone())?),
+impl Uploads {
+    pub fn new(config: &StoreConfig, hosts: Arc<dyn Hosts>) -> anyhow::Result<Self> {
+        let store = match config {
+            StoreConfig::Folder(folder) => Store::Folder(Folder::new(folder.clone())),
+            StoreConfig::Cloudinary(account) => Store::Cloudinary(Cloudinary::new(account.clone())?),
         };
-        Ok(Self { store, uploads: Semaphore::new(UPLOADS_MAX), decoding: Semaphore::new(DECODED_MAX) })
+        let (running, decoding) = (Semaphore::new(UPLOADS_MAX), Semaphore::new(DECODED_MAX));
+        Ok(Self { hosts, store, running, decoding })
     }
 
-    /// The folder that this gateway has to serve, if files are kept in one.
+    /// The folder that this gateway has to serve, if it is the store.
     pub fn folder(&self) -> Option<&Folder> {
         match &self.store {
             Store::Folder(folder) => Some(folder),
@@ -89,7 +104,7 @@ impl MediaRoom {
         }
     }
 
-    /// The origin of files that others serve.
+    /// The origin of the files, where it is not this gateway.
     pub fn origin(&self) -> Option<&'static str> {
         match &self.store {
             Store::Folder(_) => None,
@@ -97,44 +112,49 @@ impl MediaRoom {
         }
     }
 
-    /// Takes a file, keeps it and shows it with the movie. Answers with the movie host's bytes.
-    pub async fn take(
+    /// Receives a file, stores it and attaches it to the movie. Returns the movie host's answer.
+    pub async fn receive(
         &self,
-        house: &House,
         caller: &Caller,
         movie_id: Uuid,
         kind: MediaKind,
         upload: Upload,
     ) -> Result<Bytes, Problem> {
-        let _upload = self.uploads.try_acquire().map_err(|_| Rejection::Busy)?;
-        let taking = self.keep(house, caller, movie_id, kind, upload);
-        tokio::time::timeout(UPLOAD_TIMEOUT, taking)
+        let _running = self.running.try_acquire().map_err(|_| Rejection::Busy)?;
+        let storing = self.store_upload(caller, BeginMedia { movie_id, kind }, upload);
+        tokio::time::timeout(UPLOAD_TIMEOUT, storing)
             .await
             .unwrap_or_else(|_| Err(Problem::new(400, "body-timeout", "The file did not arrive in time.")))
     }
 
-    async fn keep(
+    async fn store_upload(
         &self,
-        house: &House,
         caller: &Caller,
-        movie_id: Uuid,
-        kind: MediaKind,
+        begin: BeginMedia,
         upload: Upload,
     ) -> Result<Bytes, Problem> {
-        let begin = BeginMedia { movie_id, kind };
-        let (media, stored) = match kind {
+        let (media, stored) = match begin.kind {
             MediaKind::Poster => {
                 let picture = self.decode(upload.bytes(PICTURE_MAX).await?).await?;
-                let media = named(house, caller, &begin).await?;
-                (media.id, self.store.keep_picture(media.id, &picture).await?)
+                let media = self.begin(caller, &begin).await?;
+                (media.id, self.store.store_picture(media.id, &picture).await?)
             }
             MediaKind::Trailer => {
                 let film = Film::receive(upload).await?;
-                let media = named(house, caller, &begin).await?;
-                (media.id, self.store.keep_film(media.id, film).await?)
+                let media = self.begin(caller, &begin).await?;
+                (media.id, self.store.store_film(media.id, film).await?)
             }
         };
-        house.ask(&AttachMedia { id: media, stored }, &caller.0).await
+        self.hosts.request(&AttachMedia { id: media, stored }, &caller.0).await
+    }
+
+    /// Has the movie host store that a file will follow; it answers with the file's id.
+    async fn begin(&self, caller: &Caller, begin: &BeginMedia) -> Result<Media, Problem> {
+        let answer = self.hosts.request(begin, &caller.0).await?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            tracing::error!(%error, "the answer to a BeginMedia request is not readable");
+            Problem::internal()
+        })
     }
 
     async fn decode(&self, bytes: Vec<u8>) -> Result<Picture, Problem> {
@@ -142,37 +162,28 @@ impl MediaRoom {
         let _decoding = self.decoding.acquire().await;
         let decoded = tokio::task::spawn_blocking(move || Picture::decode(&bytes)).await;
         Ok(decoded.map_err(|error| {
-            tracing::error!(%error, "a picture's decoder panicked");
+            tracing::error!(%error, "the decoder of a picture panicked");
             Problem::from(Rejection::Broken)
         })??)
     }
 }
 
-/// Has the movie host write down that a file comes, and name it.
-async fn named(house: &House, caller: &Caller, begin: &BeginMedia) -> Result<Media, Problem> {
-    let answer = house.ask(begin, &caller.0).await?;
-    serde_json::from_slice(&answer).map_err(|error| {
-        tracing::error!(%error, "unreadable answer");
-        Problem::internal()
-    })
-}
-
 impl Store {
-    async fn keep_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
+    async fn store_picture(&self, id: Uuid, picture: &Picture) -> Result<Stored, StoreFailure> {
         match self {
-            Self::Folder(folder) => folder.keep_picture(id, picture).await,
-            Self::Cloudinary(cloudinary) => cloudinary.keep_picture(id, picture).await,
+            Self::Folder(folder) => folder.store_picture(id, picture).await,
+            Self::Cloudinary(cloudinary) => cloudinary.store_picture(id, picture).await,
         }
     }
 
-    async fn keep_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
+    async fn store_film(&self, id: Uuid, film: Film) -> Result<Stored, StoreFailure> {
         match self {
-            Self::Folder(folder) => folder.keep_film(id, film).await,
-            Self::Cloudinary(cloudinary) => cloudinary.keep_film(id, film).await,
+            Self::Folder(folder) => folder.store_film(id, film).await,
+            Self::Cloudinary(cloudinary) => cloudinary.store_film(id, film).await,
         }
     }
 
-    /// Deletes all that is kept of a file. It may be gone already.
+    /// Deletes a file in all its sizes. It may have been deleted already.
     async fn remove(&self, media: &Media) -> Result<(), StoreFailure> {
         match self {
             Self::Folder(folder) => folder.remove(media).await,

@@ -7,8 +7,6 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-/// Bytes of a poster as it is sent: a photograph of 24 million pixels.
-pub const PICTURE_MAX: usize = 10 * 1024 * 1024;
 /// Pixels that are decoded: known from the header, before a small file unpacks into all memory.
 const PIXELS_MAX: u64 = 24_000_000;
 /// Bytes that a decoder may allocate: four a pixel, twice.
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poster_is_kept_in_two_sizes_with_its_proportions() {
+    fn a_poster_is_stored_in_two_sizes_with_its_proportions() {
         let wide = DynamicImage::ImageRgb8(RgbImage::new(3_000, 1_500));
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP] {
             let picture = Picture::decode(&encoded(&wide, format)).unwrap();
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_camera_wrote_beside_the_pixels_is_gone_and_the_picture_stands_upright() {
+    fn a_cameras_metadata_is_removed_and_the_picture_is_upright() {
         let lying = encoded(&DynamicImage::ImageRgb8(RgbImage::new(60, 40)), ImageFormat::Jpeg);
         // An EXIF segment that says: turn by 90 degrees (orientation 6), and a maker's note.
         let tiff = [

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_put_inside_the_file() {
+    fn a_range_is_clamped_to_the_file() {
         let inside = |given: &str| settled(given, 100).unwrap();
         for (given, range) in [
             ("bytes=0-", "bytes=0-99"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_overflows_or_lies_outside_is_refused() {
+    fn a_range_that_overflows_or_lies_outside_is_refused() {
         for given in [
             "bytes=0-18446744073709551615",
             "bytes=18446744073709551615-",

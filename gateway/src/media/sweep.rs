@@ -1,7 +1,7 @@
-//! Deletes from the store what no movie shows: replaced pictures, uploads that never ended, files of deleted movies.
+//! Deletes files that no movie has: replaced pictures, uploads that never ended, files of deleted movies.
 //!
-//! Invariant: a row is forgotten only after the store has confirmed that the file is gone. Any number of gateways may
-//! sweep at once: deleting twice is the same as once.
+//! Invariant: the row of a file is deleted only after the store has confirmed that the file is deleted. Any number of
+//! gateways may sweep at once: deleting twice is the same as once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,23 @@ use bus::Context;
 use bus::contract::Problem;
 use bus::contract::media::{CONDEMNED_MAX, CondemnMedia, Condemned, ForgetMedia};
 use bus::service::Ask;
+use tokio_util::sync::CancellationToken;
 
-use crate::house::House;
+use super::Uploads;
 
-/// Sweeps until the gateway stops.
-pub async fn sweep(house: Arc<House>, every: Duration) {
+/// Sweeps until `stop` is cancelled.
+pub async fn sweep(uploads: Arc<Uploads>, interval: Duration, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = house.stop.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => return,
         }
         loop {
-            match once(&house).await {
+            match sweep_once(&uploads).await {
                 Ok(CONDEMNED_MAX) => {}
                 Ok(_) => break,
                 Err(problem) => {
-                    tracing::warn!(problem = problem.detail, "media not swept; again later");
+                    tracing::warn!(problem = problem.detail, "media not swept; the next sweep tries again");
                     break;
                 }
             }
@@ -33,25 +34,26 @@ pub async fn sweep(house: Arc<House>, every: Duration) {
     }
 }
 
-/// One sweep; how many files went.
-async fn once(house: &House) -> Result<usize, Problem> {
+/// Returns the number of deleted files.
+async fn sweep_once(uploads: &Uploads) -> Result<usize, Problem> {
     let ask = Ask::new(Context::new());
-    let answer = house.ask(&CondemnMedia {}, &ask).await?;
+    let answer = uploads.hosts.request(&CondemnMedia {}, &ask).await?;
     let condemned: Condemned = serde_json::from_slice(&answer).map_err(|error| {
-        tracing::error!(%error, "unreadable answer");
+        tracing::error!(%error, "the answer to a CondemnMedia request is not readable");
         Problem::internal()
     })?;
     let mut ids = Vec::with_capacity(condemned.media.len());
     for media in &condemned.media {
-        match house.media.store.remove(media).await {
+        match uploads.store.remove(media).await {
             Ok(()) => ids.push(media.id),
+            // The conversion logs the failure; the next sweep tries again.
             Err(failure) => drop(Problem::from(failure)),
         }
     }
-    let gone = ids.len();
-    if gone > 0 {
-        house.ask(&ForgetMedia { ids }, &ask).await?;
-        tracing::info!(gone, "files that no movie shows were deleted");
+    let deleted = ids.len();
+    if deleted > 0 {
+        uploads.hosts.request(&ForgetMedia { ids }, &ask).await?;
+        tracing::info!(deleted, "files that no movie has were deleted");
     }
-    Ok(gone)
+    Ok(deleted)
 }

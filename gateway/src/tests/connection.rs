@@ -24,9 +24,9 @@ async fn connection() -> (Connection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     pause();
-    (Connection::new(stream, Held::Places { _room: room, _network: None }), client)
+    (Connection::new(stream, Held::Places { _permit: permit, _network: None }), client)
 }
 
 /// What the client sends, as the server reads it. The clock that is stopped would jump to the next deadline instead of
@@ -48,7 +48,7 @@ async fn cut(server: &mut Connection) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_end_is_cut_however_its_bytes_are_spread() {
+async fn a_head_that_does_not_end_is_cut_off_however_its_bytes_are_spread() {
     let (mut server, mut client) = connection().await;
     pass(&mut client, &mut server, b"GET / HT").await.unwrap();
     for _ in 0..2 {
@@ -83,7 +83,7 @@ async fn every_head_has_its_own_deadline_and_a_body_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_borne_longer_than_any_answer_takes() {
+async fn an_idle_connection_outlives_every_answer() {
     let (mut server, mut client) = connection().await;
     pass(&mut client, &mut server, HEAD).await.unwrap();
     let took = cut(&mut server).await;
@@ -91,7 +91,7 @@ async fn silence_is_borne_longer_than_any_answer_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_that_are_never_answered_are_silence() {
+async fn frames_that_are_never_answered_count_as_idle() {
     let (mut server, mut client) = connection().await;
     pass(&mut client, &mut server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     for _ in 0..4 {
@@ -126,7 +126,7 @@ async fn send_to(reader: usize) -> (std::io::Result<()>, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_reads_is_cut_and_so_is_one_read_by_drops() {
+async fn a_connection_that_does_not_read_its_answer_or_too_slowly_is_closed() {
     for drops in [0, 1, 512] {
         let (sent, took) = send_to(drops).await;
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::TimedOut, "{drops}");
@@ -135,14 +135,14 @@ async fn an_answer_that_nobody_reads_is_cut_and_so_is_one_read_by_drops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_line_gets_its_whole_answer() {
+async fn a_slow_connection_gets_its_whole_answer() {
     let (sent, took) = send_to(4 * 1024 * 1024).await;
     sent.unwrap();
     assert!(took > seconds(20), "{took:?}: it had to wait for its reader");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_on_which_nothing_happens_but_its_heartbeat_stays() {
+async fn a_stream_with_nothing_but_its_heartbeat_stays_open() {
     let (mut server, mut client) = connection().await;
     pass(&mut client, &mut server, HEAD).await.unwrap();
     let mut seen = [0; 3];

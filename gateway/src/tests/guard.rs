@@ -1,4 +1,4 @@
-//! What may not pass, and in which order that is decided; what passes, and as what it arrives.
+//! Which requests are refused, and in which order that is checked; what of the others reaches the host.
 
 use bus::contract::Problem;
 use bus::contract::auth::{GetKeys, Login, Logout, Me};
@@ -18,10 +18,10 @@ fn reservation() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn what_is_wrong_first_is_said_first() {
+async fn a_request_is_checked_in_a_fixed_order() {
     let gateway = Gateway::new();
     let large = "x".repeat(20_000);
-    // Everything is wrong at once; each step mends the first thing.
+    // The first request has every fault; each following one corrects the first of them.
     let path = "/v1/reservations";
     assert_eq!(gateway.post("/v1/nothing").body(large.clone()).problem().await, problem(404, "no-route"));
     let wrong_method = gateway.send(Method::PUT, path).body(large.clone());
@@ -44,13 +44,13 @@ async fn what_is_wrong_first_is_said_first() {
     assert_eq!(sending().json(unknown_field).problem().await, problem(422, "invalid"));
     let twice = json!({"showtimeId": ID, "seats": ["C5", "C5"]});
     assert_eq!(sending().json(twice).problem().await, problem(422, "invalid"));
-    assert!(gateway.asked().is_empty(), "no host was asked");
+    assert!(gateway.received().is_empty(), "no host received a request");
     assert_eq!(sending().json(reservation()).problem().await, problem(503, "unavailable"));
-    assert_eq!(gateway.asked().len(), 1);
+    assert_eq!(gateway.received().len(), 1);
 }
 
 #[tokio::test]
-async fn a_field_that_is_not_valid_is_named() {
+async fn an_invalid_field_is_named() {
     let gateway = Gateway::new();
     let sending = || gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
     let answer = sending().json(json!({"showtimeId": ID, "seats": ["C5", "5C"]})).answer().await;
@@ -60,7 +60,7 @@ async fn a_field_that_is_not_valid_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_without_an_announced_length_is_capped_too() {
+async fn a_body_without_a_content_length_has_the_same_maximum() {
     let gateway = Gateway::new();
     let chunks = futures::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(1_000))));
     let sending = gateway.post("/v1/auth/login").header("Content-Type", "application/json");
@@ -69,18 +69,18 @@ async fn a_body_without_an_announced_length_is_capped_too() {
 }
 
 #[tokio::test]
-async fn a_body_in_pieces_is_put_together() {
+async fn a_body_in_several_chunks_is_read_whole() {
     let gateway = Gateway::new();
-    gateway.tell::<Login>("{}");
+    gateway.set_answer::<Login>("{}");
     let pieces = [r#"{"email":"ada@exa"#, r#"mple.org","passw"#, r#"ord":"secret-secret"}"#];
     let pieces = futures::stream::iter(pieces.map(Ok::<_, std::io::Error>));
     let sending = gateway.post("/v1/auth/login").header("Content-Type", "application/json");
     assert_eq!(sending.body(poem::Body::from_bytes_stream(pieces)).answer().await.status, 200);
-    assert_eq!(gateway.asked()[0].request["email"], "ada@example.org");
+    assert_eq!(gateway.received()[0].request["email"], "ada@example.org");
 }
 
 #[tokio::test]
-async fn wrong_methods_are_told_the_right_ones() {
+async fn a_405_lists_the_allowed_methods() {
     let gateway = Gateway::new();
     let allowed = async |path| gateway.send(Method::DELETE, path).answer().await.header("allow").to_owned();
     assert_eq!(allowed("/v1/movies").await, "GET, HEAD, POST");
@@ -89,12 +89,12 @@ async fn wrong_methods_are_told_the_right_ones() {
 }
 
 #[tokio::test]
-async fn tokens_are_checked_and_passed_on_only_where_they_are_needed() {
+async fn tokens_are_verified_and_passed_on_only_where_a_role_is_required() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>("{}").tell::<Me>("{}");
+    gateway.set_answer::<ListMovies>("{}").set_answer::<Me>("{}");
     assert_eq!(gateway.get("/v1/movies").token("forged").answer().await.status, 200);
     assert_eq!(gateway.get("/v1/me").token("user").answer().await.status, 200);
-    let tokens: Vec<_> = gateway.asked().into_iter().map(|asked| asked.ask.token).collect();
+    let tokens: Vec<_> = gateway.received().into_iter().map(|received| received.ask.token).collect();
     assert_eq!(tokens, [None, Some("user".to_owned())]);
     let answer = gateway.get("/v1/me").token("forged").answer().await;
     assert!(answer.header("www-authenticate").contains("invalid_token"));
@@ -108,7 +108,7 @@ async fn tokens_are_checked_and_passed_on_only_where_they_are_needed() {
 #[tokio::test]
 async fn an_idempotency_key_is_passed_on_or_refused() {
     let gateway = Gateway::new();
-    gateway.tell::<Pay>(r#"{"id":"p"}"#).tell::<CancelReservation>("{}");
+    gateway.set_answer::<Pay>(r#"{"id":"p"}"#).set_answer::<CancelReservation>("{}");
     let pay = |key: &str| {
         let sending = gateway.post("/v1/payments").token("user").header("Idempotency-Key", key);
         sending.json(json!({"reservationId": ID}))
@@ -120,22 +120,22 @@ async fn an_idempotency_key_is_passed_on_or_refused() {
     let cancel = || gateway.post(&format!("/v1/reservations/{ID}/cancel")).token("user");
     assert_eq!(cancel().answer().await.status, 200);
     assert_eq!(cancel().header("Idempotency-Key", "c").answer().await.status, 200);
-    let keys: Vec<_> = gateway.asked().into_iter().map(|asked| asked.ask.idempotency_key).collect();
+    let keys: Vec<_> = gateway.received().into_iter().map(|received| received.ask.idempotency_key).collect();
     assert_eq!(keys, [Some("k".repeat(255)), None, Some("c".into())]);
 }
 
 #[tokio::test]
-async fn control_characters_in_a_query_are_refused_before_a_host_is_asked() {
+async fn control_characters_in_a_query_are_refused_at_the_gateway() {
     let gateway = Gateway::new();
     for query in ["name=a%00b", "genre=%00", "na%00me=a", "name=%1b%5b2J", "name=a%7f", "name=%c2%85"] {
         let answer = gateway.get(&format!("/v1/movies?{query}")).answer().await;
         assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("invalid")), "{query}");
     }
-    assert!(gateway.asked().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
-async fn a_body_with_control_characters_or_a_key_twice_is_refused_before_a_host_is_asked() {
+async fn a_body_with_control_characters_or_duplicate_keys_is_refused_at_the_gateway() {
     let gateway = Gateway::new();
     let register = |body: &'static str| {
         gateway.post("/v1/auth/register").header("Content-Type", "application/json").body(body).answer()
@@ -147,26 +147,29 @@ async fn a_body_with_control_characters_or_a_key_twice_is_refused_before_a_host_
     let path = format!("/v1/reservations/{ID}/cancel");
     let twice = gateway.post(&path).token("user").header("Content-Type", "application/json");
     assert_eq!(twice.body(r#"{"reason":"a","reason":"b"}"#).problem().await, problem(400, "json"));
-    assert!(gateway.asked().is_empty());
+    assert!(gateway.received().is_empty());
 }
 
 #[tokio::test]
-async fn numbers_are_for_staff_and_the_holder_of_the_token() {
+async fn metrics_need_the_token_or_a_staff_login() {
     let gateway = Gateway::new();
-    let numbers = || gateway.get("/metrics");
-    assert_eq!(numbers().problem().await, problem(401, "token-missing"));
-    assert_eq!(numbers().token("forged").problem().await, problem(401, "token-invalid"));
-    assert_eq!(numbers().token("user").problem().await, problem(403, "role"));
+    let metrics = || gateway.get("/metrics");
+    assert_eq!(metrics().problem().await, problem(401, "token-missing"));
+    assert_eq!(metrics().token("forged").problem().await, problem(401, "token-invalid"));
+    assert_eq!(metrics().token("user").problem().await, problem(403, "role"));
     for reader in ["admin", METRICS_TOKEN] {
-        let answer = numbers().token(reader).answer().await;
+        let answer = metrics().token(reader).answer().await;
         assert!(answer.status == 200 && answer.header("content-type").starts_with("text/plain"), "{reader}");
     }
 }
 
 #[tokio::test]
-async fn ids_and_query_parameters_are_read_or_named() {
+async fn invalid_ids_and_query_parameters_are_named() {
     let gateway = Gateway::new();
-    gateway.tell::<GetMovie>("{}").tell::<ListReservations>("{}").tell::<GetReservation>("{}");
+    gateway
+        .set_answer::<GetMovie>("{}")
+        .set_answer::<ListReservations>("{}")
+        .set_answer::<GetReservation>("{}");
     assert_eq!(gateway.get("/v1/movies/batman").problem().await, problem(400, "bad-id"));
     assert_eq!(gateway.get(&format!("/v1/movies/{ID}")).answer().await.status, 200);
     for (query, field) in [
@@ -187,8 +190,8 @@ async fn ids_and_query_parameters_are_read_or_named() {
     assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (422, Some("pageSize")));
     let path = format!("/v1/reservations?status=PENDING&userId={ID}&page=2&pageSize=5&unknown=1");
     assert_eq!(gateway.get(&path).token("user").answer().await.status, 200);
-    let asked = gateway.asked().pop().unwrap().request;
-    assert_eq!(asked, json!({"status": "PENDING", "userId": ID, "paging": {"page": 2, "pageSize": 5}}));
+    let request = gateway.received().pop().unwrap().request;
+    assert_eq!(request, json!({"status": "PENDING", "userId": ID, "paging": {"page": 2, "pageSize": 5}}));
     for query in ["wait=31", "wait=soon", "wait=1&since=x"] {
         let path = format!("/v1/reservations/{ID}?{query}");
         assert_eq!(gateway.get(&path).token("user").problem().await, problem(400, "bad-query"), "{query}");
@@ -196,10 +199,10 @@ async fn ids_and_query_parameters_are_read_or_named() {
 }
 
 #[tokio::test]
-async fn an_answer_passes_byte_for_byte() {
+async fn an_answer_is_passed_on_byte_for_byte() {
     let gateway = Gateway::new();
     let odd = "{ \"b\":1,\n\"a\":  2.50 }";
-    gateway.tell::<CreateReservation>(odd).tell::<Logout>("null");
+    gateway.set_answer::<CreateReservation>(odd).set_answer::<Logout>("null");
     let sending = gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
     let answer = sending.json(reservation()).answer().await;
     assert_eq!((answer.status, answer.body.as_str()), (201, odd));
@@ -210,10 +213,10 @@ async fn an_answer_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_hosts_refusal_passes_with_its_details() {
+async fn a_hosts_rejection_is_passed_on_with_its_details() {
     let gateway = Gateway::new();
     let taken = Problem::new(409, "seats-taken", "Someone else was faster with these seats.");
-    gateway.refuse::<CreateReservation>(
+    gateway.set_rejection::<CreateReservation>(
         taken.with_seats(vec![bus::contract::SeatId::new("C", 5)]).with_retry_after(3),
     );
     let sending = gateway.post("/v1/reservations").token("user").header("Idempotency-Key", "k");
@@ -224,52 +227,56 @@ async fn a_hosts_refusal_passes_with_its_details() {
 }
 
 #[tokio::test]
-async fn a_body_may_not_repeat_the_path() {
+async fn a_body_must_not_have_fields_of_the_path() {
     let gateway = Gateway::new();
-    gateway.tell::<CancelReservation>("{}");
+    gateway.set_answer::<CancelReservation>("{}");
     let cancel = || gateway.post(&format!("/v1/reservations/{ID}/cancel")).token("user");
     assert_eq!(cancel().json(json!({"id": ID})).problem().await, problem(422, "invalid"));
     assert_eq!(cancel().json(json!({"why": "?"})).problem().await, problem(422, "invalid"));
     assert_eq!(cancel().json(json!([1])).problem().await, problem(422, "invalid"));
     assert_eq!(cancel().body("reason").problem().await, problem(415, "content-type"));
     assert_eq!(cancel().json(json!({"reason": "ill"})).answer().await.status, 200);
-    assert_eq!(gateway.asked()[0].request, json!({"id": ID, "reason": "ill"}));
+    assert_eq!(gateway.received()[0].request, json!({"id": ID, "reason": "ill"}));
 }
 
 #[tokio::test]
 async fn a_webhook_arrives_byte_for_byte() {
     use base64::Engine;
     let gateway = Gateway::new();
-    gateway.tell::<Webhook>("null");
+    gateway.set_answer::<Webhook>("null");
     let body = "{ \"type\" : \"x\" }\n";
     let webhook = || gateway.post("/v1/payments/webhook").body(body);
     assert_eq!(webhook().problem().await, problem(400, "bad-signature"));
     let signature = signature();
     assert_eq!(webhook().header("Stripe-Signature", &signature).answer().await.status, 200);
-    let asked = gateway.asked().pop().unwrap().request;
-    assert_eq!(asked["signature"], signature);
-    let sent = base64::engine::general_purpose::STANDARD.decode(asked["body"].as_str().unwrap()).unwrap();
+    let request = gateway.received().pop().unwrap().request;
+    assert_eq!(request["signature"], signature);
+    let sent = base64::engine::general_purpose::STANDARD.decode(request["body"].as_str().unwrap()).unwrap();
     assert_eq!(sent, body.as_bytes());
     let large = gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature);
     assert_eq!(large.body("x".repeat(256 * 1024 + 1)).problem().await, problem(413, "too-large"));
-    let never = webhook().header("Stripe-Signature", &signature.replace("t=", "t=9"));
-    assert_eq!(never.problem().await, problem(400, "bad-signature"));
-    assert_eq!(gateway.asked().len(), 1, "what cannot be signed never leaves the gateway");
+    let expired = webhook().header("Stripe-Signature", &signature.replace("t=", "t=9"));
+    assert_eq!(expired.problem().await, problem(400, "bad-signature"));
+    assert_eq!(
+        gateway.received().len(),
+        1,
+        "a request without a plausible signature never leaves the gateway"
+    );
 }
 
 #[tokio::test]
-async fn keys_stay_available_while_their_host_is_away() {
+async fn public_keys_stay_available_without_their_host() {
     let gateway = Gateway::new();
     assert_eq!(gateway.get("/.well-known/jwks.json").problem().await, problem(503, "unavailable"));
-    gateway.tell::<GetKeys>(r#"{"keys":[]}"#);
+    gateway.set_answer::<GetKeys>(r#"{"keys":[]}"#);
     let answer = gateway.get("/.well-known/jwks.json").answer().await;
     assert_eq!((answer.status, answer.header("cache-control")), (200, "public, max-age=60"));
-    gateway.refuse::<GetKeys>(Problem::unavailable("away"));
+    gateway.set_rejection::<GetKeys>(Problem::unavailable("away"));
     assert_eq!(gateway.get("/.well-known/jwks.json").answer().await.body, r#"{"keys":[]}"#);
 }
 
 #[tokio::test]
-async fn every_row_asks_the_request_that_it_names() {
+async fn every_row_names_the_request_that_its_endpoint_sends() {
     let gateway = Gateway::new();
     let bodies = [
         json!({"email": "ada@example.org", "password": "secret-secret", "name": "Ada"}),
@@ -293,12 +300,13 @@ async fn every_row_asks_the_request_that_it_names() {
         json!({"reason": "ill"}),
         json!({"reservationId": ID}),
         json!({"from": "2026-05-01T00:00:00Z", "to": "2026-05-02T00:00:00Z"}),
-        // What has no body takes an empty one.
+        // A request without a body accepts an empty one.
         json!({}),
     ];
-    // Files come as multipart and are stored before anyone is asked; their own tests show whom they ask.
-    let asking = |row: &&Row| row.subject.is_some() && !matches!(row.body, crate::routes::Body::Upload(_));
-    for row in ROWS.iter().filter(asking) {
+    // Uploads are multipart and are stored before a request is sent; they have tests of their own.
+    let has_request =
+        |row: &&Row| row.subject.is_some() && !matches!(row.body, crate::routes::Body::Upload(_));
+    for row in ROWS.iter().filter(has_request) {
         let mut path = row.path.replace("{id}", ID).replace("{sequence}", "7").replace("{reservationId}", ID);
         match row.operation {
             "findBestSeats" => path.push_str("?count=2"),
@@ -308,14 +316,14 @@ async fn every_row_asks_the_request_that_it_names() {
             _ => {}
         }
         let mut subjects = Vec::new();
-        // The one body that fits is asked with; the others are refused before.
+        // Only the body that fits is sent to a host; the gateway refuses the others.
         for body in &bodies {
             let sending = gateway.send(row.verb.method(), &path).token("root");
             let sending = sending.header("Idempotency-Key", "k").header("Stripe-Signature", &signature());
             let sending = sending.header("X-Refresh-Cookie", "true").header("Cookie", "marquee_refresh=r");
-            let before = gateway.asked().len();
+            let before = gateway.received().len();
             sending.json(body.clone()).answer().await;
-            subjects.extend(gateway.asked()[before..].iter().map(|asked| asked.subject));
+            subjects.extend(gateway.received()[before..].iter().map(|received| received.subject));
         }
         subjects.dedup();
         assert_eq!(subjects, [row.subject.unwrap()], "{} {}", row.verb.method(), row.path);

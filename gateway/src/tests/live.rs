@@ -1,4 +1,4 @@
-//! The live seat map and waiting for a reservation: order, gaps, slow clients, many clients, the end.
+//! The live seat map and waiting for a reservation: order, gaps, slow clients, many clients, stopping.
 
 use std::time::Duration;
 
@@ -29,12 +29,12 @@ fn change(gateway: &Gateway, sequence: i64) {
 }
 
 fn map(gateway: &Gateway, sequence: i64) {
-    gateway.tell::<GetSeatMap>(format!(r#"{{"sequence":{sequence},"seats":[]}}"#));
+    gateway.set_answer::<GetSeatMap>(format!(r#"{{"sequence":{sequence},"seats":[]}}"#));
 }
 
 /// Name and id of the next event.
 async fn event(events: &mut BoxStream<'static, String>) -> String {
-    let event = tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event comes");
+    let event = tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event arrives");
     let event = event.expect("the stream goes on");
     let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     assert!(event.ends_with("\n\n"));
@@ -72,7 +72,7 @@ async fn changes_that_overtake_each_other_are_put_in_order() {
     for expected in ["snapshot 0", "seats 1", "seats 2", "seats 3"] {
         assert_eq!(event(&mut events).await, expected);
     }
-    assert_eq!(gateway.asked().len(), 1, "no further snapshot was needed");
+    assert_eq!(gateway.received().len(), 1, "no further snapshot was needed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn a_gap_is_closed_even_when_no_host_answers_at_first() {
     map(&gateway, 0);
     let mut events = watch(&gateway).await;
     assert_eq!(event(&mut events).await, "snapshot 0");
-    gateway.refuse::<GetSeatMap>(Problem::unavailable("away"));
+    gateway.set_rejection::<GetSeatMap>(Problem::unavailable("away"));
     change(&gateway, 2);
     tokio::time::sleep(Duration::from_millis(500)).await;
     map(&gateway, 2);
@@ -137,12 +137,12 @@ async fn a_slow_client_gets_a_new_snapshot_and_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_come_at_once_share_few_questions() {
+async fn clients_that_join_together_share_snapshot_requests() {
     let gateway = Gateway::new();
     map(&gateway, 0);
     let mut all = futures::future::join_all((0..200).map(|_| watch(&gateway))).await;
-    assert!(gateway.asked().len() <= 3, "{} questions", gateway.asked().len());
-    assert_eq!(gateway.house.hub.rooms(), 1);
+    assert!(gateway.received().len() <= 3, "{} requests", gateway.received().len());
+    assert_eq!(gateway.shared.seat_maps.watched(), 1);
     change(&gateway, 1);
     for events in &mut all {
         assert_eq!(event(events).await, "snapshot 0");
@@ -150,11 +150,11 @@ async fn many_who_come_at_once_share_few_questions() {
     }
     drop(all);
     settle().await;
-    assert_eq!(gateway.house.hub.rooms(), 0, "the last one closes the room");
+    assert_eq!(gateway.shared.seat_maps.watched(), 0, "the task ends with its last client");
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_broken_and_stopping_ends_it() {
+async fn a_silent_stream_has_a_heartbeat_and_stopping_ends_it() {
     let gateway = Gateway::new();
     map(&gateway, 0);
     let mut events = watch(&gateway).await;
@@ -162,22 +162,22 @@ async fn silence_is_broken_and_stopping_ends_it() {
     let begun = tokio::time::Instant::now();
     assert_eq!(events.next().await.as_deref(), Some(":\n\n"));
     assert_eq!(begun.elapsed().as_secs(), 15);
-    gateway.house.stop.cancel();
+    gateway.shared.stop.cancel();
     assert_eq!(events.next().await, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_showtime_is_404_before_any_event() {
     let gateway = Gateway::new();
-    gateway.refuse::<GetSeatMap>(Problem::not_found("showtime"));
+    gateway.set_rejection::<GetSeatMap>(Problem::not_found("showtime"));
     let path = format!("/v1/showtimes/{}/seats/events", showtime());
     assert_eq!(gateway.get(&path).problem().await, problem(404, "not-found"));
     settle().await;
-    assert_eq!(gateway.house.hub.rooms(), 0);
+    assert_eq!(gateway.shared.seat_maps.watched(), 0);
 }
 
-fn tell(gateway: &Gateway, version: i64, status: &str) {
-    gateway.tell::<GetReservation>(format!(r#"{{"version":{version},"status":"{status}"}}"#));
+fn set_reservation(gateway: &Gateway, version: i64, status: &str) {
+    gateway.set_answer::<GetReservation>(format!(r#"{{"version":{version},"status":"{status}"}}"#));
 }
 
 fn notice(gateway: &Gateway, version: i64, status: &str) {
@@ -186,14 +186,14 @@ fn notice(gateway: &Gateway, version: i64, status: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_with_the_news() {
+async fn a_wait_ends_with_the_change() {
     let gateway = Gateway::new();
-    tell(&gateway, 1, "PENDING");
+    set_reservation(&gateway, 1, "PENDING");
     let path = format!("/v1/reservations/{}?wait=30", showtime());
     let mut waiting = Box::pin(gateway.get(&path).token("user").answer());
     assert!((&mut waiting).now_or_never().is_none());
     tokio::select! {
-        _ = &mut waiting => panic!("nothing is new yet"),
+        _ = &mut waiting => panic!("nothing has changed yet"),
         _ = tokio::time::sleep(Duration::from_secs(5)) => {}
     }
     notice(&gateway, 2, "PENDING");
@@ -201,8 +201,8 @@ async fn a_wait_ends_with_the_news() {
         _ = &mut waiting => panic!("still pending"),
         _ = tokio::time::sleep(Duration::from_secs(5)) => {}
     }
-    assert_eq!(gateway.asked().len(), 1, "a notice without news asks nobody");
-    tell(&gateway, 3, "CONFIRMED");
+    assert_eq!(gateway.received().len(), 1, "a notice that does not end the wait causes no read");
+    set_reservation(&gateway, 3, "CONFIRMED");
     notice(&gateway, 3, "CONFIRMED");
     let begun = tokio::time::Instant::now();
     assert_eq!(waiting.await.json()["status"], "CONFIRMED");
@@ -210,36 +210,36 @@ async fn a_wait_ends_with_the_news() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_asks_once_more_at_its_end() {
+async fn a_wait_reads_once_more_at_its_end() {
     let gateway = Gateway::new();
-    tell(&gateway, 4, "PENDING");
+    set_reservation(&gateway, 4, "PENDING");
     let path = format!("/v1/reservations/{}?wait=2&since=4", showtime());
     let waiting = gateway.get(&path).token("user").answer();
     let later = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        tell(&gateway, 5, "PENDING");
+        set_reservation(&gateway, 5, "PENDING");
     };
     let (answer, ()) = tokio::join!(waiting, later);
-    assert_eq!(answer.json()["version"], 5, "though no notice came");
+    assert_eq!(answer.json()["version"], 5, "though there was no notice");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_over_at_once_when_there_is_news_or_no_permission() {
+async fn a_wait_ends_at_once_after_a_change_or_without_permission() {
     let gateway = Gateway::new();
-    tell(&gateway, 4, "PENDING");
+    set_reservation(&gateway, 4, "PENDING");
     let path = format!("/v1/reservations/{}?wait=30&since=3", showtime());
     let begun = tokio::time::Instant::now();
     assert_eq!(gateway.get(&path).token("user").answer().await.json()["version"], 4);
-    gateway.refuse::<GetReservation>(Problem::not_found("reservation"));
+    gateway.set_rejection::<GetReservation>(Problem::not_found("reservation"));
     assert_eq!(gateway.get(&path).token("user").problem().await, problem(404, "not-found"));
-    tell(&gateway, 3, "PENDING");
-    gateway.house.stop.cancel();
+    set_reservation(&gateway, 3, "PENDING");
+    gateway.shared.stop.cancel();
     assert_eq!(gateway.get(&path).token("user").answer().await.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_seats_or_prices_bring_everyone_a_new_snapshot() {
+async fn new_seats_or_prices_bring_all_clients_a_new_snapshot() {
     let gateway = Gateway::new();
     map(&gateway, 1);
     let mut events = watch(&gateway).await;

@@ -1,127 +1,47 @@
-//! The gateway from outside, with hosts that are told what to answer.
+//! The gateway seen by its clients, with hosts in the test's own process (`hosts.rs`).
 //!
-//! Whole journeys on real servers are the workspace's own tests; here is what the gateway decides by itself.
+//! Whole journeys on real servers are the workspace's own tests; these show what the gateway decides by itself.
 
+mod caching;
 mod challenge;
 mod connection;
-mod crowd;
+mod entrypoint;
 mod feed;
-mod front;
 mod guard;
-mod kept;
+mod hosts;
+mod limits;
 mod live;
 mod page;
 mod socket;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bus::contract::auth::Role;
-use bus::contract::event_feed::{Happened, WatchEvents};
 use bus::contract::{Currency, Problem, Request};
-use bus::service::Ask;
-use bus::token::Identity;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::{Endpoint, Response};
 use serde_json::Value;
-use tokio::sync::{broadcast, watch};
-use uuid::Uuid;
 
-use crate::front::Manners;
-use crate::house::{Hosts, House};
+use crate::app::{Page, Shared, page};
+use crate::challenge::Challenge;
+use crate::entrypoint::HttpConfig;
 use crate::limit::{Bounds, Limiter};
-use crate::media::MediaRoom;
+use hosts::{InProcessHosts, Received};
 
-/// Hosts that answer what they were told, and remember what they were asked.
-pub struct Told {
-    answers: Mutex<HashMap<&'static str, Result<String, Problem>>>,
-    asked: Mutex<Vec<Asked>>,
-    thinks: Mutex<Duration>,
-    notices: broadcast::Sender<(String, Bytes)>,
-    absent: Mutex<Vec<&'static str>>,
-    logins_ended: AtomicBool,
-    pub connections: watch::Sender<u64>,
+/// The pages that [`crate::start`] adds.
+fn pages(shared: &Shared) -> Vec<Page> {
+    let parts = Arc::new(crate::Parts::default);
+    let ready = crate::health::ready(shared.hosts.clone(), shared.stop.clone(), parts);
+    let recorder = PrometheusBuilder::new().build_recorder().handle();
+    let metrics =
+        crate::health::guarded_metrics(shared.admission.clone(), Some(METRICS_TOKEN.into()), recorder);
+    vec![(page("/health/ready"), ready), (page("/metrics"), metrics)]
 }
 
-#[derive(Clone)]
-pub struct Asked {
-    pub subject: &'static str,
-    pub request: Value,
-    pub ask: Ask,
-}
-
-impl Told {
-    pub async fn answer<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
-        let request = serde_json::to_value(request).unwrap();
-        self.asked.lock().unwrap().push(Asked { subject: R::SUBJECT, request, ask: ask.clone() });
-        // Others get their turn, as they would while a real host thinks.
-        let thinks = *self.thinks.lock().unwrap();
-        tokio::time::sleep(thinks).await;
-        let answer = self.answers.lock().unwrap().get(R::SUBJECT).cloned();
-        match answer {
-            Some(Ok(json)) if json == "panic" => panic!("told to"),
-            Some(answer) => answer.map(Bytes::from),
-            None => Err(Problem::unavailable("The host is away or slow. Try again shortly.")),
-        }
-    }
-
-    pub fn notices(&self, subject: String) -> BoxStream<'static, Bytes> {
-        let receiver = self.notices.subscribe();
-        futures::stream::unfold(receiver, |mut receiver| async move {
-            let notice = receiver.recv().await.ok()?;
-            Some((notice, receiver))
-        })
-        .filter_map(move |(on, payload)| std::future::ready((on == subject).then_some(payload)))
-        .boxed()
-    }
-
-    /// What was told for [`WatchEvents`], then every notice on `events`.
-    pub async fn events(&self, _: u64) -> Result<(Vec<Happened>, BoxStream<'static, Happened>), Problem> {
-        let heard = self.notices("events".to_owned());
-        let last = self.answer(&WatchEvents {}, &Ask::new(bus::Context::new())).await?;
-        let heard = heard.map(|notice| serde_json::from_slice(&notice).unwrap());
-        Ok((serde_json::from_slice(&last).unwrap(), heard.boxed()))
-    }
-
-    pub fn present(&self, expected: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
-        let absent = self.absent.lock().unwrap();
-        expected.iter().filter(|domain| !absent.contains(domain)).copied().collect()
-    }
-
-    pub fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
-        let role = match token {
-            _ if self.logins_ended.load(Ordering::Relaxed) => {
-                return Err(Problem::unauthorized("token-revoked", "Log in again."));
-            }
-            "user" => Role::User,
-            "admin" => Role::Admin,
-            "root" => Role::SuperAdmin,
-            "away" => return Err(Problem::unavailable("The auth host is away.")),
-            _ => return Err(Problem::unauthorized("token-invalid", "The access token is not valid.")),
-        };
-        let (email, name) = ("ada@example.org".to_owned(), "Ada".to_owned());
-        let (user_id, session_id) = (Uuid::nil(), Uuid::nil());
-        let (email_verified, expires_at) = (true, i64::MAX);
-        Ok(Arc::new(Identity { user_id, session_id, email, name, role, email_verified, expires_at }))
-    }
-}
-
-/// What [`crate::start`] adds.
-fn pages(house: &Arc<House>) -> Vec<(&'static crate::Row, BoxEndpoint<'static>)> {
-    let ready = crate::health::ready(house.clone(), Arc::new(crate::Parts::default));
-    let numbers = PrometheusBuilder::new().build_recorder().handle();
-    let metrics = crate::health::guarded_metrics(house.clone(), Some(METRICS_TOKEN.into()), numbers);
-    vec![(crate::page("/health/ready"), ready), (crate::page("/metrics"), metrics)]
-}
-
-/// What may be the provider's, for all that the gateway knows.
+/// A signature that could be the provider's, as far as the gateway can judge.
 pub fn signature() -> String {
     format!("t={},v1={}", time::OffsetDateTime::now_utc().unix_timestamp(), "0a".repeat(32))
 }
@@ -130,81 +50,91 @@ pub const METRICS_TOKEN: &str = "0123456789abcdef";
 
 /// A gateway without a socket.
 pub struct Gateway {
-    pub house: Arc<House>,
-    told: Arc<Told>,
+    pub shared: Shared,
+    hosts: Arc<InProcessHosts>,
     app: Box<dyn poem::endpoint::DynEndpoint<Output = Response>>,
     bounds: Bounds,
 }
 
 impl Gateway {
     pub fn new() -> Self {
-        Self::with(Manners::default(), Limiter::off())
+        Self::with(HttpConfig::default(), Limiter::off())
     }
 
-    pub fn with(manners: Manners, limiter: Limiter) -> Self {
-        Self::bounded(manners, limiter, Bounds::default())
+    pub fn with(config: HttpConfig, limiter: Limiter) -> Self {
+        Self::compose(config, limiter, None, Bounds::default())
     }
 
-    pub fn bounded(manners: Manners, limiter: Limiter, bounds: Bounds) -> Self {
-        let told = Arc::new(Told {
-            answers: Mutex::default(),
-            asked: Mutex::default(),
-            thinks: Mutex::new(Duration::from_millis(1)),
-            notices: broadcast::Sender::new(1_024),
-            absent: Mutex::default(),
-            logins_ended: AtomicBool::default(),
-            connections: watch::Sender::new(0),
-        });
-        let media = MediaRoom::open(&Default::default()).unwrap();
-        let hosts = Hosts::Told(told.clone());
-        let house = House::new(hosts, limiter, media, Currency::parse("CHF").unwrap(), &bounds);
-        let app = Box::new(poem::endpoint::ToDynEndpoint(crate::app(&house, manners, pages(&house))));
-        Self { house, told, app, bounds }
+    pub fn bounded(bounds: Bounds) -> Self {
+        Self::compose(HttpConfig::default(), Limiter::off(), None, bounds)
     }
 
-    /// The same over a real socket.
+    pub fn challenged(challenge: impl Challenge + 'static) -> Self {
+        let challenge = Some(Box::new(challenge) as Box<dyn Challenge>);
+        Self::compose(HttpConfig::default(), Limiter::off(), challenge, Bounds::default())
+    }
+
+    fn compose(
+        config: HttpConfig,
+        limiter: Limiter,
+        challenge: Option<Box<dyn Challenge>>,
+        bounds: Bounds,
+    ) -> Self {
+        let hosts = Arc::new(InProcessHosts::new());
+        let currency = Currency::parse("CHF").unwrap();
+        let shared =
+            Shared::new(hosts.clone(), limiter, challenge, &Default::default(), currency, &bounds).unwrap();
+        let app = Box::new(poem::endpoint::ToDynEndpoint(shared.app(config, pages(&shared))));
+        Self { shared, hosts, app, bounds }
+    }
+
+    /// The same gateway on a real socket.
     pub fn serve(&self) -> crate::Running {
         let listener = crate::listen::bind(Some(([127, 0, 0, 1], 0).into())).unwrap();
-        let pages = pages(&self.house);
-        crate::serve(listener, self.house.clone(), Default::default(), &self.bounds, pages).unwrap()
+        let pages = pages(&self.shared);
+        crate::serve(listener, &self.shared, Default::default(), &self.bounds, pages).unwrap()
     }
 
     /// From now on the host of `R` answers this.
-    pub fn tell<R: Request>(&self, json: impl Into<String>) -> &Self {
-        self.told.answers.lock().unwrap().insert(R::SUBJECT, Ok(json.into()));
+    pub fn set_answer<R: Request>(&self, json: impl Into<String>) -> &Self {
+        self.hosts.answers.lock().unwrap().insert(R::SUBJECT, Ok(json.into()));
         self
     }
 
-    pub fn refuse<R: Request>(&self, problem: Problem) -> &Self {
-        self.told.answers.lock().unwrap().insert(R::SUBJECT, Err(problem));
+    /// From now on the host of `R` rejects requests.
+    pub fn set_rejection<R: Request>(&self, problem: Problem) -> &Self {
+        self.hosts.answers.lock().unwrap().insert(R::SUBJECT, Err(problem));
         self
     }
 
-    /// From now on hosts take so long to answer.
-    pub fn think(&self, time: Duration) {
-        *self.told.thinks.lock().unwrap() = time;
+    /// From now on hosts take this long to answer.
+    pub fn delay_answers(&self, delay: Duration) {
+        *self.hosts.delay.lock().unwrap() = delay;
     }
 
+    /// Publishes a change notice.
     pub fn notify(&self, subject: String, payload: impl Into<Bytes>) {
-        let _ = self.told.notices.send((subject, payload.into()));
+        let _ = self.hosts.notices.send((subject, payload.into()));
     }
 
-    /// From now on no token is good any more.
+    /// From now on no token is valid any more.
     pub fn end_logins(&self) {
-        self.told.logins_ended.store(true, Ordering::Relaxed);
+        self.hosts.logins_ended.store(true, Ordering::Relaxed);
     }
 
+    /// The connection to NATS was lost for a moment.
     pub fn reconnect(&self) {
-        self.told.connections.send_modify(|n| *n += 1);
+        self.hosts.reconnects.send_modify(|n| *n += 1);
     }
 
-    /// From now on no host of these domains is there.
-    pub fn close(&self, domains: &[&'static str]) {
-        *self.told.absent.lock().unwrap() = domains.to_vec();
+    /// From now on exactly these domains have no host.
+    pub fn stop_hosts(&self, domains: &[&'static str]) {
+        *self.hosts.missing.lock().unwrap() = domains.to_vec();
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.told.asked.lock().unwrap().clone()
+    /// All requests that hosts have received.
+    pub fn received(&self) -> Vec<Received> {
+        self.hosts.received.lock().unwrap().clone()
     }
 
     pub fn get(&self, path: &str) -> Sending<'_> {

@@ -6,7 +6,7 @@ use poem::http::Method;
 use serde_json::json;
 
 use super::{Gateway, problem};
-use crate::front::Manners;
+use crate::entrypoint::HttpConfig;
 use crate::limit::Limiter;
 
 const SESSION: &str = r#"{"user": {"id": "01920000-0000-7000-8000-000000000001", "email": "a@b.c", "name": "A", "role": "USER",
@@ -17,7 +17,7 @@ fn login() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn every_address_of_the_page_answers_with_the_shell_and_nothing_inline_may_run() {
+async fn every_address_of_the_page_answers_with_the_shell_and_no_inline_script_may_run() {
     let gateway = Gateway::new();
     for path in [
         "/",
@@ -51,7 +51,7 @@ async fn every_address_of_the_page_answers_with_the_shell_and_nothing_inline_may
 }
 
 #[tokio::test]
-async fn a_file_is_kept_for_ever_under_its_versions_name_only() {
+async fn a_file_is_cached_forever_only_under_its_own_versions_address() {
     let gateway = Gateway::new();
     let shell = gateway.get("/").answer().await;
     let begin = shell.body.find("/assets/").unwrap();
@@ -72,10 +72,10 @@ async fn a_file_is_kept_for_ever_under_its_versions_name_only() {
 async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
     let gateway = Gateway::new();
     gateway
-        .tell::<Login>(SESSION)
-        .tell::<Register>(SESSION)
-        .tell::<RefreshPage>(SESSION)
-        .tell::<Logout>("null");
+        .set_answer::<Login>(SESSION)
+        .set_answer::<Register>(SESSION)
+        .set_answer::<RefreshPage>(SESSION)
+        .set_answer::<Logout>("null");
     let page = |path: &str| gateway.post(path).header("X-Refresh-Cookie", "true");
     let answer = page("/v1/auth/cookie/login").json(login()).answer().await;
     assert_eq!((answer.status, answer.json()["accessToken"].as_str()), (200, Some("access")));
@@ -88,7 +88,7 @@ async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
 
     let again = page("/v1/auth/cookie/refresh").header("Cookie", "a=b; marquee_refresh=old").answer().await;
     assert_eq!((again.status, again.header("set-cookie")), (200, cookie));
-    assert_eq!(gateway.asked().pop().unwrap().request, json!({"refreshToken": "old"}));
+    assert_eq!(gateway.received().pop().unwrap().request, json!({"refreshToken": "old"}));
     let out =
         page("/v1/auth/cookie/logout").token("user").header("Cookie", "marquee_refresh=old").answer().await;
     assert_eq!(out.status, 204);
@@ -99,48 +99,48 @@ async fn a_login_from_the_page_gives_the_refresh_token_to_no_script() {
 }
 
 #[tokio::test]
-async fn a_cookie_counts_only_beside_the_pages_own_header() {
+async fn the_refresh_cookie_is_valid_only_with_the_pages_header() {
     let gateway = Gateway::new();
-    gateway.tell::<RefreshPage>(SESSION).tell::<Login>(SESSION);
+    gateway.set_answer::<RefreshPage>(SESSION).set_answer::<Login>(SESSION);
     let refresh = || gateway.post("/v1/auth/cookie/refresh").header("Cookie", "marquee_refresh=old");
     assert_eq!(refresh().problem().await, problem(400, "refresh-cookie"));
     assert_eq!(refresh().header("X-Refresh-Cookie", "false").problem().await, problem(400, "refresh-cookie"));
     let login = gateway.post("/v1/auth/cookie/login").json(login()).problem().await;
     assert_eq!(login, problem(400, "refresh-cookie"));
-    assert!(gateway.asked().is_empty(), "a host was asked");
+    assert!(gateway.received().is_empty(), "a host received a request");
     let none = gateway.post("/v1/auth/cookie/refresh").header("X-Refresh-Cookie", "true").problem().await;
     assert_eq!(none, problem(401, "refresh-cookie"));
 }
 
 #[tokio::test]
-async fn where_users_come_by_https_the_cookie_does_too() {
-    let gateway = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
-    gateway.tell::<Login>(SESSION);
+async fn with_an_https_url_the_cookie_is_secure() {
+    let gateway = Gateway::with(HttpConfig { is_secure: true, ..HttpConfig::default() }, Limiter::off());
+    gateway.set_answer::<Login>(SESSION);
     let page = gateway.post("/v1/auth/cookie/login").header("X-Refresh-Cookie", "true").json(login());
     let set = page.answer().await.header("set-cookie").to_owned();
     assert!(set.starts_with("__Secure-marquee_refresh=secret; ") && set.ends_with("; Secure"), "{set}");
 }
 
 #[tokio::test]
-async fn a_planted_cookie_logs_nobody_out_and_a_page_without_https_plants_none() {
-    let gateway = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
-    gateway.refuse::<RefreshPage>(Problem::unauthorized("refresh-token", "unknown"));
+async fn a_planted_cookie_logs_nobody_out_and_a_page_without_https_cannot_plant_one() {
+    let gateway = Gateway::with(HttpConfig { is_secure: true, ..HttpConfig::default() }, Limiter::off());
+    gateway.set_rejection::<RefreshPage>(Problem::unauthorized("refresh-token", "unknown"));
     let refresh = |cookie: &'static str| {
-        let asked = gateway.post("/v1/auth/cookie/refresh").header("X-Refresh-Cookie", "true");
-        asked.header("Cookie", cookie).problem()
+        let request = gateway.post("/v1/auth/cookie/refresh").header("X-Refresh-Cookie", "true");
+        request.header("Cookie", cookie).problem()
     };
     let cookies = "__Secure-marquee_refresh=planted; marquee_refresh=http; __Secure-marquee_refresh=right";
     assert_eq!(refresh(cookies).await, problem(401, "refresh-token"));
-    let tried: Vec<_> = gateway.asked().into_iter().map(|asked| asked.request).collect();
+    let tried: Vec<_> = gateway.received().into_iter().map(|received| received.request).collect();
     assert_eq!(tried, [json!({"refreshToken": "planted"}), json!({"refreshToken": "right"})]);
     assert_eq!(refresh("marquee_refresh=http").await, problem(401, "refresh-cookie"));
 }
 
 #[tokio::test]
-async fn a_login_on_a_known_device_says_so() {
+async fn a_login_on_a_known_device_sends_the_device_token() {
     let gateway = Gateway::new();
-    gateway.tell::<Login>(SESSION);
+    gateway.set_answer::<Login>(SESSION);
     let page = gateway.post("/v1/auth/cookie/login").header("X-Refresh-Cookie", "true");
     page.header("Cookie", "marquee_device=known").json(login()).answer().await;
-    assert_eq!(gateway.asked().pop().unwrap().request["deviceToken"], "known");
+    assert_eq!(gateway.received().pop().unwrap().request["deviceToken"], "known");
 }

@@ -1,4 +1,4 @@
-//! Over a real socket: kept connections, streams as they come, and an orderly end.
+//! Over a real socket: reused connections, streams, limits of connections, and graceful shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Gateway;
-use crate::front::Manners;
-use crate::limit::{Bounds, Limiter};
+use crate::limit::Bounds;
 
 const EVENTS: &str = "/v1/showtimes/01890a5d-ac96-774b-bcce-b302099a8057/seats/events";
 
@@ -29,7 +28,7 @@ impl Client {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: marquee\r\n\r\n")).await;
     }
 
-    /// Reads until `text` has come, or the connection ends.
+    /// Reads until `text` was received, or the connection ends.
     async fn until(&mut self, text: &str) -> String {
         let mut seen = Vec::new();
         let reading = async {
@@ -39,11 +38,11 @@ impl Client {
         };
         let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
         let seen = String::from_utf8(seen).unwrap();
-        assert!(seen.contains(text), "{text:?} did not come: {seen:?}");
+        assert!(seen.contains(text), "{text:?} was not received: {seen:?}");
         seen
     }
 
-    /// Whether the other side has closed.
+    /// Whether the gateway closes the connection.
     async fn closes(&mut self) -> bool {
         let mut rest = Vec::new();
         tokio::time::timeout(Duration::from_secs(5), self.0.read_to_end(&mut rest)).await.is_ok()
@@ -51,9 +50,9 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept() {
+async fn a_connection_is_reused() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>("{\"total\":7}");
+    gateway.set_answer::<ListMovies>("{\"total\":7}");
     let running = gateway.serve();
     let mut client = Client::connect(&running).await;
     let begun = Instant::now();
@@ -68,7 +67,7 @@ async fn a_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn a_refused_body_is_answered_though_it_never_comes() {
+async fn a_refused_body_is_answered_though_it_is_never_sent() {
     let gateway = Gateway::new();
     let running = gateway.serve();
     let mut client = Client::connect(&running).await;
@@ -78,9 +77,9 @@ async fn a_refused_body_is_answered_though_it_never_comes() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_not_told_to_send_what_is_too_large() {
+async fn a_client_that_expects_100_gets_413_instead_for_a_large_body() {
     let gateway = Gateway::new();
-    gateway.tell::<Login>("{}");
+    gateway.set_answer::<Login>("{}");
     let running = gateway.serve();
     let login = |length: usize| {
         format!(
@@ -101,7 +100,7 @@ async fn a_client_that_asks_first_is_not_told_to_send_what_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_request_names_its_host_once() {
+async fn a_request_must_name_exactly_one_host() {
     let gateway = Gateway::new();
     let running = gateway.serve();
     let live = "/health/live HTTP/1";
@@ -121,13 +120,13 @@ async fn a_request_names_its_host_once() {
 }
 
 fn bounded(bounds: Bounds) -> Gateway {
-    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
-    gateway.tell::<ListMovies>("{\"total\":7}");
+    let gateway = Gateway::bounded(bounds);
+    gateway.set_answer::<ListMovies>("{\"total\":7}");
     gateway
 }
 
 #[tokio::test]
-async fn when_all_places_are_taken_newcomers_are_refused_at_once_and_health_is_answered() {
+async fn beyond_the_capacity_connections_are_refused_at_once_and_health_is_answered() {
     let gateway = bounded(Bounds { connections_max: 2, ..Bounds::default() });
     let running = gateway.serve();
     let mut inside = [Client::connect(&running).await, Client::connect(&running).await];
@@ -135,11 +134,11 @@ async fn when_all_places_are_taken_newcomers_are_refused_at_once_and_health_is_a
         client.get("/v1/movies").await;
         client.until("{\"total\":7}").await;
     }
-    let mut late = Client::connect(&running).await;
-    late.get("/v1/movies").await;
-    let refused = late.until("\"code\":\"connections\"").await;
+    let mut refused_client = Client::connect(&running).await;
+    refused_client.get("/v1/movies").await;
+    let refused = refused_client.until("\"code\":\"connections\"").await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: 1\r\n"), "{refused}");
-    assert!(late.closes().await);
+    assert!(refused_client.closes().await);
     let mut probe = Client::connect(&running).await;
     probe.get("/health/live").await;
     probe.until("{\"live\":true}").await;
@@ -147,7 +146,7 @@ async fn when_all_places_are_taken_newcomers_are_refused_at_once_and_health_is_a
     drop(left);
     kept.get("/v1/movies").await;
     kept.until("{\"total\":7}").await;
-    // The place is free when the gateway has seen that its client is gone.
+    // The place is released when the gateway has noticed that its client disconnected.
     let served = async {
         loop {
             let mut client = Client::connect(&running).await;
@@ -157,12 +156,14 @@ async fn when_all_places_are_taken_newcomers_are_refused_at_once_and_health_is_a
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), served).await.expect("who leaves makes room");
+    tokio::time::timeout(Duration::from_secs(5), served)
+        .await
+        .expect("a closed connection releases its place");
     running.stop().await;
 }
 
 #[tokio::test]
-async fn one_network_has_its_share_of_connections() {
+async fn the_connections_of_one_network_are_limited() {
     let gateway = bounded(Bounds { connections_per_network_max: Some(1), ..Bounds::default() });
     let running = gateway.serve();
     let mut first = Client::connect(&running).await;
@@ -177,15 +178,17 @@ async fn one_network_has_its_share_of_connections() {
 #[tokio::test]
 async fn stopping_ends_streams_at_once_and_lets_requests_end() {
     let gateway = Gateway::new();
-    gateway.tell::<GetSeatMap>("{\"sequence\":3,\"seats\":[]}").tell::<ListMovies>("{\"total\":7}");
+    gateway
+        .set_answer::<GetSeatMap>("{\"sequence\":3,\"seats\":[]}")
+        .set_answer::<ListMovies>("{\"total\":7}");
     let running = gateway.serve();
     let mut watching = Client::connect(&running).await;
     watching.get(EVENTS).await;
     watching.until("event: snapshot").await;
-    gateway.think(Duration::from_millis(500));
+    gateway.delay_answers(Duration::from_millis(500));
     let mut asking = Client::connect(&running).await;
     asking.get("/v1/movies").await;
-    while gateway.asked().len() < 2 {
+    while gateway.received().len() < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let begun = Instant::now();
@@ -193,5 +196,5 @@ async fn stopping_ends_streams_at_once_and_lets_requests_end() {
     let (_, closed, answer) = tokio::join!(stopping, watching.closes(), asking.until("{\"total\":7}"));
     assert!(closed && answer.starts_with("HTTP/1.1 200"));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(TcpStream::connect(addr).await.is_err(), "no further connection is taken");
+    assert!(TcpStream::connect(addr).await.is_err(), "no further connection is accepted");
 }

@@ -1,6 +1,6 @@
-//! This process's own count, for when there is no shared one.
+//! This process's own count, used while Redis cannot count.
 //!
-//! Invariant: the keys that it remembers are bounded, whoever asks from however many addresses.
+//! Invariant: the number of keys is bounded, from however many addresses requests come.
 
 use std::num::NonZeroU32;
 use std::sync::RwLock;
@@ -11,17 +11,17 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::{Quotas, Rate, Standing};
+use super::{Quotas, Rate, Usage};
 
-/// Keys of one class: some 150 bytes each, so at most 30 MB for both. Beyond it all are forgotten: everybody starts
-/// with a whole quota then, which is better than to refuse strangers for what others did.
+/// Keys of one class: some 150 bytes each, so at most 45 MB for all three. Beyond this all are deleted: every client then
+/// starts with a whole quota, which is better than to refuse clients because of others.
 const KEYS_MAX: usize = 100_000;
-/// Requests between two looks at the number of keys, which takes every lock of the map.
-const LOOK_EVERY: u32 = 4_096;
+/// Requests between two checks of the number of keys: a check takes every lock of the map.
+const CLEAN_UP_EVERY: u32 = 4_096;
 
 type Keyed = RateLimiter<String, DashMapStateStore<String>, DefaultClock, StateInformationMiddleware>;
 
-pub struct Own {
+pub struct LocalCount {
     reads: Class,
     writes: Class,
     logins: Class,
@@ -33,13 +33,13 @@ struct Class {
     counted: AtomicU32,
 }
 
-impl Own {
+impl LocalCount {
     pub fn new(quotas: &Quotas) -> Self {
         let class = Class::new;
         Self { reads: class(quotas.reads), writes: class(quotas.writes), logins: class(quotas.logins) }
     }
 
-    pub fn count(&self, rate: Rate, key: String, quota: u32) -> Standing {
+    pub fn count(&self, rate: Rate, key: String, quota: u32) -> Usage {
         let class = match rate {
             Rate::Read => &self.reads,
             Rate::Write | Rate::Free => &self.writes,
@@ -55,28 +55,28 @@ impl Class {
         Self { quota, keyed: RwLock::new(keyed(quota)), counted: AtomicU32::new(0) }
     }
 
-    fn count(&self, key: &String, limit: u32) -> Standing {
-        if self.counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
-            self.forget(KEYS_MAX);
+    fn count(&self, key: &String, limit: u32) -> Usage {
+        if self.counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(CLEAN_UP_EVERY) {
+            self.clean_up(KEYS_MAX);
         }
         let keyed = self.keyed.read().unwrap_or_else(|e| e.into_inner());
-        let (remaining, refused_for) = match keyed.check_key(key) {
+        let (remaining, retry_after) = match keyed.check_key(key) {
             Ok(state) => (state.remaining_burst_capacity(), None),
             Err(refused) => (0, Some(refused.wait_time_from(DefaultClock::default().now()))),
         };
         let reset = self.quota.replenish_interval() * limit.saturating_sub(remaining);
-        Standing { limit, remaining, reset, refused_for }
+        Usage { limit, remaining, reset, retry_after }
     }
 
-    /// Forgets whoever has a whole quota again, and all where too many are left.
-    fn forget(&self, keys_max: usize) {
+    /// Deletes the keys whose quota is whole again, and all keys where too many are left.
+    fn clean_up(&self, keys_max: usize) {
         let full = {
             let keyed = self.keyed.read().unwrap_or_else(|e| e.into_inner());
             keyed.retain_recent();
             keyed.len() > keys_max
         };
         if full {
-            tracing::warn!("too many addresses to count; all start anew");
+            tracing::warn!("too many addresses to count; all counts start anew");
             *self.keyed.write().unwrap_or_else(|e| e.into_inner()) = keyed(self.quota);
         }
     }
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_keys_is_bounded() {
         let class = Class::new(1);
         for key in 0..50 {
             class.count(&key.to_string(), 1);
         }
-        class.forget(100);
-        assert!(class.count(&"7".to_owned(), 1).refused_for.is_some(), "still known");
-        class.forget(10);
-        assert!(class.count(&"7".to_owned(), 1).refused_for.is_none(), "all were forgotten");
+        class.clean_up(100);
+        assert!(class.count(&"7".to_owned(), 1).retry_after.is_some(), "the count is kept");
+        class.clean_up(10);
+        assert!(class.count(&"7".to_owned(), 1).retry_after.is_none(), "all counts were deleted");
     }
 }

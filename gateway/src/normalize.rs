@@ -1,21 +1,21 @@
-//! What HTTP itself asks of a request, before any route is looked for: one host, a path in its normal form.
+//! Checks of a request that precede routing: exactly one host, and a path in its normal form.
 //!
-//! Proxies and this gateway must see the same host and the same path in the same bytes, or what one of them guards is open
-//! at the other (RFC 9112, 3.2; RFC 3986, 6.2.2.2).
+//! Proxies and this gateway must read the same host and the same path from the same bytes; otherwise a path that a proxy
+//! blocks could be reached here in another spelling (RFC 9112, 3.2; RFC 3986, 6.2.2.2).
 
 use bus::contract::Problem;
 use poem::http::uri::Authority;
 use poem::http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use poem::{Request, Response};
 
-/// What `OPTIONS *` tells: every method that some path takes.
+/// The answer to `OPTIONS *`: every method that at least one path supports.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// 400 for a request that no two readers need understand the same way. Afterwards its path is in the normal form.
-pub fn settle(request: &mut Request) -> Result<(), Problem> {
+/// 400 for a request that two servers may read differently. Afterwards its path is in the normal form.
+pub fn normalize(request: &mut Request) -> Result<(), Problem> {
     check_host(request)?;
     let path = request.uri().path();
-    // Nothing but `%` can stand for another character.
+    // Only a path with `%` can have other spellings.
     if !path.contains('%') {
         return Ok(());
     }
@@ -32,41 +32,41 @@ pub fn settle(request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The answer to `OPTIONS *`, which asks about the server and not about a path (RFC 9110, 9.3.7).
+/// The answer to `OPTIONS *`, which is about the server and not about a path (RFC 9110, 9.3.7).
 pub fn server_options(request: &Request) -> Option<Response> {
-    let is_asked = request.method() == Method::OPTIONS && request.uri().path() == "*";
-    is_asked.then(|| {
+    let is_options = request.method() == Method::OPTIONS && request.uri().path() == "*";
+    is_options.then(|| {
         let mut response = Response::builder().status(StatusCode::NO_CONTENT).finish();
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
         response
     })
 }
 
-/// HTTP/1.1 needs one `Host` with a host in it; HTTP/1.0 may have none, and HTTP/2 has it elsewhere.
+/// HTTP/1.1 requires one `Host` that contains a host; HTTP/1.0 may have none, and HTTP/2 has it elsewhere.
 fn check_host(request: &Request) -> Result<(), Problem> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let is_right = match (hosts.next(), hosts.next()) {
+    let is_valid = match (hosts.next(), hosts.next()) {
         (None, _) => request.version() != Version::HTTP_11,
         (Some(host), None) => is_host(host.as_bytes()),
         (Some(_), Some(_)) => false,
     };
-    let detail = "A request must have one header Host: a name or an address, perhaps with a port.";
-    if is_right { Ok(()) } else { Err(Problem::new(400, "host", detail)) }
+    let detail = "A request must have one header Host: a name or an address, optionally with a port.";
+    if is_valid { Ok(()) } else { Err(Problem::new(400, "host", detail)) }
 }
 
-/// Empty where the address that was asked has no host.
+/// It is empty where the requested URI has no host.
 fn is_host(host: &[u8]) -> bool {
     host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok())
 }
 
-/// The path with those characters decoded that `which` names; a `%` that begins no code stands for itself.
-fn decode(path: &str, which: impl Fn(u8) -> bool) -> Vec<u8> {
+/// The path with the characters decoded for which `is_decoded` holds; a `%` that begins no escape stays as it is.
+fn decode(path: &str, is_decoded: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut bytes = path.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     while let [first, rest @ ..] = bytes {
         let code = bytes.get(1..3).filter(|_| *first == b'%').and_then(|code| hex::decode(code).ok());
         match code.as_deref() {
-            Some([byte]) if which(*byte) => {
+            Some([byte]) if is_decoded(*byte) => {
                 decoded.push(*byte);
                 bytes = &bytes[3..];
             }
@@ -99,14 +99,14 @@ fn with_path(uri: &Uri, path: Vec<u8>) -> Option<Uri> {
 mod tests {
     use super::*;
 
-    fn settled(path: &str) -> Result<String, u16> {
+    fn normalized(path: &str) -> Result<String, u16> {
         let mut request =
             Request::builder().uri(path.parse().unwrap()).header("Host", "kino.example").finish();
-        settle(&mut request).map(|()| request.uri().to_string()).map_err(|problem| problem.status)
+        normalize(&mut request).map(|()| request.uri().to_string()).map_err(|problem| problem.status)
     }
 
     #[test]
-    fn a_path_is_the_same_however_its_letters_are_written() {
+    fn spellings_of_one_path_have_one_normal_form() {
         let same = [
             ("/v1/%6dovies?name=%6d", "/v1/movies?name=%6d"),
             ("/%76%31/%6D%2e%7E", "/v1/m.~"),
@@ -115,11 +115,11 @@ mod tests {
             ("/100%", "/100%"),
             ("/%zz%4", "/%zz%4"),
         ];
-        for (given, settles) in same {
-            assert_eq!(settled(given), Ok(settles.to_owned()));
+        for (given, normal) in same {
+            assert_eq!(normalized(given), Ok(normal.to_owned()));
         }
         for path in ["/a%00b", "/%0a", "/%7f", "/%c2%85"] {
-            assert_eq!(settled(path), Err(400), "{path}");
+            assert_eq!(normalized(path), Err(400), "{path}");
         }
     }
 

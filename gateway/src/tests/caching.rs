@@ -1,4 +1,4 @@
-//! Answers that may be kept or come packed, and what a 201 says about its place.
+//! Caching, compression, and the `Location` of a 201.
 
 use std::io::Read;
 
@@ -13,9 +13,9 @@ use super::Gateway;
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 #[tokio::test]
-async fn who_has_the_catalogue_already_is_told_so() {
+async fn a_cached_catalogue_is_answered_with_304() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>(r#"{"items":[1]}"#);
+    gateway.set_answer::<ListMovies>(r#"{"items":[1]}"#);
     let first = gateway.get("/v1/movies").answer().await;
     let tag = first.header("etag").to_owned();
     assert!(tag.len() > 10 && tag.starts_with('"'), "{tag}");
@@ -25,7 +25,7 @@ async fn who_has_the_catalogue_already_is_told_so() {
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{held}");
         assert!(!again.header("etag").is_empty() && again.header("cache-control").starts_with("public"));
     }
-    gateway.tell::<ListMovies>(r#"{"items":[2]}"#);
+    gateway.set_answer::<ListMovies>(r#"{"items":[2]}"#);
     let changed = gateway.get("/v1/movies").header("If-None-Match", &tag).answer().await;
     assert_eq!((changed.status, changed.body.as_str()), (200, r#"{"items":[2]}"#));
     let head = gateway.send(Method::HEAD, "/v1/movies").answer().await;
@@ -33,7 +33,7 @@ async fn who_has_the_catalogue_already_is_told_so() {
 }
 
 #[tokio::test]
-async fn currencies_are_there_while_all_hosts_are_away_and_may_be_kept() {
+async fn currencies_need_no_host_and_may_be_cached() {
     let gateway = Gateway::new();
     let answer = gateway.get("/v1/currencies").answer().await;
     assert_eq!(answer.status, 200);
@@ -41,7 +41,7 @@ async fn currencies_are_there_while_all_hosts_are_away_and_may_be_kept() {
     let list: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(list["default"], "CHF");
     let digits = |code: &str| {
-        let item = list["items"].as_array().unwrap().iter().find(|one| one["code"] == code).unwrap();
+        let item = list["items"].as_array().unwrap().iter().find(|item| item["code"] == code).unwrap();
         item["digits"].as_u64().unwrap()
     };
     assert_eq!([digits("ISK"), digits("HUF"), digits("KWD")], [0, 2, 3]);
@@ -50,9 +50,9 @@ async fn currencies_are_there_while_all_hosts_are_away_and_may_be_kept() {
 }
 
 #[tokio::test]
-async fn what_changes_by_the_second_or_belongs_to_somebody_is_never_kept() {
+async fn live_and_personal_answers_are_never_cached() {
     let gateway = Gateway::new();
-    gateway.tell::<GetSeatMap>("{}");
+    gateway.set_answer::<GetSeatMap>("{}");
     for path in
         [format!("/v1/showtimes/{ID}/seats"), format!("/v1/movies/{ID}"), "/v1/reservations".to_owned()]
     {
@@ -62,10 +62,10 @@ async fn what_changes_by_the_second_or_belongs_to_somebody_is_never_kept() {
 }
 
 #[tokio::test]
-async fn long_texts_come_packed_to_whoever_unpacks_them() {
+async fn long_texts_are_compressed_for_clients_that_accept_gzip() {
     let gateway = Gateway::new();
     let long = format!(r#"{{"title":"{}"}}"#, "Nosferatu ".repeat(500));
-    gateway.tell::<GetMovie>(long.clone());
+    gateway.set_answer::<GetMovie>(long.clone());
     let path = format!("/v1/movies/{ID}");
     let plain = gateway.get(&path).header("Accept-Encoding", "br, gzip;q=0").answer().await;
     assert_eq!((plain.header("content-encoding"), plain.header("vary")), ("", "Accept-Encoding"));
@@ -78,18 +78,18 @@ async fn long_texts_come_packed_to_whoever_unpacks_them() {
     assert_eq!(packed.header("etag"), plain.header("etag").trim_end_matches('"').to_owned() + "-gzip\"");
     let again = gateway.get(&path).header("If-None-Match", packed.header("etag")).answer().await;
     assert_eq!((again.status, again.header("etag")), (304, packed.header("etag")));
-    gateway.tell::<GetMovie>("{}");
+    gateway.set_answer::<GetMovie>("{}");
     let short = gateway.get(&path).header("Accept-Encoding", "gzip").answer().await;
     assert_eq!((short.header("content-encoding"), short.body.as_str()), ("", "{}"));
 }
 
 #[tokio::test]
-async fn what_was_made_says_where_it_is() {
+async fn a_created_resource_has_a_location() {
     let gateway = Gateway::new();
-    gateway.tell::<CreateGenre>(json!({"name": "Noir", "id": ID}).to_string());
+    gateway.set_answer::<CreateGenre>(json!({"name": "Noir", "id": ID}).to_string());
     let made = gateway.post("/v1/genres").token("admin").json(json!({"name": "Noir"})).answer().await;
     assert_eq!((made.status, made.header("location").to_owned()), (201, format!("/v1/genres/{ID}")));
-    gateway.tell::<Register>(json!({"user": {"id": ID}}).to_string());
+    gateway.set_answer::<Register>(json!({"user": {"id": ID}}).to_string());
     let person = json!({"email": "ada@example.org", "password": "correct horse", "name": "Ada"});
     let made = gateway.post("/v1/auth/register").json(person).answer().await;
     assert_eq!((made.status, made.header("location")), (201, "/v1/me"));

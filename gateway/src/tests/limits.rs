@@ -1,4 +1,4 @@
-//! Who may ask how often, and from which pages.
+//! Rate limits, limits of concurrency, and CORS.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use serde_json::json;
 
 use super::{Gateway, problem, signature};
 use crate::cors::Cors;
-use crate::front::Manners;
+use crate::entrypoint::HttpConfig;
 use crate::limit::{Bounds, Limiter, Quotas};
 
 fn limited() -> Gateway {
     let quotas = Quotas { reads: 2, writes: 1, logins: 1 };
-    Gateway::with(Manners::default(), Limiter::new(Some(quotas), None).unwrap())
+    Gateway::with(HttpConfig::default(), Limiter::new(Some(quotas), None).unwrap())
 }
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_go_on() {
+async fn a_client_over_its_quota_gets_429_with_retry_after() {
     let gateway = limited();
-    gateway.tell::<ListMovies>("{}").tell::<ListGenres>("{}").tell::<Me>("{}");
+    gateway.set_answer::<ListMovies>("{}").set_answer::<ListGenres>("{}").set_answer::<Me>("{}");
     let first = gateway.get("/v1/movies").answer().await;
     assert_eq!(
         (first.status, first.header("ratelimit-limit"), first.header("ratelimit-remaining")),
@@ -36,17 +36,17 @@ async fn who_asks_too_often_is_told_when_to_go_on() {
     assert!((1..=30).contains(&refused.header("retry-after").parse().unwrap()));
     assert_eq!(refused.header("ratelimit-remaining"), "0");
     assert_eq!(gateway.get("/v1/genres").answer().await.status, 200, "another route has a quota of its own");
-    // A user's quota is one for all routes.
+    // A user has one quota for all routes.
     assert_eq!(gateway.get("/v1/me").token("user").answer().await.header("ratelimit-remaining"), "1");
     gateway.get("/v1/reservations").token("user").answer().await;
     assert_eq!(gateway.get("/v1/me").token("user").problem().await, problem(429, "rate-limited"));
-    assert_eq!(gateway.asked().len(), 5, "what was refused asked no host");
+    assert_eq!(gateway.received().len(), 5, "a refused request reaches no host");
 }
 
 #[tokio::test]
-async fn passwords_and_made_up_tokens_are_counted_by_address() {
+async fn logins_and_invalid_tokens_are_counted_by_address() {
     let gateway = limited();
-    gateway.tell::<Login>("{}");
+    gateway.set_answer::<Login>("{}");
     let login = || gateway.post("/v1/auth/login").json(json!({"email": "a@example.org", "password": "x"}));
     assert_eq!(login().answer().await.status, 200);
     assert_eq!(login().problem().await, problem(429, "rate-limited"));
@@ -55,9 +55,9 @@ async fn passwords_and_made_up_tokens_are_counted_by_address() {
 }
 
 #[tokio::test]
-async fn a_provider_and_whoever_watches_are_never_refused() {
+async fn webhooks_and_monitoring_have_no_rate_limit() {
     let gateway = limited();
-    gateway.tell::<Webhook>("{}");
+    gateway.set_answer::<Webhook>("{}");
     for _ in 0..5 {
         let webhook = gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature());
         assert_eq!(webhook.body("{}").answer().await.status, 200);
@@ -67,10 +67,10 @@ async fn a_provider_and_whoever_watches_are_never_refused() {
 }
 
 #[tokio::test]
-async fn more_webhooks_than_their_host_is_to_work_on_come_again_later() {
+async fn webhooks_above_the_maximum_in_progress_get_503() {
     let bounds = Bounds { webhooks_in_work_max: Some(2), ..Bounds::default() };
-    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
-    gateway.tell::<Webhook>("null").think(Duration::from_millis(200));
+    let gateway = Gateway::bounded(bounds);
+    gateway.set_answer::<Webhook>("null").delay_answers(Duration::from_millis(200));
     let webhook = || gateway.post("/v1/payments/webhook").header("Stripe-Signature", &signature());
     let answers = futures::future::join_all((0..4).map(|_| webhook().body("{}").answer())).await;
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
@@ -79,15 +79,15 @@ async fn more_webhooks_than_their_host_is_to_work_on_come_again_later() {
         (answers[3].json()["code"].as_str(), answers[3].header("retry-after")),
         (Some("overloaded"), "5")
     );
-    assert_eq!(gateway.asked().len(), 2);
-    assert_eq!(webhook().body("{}").answer().await.status, 200, "places are given back");
+    assert_eq!(gateway.received().len(), 2);
+    assert_eq!(webhook().body("{}").answer().await.status, 200, "permits are released");
 }
 
 #[tokio::test]
-async fn one_network_has_its_share_of_live_streams() {
+async fn the_live_streams_of_one_network_are_limited() {
     let bounds = Bounds { streams_per_network_max: Some(2), ..Bounds::default() };
-    let gateway = Gateway::bounded(Manners::default(), Limiter::off(), bounds);
-    gateway.tell::<GetSeatMap>(r#"{"sequence":1,"seats":[]}"#).tell::<WatchEvents>("[]");
+    let gateway = Gateway::bounded(bounds);
+    gateway.set_answer::<GetSeatMap>(r#"{"sequence":1,"seats":[]}"#).set_answer::<WatchEvents>("[]");
     let watch = |path: &str| gateway.get(path).token("admin").response();
     let seats = "/v1/showtimes/01890a5d-ac96-774b-bcce-b302099a8057/seats/events";
     let (first, second) = (watch(seats).await, watch("/v1/admin/events").await);
@@ -96,17 +96,17 @@ async fn one_network_has_its_share_of_live_streams() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (429, Some("streams")));
     assert_eq!(refused.header("retry-after"), "10");
     drop(first);
-    assert_eq!(watch(seats).await.status(), 200, "who leaves makes room");
+    assert_eq!(watch(seats).await.status(), 200, "a closed stream releases its place");
 }
 
 #[tokio::test]
-async fn a_page_of_a_named_origin_may_call_and_read() {
+async fn a_page_of_an_allowed_origin_may_call_and_read_answers() {
     let cors = Cors { origins: vec![HeaderValue::from_static("https://kino.example")], any: false };
-    let gateway = Gateway::with(Manners { cors, ..Manners::default() }, Limiter::off());
-    gateway.tell::<ListMovies>("{}");
+    let gateway = Gateway::with(HttpConfig { cors, ..HttpConfig::default() }, Limiter::off());
+    gateway.set_answer::<ListMovies>("{}");
     let preflight = |origin: &str| {
-        let asked = gateway.send(Method::OPTIONS, "/v1/movies").header("Origin", origin);
-        asked.header("Access-Control-Request-Method", "POST")
+        let request = gateway.send(Method::OPTIONS, "/v1/movies").header("Origin", origin);
+        request.header("Access-Control-Request-Method", "POST")
     };
     let allowed = preflight("https://kino.example").answer().await;
     assert_eq!((allowed.status, allowed.body.as_str()), (204, ""));
@@ -129,7 +129,7 @@ async fn a_page_of_a_named_origin_may_call_and_read() {
 }
 
 #[tokio::test]
-async fn no_page_may_call_unless_named() {
+async fn by_default_no_page_of_another_origin_may_call() {
     let gateway = Gateway::new();
     let preflight = gateway.send(Method::OPTIONS, "/v1/movies").header("Origin", "https://kino.example");
     let preflight = preflight.header("Access-Control-Request-Method", "GET");

@@ -1,4 +1,4 @@
-//! What every answer carries, whatever happened inside; the pages that need no host.
+//! Headers of every answer, also after a failure; pages that need no host.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use bus::contract::movie::ListMovies;
 use poem::http::Method;
 
 use super::{Gateway, problem};
-use crate::front::Manners;
+use crate::entrypoint::HttpConfig;
 use crate::limit::Limiter;
 
 #[tokio::test]
-async fn every_answer_is_secured_and_named() {
+async fn every_answer_has_security_headers_and_a_request_id() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>("{}");
+    gateway.set_answer::<ListMovies>("{}");
     for path in ["/v1/movies", "/v1/nothing", "/v1/me", "/", "/docs", "/openapi.json", "/health/live"] {
         let answer = gateway.get(path).header("X-Request-Id", "me-1.2_3").answer().await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
@@ -21,17 +21,17 @@ async fn every_answer_is_secured_and_named() {
         assert_eq!(answer.header("x-request-id"), "me-1.2_3", "{path}");
     }
     let answer = gateway.get("/v1/me").header("X-Request-Id", "not one!").answer().await;
-    assert_eq!(answer.header("x-request-id").len(), 36, "one is made");
+    assert_eq!(answer.header("x-request-id").len(), 36, "a request id is generated");
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
 #[tokio::test]
-async fn id_and_trace_go_on_to_the_host() {
+async fn request_id_and_trace_reach_the_host() {
     let gateway = Gateway::new();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let sending = gateway.get("/v1/movies").header("X-Request-Id", "order-1");
     sending.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).answer().await;
-    let context = gateway.asked().pop().unwrap().ask.context;
+    let context = gateway.received().pop().unwrap().ask.context;
     assert_eq!(context.correlation_id, "order-1");
     assert!(context.traceparent.contains(trace));
 }
@@ -39,14 +39,14 @@ async fn id_and_trace_go_on_to_the_host() {
 #[tokio::test]
 async fn a_panic_is_a_blank_500() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>("panic");
+    gateway.set_answer::<ListMovies>("panic");
     let answer = gateway.get("/v1/movies").answer().await;
     assert_eq!(answer.json()["code"], "internal");
-    assert!(!answer.body.contains("told to"));
+    assert!(!answer.body.contains("set to panic"));
 }
 
 #[tokio::test]
-async fn unknown_paths_say_what_there_is() {
+async fn unknown_paths_get_a_problem_that_explains_the_api() {
     let gateway = Gateway::new();
     for path in ["/v1", "/v1/", "/v1/movies/", "/nothing", "/docs/nothing", "/v1//movies", "/v1/%2e%2e/x"] {
         assert_eq!(gateway.get(path).problem().await, problem(404, "no-route"), "{path}");
@@ -56,8 +56,8 @@ async fn unknown_paths_say_what_there_is() {
 }
 
 #[tokio::test]
-async fn users_who_come_by_https_are_told_to_come_by_nothing_else() {
-    let secure = Gateway::with(Manners { is_secure: true, ..Manners::default() }, Limiter::off());
+async fn with_an_https_url_browsers_are_told_to_use_https_only() {
+    let secure = Gateway::with(HttpConfig { is_secure: true, ..HttpConfig::default() }, Limiter::off());
     for path in ["/", "/v1/nothing", "/health/live"] {
         let answer = secure.get(path).answer().await;
         assert_eq!(answer.header("strict-transport-security"), "max-age=31536000", "{path}");
@@ -67,9 +67,9 @@ async fn users_who_come_by_https_are_told_to_come_by_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_path_is_found_however_its_letters_are_written() {
+async fn a_path_is_found_in_every_spelling() {
     let gateway = Gateway::new();
-    gateway.tell::<ListMovies>("{}");
+    gateway.set_answer::<ListMovies>("{}");
     assert_eq!(gateway.get("/v1/%6Dovies").answer().await.status, 200);
     assert_eq!(gateway.get("/v1%2Fmovies").problem().await, problem(404, "no-route"));
     for path in ["/v1/movies%00", "/media/a%0ab", "/%c2%85"] {
@@ -84,12 +84,12 @@ async fn head_is_answered_like_get() {
 }
 
 #[tokio::test]
-async fn readiness_names_what_is_missing() {
+async fn readiness_names_the_missing_parts() {
     let gateway = Gateway::new();
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.json()["parts"]["nats"]["ready"].as_bool()), (200, Some(true)));
     assert!(answer.json().get("degraded").is_none());
-    gateway.house.stop.cancel();
+    gateway.shared.stop.cancel();
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.header("content-type")), (503, "application/problem+json"));
     assert_eq!(answer.json()["code"], "not-ready");
@@ -98,30 +98,30 @@ async fn readiness_names_what_is_missing() {
 }
 
 #[tokio::test]
-async fn a_domain_that_is_away_is_named_and_takes_no_gateway_out_of_service() {
+async fn a_missing_domain_is_named_and_takes_no_gateway_out_of_service() {
     let gateway = Gateway::new();
-    gateway.close(&["payment"]);
+    gateway.stop_hosts(&["payment"]);
     let answer = gateway.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.json()["degraded"].clone()), (200, serde_json::json!(["payment"])));
     assert_eq!(answer.json()["parts"]["payment"]["ready"], false);
-    gateway.close(&[]);
+    gateway.stop_hosts(&[]);
     let seen = async {
         while gateway.get("/health/ready").answer().await.json().get("degraded").is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(1), seen).await.expect("one that comes back is seen at once");
+    tokio::time::timeout(Duration::from_secs(1), seen).await.expect("a host that starts is noticed at once");
 
     let alone = Gateway::new();
     let domains =
         crate::routes::ROWS.iter().filter_map(|row| row.subject?.strip_prefix("rpc.")?.split('.').next());
-    alone.close(&domains.collect::<Vec<_>>());
+    alone.stop_hosts(&domains.collect::<Vec<_>>());
     let answer = alone.get("/health/ready").answer().await;
     assert_eq!((answer.status, answer.json()["code"].clone()), (503, "not-ready".into()));
 }
 
 #[tokio::test]
-async fn documents_and_their_pages_are_there() {
+async fn documents_and_their_pages_are_served() {
     let gateway = Gateway::new();
     for domain in ["", "/auth", "/movie", "/reservation", "/payment", "/notification", "/operation"] {
         let page = gateway.get(&format!("/docs{domain}")).answer().await;

@@ -1,0 +1,75 @@
+//! REST of the reservation domain: the seats of a showtime, as a snapshot and live.
+
+use std::sync::Arc;
+
+use bus::contract::SeatId;
+use bus::contract::movie::SeatKind;
+use bus::contract::reservation::{BestSeats, FindBestSeats, GetSeatMap, SeatMap};
+use futures::StreamExt;
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+use uuid::Uuid;
+
+use super::{Domain, stream_place};
+use crate::hosts::Hosts;
+use crate::limit::Networks;
+use crate::payload::{Answered, Caller, Events, Of};
+use crate::problem::{Refused, bad_query};
+use crate::seat_map::SeatMaps;
+
+pub struct Seats {
+    pub hosts: Arc<dyn Hosts>,
+    pub seat_maps: Arc<SeatMaps>,
+    pub streams: Arc<Networks>,
+}
+
+#[OpenApi(tag = "Domain::Reservation")]
+impl Seats {
+    /// The seat map
+    ///
+    /// Agrees with every answer and status seen before. `sequence` grows with each change.
+    #[oai(path = "/v1/showtimes/:id/seats", method = "get")]
+    async fn seats(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<SeatMap> {
+        self.hosts.forward(&caller, GetSeatMap { showtime_id: id.0.0 }).await
+    }
+
+    /// The live seat map
+    ///
+    /// Server-sent events. `snapshot` comes first and holds the seat map; then each `seats` event holds
+    /// `{sequence, changes: [{id, status}]}`, which turns the map at `sequence - 1` into the one at `sequence`. A
+    /// `snapshot` may come again and replaces all before it. A comment every 15 seconds keeps the connection.
+    #[oai(path = "/v1/showtimes/:id/seats/events", method = "get")]
+    async fn watch(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Events, Refused> {
+        let place = stream_place(&self.streams, &caller)?;
+        let events = self.seat_maps.watch(id.0.0, caller.0.context.clone(), place).await?;
+        Ok(Events(poem::Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>))))
+    }
+
+    /// The best seats
+    ///
+    /// Those that an order with `bestAvailable` would get now; nothing is held. `together` says whether they stand side by
+    /// side. Of love seats whole units are taken, so a count that would split one is refused (`unit-split`).
+    #[oai(path = "/v1/showtimes/:id/seats/best", method = "get")]
+    async fn best(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        /// How many.
+        count: Query<u16>,
+        /// STANDARD without it.
+        kind: Query<Option<Of<SeatKind>>>,
+        /// Seats to stay close to, such as `C7,C8`; the best place of the hall without it.
+        near: Query<Option<String>>,
+    ) -> Answered<BestSeats> {
+        let near = near.0.unwrap_or_default();
+        let near = near.split(',').filter(|seat| !seat.is_empty());
+        let near: Option<Vec<SeatId>> = near.map(SeatId::parse).collect();
+        let request = FindBestSeats {
+            showtime_id: id.0.0,
+            count: count.0,
+            kind: kind.0.map(|kind| kind.0),
+            near: near.ok_or_else(|| bad_query("near", "must be seat ids such as C7,C8"))?,
+        };
+        self.hosts.forward(&caller, request).await
+    }
+}
