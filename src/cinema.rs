@@ -9,7 +9,7 @@ use actors::host::Host;
 use actors::seed::Passwords;
 use bus::Bus;
 use bus::config::Environment;
-use bus::service::nearby::Nearby;
+use bus::in_process::InProcess;
 use bus::token::Verifier;
 use gateway::Part;
 
@@ -56,9 +56,9 @@ impl Cinema {
         );
         migrated?;
         let (bus, mut door) = (bus?, door?);
-        let nearby = Nearby::default();
+        let in_process = InProcess::default();
         if opening.neighbours {
-            door.nearby = nearby.from_outside();
+            door.in_process = in_process.from_outside();
         }
         bus::topology::update_streams(&bus).await?;
         let sandbox = match opening.sandbox_log {
@@ -69,7 +69,7 @@ impl Cinema {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
         let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet::default());
-        let shared = opening.neighbours.then(|| (nearby, verifier.clone()));
+        let shared = opening.neighbours.then(|| (in_process, verifier.clone()));
         // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let told = healths.clone();
@@ -124,7 +124,7 @@ impl Cinema {
 async fn start_hosts(
     environment: &Environment,
     reservation_hosts: usize,
-    shared: Option<(Nearby, Verifier)>,
+    shared: Option<(InProcess, Verifier)>,
 ) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
     // Without an address there is nothing to bridge to; that is not an error.
@@ -135,10 +135,10 @@ async fn start_hosts(
         async move {
             config::database_among_others(&mut environment, domain);
             let mut bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
-            let (nearby, verifier) = shared.unzip();
+            let (in_process, verifier) = shared.unzip();
             // What the bridge may ask for services outside is `nats.conf`'s to say.
-            if let Some(nearby) = nearby.filter(|_| domain != hosts::BRIDGE) {
-                bus.nearby = nearby;
+            if let Some(in_process) = in_process.filter(|_| domain != hosts::BRIDGE) {
+                bus.in_process = in_process;
             }
             hosts::start(domain, &mut environment, bus, verifier).await
         }

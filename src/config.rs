@@ -10,7 +10,7 @@ use bus::address::Address;
 use bus::config::Environment;
 use bus::connection::{Credentials, SCHEMES};
 use bus::contract::auth::KeySet;
-use bus::topology::Streams;
+use bus::streams::Streams;
 use tracing_subscriber::EnvFilter;
 
 use crate::hosts;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::consumer::{Delivery, Wellness};
+use bus::consumer::{DatabaseUp, Delivery};
 use bus::contract::auth::KeySet;
 use bus::token::Verifier;
 use bus::topology::ConsumerSpec;
@@ -89,7 +89,7 @@ impl HostBuilder {
     pub async fn start(
         self,
         database: Option<Database>,
-        database_up: Wellness,
+        database_up: DatabaseUp,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
         let domain = self.domain;
@@ -157,7 +157,7 @@ impl DomainBuilder {
     }
 
     /// The domain's journal and relay, with the children that run them.
-    pub fn delivery<R: Rows>(&self, lock: Option<SeatLock>) -> (Journal<R>, Wellness, Vec<Child>) {
+    pub fn delivery<R: Rows>(&self, lock: Option<SeatLock>) -> (Journal<R>, DatabaseUp, Vec<Child>) {
         let (queue, relay) = Relay::new(self.database.clone(), self.bus.clone());
         let (journal, parts, database_up) = JournalParts::<R>::new(
             self.database.clone(),
@@ -180,7 +180,7 @@ impl DomainBuilder {
     pub fn consumer(
         &self,
         spec: ConsumerSpec,
-        database_up: Wellness,
+        database_up: DatabaseUp,
         handle: Arc<dyn Fn(Delivery) + Send + Sync>,
     ) -> Child {
         let bus = self.bus.clone();
@@ -235,7 +235,7 @@ impl DomainBuilder {
     /// requests at once.
     pub async fn start(
         self,
-        database_up: Wellness,
+        database_up: DatabaseUp,
         children: impl Fn() -> Vec<Child> + Send + Sync + 'static,
     ) -> anyhow::Result<Host> {
         let (domain, bus, mut served) = (self.domain, self.bus.clone(), self.served.subscribe());
@@ -262,7 +262,7 @@ pub struct Host {
     database: Option<Database>,
     supervisor: ActorRef<SupervisorMessage>,
     ended: Option<JoinHandle<()>>,
-    database_up: Wellness,
+    database_up: DatabaseUp,
     degraded: Reasons,
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: JetStream is acknowledged only after RabbitMQ's confirm, and first copies of events are published in stream
 //! order. `bus::consumer` is not used: it returns a failed event with a delay that grows with that event's own attempts,
 //! so the order would be lost with the first outage, and it parks what was delivered often. Here unconfirmed events are
-//! kept over an outage of RabbitMQ, JetStream is told that they are in progress, and nothing more is pulled, so memory is
+//! kept over an outage of RabbitMQ, JetStream is notified that they are in progress, and nothing more is pulled, so memory is
 //! bounded. After an outage of NATS, or a restart of this process, the first pull waits until unacknowledged events are
 //! due for redelivery, so that they come first.
 

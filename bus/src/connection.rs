@@ -11,8 +11,8 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use tokio::sync::watch;
 
 use crate::address::{self, Address};
-use crate::service::nearby::Nearby;
-use crate::topology::Streams;
+use crate::in_process::InProcess;
+use crate::streams::Streams;
 use crate::{retry, tls};
 
 /// A publish ack takes some milliseconds; after this the message counts as not stored and is sent again.
@@ -71,8 +71,8 @@ pub struct Bus {
     pub client: Client,
     pub jetstream: jetstream::Context,
     pub streams: Streams,
-    /// Hosts of this process, which are asked without NATS.
-    pub nearby: Nearby,
+    /// The endpoints of this process, which are used without NATS.
+    pub in_process: InProcess,
     connections: watch::Receiver<u64>,
 }
 
@@ -128,7 +128,7 @@ impl Bus {
         // The first connection is told of as well, a moment later; nobody shall take it for a second one.
         let first = connections.wait_for(|made| *made > 0);
         tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
-        Ok(Self { client, jetstream, streams: config.streams, nearby: Nearby::default(), connections })
+        Ok(Self { client, jetstream, streams: config.streams, in_process: InProcess::default(), connections })
     }
 
     /// Changes whenever the connection has been made anew after this call.

@@ -1,8 +1,9 @@
-//! Pulls a durable consumer's messages, hands each to its domain, and settles it when the domain says how it went.
+//! Pulls a durable consumer's messages, passes each to its domain, and settles it according to the domain's result.
 //!
 //! Invariant: a message is acknowledged only by [`Delivery::ack`], which the domain calls after its commit.
-//! Invariant: a message is parked only by its own fault: its handling failed as poison, or it arrived for the
-//! N-th time while the infrastructure is well. While [`Wellness`] says no, nothing is pulled and nothing parked.
+//! Invariant: a message is parked only because of its own content: its handling failed as poison, or it was delivered for
+//! the N-th time while the infrastructure works. While the database is down ([`DatabaseUp`]) nothing is pulled and nothing
+//! is parked.
 
 mod replay;
 
@@ -22,50 +23,47 @@ use tracing::{Instrument, Span};
 
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::{Event, Timestamp};
+use crate::dead_letter::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON};
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME, MARQUEE_ONLY};
 use crate::topology::{self, ConsumerSpec, DLQ_PREFIX};
 use crate::{Bus, Context, Failure, retry, trace};
 
-/// Messages asked for at once; the consumer's `max_ack_pending` bounds what is in hand in all.
+/// Messages requested at once; the consumer's `max_ack_pending` bounds all that are unacknowledged.
 const PULL_MAX: usize = 512;
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// So long after an outage messages that it failed still come: a little more than the longest delay between tries.
-const OUTAGE_ECHO: Duration = Duration::from_secs(60);
-/// How often a consumer's lag is looked at: as often as metrics are scraped.
+/// How long after an outage messages that failed during it are redelivered: a little more than the longest retry delay.
+const AFTER_OUTAGE: Duration = Duration::from_secs(60);
+/// How often a consumer's lag is measured: as often as metrics are scraped.
 const LAG_EVERY: Duration = Duration::from_secs(15);
 /// Characters of a reason in a dead letter's header.
 const REASON_MAX: usize = 500;
-/// How long a consumer that stops waits for messages that the server has already sent, to give them back.
-const GIVE_BACK: Duration = Duration::from_millis(200);
-/// Headers of a dead letter.
-pub const DLQ_REASON: &str = "Marquee-Reason";
-pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
-pub const DLQ_ATTEMPTS: &str = "Marquee-Attempts";
+/// How long a consumer that stops waits for messages that the server has already sent, to return them.
+const DRAIN_MAX: Duration = Duration::from_millis(200);
 
-/// Whether what the handlers need (the database) is there. A domain's journal tells it.
-pub type Wellness = watch::Receiver<bool>;
+/// Whether the database, which the handlers need, is available. A domain's journal publishes it.
+pub type DatabaseUp = watch::Receiver<bool>;
 
-/// How a delivery ended.
+/// The result of handling a delivery.
 enum Verdict {
     Done,
-    /// Give it again after a delay.
+    /// Redeliver it after a delay.
     Retry(String),
-    /// It can never be handled: to the dead letter stream with the reason.
+    /// It can never be handled: move it to the dead letter stream with the reason.
     Park(String),
 }
 
-/// One message in hand. Settle it with [`ack`](Self::ack), [`retry`](Self::retry) or [`park`](Self::park);
-/// one that is dropped (its actor died) is given again.
+/// One delivered message. Settle it with [`ack`](Self::ack), [`retry`](Self::retry) or [`park`](Self::park);
+/// one that is dropped (its actor died) is redelivered.
 pub struct Delivery {
     /// The event's id: the key of the inbox, the same on every copy.
     pub id: String,
     pub subject: String,
     pub payload: Bytes,
     pub context: Context,
-    /// Who says it (`ce-source`), such as `/marquee/movie`; empty when it does not say.
+    /// Its source (`ce-source`), such as `/marquee/movie`; empty if it has none.
     pub source: String,
-    /// When it became true (`ce-time`), where it says so readably.
+    /// When it occurred (`ce-time`), if that is readable.
     pub time: Option<Timestamp>,
     /// Counts from 1.
     pub attempt: u64,
@@ -78,13 +76,13 @@ struct Ticket(Option<Origin>);
 enum Origin {
     Stream {
         message: jetstream::Message,
-        /// That it came over.
+        /// The connection over which it was received.
         connection: u64,
         settler: mpsc::UnboundedSender<Settlement>,
         /// Lasts until the message is settled.
         span: Span,
     },
-    /// An operator waits for what becomes of it.
+    /// A replay that an operator requested and waits for.
     DeadLetter(oneshot::Sender<Verdict>),
 }
 
@@ -98,16 +96,16 @@ struct Settlement {
 impl Ticket {
     fn settle(&mut self, verdict: Verdict) {
         match self.0.take() {
-            // A closed channel means that the consumer is gone; the server gives the message again.
+            // A closed channel means that the consumer has ended; the server redelivers the message.
             Some(Origin::Stream { message, connection, settler, span }) => {
                 if !matches!(verdict, Verdict::Done) {
                     trace::fail(&span);
                 }
                 let _ = settler.send(Settlement { message, connection, verdict, span });
             }
-            // Or that the operator has given up; the letter is still there.
-            Some(Origin::DeadLetter(asker)) => {
-                let _ = asker.send(verdict);
+            // A closed channel means that the operator no longer waits; the dead letter is still stored.
+            Some(Origin::DeadLetter(operator)) => {
+                let _ = operator.send(verdict);
             }
             None => {}
         }
@@ -121,7 +119,7 @@ impl Drop for Ticket {
 }
 
 impl Delivery {
-    /// The payload as the event its subject promises.
+    /// Decodes the payload as the event of its subject.
     pub fn event<E: Event>(&self) -> Result<E, Failure> {
         serde_json::from_slice(&self.payload)
             .map_err(|e| Failure::poison(format!("not a {}: {e}", E::SUBJECT)))
@@ -139,7 +137,7 @@ impl Delivery {
         self.ticket.settle(Verdict::Park(reason.to_string()));
     }
 
-    /// Transient → again after a delay, poison → parked.
+    /// Transient: redelivered after a delay. Poison: parked.
     pub fn fail(self, failure: Failure) {
         match failure {
             Failure::Transient(why) => self.retry(why),
@@ -148,41 +146,46 @@ impl Delivery {
     }
 }
 
-/// Runs until `stop`, through every outage. `handle` must not block: it casts to an actor or spawns.
+/// Runs until `stop`, through every outage. `handle` must not block: it casts to an actor or spawns a task.
 pub async fn run(
     bus: Bus,
     spec: ConsumerSpec,
-    mut well: Wellness,
+    mut database_up: DatabaseUp,
     stop: CancellationToken,
     handle: Arc<dyn Fn(Delivery) + Send + Sync>,
 ) -> Result<(), Failure> {
-    // Unbounded, yet bounded in fact: no more than `max_ack_pending` messages are out at a time.
+    // Bounded in practice: at most `max_ack_pending` messages are unacknowledged at a time.
     let (settler, verdicts) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle(bus.clone(), spec.name, verdicts));
-    let replaying =
-        tokio::spawn(replay::serve(bus.clone(), spec.name, well.clone(), stop.clone(), handle.clone()));
-    let mut intake = Intake { spec, settler, handle, unwell: None };
+    let replaying = tokio::spawn(replay::serve(
+        bus.clone(),
+        spec.name,
+        database_up.clone(),
+        stop.clone(),
+        handle.clone(),
+    ));
+    let mut intake = Intake { spec, settler, handle, down_at: None };
     let mut failures = 0u64;
     while !stop.is_cancelled() {
-        let away = !*well.borrow();
-        let until_well = well.wait_for(|well| *well);
+        let is_down = !*database_up.borrow();
+        let until_up = database_up.wait_for(|database_up| *database_up);
         tokio::select! {
             _ = stop.cancelled() => break,
-            gone = until_well => if gone.is_err() { break },
+            closed = until_up => if closed.is_err() { break },
         }
-        if away {
-            intake.unwell = Some(Instant::now());
+        if is_down {
+            intake.down_at = Some(Instant::now());
         }
-        let pulled = pull(&bus, &mut intake, &mut well, &stop).await;
-        if !*well.borrow() {
-            intake.unwell = Some(Instant::now());
+        let pulled = pull(&bus, &mut intake, &mut database_up, &stop).await;
+        if !*database_up.borrow() {
+            intake.down_at = Some(Instant::now());
         }
         if let Err(failure) = pulled {
             failures += 1;
             tracing::warn!(consumer = spec.name, %failure, "consumer interrupted");
             tokio::select! {
                 _ = stop.cancelled() => break,
-                // A restarted NATS is back within seconds; waiting longer only adds to the outage.
+                // A restarted NATS is available within seconds; a longer delay only prolongs the outage.
                 _ = tokio::time::sleep(retry::delay(failures.min(5), failures)) => {}
             }
         } else {
@@ -190,23 +193,23 @@ pub async fn run(
         }
     }
     drop(intake);
-    // A letter that is being replayed is settled like the rest, or its asker is told nothing and looks again.
+    // A dead letter that is being replayed is settled like the others; otherwise the operator's request times out.
     let _ = tokio::time::timeout(Duration::from_secs(2), replaying).await;
-    // What is still in hand settles on its own or is given again after the ack wait.
+    // Unsettled messages are settled by their handlers or redelivered after the ack wait.
     let _ = tokio::time::timeout(Duration::from_secs(2), settling).await;
     Ok(())
 }
 
-/// Pulls until `stop`, until the database is away, or until NATS was connected anew.
+/// Pulls until `stop`, until the database is down, or until NATS was reconnected.
 async fn pull(
     bus: &Bus,
     intake: &mut Intake,
-    well: &mut Wellness,
+    database_up: &mut DatabaseUp,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let mut connections = bus.connections();
     let connection = *connections.borrow_and_update();
-    // Again on every interruption: after a wipe of NATS's data neither stream nor consumer is there.
+    // Repeated after every interruption: if NATS's data was wiped, neither stream nor consumer exists.
     topology::ensure_streams(bus).await?;
     let consumer = topology::ensure_consumer(bus, intake.spec).await?;
     let watch = consumer.clone();
@@ -224,11 +227,11 @@ async fn pull(
         let message = tokio::select! {
             biased;
             _ = stop.cancelled() => break,
-            // The database went away: stop pulling, so that the outage is not counted against messages.
-            _ = well.wait_for(|well| !*well) => break,
-            // Perhaps to a server that has lost everything.
+            // The database is down: stop pulling, so that the outage does not count as failed deliveries.
+            _ = database_up.wait_for(|database_up| !*database_up) => break,
+            // Possibly to a server that has lost its data.
             _ = connections.changed() => return Ok(()),
-            // Before the messages, so that it shows under load.
+            // Before the messages, so that the lag is measured under load.
             _ = look.tick() => {
                 tokio::spawn(measure(watch.clone(), intake.spec.name));
                 continue;
@@ -241,8 +244,8 @@ async fn pull(
             None => return Err(Failure::transient("the pull ended")),
         }
     }
-    // What was pulled and not handed on, some of it still on its way, need not wait for the end of the ack wait.
-    let until = Instant::now() + GIVE_BACK;
+    // Return pulled messages that were not handled, including those still in transfer, before their ack wait ends.
+    let until = Instant::now() + DRAIN_MAX;
     while let Ok(Some(Ok(message))) = tokio::time::timeout_at(until, messages.next()).await {
         intake
             .ticket(message, connection, Span::none())
@@ -251,7 +254,7 @@ async fn pull(
     Ok(())
 }
 
-/// Tells how far behind the consumer is. A look that fails says nothing; the pull notices an outage itself.
+/// Sets the metrics of the consumer's lag. A failure is ignored: the pull itself detects an outage.
 pub async fn measure(mut consumer: PullConsumer, name: &'static str) {
     if let Ok(info) = consumer.info().await {
         metrics::gauge!("consumer_lag", "consumer" => name).set(info.num_pending as f64);
@@ -259,13 +262,13 @@ pub async fn measure(mut consumer: PullConsumer, name: &'static str) {
     }
 }
 
-/// Hands messages on.
+/// Passes messages to the domain.
 struct Intake {
     spec: ConsumerSpec,
     settler: mpsc::UnboundedSender<Settlement>,
     handle: Arc<dyn Fn(Delivery) + Send + Sync>,
-    /// When the database was last away, as far as this process has seen.
-    unwell: Option<Instant>,
+    /// When this process last saw the database down.
+    down_at: Option<Instant>,
 }
 
 impl Intake {
@@ -288,7 +291,7 @@ impl Intake {
         let (correlation_id, traceparent) = (header(CORRELATION_ID), header(TRACEPARENT));
         let (span, context) = trace::enter(
             trace::Kind::Consumer,
-            format_args!("{consumer} hears {}", message.subject),
+            format_args!("{consumer} receives {}", message.subject),
             correlation_id.as_deref(),
             traceparent.as_deref(),
         );
@@ -309,10 +312,10 @@ impl Intake {
         if id.is_none_or(|id| id.is_empty() || id.len() > 200) {
             return delivery.park("the message has no ce-id");
         }
-        // Before handling, so that a message that kills its host ends here too. Deliveries of an outage count for
-        // nothing: a database that comes and goes must not park what it failed.
-        let was_well = self.unwell.is_none_or(|at| at.elapsed() > OUTAGE_ECHO);
-        if attempt >= retry::DELIVERIES_MAX && was_well {
+        // Before handling, so that a message that kills its host is parked too. Deliveries around an outage do not count:
+        // a database that fails repeatedly must not park the messages that it failed.
+        let was_up = self.down_at.is_none_or(|at| at.elapsed() > AFTER_OUTAGE);
+        if attempt >= retry::DELIVERIES_MAX && was_up {
             return delivery.park(format!("delivered {attempt} times"));
         }
         span.in_scope(|| (self.handle)(delivery));
@@ -322,8 +325,8 @@ impl Intake {
 async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedReceiver<Settlement>) {
     let connections = bus.connections();
     while let Some(Settlement { message, connection, verdict, span }) = verdicts.recv().await {
-        // An ack names only stream, consumer and sequence. After a wipe of NATS's data another message may have them,
-        // and would be lost. Over a mere reconnect the message comes again, and the inbox knows it.
+        // An ack names only stream, consumer and sequence. After NATS's data was wiped another message may have the same,
+        // and would be lost. After a plain reconnect the message is redelivered, and the inbox recognises it.
         if *connections.borrow() != connection || !bus.is_connected() {
             continue;
         }
@@ -334,28 +337,28 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
                     message.info().map(|i| (i.delivered.max(1) as u64, i.stream_sequence)).unwrap_or((1, 0));
                 let delay = retry::delay(info.0, info.1);
                 span.in_scope(|| {
-                    tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "again later");
+                    tracing::info!(consumer, subject = %message.subject, attempt = info.0, ?delay, why, "redelivered later");
                 });
                 message.ack_with(AckKind::Nak(Some(delay))).await.map_err(|e| e.to_string())
             }
             Verdict::Park(reason) => {
-                // In a task of its own: an ack from the dead letter stream may take seconds.
+                // In a separate task: the ack of the dead letter stream may take seconds.
                 tokio::spawn(park(bus.clone(), consumer, message, reason).instrument(span));
                 Ok(())
             }
         };
         if let Err(error) = settled {
-            // The server gives it again after the ack wait; the inbox makes that harmless.
+            // The server redelivers it after the ack wait; the inbox makes that harmless.
             tracing::warn!(consumer, error, "message not settled");
         }
     }
 }
 
-/// First to the dead letter stream, and only after its ack away from the consumer.
+/// Publishes the message to the dead letter stream, and acknowledges it only after that stream's ack.
 pub async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, reason: String) {
     let attempts = message.info().map(|i| i.delivered).unwrap_or(0);
     let mut headers = message.headers.clone().unwrap_or_default();
-    // One dead letter for each message and consumer, however often parking itself is repeated.
+    // One dead letter for each message and consumer, however often parking is repeated.
     let id = headers.get(CE_ID).map(|v| v.to_string()).unwrap_or_else(|| message.subject.to_string());
     let sequence = message.info().map(|i| i.stream_sequence).unwrap_or(0);
     headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{consumer}/{id}/{sequence}").as_str());

@@ -13,7 +13,6 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, DirectGetErrorKind, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::consumer::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON};
 use crate::contract::dead_letter::{
     DeadLetter, DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter,
 };
@@ -22,6 +21,11 @@ use crate::event::CE_ID;
 use crate::service::{Answered, json};
 use crate::topology::{DLQ, DLQ_PREFIX};
 use crate::{Bus, Context, context};
+
+/// Headers of a dead letter.
+pub const DLQ_REASON: &str = "Marquee-Reason";
+pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
+pub const DLQ_ATTEMPTS: &str = "Marquee-Attempts";
 
 /// How long a consumer may take to handle one letter; a commit takes milliseconds, asking another host some seconds.
 pub(crate) const HANDLING_MAX: Duration = Duration::from_secs(8);

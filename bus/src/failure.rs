@@ -1,13 +1,14 @@
-//! A failure could not tell yes from no. A rejection, by contrast, is an expected no and lives in the contract.
+//! A failure: a message or request could not be processed. A rejection, by contrast, is an expected answer and is part of the
+//! contract.
 
-/// Why a message could not be handled.
+/// Why a message could not be processed. `Display` is the reason alone, as an operator reads it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// The same message may succeed later: lost connection, deadlock, a host that is away.
-    #[error("transient: {0}")]
+    /// The same message may succeed later: a lost connection, a deadlock, a host that is not available.
+    #[error("{0}")]
     Transient(String),
-    /// The same message will fail for ever: unreadable, or it breaks a rule of the code itself.
-    #[error("poison: {0}")]
+    /// The same message will always fail: it is unreadable, or it violates a rule of the code itself.
+    #[error("{0}")]
     Poison(String),
 }
 

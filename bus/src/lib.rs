@@ -1,10 +1,19 @@
-//! What crosses process borders: the contract (events, requests, problems), the topology of streams and
-//! consumers, and the ways to speak over NATS: publish, consume, ask, answer.
+//! What the processes have in common: the contract (events, requests, problems), the streams and consumers, and the ways to
+//! communicate over NATS: publish, consume, request, answer.
 //!
-//! Invariant: this crate knows no SQL, no HTTP server and no actors.
-//! Invariant: a subject stands beside the one type that travels under it, and nowhere else.
+//! Invariant: this crate has no SQL, no HTTP server and no actors.
+//! Invariant: a subject is defined at the one type that is sent under it, and nowhere else.
+//!
+//! Modules import only from earlier lines, so there is no circle:
+//! - `failure`, `context`, `trace`, `retry`, `network`, `address`;
+//! - `contract` → `failure`; `config` → `address`, `contract`; `tls` → `config`; `redis` → `tls`;
+//! - `request` → `contract`; `in_process` → `request`; `streams` → `config`;
+//! - `connection` (the [`Bus`]) → `in_process`, `streams`, `tls`;
+//! - `ask`, `topology`, `event` → `connection`; `revoked` → `ask`; `token` → `revoked`; `service` → `token`;
+//! - `event_replay`, `event_feed`, `dead_letter` → `topology`; `consumer` → `dead_letter`.
 
 pub mod address;
+mod ask;
 pub mod config;
 pub mod connection;
 pub mod consumer;
@@ -15,11 +24,14 @@ pub mod event;
 pub mod event_feed;
 pub mod event_replay;
 pub mod failure;
+pub mod in_process;
 pub mod network;
 pub mod redis;
+pub mod request;
 pub mod retry;
 pub mod revoked;
 pub mod service;
+pub mod streams;
 pub mod tls;
 pub mod token;
 pub mod topology;

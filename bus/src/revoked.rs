@@ -16,9 +16,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::contract::Problem;
-use crate::contract::auth::{ListRevocations, REVOKED, Revocation, RevocationNotice};
-use crate::service::Ask;
-use crate::token::ACCESS_LIFETIME;
+use crate::contract::auth::{ACCESS_LIFETIME, ListRevocations, REVOKED, Revocation, RevocationNotice};
+use crate::request::Ask;
 use crate::{Bus, Context, retry};
 
 /// A token signed just before its epoch fell may be told of a little later, by a clock that runs a little slower.

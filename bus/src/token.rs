@@ -15,11 +15,10 @@ use uuid::Uuid;
 
 use crate::contract::auth::{Claims, GetKeys, Key, KeySet, Role};
 use crate::contract::{Access, Problem, Timestamp};
+use crate::request::Ask;
 use crate::revoked::{self, Revoked};
 use crate::{Bus, Context};
 
-/// How long an access token is good, unless it is voided: a verifier need not remember longer what was voided.
-pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Issuer and audience of an instance that has no public address of its own.
 pub const ISSUER: &str = "marquee";
 /// Tokens remembered: some 200 bytes each, so at most 20 MB.
@@ -188,7 +187,7 @@ impl Verifier {
         if asked.is_some_and(|at| at.elapsed() < KEYS_ASKED_EVERY) {
             return Ok(());
         }
-        let ask = crate::service::Ask::new(Context::new());
+        let ask = Ask::new(Context::new());
         let mut keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
         // An auth host of before does not say it.
         keys.issuer.get_or_insert_with(|| ISSUER.to_owned());

@@ -11,8 +11,9 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, UpdateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 
-use crate::config::Environment;
-use crate::{Bus, Failure};
+use crate::connection::Bus;
+use crate::failure::Failure;
+use crate::streams::Streams;
 
 pub const EVENTS: &str = "EVENTS";
 pub const DLQ: &str = "DLQ";
@@ -38,42 +39,6 @@ pub const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
 pub const ACK_WAIT: Duration = Duration::from_secs(10);
 /// Messages in the hands of one consumer's hosts: enough to keep group commits full, few enough to bound memory.
 pub const ACK_PENDING_MAX: i64 = 2_048;
-
-/// What differs between installations: how much room the streams have, and how many copies.
-#[derive(Debug, Clone)]
-pub struct Streams {
-    /// Copies of each stream: 1 for a single server, 3 in a cluster.
-    pub replicas: usize,
-    /// Bytes of `EVENTS`, in each copy.
-    pub events_max_bytes: i64,
-    /// Bytes of `DLQ`, in each copy.
-    pub dlq_max_bytes: i64,
-}
-
-impl Default for Streams {
-    /// 8 GiB is about ten million events of this contract, over a week of a large chain's sales.
-    fn default() -> Self {
-        Self { replicas: 1, events_max_bytes: 8 << 30, dlq_max_bytes: 1 << 30 }
-    }
-}
-
-impl Streams {
-    /// `NATS_REPLICAS`, `NATS_EVENTS_MAX_BYTES`, `NATS_DLQ_MAX_BYTES`.
-    pub fn read(environment: &mut Environment) -> Self {
-        let default = Self::default();
-        // At least 32 of the largest messages, at most more than one server's disk.
-        let bytes = 16 << 20..=1 << 50;
-        Self {
-            replicas: environment.number("NATS_REPLICAS", default.replicas, 1..=5),
-            events_max_bytes: environment.number(
-                "NATS_EVENTS_MAX_BYTES",
-                default.events_max_bytes,
-                bytes.clone(),
-            ),
-            dlq_max_bytes: environment.number("NATS_DLQ_MAX_BYTES", default.dlq_max_bytes, bytes),
-        }
-    }
-}
 
 /// Looks for a stream that another process makes at the same time: the room for it is taken before it can be found.
 const MADE_BY_ANOTHER_TRIES: u32 = 10;

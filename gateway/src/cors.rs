@@ -1,6 +1,6 @@
 //! Which web pages of other origins may call this API from a browser. None, unless configured.
 //!
-//! Access tokens travel in a header, so no origin is given credentials: even `*` lets a page do only what whoever holds
+//! Access tokens travel in a header, so no origin is given credentials: even `*` lets a page do only what every holder of
 //! the token can do anyway. The one cookie (`api/page_login.rs`) is for this origin's own page, and the header that it
 //! counts beside is not among those that another origin may send.
 

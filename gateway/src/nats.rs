@@ -53,7 +53,7 @@ impl NatsHosts {
             self.wait_until_connected().await?;
             return dead_letter::answer(&self.bus, subject, &payload, &ask.context).await;
         }
-        if !self.bus.nearby.answers(subject) {
+        if !self.bus.in_process.answers(subject) {
             self.wait_until_connected().await?;
         }
         self.bus.ask_at(subject, payload, ask).await

@@ -98,7 +98,7 @@ fn plain(reason: &str) -> &str {
     }
 }
 
-/// The answer that carries `problem` to whoever asked.
+/// The response with `problem` as its body.
 pub fn respond(mut problem: Problem, request_id: &str) -> Response {
     problem.request_id = request_id.to_owned();
     let body = serde_json::to_vec(&problem).expect("a problem is plain data and always serializes");

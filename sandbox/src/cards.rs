@@ -3,14 +3,14 @@
 
 use crate::fault::Fault;
 
-/// A card that a token or a number stands for.
+/// A test card.
 #[derive(Debug)]
 pub struct Card {
     pub brand: &'static str,
     pub number: &'static str,
     token: &'static str,
     decline: Option<(&'static str, &'static str, &'static str)>,
-    /// Pays, and disputes it at once.
+    /// The payment succeeds and is disputed at once.
     pub disputes: bool,
 }
 
@@ -23,7 +23,7 @@ const fn card(
     Card { brand, number, token, decline, disputes: false }
 }
 
-/// `decline` is code, decline code and what the customer reads.
+/// `decline` is code, decline code and the message for the customer.
 static CARDS: [Card; 12] = [
     Card { disputes: true, ..card("visa", "4000000000000259", "createDispute", None) },
     card("visa", "4242424242424242", "visa", None),
@@ -70,8 +70,7 @@ static CARDS: [Card; 12] = [
             "An error occurred while processing your card. Try again in a little bit.",
         )),
     ),
-    // Nobody stands at the till to authenticate: we decline at once, as Stripe does under
-    // `error_on_requires_action=true`.
+    // There is no customer who could authenticate: declined at once, as by Stripe with `error_on_requires_action=true`.
     card(
         "visa",
         "4000002760003184",
@@ -84,14 +83,14 @@ static CARDS: [Card; 12] = [
     ),
 ];
 
-/// The card behind `pm_card_…`; Stripe writes declines both as `chargeDeclined…` and `visa_chargeDeclined…`.
+/// The card of the token `pm_card_…`; Stripe accepts both `chargeDeclined…` and `visa_chargeDeclined…`.
 pub fn by_token(token: &str) -> Option<&'static Card> {
     let name = token.strip_prefix("pm_card_")?;
     let short = name.strip_prefix("visa_").unwrap_or(name);
     CARDS.iter().find(|card| card.token == name).or_else(|| CARDS.iter().find(|card| card.token == short))
 }
 
-/// The card with this number, blanks allowed.
+/// The card with this number; blanks and dashes are ignored.
 pub fn by_number(typed: &str) -> Option<&'static Card> {
     let digits: String = typed.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
     CARDS.iter().find(|card| card.number == digits)
@@ -106,7 +105,7 @@ impl Card {
         format!("pm_card_{}", self.token)
     }
 
-    /// Why it does not pay, if it does not.
+    /// Why the card is declined, if it is.
     pub fn refusal(&self) -> Option<Fault> {
         let (code, decline_code, message) = self.decline?;
         let fault = Fault::declined(code, decline_code, message);

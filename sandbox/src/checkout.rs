@@ -1,21 +1,22 @@
-//! The rules of the hosted page: opening, paying, declining and expiring a checkout session.
-//! Invariant: a session is paid at most once, and one that has expired never captures; its payment intent is
-//! canceled with it. A decline leaves it open, so the customer may try another card.
+//! The rules of checkout sessions: creating, paying, declining and expiring one.
+//! Invariant: a session is paid at most once, and an expired one never captures; its payment intent is canceled with it. A
+//! decline leaves it open, so the customer may use another card.
 
 use std::sync::Arc;
 
-use crate::books::{Books, Record};
 use crate::cards::Card;
 use crate::fault::Fault;
 use crate::form::Form;
 use crate::model::{IntentStatus, Object, PaymentIntent, Session, SessionStatus};
-use crate::rules::{self, Decision, Moment, Outcome, event, new_id};
+use crate::outcome::{Decision, Moment, Outcome, event, new_id};
+use crate::rules;
+use crate::store::{Record, Store};
 
 /// Stripe's limits for `expires_at`: 30 minutes to 24 hours, 24 hours when absent.
 const OPEN_SECONDS_MIN: i64 = 30 * 60;
 const OPEN_SECONDS_MAX: i64 = 24 * 60 * 60;
 
-pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
+pub fn create(_: &Store, form: &Form, moment: Moment) -> Decision {
     form.only(&[
         "mode",
         "line_items",
@@ -32,10 +33,10 @@ pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
         "expand",
     ])?;
     if form.need("mode")? != "payment" {
-        return Err(Fault::invalid("This sandbox knows only mode=payment.").param("mode"));
+        return Err(Fault::invalid("This sandbox supports only mode=payment.").param("mode"));
     }
     if form.get("line_items[1][quantity]").is_some() {
-        return Err(Fault::invalid("This sandbox takes a single line item.").param("line_items"));
+        return Err(Fault::invalid("This sandbox supports only a single line item.").param("line_items"));
     }
     let (unit_amount, currency) =
         rules::price(form, "line_items[0][price_data][unit_amount]", "line_items[0][price_data][currency]")?;
@@ -44,9 +45,10 @@ pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
     let amount_total =
         amount_total.ok_or_else(|| Fault::invalid("Invalid quantity").param("line_items[0][quantity]"))?;
     let expires_at = form.integer("expires_at")?.unwrap_or(moment.now + OPEN_SECONDS_MAX);
-    let away = expires_at - moment.now;
-    if !(OPEN_SECONDS_MIN..=OPEN_SECONDS_MAX).contains(&away) {
-        let bound = if away < OPEN_SECONDS_MIN { "at least 30 minutes" } else { "less than 24 hours" };
+    let open_seconds = expires_at - moment.now;
+    if !(OPEN_SECONDS_MIN..=OPEN_SECONDS_MAX).contains(&open_seconds) {
+        let bound =
+            if open_seconds < OPEN_SECONDS_MIN { "at least 30 minutes" } else { "less than 24 hours" };
         let message = format!("The `expires_at` timestamp must be {bound} from Checkout Session creation.");
         return Err(Fault::invalid(message).param("expires_at"));
     }
@@ -66,23 +68,26 @@ pub fn create(_: &Books, form: &Form, moment: Moment) -> Decision {
         intent_metadata: form.metadata("payment_intent_data[metadata]")?,
         payment_intent: None,
     });
-    Ok(Outcome::shows(vec![Record::Session(session.clone())], Object::Session(session)))
+    Ok(Outcome::accepted(vec![Record::Session(session.clone())], Object::Session(session)))
 }
 
-/// The customer presses *Pay*; a second press after a success changes nothing and shows the paid session.
-pub fn pay(books: &Books, id: &str, card: &Card, moment: Moment) -> Decision {
-    let session = find(books, id)?;
+/// The customer submits the pay page; again after a success it changes nothing and returns the paid session.
+pub fn pay(store: &Store, id: &str, card: &Card, moment: Moment) -> Decision {
+    let session = find(store, id)?;
     match session.status {
-        SessionStatus::Complete => return Ok(Outcome::shows(Vec::new(), Object::Session(session.clone()))),
+        SessionStatus::Complete => {
+            return Ok(Outcome::accepted(Vec::new(), Object::Session(session.clone())));
+        }
         SessionStatus::Expired => return Ok(expired_already(session)),
         SessionStatus::Open => {}
     }
     if moment.now >= session.expires_at {
-        let (records, session) = expired(books, session, moment.now);
+        let (records, session) = expired(store, session, moment.now);
         return Ok(Outcome { records, ..expired_already(&session) });
     }
-    let known = session.payment_intent.as_deref().and_then(|id| books.intents.get(id));
-    let intent = known.map_or_else(|| new_intent(session, moment.now), |intent| PaymentIntent::clone(intent));
+    let existing = session.payment_intent.as_deref().and_then(|id| store.intents.get(id));
+    let intent =
+        existing.map_or_else(|| new_intent(session, moment.now), |intent| PaymentIntent::clone(intent));
     let collected = rules::collect(
         PaymentIntent { method: Some(rules::method(card)), ..intent.clone() },
         card,
@@ -97,10 +102,13 @@ pub fn pay(books: &Books, id: &str, card: &Card, moment: Moment) -> Decision {
     let mut records = collected.records;
     records.push(Record::Session(session.clone()));
     Ok(match collected.answer.fault {
-        Some(fault) => Outcome::refuses(records, fault, Object::Session(session)),
+        Some(fault) => Outcome::rejected(records, fault, Object::Session(session)),
         None => {
             records.push(event("checkout.session.completed", &session.id, moment.now));
-            Outcome { afterwards: collected.afterwards, ..Outcome::shows(records, Object::Session(session)) }
+            Outcome {
+                afterwards: collected.afterwards,
+                ..Outcome::accepted(records, Object::Session(session))
+            }
         }
     })
 }
@@ -121,22 +129,22 @@ fn new_intent(session: &Session, now: i64) -> PaymentIntent {
     }
 }
 
-pub fn expire(books: &Books, id: &str, form: &Form, moment: Moment) -> Decision {
+pub fn expire(store: &Store, id: &str, form: &Form, moment: Moment) -> Decision {
     form.only(&["expand"])?;
-    let session = find(books, id)?;
+    let session = find(store, id)?;
     if session.status != SessionStatus::Open {
         return Ok(expired_already(session));
     }
-    let (records, session) = expired(books, session, moment.now);
-    Ok(Outcome::shows(records, Object::Session(session)))
+    let (records, session) = expired(store, session, moment.now);
+    Ok(Outcome::accepted(records, Object::Session(session)))
 }
 
 /// The records that close an open session.
-fn expired(books: &Books, session: &Session, now: i64) -> (Vec<Record>, Arc<Session>) {
+fn expired(store: &Store, session: &Session, now: i64) -> (Vec<Record>, Arc<Session>) {
     let session = Arc::new(Session { status: SessionStatus::Expired, ..session.clone() });
     let mut records =
         vec![Record::Session(session.clone()), event("checkout.session.expired", &session.id, now)];
-    if let Some(intent) = session.payment_intent.as_deref().and_then(|id| books.intents.get(id)) {
+    if let Some(intent) = session.payment_intent.as_deref().and_then(|id| store.intents.get(id)) {
         records.extend(rules::canceled(intent, "abandoned", now).0);
     }
     (records, session)
@@ -148,16 +156,16 @@ fn expired_already(session: &Arc<Session>) -> Outcome {
         "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of \
          `{status}`."
     );
-    Outcome::refuses(Vec::new(), Fault::invalid(message), Object::Session(session.clone()))
+    Outcome::rejected(Vec::new(), Fault::invalid(message), Object::Session(session.clone()))
 }
 
-pub fn find<'a>(books: &'a Books, id: &str) -> Result<&'a Arc<Session>, Fault> {
-    books.sessions.get(id).ok_or_else(|| Fault::missing(404, "checkout.session", id, "session"))
+pub fn find<'a>(store: &'a Store, id: &str) -> Result<&'a Arc<Session>, Fault> {
+    store.sessions.get(id).ok_or_else(|| Fault::missing(404, "checkout.session", id, "session"))
 }
 
-/// Only http(s): the page links and redirects there.
+/// Only http and https: the page links and redirects to it.
 fn web_url(text: &str, name: &str) -> Result<String, Fault> {
-    // The template's braces are no part of a URL.
+    // The braces of the template are not valid in a URL.
     let filled = text.replace("{CHECKOUT_SESSION_ID}", "id");
     let valid = reqwest::Url::parse(&filled).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     if valid {

@@ -1,16 +1,16 @@
-//! The rules of disputes: a card that disputes what it has just paid, and a verdict by the switch.
-//! Invariant: a dispute is decided once; while it is open, and once it is lost, nothing of its charge can be refunded.
+//! The rules of disputes: a test card that disputes its payment at once, and a verdict set by a switch.
+//! Invariant: a dispute is decided once; while it is open, and after it is lost, its charge cannot be refunded.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Books, Record};
 use crate::fault::Fault;
 use crate::model::{Dispute, DisputeStatus, Object, PaymentIntent};
-use crate::rules::{Decision, Moment, Outcome, event, new_id};
+use crate::outcome::{Decision, Moment, Outcome, event, new_id};
+use crate::store::{Record, Store};
 
-/// How every open dispute is to end.
+/// How open disputes are decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -18,7 +18,7 @@ pub enum Verdict {
     Lost,
 }
 
-/// What follows when the card that paid disputes it: the money is withdrawn at once.
+/// The records of a new dispute: the money is withdrawn at once.
 pub fn raise(intent: &PaymentIntent, now: i64) -> Vec<Record> {
     let Some(charge) = &intent.charge else { return Vec::new() };
     let dispute = Arc::new(Dispute {
@@ -39,8 +39,8 @@ pub fn raise(intent: &PaymentIntent, now: i64) -> Vec<Record> {
     ]
 }
 
-pub fn decide(books: &Books, id: &str, verdict: Verdict, moment: Moment) -> Decision {
-    let known = books.disputes.get(id).ok_or_else(|| Fault::missing(404, "dispute", id, "dispute"))?;
+pub fn decide(store: &Store, id: &str, verdict: Verdict, moment: Moment) -> Decision {
+    let known = store.disputes.get(id).ok_or_else(|| Fault::missing(404, "dispute", id, "dispute"))?;
     let status = match verdict {
         Verdict::Won => DisputeStatus::Won,
         Verdict::Lost => DisputeStatus::Lost,
@@ -51,11 +51,11 @@ pub fn decide(books: &Books, id: &str, verdict: Verdict, moment: Moment) -> Deci
         records.push(event("charge.dispute.funds_reinstated", id, moment.now));
     }
     records.push(event("charge.dispute.closed", id, moment.now));
-    Ok(Outcome::shows(records, Object::Dispute(dispute)))
+    Ok(Outcome::accepted(records, Object::Dispute(dispute)))
 }
 
-/// Whether a dispute holds or took this payment's money.
-pub fn holds(books: &Books, intent: &PaymentIntent) -> bool {
+/// Whether an open or lost dispute prevents refunds of this payment.
+pub fn holds(store: &Store, intent: &PaymentIntent) -> bool {
     let disputed = intent.charge.as_ref().is_some_and(|charge| charge.disputed);
-    disputed && books.disputes.any(|d| d.payment_intent == intent.id && d.status != DisputeStatus::Won)
+    disputed && store.disputes.any(|d| d.payment_intent == intent.id && d.status != DisputeStatus::Won)
 }

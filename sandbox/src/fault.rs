@@ -1,4 +1,4 @@
-//! Stripe's error object, which is what every refused call answers with (docs.stripe.com/api/errors).
+//! Stripe's error object, the answer to every rejected call (docs.stripe.com/api/errors).
 //! Clients decide by `type`, `code` and `decline_code`; `message` is for people.
 
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ pub enum Kind {
     Api,
 }
 
-/// Why a call was refused; also kept as a payment's `last_payment_error`.
+/// Why a call was rejected; also stored as a payment's `last_payment_error`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
     /// HTTP status.
@@ -40,18 +40,18 @@ impl Fault {
         Self { status, kind, message, code: None, decline_code: None, param: None }
     }
 
-    /// A request that cannot be right.
+    /// An invalid request.
     pub fn invalid(message: impl Into<Text>) -> Self {
         Self::new(400, Kind::InvalidRequest, message.into())
     }
 
-    /// An object that does not exist; 404 when it is what the call is about, 400 when a parameter names it.
+    /// An object that does not exist: 404 if the path names it, 400 if a parameter does.
     pub fn missing(status: u16, noun: &str, id: &str, param: &str) -> Self {
         let message = format!("No such {noun}: '{id}'");
         Self { status, ..Self::invalid(message).code("resource_missing").param(param) }
     }
 
-    /// The card said no.
+    /// The card was declined.
     pub fn declined(code: &'static str, decline_code: &'static str, message: &'static str) -> Self {
         let declined = Self::new(402, Kind::Card, message.into()).code(code);
         Self { decline_code: Some(decline_code.into()), ..declined }
@@ -83,8 +83,8 @@ impl Fault {
         Self { status: 409, ..Self::invalid(message).code("idempotency_key_in_use") }
     }
 
-    /// What the provider answers when it is ill itself, with the status that a switch or a broken log asks for.
-    pub fn ill(status: u16) -> Self {
+    /// A failure of the provider itself, caused by a switch or by a log that cannot be written.
+    pub fn provider_error(status: u16) -> Self {
         match status {
             429 => Self::new(429, Kind::InvalidRequest, "Too many requests. Please slow down.".into())
                 .code("rate_limit"),

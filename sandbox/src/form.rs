@@ -1,6 +1,6 @@
-//! Reads what Stripe's API is spoken in: `application/x-www-form-urlencoded` with brackets for nesting.
-//! Names stay flat (`metadata[payment_id]`) because every lookup here knows the full name that it wants.
-//! A parameter that the real API does not know is refused, so that a typo in the adapter fails in a test.
+//! Parses the bodies of Stripe's API: `application/x-www-form-urlencoded` with brackets for nesting.
+//! Names stay flat (`metadata[payment_id]`) because every lookup uses the full name.
+//! A parameter that the real API does not have is rejected, so that a typo in the adapter fails in a test.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use ring::digest::{Context, SHA256};
 
 use crate::fault::Fault;
 
-/// What the caller attached to an object.
+/// The caller's own data on an object.
 pub type Metadata = BTreeMap<String, String>;
 
-/// Tells two requests under one idempotency key apart.
+/// Distinguishes two requests with the same idempotency key.
 pub type Fingerprint = String;
 
 /// The decoded parameters of one request.
@@ -20,7 +20,7 @@ pub type Fingerprint = String;
 pub struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Never fails: a broken escape stays as it is, as browsers and Stripe do.
+    /// Never fails: an invalid escape is kept unchanged, as by browsers and Stripe.
     pub fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -29,13 +29,13 @@ impl Form {
         Self(pairs.collect())
     }
 
-    /// The value, if there is one; an empty value counts as none. The last of several wins.
+    /// The value; an empty value counts as absent. Of several the last one counts.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().rev().find(|(known, _)| known == name);
+        let found = self.0.iter().rev().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The values of `name[]` or `name[0]`, `name[1]`, … in the order in which they came.
+    /// The values of `name[]` or `name[0]`, `name[1]`, … in the order of the body.
     pub fn list(&self, name: &str) -> Vec<&str> {
         let is_item = |key: &str| {
             let inner = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('['));
@@ -89,7 +89,7 @@ impl Form {
         Ok(metadata)
     }
 
-    /// Refuses a parameter whose outermost name is none of `roots`.
+    /// Rejects a parameter whose outermost name is not among `roots`.
     pub fn only(&self, roots: &[&str]) -> Result<(), Fault> {
         let root = |name: &str| name.split('[').next().unwrap_or_default().to_owned();
         match self.0.iter().find(|(name, _)| !roots.contains(&root(name).as_str())) {
@@ -100,7 +100,7 @@ impl Form {
         }
     }
 
-    /// The same for the same path and parameters in any order; lengths keep `a=bc` apart from `ab=c`.
+    /// Equal for the same path and parameters in any order; lengths distinguish `a=bc` from `ab=c`.
     pub fn fingerprint(&self, path: &str) -> Fingerprint {
         let mut pairs: Vec<_> = self.0.iter().collect();
         pairs.sort();
@@ -114,7 +114,7 @@ impl Form {
             feed(name);
             feed(value);
         });
-        // 128 bits are plenty against accidents, and halve what each remembered key costs.
+        // 128 bits are enough against accidental collisions, and halve the memory of each key.
         hex::encode(&hash.finish().as_ref()[..16])
     }
 }

@@ -1,6 +1,6 @@
-//! Stripe's paths over HTTP: who may call, which rule a path means, and how its answer looks on the wire.
-//! `/v1` is Stripe's and needs the secret key; `/pay` is the customer's; `/sandbox` is the test's own, without a
-//! key, and therefore exists only on a loopback address.
+//! The HTTP server: authorization, the rule of each path, and the form of the answer.
+//! `/v1` is Stripe's API and needs the secret key; `/pay` is the customer's pay page; `/sandbox` has the switches for tests,
+//! without a key, and is therefore served only on a loopback address.
 
 use std::sync::Arc;
 
@@ -10,32 +10,33 @@ use poem::http::{HeaderMap, Method, StatusCode, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::{Value, json};
 
-use crate::books::{Answer, Books};
+use crate::connections::Connections;
 use crate::fault::Fault;
 use crate::form::Form;
 use crate::model::show_fault;
+use crate::outcome::{Decision, Moment, Outcome, new_id};
 use crate::page;
 use crate::provider::{Claim, Key, Provider};
-use crate::rules::{self, Decision, Moment, Outcome};
+use crate::store::{Answer, Store};
 use crate::switches::Switches;
-use crate::wire::Wires;
-use crate::{checkout, reads, refunds, webhook};
+use crate::{checkout, reads, refunds, rules, webhook};
 
 /// Our largest request is a session with metadata; Stripe's own limit is higher.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 pub struct Http {
     pub provider: Arc<Provider>,
-    pub wires: Wires,
-    /// The switches are served.
+    pub connections: Connections,
+    /// Whether the switches are served.
     pub on_loopback: bool,
 }
 
-/// What goes onto the wire.
+/// The answer to a call.
 struct Reply {
     body: Value,
     status: u16,
     replayed: bool,
+    /// Cut the connection instead of sending the answer.
     lost: bool,
 }
 
@@ -62,7 +63,7 @@ impl Http {
             Err(fault) => return refused(&fault),
         };
         if reply.lost {
-            self.wires.cut(&peer);
+            self.connections.cut(&peer);
         }
         let mut response = respond(reply.status, &reply.body);
         if reply.replayed {
@@ -73,19 +74,19 @@ impl Http {
 
     async fn answer(&self, mut request: Request, path: &str) -> Result<Reply, Fault> {
         self.authorize(request.headers())?;
-        let trouble = self.provider.panel.trouble(path);
-        let reading = request.method() == Method::GET;
-        if let Some((status, kept)) = trouble.fail
-            && (reading || !kept)
+        let interference = self.provider.switches.interference(path);
+        let is_read = request.method() == Method::GET;
+        if let Some((status, kept)) = interference.fail
+            && (is_read || !kept)
         {
-            return Err(Fault::ill(status));
+            return Err(Fault::provider_error(status));
         }
         let segments: Vec<&str> = path.split('/').skip(2).collect();
-        if reading {
-            trouble.wait().await;
+        if is_read {
+            interference.wait().await;
             let form = Form::parse(request.uri().query().unwrap_or_default());
             let url = &self.provider.public_url;
-            let body = self.provider.read(|books| reads::answer(books, &segments, &form, url))?;
+            let body = self.provider.read(|store| reads::answer(store, &segments, &form, url))?;
             return Ok(Reply { body, status: 200, replayed: false, lost: false });
         }
         let call = Call::of(request.method(), &segments)
@@ -93,25 +94,25 @@ impl Http {
         let form = read_form(&mut request).await?;
         let key = idempotency_key(request.headers(), &form, path)?;
         let guard = match self.provider.claim(key.as_ref())? {
-            Claim::Mine(guard) => guard,
+            Claim::Run(guard) => guard,
             Claim::Replay(answer) => return Ok(self.reply(&answer, true)),
         };
         let provider = self.provider.clone();
         let run = async move {
-            trouble.wait().await;
-            let rule = |books: &Books, moment: Moment| match trouble.fail {
+            interference.wait().await;
+            let rule = |store: &Store, moment: Moment| match interference.fail {
                 Some((status, _)) => {
-                    let answer = Answer { fault: Some(Fault::ill(status)), object: None };
+                    let answer = Answer { fault: Some(Fault::provider_error(status)), object: None };
                     Ok(Outcome { records: Vec::new(), answer, afterwards: Vec::new() })
                 }
-                None => call.decide(books, &form, moment),
+                None => call.decide(store, &form, moment),
             };
             let answer = provider.change(key.as_ref(), rule);
             drop(guard);
             answer
         };
-        // In a task of its own: a caller that hangs up does not undo a charge.
-        let answer = tokio::spawn(run).await.map_err(|_| Fault::ill(500))??;
+        // In a separate task: a caller that disconnects does not undo a charge.
+        let answer = tokio::spawn(run).await.map_err(|_| Fault::provider_error(500))??;
         Ok(self.reply(&answer, false))
     }
 
@@ -121,7 +122,7 @@ impl Http {
             (None, Some(object)) => (200, object.show(&self.provider.public_url)),
             (None, None) => (200, json!({})),
         };
-        Reply { body, status, replayed, lost: self.provider.panel.lose_answer() }
+        Reply { body, status, replayed, lost: self.provider.switches.lose_answer() }
     }
 
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Fault> {
@@ -129,7 +130,7 @@ impl Http {
             headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let key = match given.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim().to_owned(),
-            // curl -u sk_test_…: the key is the user, without a password.
+            // curl -u sk_test_…: the key is the user name, without a password.
             Some((scheme, text)) if scheme.eq_ignore_ascii_case("basic") => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).unwrap_or_default();
                 String::from_utf8_lossy(&bytes).split(':').next().unwrap_or_default().to_owned()
@@ -157,11 +158,11 @@ impl Http {
     async fn sandbox(&self, mut request: Request, path: &[&str]) -> Response {
         let method = request.method().clone();
         match (method.as_str(), path) {
-            ("GET", ["switches"]) => respond(200, &json!(self.provider.panel.get())),
+            ("GET", ["switches"]) => respond(200, &json!(self.provider.switches.get())),
             ("POST", ["switches"]) => match read_switches(&mut request).await {
                 Ok(switches) => {
-                    self.provider.panel.set(switches);
-                    respond(200, &json!(self.provider.panel.get()))
+                    self.provider.switches.set(switches);
+                    respond(200, &json!(self.provider.switches.get()))
                 }
                 Err(fault) => refused(&fault),
             },
@@ -173,7 +174,7 @@ impl Http {
     }
 }
 
-/// The calls that change something.
+/// Calls that change the state.
 enum Call {
     CreateIntent,
     ConfirmIntent(String),
@@ -199,14 +200,14 @@ impl Call {
         })
     }
 
-    fn decide(&self, books: &Books, form: &Form, moment: Moment) -> Decision {
+    fn decide(&self, store: &Store, form: &Form, moment: Moment) -> Decision {
         match self {
-            Self::CreateIntent => rules::create_intent(books, form, moment),
-            Self::ConfirmIntent(id) => rules::confirm_intent(books, id, form, moment),
-            Self::CancelIntent(id) => rules::cancel_intent(books, id, form, moment),
-            Self::CreateSession => checkout::create(books, form, moment),
-            Self::ExpireSession(id) => checkout::expire(books, id, form, moment),
-            Self::CreateRefund => refunds::create(books, form, moment),
+            Self::CreateIntent => rules::create_intent(store, form, moment),
+            Self::ConfirmIntent(id) => rules::confirm_intent(store, id, form, moment),
+            Self::CancelIntent(id) => rules::cancel_intent(store, id, form, moment),
+            Self::CreateSession => checkout::create(store, form, moment),
+            Self::ExpireSession(id) => checkout::expire(store, id, form, moment),
+            Self::CreateRefund => refunds::create(store, form, moment),
         }
     }
 }
@@ -228,14 +229,14 @@ async fn read_form(request: &mut Request) -> Result<Form, Fault> {
     Ok(Form::parse(&String::from_utf8_lossy(&read_body(request).await?)))
 }
 
-/// Only `application/json`: a browser on some other site cannot send that without asking first.
+/// Only `application/json`: a browser cannot send that from another site without a preflight request.
 async fn read_switches(request: &mut Request) -> Result<Switches, Fault> {
     if !request.content_type().is_some_and(|kind| kind.starts_with("application/json")) {
         return Err(Fault::invalid("Switches are application/json."));
     }
     let switches = serde_json::from_slice(&read_body(request).await?);
     let switches: Switches =
-        switches.map_err(|error| Fault::invalid(format!("These are no switches: {error}")))?;
+        switches.map_err(|error| Fault::invalid(format!("Invalid switches: {error}")))?;
     match &switches.fail_calls {
         Some(fail) if ![429, 500, 503].contains(&fail.status) => {
             Err(Fault::invalid("fail_calls.status is 429, 500 or 503."))
@@ -255,5 +256,5 @@ fn refused(fault: &Fault) -> Response {
 fn respond(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let builder = Response::builder().status(status).content_type("application/json");
-    builder.header("request-id", rules::new_id("req_")).body(body.to_string())
+    builder.header("request-id", new_id("req_")).body(body.to_string())
 }

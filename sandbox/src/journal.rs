@@ -1,7 +1,7 @@
-//! The sandbox's books on disk: one JSON line per change, appended with `write(2)` before anybody hears of it.
-//! Invariant: nothing is answered and no webhook leaves before its line is in the kernel's hands, so a `kill -9`
-//! loses nothing that was told. No fsync: this is a sandbox, it promises to outlive its process, not the machine.
-//! A line is a kilobyte into the page cache, which takes a few microseconds: less than to wake a thread for it.
+//! The sandbox's log on disk: one JSON line per change, appended with `write(2)` before the change is answered.
+//! Invariant: no answer and no webhook is sent before the line is in the page cache, so a `kill -9` loses no change that a
+//! client has seen. There is no fsync: the sandbox survives the end of its process, not of the machine.
+//! A line is about a kilobyte into the page cache, which takes a few microseconds: less than to wake another thread.
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::books::Record;
+use crate::store::Record;
 
-/// A predecessor that was killed a moment ago may still hold the file.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the lock of a process that was just killed may still be held.
+const LOCK_MAX: Duration = Duration::from_secs(3);
 
 /// The open log; dropping it closes the file.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    /// The last line, kept for its room.
+    /// The last line; the buffer is reused.
     line: Vec<u8>,
 }
 
 impl Journal {
-    /// Opens the log for this process alone and feeds every whole change in it to `replay`; a cut last line,
-    /// which nobody was answered for, is removed.
+    /// Opens the log for this process alone and passes every complete change in it to `replay`. A truncated last line, whose
+    /// change was never answered, is removed.
     pub fn open(path: &Path, mut replay: impl FnMut(&Record)) -> anyhow::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -40,8 +40,8 @@ impl Journal {
         Ok(Self { file, line: Vec::new() })
     }
 
-    /// Writes one change; nothing where it has no records. After an error the file may end in half a line: writing on
-    /// would corrupt it.
+    /// Writes one change, unless it has no records. After an error the file may end in half a line: another write would
+    /// corrupt it.
     pub fn append(&mut self, records: &[Record]) -> std::io::Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -58,7 +58,7 @@ fn lock(file: &File) -> anyhow::Result<()> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_MAX => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(error) => bail!(error),
@@ -66,7 +66,7 @@ fn lock(file: &File) -> anyhow::Result<()> {
     }
 }
 
-/// Replays the whole lines and answers how many bytes they are.
+/// Replays the complete lines and returns their size in bytes.
 fn read(file: &File, replay: &mut impl FnMut(&Record)) -> anyhow::Result<u64> {
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut whole, mut number) = (Vec::new(), 0, 0);
@@ -81,7 +81,7 @@ fn read(file: &File, replay: &mut impl FnMut(&Record)) -> anyhow::Result<u64> {
             tracing::warn!(line = number, "the sandbox log ends in the middle of a line, which is removed");
             return Ok(whole);
         }
-        // A broken line inside is no crash of ours: better stop than go on with books that lack a change.
+        // A crash cannot have caused an unreadable line in the middle: fail instead of continuing without that change.
         let records: Vec<Record> = serde_json::from_slice(&line).with_context(|| format!("line {number}"))?;
         records.iter().for_each(&mut *replay);
         whole += length as u64;

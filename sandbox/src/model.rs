@@ -1,6 +1,6 @@
-//! The objects that the sandbox keeps and how Stripe's API shows them (docs.stripe.com/api).
-//! Invariant: a stored object is never changed, only replaced; so an event or a remembered answer that holds
-//! one keeps the snapshot that was true then, without a copy. A charge is a view of its payment intent.
+//! The objects that the sandbox stores, and their JSON in Stripe's API (docs.stripe.com/api).
+//! Invariant: a stored object is never changed, only replaced; so an event or a stored answer that holds one keeps the
+//! snapshot of its time without a copy. A charge is a view of its payment intent.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,12 +32,12 @@ pub struct PaymentIntent {
     pub currency: String,
     pub status: IntentStatus,
     pub metadata: Metadata,
-    /// The checkout session that made it.
+    /// The checkout session that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
-    /// The latest try to collect.
+    /// The latest attempt to collect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charge: Option<Charge>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct PaymentIntent {
     pub canceled: Option<(i64, String)>,
 }
 
-/// Stripe makes a payment method of its own from each use of a test token.
+/// Stripe creates a new payment method for each use of a test token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Method {
     pub id: String,
@@ -58,7 +58,7 @@ pub struct Charge {
     pub id: String,
     pub created: i64,
     pub paid: bool,
-    /// Minor units, refunds that failed not counted.
+    /// Minor units, without failed refunds.
     pub refunded: i64,
     #[serde(default)]
     pub disputed: bool,
@@ -86,7 +86,7 @@ pub struct Session {
     pub client_reference_id: Option<String>,
     pub metadata: Metadata,
     pub intent_metadata: Metadata,
-    /// None until the first try to pay, as at Stripe since 2022-08-01.
+    /// `None` until the first attempt to pay, as at Stripe since 2022-08-01.
     pub payment_intent: Option<String>,
 }
 
@@ -130,14 +130,14 @@ pub struct Dispute {
     pub payment_intent: String,
 }
 
-/// Something that happened, with its object as it was then.
+/// An event with its object as it was at that time.
 #[derive(Debug)]
 pub struct Event {
     pub id: String,
     pub created: i64,
     pub kind: Cow<'static, str>,
     pub object: Object,
-    /// Of the call that caused it.
+    /// The key of the call that caused it.
     pub idempotency_key: Option<String>,
 }
 
@@ -151,7 +151,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// As the API shows it; `public_url` is where the pay page lives now.
+    /// JSON as in the API; `public_url` is the current address of the pay page.
     pub fn show(&self, public_url: &str) -> Value {
         match self {
             Self::Intent(intent) => intent.show(),
@@ -293,7 +293,7 @@ impl Refund {
 }
 
 impl Dispute {
-    /// Without our metadata: a dispute has its own, which is the bank's doing.
+    /// Without the payment's metadata: a dispute has metadata of its own.
     fn show(&self) -> Value {
         json!({
             "id": self.id,
@@ -329,7 +329,7 @@ impl Event {
     }
 }
 
-/// The error object, with the payment that it is about where there is one.
+/// The error object, with the payment that it is about, if any.
 pub fn show_fault(fault: &Fault, about: Option<&Object>) -> Value {
     let mut error = json!({"type": fault.kind, "message": fault.message});
     let texts = [("code", &fault.code), ("decline_code", &fault.decline_code), ("param", &fault.param)];

@@ -1,5 +1,5 @@
-//! The pay page: what a customer sees instead of Stripe Checkout. Plain HTML that works without JavaScript.
-//! Invariant: everything that came from outside is escaped, and the policy lets no script run at all.
+//! The pay page, in place of Stripe Checkout. Plain HTML that works without JavaScript.
+//! Invariant: all text from outside is escaped, and the content security policy allows no scripts.
 
 use std::sync::LazyLock;
 
@@ -26,30 +26,30 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;mar
 static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| base64::engine::general_purpose::STANDARD.encode(digest(&SHA256, STYLE.as_bytes())));
 
-/// GET: the form, or why there is none.
+/// GET: the form, or a message if the session is not open.
 pub fn show(provider: &Provider, id: &str) -> Response {
-    match provider.read(|books| checkout::find(books, id).cloned()) {
+    match provider.read(|store| checkout::find(store, id).cloned()) {
         Ok(session) => page(&session, None),
         Err(_) => unknown(),
     }
 }
 
-/// POST: pays; a success leads to the shop's own page.
+/// POST: pays; a success redirects to the shop's page.
 pub fn pay(provider: &Provider, id: &str, form: &Form) -> Response {
     let Some(card) = form.get("number").and_then(cards::by_number) else {
-        return match provider.read(|books| checkout::find(books, id).cloned()) {
-            Ok(session) => page(&session, Some("This is none of the test cards below.")),
+        return match provider.read(|store| checkout::find(store, id).cloned()) {
+            Ok(session) => page(&session, Some("This is not one of the test cards below.")),
             Err(_) => unknown(),
         };
     };
-    let answer = match provider.change(None, |books, moment| checkout::pay(books, id, card, moment)) {
+    let answer = match provider.change(None, |store, moment| checkout::pay(store, id, card, moment)) {
         Ok(answer) => answer,
         Err(fault) if fault.status == 404 => return unknown(),
         Err(_) => {
             return html(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "'self'",
-                "<h1>Something went wrong. Try again.</h1>",
+                "<h1>Something went wrong. Please try again.</h1>",
             );
         }
     };
@@ -64,8 +64,8 @@ pub fn pay(provider: &Provider, id: &str, form: &Form) -> Response {
     }
 }
 
-fn page(session: &Session, complaint: Option<&str>) -> Response {
-    // Chrome holds the redirect after a form to `form-action` too, so the shop's origin has to be in it.
+fn page(session: &Session, message: Option<&str>) -> Response {
+    // Chrome also applies `form-action` to the redirect after a form, so it has to contain the shop's origin.
     let shop = reqwest::Url::parse(&session.return_url()).map(|url| url.origin().ascii_serialization());
     let form_action = shop.map_or_else(|_| "'self'".to_owned(), |origin| format!("'self' {origin}"));
     let sum = sum(session.amount_total, &session.currency);
@@ -74,18 +74,19 @@ fn page(session: &Session, complaint: Option<&str>) -> Response {
     match session.status {
         SessionStatus::Complete => {
             let to = escape(&session.return_url());
-            let body =
-                format!("<h1>{name}</h1><p>This is paid already.</p><p><a href=\"{to}\">Continue</a></p>");
+            let body = format!(
+                "<h1>{name}</h1><p>This has been paid already.</p><p><a href=\"{to}\">Continue</a></p>"
+            );
             html(StatusCode::OK, &form_action, &body)
         }
         SessionStatus::Open if !overdue => {
-            let complaint = complaint
+            let message = message
                 .map_or_else(String::new, |text| format!("<p class=no role=alert>{}</p>", escape(text)));
             let back = session.cancel_url.as_deref().map_or_else(String::new, |url| {
                 format!("<p><a href=\"{}\">Cancel and go back</a></p>", escape(url))
             });
             let body = format!(
-                "<h1>{name}</h1><p class=sum>{sum}</p>{complaint}<form method=post>\
+                "<h1>{name}</h1><p class=sum>{sum}</p>{message}<form method=post>\
                  <label for=number>Card number</label>\
                  <input id=number name=number value=\"4242 4242 4242 4242\" inputmode=numeric autocomplete=off required>\
                  <button>Pay {sum}</button></form>{back}\
@@ -125,10 +126,10 @@ fn html(status: StatusCode, form_action: &str, body: &str) -> Response {
         ))
 }
 
-/// `EUR 24.00`, with the decimals that Stripe counts.
+/// `EUR 24.00`, with Stripe's number of decimals.
 fn sum(units: i64, currency: &str) -> String {
     let code = currency.to_ascii_uppercase();
-    let plain = counted(currency).map_or_else(|| units.to_string(), |known| known.plain(units));
+    let plain = counted(currency).map_or_else(|| units.to_string(), |currency| currency.plain(units));
     format!("{code} {plain}")
 }
 

@@ -1,33 +1,33 @@
-//! What can be asked without changing anything: single objects and lists, newest first.
+//! GET requests: single objects, and lists with the newest first.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::books::{Books, Row, Shelf};
 use crate::fault::Fault;
 use crate::form::Form;
 use crate::model::{Dispute, Event, Object, Refund, Session};
+use crate::store::{Row, Store, Table};
 use crate::{checkout, rules};
 
-/// What every list takes.
+/// Parameters of every list.
 const PAGING: [&str; 4] = ["limit", "starting_after", "created", "expand"];
 
-/// Event types that one question may name.
+/// Event types that one request may name.
 const TYPES_MAX: usize = 20;
 
-/// Answers `GET /v1/<segments>`; `public_url` is where the pay page lives now.
-pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -> Result<Value, Fault> {
+/// Answers `GET /v1/<segments>`; `public_url` is the current address of the pay page.
+pub fn answer(store: &Store, segments: &[&str], form: &Form, public_url: &str) -> Result<Value, Fault> {
     let show = |object: Object| object.show(public_url);
-    let show_event = |event: &Event| event.show(public_url, u8::from(!books.is_settled(&event.id)));
+    let show_event = |event: &Event| event.show(public_url, u8::from(!store.is_settled(&event.id)));
     match segments {
-        ["payment_intents", id] => Ok(show(Object::Intent(rules::find_intent(books, id)?.clone()))),
-        ["checkout", "sessions", id] => Ok(show(Object::Session(checkout::find(books, id)?.clone()))),
-        ["refunds", id] => match books.refunds.get(id) {
+        ["payment_intents", id] => Ok(show(Object::Intent(rules::find_intent(store, id)?.clone()))),
+        ["checkout", "sessions", id] => Ok(show(Object::Session(checkout::find(store, id)?.clone()))),
+        ["refunds", id] => match store.refunds.get(id) {
             Some(refund) => Ok(show(Object::Refund(refund.clone()))),
             None => Err(Fault::missing(404, "refund", id, "id")),
         },
-        ["disputes", id] => match books.disputes.get(id) {
+        ["disputes", id] => match store.disputes.get(id) {
             Some(dispute) => Ok(show(Object::Dispute(dispute.clone()))),
             None => Err(Fault::missing(404, "dispute", id, "id")),
         },
@@ -35,27 +35,27 @@ pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -
             form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
             let of = form.get("payment_intent");
             let keep = |row: &Dispute| of.is_none_or(|id| row.payment_intent == id);
-            list(&books.disputes, form, "disputes", keep, |row| show(Object::Dispute(row)))
+            list(&store.disputes, form, "disputes", keep, |row| show(Object::Dispute(row)))
         }
-        ["events", id] => match books.events.get(id) {
+        ["events", id] => match store.events.get(id) {
             Some(event) => Ok(show_event(event)),
             None => Err(Fault::missing(404, "event", id, "id")),
         },
         ["payment_intents"] => {
             form.only(&PAGING)?;
-            list(&books.intents, form, "payment_intents", |_| true, |row| show(Object::Intent(row)))
+            list(&store.intents, form, "payment_intents", |_| true, |row| show(Object::Intent(row)))
         }
         ["checkout", "sessions"] => {
             form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
             let of = form.get("payment_intent");
             let keep = |row: &Session| of.is_none_or(|id| row.payment_intent.as_deref() == Some(id));
-            list(&books.sessions, form, "checkout/sessions", keep, |row| show(Object::Session(row)))
+            list(&store.sessions, form, "checkout/sessions", keep, |row| show(Object::Session(row)))
         }
         ["refunds"] => {
             form.only(&[&PAGING[..], &["payment_intent"]].concat())?;
             let of = form.get("payment_intent");
             let keep = |row: &Refund| of.is_none_or(|id| row.payment_intent == id);
-            list(&books.refunds, form, "refunds", keep, |row| show(Object::Refund(row)))
+            list(&store.refunds, form, "refunds", keep, |row| show(Object::Refund(row)))
         }
         ["events"] => {
             form.only(&[&PAGING[..], &["type", "types"]].concat())?;
@@ -70,20 +70,20 @@ pub fn answer(books: &Books, segments: &[&str], form: &Form, public_url: &str) -
                 kind.is_none_or(|kind| row.kind == kind)
                     && (kinds.is_empty() || kinds.contains(&row.kind.as_ref()))
             };
-            list(&books.events, form, "events", keep, |row| show_event(&row))
+            list(&store.events, form, "events", keep, |row| show_event(&row))
         }
         _ => Err(Fault::no_route("GET", &format!("/v1/{}", segments.join("/")))),
     }
 }
 
 fn list<T: Row>(
-    shelf: &Shelf<T>,
+    table: &Table<T>,
     form: &Form,
     path: &str,
     keep: impl Fn(&T) -> bool,
     show: impl Fn(Arc<T>) -> Value,
 ) -> Result<Value, Fault> {
-    let (rows, has_more) = shelf.page(form, keep)?;
+    let (rows, has_more) = table.page(form, keep)?;
     let rows: Vec<Value> = rows.into_iter().map(show).collect();
     Ok(json!({"object": "list", "data": rows, "has_more": has_more, "url": format!("/v1/{path}")}))
 }

@@ -1,40 +1,41 @@
-//! The rules of giving money back.
-//! Invariant: all refunds of a payment that did not fail are never more than was captured; a charge carries their
-//! sum, so the check is one subtraction.
+//! The rules of refunds.
+//! Invariant: the sum of a payment's refunds, without failed ones, never exceeds what was captured; the charge has that sum,
+//! so the check is one subtraction.
 
 use std::sync::Arc;
 
-use crate::books::{Books, Record};
 use crate::disputes;
 use crate::fault::Fault;
 use crate::form::Form;
 use crate::model::{Charge, Object, PaymentIntent, Refund, RefundStatus};
-use crate::rules::{Decision, Moment, Outcome, counted, divisible, event, new_id, not_positive};
+use crate::outcome::{Decision, Moment, Outcome, event, new_id};
+use crate::rules::{counted, divisible, not_positive};
+use crate::store::{Record, Store};
 
-pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
+pub fn create(store: &Store, form: &Form, moment: Moment) -> Decision {
     form.only(&["payment_intent", "amount", "metadata", "reason", "expand"])?;
     let id = form.need("payment_intent")?;
     let intent =
-        books.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "payment_intent"))?;
+        store.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "payment_intent"))?;
     let metadata = form.metadata("metadata")?;
     let reason = form.get("reason");
     if reason.is_some_and(|reason| !["duplicate", "fraudulent", "requested_by_customer"].contains(&reason)) {
         let message = "Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer";
         return Err(Fault::invalid(message).param("reason"));
     }
-    let asked = form.integer("amount")?;
-    if asked.is_some_and(|amount| amount < 1) {
+    let requested = form.integer("amount")?;
+    if requested.is_some_and(|amount| amount < 1) {
         return Err(not_positive("amount"));
     }
-    if let (Some(amount), Some(known)) = (asked, counted(&intent.currency)) {
-        divisible(amount, known, "amount")?;
+    if let (Some(amount), Some(currency)) = (requested, counted(&intent.currency)) {
+        divisible(amount, currency, "amount")?;
     }
-    let refuse = |fault| Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())));
+    let refuse = |fault| Ok(Outcome::rejected(Vec::new(), fault, Object::Intent(intent.clone())));
     let Some(charge) = intent.charge.as_ref().filter(|charge| charge.paid) else {
         let message = format!("This PaymentIntent ({id}) does not have a successful charge to refund.");
         return refuse(Fault::invalid(message));
     };
-    if disputes::holds(books, intent) {
+    if disputes::holds(store, intent) {
         let message = format!("Charge {} has been charged back; it cannot be refunded.", charge.id);
         return refuse(Fault::invalid(message).code("charge_disputed"));
     }
@@ -43,9 +44,9 @@ pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
         let message = format!("Charge {} has already been refunded.", charge.id);
         return refuse(Fault::invalid(message).code("charge_already_refunded"));
     }
-    let amount = asked.unwrap_or(left);
+    let amount = requested.unwrap_or(left);
     if amount > left {
-        // Without a code, as seen at Stripe: clients know it by `param`.
+        // Without a code, as observed at Stripe: clients recognise it by `param`.
         let message =
             format!("Refund amount ({amount}) is greater than unrefunded amount on charge ({left})");
         return refuse(Fault::invalid(message).param("amount"));
@@ -64,11 +65,11 @@ pub fn create(books: &Books, form: &Form, moment: Moment) -> Decision {
     Ok(if moment.refunds_fail {
         fail_refund(refund, moment.now)
     } else {
-        book_refund(intent, charge, refund, moment.now)
+        record_refund(intent, charge, refund, moment.now)
     })
 }
 
-fn book_refund(intent: &PaymentIntent, charge: &Charge, refund: Refund, now: i64) -> Outcome {
+fn record_refund(intent: &PaymentIntent, charge: &Charge, refund: Refund, now: i64) -> Outcome {
     let refunded = charge.refunded + refund.amount;
     let intent = PaymentIntent { charge: Some(Charge { refunded, ..charge.clone() }), ..intent.clone() };
     let refund = Arc::new(refund);
@@ -79,10 +80,10 @@ fn book_refund(intent: &PaymentIntent, charge: &Charge, refund: Refund, now: i64
         event("refund.updated", &refund.id, now),
     ];
     let records = std::iter::once(Record::Intent(Arc::new(intent))).chain(records).collect();
-    Outcome::shows(records, Object::Refund(refund))
+    Outcome::accepted(records, Object::Refund(refund))
 }
 
-/// A bank sends money back later, not at once: the call is answered `pending` and the failure follows.
+/// A refund fails at the bank after the answer: the call is answered `pending` and the failure follows.
 fn fail_refund(refund: Refund, now: i64) -> Outcome {
     let failed = Arc::new(Refund { status: RefundStatus::Failed, ..refund.clone() });
     let pending = Arc::new(Refund { status: RefundStatus::Pending, ..refund });
@@ -92,5 +93,5 @@ fn fail_refund(refund: Refund, now: i64) -> Outcome {
         event("refund.updated", &failed.id, now),
         event("refund.failed", &failed.id, now),
     ];
-    Outcome { afterwards, ..Outcome::shows(records, Object::Refund(pending)) }
+    Outcome { afterwards, ..Outcome::accepted(records, Object::Refund(pending)) }
 }

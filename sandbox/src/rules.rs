@@ -1,71 +1,22 @@
-//! What each call does, as pure functions: the books, the parameters and the moment go in, records and an answer
-//! come out. Two ways to refuse, as at Stripe: `Err` for what fails validation before anything runs (not kept
-//! under an idempotency key), a fault in the outcome for what ran and was refused (kept and replayed).
-//! Invariant: a payment intent is captured at most once, and a capture is final; only a refund gives back.
+//! The rules of payment intents as pure functions: from the state, the parameters and the moment to records and an answer.
+//! As at Stripe there are two kinds of rejection: `Err` if validation fails before the call runs (not stored under the
+//! idempotency key), and a fault in the outcome if the call ran and was rejected (stored and replayed).
+//! Invariant: a payment intent is captured at most once, and a capture is final; only a refund returns money.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bus::contract::Currency;
 use bus::contract::currency::AtProvider;
-use rand::distr::{Alphanumeric, SampleString};
 
-use crate::books::{Answer, Books, EventLine, Record};
 use crate::cards::{self, Card};
 use crate::disputes;
 use crate::fault::Fault;
 use crate::form::Form;
 use crate::model::{Charge, IntentStatus, Method, Object, PaymentIntent};
+use crate::outcome::{Decision, Moment, Outcome, event, new_id};
+use crate::store::{Record, Store};
 
-/// When a rule runs, and what the switches ask of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub now: i64,
-    pub refunds_fail: bool,
-}
-
-/// What a rule decided.
-#[derive(Debug)]
-pub struct Outcome {
-    pub records: Vec<Record>,
-    pub answer: Answer,
-    /// What happens next, in the same change but after the answer.
-    pub afterwards: Vec<Record>,
-}
-
-pub type Decision = Result<Outcome, Fault>;
-
-impl Outcome {
-    pub fn shows(records: Vec<Record>, object: Object) -> Self {
-        let answer = Answer { fault: None, object: Some(object) };
-        Self { records, answer, afterwards: Vec::new() }
-    }
-
-    pub fn refuses(records: Vec<Record>, fault: Fault, about: Object) -> Self {
-        let answer = Answer { fault: Some(fault), object: Some(about) };
-        Self { records, answer, afterwards: Vec::new() }
-    }
-}
-
-/// An id in Stripe's style; 24 random characters never meet twice.
-pub fn new_id(prefix: &str) -> String {
-    let mut id = prefix.to_owned();
-    Alphanumeric.append_string(&mut rand::rng(), &mut id, 24);
-    id
-}
-
-pub fn event(kind: &'static str, of: &str, now: i64) -> Record {
-    let id = new_id("evt_");
-    Record::Event(EventLine {
-        id,
-        created: now,
-        kind: Cow::Borrowed(kind),
-        of: of.to_owned(),
-        idempotency_key: None,
-    })
-}
-
-pub fn create_intent(_: &Books, form: &Form, moment: Moment) -> Decision {
+pub fn create_intent(_: &Store, form: &Form, moment: Moment) -> Decision {
     form.only(&[
         "amount",
         "currency",
@@ -84,7 +35,7 @@ pub fn create_intent(_: &Books, form: &Form, moment: Moment) -> Decision {
     ])?;
     let (amount, currency) = price(form, "amount", "currency")?;
     if form.get("capture_method") == Some("manual") {
-        return Err(Fault::invalid("This sandbox captures at once.").param("capture_method"));
+        return Err(Fault::invalid("This sandbox supports only automatic capture.").param("capture_method"));
     }
     let card = form.get("payment_method").map(known_card).transpose()?;
     let intent = PaymentIntent {
@@ -105,17 +56,17 @@ pub fn create_intent(_: &Books, form: &Form, moment: Moment) -> Decision {
     };
     if !form.boolean("confirm")? {
         let intent = Arc::new(intent);
-        return Ok(Outcome::shows(vec![Record::Intent(intent.clone())], Object::Intent(intent)));
+        return Ok(Outcome::accepted(vec![Record::Intent(intent.clone())], Object::Intent(intent)));
     }
     let card = card.ok_or_else(no_method)?;
     Ok(collect(intent, card, moment.now))
 }
 
-pub fn confirm_intent(books: &Books, id: &str, form: &Form, moment: Moment) -> Decision {
+pub fn confirm_intent(store: &Store, id: &str, form: &Form, moment: Moment) -> Decision {
     form.only(&["payment_method", "error_on_requires_action", "off_session", "return_url", "expand"])?;
-    let intent = find_intent(books, id)?;
-    let given = form.get("payment_method").map(known_card).transpose()?;
-    let kept = intent.method.as_ref().and_then(|method| cards::by_token(&method.token));
+    let intent = find_intent(store, id)?;
+    let new_card = form.get("payment_method").map(known_card).transpose()?;
+    let stored_card = intent.method.as_ref().and_then(|method| cards::by_token(&method.token));
     match intent.status {
         IntentStatus::Succeeded | IntentStatus::Canceled => {
             let why = match intent.status {
@@ -124,19 +75,19 @@ pub fn confirm_intent(books: &Books, id: &str, form: &Form, moment: Moment) -> D
             };
             let message = format!("You cannot confirm this PaymentIntent because {why}.");
             let fault = Fault::invalid(message).code("payment_intent_unexpected_state");
-            Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())))
+            Ok(Outcome::rejected(Vec::new(), fault, Object::Intent(intent.clone())))
         }
         IntentStatus::RequiresPaymentMethod | IntentStatus::RequiresConfirmation => {
-            // After a decline the old method is gone, as at Stripe: a new one must come along.
-            let usable = if intent.status == IntentStatus::RequiresConfirmation { kept } else { None };
-            let card = given.or(usable).ok_or_else(no_method)?;
+            // After a decline the stored method cannot be used, as at Stripe: the call has to name a new one.
+            let usable = if intent.status == IntentStatus::RequiresConfirmation { stored_card } else { None };
+            let card = new_card.or(usable).ok_or_else(no_method)?;
             let intent = PaymentIntent { method: Some(method(card)), ..PaymentIntent::clone(intent) };
             Ok(collect(intent, card, moment.now))
         }
     }
 }
 
-/// Asks the card for the money: the one place where a payment is captured.
+/// Charges the card: the only function that captures a payment.
 pub fn collect(intent: PaymentIntent, card: &Card, now: i64) -> Outcome {
     let refusal = card.refusal();
     let paid = refusal.is_none();
@@ -152,15 +103,15 @@ pub fn collect(intent: PaymentIntent, card: &Card, now: i64) -> Outcome {
     match refusal {
         None => Outcome {
             afterwards: if card.disputes { disputes::raise(&intent, now) } else { Vec::new() },
-            ..Outcome::shows(records, Object::Intent(intent))
+            ..Outcome::accepted(records, Object::Intent(intent))
         },
-        Some(fault) => Outcome::refuses(records, fault, Object::Intent(intent)),
+        Some(fault) => Outcome::rejected(records, fault, Object::Intent(intent)),
     }
 }
 
-pub fn cancel_intent(books: &Books, id: &str, form: &Form, moment: Moment) -> Decision {
+pub fn cancel_intent(store: &Store, id: &str, form: &Form, moment: Moment) -> Decision {
     form.only(&["cancellation_reason", "expand"])?;
-    let intent = find_intent(books, id)?;
+    let intent = find_intent(store, id)?;
     let reason = form.get("cancellation_reason").unwrap_or("requested_by_customer");
     if matches!(intent.status, IntentStatus::Succeeded | IntentStatus::Canceled) {
         let status = if intent.status == IntentStatus::Succeeded { "succeeded" } else { "canceled" };
@@ -170,16 +121,16 @@ pub fn cancel_intent(books: &Books, id: &str, form: &Form, moment: Moment) -> De
              requires_confirmation, requires_action, processing."
         );
         let fault = Fault::invalid(message).code("payment_intent_unexpected_state");
-        return Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())));
+        return Ok(Outcome::rejected(Vec::new(), fault, Object::Intent(intent.clone())));
     }
     if intent.session.is_some() {
         let message =
-            "You cannot cancel a PaymentIntent that a Checkout Session made. Expire the session instead.";
+            "You cannot cancel a PaymentIntent that a Checkout Session created. Expire the session instead.";
         let fault = Fault::invalid(message).code("payment_intent_unexpected_state");
-        return Ok(Outcome::refuses(Vec::new(), fault, Object::Intent(intent.clone())));
+        return Ok(Outcome::rejected(Vec::new(), fault, Object::Intent(intent.clone())));
     }
     let (records, intent) = canceled(intent, reason, moment.now);
-    Ok(Outcome::shows(records, Object::Intent(intent)))
+    Ok(Outcome::accepted(records, Object::Intent(intent)))
 }
 
 pub fn canceled(intent: &PaymentIntent, reason: &str, now: i64) -> (Vec<Record>, Arc<PaymentIntent>) {
@@ -192,15 +143,15 @@ pub fn canceled(intent: &PaymentIntent, reason: &str, now: i64) -> (Vec<Record>,
     (records, intent)
 }
 
-pub fn find_intent<'a>(books: &'a Books, id: &str) -> Result<&'a Arc<PaymentIntent>, Fault> {
-    books.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "intent"))
+pub fn find_intent<'a>(store: &'a Store, id: &str) -> Result<&'a Arc<PaymentIntent>, Fault> {
+    store.intents.get(id).ok_or_else(|| Fault::missing(404, "payment_intent", id, "intent"))
 }
 
 pub fn method(card: &Card) -> Method {
     Method { id: new_id("pm_"), token: card.token() }
 }
 
-/// An amount to be charged and its currency, within Stripe's rules (docs.stripe.com/currencies).
+/// Reads an amount and its currency and checks them by Stripe's rules (docs.stripe.com/currencies).
 pub fn price(form: &Form, amount: &str, currency: &str) -> Result<(i64, String), Fault> {
     form.need(amount)?;
     let units = form.integer(amount)?.unwrap_or(0);
@@ -208,31 +159,31 @@ pub fn price(form: &Form, amount: &str, currency: &str) -> Result<(i64, String),
         return Err(not_positive(amount));
     }
     let code = form.need(currency)?;
-    let known =
+    let rules =
         counted(code).ok_or_else(|| Fault::invalid(format!("Invalid currency: {code}")).param(currency))?;
-    if units < known.least {
-        let message = format!("Amount must be at least {} {code}", known.plain(known.least));
+    if units < rules.least {
+        let message = format!("Amount must be at least {} {code}", rules.plain(rules.least));
         return Err(Fault::invalid(message).code("amount_too_small").param(amount));
     }
-    if units > known.greatest {
-        let message = format!("Amount must be no more than {} {code}", known.plain(known.greatest));
+    if units > rules.greatest {
+        let message = format!("Amount must be no more than {} {code}", rules.plain(rules.greatest));
         return Err(Fault::invalid(message).code("amount_too_large").param(amount));
     }
-    divisible(units, known, amount)?;
+    divisible(units, rules, amount)?;
     Ok((units, code.to_ascii_lowercase()))
 }
 
-/// How Stripe counts a currency: ISK and UGX in hundredths that are always 0, three decimals of which the last is 0.
+/// Stripe's rules for a currency: ISK and UGX have two decimals that are always 0; of three decimals the last is always 0.
 pub fn counted(code: &str) -> Option<AtProvider> {
     Currency::parse(&code.to_ascii_uppercase()).map(Currency::at_provider)
 }
 
-/// Refused where the currency has no such amount.
-pub fn divisible(units: i64, known: AtProvider, name: &str) -> Result<(), Fault> {
-    if units % known.step == 0 {
+/// Rejects an amount that the currency does not have.
+pub fn divisible(units: i64, rules: AtProvider, name: &str) -> Result<(), Fault> {
+    if units % rules.step == 0 {
         return Ok(());
     }
-    let message = format!("Invalid amount: {units} is not evenly divisible by {}", known.step);
+    let message = format!("Invalid amount: {units} is not evenly divisible by {}", rules.step);
     Err(Fault::invalid(message).code("invalid_charge_amount").param(name))
 }
 

@@ -1,41 +1,25 @@
-//! Tells the endpoint what happened: Stripe's signed webhooks, at least once, started in order.
-//! An event comes here after its line is written, stays here until a 2xx, and is given up after ten tries; it
-//! stays in `/v1/events` then. What the endpoint makes of order and repeats is its own affair: the switches see
-//! to it that tests ask.
+//! Sends webhooks, signed as by Stripe: at least once, started in the order of the events.
+//! A webhook is sent after its event is in the log and repeated until a 2xx; it is given up after ten attempts, and the event
+//! stays in `/v1/events`. The receiver has to handle reordering and repeats, which the switches cause in tests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 
-use crate::held;
+use crate::lock;
 use crate::model::Event;
-use crate::provider::{Provider, unix_now};
+use crate::provider::{Delivery, Provider, unix_now};
 
 const AT_ONCE_MAX: usize = 32;
 const TRIES_MAX: u32 = 10;
 /// Stripe waits hours; a developer waits seconds.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long `webhook_reorder` waits for a partner, and how far behind it the first one then goes.
-const PARTNER_WAIT: Duration = Duration::from_millis(500);
-const BEHIND_PARTNER: Duration = Duration::from_millis(100);
-
-#[derive(Debug)]
-pub struct Parcel {
-    pub event: Arc<Event>,
-    /// Sent even while webhooks are dropped.
-    pub forced: bool,
-    pub since: Instant,
-}
-
-impl Parcel {
-    pub fn new(event: Arc<Event>) -> Self {
-        Self { event, forced: false, since: Instant::now() }
-    }
-}
+/// How long `webhook_reorder` waits for a second webhook, and how long after it the first one is sent.
+const SECOND_MAX: Duration = Duration::from_millis(500);
+const AFTER_SECOND: Duration = Duration::from_millis(100);
 
 /// `t=…,v1=…` over `"{t}.{body}"` (docs.stripe.com/webhooks/signature).
 pub fn sign(secret: &str, at: i64, body: &[u8]) -> String {
@@ -45,69 +29,69 @@ pub fn sign(secret: &str, at: i64, body: &[u8]) -> String {
     format!("t={at},v1={}", hex::encode(context.sign()))
 }
 
-/// How long to wait after a failed try, or that it was the last one.
+/// The delay after a failed attempt; `None` after the last one.
 fn retry_after(tries: u32) -> Option<Duration> {
     (tries < TRIES_MAX).then(|| FIRST_RETRY * 2_u32.pow(tries.saturating_sub(1)))
 }
 
-/// Sends what was held back: all of it now, whatever the drop switch says, when forced. Answers how many.
+/// Sends the withheld webhooks, when `forced` also while the drop switch is on. Returns how many.
 pub fn release(provider: &Provider, forced: bool) -> usize {
-    let events = std::mem::take(&mut *held(&provider.held_back));
+    let events = std::mem::take(&mut *lock(&provider.withheld));
     let count = events.len();
     for event in events {
-        // Fails only while stopping; the log still knows the event.
-        let _ = provider.outbox.send(Parcel { forced, ..Parcel::new(event) });
+        // Fails only during a stop; the event is in the log.
+        let _ = provider.deliveries.send(Delivery { forced, ..Delivery::new(event) });
     }
     count
 }
 
-/// Starts a delivery for each parcel, in order, until stopped.
+/// Starts the deliveries in order, until stopped.
 pub async fn run(
     provider: Arc<Provider>,
     client: reqwest::Client,
-    mut outbox: mpsc::UnboundedReceiver<Parcel>,
+    mut deliveries: mpsc::UnboundedReceiver<Delivery>,
 ) {
-    let courier = Courier { provider, client, slots: Arc::new(Semaphore::new(AT_ONCE_MAX)) };
-    while let Some(parcel) = outbox.recv().await {
-        if !courier.provider.panel.look(|switches| switches.webhook_reorder) {
-            courier.start(parcel).await;
+    let sender = Sender { provider, client, slots: Arc::new(Semaphore::new(AT_ONCE_MAX)) };
+    while let Some(delivery) = deliveries.recv().await {
+        if !sender.provider.switches.read(|switches| switches.webhook_reorder) {
+            sender.start(delivery).await;
             continue;
         }
-        if let Ok(Some(partner)) = tokio::time::timeout(PARTNER_WAIT, outbox.recv()).await {
-            courier.start(partner).await;
-            tokio::time::sleep(BEHIND_PARTNER).await;
+        if let Ok(Some(second)) = tokio::time::timeout(SECOND_MAX, deliveries.recv()).await {
+            sender.start(second).await;
+            tokio::time::sleep(AFTER_SECOND).await;
         }
-        courier.start(parcel).await;
+        sender.start(delivery).await;
     }
 }
 
 #[derive(Clone)]
-struct Courier {
+struct Sender {
     provider: Arc<Provider>,
     client: reqwest::Client,
     slots: Arc<Semaphore>,
 }
 
-impl Courier {
-    async fn start(&self, parcel: Parcel) {
+impl Sender {
+    async fn start(&self, delivery: Delivery) {
         let (dropped, delay_ms) =
-            self.provider.panel.look(|switches| (switches.webhook_drop, switches.webhook_delay_ms));
+            self.provider.switches.read(|switches| (switches.webhook_drop, switches.webhook_delay_ms));
         {
-            // Locked before the look: an address that comes in between must not release without this parcel.
-            let mut held_back = held(&self.provider.held_back);
-            let nowhere = held(&self.provider.webhook_url).is_none();
-            if nowhere || (dropped && !parcel.forced) {
-                held_back.push(parcel.event);
+            // Locked before the address is read: `release` must not run between the two.
+            let mut withheld = lock(&self.provider.withheld);
+            let no_address = lock(&self.provider.webhook_url).is_none();
+            if no_address || (dropped && !delivery.forced) {
+                withheld.push(delivery.event);
                 return;
             }
         }
-        // Tokio's timer rounds up to a millisecond, which would be 1,000 webhooks a second at most.
+        // Tokio's timer rounds up to a millisecond, which would limit it to 1,000 webhooks a second.
         if delay_ms > 0 {
-            tokio::time::sleep_until(parcel.since + Duration::from_millis(delay_ms)).await;
+            tokio::time::sleep_until(delivery.since + Duration::from_millis(delay_ms)).await;
         }
         let slot = self.slot().await;
-        let (courier, stop) = (self.clone(), self.provider.stop.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(courier.deliver(parcel.event, slot)).await });
+        let (sender, stop) = (self.clone(), self.provider.stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(sender.deliver(delivery.event, slot)).await });
     }
 
     async fn deliver(&self, event: Arc<Event>, slot: OwnedSemaphorePermit) {
@@ -120,7 +104,7 @@ impl Courier {
                 tracing::warn!(event = event.id, reason, tries, "a sandbox webhook is given up");
                 break;
             };
-            tracing::debug!(event = event.id, reason, tries, "a sandbox webhook was not taken");
+            tracing::debug!(event = event.id, reason, tries, "a sandbox webhook was not accepted");
             tokio::time::sleep(pause).await;
             slot = Some(self.slot().await);
         }
@@ -128,7 +112,7 @@ impl Courier {
     }
 
     async fn send(&self, event: &Event) -> Result<(), String> {
-        if self.provider.panel.look(|switches| switches.webhook_duplicate) {
+        if self.provider.switches.read(|switches| switches.webhook_duplicate) {
             let (first, second) = tokio::join!(self.post(event), self.post(event));
             return first.and(second);
         }
@@ -136,8 +120,8 @@ impl Courier {
     }
 
     async fn post(&self, event: &Event) -> Result<(), String> {
-        // Read anew at each try: the gateway may have moved.
-        let url = held(&self.provider.webhook_url).clone().ok_or("no webhook URL")?;
+        // Read again at each attempt: the gateway's address may have changed.
+        let url = lock(&self.provider.webhook_url).clone().ok_or("no webhook URL")?;
         let body = serde_json::to_vec(&event.show(&self.provider.public_url, 1))
             .map_err(|error| error.to_string())?;
         let signature = sign(&self.provider.webhook_secret, unix_now(), &body);

@@ -242,7 +242,7 @@ async fn a_link_from_the_mail_sets_a_new_password() {
     browser.go("/forgot").await;
     browser.fill("[name=email]", "una@example.org").await;
     browser.press("Send the link").await;
-    browser.sees("Screen into your mail").await;
+    browser.sees("Look into your mail").await;
     let link = reset_link(&cinema).await;
     assert!(link.starts_with(&cinema.url()), "{link}");
     browser.go(&link).await;

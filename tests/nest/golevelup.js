@@ -1,4 +1,4 @@
-// @golevelup/nestjs-rabbitmq: a topic exchange with bare JSON, one queue bound to every event that the service hears.
+// @golevelup/nestjs-rabbitmq: a topic exchange with bare JSON, one queue, bound to every event that the service handles.
 'use strict';
 
 module.exports = async (nest, settings, heard) => {

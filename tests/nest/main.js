@@ -1,11 +1,11 @@
-// A NestJS service for the tests of the AMQP bridge, on the transport that its settings name. Nothing of Nest is changed or
-// told about Marquee: the service listens, emits and asks as any other would.
+// A NestJS service for the tests of the AMQP bridge, on the transport that its settings name. Nest is not changed, and
+// the service contains nothing specific to Marquee: it handles events, emits events and sends requests like any other.
 //
 //   node main.js '{"transport": "default" | "topic" | "golevelup", "nest": <folder of its packages>, "url", "queue", …}'
 //
-// On standard output one JSON line for each thing that happens: {"ready"}, {"heard"}, {"emitted"}, {"answer"}, {"error"},
-// {"failed"}. On standard input one JSON line for each thing to do: {"emit", "data", "messageId"?}, {"ask", "data"}.
-// It ends when its standard input does; an assertion that fails (406) ends it with code 1, as it does any Nest service.
+// Prints one JSON line to standard output for each result: {"ready"}, {"heard"}, {"emitted"}, {"answer"}, {"error"},
+// {"failed"}. Reads one JSON line from standard input for each command: {"emit", "data", "messageId"?}, {"ask", "data"}.
+// It ends with its standard input; a failed assertion of a queue (406) ends it with code 1, like any Nest service.
 'use strict';
 const { createRequire } = require('node:module');
 const readline = require('node:readline');
@@ -16,7 +16,7 @@ nest('reflect-metadata');
 
 const tell = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
-// What a handler heard, with what it must know to tell a repeat.
+// A received event, with what a handler needs to recognise a repeat.
 const heard = (event, data, message) =>
   tell({
     heard: event,

@@ -1,4 +1,4 @@
-// Nest's own RabbitMQ transport, in both of its ways: one queue on the default exchange ("default"), and a topic exchange
+// Nest's own RabbitMQ transport, in both variants: one queue on the default exchange ("default"), and a topic exchange
 // that its patterns are bound to ("topic").
 'use strict';
 
@@ -46,7 +46,7 @@ module.exports = async (nest, settings, heard) => {
       firstValueFrom(client.emit(event, messageId ? record(data, { messageId, persistent: true }) : data), {
         defaultValue: undefined,
       }),
-    // `authorization` beside the data goes where a caller's token belongs: into the headers.
+    // `authorization` beside the data is sent as the caller's token, in the headers.
     ask: (pattern, { authorization, ...data } = {}) =>
       firstValueFrom(
         client

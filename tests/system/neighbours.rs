@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bus::contract::problem::Fields;
 use bus::contract::{Access, Request};
-use bus::service::nearby::Nearby;
+use bus::in_process::InProcess;
 use bus::service::{self, Ask, Server};
 use bus::token::Verifier;
 use bus::{Bus, Context, Problem};
@@ -51,9 +51,9 @@ impl Request for Whisper {
     type Answer = ();
 }
 
-async fn connect(system: &TestSystem, nearby: &Nearby) -> Bus {
+async fn connect(system: &TestSystem, in_process: &InProcess) -> Bus {
     let mut bus = harness::connect(&system.nats.url(), OPERATOR).await;
-    bus.nearby = nearby.clone();
+    bus.in_process = in_process.clone();
     bus
 }
 
@@ -89,9 +89,9 @@ const LONG: Duration = Duration::from_secs(10);
 async fn an_in_process_request_gets_the_same_answer_as_one_over_nats() {
     let mut system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
-    let (nearby, stop) = (Nearby::default(), CancellationToken::new());
-    let (host, near) = (connect(&system, &nearby).await, connect(&system, &nearby).await);
-    let far = connect(&system, &Nearby::default()).await;
+    let (in_process, stop) = (InProcess::default(), CancellationToken::new());
+    let (host, near) = (connect(&system, &in_process).await, connect(&system, &in_process).await);
+    let far = connect(&system, &InProcess::default()).await;
     let (server, halved) = serve(&host, &stop).await;
     // The host's own asker shall know the keys before NATS is gone.
     assert_eq!(near.ask(&Halve { number: 8, after_ms: 0 }, &ask(Some(&token), LONG)).await.unwrap(), 4);
@@ -152,8 +152,8 @@ async fn an_in_process_request_gets_the_same_answer_as_one_over_nats() {
 async fn in_process_hosts_of_one_domain_take_turns_and_the_other_answers_when_one_stops() {
     let system = TestSystem::start().await.with_auth().await;
     let token = system.register("ada@marquee.example").await.access_token;
-    let nearby = Nearby::default();
-    let bus = connect(&system, &nearby).await;
+    let in_process = InProcess::default();
+    let bus = connect(&system, &in_process).await;
     let stops = [CancellationToken::new(), CancellationToken::new()];
     let (first, by_first) = serve(&bus, &stops[0]).await;
     let (_second, by_second) = serve(&bus, &stops[1]).await;
@@ -174,12 +174,13 @@ async fn in_process_hosts_of_one_domain_take_turns_and_the_other_answers_when_on
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_cannot_send_internal_requests_in_process() {
     let system = TestSystem::start().await;
-    let nearby = Nearby::default();
-    let (host, gateway) = (connect(&system, &nearby).await, connect(&system, &nearby.from_outside()).await);
+    let in_process = InProcess::default();
+    let (host, gateway) =
+        (connect(&system, &in_process).await, connect(&system, &in_process.from_outside()).await);
     let (_server, _) = serve(&host, &CancellationToken::new()).await;
     host.ask(&Whisper {}, &ask(None, LONG)).await.unwrap();
-    assert!(host.nearby.answers(Whisper::SUBJECT) && gateway.nearby.answers(Halve::SUBJECT));
-    assert!(!gateway.nearby.answers(Whisper::SUBJECT));
+    assert!(host.in_process.answers(Whisper::SUBJECT) && gateway.in_process.answers(Halve::SUBJECT));
+    assert!(!gateway.in_process.answers(Whisper::SUBJECT));
 }
 
 /// A cinema in one process whose gateway reaches NATS late, by as many milliseconds as is set.

@@ -314,7 +314,7 @@ impl Desk {
             tracing::error!(error = format!("{error:#}"), "access token not signed");
             Problem::internal()
         })?;
-        let expires_in = bus::token::ACCESS_LIFETIME.as_secs();
+        let expires_in = bus::contract::auth::ACCESS_LIFETIME.as_secs();
         json(&Session { user, access_token, refresh_token: secret.text, expires_in, device_token })
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::contract::Timestamp;
+use bus::contract::auth::ACCESS_LIFETIME;
 use bus::contract::auth::{Claims, Rejection, Role, User};
-use bus::token::ACCESS_LIFETIME;
 use uuid::Uuid;
 
 /// How long a refresh token is good: who comes back within a month stays logged in.

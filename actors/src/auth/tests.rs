@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bus::contract::Timestamp;
+use bus::contract::auth::ACCESS_LIFETIME;
 use bus::contract::auth::{Rejection, Role, User};
-use bus::token::ACCESS_LIFETIME;
 use uuid::Uuid;
 
 use super::model::{

@@ -3,7 +3,7 @@
 use super::*;
 
 fn read(settings: &[(&str, &str)]) -> (Settings, Option<String>) {
-    let mut e = Environment::default().or("AMQP_URL", "amqp://u:s3cret@rabbit:5673/house");
+    let mut e = Environment::default().or("AMQP_URL", "amqp://u:s3cret@rabbit:5673/cinema");
     for (name, value) in settings {
         e.set(name, *value);
     }
@@ -19,7 +19,7 @@ fn by_default_all_events_are_published_and_only_movie_created_is_accepted() {
     assert_eq!(settings.inbound, ["movie.created"]);
     assert_eq!(settings.raw_exchange.as_deref(), Some("marquee.events.raw"));
     assert_eq!(settings.rpc[0], ("movie.showtimes".into(), "rpc.movie.list_showtimes".into()));
-    assert_eq!(settings.url.vhost, "house");
+    assert_eq!(settings.url.vhost, "cinema");
     assert_eq!(settings.url.query.heartbeat, Some(10));
 }
 

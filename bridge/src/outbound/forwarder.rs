@@ -23,7 +23,7 @@ use crate::Session;
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// A confirm takes milliseconds, under load some hundred; after this the connection is considered dead.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
-/// How often JetStream is told that a pending event is in progress: three times within the ack wait.
+/// How often JetStream is notified that a pending event is in progress: three times within the ack wait.
 const PROGRESS_EVERY: Duration = ACK_WAIT.checked_div(3).expect("three is not zero");
 const TICK: Duration = Duration::from_secs(1);
 /// As often as metrics are scraped.

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_header_is_a_long_string_and_there_is_no_reply_address() {
-        let properties = event().properties("house");
+        let properties = event().properties("marquee");
         let headers = properties.headers().as_ref().unwrap().inner();
         assert!(headers.values().all(|value| matches!(value, AMQPValue::LongString(_))), "{headers:?}");
         assert_eq!(headers["occurred-at"], AMQPValue::LongString("2026-11-22T22:31:00.123Z".into()));

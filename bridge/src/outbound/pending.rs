@@ -17,7 +17,7 @@ use super::message::OutboundEvent;
 pub(super) struct Item {
     pub event: OutboundEvent,
     pub message: jetstream::Message,
-    /// When JetStream was last told that it is in progress.
+    /// When JetStream was last notified that it is in progress.
     pub progress_at: Instant,
     state: State,
 }

@@ -8,8 +8,8 @@ use futures::StreamExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{DLQ_CONSUMER, Delivery, Origin, Ticket, Verdict, Wellness};
-use crate::dead_letter::{self, HANDLING_MAX, Replay, Replayed, replay_subject};
+use super::{DatabaseUp, Delivery, Origin, Ticket, Verdict};
+use crate::dead_letter::{self, DLQ_CONSUMER, HANDLING_MAX, Replay, Replayed, replay_subject};
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
 use crate::topology::DLQ_PREFIX;
 use crate::{Bus, Context};
@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub async fn serve(
     bus: Bus,
     consumer: &'static str,
-    well: Wellness,
+    database_up: DatabaseUp,
     stop: CancellationToken,
     handle: Arc<dyn Fn(Delivery) + Send + Sync>,
 ) {
@@ -40,7 +40,7 @@ pub async fn serve(
         {
             let Some(reply) = request.reply.clone() else { continue };
             let replayed = match serde_json::from_slice(&request.payload) {
-                Ok(Replay { .. }) if !*well.borrow() => Replayed::Later("the database is away".into()),
+                Ok(Replay { .. }) if !*database_up.borrow() => Replayed::Later("the database is away".into()),
                 Ok(Replay { sequence }) => replay(&bus, consumer, sequence, &*handle).await,
                 Err(error) => Replayed::Poison(format!("the question is unreadable: {error}")),
             };

@@ -3,13 +3,14 @@
 //! Invariant: a [`Currency`] exists only for a row of the table, so each question about it has an answer. Whatever shows,
 //! reads, sends or bounds money asks here and knows no currency by itself; the page asks by `GET /v1/currencies`.
 
+mod money;
 mod table;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-use super::Money;
+pub use money::Money;
 use table::{Row, TABLE};
 
 /// A currency that Marquee can sell in, by its ISO 4217 code.
@@ -192,34 +193,6 @@ fn decimal(amount: i64, digits: u32) -> String {
         0 => format!("{sign}{major}"),
         width => format!("{sign}{major}.{minor:0width$}"),
     }
-}
-
-impl Money {
-    /// `€1,234.50`, `¥1,200`, `CHF 24.00`: with the currency, and thousands apart, as English writes it.
-    pub fn shown(self) -> String {
-        let plain = self.currency.plain(self.amount.saturating_abs());
-        let (major, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
-        let sign = if self.amount < 0 { "-" } else { "" };
-        let amount = format!("{}{fraction}", thousands(major));
-        match self.currency.as_str() {
-            "EUR" => format!("{sign}€{amount}"),
-            "USD" => format!("{sign}${amount}"),
-            "GBP" => format!("{sign}£{amount}"),
-            "JPY" => format!("{sign}¥{amount}"),
-            code => format!("{sign}{code} {amount}"),
-        }
-    }
-}
-
-fn thousands(major: &str) -> String {
-    let mut text = String::with_capacity(major.len() + major.len() / 3);
-    for (at, digit) in major.chars().enumerate() {
-        if at > 0 && (major.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The currencies that prices may have, and the one that a new price has by default.

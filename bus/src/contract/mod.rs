@@ -10,14 +10,15 @@ pub mod event_feed;
 pub mod media;
 pub mod movie;
 pub mod notification;
+pub mod paging;
 pub mod payment;
-pub mod primitive;
 pub mod problem;
 pub mod reminder;
 pub mod reservation;
 pub mod seat;
 pub mod strict;
 pub mod text;
+pub mod timestamp;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -26,10 +27,11 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use currency::Currency;
-pub use primitive::{Money, Page, Paging, Timestamp};
+pub use currency::{Currency, Money};
+pub use paging::{Page, Paging};
 pub use problem::{FieldError, Fields, Problem, ProblemShowtime};
 pub use seat::{Line, SeatId, seat_list};
+pub use timestamp::Timestamp;
 
 /// A fact, already true, published to the stream `EVENTS` under its subject (= RabbitMQ routing key).
 pub trait Event: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {

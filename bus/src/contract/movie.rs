@@ -28,9 +28,7 @@ pub use event::{
     MovieCreated, MovieDeleted, MovieUpdated, ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled,
     ShowtimeUpdated, event_schemas,
 };
-pub use layout::{
-    COLUMNS_MAX, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, Seat, SeatKind, is_row_label, with_columns,
-};
+pub use layout::{COLUMNS_MAX, ROWS_MAX, Row, SEATS_MAX, SEATS_PER_ROW_MAX, Seat, SeatKind, with_columns};
 pub use overlap::{ChangedMovie, OVERLAPS_MAX, Overlap, OverlappingShowtime};
 pub use rejection::{InTheWay, Rejection};
 pub use showtime::{

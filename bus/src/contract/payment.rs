@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::reservation::RefundStatus;
 use super::{Access, Fields, Money, Problem, Request, Timestamp, events};
 pub use dispute::{Dispute, DisputeStatus, PaymentDisputed};
 pub use staff::{ListPayments, ReportRevenue, ResumePayment, Revenue, RevenueBy, RevenueReport, RevenueRow};
@@ -38,6 +37,14 @@ pub enum AttemptStatus {
     Declined,
     /// Closed at the provider: it cannot capture any more.
     Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RefundStatus {
+    Requested,
+    Completed,
+    Failed,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,13 +2,13 @@
 //!
 //! Every domain's `Rejection` becomes a [`Problem`] by its own exhaustive match; nothing else makes statuses.
 
+mod details;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::movie::Overlap;
-use super::reservation::ReservationPlan;
 use super::{SeatId, Timestamp};
+pub use details::{HoldLimit, HoldLimitOf, Overlap, OverlappingShowtime, ProblemShowtime, ReservationPlan};
 
 /// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,36 +22,6 @@ impl FieldError {
     pub fn control(field: &str) -> Self {
         Self { field: field.to_owned(), message: "must not contain control characters".to_owned() }
     }
-}
-
-/// A showtime that a problem is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProblemShowtime {
-    pub id: Uuid,
-    pub starts_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seats: Vec<SeatId>,
-}
-
-/// Which bound on unpaid holds was reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HoldLimit {
-    pub of: HoldLimitOf,
-    /// How much is allowed, where that is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub most: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum HoldLimitOf {
-    /// Unpaid reservations of the account.
-    Orders,
-    /// Unpaid seats of the account in the showtime.
-    Seats,
-    /// What is held unpaid from the client's network.
-    Network,
 }
 
 /// RFC 9457 `application/problem+json`. `code` is kebab-case and stable; `requestId` is filled in by the gateway.

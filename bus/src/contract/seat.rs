@@ -4,9 +4,9 @@ use std::borrow::{Borrow, Cow};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::is_nfc;
 
 use super::Money;
-use super::movie::is_row_label;
 
 /// The id of a seat within its hall: row label and number, such as `C7`. Where the label ends with a digit a dash stands
 /// between them, so that row 1 seat 11 (`1-11`) and row 11 seat 1 (`11-1`) are two seats. Only [`SeatId::new`] makes ids.
@@ -71,6 +71,12 @@ impl JsonSchema for SeatId {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string"})
     }
+}
+
+/// Whether a text may be a row's label. Seat ids are joined by commas and slashes elsewhere, so a label has neither; only NFC is
+/// allowed, so that two labels that look the same are equal.
+pub fn is_row_label(label: &str) -> bool {
+    (1..=8).contains(&label.chars().count()) && label.chars().all(char::is_alphanumeric) && is_nfc(label)
 }
 
 /// One seat of an order at the price that it was ordered for. The prices of an order's lines add up to its total.

@@ -48,7 +48,7 @@ impl std::fmt::Debug for Account {
 }
 
 impl Account {
-    /// Reads a `CLOUDINARY_URL`; what is wrong with it is told without its secret.
+    /// Reads a `CLOUDINARY_URL`; an error message does not contain its secret.
     pub fn read(url: &str) -> Result<Self, &'static str> {
         let shape = "must be cloudinary://key:secret@cloud";
         let url = Address::parse(url)?;

@@ -1,5 +1,5 @@
-//! The sandbox through real HTTP, as the adapter and a customer's browser use it.
-//! `World` is a running sandbox with its own log; `Shop` is the endpoint that its webhooks go to.
+//! The sandbox over HTTP, as the adapter and a customer's browser use it.
+//! `TestSandbox` is a running sandbox with its own log; `Shop` is the server that receives its webhooks.
 
 mod api;
 mod disputes;
@@ -24,9 +24,9 @@ use super::{Config, Running, Switches};
 const KEY: &str = "sk_test_sandbox";
 const SECRET: &str = "whsec_sandbox";
 /// Long enough for a loaded machine and for three retries of a webhook.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -47,15 +47,15 @@ impl Drop for Folder {
     }
 }
 
-struct World {
+struct TestSandbox {
     running: Running,
     client: reqwest::Client,
 }
 
 /// A status with its body.
-type Told = (u16, Value);
+type Reply = (u16, Value);
 
-impl World {
+impl TestSandbox {
     async fn open(folder: &Folder) -> Self {
         Self::with(&folder.log(), None).await
     }
@@ -72,7 +72,7 @@ impl World {
         let running = super::start(config).await.unwrap();
         let redirects = reqwest::redirect::Policy::none();
         let client =
-            reqwest::Client::builder().redirect(redirects).no_proxy().timeout(PATIENCE).build().unwrap();
+            reqwest::Client::builder().redirect(redirects).no_proxy().timeout(WAIT_MAX).build().unwrap();
         Self { running, client }
     }
 
@@ -81,22 +81,22 @@ impl World {
         if key.is_empty() { request } else { request.header("Idempotency-Key", key) }
     }
 
-    async fn post(&self, path: &str, params: &[(&str, &str)]) -> Told {
-        told(self.request(path, params, "").send().await.unwrap()).await
+    async fn post(&self, path: &str, params: &[(&str, &str)]) -> Reply {
+        reply(self.request(path, params, "").send().await.unwrap()).await
     }
 
-    async fn post_once(&self, key: &str, path: &str, params: &[(&str, &str)]) -> (bool, Told) {
+    async fn post_once(&self, key: &str, path: &str, params: &[(&str, &str)]) -> (bool, Reply) {
         let response = self.request(path, params, key).send().await.unwrap();
         let replayed = response.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
-        (replayed, told(response).await)
+        (replayed, reply(response).await)
     }
 
-    async fn get(&self, path: &str) -> Told {
+    async fn get(&self, path: &str) -> Reply {
         let request = self.client.get(format!("{}{path}", self.running.url())).bearer_auth(KEY);
-        told(request.send().await.unwrap()).await
+        reply(request.send().await.unwrap()).await
     }
 
-    async fn charge(&self, token: &str, amount: &str) -> Told {
+    async fn charge(&self, token: &str, amount: &str) -> Reply {
         self.post("/v1/payment_intents", &charge_of(token, amount)).await
     }
 
@@ -118,20 +118,20 @@ impl World {
         self.get(path).await.1["data"].as_array().unwrap().len()
     }
 
-    /// Types a card number into the pay page and presses the button.
+    /// Submits a card number on the pay page.
     async fn pay(&self, session: &Value, number: &str) -> reqwest::Response {
         let page = format!("{}/pay/{}", self.running.url(), text(&session["id"]));
         self.client.post(page).form(&[("number", number)]).send().await.unwrap()
     }
 
-    async fn see(&self, session: &Value) -> (u16, String) {
+    async fn view_page(&self, session: &Value) -> (u16, String) {
         let page = format!("{}/pay/{}", self.running.url(), text(&session["id"]));
         let response = self.client.get(page).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 }
 
-async fn told(response: reqwest::Response) -> Told {
+async fn reply(response: reqwest::Response) -> Reply {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
@@ -168,14 +168,14 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// One webhook as it arrived.
+/// One webhook as it was received.
 #[derive(Clone, Debug)]
-struct Arrival {
+struct ReceivedWebhook {
     signature: String,
     raw: String,
 }
 
-impl Arrival {
+impl ReceivedWebhook {
     fn event(&self) -> Value {
         serde_json::from_str(&self.raw).unwrap()
     }
@@ -189,19 +189,19 @@ impl Arrival {
     }
 }
 
-/// An endpoint for webhooks: takes everything, unless told which statuses to answer first.
+/// A server for webhooks: answers 200, after the statuses of `answer_first`.
 #[derive(Clone)]
 struct Shop {
     addr: SocketAddr,
     statuses: Arc<Mutex<VecDeque<u16>>>,
-    arrivals: watch::Sender<Vec<Arrival>>,
+    received: watch::Sender<Vec<ReceivedWebhook>>,
 }
 
 impl Shop {
     async fn open() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let shop = Self { addr, statuses: Arc::default(), arrivals: watch::Sender::default() };
+        let shop = Self { addr, statuses: Arc::default(), received: watch::Sender::default() };
         let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
         tokio::spawn(server.run(shop.clone()));
         shop
@@ -215,18 +215,18 @@ impl Shop {
         self.statuses.lock().unwrap().extend(statuses);
     }
 
-    /// Waits until so many webhooks came, and tells which.
-    async fn until(&self, count: usize) -> Vec<Arrival> {
-        let mut arrivals = self.arrivals.subscribe();
-        let enough = arrivals.wait_for(|arrivals| arrivals.len() >= count);
-        match tokio::time::timeout(PATIENCE, enough).await {
+    /// Waits until this many webhooks were received, and returns them.
+    async fn until(&self, count: usize) -> Vec<ReceivedWebhook> {
+        let mut received = self.received.subscribe();
+        let enough = received.wait_for(|received| received.len() >= count);
+        match tokio::time::timeout(WAIT_MAX, enough).await {
             Ok(seen) => seen.unwrap().clone(),
-            Err(_) => panic!("only these came: {:#?}", *self.arrivals.borrow()),
+            Err(_) => panic!("only these were received: {:#?}", *self.received.borrow()),
         }
     }
 
     fn kinds(&self) -> Vec<String> {
-        self.arrivals.borrow().iter().map(Arrival::kind).collect()
+        self.received.borrow().iter().map(ReceivedWebhook::kind).collect()
     }
 }
 
@@ -237,20 +237,20 @@ impl Endpoint for Shop {
         let signature = request.header("stripe-signature").unwrap_or_default().to_owned();
         let raw = request.take_body().into_string().await.unwrap();
         let status = self.statuses.lock().unwrap().pop_front().unwrap_or(200);
-        self.arrivals.send_modify(|arrivals| arrivals.push(Arrival { signature, raw }));
+        self.received.send_modify(|received| received.push(ReceivedWebhook { signature, raw }));
         Ok(Response::builder().status(StatusCode::from_u16(status).unwrap()).finish())
     }
 }
 
-/// Waits until an event is settled, which a restart then knows as well.
-async fn settled(world: &World, event_id: &str) {
+/// Waits until an event's webhook is settled, which is then in the log.
+async fn settled(sandbox: &TestSandbox, event_id: &str) {
     let begun = std::time::Instant::now();
     loop {
-        let (_, event) = world.get(&format!("/v1/events/{event_id}")).await;
+        let (_, event) = sandbox.get(&format!("/v1/events/{event_id}")).await;
         if event["pending_webhooks"] == 0 {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "still pending: {event}");
+        assert!(begun.elapsed() < WAIT_MAX, "still pending: {event}");
         tokio::task::yield_now().await;
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use actors::delivery::{Change, InboxKey, Outcome};
 use async_nats::jetstream::{AckKind, consumer::PullConsumer};
-use bus::consumer::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON, Delivery};
+use bus::consumer::Delivery;
+use bus::dead_letter::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON};
 use bus::event::MARQUEE_ONLY;
 use bus::topology::{self, ConsumerSpec};
 use bus::{Bus, Failure};

@@ -22,7 +22,7 @@ use actors::config::HostConfig;
 use actors::delivery::{Change, Journal, SeatLock};
 use actors::host::{DomainBuilder, Host};
 use bus::Bus;
-use bus::consumer::Wellness;
+use bus::consumer::DatabaseUp;
 use bus::contract::Timestamp;
 use bus::contract::auth::KeySet;
 use bus::event::Outgoing;
@@ -109,7 +109,7 @@ async fn connect(nats: &Nats) -> Bus {
 /// One host of the domain `probe`.
 struct Probing {
     journal: Journal<Probe>,
-    well: Wellness,
+    well: DatabaseUp,
     builder: DomainBuilder,
     host: Host,
     /// Straight to the database, also where the host goes through a proxy.

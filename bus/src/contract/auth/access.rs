@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::{Access, Fields, Page, Paging, Request};
 use super::{Role, User, password};
+use crate::contract::{Access, Fields, Page, Paging, Request};
 
 /// Notices of revoked tokens: `revoked.<userId>` on core NATS, with a [`Revocation`].
 pub const REVOKED: &str = "revoked.";

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
 
-use super::super::{Access, Fields, Page, Paging, Request, Timestamp};
+use crate::contract::{Access, Fields, Page, Paging, Request, Timestamp};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::super::{FieldError, Fields, Problem};
+use crate::contract::{FieldError, Fields, Problem};
 
 /// Each line is a password in lower case; lines that begin with `#` say where the list comes from.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::{Access, Fields, Request, Timestamp};
+use crate::contract::{Access, Fields, Request, Timestamp};
 
 /// Proves an address by the mail's token, which is good for three days; once more changes nothing.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]

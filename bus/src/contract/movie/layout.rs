@@ -7,8 +7,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
-use unicode_normalization::is_nfc;
 
+use crate::contract::seat::is_row_label;
 use crate::contract::{Fields, SeatId};
 
 /// Bounds of a layout: the largest halls have some 50 rows and 1,000 seats; a seat map stays a small message.
@@ -102,12 +102,6 @@ pub fn with_columns(mut rows: Vec<Row>) -> Vec<Row> {
         }
     }
     rows
-}
-
-/// Whether it may name a row. Seat ids are joined by commas and slashes elsewhere, so a label has none; only NFC, so that two labels
-/// that look the same are the same.
-pub fn is_row_label(label: &str) -> bool {
-    (1..=8).contains(&label.chars().count()) && label.chars().all(char::is_alphanumeric) && is_nfc(label)
 }
 
 pub(super) fn validate_rows(rows: &[Row], fields: &mut Fields) {

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BestAvailable, Reservation, validate_choice, validate_version};
-use crate::contract::{Access, Fields, Money, Request, SeatId};
+use super::request::{validate_choice, validate_version};
+use super::{BestAvailable, Reservation, ReservationPlan};
+use crate::contract::{Access, Fields, Request, SeatId};
 
 /// Other seats for a confirmed reservation. For the same price or less it is changed at once and the difference is given
 /// back; for more the answer is a new reservation with `exchangeOf`, which takes its place when it is paid. Needs an
@@ -55,18 +56,4 @@ impl Request for PlanExchange {
     fn validate(&self, fields: &mut Fields) {
         validate_choice(&Some(self.seats.clone()), &None, fields);
     }
-}
-
-/// What a change would do to a reservation, right for one version of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReservationPlan {
-    /// The version that this is right for.
-    pub version: i64,
-    /// The price of the seats that the customer would have then: 0 after a cancellation.
-    pub total: Money,
-    /// What would be given back; of a dearer exchange when it is paid.
-    pub refund: Money,
-    /// What would have to be paid first: of a dearer exchange, `total`.
-    pub payable: Money,
 }

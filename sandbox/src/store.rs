@@ -1,7 +1,7 @@
-//! All that the sandbox knows, as a fold over records: `apply` is the only way in, live and in replay alike.
-//! Invariant: one change is one line of the log, so a cut line loses a whole change or nothing of it.
-//! Events and idempotency keys are forgotten, oldest first, beyond a number (Stripe: after 30 days and 24 hours),
-//! so that a long load test does not eat the machine; payments, sessions and refunds are kept for ever.
+//! The sandbox's state in memory: a fold over records. Only `apply` changes it, both live and when the log is replayed.
+//! Invariant: one change is one line of the log, so a truncated line loses a whole change or nothing of it.
+//! Beyond a number, events and idempotency keys expire, oldest first (at Stripe after 30 days and 24 hours), so that a long
+//! load test does not exhaust the memory; payments, sessions and refunds are kept for ever.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -13,11 +13,11 @@ use crate::fault::Fault;
 use crate::form::{Fingerprint, Form};
 use crate::model::{Dispute, DisputeStatus, Event, Object, PaymentIntent, Refund, Session, SessionStatus};
 
-/// About 150 bytes each: objects are shared with the shelves.
+/// About 150 bytes each: objects are shared with the tables.
 const EVENTS_KEPT_MAX: usize = 300_000;
 const KEYS_KEPT_MAX: usize = 300_000;
 
-/// One fact, in the order in which the facts became true.
+/// One record of the log, in the order of the changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
@@ -25,15 +25,15 @@ pub enum Record {
     Session(Arc<Session>),
     Refund(Arc<Refund>),
     Dispute(Arc<Dispute>),
-    Event(EventLine),
-    Key(KeyLine),
-    /// This event's webhook was taken, or given up.
+    Event(EventRecord),
+    Key(KeyRecord),
+    /// This event's webhook was accepted, or given up.
     Settled(String),
 }
 
-/// An event names its object; the snapshot is what the records before it say.
+/// An event with the id of its object, whose snapshot is what the records before it say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EventLine {
+pub struct EventRecord {
     pub id: String,
     pub created: i64,
     #[serde(rename = "type")]
@@ -43,9 +43,9 @@ pub struct EventLine {
     pub idempotency_key: Option<String>,
 }
 
-/// An answer to be replayed; `of` is the object that it showed.
+/// An answer that is replayed for its idempotency key; `of` is the id of the object in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KeyLine {
+pub struct KeyRecord {
     pub key: String,
     pub fingerprint: Fingerprint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct KeyLine {
     pub of: Option<String>,
 }
 
-/// What a call is answered.
+/// The answer to a call.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub fault: Option<Fault>,
@@ -62,12 +62,12 @@ pub struct Answer {
 }
 
 #[derive(Debug)]
-pub struct Remembered {
+pub struct StoredAnswer {
     pub fingerprint: Fingerprint,
     pub answer: Answer,
 }
 
-/// What is kept under an id and listed newest first.
+/// An object that is stored by id and listed newest first.
 pub trait Row {
     fn id(&self) -> &str;
     fn created(&self) -> i64;
@@ -87,21 +87,21 @@ macro_rules! row {
 }
 row!(PaymentIntent, Session, Refund, Dispute, Event);
 
-/// Objects of one kind, by id and in the order of their making.
+/// Objects of one kind, by id and in the order of their creation.
 #[derive(Debug)]
-pub struct Shelf<T> {
+pub struct Table<T> {
     places: HashMap<String, u64>,
     rows: BTreeMap<u64, Arc<T>>,
     next: u64,
 }
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { places: HashMap::new(), rows: BTreeMap::new(), next: 0 }
     }
 }
 
-impl<T: Row> Shelf<T> {
+impl<T: Row> Table<T> {
     pub fn get(&self, id: &str) -> Option<&Arc<T>> {
         self.places.get(id).and_then(|place| self.rows.get(place))
     }
@@ -117,7 +117,7 @@ impl<T: Row> Shelf<T> {
         self.rows.values().any(|row| wanted(row))
     }
 
-    fn forget_beyond(&mut self, kept_max: usize) {
+    fn keep_newest(&mut self, kept_max: usize) {
         while self.rows.len() > kept_max {
             let Some((_, oldest)) = self.rows.pop_first() else { return };
             self.places.remove(oldest.id());
@@ -145,10 +145,10 @@ impl<T: Row> Shelf<T> {
                 && lte.is_none_or(|t| at <= t)
                 && lt.is_none_or(|t| at < t)
         };
-        // Rows are in the order of time but for the clock switch: what lies a day before the bound ends the search.
-        let far = gte.or(gt).map_or(i64::MIN, |bound| bound.saturating_sub(24 * 60 * 60));
+        // Rows are ordered by time except for the effect of the clock switch: a row a day before the bound ends the search.
+        let earliest = gte.or(gt).map_or(i64::MIN, |bound| bound.saturating_sub(24 * 60 * 60));
         let matching = self.rows.range(..below).rev().map(|(_, row)| row);
-        let matching = matching.take_while(|row| row.created() >= far);
+        let matching = matching.take_while(|row| row.created() >= earliest);
         let mut found: Vec<_> = matching
             .filter(|row| in_time(row.created()) && keep(row))
             .take(usize::try_from(limit).unwrap_or(100) + 1)
@@ -161,22 +161,22 @@ impl<T: Row> Shelf<T> {
 }
 
 #[derive(Debug, Default)]
-pub struct Books {
-    pub intents: Shelf<PaymentIntent>,
-    pub sessions: Shelf<Session>,
-    pub refunds: Shelf<Refund>,
-    pub disputes: Shelf<Dispute>,
-    pub events: Shelf<Event>,
-    keys: HashMap<String, Remembered>,
+pub struct Store {
+    pub intents: Table<PaymentIntent>,
+    pub sessions: Table<Session>,
+    pub refunds: Table<Refund>,
+    pub disputes: Table<Dispute>,
+    pub events: Table<Event>,
+    keys: HashMap<String, StoredAnswer>,
     keys_by_age: VecDeque<String>,
     /// Open sessions by the second in which they expire.
-    closing: BTreeSet<(i64, String)>,
+    expiring: BTreeSet<(i64, String)>,
     open_disputes: BTreeSet<String>,
     unsettled: HashSet<String>,
 }
 
-impl Books {
-    /// Takes one record in; an event comes out whole, for delivery.
+impl Store {
+    /// Applies one record; returns an event with its object, for delivery.
     pub fn apply(&mut self, record: &Record) -> Option<Arc<Event>> {
         match record {
             Record::Intent(intent) => self.intents.put(intent.clone()),
@@ -191,21 +191,21 @@ impl Books {
             Record::Session(session) => {
                 let entry = (session.expires_at, session.id.clone());
                 match session.status {
-                    SessionStatus::Open => self.closing.insert(entry),
-                    SessionStatus::Complete | SessionStatus::Expired => self.closing.remove(&entry),
+                    SessionStatus::Open => self.expiring.insert(entry),
+                    SessionStatus::Complete | SessionStatus::Expired => self.expiring.remove(&entry),
                 };
                 self.sessions.put(session.clone());
             }
-            Record::Key(line) => self.remember(line),
+            Record::Key(line) => self.add_key(line),
             Record::Settled(id) => {
                 self.unsettled.remove(id);
             }
-            Record::Event(line) => return self.happen(line),
+            Record::Event(line) => return self.add_event(line),
         }
         None
     }
 
-    fn happen(&mut self, line: &EventLine) -> Option<Arc<Event>> {
+    fn add_event(&mut self, line: &EventRecord) -> Option<Arc<Event>> {
         let object = match (self.object(&line.of)?, line.kind.starts_with("charge.")) {
             (Object::Intent(intent), true) => Object::Charge(intent),
             (object, _) => object,
@@ -218,15 +218,15 @@ impl Books {
             idempotency_key: line.idempotency_key.clone(),
         });
         self.events.put(event.clone());
-        self.events.forget_beyond(EVENTS_KEPT_MAX);
+        self.events.keep_newest(EVENTS_KEPT_MAX);
         self.unsettled.insert(line.id.clone());
         Some(event)
     }
 
-    fn remember(&mut self, line: &KeyLine) {
+    fn add_key(&mut self, line: &KeyRecord) {
         let object = line.of.as_deref().and_then(|id| self.object(id));
         let answer = Answer { fault: line.fault.clone(), object };
-        let remembered = Remembered { fingerprint: line.fingerprint.clone(), answer };
+        let remembered = StoredAnswer { fingerprint: line.fingerprint.clone(), answer };
         if self.keys.insert(line.key.clone(), remembered).is_none() {
             self.keys_by_age.push_back(line.key.clone());
         }
@@ -235,8 +235,8 @@ impl Books {
         }
     }
 
-    /// What was answered under this idempotency key.
-    pub fn remembered(&self, key: &str) -> Option<&Remembered> {
+    /// The answer that was given under this idempotency key.
+    pub fn stored_answer(&self, key: &str) -> Option<&StoredAnswer> {
         self.keys.get(key)
     }
 
@@ -244,19 +244,19 @@ impl Books {
         !self.unsettled.contains(event_id)
     }
 
-    /// Events whose webhook still has to arrive, oldest first.
+    /// Events whose webhook is not yet settled, oldest first.
     pub fn undelivered(&self) -> Vec<Arc<Event>> {
         let waiting = self.events.rows.values().filter(|event| !self.is_settled(&event.id));
         waiting.cloned().collect()
     }
 
-    /// Open sessions whose time is over, at most `limit` of them.
+    /// Open sessions that have expired, at most `limit` of them.
     pub fn overdue(&self, now: i64, limit: usize) -> Vec<String> {
-        let due = self.closing.iter().take_while(|(at, _)| *at <= now);
+        let due = self.expiring.iter().take_while(|(at, _)| *at <= now);
         due.take(limit).map(|(_, id)| id.clone()).collect()
     }
 
-    /// Disputes that nobody has decided, at most `limit` of them.
+    /// Undecided disputes, at most `limit` of them.
     pub fn open_disputes(&self, limit: usize) -> Vec<String> {
         self.open_disputes.iter().take(limit).cloned().collect()
     }

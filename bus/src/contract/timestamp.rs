@@ -1,12 +1,11 @@
-//! Values that several domains share: money, time, pages.
+//! The time of every event, row and answer.
+
+use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-use super::{Currency, Fields};
 
 /// A UTC time with microseconds, which is what Postgres keeps. JSON: RFC 3339 with `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,56 +74,6 @@ impl JsonSchema for Timestamp {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "format": "date-time"})
-    }
-}
-
-/// An amount in minor units (cents) of a currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Money {
-    pub amount: i64,
-    pub currency: Currency,
-}
-
-/// A page of a listing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "{T}Page")]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    pub page: u32,
-    pub page_size: u32,
-    pub total: u64,
-}
-
-/// Which page: counted from 1, at most 100 items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Paging {
-    pub page: u32,
-    pub page_size: u32,
-}
-
-impl Paging {
-    pub fn validate(&self, fields: &mut Fields) {
-        // The upper bound keeps the offset within what Postgres can skip in reasonable time.
-        fields.check((1..=100_000).contains(&self.page), "page", "must be 1–100000");
-        fields.check((1..=100).contains(&self.page_size), "pageSize", "must be 1–100");
-    }
-    pub fn offset(&self) -> i64 {
-        i64::from(self.page.saturating_sub(1)) * i64::from(self.page_size)
-    }
-    pub fn limit(&self) -> i64 {
-        i64::from(self.page_size)
-    }
-    pub fn of<T>(&self, items: Vec<T>, total: u64) -> Page<T> {
-        Page { items, page: self.page, page_size: self.page_size, total }
-    }
-}
-
-impl Default for Paging {
-    fn default() -> Self {
-        Self { page: 1, page_size: 20 }
     }
 }
 

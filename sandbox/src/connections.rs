@@ -1,5 +1,5 @@
-//! TCP connections that can be cut before an answer's first byte, for the `answer_lost` switch.
-//! A failing body would not do: hyper still flushes the head, and a client that has seen `200` knows something.
+//! TCP connections that can be cut before the first byte of an answer, for the `answer_lost` switch.
+//! A failing body would not be enough: hyper still sends the head, and a client that has received `200` knows the outcome.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
@@ -15,63 +15,63 @@ use poem::web::{LocalAddr, RemoteAddr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::held;
+use crate::lock;
 
-/// The open connections by their other end.
+/// The open connections by peer address.
 #[derive(Clone, Default)]
-pub struct Wires(Arc<Mutex<HashMap<SocketAddr, Arc<AtomicBool>>>>);
+pub struct Connections(Arc<Mutex<HashMap<SocketAddr, Arc<AtomicBool>>>>);
 
-impl Wires {
-    /// Nothing is sent on this connection any more.
+impl Connections {
+    /// Cuts a connection: nothing more is sent on it.
     pub fn cut(&self, peer: &RemoteAddr) {
-        let cut = peer.as_socket_addr().and_then(|peer| held(&self.0).get(peer).cloned());
+        let cut = peer.as_socket_addr().and_then(|peer| lock(&self.0).get(peer).cloned());
         if let Some(cut) = cut {
             cut.store(true, Ordering::Release);
         }
     }
 }
 
-pub struct Gate {
+pub struct CuttableListener {
     pub listener: TcpListener,
     pub addr: SocketAddr,
-    pub wires: Wires,
+    pub connections: Connections,
 }
 
-impl Acceptor for Gate {
-    type Io = Wire;
+impl Acceptor for CuttableListener {
+    type Io = CuttableConnection;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
         vec![LocalAddr(self.addr.into())]
     }
 
-    async fn accept(&mut self) -> Result<(Wire, LocalAddr, RemoteAddr, Scheme)> {
+    async fn accept(&mut self) -> Result<(CuttableConnection, LocalAddr, RemoteAddr, Scheme)> {
         let (stream, peer) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
         let cut = Arc::new(AtomicBool::new(false));
-        held(&self.wires.0).insert(peer, cut.clone());
-        let wire = Wire { stream, cut, peer, wires: self.wires.clone() };
+        lock(&self.connections.0).insert(peer, cut.clone());
+        let wire = CuttableConnection { stream, cut, peer, connections: self.connections.clone() };
         Ok((wire, LocalAddr(self.addr.into()), RemoteAddr(peer.into()), Scheme::HTTP))
     }
 }
 
-pub struct Wire {
+pub struct CuttableConnection {
     stream: TcpStream,
     cut: Arc<AtomicBool>,
     peer: SocketAddr,
-    wires: Wires,
+    connections: Connections,
 }
 
-impl Drop for Wire {
+impl Drop for CuttableConnection {
     fn drop(&mut self) {
-        let mut wires = held(&self.wires.0);
-        // The peer's port may be in use again, by a newer connection.
-        if wires.get(&self.peer).is_some_and(|known| Arc::ptr_eq(known, &self.cut)) {
-            wires.remove(&self.peer);
+        let mut connections = lock(&self.connections.0);
+        // A newer connection may have the same peer address.
+        if connections.get(&self.peer).is_some_and(|cut| Arc::ptr_eq(cut, &self.cut)) {
+            connections.remove(&self.peer);
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for CuttableConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,7 +81,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for CuttableConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         if self.cut.load(Ordering::Acquire) {
             return Poll::Ready(Err(Error::from(ErrorKind::ConnectionAborted)));

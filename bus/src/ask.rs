@@ -1,0 +1,81 @@
+//! Sends requests to hosts: within the process where a host of the domain runs in it, else over the NATS services API.
+
+use async_nats::RequestErrorKind;
+use async_nats::service::NATS_SERVICE_ERROR_CODE;
+use bytes::Bytes;
+
+use crate::connection::Bus;
+use crate::context::Context;
+use crate::contract::{Problem, Request};
+use crate::request::{Answered, Ask, NoAnswer};
+use crate::trace::{self, Kind};
+
+impl Bus {
+    /// Sends a request and decodes the answer.
+    pub async fn ask<R: Request>(&self, request: &R, ask: &Ask) -> Result<R::Answer, Problem> {
+        let bytes = self.ask_raw(request, ask).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            tracing::error!(subject = R::SUBJECT, %error, "unreadable answer");
+            Problem::internal()
+        })
+    }
+
+    /// Sends a request and returns the answer's bytes as the host wrote them. 503 if no host serves it or none answers in
+    /// time; after a time-out the outcome is unknown.
+    pub async fn ask_raw<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
+        let payload =
+            serde_json::to_vec(request).expect("contract types are plain data and always serialize");
+        self.ask_at(R::SUBJECT, payload.into(), ask).await
+    }
+
+    /// The same for a request of which only the subject is known.
+    pub async fn ask_at(&self, subject: &str, payload: Bytes, ask: &Ask) -> Result<Bytes, Problem> {
+        let (span, context) = match trace::is_on() {
+            true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
+            false => (tracing::Span::none(), ask.context.clone()),
+        };
+        let over_nats = ask.ordered && self.is_connected();
+        let endpoint = if over_nats { None } else { self.in_process.endpoint(subject) };
+        let answered = match endpoint {
+            Some(endpoint) => endpoint.ask(payload, ask, context).await,
+            None => self.ask_over_nats(subject, payload, ask, &context).await,
+        };
+        answered.unwrap_or_else(|no_answer| {
+            trace::fail(&span);
+            let request_id = &ask.context.correlation_id;
+            // Without a host the caller logs it where it matters. A host that does not answer is logged here.
+            match no_answer {
+                NoAnswer::NoHost => tracing::debug!(subject, request_id, "no host serves this request"),
+                NoAnswer::Failed(why) => tracing::warn!(subject, why, request_id, "no answer"),
+            }
+            let domain = subject.split('.').nth(1).unwrap_or_default();
+            let detail = format!("The {domain} service is not available. Please try again shortly.");
+            Err(Problem::unavailable(detail))
+        })
+    }
+
+    async fn ask_over_nats(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Answered, NoAnswer> {
+        let message = async_nats::Request::new()
+            .headers(ask.headers(context))
+            .payload(payload)
+            .timeout(Some(ask.timeout));
+        let reply =
+            self.client.send_request(subject.to_owned(), message).await.map_err(|error| {
+                match error.kind() {
+                    RequestErrorKind::NoResponders => NoAnswer::NoHost,
+                    _ => NoAnswer::Failed(error.to_string()),
+                }
+            })?;
+        let is_problem = reply.headers.as_ref().is_some_and(|h| h.get(NATS_SERVICE_ERROR_CODE).is_some());
+        if !is_problem {
+            return Ok(Ok(reply.payload));
+        }
+        Ok(Err(serde_json::from_slice(&reply.payload).unwrap_or_else(|_| Problem::internal())))
+    }
+}

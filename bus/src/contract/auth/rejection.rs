@@ -1,0 +1,77 @@
+//! Why auth rejects a request.
+
+use crate::contract::{FieldError, Problem};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    EmailTaken,
+    /// The same for an unknown mail and a wrong password.
+    Credentials,
+    /// Answered only to the right password, so that it tells nothing to anybody else.
+    Disabled,
+    /// A refresh token that is unknown, expired, or was spent before.
+    RefreshToken,
+    /// More logins at once than the password pool takes.
+    Busy,
+    /// Too many wrong passwords; the seconds until the next try.
+    Throttled(u64),
+    OldPassword,
+    /// A token to a new password that is unknown, used or expired.
+    ResetToken,
+    /// A link that proves an address is unknown or expired.
+    VerifyToken,
+    /// More links than an account may ask for within an hour.
+    VerificationLimit,
+    LastSuperAdmin,
+    /// A user that nobody is.
+    UnknownUser,
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::EmailTaken => {
+                Problem::new(409, "email-taken", "There is already an account with this e-mail.")
+            }
+            Rejection::Credentials => {
+                Problem::new(401, "credentials", "The e-mail or the password is wrong.")
+            }
+            Rejection::Disabled => {
+                Problem::new(401, "account-disabled", "This account is disabled. Please contact the cinema.")
+            }
+            Rejection::RefreshToken => Problem::new(
+                401,
+                "refresh-token",
+                "The refresh token is unknown, expired or was used before.",
+            ),
+            Rejection::Busy => Problem::unavailable("Too many logins at once. Try again shortly."),
+            Rejection::Throttled(seconds) => Problem::new(
+                429,
+                "login-throttled",
+                format!("Too many wrong passwords. The next try is possible in {seconds} s."),
+            )
+            .with_retry_after(seconds),
+            Rejection::OldPassword => {
+                let message = "is not the account's password".to_owned();
+                Problem {
+                    errors: vec![FieldError { field: "oldPassword".into(), message }],
+                    ..Problem::new(422, "old-password", "The old password is wrong.")
+                }
+            }
+            Rejection::ResetToken => {
+                Problem::new(422, "reset-token", "The token is unknown, expired or was used before.")
+            }
+            Rejection::VerifyToken => Problem::new(422, "verify-token", "The token is unknown or expired."),
+            Rejection::VerificationLimit => {
+                Problem::new(429, "mails-limit", "Enough links were sent lately. Try again in an hour.")
+                    .with_retry_after(60 * 60)
+            }
+            Rejection::LastSuperAdmin => Problem::new(
+                409,
+                "last-super-admin",
+                "This is the last SUPER_ADMIN. Promote another one first.",
+            ),
+            Rejection::UnknownUser => Problem::not_found("user"),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Registration, login and logout.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::email::validate_email;
+use super::{User, password};
+use crate::contract::{Access, Fields, Request};
+
+/// What a login gives: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh
+/// token that buys one new pair.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    pub user: User,
+    pub access_token: String,
+    pub refresh_token: String,
+    pub expires_in: u64,
+    /// After a login by password: to be kept on this device and presented with its next logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Register {
+    /// Compared without case.
+    pub email: String,
+    /// 8–128 characters.
+    pub password: String,
+    /// 1–100 characters.
+    pub name: String,
+}
+
+impl Request for Register {
+    const SUBJECT: &'static str = "rpc.auth.register";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        validate_email(&self.email, "email", fields);
+        password::validate_with_email(&self.password, &self.email, "password", fields);
+        fields.line(&self.name, 1..=100, "name");
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    pub email: String,
+    pub password: String,
+    /// `deviceToken` of an earlier login of this account on this device. With it, wrong passwords that others try do not
+    /// delay this login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+}
+
+impl Request for Login {
+    const SUBJECT: &'static str = "rpc.auth.login";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        // Only bounds: a login must not tell which rule a password in use keeps.
+        fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
+        fields.check((1..=512).contains(&self.password.len()), "password", "must have 1–512 bytes");
+        // An unknown one counts as none: it is no reason to refuse a login.
+        let short = self.device_token.as_ref().is_none_or(|token| token.len() <= 200);
+        fields.check(short, "deviceToken", "must have at most 200 characters");
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    pub refresh_token: String,
+}
+
+impl Request for Refresh {
+    const SUBJECT: &'static str = "rpc.auth.refresh";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(
+            (1..=200).contains(&self.refresh_token.len()),
+            "refreshToken",
+            "must have 1–200 characters",
+        );
+    }
+}
+
+/// The same for a browser, whose page may be gone before the answer comes. Its token may be presented again for some seconds, as
+/// long as nothing that it bought was used; a program keeps the strict rule.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefreshPage {
+    pub refresh_token: String,
+}
+
+impl Request for RefreshPage {
+    const SUBJECT: &'static str = "rpc.auth.refresh_page";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        Refresh { refresh_token: self.refresh_token.clone() }.validate(fields);
+    }
+}
+
+/// Ends the refresh token's whole family, that is: this login.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Logout {
+    pub refresh_token: String,
+}
+
+impl Request for Logout {
+    const SUBJECT: &'static str = "rpc.auth.logout";
+    const ACCESS: Access = Access::User;
+    type Answer = ();
+    fn validate(&self, fields: &mut Fields) {
+        fields.check(
+            (1..=200).contains(&self.refresh_token.len()),
+            "refreshToken",
+            "must have 1–200 characters",
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! What a problem names besides its text: showtimes, overlaps, the plan of a change, the limit that was reached.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::contract::{Money, SeatId, Timestamp};
+
+/// A showtime that a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemShowtime {
+    pub id: Uuid,
+    pub starts_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seats: Vec<SeatId>,
+}
+
+/// Which bound on unpaid holds was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldLimit {
+    pub of: HoldLimitOf,
+    /// How much is allowed, where that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HoldLimitOf {
+    /// Unpaid reservations of the account.
+    Orders,
+    /// Unpaid seats of the account in the showtime.
+    Seats,
+    /// What is held unpaid from the client's network.
+    Network,
+}
+
+/// One of two showtimes that overlap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlappingShowtime {
+    pub id: Uuid,
+    pub movie_title: String,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+/// Two showtimes of one auditorium: `later` begins before `earlier` is over and the auditorium is clean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Overlap {
+    pub auditorium_id: Uuid,
+    pub auditorium_name: String,
+    pub time_zone: String,
+    pub earlier: OverlappingShowtime,
+    pub later: OverlappingShowtime,
+}
+
+/// What a change would do to a reservation, right for one version of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationPlan {
+    /// The version that this is right for.
+    pub version: i64,
+    /// The price of the seats that the customer would have then: 0 after a cancellation.
+    pub total: Money,
+    /// What would be given back; of a dearer exchange when it is paid.
+    pub refund: Money,
+    /// What would have to be paid first: of a dearer exchange, `total`.
+    pub payable: Money,
+}
