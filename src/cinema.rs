@@ -1,5 +1,5 @@
-//! A whole cinema in one process: hosts, sandbox provider and gateway on given servers. `marquee up` and the
-//! whole-system tests run the same one.
+//! A whole deployment in one process: hosts, sandbox provider and gateway on given servers. `marquee up` and the
+//! whole-system tests use it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,27 +16,27 @@ use gateway::Part;
 use crate::config::{self, OPERATOR};
 use crate::{hosts, telemetry};
 
-/// What a cinema is opened with. The environment names the servers.
+/// How a deployment is started. The environment names the servers.
 pub struct Opening {
     pub environment: Environment,
-    /// The sandbox provider's books; `None` when `PAYMENT_API_URL` names another provider.
+    /// The log file of the sandbox provider; `None` when `PAYMENT_API_URL` names another provider.
     pub sandbox_log: Option<PathBuf>,
-    /// More than one as in production, where hosts share the work.
+    /// More than one to test hosts that share the work, as in production.
     pub reservation_hosts: usize,
-    /// Who lives in this process asks each other without NATS. Tests go over NATS, as separate processes would.
+    /// Requests within this process bypass NATS. Tests use NATS, as separate processes would.
     pub neighbours: bool,
-    /// The demo's accounts and catalogue, and with which passwords.
+    /// Whether to add the demo's accounts and catalogue, and with which passwords.
     pub seed: Option<Passwords>,
 }
 
-/// An open cinema.
+/// A running deployment in one process.
 pub struct Cinema {
     pub gateway: gateway::Running,
     pub sandbox: Option<sandbox::Running>,
     pub hosts: Vec<Host>,
-    /// The operator's own; hosts and gateway have theirs, each as its own user.
+    /// The operator's connection; hosts and gateway have their own, each as its own user.
     pub bus: Bus,
-    /// Accounts of the demo that this opening made.
+    /// The demo accounts that this start created.
     pub new_accounts: Vec<DemoAccount>,
 }
 
@@ -70,15 +70,15 @@ impl Cinema {
         }
         let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet::default());
         let shared = opening.neighbours.then(|| (in_process, verifier.clone()));
-        // The hosts' health is told once all is there, the demo too; until then the gateway is not ready.
+        // The hosts' health is set once everything is started and seeded; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
-        let told = healths.clone();
+        let started = healths.clone();
         let gateway_config = gateway::Config::read(&mut environment);
         environment.check()?;
         let gateway =
-            gateway::start(gateway_config, door, verifier, telemetry::metrics(), move || parts(&told))
+            gateway::start(gateway_config, door, verifier, telemetry::metrics(), move || parts(&started))
                 .await?;
-        // The next start may find another port free; tokens of before shall stay good.
+        // The next start may use another port, and tokens issued before must stay valid.
         if environment.get("PUBLIC_URL").is_none() {
             environment = environment.or("TOKEN_ISSUER", bus::token::ISSUER);
         }
@@ -97,7 +97,7 @@ impl Cinema {
         Ok(Self { gateway, sandbox, hosts, bus, new_accounts })
     }
 
-    /// Waits until a part has failed for good.
+    /// Returns when a host or the gateway has failed for good.
     pub async fn failed(&mut self) -> anyhow::Error {
         let failing = self.hosts.iter_mut().map(|host| {
             Box::pin(async {
@@ -111,7 +111,7 @@ impl Cinema {
         }
     }
 
-    /// First the gateway, so that nobody asks any more; then the hosts; the provider last, since hosts may still ask it.
+    /// Stops the gateway first, so that no more requests arrive, then the hosts, and the provider last, since hosts use it.
     pub async fn close(self) {
         self.gateway.stop().await;
         futures::future::join_all(self.hosts.into_iter().map(Host::stop)).await;
@@ -127,16 +127,17 @@ async fn start_hosts(
     shared: Option<(InProcess, Verifier)>,
 ) -> anyhow::Result<Vec<Host>> {
     let copies = |domain: &str| if domain == "reservation" { reservation_hosts } else { 1 };
-    // Without an address there is nothing to bridge to; that is not an error.
-    let wanted = |domain: &&str| *domain != hosts::BRIDGE || environment.get("AMQP_URL").is_some();
-    let domains = hosts::all().filter(wanted).flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
+    // Without an address there is no bridge; that is not an error.
+    let is_started = |domain: &&str| *domain != hosts::BRIDGE || environment.get("AMQP_URL").is_some();
+    let domains =
+        hosts::all().filter(is_started).flat_map(|domain| std::iter::repeat_n(domain, copies(domain)));
     let starting = domains.map(|domain| {
         let (mut environment, shared) = (environment.clone(), shared.clone());
         async move {
             config::database_among_others(&mut environment, domain);
             let mut bus = Bus::connect(config::nats_among_others(&mut environment, domain)).await?;
             let (in_process, verifier) = shared.unzip();
-            // What the bridge may ask for services outside is `nats.conf`'s to say.
+            // The bridge sends requests of outside services; `nats.conf` decides which ones it may send.
             if let Some(in_process) = in_process.filter(|_| domain != hosts::BRIDGE) {
                 bus.in_process = in_process;
             }

@@ -1,4 +1,4 @@
-//! What each subcommand does.
+//! The subcommands.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,29 +13,29 @@ use crate::cinema::{Cinema, Opening};
 use crate::config::{GatewayProcess, HostProcess};
 use crate::local::{Folder, Servers};
 use crate::signals::Signals;
-use crate::welcome::{Welcome, accounts};
+use crate::startup_summary::{StartupSummary, accounts};
 use crate::{config, health, telemetry};
 
-/// The whole cinema on local servers, until Ctrl-C.
+/// Runs the whole deployment on local servers until Ctrl-C.
 pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let environment = config::environment();
     config::up::check(&environment)?;
-    let folder = Folder::kept(data)?;
-    // A server that is dropped while it starts is ended by its guard.
+    let folder = Folder::permanent(data)?;
+    // The guard of a server ends it when its value is dropped while it starts.
     let starting = Servers::start(&folder, config::external(&environment));
     let Some(servers) = signals.unless_stopped(starting).await? else { return Ok(()) };
     let filled = config::up::filled(environment, folder.path(), &servers)?;
     let environment = filled.environment;
     let sandbox_log =
         environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
-    let welcome = Welcome::new(&environment, &servers, filled.super_admin_password);
+    let summary = StartupSummary::new(&environment, &servers, filled.super_admin_password);
     let seed = Some(filled.passwords);
     let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed };
     let Some(mut cinema) = signals.unless_stopped(Cinema::open(opening)).await? else {
         return servers.stop().await;
     };
-    welcome.print(&cinema, filled.passwords, started.elapsed());
+    summary.print(&cinema, filled.passwords, started.elapsed());
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
         error = cinema.failed() => Err(error),
@@ -46,7 +46,7 @@ pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
     ended
 }
 
-/// One actor host, until SIGTERM.
+/// Runs one actor host until SIGTERM.
 pub async fn host(domain: &str, signals: Signals) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = HostProcess::read(domain, &mut environment)?;
@@ -70,7 +70,7 @@ pub async fn host(domain: &str, signals: Signals) -> anyhow::Result<()> {
     ended
 }
 
-/// The REST gateway, until SIGTERM.
+/// Runs the REST gateway until SIGTERM.
 pub async fn gateway(signals: Signals) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let process = GatewayProcess::read(&mut environment);
@@ -109,9 +109,9 @@ pub async fn migrate() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks `/health/ready`; an error tells what is not ready.
+/// Requests `/health/ready`; the error names what is not ready.
 pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
-    // Shorter than the time-out of the container engine, whose message would say less.
+    // Shorter than the time-out of the container engine, whose message would have no details.
     let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(2)).no_proxy().build()?;
     let answer = client.get(format!("http://{addr}/health/ready")).send().await?;
     let status = answer.status();
@@ -136,7 +136,7 @@ pub async fn seed() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The README's password only where the public address is of this machine; where none is told, where the database is.
+/// The README's password only where the public address is of this machine; without one, where the database is.
 fn seed_passwords(environment: &mut Environment, database_url: &str) -> Passwords {
     let is_demo = match environment.get("PUBLIC_URL") {
         Some(_) => environment.is_demo(),
@@ -145,13 +145,13 @@ fn seed_passwords(environment: &mut Environment, database_url: &str) -> Password
     if is_demo { Passwords::Demo } else { Passwords::Random }
 }
 
-/// What a part of the house would be started with.
+/// Prints the settings with which a host or the gateway would be started.
 pub fn config(part: &str) -> anyhow::Result<()> {
     print!("{}", config::shown::shown(part, &mut config::environment())?);
     Ok(())
 }
 
-/// The sandbox provider on its own, until SIGTERM.
+/// Runs the sandbox provider alone until SIGTERM.
 pub async fn sandbox(
     addr: SocketAddr,
     log_file: PathBuf,

@@ -1,4 +1,4 @@
-//! What the program itself reads from the environment: where NATS is, how to log, what `marquee up` fills in.
+//! Settings of the program itself: NATS, logging, and what `marquee up` sets by default.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,24 +14,23 @@ use bus::streams::Streams;
 use tracing_subscriber::EnvFilter;
 
 use crate::hosts;
-use crate::local::{External, kept};
+use crate::local::{External, read_or_create};
 
 pub mod shown;
 pub mod up;
 
-/// What compose gives every user of NATS unless told otherwise, so what is assumed without `NATS_PASSWORD`.
+/// The default password of every NATS user in docker-compose.yml, and so the default of `NATS_PASSWORD`.
 const NATS_PASSWORD: &str = "marquee";
 
-/// The part of the house that this process is, if it is one alone; it names the file of its settings.
+/// The name of the one host, or `gateway`, that this process runs, if it runs only one; it names the file of its settings.
 static PART: OnceLock<String> = OnceLock::new();
 
-/// Says once, at the start, that this process is one host or the gateway.
+/// Sets once, at the start, that this process runs one host or the gateway.
 pub fn this_is(part: &str) {
     let _ = PART.set(part.to_owned());
 }
 
-/// This process's environment; where it is one part of the house, what is not set there comes from
-/// `config/<part>.env`.
+/// This process's environment; where it runs one host or the gateway, unset variables come from `config/<part>.env`.
 pub fn environment() -> Environment {
     let environment = Environment::of_process();
     match PART.get() {
@@ -40,7 +39,7 @@ pub fn environment() -> Environment {
     }
 }
 
-/// All that one host of its own is started with.
+/// The settings of a process with one host.
 pub struct HostProcess {
     pub health_addr: SocketAddr,
     pub nats: bus::Config,
@@ -48,7 +47,7 @@ pub struct HostProcess {
 }
 
 impl HostProcess {
-    /// Reads everything that a host reads, and notes all that is wrong.
+    /// Reads all settings of a host; what is wrong with them is noted in the environment.
     pub fn read(domain: &str, environment: &mut Environment) -> anyhow::Result<Self> {
         logging(environment);
         traces(environment);
@@ -60,7 +59,7 @@ impl HostProcess {
     }
 }
 
-/// All that a gateway of its own is started with.
+/// The settings of a process with the gateway.
 pub struct GatewayProcess {
     pub gateway: gateway::Config,
     pub nats: bus::Config,
@@ -154,7 +153,7 @@ fn is_seed(text: &str) -> bool {
     text.len() == 58 && text.starts_with("SU") && text.bytes().all(base32)
 }
 
-/// `DATABASE_URL`, for commands that need nothing else of a host.
+/// `DATABASE_URL`, for commands that need no other setting of a host.
 pub fn database_url(environment: &mut Environment) -> String {
     bus::tls::read(environment);
     let url = environment.required_url("DATABASE_URL", &actors::config::DATABASE_SCHEMES);
@@ -162,7 +161,7 @@ pub fn database_url(environment: &mut Environment) -> String {
     url
 }
 
-/// `DATABASE_PASSWORD_AUTH` and its like: what the role of each domain's hosts is to log in to Postgres with.
+/// `DATABASE_PASSWORD_AUTH` and so on: the Postgres password of each domain's role.
 pub fn role_passwords(environment: &mut Environment) -> RolePasswords {
     let mut passwords = RolePasswords::new();
     for domain in schemas().map(|domain| domain.name) {
@@ -175,19 +174,19 @@ pub fn role_passwords(environment: &mut Environment) -> RolePasswords {
     passwords
 }
 
-/// In a process that holds several hosts, each may have a role of its own by `DATABASE_URL_AUTH` and its like.
+/// In a process with several hosts, each may have its own role by `DATABASE_URL_AUTH` and so on.
 pub fn database_among_others(environment: &mut Environment, domain: &str) {
     if let Some(url) = environment.get(&format!("DATABASE_URL_{}", domain.to_uppercase())) {
         environment.set("DATABASE_URL", url);
     }
 }
 
-/// What every host needs.
+/// The settings of every host.
 pub fn host(environment: &mut Environment) -> actors::config::HostConfig {
     actors::config::HostConfig::read(environment)
 }
 
-/// Servers that `marquee up` is to use instead of its own.
+/// Servers that `marquee up` uses instead of starting its own.
 pub fn external(environment: &Environment) -> External {
     External {
         database_url: environment.get("DATABASE_URL"),
@@ -196,7 +195,7 @@ pub fn external(environment: &Environment) -> External {
     }
 }
 
-/// Where a host answers `/health/*` and `/metrics`; a free port of this machine when not set.
+/// The address of `/health/*` and `/metrics` of a host; by default a free port on 127.0.0.1.
 pub fn health_addr(environment: &mut Environment) -> SocketAddr {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     match environment.get("HEALTH_ADDR").map(|text| text.parse()) {
@@ -217,7 +216,7 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
         environment.problem("RUST_LOG", "must be a filter such as info,sqlx=warn");
         EnvFilter::new(DEFAULT)
     });
-    // It would write the whole body of every message that no queue wanted; the bridge counts them.
+    // It would log the whole body of every message that no queue accepts; the bridge counts them.
     let quiet = "lapin::returned_messages=off".parse().expect("a target and a level");
     let filter = filter.add_directive(quiet);
     let json = match environment.get("LOG_FORMAT").as_deref() {
@@ -231,7 +230,7 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
     (filter, json)
 }
 
-/// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
+/// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of spans, if any.
 pub fn traces(environment: &mut Environment) -> Option<String> {
     let url = environment.url("OTEL_EXPORTER_OTLP_ENDPOINT", &["http://", "https://"]);
     url.map(|url| url.trim_end_matches('/').to_owned())
@@ -242,9 +241,9 @@ pub fn part() -> String {
     PART.get().map_or_else(|| "marquee".to_owned(), |part| format!("marquee-{part}"))
 }
 
-/// The key that signs access tokens, made where it is not there yet.
+/// The key that signs access tokens; it is created where the file does not exist.
 pub fn signing_key(path: &std::path::Path) -> anyhow::Result<String> {
-    kept(path, actors::auth::token::generate_pem)
+    read_or_create(path, actors::auth::token::generate_pem)
 }
 
 #[cfg(test)]

@@ -1,29 +1,29 @@
-//! How many files and connections this process may have open.
+//! The limit of open files and connections of this process.
 //!
-//! Shells and service managers start programs with a soft limit of 256 or 1,024 for the sake of `select`, which nothing here
-//! uses, and a hard one far above. Every command raises the soft one at its start, as nginx, Go and Java do.
+//! Shells and service managers start programs with a soft limit of 256 or 1,024, because of `select`, which Marquee does not
+//! use, and a much higher hard limit. Every command raises the soft limit at its start, as nginx, Go and Java do.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// More than this is never needed, and programs that are started from here may close every number up to the limit.
-const WANTED: u64 = 1 << 20;
-/// macOS says that there is no hard limit and refuses more than this.
+/// More is never needed, and some child processes close every descriptor number up to the limit.
+const LIMIT_MAX: u64 = 1 << 20;
+/// macOS reports no hard limit and refuses more than this.
 const MACOS_MAX: u64 = 10_240;
-/// Below this a gateway refuses an evening's rush.
+/// With fewer a gateway refuses connections in a rush.
 const FEW: u64 = 4_096;
 
-/// Raises the soft limit to the hard one and returns what it is then.
+/// Raises the soft limit to the hard one and returns the new soft limit.
 pub fn raise() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
-    for wanted in [hard.min(WANTED), hard.min(MACOS_MAX)] {
-        if wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
-            return wanted;
+    for limit in [hard.min(LIMIT_MAX), hard.min(MACOS_MAX)] {
+        if limit > soft && setrlimit(Resource::RLIMIT_NOFILE, limit, hard).is_ok() {
+            return limit;
         }
     }
     soft
 }
 
-/// Warns where the hard limit is small; after the log is set up.
+/// Warns where the limit is low; called once logging is set up.
 pub fn warn_if_few(limit: u64) {
     if limit < FEW {
         tracing::warn!(

@@ -2,7 +2,7 @@
 
 use bus::config::Environment;
 
-/// Prints every check; an error, and so exit code 1, when something was found.
+/// Prints every check; an error, and so exit code 1, when one found something.
 pub async fn run(mut environment: Environment) -> anyhow::Result<()> {
     let url = crate::config::database_url(&mut environment);
     environment.check()?;

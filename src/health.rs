@@ -1,7 +1,7 @@
 //! A host's own `/health/live`, `/health/ready` and `/metrics`, for whoever starts, stops and watches it.
 //!
-//! Live says only that the process answers. Ready says no while NATS or the database is away: the host then takes no work
-//! by itself, so nothing needs restarting.
+//! Live only means that the process answers. Ready is false while NATS or the database is unavailable: the host then takes no
+//! work and recovers by itself, so it need not be restarted.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 type Read = std::sync::Arc<dyn Fn() -> Health + Send + Sync>;
 
-/// As the gateway tells it: the problem's fields beside the host's own.
+/// The fields of a problem, as in the gateway's answer, and those of the host's health.
 #[derive(serde::Serialize)]
 struct NotReady {
     #[serde(flatten)]
@@ -32,14 +32,14 @@ fn live() -> Response {
 #[handler]
 fn ready(health: poem::web::Data<&Read>) -> Response {
     let health = (health.0)();
-    let away: Vec<&str> = [(health.nats, "NATS"), (health.database != Some(false), "the database")]
+    let missing: Vec<&str> = [(health.nats, "NATS"), (health.database != Some(false), "the database")]
         .into_iter()
-        .filter_map(|(well, name)| (!well).then_some(name))
+        .filter_map(|(is_up, name)| (!is_up).then_some(name))
         .collect();
-    if away.is_empty() {
+    if missing.is_empty() {
         return Json(health).into_response();
     }
-    let mut problem = bus::Problem::unavailable(format!("Not ready: {} is away.", away.join(" and ")));
+    let mut problem = bus::Problem::unavailable(format!("Not ready: {} is away.", missing.join(" and ")));
     problem.code = "not-ready".into();
     Json(NotReady { problem, health })
         .with_status(StatusCode::SERVICE_UNAVAILABLE)
@@ -53,7 +53,7 @@ fn metrics() -> Response {
     Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(rendered)
 }
 
-/// Serves until `stop` and returns where.
+/// Serves until `stop` is cancelled; returns the address.
 pub async fn serve(
     addr: SocketAddr,
     health: impl Fn() -> Health + Send + Sync + 'static,
@@ -67,7 +67,8 @@ pub async fn serve(
         .at("/metrics", get(metrics))
         .data(read);
     let listener = tokio::net::TcpListener::bind(addr).await;
-    let listener = listener.with_context(|| format!("HEALTH_ADDR {addr} is taken or not ours"))?;
+    let listener = listener
+        .with_context(|| format!("HEALTH_ADDR {addr} is in use or not an address of this machine"))?;
     let local = listener.local_addr()?;
     let acceptor = TcpAcceptor::from_tokio(listener)?;
     let server = Server::new_with_acceptor(acceptor);
@@ -80,9 +81,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_host_tells_how_it_is_and_measures_in_buckets() {
+    async fn a_host_reports_its_health_and_its_metrics_in_buckets() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // What is recorded before there is a recorder is lost.
+        // Values recorded before the recorder is installed are lost.
         crate::telemetry::metrics();
         let stop = CancellationToken::new();
         let health = |database| {
@@ -95,24 +96,24 @@ mod tests {
             }
         };
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let well = serve(anywhere, health(true), stop.clone()).await.unwrap();
-        let unwell = serve(anywhere, health(false), stop.clone()).await.unwrap();
+        let up = serve(anywhere, health(true), stop.clone()).await.unwrap();
+        let down = serve(anywhere, health(false), stop.clone()).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let get = |addr: SocketAddr, path: &'static str| client.get(format!("http://{addr}{path}")).send();
-        assert_eq!(get(unwell, "/health/live").await.unwrap().status(), 200);
-        assert_eq!(get(well, "/health/ready").await.unwrap().status(), 200);
-        let away = get(unwell, "/health/ready").await.unwrap();
-        assert_eq!(away.headers()["content-type"], "application/problem+json");
-        assert_eq!(away.status(), 503);
-        let away: serde_json::Value = away.json().await.unwrap();
-        assert_eq!((&away["code"], &away["domain"]), (&"not-ready".into(), &"movie".into()));
+        assert_eq!(get(down, "/health/live").await.unwrap().status(), 200);
+        assert_eq!(get(up, "/health/ready").await.unwrap().status(), 200);
+        let answer = get(down, "/health/ready").await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.status(), 503);
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!((&answer["code"], &answer["domain"]), (&"not-ready".into(), &"movie".into()));
         ::metrics::histogram!("journal_commit_seconds", "domain" => "movie").record(0.004);
-        let numbers = get(well, "/metrics").await.unwrap().text().await.unwrap();
+        let exposition = get(up, "/metrics").await.unwrap().text().await.unwrap();
         assert!(
-            numbers.contains("journal_commit_seconds_bucket{domain=\"movie\",le=\"0.005\"} 1"),
-            "{numbers}"
+            exposition.contains("journal_commit_seconds_bucket{domain=\"movie\",le=\"0.005\"} 1"),
+            "{exposition}"
         );
-        assert!(numbers.contains("build_info{version="), "{numbers}");
+        assert!(exposition.contains("build_info{version="), "{exposition}");
         stop.cancel();
     }
 }

@@ -12,5 +12,5 @@ pub mod hosts;
 pub mod local;
 pub mod operate;
 pub mod signals;
+mod startup_summary;
 pub mod telemetry;
-mod welcome;

@@ -5,8 +5,8 @@ use marquee::command;
 use marquee::operate::{self, DeadLetters, Events};
 use marquee::signals::Signals;
 
-/// A quarter of a busy process's time went into glibc's allocator, whose arenas do not suit memory that one thread takes and
-/// another gives back (`docs/performance.md`).
+/// A busy process spent a quarter of its CPU time in glibc's allocator, whose arenas are slow when one thread allocates and
+/// another frees (`docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -21,7 +21,7 @@ struct Arguments {
 enum Command {
     /// The whole cinema in one process, on local servers that it starts itself (this is the default)
     Up {
-        /// Where local servers and media keep their data
+        /// The folder for the data of local servers and for media
         #[arg(long, default_value = ".data")]
         data: std::path::PathBuf,
     },
@@ -34,52 +34,52 @@ enum Command {
     Gateway,
     /// Bring the database's schemas up to date
     Migrate,
-    /// Ask a host or gateway of this machine whether it is ready; for the health checks of containers
+    /// Check whether a host or gateway of this machine is ready; for the health checks of containers
     Ready {
         /// Its HEALTH_ADDR or HTTP_ADDR
         addr: std::net::SocketAddr,
     },
-    /// Make the key that signs access tokens, unless the file is there
+    /// Create the key that signs access tokens, unless the file exists
     Key { file: std::path::PathBuf },
-    /// Fill the database with the demo cinema, or what is missing of it
+    /// Add the demo cinema to the database, or what is missing of it
     Seed,
-    /// Show what a host or the gateway would be started with, secrets hidden, or all that is wrong with it
+    /// Show the settings of a host or of the gateway, with secrets hidden, or everything that is wrong with them
     Config {
         /// gateway, or a host's name
         part: String,
     },
-    /// Check on the live database that seats, money, sagas and outboxes are as promised; exit code 1 when not
+    /// Check seats, money, sagas and outboxes in the live database; exit code 1 when something is wrong
     Fsck,
     /// Messages that their consumer could not handle
     #[command(subcommand)]
     DeadLetters(DeadLetters),
-    /// Events that the stream keeps
+    /// Events of the stream
     #[command(subcommand)]
     Events(Events),
-    /// Print a document that is made from the contract
+    /// Print a document that is generated from the contract
     #[command(hide = true)]
-    Document { which: Which },
+    Document { document: Document },
     /// The sandbox payment provider, speaking Stripe's API
     Sandbox {
         #[arg(long, default_value = "127.0.0.1:12111")]
         addr: std::net::SocketAddr,
-        /// The books: every call is written here before it is answered
+        /// The log file: every call is written to it before it is answered
         #[arg(long, default_value = ".data/sandbox.jsonl")]
         log: std::path::PathBuf,
-        /// Where webhooks go
+        /// The URL to which webhooks are sent
         #[arg(long)]
         webhook_url: Option<String>,
     },
 }
 
 #[derive(Clone, clap::ValueEnum)]
-enum Which {
+enum Document {
     Openapi,
     Asyncapi,
     Postman,
 }
 
-impl Which {
+impl Document {
     fn text(&self) -> String {
         match self {
             Self::Openapi => format!("{:#}\n", gateway::openapi()),
@@ -106,12 +106,12 @@ fn main() -> anyhow::Result<()> {
         run(arguments.command.unwrap_or(Command::Up { data: ".data".into() }), signals).await
     });
     traces.finish();
-    // Blocking threads (a password being hashed) must not hold the exit up.
+    // Blocking threads (a password being hashed) must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done
 }
 
-/// What serves until it is asked to stop ends in good order; everything else is given up at a signal.
+/// Commands that serve until a signal shut down gracefully; the others are aborted by a signal.
 async fn run(command: Command, signals: Signals) -> anyhow::Result<()> {
     let once = signals.clone();
     match command {
@@ -129,8 +129,8 @@ async fn run(command: Command, signals: Signals) -> anyhow::Result<()> {
         Command::Events(command) => once.or_stopped(operate::events(command)).await,
         Command::Key { file } => marquee::config::signing_key(&file).map(drop),
         Command::Config { part } => command::config(&part),
-        Command::Document { which } => {
-            print!("{}", which.text());
+        Command::Document { document } => {
+            print!("{}", document.text());
             Ok(())
         }
     }

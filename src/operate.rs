@@ -1,5 +1,4 @@
-//! What an operator does from the command line with messages: dead letters of NATS and, where `AMQP_URL` is set, of
-//! RabbitMQ, and events once more.
+//! Commands for messages: dead letters of NATS and, where `AMQP_URL` is set, of RabbitMQ, and the replay of events.
 
 use std::str::FromStr;
 
@@ -14,45 +13,45 @@ use clap::Subcommand;
 
 use crate::config::{self, OPERATOR};
 
-/// AmqpDeadLetters of one page of `list`.
+/// Dead letters on one page of `list`.
 const PAGE: u32 = 50;
 
-/// Begins the name of a letter that is on RabbitMQ.
+/// The prefix of the name of a dead letter on RabbitMQ.
 const AMQP: &str = "amqp:";
 
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// Those of NATS by their sequence, then those of RabbitMQ (`amqp:NAME`) if AMQP_URL is set; the oldest first
+    /// List those of NATS by their sequence, then those of RabbitMQ (`amqp:NAME`) if AMQP_URL is set; oldest first
     List {
         #[arg(long, default_value_t = 1)]
         page: u32,
     },
-    /// One with its payload, as JSON
+    /// Show one with its payload, as JSON
     Show {
         /// A sequence, or amqp:NAME
-        letter: Which,
+        letter: DeadLetterId,
     },
-    /// Have its consumer handle it again, or on RabbitMQ bring it back to its queue; it goes when that succeeds
+    /// Have the consumer handle it again, or on RabbitMQ return it to its queue; it is deleted when that succeeds
     Replay {
-        /// Several sequences and amqp:NAME, or `all` of the first page of each
+        /// Sequences and amqp:NAME, or `all`
         #[arg(required = true)]
         letters: Vec<String>,
     },
-    /// Give it up for good
+    /// Delete it without handling it
     Drop {
         /// A sequence, or amqp:NAME
-        letter: Which,
+        letter: DeadLetterId,
     },
 }
 
-/// Where a letter is, and which.
+/// Identifies a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum DeadLetterId {
     Nats(u64),
     Amqp(String),
 }
 
-impl FromStr for Which {
+impl FromStr for DeadLetterId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -65,7 +64,7 @@ impl FromStr for Which {
 
 #[derive(Debug, Subcommand)]
 pub enum Events {
-    /// Publish events of the stream again, under their own ids: whoever has handled them changes nothing
+    /// Publish events of the stream again, under their own ids: consumers that have handled them skip them
     Replay {
         /// A sequence of the stream, or a time such as 2026-01-31T00:00:00Z
         #[arg(long, value_parser = from)]
@@ -73,7 +72,7 @@ pub enum Events {
         /// A subject or filter, such as payment.success or payment.>
         #[arg(long)]
         subject: String,
-        /// Let this consumer forget that it has handled them, so that it does so again; nobody else is bothered
+        /// Only for this consumer, which handles them again even if it has handled them before
         #[arg(long)]
         again: Option<String>,
     },
@@ -95,7 +94,7 @@ async fn operator() -> anyhow::Result<Bus> {
     Bus::connect(nats).await
 }
 
-/// RabbitMQ's dead letters, where `AMQP_URL` says that there is one.
+/// RabbitMQ's dead letters, where `AMQP_URL` is set.
 async fn amqp() -> anyhow::Result<Option<AmqpDeadLetters>> {
     let mut environment = config::environment();
     if environment.get("AMQP_URL").is_none() {
@@ -103,43 +102,43 @@ async fn amqp() -> anyhow::Result<Option<AmqpDeadLetters>> {
     }
     let settings = Settings::read(&mut environment);
     environment.check()?;
-    Ok(Some(AmqpDeadLetters::open(settings).await.map_err(told)?))
+    Ok(Some(AmqpDeadLetters::open(settings).await.map_err(error)?))
 }
 
 async fn amqp_required() -> anyhow::Result<AmqpDeadLetters> {
-    amqp().await?.context("letters named amqp:… are on RabbitMQ, whose AMQP_URL is not set")
+    amqp().await?.context("dead letters named amqp:… are on RabbitMQ, whose AMQP_URL is not set")
 }
 
 pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
     match command {
         DeadLetters::List { page } => {
             let bus = operator().await?;
-            let page = dead_letter::list(&bus, Paging { page, page_size: PAGE }).await.map_err(told)?;
+            let page = dead_letter::list(&bus, Paging { page, page_size: PAGE }).await.map_err(error)?;
             for letter in &page.items {
-                println!("{}", line(letter));
+                println!("{}", nats_line(letter));
             }
             println!("{} of {} dead letters", page.items.len(), page.total);
-            // After NATS's, which are told even when RabbitMQ is away.
+            // After NATS's, so that those are shown even when RabbitMQ is unavailable.
             list_amqp(page.page).await
         }
-        DeadLetters::Show { letter: Which::Nats(sequence) } => {
-            let letter = dead_letter::get(&operator().await?, sequence).await.map_err(told)?;
+        DeadLetters::Show { letter: DeadLetterId::Nats(sequence) } => {
+            let letter = dead_letter::get(&operator().await?, sequence).await.map_err(error)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             Ok(())
         }
-        DeadLetters::Show { letter: Which::Amqp(name) } => {
-            let letter = amqp_required().await?.get(&name).await.map_err(told)?;
+        DeadLetters::Show { letter: DeadLetterId::Amqp(name) } => {
+            let letter = amqp_required().await?.get(&name).await.map_err(error)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             Ok(())
         }
-        DeadLetters::Replay { letters } => replay_letters(&letters).await,
-        DeadLetters::Drop { letter: Which::Nats(sequence) } => {
-            dead_letter::remove(&operator().await?, sequence).await.map_err(told)?;
+        DeadLetters::Replay { letters } => replay_all(&letters).await,
+        DeadLetters::Drop { letter: DeadLetterId::Nats(sequence) } => {
+            dead_letter::remove(&operator().await?, sequence).await.map_err(error)?;
             println!("{sequence} dropped");
             Ok(())
         }
-        DeadLetters::Drop { letter: Which::Amqp(name) } => {
-            amqp_required().await?.remove(&name).await.map_err(told)?;
+        DeadLetters::Drop { letter: DeadLetterId::Amqp(name) } => {
+            amqp_required().await?.remove(&name).await.map_err(error)?;
             println!("{AMQP}{name} dropped");
             Ok(())
         }
@@ -148,7 +147,7 @@ pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
 
 async fn list_amqp(page: u32) -> anyhow::Result<()> {
     let Some(letters) = amqp().await? else { return Ok(()) };
-    let listing = letters.list().await.map_err(told)?;
+    let listing = letters.list().await.map_err(error)?;
     let size = PAGE as usize;
     let shown: Vec<&AmqpDeadLetter> = listing
         .dead_letters
@@ -169,39 +168,40 @@ async fn list_amqp(page: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One after another; those that fail again stay, and are told at the end.
-async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
-    let wanted = match letters {
+/// Replays one after another; those that fail again stay, and their number is the error.
+async fn replay_all(letters: &[String]) -> anyhow::Result<()> {
+    let selected = match letters {
         [all] if all == "all" => None,
-        some => {
-            let some = some.iter().map(|one| one.parse().map_err(|e| anyhow::anyhow!("{one:?} is {e}")));
-            Some(some.collect::<anyhow::Result<Vec<Which>>>()?)
+        names => {
+            let names = names.iter().map(|name| name.parse().map_err(|e| anyhow::anyhow!("{name:?} is {e}")));
+            Some(names.collect::<anyhow::Result<Vec<DeadLetterId>>>()?)
         }
     };
-    let needs = |is: fn(&Which) -> bool| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(is));
-    let bus = match needs(|which| matches!(which, Which::Nats(_))) {
+    let needs =
+        |is: fn(&DeadLetterId) -> bool| selected.as_ref().is_none_or(|selected| selected.iter().any(is));
+    let bus = match needs(|which| matches!(which, DeadLetterId::Nats(_))) {
         true => Some(operator().await?),
         false => None,
     };
-    let amqp = match (needs(|which| matches!(which, Which::Amqp(_))), &wanted) {
+    let amqp = match (needs(|which| matches!(which, DeadLetterId::Amqp(_))), &selected) {
         (true, Some(_)) => Some(amqp_required().await?),
         (true, None) => amqp().await?,
         (false, _) => None,
     };
-    let wanted = match wanted {
-        Some(wanted) => wanted,
-        None => every_letter(bus.as_ref(), amqp.as_ref()).await?,
+    let selected = match selected {
+        Some(selected) => selected,
+        None => every_dead_letter(bus.as_ref(), amqp.as_ref()).await?,
     };
     let mut failed = 0;
-    for which in wanted {
+    for which in selected {
         let replayed = match (&which, &bus, &amqp) {
-            (Which::Nats(sequence), Some(bus), _) => {
+            (DeadLetterId::Nats(sequence), Some(bus), _) => {
                 let replayed = dead_letter::replay(bus, *sequence, &Context::new()).await;
                 replayed
                     .map(|letter| format!("{sequence} handled: {} by {}", letter.subject, letter.consumer))
             }
-            (Which::Amqp(name), _, Some(letters)) => letters.replay(name).await.map(|letter| {
-                format!("{AMQP}{name} brought back: {} to {}", letter.event, letter.queue.unwrap_or_default())
+            (DeadLetterId::Amqp(name), _, Some(letters)) => letters.replay(name).await.map(|letter| {
+                format!("{AMQP}{name} returned: {} to {}", letter.event, letter.queue.unwrap_or_default())
             }),
             _ => continue,
         };
@@ -217,27 +217,30 @@ async fn replay_letters(letters: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All of them, page by page, before the first is replayed: those that leave would move the others between pages.
-async fn every_letter(bus: Option<&Bus>, amqp: Option<&AmqpDeadLetters>) -> anyhow::Result<Vec<Which>> {
-    let mut found = Vec::new();
+/// All of them, page by page, before the first is replayed: deleting some would shift the others between pages.
+async fn every_dead_letter(
+    bus: Option<&Bus>,
+    amqp: Option<&AmqpDeadLetters>,
+) -> anyhow::Result<Vec<DeadLetterId>> {
+    let mut all = Vec::new();
     if let Some(bus) = bus {
         for page in 1.. {
             let paging = Paging { page, page_size: PAGE };
-            let letters = dead_letter::list(bus, paging).await.map_err(told)?;
-            found.extend(letters.items.iter().map(|letter| Which::Nats(letter.sequence)));
+            let letters = dead_letter::list(bus, paging).await.map_err(error)?;
+            all.extend(letters.items.iter().map(|letter| DeadLetterId::Nats(letter.sequence)));
             if letters.items.is_empty() || u64::from(page) * u64::from(PAGE) >= letters.total {
                 break;
             }
         }
     }
     if let Some(amqp) = amqp {
-        let listing = amqp.list().await.map_err(told)?;
-        found.extend(listing.dead_letters.into_iter().map(|letter| Which::Amqp(letter.name)));
+        let listing = amqp.list().await.map_err(error)?;
+        all.extend(listing.dead_letters.into_iter().map(|letter| DeadLetterId::Amqp(letter.name)));
     }
-    Ok(found)
+    Ok(all)
 }
 
-impl std::fmt::Display for Which {
+impl std::fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nats(sequence) => sequence.fmt(f),
@@ -271,7 +274,7 @@ pub async fn events(command: Events) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(letter: &DeadLetter) -> String {
+fn nats_line(letter: &DeadLetter) -> String {
     let DeadLetter { sequence, subject, consumer, reason, attempts, parked_at, event_id, .. } = letter;
     format!(
         "{sequence:>6}  {parked_at}  {subject} → {consumer}, {attempts} tries, event {event_id}\n        {reason}"
@@ -281,12 +284,12 @@ fn line(letter: &DeadLetter) -> String {
 fn amqp_line(letter: &AmqpDeadLetter) -> String {
     let AmqpDeadLetter { name, event, queue, reason, retries, parked_at, message_id, .. } = letter;
     let parked_at = parked_at.as_deref().unwrap_or("-");
-    let queue = queue.as_deref().unwrap_or("(nobody knows which queue)");
+    let queue = queue.as_deref().unwrap_or("(unknown queue)");
     format!(
         "{AMQP}{name}  {parked_at}  {event} → {queue}, {retries} retries, message {message_id}\n        {reason}"
     )
 }
 
-fn told(problem: Problem) -> anyhow::Error {
+fn error(problem: Problem) -> anyhow::Error {
     anyhow::anyhow!("{}: {}", problem.code, problem.detail)
 }

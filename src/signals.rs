@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: heard from the first moment of every command, its start included.
+//! SIGINT and SIGTERM, handled in every command from its start.
 //!
 //! In a container the program is process 1, for which the kernel ignores a signal that has no handler; so the handlers are
 //! installed before anything is connected.
@@ -8,29 +8,29 @@ use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Whether somebody has asked this process to end. Cheap to clone.
+/// Whether this process was asked to end. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Signals(CancellationToken);
 
 impl Signals {
-    /// Installs the handlers. The first signal asks for an end in good order; a Ctrl-C after it ends the process at once. A
-    /// SIGTERM may be repeated by a process manager, and changes nothing more.
+    /// Installs the handlers. The first signal requests a graceful end; a Ctrl-C after it ends the process at once. A
+    /// repeated SIGTERM has no effect, since process managers repeat it.
     pub fn install() -> anyhow::Result<Self> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let asked = CancellationToken::new();
-        let signals = Self(asked.clone());
+        let stop = CancellationToken::new();
+        let signals = Self(stop.clone());
         tokio::spawn(async move {
             loop {
                 let is_interrupt = tokio::select! {
                     _ = interrupt.recv() => true,
                     _ = terminate.recv() => false,
                 };
-                if is_interrupt && asked.is_cancelled() {
-                    eprintln!("asked twice: ending at once");
+                if is_interrupt && stop.is_cancelled() {
+                    eprintln!("second Ctrl-C: ending at once");
                     std::process::exit(130);
                 }
-                asked.cancel();
+                stop.cancel();
             }
         });
         Ok(signals)
@@ -41,8 +41,8 @@ impl Signals {
         self.0.cancelled().await;
     }
 
-    /// A start that a signal ends: `None` when it came first. What was begun is dropped; a start that is half done has
-    /// nothing in hand yet.
+    /// Runs a start that a signal aborts: then it is dropped and the result is `None`. An incomplete start has no work in
+    /// progress that could be lost.
     pub async fn unless_stopped<T>(
         &self,
         start: impl Future<Output = anyhow::Result<T>>,
@@ -57,7 +57,7 @@ impl Signals {
         }
     }
 
-    /// A command with an end of its own: a signal before it is an error.
+    /// Runs a command that ends by itself; a signal aborts it, which is an error.
     pub async fn or_stopped<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! A blockbuster's sale opens: many clients, few seats.
+//! The sale of a blockbuster opens: many clients, few seats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,32 +8,32 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::client::Client;
+use crate::deployment::{Deployment, Topology};
 use crate::figures::{Latencies, against};
-use crate::house::{Deployment, House};
 use crate::programme::{Programme, Showtime};
 
 const ROWS: usize = 15;
 const COLUMNS: usize = 20;
 
-/// Attempts on seats drawn at random, as a crowd does that sees the same plan.
+/// Attempts on randomly chosen seats of one showtime.
 pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
     println!(
         "Blockbuster: {attempts} attempts by {clients} clients on one showtime of {} seats.\n",
         ROWS * COLUMNS
     );
-    let house = House::open(Deployment::One).await?;
-    let mut owner = house.owner().await?;
+    let deployment = Deployment::open(Topology::One).await?;
+    let mut owner = deployment.owner().await?;
     let mut programme = Programme::make(&mut owner, ROWS, COLUMNS).await?;
     let showtime = programme.schedule(&mut owner, 1).await?.remove(0);
     let left = Arc::new(AtomicUsize::new(attempts));
-    let mut crowd = Vec::with_capacity(clients);
+    let mut connected = Vec::with_capacity(clients);
     for _ in 0..clients {
-        crowd.push(house.moviegoer().await?);
+        connected.push(deployment.customer().await?);
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut running = tokio::task::JoinSet::new();
-    for client in crowd {
-        running.spawn(rush(client, showtime.clone(), left.clone(), begun));
+    for client in connected {
+        running.spawn(rush(client, showtime.clone(), left.clone(), started));
     }
     let (mut won, mut lost) = (Latencies::default(), Latencies::default());
     let (mut winners, mut sold_out) = (0, std::time::Duration::ZERO);
@@ -44,8 +44,8 @@ pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
         won.extend(rushed.won);
         lost.extend(rushed.lost);
     }
-    let took = begun.elapsed();
-    let mut database = PgConnection::connect(&house.database_url).await?;
+    let elapsed = started.elapsed();
+    let mut database = PgConnection::connect(&deployment.database_url).await?;
     let claims: i64 =
         sqlx::query_scalar("select count(*) from reservation.claims where showtime_id = $1::uuid")
             .bind(&showtime.id)
@@ -56,7 +56,7 @@ pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
         won.shown(),
         lost.len(),
         lost.shown(),
-        took.as_secs_f64()
+        elapsed.as_secs_f64()
     );
     let p99 = lost.quantile_ms(0.99);
     against(
@@ -68,18 +68,15 @@ pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
     against("losers' p99", format!("{p99:.0} ms"), "< 100 ms", p99 < 100.0);
     against("seats sold twice", format!("{}", winners as i64 - claims), "0", winners as i64 == claims);
     println!();
-    anyhow::ensure!(
-        winners as i64 == claims,
-        "{winners} were told that they have a seat, {claims} seats are taken"
-    );
-    house.close().await
+    anyhow::ensure!(winners as i64 == claims, "{winners} attempts got a seat, but {claims} seats are taken");
+    deployment.close().await
 }
 
 #[derive(Default)]
 struct Rushed {
     won: Latencies,
     lost: Latencies,
-    /// Since the sale opened.
+    /// Time since the sale opened.
     last_won: std::time::Duration,
 }
 
@@ -94,15 +91,15 @@ async fn rush(
         let seat = &showtime.seats[rand::random_range(0..showtime.seats.len())];
         let order = json!({"showtimeId": showtime.id, "seats": [seat]});
         let key = uuid::Uuid::now_v7().to_string();
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = client.post("/v1/reservations", Some(&key), &order).await?;
         match answer.status.as_u16() {
             201 => {
-                rushed.won.push(begun.elapsed());
+                rushed.won.push(started.elapsed());
                 rushed.last_won = opened.elapsed();
             }
-            // Taken, or this client has its share of holds.
-            409 => rushed.lost.push(begun.elapsed()),
+            // The seat is taken, or the client has the maximum of holds.
+            409 => rushed.lost.push(started.elapsed()),
             _ => drop(answer.expect(201)?),
         }
     }

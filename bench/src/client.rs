@@ -1,4 +1,4 @@
-//! One keep-alive HTTP/1.1 connection: thin, since the load generator shares the cores with what it measures.
+//! One keep-alive HTTP/1.1 connection, with little overhead: the load generator shares the cores with what it measures.
 
 use std::net::SocketAddr;
 
@@ -11,14 +11,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// Who asks, and over which connection.
+/// A connection and the token of its user.
 pub struct Client {
     sender: http1::SendRequest<Full<Bytes>>,
     host: String,
     token: Option<String>,
 }
 
-/// What was answered.
+/// An HTTP answer.
 pub struct Answer {
     pub status: StatusCode,
     pub body: Bytes,
@@ -26,10 +26,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_slice(&self.body).context("an answer that is not JSON")
+        serde_json::from_slice(&self.body).context("the answer is not JSON")
     }
 
-    /// The answer's JSON where it has this status; else what was answered instead.
+    /// The answer's JSON; an error with the body where the status is another one.
     pub fn expect(&self, status: u16) -> anyhow::Result<Value> {
         let body = String::from_utf8_lossy(&self.body);
         anyhow::ensure!(self.status.as_u16() == status, "{} instead of {status}: {body}", self.status);

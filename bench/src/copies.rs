@@ -1,11 +1,11 @@
-//! Copies of the rows of real sagas: for tables full of history, and for a bare loop that writes what sagas write.
+//! Copies of the rows of real sagas: to fill tables with history, and for a plain loop that writes the same rows as sagas.
 //!
-//! A copy has other ids, the same in every table, so that a copied reservation has its payment, claims and mails.
+//! A copy has new ids, the same in every table, so a copied reservation has its own payment, claims and mails.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// A table, how its rows belong to a reservation (`s` is the row, `$1` the reservations' ids), and what a copy has
-/// else (`g` is the copy's number).
+/// A table, the condition that selects the rows of a reservation (`s` is the row, `$1` the reservations' ids), and the
+/// columns that differ in a copy (`g` is the number of the copy).
 pub struct Table {
     pub schema: &'static str,
     pub name: &'static str,
@@ -91,12 +91,12 @@ impl Table {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// Where the rows to be copied wait.
+    /// The table with the rows to be copied.
     pub fn staged(&self) -> String {
         format!("bench.staged_{}_{}", self.schema, self.name)
     }
 
-    /// The statement that inserts copies `$1` to `$2` of what is staged.
+    /// The statement that inserts copies `$1` to `$2` of the staged rows.
     pub async fn copying(&self, db: &mut PgConnection, target: &str) -> anyhow::Result<String> {
         let columns: Vec<String> = sqlx::query_scalar(
             "select column_name::text from information_schema.columns
@@ -120,13 +120,13 @@ impl Table {
     }
 }
 
-/// Takes the rows of `count` confirmed sagas aside.
+/// Stages the rows of `count` confirmed sagas.
 pub async fn stage(database_url: &str, count: i64) -> anyhow::Result<PgConnection> {
     let mut db = PgConnection::connect(database_url).await?;
     run(&mut db, "drop schema if exists bench cascade").await?;
     run(&mut db, "create schema bench").await?;
-    // The number takes the place of the upper half of the time: ids of one millisecond differ only at their end, and copies
-    // come in the order of their numbers, as ids come in that of their times.
+    // The number replaces the upper half of the timestamp in the UUIDv7, so the ids of copies are unique and ordered by their
+    // numbers, as real ids are ordered by time.
     run(
         &mut db,
         "create function bench.fresh(text, bigint) returns text language sql immutable
@@ -149,7 +149,7 @@ pub async fn stage(database_url: &str, count: i64) -> anyhow::Result<PgConnectio
             table.source(),
             table.of
         );
-        // Bound parameters do not go with `create table as`.
+        // `create table as` takes no bound parameters.
         let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
         let make = make.replace("$1::text[]", &format!("array[{}]::text[]", list.join(",")));
         let make = make.replace("$1", &format!("array[{}]::uuid[]", list.join(",")));

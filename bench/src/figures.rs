@@ -1,4 +1,4 @@
-//! Latencies and how they are shown.
+//! Latencies, and how they are printed.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    pub fn push(&mut self, took: Duration) {
-        self.0.push(took);
+    pub fn push(&mut self, latency: Duration) {
+        self.0.push(latency);
     }
 
     pub fn extend(&mut self, other: Self) {
@@ -19,7 +19,7 @@ impl Latencies {
         self.0.len()
     }
 
-    /// The duration that `share` of them (0–1) stay within, in milliseconds.
+    /// The quantile `share` (0–1) in milliseconds.
     pub fn quantile_ms(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -34,7 +34,7 @@ impl Latencies {
     }
 }
 
-/// Prints a target beside what was reached.
+/// Prints a result beside its target.
 pub fn against(what: &str, reached: String, target: &str, is_met: bool) {
     println!("  {:<52} {reached:>14}   target {target:<12} {}", what, if is_met { "met" } else { "NOT MET" });
 }

@@ -1,8 +1,8 @@
-//! The floor: what this machine's Postgres and NATS do without us.
+//! The floor: what this machine's Postgres and NATS reach without Marquee.
 //!
-//! The same rows as whole sagas write, into tables of the same shape with the same indexes, by a bare loop for each of the three
-//! domains: the same transactions in batches of the same size, whole statements, no question asked. And JetStream's
-//! publish rate with as many events. Our sagas a second are told as a share of it.
+//! A plain loop for each of the three domains writes the same rows as whole sagas, into tables with the same columns and
+//! indexes, in the same transactions and batches of the same size, without any read. JetStream's publish rate is measured with
+//! the same number of events. Marquee's sagas a second are printed as a share of this.
 
 use std::time::{Duration, Instant};
 
@@ -11,50 +11,50 @@ use futures::stream::FuturesUnordered;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::copies::{self, TABLES, run as execute};
+use crate::deployment::{Deployment, Topology};
 use crate::figures::against;
-use crate::house::{Deployment, House};
 use crate::programme::Programme;
 use crate::sagas;
 
-/// Sagas of one batch: what the journal gathers at 128 clients.
+/// Sagas in one batch: what the journal collects with 128 clients.
 const BATCH: i64 = 32;
 const DOMAINS: [&str; 3] = ["reservation", "payment", "notification"];
-/// Events that a saga says, and the window of publishes without their ack, as the relay has it.
+/// Events that a saga publishes, and the maximum of unacknowledged publishes, as in the relay.
 const EVENTS_A_SAGA: f64 = 4.0;
 const WINDOW: usize = 1_024;
 
-/// `sold`: whole sagas a second that were measured before; else they are measured here.
+/// `sold`: whole sagas a second from an earlier measurement; `None`: they are measured here.
 pub async fn run(seconds: u64, sold: Option<f64>) -> anyhow::Result<()> {
-    println!("The floor: the same rows by a bare loop, and JetStream alone.\n");
-    let mut house = House::open(Deployment::One).await?;
-    let mut owner = house.owner().await?;
+    println!("The floor: the same rows written by a plain loop, and JetStream alone.\n");
+    let mut deployment = Deployment::open(Topology::One).await?;
+    let mut owner = deployment.owner().await?;
     let mut programme = Programme::make(&mut owner, 20, 25).await?;
     let stock = programme.schedule(&mut owner, 100).await?;
     let length = Duration::from_secs(if sold.is_some() { 3 } else { seconds });
-    let measured = sagas::measure(&house, stock, 128, length).await?.per_second;
-    house.kill().await?;
+    let measured = sagas::measure(&deployment, stock, 128, length).await?.per_second;
+    deployment.kill().await?;
     let sold = sold.unwrap_or(measured);
-    copies::stage(&house.database_url, BATCH).await?.close().await?;
+    copies::stage(&deployment.database_url, BATCH).await?.close().await?;
     let mut loops = Vec::new();
     for domain in DOMAINS {
-        loops.push(Loop::prepare(&house.database_url, domain).await?);
+        loops.push(Loop::prepare(&deployment.database_url, domain).await?);
     }
     let until = Instant::now() + Duration::from_secs(seconds);
-    // A saga is whole when its rows are in all three domains: the slowest counts.
-    let rates = futures::future::try_join_all(loops.into_iter().map(|bare| bare.run(until))).await?;
+    // A saga is complete when its rows are in all three domains, so the slowest loop counts.
+    let rates = futures::future::try_join_all(loops.into_iter().map(|domain| domain.run(until))).await?;
     let rows = rates.iter().copied().fold(f64::INFINITY, f64::min);
-    let events = publish(&house, Duration::from_secs(seconds.min(5))).await?;
+    let events = publish(&deployment, Duration::from_secs(seconds.min(5))).await?;
     println!(
-        "  bare loop: {rows:.0} sagas' rows a second (batches of {BATCH}); JetStream: {events:.0} events a second"
+        "  plain loop: {rows:.0} sagas' rows a second (batches of {BATCH}); JetStream: {events:.0} events a second"
     );
     println!("  (enough for {:.0} sagas a second)", events / EVENTS_A_SAGA);
     let share = 100.0 * sold / rows;
-    against("whole sagas as a share of the bare loop", format!("{share:.0} %"), "≥ 50 %", share >= 50.0);
+    against("whole sagas as a share of the plain loop", format!("{share:.0} %"), "≥ 50 %", share >= 50.0);
     println!();
-    house.close().await
+    deployment.close().await
 }
 
-/// One domain's rows, over and over, on one connection.
+/// Writes one domain's rows repeatedly on one connection.
 struct Loop {
     db: PgConnection,
     transactions: Vec<Vec<String>>,
@@ -73,7 +73,7 @@ impl Loop {
         let insert = |names: &[&str]| -> Vec<String> {
             inserts.iter().filter(|(name, ..)| names.contains(name)).map(|(.., sql)| sql.clone()).collect()
         };
-        // Later versions of a row, found by key as ours are.
+        // Updates of a row, selected by key as in Marquee.
         let again = |name: &str, key: &str, set: &str| {
             format!(
                 "update bench.{domain}_{name} t set {set} from bench.staged_{domain}_{name} s, generate_series($1::bigint, $2::bigint) g
@@ -118,7 +118,7 @@ impl Loop {
         Ok(Self { db, transactions })
     }
 
-    /// Sagas' rows a second.
+    /// Runs until `until`; returns sagas a second.
     async fn run(mut self, until: Instant) -> anyhow::Result<f64> {
         let begun = Instant::now();
         let mut copies = 0;
@@ -138,8 +138,8 @@ impl Loop {
 }
 
 /// Events of a saga's size that JetStream takes a second.
-async fn publish(house: &House, length: Duration) -> anyhow::Result<f64> {
-    let bus = house.bus().await?;
+async fn publish(deployment: &Deployment, length: Duration) -> anyhow::Result<f64> {
+    let bus = deployment.bus().await?;
     let payload = bytes::Bytes::from(vec![b'x'; 600]);
     let mut acks = FuturesUnordered::new();
     let (mut count, begun) = (0u64, Instant::now());

@@ -1,4 +1,4 @@
-//! Whether it stays as fast: much history in the tables, more hosts, many open holds, a restart with live sagas.
+//! Throughput with much history in the tables, more hosts, many open holds, and the time of a restart with live sagas.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use anyhow::ensure;
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::copies::{self, TABLES, run as execute};
+use crate::deployment::{Deployment, Topology};
 use crate::figures::against;
-use crate::house::{Deployment, House};
 use crate::programme::Programme;
 use crate::sagas::{self, Sold};
 
 const CLIENTS: usize = 128;
 /// Reservations that are pending while others buy.
 const OPEN_HOLDS: i64 = 1_000;
-/// Sagas that wait for something when the house starts again.
+/// Sagas that have not ended when the deployment restarts.
 const LIVE_SAGAS: i64 = 100_000;
-/// Copies of one statement: bounded, so that progress shows.
+/// Copies in one statement.
 const COPIES: u64 = 50_000;
 
 pub async fn run(past: &[u64], seconds: u64) -> anyhow::Result<()> {
-    println!("Growth: {CLIENTS} clients, one process unless told otherwise.\n");
-    let mut house = House::open(Deployment::One).await?;
-    let mut owner = house.owner().await?;
+    println!("Growth: {CLIENTS} clients, one process unless stated otherwise.\n");
+    let mut deployment = Deployment::open(Topology::One).await?;
+    let mut owner = deployment.owner().await?;
     let mut programme = Programme::make(&mut owner, 20, 25).await?;
     let length = Duration::from_secs(seconds);
-    // Something to copy, and everything warm.
+    // Makes sagas to copy, and warms up.
     let stock = programme.schedule(&mut owner, 20).await?;
-    sagas::measure(&house, stock, 32, Duration::from_secs(2)).await?;
+    sagas::measure(&deployment, stock, 32, Duration::from_secs(2)).await?;
     let (mut there, mut first) = (0, None);
     for wanted in past {
-        copy(&house.database_url, there, *wanted).await?;
+        copy(&deployment.database_url, there, *wanted).await?;
         there = there.max(*wanted);
-        // Copying takes minutes; the connection from before was closed meanwhile.
-        owner = house.owner().await?;
+        // Copying takes minutes, in which the old connection was closed.
+        owner = deployment.owner().await?;
         let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
-        let sold = sagas::measure(&house, stock, CLIENTS, length).await?;
+        let sold = sagas::measure(&deployment, stock, CLIENTS, length).await?;
         show(&format!("{wanted} past reservations"), &sold);
         let base = *first.get_or_insert(sold.per_second);
         let share = 100.0 * sold.per_second / base;
@@ -43,33 +43,33 @@ pub async fn run(past: &[u64], seconds: u64) -> anyhow::Result<()> {
             against("  of the rate with empty tables", format!("{share:.0} %"), "90–110 %", share >= 90.0);
         }
     }
-    hold(&house.database_url, OPEN_HOLDS).await?;
-    owner = house.owner().await?;
+    hold(&deployment.database_url, OPEN_HOLDS).await?;
+    owner = deployment.owner().await?;
     let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
     show(
         &format!("and {OPEN_HOLDS} open holds"),
-        &sagas::measure_beside(&house, stock, CLIENTS, length, OPEN_HOLDS).await?,
+        &sagas::measure_beside(&deployment, stock, CLIENTS, length, OPEN_HOLDS).await?,
     );
-    hold(&house.database_url, LIVE_SAGAS).await?;
-    house.kill().await?;
-    let took = house.start(Deployment::One).await?;
+    hold(&deployment.database_url, LIVE_SAGAS).await?;
+    deployment.kill().await?;
+    let took = deployment.start(Topology::One).await?;
     against(
         "restart to ready with 100,000 live sagas",
         format!("{:.2} s", took.as_secs_f64()),
         "< 2 s",
         took < Duration::from_secs(2),
     );
-    house.kill().await?;
-    for deployment in [Deployment::Hosts, Deployment::Hosts4] {
-        house.start(deployment).await?;
-        owner = house.owner().await?;
+    deployment.kill().await?;
+    for topology in [Topology::Hosts, Topology::Hosts4] {
+        deployment.start(topology).await?;
+        owner = deployment.owner().await?;
         let stock = programme.schedule(&mut owner, 4_000 * (seconds as usize + 2) / 500).await?;
         let live = OPEN_HOLDS + LIVE_SAGAS;
-        show(deployment.name(), &sagas::measure_beside(&house, stock, CLIENTS, length, live).await?);
-        house.kill().await?;
+        show(topology.name(), &sagas::measure_beside(&deployment, stock, CLIENTS, length, live).await?);
+        deployment.kill().await?;
     }
     println!();
-    house.close().await
+    deployment.close().await
 }
 
 fn show(what: &str, sold: &Sold) {
@@ -79,7 +79,7 @@ fn show(what: &str, sold: &Sold) {
 /// Copies one whole saga until there are `wanted` past ones.
 async fn copy(database_url: &str, there: u64, wanted: u64) -> anyhow::Result<()> {
     let mut db = copies::stage(database_url, 1).await?;
-    // Booked already, each transaction whole; the check for each statement of 100,000 rows would only cost time here.
+    // The copied transactions are balanced; the trigger that checks this would only cost time for 100,000 rows a statement.
     execute(&mut db, "alter table payment.postings disable trigger user").await?;
     let mut from = there + 1;
     while from <= wanted {
@@ -97,10 +97,10 @@ async fn copy(database_url: &str, there: u64, wanted: u64) -> anyhow::Result<()>
     Ok(db.close().await?)
 }
 
-/// Makes so many reservations that hold a seat and wait for an hour.
+/// Makes `count` reservations that hold a seat and expire in an hour.
 async fn hold(database_url: &str, count: i64) -> anyhow::Result<()> {
     let mut db = copies::stage(database_url, 1).await?;
-    // Numbers far beyond those of `copy`.
+    // Numbers that `copy` does not use.
     let (from, to) = (1_000_000_000 + count, 1_000_000_000 + 2 * count - 1);
     for table in TABLES.iter().filter(|table| ["reservations", "claims"].contains(&table.name)) {
         let insert = table.copying(&mut db, &table.source()).await?;

@@ -1,9 +1,9 @@
-//! CPU time and memory of every process of the house, read from `/proc`.
+//! CPU time and memory of every process of the deployment, read from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-/// A named process whose children count as it does (Postgres has one for each connection).
+/// A named process, measured with its children (Postgres has one for each connection).
 #[derive(Debug, Clone)]
 pub struct Watched {
     pub name: String,
@@ -20,7 +20,7 @@ pub fn cpu_seconds(watched: &[Watched]) -> BTreeMap<String, f64> {
     used
 }
 
-/// Peak resident memory in MiB, by name. Of a family the sum, which counts shared pages of Postgres once a process.
+/// Peak resident memory in MiB, by name: the sum over a process and its children, which counts shared pages once a process.
 pub fn peak_mib(watched: &[Watched]) -> BTreeMap<String, f64> {
     let children = children();
     let mut peak = BTreeMap::new();
@@ -31,7 +31,7 @@ pub fn peak_mib(watched: &[Watched]) -> BTreeMap<String, f64> {
     peak
 }
 
-/// A process and what it has started; of this program itself only itself, since it has started everything.
+/// A process and its descendants; of this program only itself, since all others are its descendants.
 fn family(pid: u32, children: &BTreeMap<u32, Vec<u32>>) -> Vec<u32> {
     if pid == std::process::id() {
         return vec![pid];
@@ -56,9 +56,9 @@ fn children() -> BTreeMap<u32, Vec<u32>> {
     children
 }
 
-/// User and system time. Not that of children that have ended: the guard that holds a server waits for none.
+/// User and system time, without that of children that have ended.
 fn cpu(pid: u32) -> f64 {
-    /// Linux tells times in hundredths of a second (`USER_HZ`) on every architecture that we run on.
+    /// Linux reports times in hundredths of a second (`USER_HZ`) on every architecture that we run on.
     const TICKS: f64 = 100.0;
     let Some(fields) = stat(pid) else { return 0.0 };
     fields.iter().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS

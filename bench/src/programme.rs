@@ -1,4 +1,4 @@
-//! What there is to sell: one hall, and as many showtimes as a measurement needs.
+//! The catalogue of a measurement: one hall, and as many showtimes as needed.
 
 use anyhow::Context;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a client writes into a forwarding header counts for nothing. The header is read from its right end
 //! and only as far as trusted proxies wrote it; the first address that is not one of them is the client's.
-//! A proxy that nobody declared makes all its users one client: then one who guesses passwords delays everybody. It is warned of.
+//! All users of an undeclared proxy count as one client, so one of them who guesses passwords delays all. It is warned of.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use poem::Addr;
 use poem::http::{HeaderMap, HeaderName, header};
 use poem::web::RemoteAddr;
 
-/// Addresses of one header that are looked at: more proxies than this in a row are no proxies of ours.
+/// Most addresses of the header that are read: there are fewer proxies in a row.
 const HOPS_MAX: usize = 16;
 
-/// The one header that our proxies write. A second one would be the client's to fill in, since a proxy passes on what it
-/// does not know.
+/// The one header that our proxies write. A second header could be forged by the client, since a proxy passes on headers that
+/// it does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ForwardedBy {
-    /// What nearly every proxy writes.
+    /// The header of nearly every proxy.
     #[default]
     XForwardedFor,
     /// RFC 7239.
@@ -41,7 +41,7 @@ impl ForwardedBy {
 pub struct Proxies {
     pub trusted: Vec<IpNet>,
     pub forwarded_by: ForwardedBy,
-    /// A proxy was seen that is not declared.
+    /// A proxy that is not declared was seen.
     pub undeclared: Arc<AtomicBool>,
 }
 
@@ -51,15 +51,15 @@ impl Proxies {
         match &peer.0 {
             Addr::SocketAddr(peer) => {
                 let peer = peer.ip().to_canonical();
-                self.look_for_undeclared(peer, headers);
-                self.seen_from(peer, headers)
+                self.warn_of_undeclared_proxy(peer, headers);
+                self.client_behind(peer, headers)
             }
             _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }
     }
 
-    /// Warns once when a peer in a private network, where proxies are, says whom it asks for and no proxy is declared.
-    fn look_for_undeclared(&self, peer: IpAddr, headers: &HeaderMap) {
+    /// Warns once when no proxy is declared and a peer in a private network sends the header of a proxy.
+    fn warn_of_undeclared_proxy(&self, peer: IpAddr, headers: &HeaderMap) {
         let is_proxy = self.trusted.is_empty()
             && is_private(peer)
             && [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded]
@@ -73,7 +73,7 @@ impl Proxies {
         }
     }
 
-    fn seen_from(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         if !self.is_trusted(client) {
             return client;
@@ -86,7 +86,7 @@ impl Proxies {
                 ForwardedBy::XForwardedFor => address(hop),
                 ForwardedBy::Forwarded => forwarded_for(hop).and_then(address),
             };
-            // What cannot be read was not written by a proxy of ours: the nearest known hop is as far as we see.
+            // An unreadable address was not written by one of our proxies: the last readable one counts as the client.
             let Some(address) = address else { break };
             client = address;
             if !self.is_trusted(client) {
@@ -101,7 +101,7 @@ impl Proxies {
     }
 }
 
-/// An address that no stranger on the Internet has.
+/// An address that is not routed on the Internet.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
@@ -109,7 +109,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// An address, perhaps in quotes, in brackets, with a port.
+/// An address, optionally in quotes, in brackets, with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -136,7 +136,7 @@ mod tests {
             headers.append(forwarded_by.header(), value.parse().unwrap());
         }
         let proxies = Proxies { trusted, forwarded_by, ..Proxies::default() };
-        proxies.seen_from(peer.parse().unwrap(), &headers).to_string()
+        proxies.client_behind(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]
@@ -145,15 +145,11 @@ mod tests {
         assert_eq!(
             seen("203.0.113.9", &["1.1.1.1"]),
             "203.0.113.9",
-            "a stranger's header counts for nothing"
+            "the header of an untrusted peer is ignored"
         );
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["203.0.113.7"]), "203.0.113.7");
-        assert_eq!(
-            seen("10.0.0.1", &["6.6.6.6, 203.0.113.7, 10.0.0.2"]),
-            "203.0.113.7",
-            "6.6.6.6 is made up"
-        );
+        assert_eq!(seen("10.0.0.1", &["6.6.6.6, 203.0.113.7, 10.0.0.2"]), "203.0.113.7", "6.6.6.6 is forged");
         assert_eq!(seen("10.0.0.1", &["6.6.6.6", "203.0.113.7:4711"]), "203.0.113.7", "two headers are one");
         assert_eq!(seen("10.0.0.1", &["203.0.113.7, rubbish"]), "10.0.0.1");
         assert_eq!(seen("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
@@ -167,7 +163,7 @@ mod tests {
             let proxies = Proxies { trusted, ..Proxies::default() };
             let mut headers = HeaderMap::new();
             headers.insert(header, "for=203.0.113.7".parse().unwrap());
-            proxies.look_for_undeclared(peer.parse().unwrap(), &headers);
+            proxies.warn_of_undeclared_proxy(peer.parse().unwrap(), &headers);
             proxies.undeclared.load(Ordering::Relaxed)
         };
         for peer in ["10.0.0.1", "127.0.0.1", "192.168.1.1", "fd00::1"] {

@@ -1,8 +1,8 @@
 //! The OpenAPI document, whole and per domain, and Swagger UI over it.
 //!
-//! Signatures come from `api/`, schemas from the contract; [`Documented`] adds what the table of routes knows:
-//! operation ids, who may ask, the idempotency key, and every problem. Pages are made when they are first asked for,
-//! since each carries Swagger UI's 1.6 MB.
+//! Signatures come from `api/`, schemas from the contract; [`Documented`] adds what the table of routes contains: operation
+//! ids, required roles, the idempotency key, and every problem. Pages are generated when they are first requested, since
+//! each contains Swagger UI's 1.6 MB.
 
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
@@ -35,7 +35,7 @@ const SCHEME: &str = "bearer";
 const DESCRIPTION: &str = "Sells cinema seats. Errors are problem details (RFC 9457) with a stable `code`; a field that \
     is not valid is named in `errors`. Send `X-Request-Id` to find a request again in the log; every answer carries one.";
 
-/// An API with what its rows say. It documents only: it has no endpoints.
+/// An API completed from its rows, for the document only: it has no endpoints.
 struct Documented<A>(PhantomData<fn() -> A>);
 
 impl<A: OpenApi> OpenApi for Documented<A> {
@@ -113,33 +113,33 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
     }));
 }
 
-/// Ends each operation's description with who may ask.
-fn tell_for_whom(document: &mut Value) {
+/// Adds the required role to each operation's description.
+fn add_roles(document: &mut Value) {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (path, verbs) in paths {
         for (verb, operation) in verbs.as_object_mut().into_iter().flatten() {
             let method = verb.to_uppercase().parse().ok();
             let Some(row) = method.and_then(|method| row(&method, path)) else { continue };
             let description = operation["description"].as_str().unwrap_or_default();
-            operation["description"] = [description, for_whom(row.access)].join("\n\n").trim().into();
+            operation["description"] = [description, role_text(row.access)].join("\n\n").trim().into();
         }
     }
 }
 
-fn for_whom(access: Access) -> &'static str {
+fn role_text(access: Access) -> &'static str {
     match access {
         Access::Public => "For everybody.",
-        Access::User => "For whoever is logged in.",
+        Access::User => "For every logged-in user.",
         Access::Admin => "For ADMIN and SUPER_ADMIN.",
         Access::SuperAdmin => "For SUPER_ADMIN.",
         Access::Internal => "",
     }
 }
 
-/// The bounds that the contract sets to parameters; a parameter's name means the same everywhere.
+/// The bounds of parameters in the contract; a name has the same meaning at every endpoint.
 fn bounds(name: &str, schema: &mut MetaSchema) {
-    let mut numbers = |least: f64, most: f64| {
-        (schema.minimum, schema.maximum) = (Some(least), Some(most));
+    let mut numbers = |min: f64, max: f64| {
+        (schema.minimum, schema.maximum) = (Some(min), Some(max));
     };
     match name {
         "page" => numbers(1.0, 100_000.0),
@@ -158,22 +158,22 @@ fn bounds(name: &str, schema: &mut MetaSchema) {
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "Not readable: the JSON, an id, a query parameter, a missing header",
+        400 => "Not readable: the JSON, an id, a query parameter, or a missing header",
         401 => "No token, or one that is not valid any more",
         402 => "The card was declined",
         403 => "The role does not allow it",
         404 => "Unknown, or not yours",
-        409 => "The state of things does not allow it",
+        409 => "The current state does not allow it",
         413 => "The body is too large",
         415 => "The body is of another type",
         422 => "Readable, but not valid: see `errors`",
         429 => "Too many requests; `Retry-After` says when to go on",
-        503 => "A part of the house is away; `Retry-After` says when to try again",
-        _ => "Our mistake; the request id finds it in our log",
+        503 => "A host or server is unavailable; `Retry-After` says when to try again",
+        _ => "An error of the server; the request id finds it in the log",
     }
 }
 
-/// The documents by name: the whole under the empty one.
+/// The documents by name; the whole document has the empty name.
 pub fn documents() -> [(&'static str, Value); 7] {
     type Accounts = (Documented<Auth>, Documented<PageLogins>);
     type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
@@ -200,7 +200,7 @@ pub fn documents() -> [(&'static str, Value); 7] {
 }
 
 fn document(api: impl OpenApi, title: &str) -> Value {
-    // Wherever the document was loaded from: behind a proxy nobody here knows the address.
+    // The origin from which the document was loaded: behind a proxy the gateway does not know its address.
     let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
         .contact(ContactObject::new().name("Marquee's developers"))
@@ -208,12 +208,12 @@ fn document(api: impl OpenApi, title: &str) -> Value {
     let mut document = serde_json::from_str(&service.spec()).expect("poem-openapi writes JSON");
     schema::unpack(&mut document);
     share_problems(&mut document);
-    tell_for_whom(&mut document);
+    add_roles(&mut document);
     example::add(&mut document);
     document
 }
 
-/// Names each problem's answer once, where poem-openapi repeats it at every endpoint: half of the document.
+/// Moves each problem's answer to the components, where poem-openapi repeats it at every endpoint: half of the document.
 fn share_problems(document: &mut Value) {
     let mut shared = Map::new();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
@@ -251,7 +251,7 @@ pub fn page(document: Value) -> BoxEndpoint<'static> {
 /// Swagger UI's page with the document in it, and the policy that lets exactly its own scripts and styles run.
 fn swagger_ui(document: &Value) -> (Bytes, HeaderValue) {
     let ours = OpenApiService::new(Documented::<Auth>(PhantomData), "", "").swagger_ui_html();
-    // poem-openapi renders only documents of its own making, and ours has been unpacked since.
+    // poem-openapi renders only documents that it has generated, and ours was changed since.
     let (before, rest) = ours.split_once("let spec = ").expect("Swagger UI's page holds its document");
     let (_, after) = rest.split_once(";\n    let oauth2RedirectUrl").expect("the document is one statement");
     // `<` would let a description end the script.

@@ -1,17 +1,17 @@
-//! A request body that shows what is meant, for each endpoint that takes JSON: in the document, where Swagger UI and the
-//! Postman collection offer it, and in the tests, which spoil it field by field.
+//! An example body for each endpoint that takes JSON: in the document, from which Swagger UI and the Postman collection take
+//! it, and in the tests, which make it invalid field by field.
 //!
-//! What a schema cannot tell, such as a sensible price, stands here; every other value is made from the schema, so
-//! that a new endpoint has an example at once.
+//! Values that a schema does not contain, such as a realistic price, are set here; every other value is generated from the
+//! schema, so a new endpoint has an example at once.
 
 use serde_json::{Map, Value, json};
 
-/// Ids as they look; nothing has them.
+/// A valid id that no resource has.
 const ID: &str = "01920000-0000-7000-8000-000000000001";
-/// References deeper than this are left out: no body of ours nests so far.
+/// References deeper than this are omitted: no body is nested this far.
 const DEPTH_MAX: usize = 8;
 
-/// Puts an example beside the schema of every JSON body of a document.
+/// Adds an example to every JSON body of a document.
 pub fn add(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
@@ -19,15 +19,15 @@ pub fn add(document: &mut Value) {
     for operation in operations {
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let Some(body) = operation.pointer_mut("/requestBody/content/application~1json") else { continue };
-        let made = of(&body["schema"], &schemas, DEPTH_MAX);
-        if made.as_object().is_some_and(|fields| !fields.is_empty()) {
-            body["example"] = sensible(&id, made);
+        let generated = of(&body["schema"], &schemas, DEPTH_MAX);
+        if generated.as_object().is_some_and(|fields| !fields.is_empty()) {
+            body["example"] = realistic(&id, generated);
         }
     }
 }
 
-/// What makes more sense than a value of the right type.
-fn sensible(operation: &str, made: Value) -> Value {
+/// A realistic example where there is one for the operation.
+fn realistic(operation: &str, generated: Value) -> Value {
     let price = json!({"amount": 1200, "currency": "EUR"});
     match operation {
         "register" | "registerPage" => {
@@ -50,7 +50,7 @@ fn sensible(operation: &str, made: Value) -> Value {
         "createReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"]}),
         "exchangeReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"], "version": 4}),
         "createPayment" => json!({"reservationId": ID, "paymentMethod": "pm_card_visa"}),
-        _ => made,
+        _ => generated,
     }
 }
 
@@ -63,7 +63,7 @@ fn of(schema: &Value, schemas: &Value, depth: usize) -> Value {
         let name = reference.rsplit('/').next().unwrap_or_default();
         return if depth == 0 { Value::Null } else { of(&schemas[name], schemas, depth - 1) };
     }
-    if let Some(first) = ["allOf", "oneOf", "anyOf"].iter().find_map(|one| schema[one].get(0)) {
+    if let Some(first) = ["allOf", "oneOf", "anyOf"].iter().find_map(|keyword| schema[keyword].get(0)) {
         return of(first, schemas, depth);
     }
     if let Some(first) = schema["enum"].get(0) {
@@ -106,7 +106,7 @@ mod tests {
     use crate::routes::{Body, ROWS};
 
     #[test]
-    fn every_endpoint_that_needs_json_shows_an_example() {
+    fn every_endpoint_that_takes_json_has_an_example() {
         let document = &documents()[0].1;
         for row in ROWS.iter().filter(|row| matches!(row.body, Body::Json(_))) {
             let operation = &document["paths"][row.path][row.verb.method().as_str().to_lowercase()];
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_made_for_each_kind_of_schema() {
+    fn a_value_is_generated_for_each_kind_of_schema() {
         let schemas = json!({"Kind": {"type": "string", "enum": ["A", "B"]}});
         let schema = json!({"type": "object", "properties": {
             "kind": {"allOf": [{"$ref": "#/components/schemas/Kind"}], "nullable": true},

@@ -1,7 +1,7 @@
 //! From an error of any kind to one `application/problem+json` answer.
 //!
-//! Invariant: no other file writes an error's body, so each carries the request id and its headers. What is not
-//! known here becomes a blank 500; its details are in the log only.
+//! Invariant: no other file writes the body of an error, so each has the request id and its headers. An unknown error becomes
+//! a blank 500; its details are in the log only.
 
 use bus::contract::{FieldError, Problem};
 use poem::error::{NotFoundError, ResponseError};
@@ -34,7 +34,7 @@ impl ResponseError for Refused {
     }
 }
 
-/// In the document an endpoint's problems come from its row, not from here.
+/// The document takes the problems of an endpoint from its row, not from here.
 impl poem_openapi::ApiResponse for Refused {
     fn meta() -> MetaResponses {
         MetaResponses { responses: Vec::new() }
@@ -58,12 +58,12 @@ pub fn no_route(path: &str) -> Problem {
         {
             "This API has only version 1: its paths begin with /v1. They are listed at /docs."
         }
-        _ => "There is nothing at this path. What there is, is listed at /docs.",
+        _ => "There is nothing at this path. All paths are listed at /docs.",
     };
     Problem::new(404, "no-route", detail)
 }
 
-/// The problem that an error of Poem, of poem-openapi or of our own stands for.
+/// The problem for an error of Poem, of poem-openapi or of our own.
 pub fn of(error: poem::Error, path: &str) -> Problem {
     let error = match error.downcast::<Refused>() {
         Ok(Refused(problem)) => return problem,
@@ -76,7 +76,7 @@ pub fn of(error: poem::Error, path: &str) -> Problem {
         return Problem::new(
             400,
             "bad-id",
-            "The id in the path is not of its kind: a UUID, or a number where the document says so.",
+            "The id in the path must be a UUID, or a number where the document says so.",
         );
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
@@ -90,7 +90,7 @@ pub fn of(error: poem::Error, path: &str) -> Problem {
     Problem::internal()
 }
 
-/// poem-openapi's message without the type's name in front, which means nothing to a caller.
+/// poem-openapi's message without the name of the Rust type.
 fn plain(reason: &str) -> &str {
     match reason.strip_prefix("failed to parse \"").and_then(|rest| rest.split_once("\": ")) {
         Some((_, message)) => message,
@@ -98,7 +98,7 @@ fn plain(reason: &str) -> &str {
     }
 }
 
-/// The response with `problem` as its body.
+/// The HTTP answer with a problem.
 pub fn respond(mut problem: Problem, request_id: &str) -> Response {
     problem.request_id = request_id.to_owned();
     let body = serde_json::to_vec(&problem).expect("a problem is plain data and always serializes");
@@ -111,7 +111,7 @@ pub fn respond(mut problem: Problem, request_id: &str) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if problem.status == 401 {
-        // RFC 6750: no error code when no token came.
+        // RFC 6750: no error code without a token.
         let challenge = match problem.code.as_str() {
             "token-invalid" | "token-expired" | "token-revoked" => {
                 "Bearer realm=\"marquee\", error=\"invalid_token\""

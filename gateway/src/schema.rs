@@ -1,9 +1,9 @@
-//! The contract's schemas in the OpenAPI document: one source, the contract's own types, no twins.
+//! The schemas in the OpenAPI document, generated from the contract's own types.
 //!
-//! schemars already writes the dialect of OpenAPI 3.0. poem-openapi's registry holds only `'static` strings and no
-//! raw JSON, so a component is registered with its schema, and those that it refers to, as its *example*, which
-//! [`unpack`] puts into their places once the document is JSON. The alternative, translating field by field into
-//! `MetaSchema`, leaks every string and loses what that type cannot say.
+//! schemars writes the dialect of OpenAPI 3.0. poem-openapi's registry accepts only `'static` strings and no raw JSON, so a
+//! component is registered with its schema, and those that it refers to, as its *example*; [`unpack`] moves them to their
+//! places once the document is JSON. The alternative, translating field by field into `MetaSchema`, would leak every string
+//! and lose what that type cannot express.
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use schemars::generate::{Contract, SchemaSettings};
@@ -11,7 +11,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-/// Marks a component whose example holds schemas by name.
+/// Marks a component whose example is a map of schemas by name.
 const PACKED: &str = "x-packed";
 
 /// The schemas of `T` and of all that it refers to, as they are read (a request) or written (an answer).
@@ -25,7 +25,7 @@ fn schemas<T: JsonSchema>(contract: Contract) -> Map<String, Value> {
     generator.take_definitions(true)
 }
 
-/// Says "this, or null" as OpenAPI 3.0 does; schemars writes an `anyOf` that few tools understand.
+/// Writes "this, or null" as OpenAPI 3.0 does; schemars writes an `anyOf` that few tools understand.
 #[derive(Clone)]
 struct Nullable;
 
@@ -53,7 +53,7 @@ pub fn register<T: JsonSchema>(registry: &mut Registry, contract: Contract) {
     pack::<T>(registry, T::schema_name().into_owned(), schemas::<T>(contract));
 }
 
-/// A reference to `T` without the fields that the path gives.
+/// A reference to `T` without the fields that are in the path.
 pub fn reference_without_path<T: JsonSchema>() -> MetaSchemaRef {
     MetaSchemaRef::Reference(format!("{}Body", T::schema_name()))
 }
@@ -93,14 +93,14 @@ pub fn parameter<T: JsonSchema>() -> MetaSchema {
         Some("date-time") => Some("date-time"),
         _ => None,
     };
-    // A variant with a description stands by itself.
+    // A variant with a description is a schema of its own.
     let kinds = schema["oneOf"].as_array().into_iter().flatten().chain([&schema]);
     let enum_items = kinds.filter_map(|kind| kind["enum"].as_array()).flatten().cloned().collect();
     MetaSchema { format, enum_items, ..MetaSchema::new("string") }
 }
 
-/// Puts the packed schemas of a document in their places. A type that both a request and an answer hold has one
-/// component: the request's, which is the stricter.
+/// Moves the packed schemas of a document to their places. A type that is part of both a request and an answer has one
+/// component: the request's, which is stricter.
 pub fn unpack(document: &mut Value) {
     let Some(components) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
         return;
@@ -122,10 +122,10 @@ pub fn unpack(document: &mut Value) {
     *components = whole;
 }
 
-/// OpenAPI 3.0.3 has `nullable` only beside a `type`, so what may be null says what it else is; what has no single
-/// type cannot say that it may be null.
+/// OpenAPI 3.0.3 allows `nullable` only beside a `type`, so the type is added where there is a single one; otherwise
+/// `nullable` is removed.
 fn type_nullable(schemas: &mut Map<String, Value>) {
-    // An enum whose variants are described has its type in each of them.
+    // An enum with described variants has its type in each variant.
     let kind = |schema: &Value| schema.get("type").unwrap_or(&schema["oneOf"][0]["type"]).clone();
     let types: Map<String, Value> =
         schemas.iter().map(|(name, schema)| (name.clone(), kind(schema))).collect();

@@ -1,33 +1,33 @@
-//! The header of the provider's webhooks, as far as it can be judged without the secret.
+//! Checks the signature header of webhooks as far as that is possible without the secret.
 //!
-//! The host decides whether a signature is right. What cannot be right is refused here, before its body is read and sent
-//! over NATS: the route is public, and a body has up to 256 KiB.
+//! The host verifies the signature. A header that cannot be valid is refused here, before its body is read and sent over
+//! NATS: the route is public, and a body has up to 256 KiB.
 
 use bus::contract::Problem;
 use bus::contract::payment::Rejection;
 use poem::http::HeaderMap;
 
 const HEADER: &str = "stripe-signature";
-/// As the host allows it, both ways (docs.stripe.com/webhooks/signature).
+/// The host's tolerance, in both directions (docs.stripe.com/webhooks/signature).
 const TOLERANCE_SECONDS: u64 = 300;
-/// While a secret is rolled there is one of each; many are a search for the right one.
+/// While a secret is rotated there is one signature for each; many are an attempt to guess.
 const SIGNATURES_MAX: usize = 16;
 
-/// 400 unless there is `t=<Unix seconds>` of about now, once, and `v1=<SHA-256 as hex>`, one or some.
+/// 400 unless there is exactly one `t=<Unix seconds>` close to now, and at least one `v1=<SHA-256 as hex>`.
 pub fn check(headers: &HeaderMap, now: i64) -> Result<(), Problem> {
     let mut given = headers.get_all(HEADER).iter();
     let header = match (given.next(), given.next()) {
         (Some(header), None) => header.to_str().ok(),
         _ => None,
     };
-    if header.is_some_and(|header| is_possible(header, now)) {
+    if header.is_some_and(|header| is_plausible(header, now)) {
         return Ok(());
     }
     metrics::counter!("webhooks_refused_total", "why" => "signature").increment(1);
     Err(Rejection::BadSignature.into())
 }
 
-fn is_possible(header: &str, now: i64) -> bool {
+fn is_plausible(header: &str, now: i64) -> bool {
     let (mut times, mut signatures) = (Vec::new(), Vec::new());
     for part in header.split(',') {
         match part.trim().split_once('=') {
@@ -57,12 +57,12 @@ mod tests {
     #[test]
     fn only_a_plausible_and_recent_signature_is_accepted() {
         let hash = "0a".repeat(32);
-        let possible = |header: &str| is_possible(header, NOW);
-        assert!(possible(&format!("t={NOW},v1={hash}")));
-        assert!(possible(&format!("t={}, v1={hash},v1=short,v0=x", NOW - 300)));
-        assert!(possible(&format!("v1={hash},t={}", NOW + 300)));
+        let plausible = |header: &str| is_plausible(header, NOW);
+        assert!(plausible(&format!("t={NOW},v1={hash}")));
+        assert!(plausible(&format!("t={}, v1={hash},v1=short,v0=x", NOW - 300)));
+        assert!(plausible(&format!("v1={hash},t={}", NOW + 300)));
         let many = format!(",v1={hash}").repeat(17);
-        for never in [
+        for invalid in [
             "",
             &format!("t={NOW}"),
             &format!("v1={hash}"),
@@ -78,7 +78,7 @@ mod tests {
             &format!("t={NOW},v1={hash},"),
             &format!("t={NOW}{many}"),
         ] {
-            assert!(!possible(never), "{never}");
+            assert!(!plausible(invalid), "{invalid}");
         }
     }
 }

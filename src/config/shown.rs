@@ -1,4 +1,4 @@
-//! `marquee config <part>`: what a part of the house would be started with, secrets hidden, or all that is wrong.
+//! `marquee config <part>`: the settings of a host or of the gateway with secrets hidden, or all that is wrong with them.
 
 use bus::address;
 use bus::config::Environment;
@@ -6,15 +6,15 @@ use bus::connection::SCHEMES;
 
 use super::{GatewayProcess, HostProcess};
 
-/// One line a setting. An error lists all that is bad or missing.
+/// One line for each setting. The error lists all that is invalid or missing.
 pub fn shown(part: &str, environment: &mut Environment) -> anyhow::Result<String> {
     match part {
         "gateway" => drop(GatewayProcess::read(environment)),
         host => drop(HostProcess::read(host, environment)?),
     }
-    let asked = environment.asked();
+    let read = environment.asked();
     environment.check()?;
-    let lines = asked.into_iter().map(|(name, default)| match (environment.get(&name), default) {
+    let lines = read.into_iter().map(|(name, default)| match (environment.get(&name), default) {
         (Some(value), _) => format!("{name}={}\n", visible(&name, &value)),
         (None, Some(default)) => format!("{name}={default}  (default)\n"),
         (None, None) => format!("{name}  (not set)\n"),
@@ -22,14 +22,14 @@ pub fn shown(part: &str, environment: &mut Environment) -> anyhow::Result<String
     Ok(lines.collect())
 }
 
-/// The value, without what nobody shall read over a shoulder.
+/// The value, without secrets.
 fn visible(name: &str, value: &str) -> String {
     let secret = ["PASSWORD", "SECRET", "PRIVATE", "TOKEN", "NKEY"].iter().any(|word| name.contains(word))
         || name.ends_with("_KEY");
     if secret {
         return "(set, hidden)".to_owned();
     }
-    // An address may carry user and password, in front of the host or in its parameters.
+    // A URL may contain user and password, in front of the host or in its parameters.
     if name == "NATS_URL" {
         let addresses = address::list(value, &SCHEMES);
         return addresses.into_iter().map(address::shown).collect::<Vec<_>>().join(",");
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_is_shown_and_everything_else_is() {
+    fn secrets_are_hidden_and_everything_else_is_shown() {
         let mut environment = Environment::default()
             .or("DATABASE_URL", "postgres://marquee:s3cret@db/marquee")
             .or("NATS_URL", "nats://u:s3cret@a:4222,nats://b:4222")
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_of_a_password_lets_the_rest_of_it_be_seen() {
+    fn a_password_is_hidden_whatever_characters_it_has() {
         for c in ",;@:!$&'()*+=%".chars() {
             let url = format!("postgres://kino:s3{c}cret@db:5432/kino");
             assert_eq!(visible("DATABASE_URL", &url), "postgres://…@db:5432/kino", "{c:?}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_listed_and_not_shown() {
+    fn invalid_settings_are_listed_without_their_values() {
         let mut environment = Environment::default().or("NATS_URL", "s3cret");
         let error = shown("payment", &mut environment).unwrap_err().to_string();
         for name in ["DATABASE_URL", "NATS_URL", "PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET"] {

@@ -1,7 +1,7 @@
-//! What `marquee up` fills in where nobody has set it: keys and passwords of its own, kept in the data folder, the sandbox
+//! What `marquee up` sets where the environment does not: its own keys and passwords, stored in the data folder, the sandbox
 //! provider and the demo's accounts.
 //!
-//! Invariant: only where this machine alone reaches the house is anything of it known beforehand.
+//! Invariant: published passwords and keys are used only where the deployment can be reached from this machine alone.
 
 use std::path::Path;
 
@@ -9,22 +9,22 @@ use actors::seed::{DEMO_PASSWORD, Passwords, random_password};
 use bus::config::Environment;
 
 use super::{OPERATOR, nats_among_others, signing_key};
-use crate::local::{kept, random};
+use crate::local::{random, read_or_create};
 use crate::{hosts, local};
 
-/// What the local sandbox takes calls with; docs and scripts name it.
+/// The API key of the local sandbox; docs and scripts name it.
 const DEMO_API_KEY: &str = "sk_test_marquee";
 const SUPER_ADMIN_EMAIL: &str = "owner@marquee.example";
 
-/// The environment of a whole cinema.
+/// The environment of a whole deployment.
 pub struct Filled {
     pub environment: Environment,
     pub passwords: Passwords,
-    /// The SUPER_ADMIN's password, where it may be shown: the demo's, or one that was made just now.
+    /// The SUPER_ADMIN's password, where it may be shown: the demo's, or one that this start created.
     pub super_admin_password: Option<String>,
 }
 
-/// Whether accounts get the README's password. Both addresses count: one that is told may be a lie about the one that is
+/// Whether accounts get the README's password. Both addresses must be local: PUBLIC_URL may differ from the address that is
 /// listened on.
 pub fn passwords(environment: &mut Environment) -> Passwords {
     match environment.is_demo() && environment.listens_to_this_machine_alone() {
@@ -33,22 +33,22 @@ pub fn passwords(environment: &mut Environment) -> Passwords {
     }
 }
 
-/// All that is wrong with the settings, in one message, before anything is started or written.
+/// Reports all that is wrong with the settings in one message, before anything is started or written.
 pub fn check(environment: &Environment) -> anyhow::Result<()> {
     let mut environment = environment.clone();
     let sells_by_sandbox = environment.get("PAYMENT_API_URL").is_none();
     if sells_by_sandbox && !environment.is_sandbox() && environment.is_public() {
-        let wanted = "is not set, and the sandbox provider would give tickets and charge nobody; \
-                      set SANDBOX=true where that is wanted";
-        environment.problem("PAYMENT_API_URL", wanted);
+        let problem = "is not set, and the sandbox provider would give tickets and charge nobody; \
+                      set SANDBOX=true if that is intended";
+        environment.problem("PAYMENT_API_URL", problem);
     }
     if passwords(&mut environment) == Passwords::Random
         && environment.get("SUPER_ADMIN_PASSWORD").is_some_and(|set| bus::config::is_published(&set))
     {
-        let wanted = "is published in Marquee's repository, and others than this machine reach HTTP_ADDR or PUBLIC_URL";
-        environment.problem("SUPER_ADMIN_PASSWORD", wanted);
+        let problem = "is published in Marquee's repository, and HTTP_ADDR or PUBLIC_URL can be reached from other machines";
+        environment.problem("SUPER_ADMIN_PASSWORD", problem);
     }
-    // Stands for what the start makes and finds.
+    // Placeholders for what the start creates or finds.
     let mut environment = environment
         .or("DATABASE_URL", "postgres://localhost/marquee")
         .or("PAYMENT_API_URL", "https://provider.example")
@@ -71,7 +71,7 @@ pub fn check(environment: &Environment) -> anyhow::Result<()> {
     environment.check()
 }
 
-/// Fills in what is not set, beside the servers that were started.
+/// Sets what the environment does not, including the addresses of the servers that were started.
 pub fn filled(
     mut environment: Environment,
     folder: &Path,
@@ -82,13 +82,16 @@ pub fn filled(
     let (super_admin_password, shown) = super_admin(&environment, folder, is_demo)?;
     let api_key = match is_demo {
         true => DEMO_API_KEY.to_owned(),
-        false => kept(&folder.join("payment-api-key"), || format!("sk_test_{}", random()))?,
+        false => read_or_create(&folder.join("payment-api-key"), || format!("sk_test_{}", random()))?,
     };
     let mut environment = environment
         .or("MAIL_DIR", folder.join("mail").display().to_string())
         .or("JWT_PRIVATE_KEY", signing_key(&folder.join("jwt.pem"))?)
         .or("MEDIA_DIR", folder.join("media").to_string_lossy())
-        .or("PAYMENT_WEBHOOK_SECRET", kept(&folder.join("webhook-secret"), || format!("whsec_{}", random()))?)
+        .or(
+            "PAYMENT_WEBHOOK_SECRET",
+            read_or_create(&folder.join("webhook-secret"), || format!("whsec_{}", random()))?,
+        )
         .or("PAYMENT_API_KEY", api_key)
         .or("SUPER_ADMIN_EMAIL", SUPER_ADMIN_EMAIL)
         .or("SUPER_ADMIN_PASSWORD", super_admin_password)
@@ -103,7 +106,7 @@ pub fn filled(
     Ok(Filled { environment, passwords, super_admin_password: shown })
 }
 
-/// A NATS of our own lets every user in with one password, whatever is set for another one.
+/// Every user of our own NATS has the same password, whatever is set for another NATS.
 fn with_nats(mut environment: Environment, url: &str, password: &str) -> Environment {
     environment.set("NATS_URL", url);
     environment.set("NATS_PASSWORD", password);
@@ -113,7 +116,7 @@ fn with_nats(mut environment: Environment, url: &str, password: &str) -> Environ
     environment
 }
 
-/// The SUPER_ADMIN's password, and the same where it may be shown.
+/// The SUPER_ADMIN's password, and again where it may be shown.
 fn super_admin(
     environment: &Environment,
     folder: &Path,
@@ -127,6 +130,6 @@ fn super_admin(
     }
     let path = folder.join("super-admin-password");
     let is_new = !path.exists();
-    let password = kept(&path, random_password)?;
+    let password = read_or_create(&path, random_password)?;
     Ok((password.clone(), is_new.then_some(password)))
 }

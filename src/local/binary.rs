@@ -1,4 +1,4 @@
-//! Finds the servers' programs: the project's own `.tools/bin` first, then PATH, then where Debian hides Postgres.
+//! Finds the servers' programs: the project's own `.tools/bin` first, then PATH, then Debian's folders of Postgres.
 
 use std::path::{Path, PathBuf};
 
@@ -16,22 +16,22 @@ pub(super) fn find(program: &str) -> Result<PathBuf> {
 
 pub(super) fn missing(program: &str) -> anyhow::Error {
     anyhow!(
-        "{program} is not installed; run `make install` (or scripts/install.sh), which gets what is missing"
+        "{program} is not installed; run `make install` (or scripts/install.sh), which installs what is missing"
     )
 }
 
 fn folders() -> impl Iterator<Item = PathBuf> {
-    // The checkout that this was built from, so that the program works from any directory.
+    // Also the source folder that this was built from, so that the program works from any directory.
     let tools =
         [Path::new(".tools/bin").to_owned(), Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin")];
-    // PATH says where programs are; it is not one of Marquee's settings, so no config.rs reads it.
+    // PATH is not one of Marquee's settings, so no config.rs reads it.
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     let absolute = tools.into_iter().filter_map(|folder| std::path::absolute(folder).ok());
     absolute.chain(path).chain(postgres_folders())
 }
 
-/// Debian's folders, newest first.
+/// Debian's folders, newest version first.
 fn postgres_folders() -> Vec<PathBuf> {
     let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<u32> =
@@ -40,7 +40,7 @@ fn postgres_folders() -> Vec<PathBuf> {
     versions.into_iter().map(postgres_folder).collect()
 }
 
-/// Where Debian puts this major version.
+/// Debian's folder of this major version.
 pub(super) fn postgres_folder(version: u32) -> PathBuf {
     PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))
 }

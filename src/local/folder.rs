@@ -1,6 +1,6 @@
-//! Where servers keep their files: a folder that stays, or a temporary one that goes with the process that made it.
+//! The folders of servers' files: permanent, or temporary and removed when the process that made it ends.
 //!
-//! Invariant: a folder has one owner at a time, by a lock that the kernel lets go when its process ends in any way.
+//! Invariant: a folder has one owner at a time, by a lock that the kernel releases when its process ends in any way.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
@@ -17,42 +17,42 @@ use uuid::Uuid;
 use super::guard::until;
 use super::secret;
 
-/// Waits for the makers of the logs below (see `guard`) to end, then removes the folder.
+/// Waits until the servers whose logs are in the folder (see `guard`) have ended, then removes it.
 const REMOVE: &str = r#"read -r never; for log in "$1"/*/log; do [ -e "$log" ] && flock --timeout 20 "$log" true; done; rm -rf "$1""#;
 
 const LOCK: &str = "lock";
 
-/// A killed owner's lock goes when the kernel has taken it down, which takes a moment.
-const OWNER_PATIENCE: Duration = Duration::from_millis(500);
+/// The kernel releases the lock of a killed owner within some milliseconds.
+const OWNER_MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// A folder for the files of local servers.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Its standard input closes with the last clone, or with this process; then it removes the folder.
+    /// Its standard input is closed when the last clone is dropped or this process ends; then it removes the folder.
     remover: Option<Arc<Child>>,
 }
 
 impl Folder {
-    /// A folder that stays, made when missing.
-    pub fn kept(path: impl AsRef<Path>) -> Result<Self> {
+    /// A permanent folder, created when missing.
+    pub fn permanent(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let make = || {
             fs::create_dir_all(path)?;
             path.canonicalize()
         };
-        let path = make().with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        let path = make().with_context(|| format!("cannot create the data folder {}", path.display()))?;
         Ok(Self { path, remover: None })
     }
 
-    /// A new folder that is removed when all its clones are dropped or this process has ended, `kill -9` included, and the
+    /// A new folder that is removed when all its clones are dropped or this process has ended (also by `kill -9`), and the
     /// servers in it have ended.
     pub fn temporary() -> Result<Self> {
         let base = std::env::temp_dir();
         let base = if open_to_others(&base) { base } else { PathBuf::from("/tmp") };
         let path = base.join(format!("marquee-{}", Uuid::new_v4().simple()));
         let make = || fs::create_dir(&path).and_then(|()| let_others_pass(&path));
-        make().with_context(|| format!("cannot make {}", path.display()))?;
+        make().with_context(|| format!("cannot create {}", path.display()))?;
         let path = path.canonicalize()?;
         let remover = Command::new("/bin/sh")
             .args(["-c", REMOVE, "marquee-remover"])
@@ -74,25 +74,25 @@ impl Folder {
         self.remover.is_some()
     }
 
-    /// A folder in this one, which lives as long.
+    /// A folder in this one, with the same lifetime.
     pub fn join(&self, name: &str) -> Result<Self> {
-        let Self { path, .. } = Self::kept(self.path.join(name))?;
+        let Self { path, .. } = Self::permanent(self.path.join(name))?;
         Ok(Self { path, remover: self.remover.clone() })
     }
 
-    /// A secret of this folder, made when missing.
+    /// A secret of this folder, created when missing.
     pub(super) fn secret(&self, name: &str) -> Result<String> {
-        secret::kept(&self.path.join(name), secret::random)
+        secret::read_or_create(&self.path.join(name), secret::random)
     }
 
-    /// Whether it holds nothing yet, or what an earlier start left: then its permissions are ours to set.
+    /// Whether it is empty, or was used by an earlier start: then we may set its permissions.
     pub(super) fn is_ours(&self) -> bool {
         let is_empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
         is_empty || self.path.join(LOCK).exists()
     }
 
-    /// Shuts every other user of the machine out. `account` is the user that Postgres runs as where that is another one: its
-    /// group may pass to the folders whose names it knows, and not list them.
+    /// Denies access to other users of the machine. `account` is the user that Postgres runs as, where that is another one: its
+    /// group may enter the folder but not list it.
     pub(super) fn close(&self, account: Option<Account>) -> Result<()> {
         let close = || {
             let Some(account) = account else {
@@ -104,28 +104,28 @@ impl Folder {
         close().with_context(|| format!("cannot close {} to other users", self.path.display()))
     }
 
-    /// This folder if that user can reach it, else one outside of, say, a closed home, named after this one.
+    /// This folder if that user can reach it, else one in /var/lib/marquee, named after this one. A home may be closed to others.
     pub(super) fn reachable_by(&self, account: Account) -> Result<Self> {
         if self.path.ancestors().skip(1).all(|folder| account.may_pass(folder)) {
             return Ok(self.clone());
         }
         let name =
             Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path.as_os_str().as_encoded_bytes()).simple().to_string();
-        let elsewhere = Self::kept("/var/lib/marquee")?;
+        let elsewhere = Self::permanent("/var/lib/marquee")?;
         let_others_pass(&elsewhere.path)?;
         elsewhere.join(&name[..12])
     }
 
-    /// Takes the folder for this process; fails with a message while another has it.
+    /// Locks the folder for this process; fails with a message while another process has the lock.
     pub(super) async fn own(&self) -> Result<Ownership> {
         let path = self.path.join(LOCK);
         let open = || OpenOptions::new().create(true).read(true).append(true).open(&path);
         let mut file = open().with_context(|| format!("cannot write {}", path.display()))?;
-        if !until(OWNER_PATIENCE, || file.try_lock().is_ok()).await {
+        if !until(OWNER_MAX_DELAY, || file.try_lock().is_ok()).await {
             let mut owner = String::new();
             file.read_to_string(&mut owner)?;
             bail!(
-                "{} is in use by process {}; stop it first, or give another data folder",
+                "{} is in use by process {}; stop it first, or use another data folder",
                 self.path.display(),
                 owner.trim()
             );
@@ -162,7 +162,7 @@ pub(super) struct Ownership {
     _lock: File,
 }
 
-/// Into folders whose name they know (Postgres may run as another user), not to look around; whatever the umask is.
+/// Lets other users enter the folder (Postgres may run as another user) but not list it, whatever the umask is.
 fn let_others_pass(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }

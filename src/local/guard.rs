@@ -1,9 +1,9 @@
-//! One server process under a guard: a small shell that ends the server when our process is gone, `kill -9` included.
+//! One server process under a guard: a small shell that stops the server when our process has ended, also by `kill -9`.
 //!
-//! Invariant: whoever belongs to a server (guard, server, its children) has the server's log as its standard error, and with
-//! it the lock on that log. So a lock that is free proves that nobody of an earlier start is left, and who still has
-//! the log open is what is left. The guard has its own process group: a Ctrl-C at the terminal does not reach the
-//! server, which therefore outlives our own graceful shutdown.
+//! Invariant: every process of a server (guard, server, its children) has the server's log as its standard error, and with
+//! it the lock on that log. So if the lock is free, no process of an earlier start is left; otherwise the processes that have
+//! the log open are the ones left. The guard has its own process group: a Ctrl-C at the terminal does not reach the
+//! server, which therefore runs until our own graceful shutdown has used it.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -20,18 +20,18 @@ use nix::unistd::Pid;
 
 const GUARD: &str = include_str!("guard.sh");
 
-/// The guard kills a server that has not ended after 3 s; a little more, then we do it ourselves.
-const LEFTOVER_PATIENCE: Duration = Duration::from_secs(5);
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
-/// Old logs are worth keeping, but not for ever: 4 MiB, then from the start again.
+/// The guard kills a server that has not ended after 3 s; after this we kill it ourselves.
+const LEFTOVER_MAX_DELAY: Duration = Duration::from_secs(5);
+const KILL_MAX_DELAY: Duration = Duration::from_secs(10);
+/// A log that is larger than this is emptied at the next start.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 const TAIL_BYTES_MAX: u64 = 4 << 10;
 
-/// Polls a fact until it is true or the time is over.
-pub(super) async fn until(within: Duration, mut fact: impl FnMut() -> bool) -> bool {
+/// Polls a condition until it is true or the time is over; returns whether it is true.
+pub(super) async fn until(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + within;
     loop {
-        if fact() {
+        if condition() {
             return true;
         }
         if Instant::now() >= end {
@@ -46,20 +46,20 @@ pub(super) async fn until(within: Duration, mut fact: impl FnMut() -> bool) -> b
 pub(super) struct Launch {
     pub program: Vec<OsString>,
     pub environment: Vec<(&'static str, OsString)>,
-    /// Ends the server politely when its owner is gone.
+    /// The signal by which the guard stops the server when its owner has ended.
     pub end: Signal,
 }
 
-/// A server's log, which is ours alone: nobody of an earlier start is alive.
+/// A server's log with its lock: no process of an earlier start is left.
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
     file: File,
-    begin: u64,
+    start: u64,
 }
 
 impl Log {
-    /// Waits for leftovers of an earlier start to end, and kills those that do not.
+    /// Waits until processes of an earlier start have ended, and kills those that do not.
     pub async fn claim(folder: &Path) -> Result<Self> {
         let path = folder.join("log");
         let file = OpenOptions::new()
@@ -67,40 +67,40 @@ impl Log {
             .append(true)
             .open(&path)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        if !until(LEFTOVER_PATIENCE, || file.try_lock().is_ok()).await {
+        if !until(LEFTOVER_MAX_DELAY, || file.try_lock().is_ok()).await {
             for pid in holders(&path) {
-                tracing::warn!(%pid, log = %path.display(), "killing what an earlier start left behind");
-                // It may have ended meanwhile, which is as good.
+                tracing::warn!(%pid, log = %path.display(), "killing a process of an earlier start");
+                // Fails if it has ended meanwhile, which is fine.
                 let _ = kill(pid, Signal::SIGKILL);
             }
-            if !until(KILL_PATIENCE, || file.try_lock().is_ok()).await {
+            if !until(KILL_MAX_DELAY, || file.try_lock().is_ok()).await {
                 bail!("{} is still in use by a server of an earlier start", path.display());
             }
         }
-        let mut begin = file.metadata()?.len();
-        if begin > LOG_BYTES_MAX {
+        let mut start = file.metadata()?.len();
+        if start > LOG_BYTES_MAX {
             file.set_len(0)?;
-            begin = 0;
+            start = 0;
         }
-        Ok(Self { path, file, begin })
+        Ok(Self { path, file, start })
     }
 }
 
-/// A running server. Dropped, it is ended by its guard.
+/// A running server. When the value is dropped, the guard stops the server.
 #[derive(Debug)]
 pub(super) struct Guarded {
     name: &'static str,
-    /// Its standard input is what the guard watches.
+    /// The guard stops the server when its standard input is closed.
     guard: Child,
     server: Pid,
     log: PathBuf,
-    log_begin: u64,
+    log_start: u64,
 }
 
 impl Guarded {
     pub fn spawn(name: &'static str, folder: &Path, log: Log, launch: Launch) -> Result<Self> {
-        let Log { path, file, begin } = log;
-        // A file, so that `ps` shows one line. Renamed into place: a guard that still runs goes on reading its own.
+        let Log { path, file, start } = log;
+        // A file, so that `ps` shows one line. Renamed into place, so that a running guard continues to read its own version.
         let script = folder.join("guard.sh");
         let new = folder.join("guard.sh.new");
         fs::write(&new, GUARD)?;
@@ -117,7 +117,7 @@ impl Guarded {
             .stderr(Stdio::from(file))
             .process_group(0);
         let mut guard = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        // It holds our copy of the log, and so of its lock.
+        // It has our descriptor of the log, and with it the lock.
         drop(command);
 
         let mut line = String::new();
@@ -125,24 +125,28 @@ impl Guarded {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         let server = line.trim().parse().with_context(|| format!("the guard of {name} did not start it"))?;
-        Ok(Self { name, guard, server: Pid::from_raw(server), log: path, log_begin: begin })
+        Ok(Self { name, guard, server: Pid::from_raw(server), log: path, log_start: start })
     }
 
     pub fn pid(&self) -> Pid {
         self.server
     }
 
-    /// How the server ended, or None while it runs.
+    /// The exit status, or None while the server runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.guard.try_wait()?)
     }
 
-    /// Waits until the server answers. The error has the end of its log.
+    /// Waits until the server answers. The error contains the end of its log.
     pub async fn ready(&mut self, within: Duration, answers: impl AsyncFn() -> bool) -> Result<()> {
         let end = Instant::now() + within;
         loop {
             if let Some(status) = self.ended()? {
-                bail!("{} ended at its start ({status}); its log ends with\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} ended while starting ({status}); its log ends with\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             if tokio::time::timeout(Duration::from_secs(1), answers()).await == Ok(true) {
                 return Ok(());
@@ -177,7 +181,7 @@ impl Guarded {
         }
     }
 
-    /// Ends the server politely, and when it does not listen, by force.
+    /// Stops the server by a signal, and kills it if it does not end in time.
     pub async fn stop(mut self, signal: Signal, within: Duration) -> Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
@@ -192,14 +196,14 @@ impl Guarded {
         bail!("{name} did not stop within {within:?} and was killed")
     }
 
-    /// SIGKILL for the server and all its children, as a power cut would have it.
+    /// SIGKILL for the server and all its children.
     pub async fn kill(mut self) {
-        // Stopped first, so that it makes no more children and does not see those that it has die.
+        // Paused first, so that it starts no more children and does not react to their deaths.
         let _ = kill(self.server, Signal::SIGSTOP);
         for pid in family(self.server) {
             let _ = kill(pid, Signal::SIGKILL);
         }
-        until(KILL_PATIENCE, || !matches!(self.ended(), Ok(None))).await;
+        until(KILL_MAX_DELAY, || !matches!(self.ended(), Ok(None))).await;
     }
 
     /// Freezes the server: connections stay open and nothing answers.
@@ -219,7 +223,7 @@ impl Guarded {
     pub fn log_tail(&self) -> String {
         let read = || -> std::io::Result<String> {
             let mut file = File::open(&self.log)?;
-            let begin = self.log_begin.max(file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX));
+            let begin = self.log_start.max(file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX));
             file.seek(SeekFrom::Start(begin))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -230,7 +234,7 @@ impl Guarded {
     }
 }
 
-/// A process and its descendants. Postgres's children leave its process group, so that is not enough.
+/// A process and its descendants. Postgres's children have process groups of their own, so the group is not enough.
 fn family(root: Pid) -> Vec<Pid> {
     let parents: Vec<(Pid, Pid)> = processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut family = vec![root];
@@ -242,7 +246,7 @@ fn family(root: Pid) -> Vec<Pid> {
     family
 }
 
-/// Who has this log as standard output or error: the server, its guard, and children that lost their parent.
+/// The processes with this log as standard output or error: the server, its guard, and orphaned children.
 fn holders(log: &Path) -> Vec<Pid> {
     let holds = |pid: &Pid| {
         ["1", "2"]

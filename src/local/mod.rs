@@ -1,9 +1,9 @@
 //! Real servers for development and tests, started as children of this process on free ports of 127.0.0.1.
 //!
-//! Invariant: they never outlive this process by more than a few seconds, however it ends, and nothing that an earlier start
-//! left behind blocks the next one. Linux only (it reads `/proc`). Production brings its own servers; nothing outside of
-//! `marquee up` and the tests uses this.
-//! Invariant: no other user of this machine gets into a server: each has a random password, made once and kept in its folder.
+//! Invariant: they do not outlive this process by more than a few seconds, however it ends, and what an earlier start
+//! left running does not block the next one. Linux only (it reads `/proc`). Only `marquee up` and tests use this; in production
+//! the servers are run separately.
+//! Invariant: no other user of this machine can log in to a server: each has a random password, stored in its folder.
 
 mod binary;
 mod folder;
@@ -22,15 +22,15 @@ pub use nats::Nats;
 pub use postgres::{Postgres, shared_postgres};
 pub use rabbitmq::{RabbitMq, shared_rabbitmq};
 pub use redis::Redis;
-pub use secret::{kept, random, temporary_password};
+pub use secret::{random, read_or_create, temporary_password};
 pub use server::{Engine, Server};
 
 use folder::Ownership;
 
-/// The name of the cinema's database on a local Postgres.
+/// The name of the database on a local Postgres.
 pub const DATABASE: &str = "marquee";
 
-/// Servers that somebody else runs; what is not given is started.
+/// Servers that are run separately; those that are not given are started.
 #[derive(Clone, Debug, Default)]
 pub struct External {
     pub database_url: Option<String>,
@@ -38,12 +38,12 @@ pub struct External {
     pub redis_url: Option<String>,
 }
 
-/// All servers that a cinema in one process stands on.
+/// All servers of a deployment in one process.
 #[derive(Debug)]
 pub struct Servers {
     pub database_url: String,
     pub nats_url: String,
-    /// None where Redis is not installed: everything works without.
+    /// None where Redis is not installed: everything works without it.
     pub redis_url: Option<String>,
     pub postgres: Option<Postgres>,
     pub nats: Option<Nats>,
@@ -52,7 +52,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts what is not given, side by side; all are ready, and the database is there, when this returns.
+    /// Starts the servers that are not given, concurrently; when this returns all are ready and the database exists.
     pub async fn start(folder: &Folder, external: External) -> Result<Self> {
         let is_ours = folder.is_ours();
         let ownership = folder.own().await?;
@@ -64,7 +64,7 @@ impl Servers {
                 None
             })?;
         } else {
-            tracing::warn!(folder = %folder.path().display(), "other files are in the data folder, so it is left open to other users");
+            tracing::warn!(folder = %folder.path().display(), "other files are in the data folder, so its permissions are not changed: other users may read it");
         }
         let (postgres, nats, redis) = tokio::try_join!(
             async {
@@ -72,12 +72,12 @@ impl Servers {
                     return Ok(None);
                 }
                 let postgres = Postgres::start(&folder.join("postgres")?, true).await?;
-                let url = postgres.create_database(DATABASE).await.context("cannot make the database")?;
+                let url = postgres.create_database(DATABASE).await.context("cannot create the database")?;
                 anyhow::Ok(Some((postgres, url)))
             },
             async {
-                let wanted = external.nats_url.is_none();
-                anyhow::Ok(if wanted { Some(Nats::start(&folder.join("nats")?).await?) } else { None })
+                let is_started = external.nats_url.is_none();
+                anyhow::Ok(if is_started { Some(Nats::start(&folder.join("nats")?).await?) } else { None })
             },
             async { anyhow::Ok(if external.redis_url.is_none() { start_redis(folder).await } else { None }) },
         )?;
@@ -93,7 +93,7 @@ impl Servers {
         })
     }
 
-    /// Stops what was started, in good order; for after everything that uses them has stopped.
+    /// Shuts down the servers that were started; call it after everything that uses them has stopped.
     pub async fn stop(mut self) -> Result<()> {
         let (postgres, nats, redis) =
             tokio::join!(stop(self.postgres.as_mut()), stop(self.nats.as_mut()), stop(self.redis.as_mut()));

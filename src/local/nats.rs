@@ -20,11 +20,11 @@ use super::server::{Engine, Server};
 
 const CONFIGURATION: &str = include_str!("../../nats.conf");
 
-/// Where `nats.conf` takes each user's password from.
+/// The prefix of the variables from which `nats.conf` reads the users' passwords.
 const PASSWORD_VARIABLE: &str = "$NATS_PASSWORD_";
 
-/// Threads that run Go code at once. Half of the cores: the rest of the cinema is on the same machine, and idle threads of Go's
-/// look for work by spinning (a fifth of the server's time on two cores, `docs/performance.md`).
+/// Threads that run Go code at once: half of the cores, since the other servers run on the same machine, and idle threads of Go
+/// spin while they look for work (a fifth of the server's CPU time on two cores, `docs/performance.md`).
 const THREADS: &str = "GOMAXPROCS";
 
 /// A local NATS; see [`Server`] for what can be done with it.
@@ -33,10 +33,10 @@ pub type Nats = Server<NatsEngine>;
 #[derive(Debug)]
 pub struct NatsEngine {
     program: PathBuf,
-    /// Told in the first line to every client; by it we know that it is ours who answers.
+    /// In the first line that every client receives; it identifies our server.
     server_name: String,
     configuration: String,
-    /// Of every user in `nats.conf`: whoever reads the folder may read one as well as all.
+    /// One for all users in `nats.conf`: a user of the machine who can read the folder could read all of them anyway.
     password: String,
 }
 
@@ -46,7 +46,7 @@ impl Nats {
         Self::start_with(folder, str::to_owned).await
     }
 
-    /// The same with another configuration, made of the usual one.
+    /// The same with a changed configuration.
     pub async fn start_with(folder: &Folder, change: impl FnOnce(&str) -> String) -> Result<Self> {
         let server_name = format!("marquee-{}", Uuid::new_v4().simple());
         let configuration = change(CONFIGURATION);
@@ -64,7 +64,7 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// What every user of `nats.conf` logs in with here.
+    /// The password of every user of `nats.conf` on this server.
     pub fn password(&self) -> &str {
         &self.engine.password
     }
@@ -115,7 +115,7 @@ impl Engine for NatsEngine {
     }
 
     async fn answers(&self, _folder: &Path, port: u16, _server: Pid) -> bool {
-        // It listens to clients only after JetStream has recovered its streams.
+        // It accepts clients only after JetStream has recovered its streams.
         let Ok(connection) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
         let mut greeting = String::new();
         let read = BufReader::new(connection).read_line(&mut greeting).await;
@@ -123,11 +123,11 @@ impl Engine for NatsEngine {
     }
 }
 
-/// The variables that the configuration wants.
+/// The variables that the configuration reads.
 fn passwords(configuration: &'static str, password: &str) -> Vec<(&'static str, OsString)> {
-    let wanted = configuration.match_indices(PASSWORD_VARIABLE).map(|(at, _)| {
+    let variables = configuration.match_indices(PASSWORD_VARIABLE).map(|(at, _)| {
         let name = configuration[at + 1..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next();
         (name.unwrap_or_default(), password.into())
     });
-    wanted.collect()
+    variables.collect()
 }

@@ -1,7 +1,8 @@
-//! A local Postgres: its cluster is made when missing, and its settings are given with each start.
+//! A local Postgres: its cluster is created when missing, and its settings are passed at each start.
 //!
-//! Durability stays as in production (fsync, synchronous_commit) unless a test asks for less. Postgres refuses to run
-//! as root, so for root it runs as the cluster's owner, at first `postgres` or `nobody`; no socket, only loopback.
+//! Durability is as in production (fsync, synchronous_commit) unless a test requests less. Postgres refuses to run
+//! as root, so as root it is started as the user that owns the cluster, at first `postgres` or `nobody`. It listens on loopback only,
+//! without a Unix socket.
 
 mod access;
 
@@ -32,18 +33,19 @@ const SETTINGS: &[&str] = &[
     "unix_socket_directories=",
     // Six hosts with pools and a whole-system test with several of each.
     "max_connections=200",
-    // A demo cinema fits many times; pages count only once touched.
-    // Below it, each page that a rush dirties has another one written out first, by whoever waits for the answer.
+    // Many times the size of the demo; pages take memory only once used. With less, a backend that needs a buffer in a rush
+    // first has to write out another page, and its client waits.
     "shared_buffers=256MB",
-    // At a thousand orders a second a checkpoint came every few seconds with less, and each logs whole pages anew.
+    // With less there was a checkpoint every few seconds at a thousand orders a second, and after each one whole pages are
+    // logged again.
     "max_wal_size=1GB",
     // After a crash: one call instead of an fsync for each of a thousand files, which took seconds.
     "recovery_init_sync_method=syncfs",
-    // Nobody replicates from here.
+    // No replication.
     "wal_level=minimal",
     "max_wal_senders=0",
     "max_logical_replication_workers=0",
-    // Compiling short queries costs more than they take, and LLVM some 20 MB a connection.
+    // Compiling a short query takes longer than running it, and LLVM takes some 20 MB for each connection.
     "jit=off",
     "max_parallel_workers_per_gather=0",
     "timezone=UTC",
@@ -63,7 +65,7 @@ pub struct PostgresEngine {
     passwords: Passwords,
 }
 
-/// The user that the cluster in this folder runs, or will run, as; None where that is us.
+/// The user that the cluster in this folder runs, or will run, as; None where it is the user of this process.
 pub(super) fn account(folder: &Path) -> Result<Option<Account>> {
     let cluster = folder.join("data");
     if Uid::effective().is_root() {
@@ -74,16 +76,16 @@ pub(super) fn account(folder: &Path) -> Result<Option<Account>> {
 }
 
 impl Postgres {
-    /// Starts on the cluster in this folder, made when missing. `durable` false switches fsync off: for tests that do not
-    /// pull the plug.
+    /// Starts on the cluster in this folder, created when missing. `durable: false` switches fsync off, for tests without a
+    /// crash of the machine.
     pub async fn start(folder: &Folder, durable: bool) -> Result<Self> {
         let run_as = account(folder.path())?;
         let folder = match run_as {
-            // A cluster that is there stays there: its owner has reached it before.
+            // An existing cluster is not moved: its owner could reach it before.
             Some(account) if !folder.path().join("data").exists() => folder.reachable_by(account)?,
             _ => folder.clone(),
         };
-        // Again, for a cluster that an earlier start has made elsewhere.
+        // Again, for a cluster that an earlier start has created in the other folder.
         let run_as = account(folder.path())?;
         if let Some(Account { user, group }) = run_as {
             chown(folder.path(), Some(user), Some(group))?;
@@ -99,7 +101,7 @@ impl Postgres {
         Ok(server)
     }
 
-    /// The URL of one of its databases, as the role that owns it and is no superuser; `postgres` is always there.
+    /// The URL of one of its databases, as the role that owns it and is no superuser; the database `postgres` always exists.
     pub fn database_url(&self, database: &str) -> String {
         self.database_url_through(self.addr(), database)
     }
@@ -109,7 +111,7 @@ impl Postgres {
         format!("postgres://{USER}:{}@{addr}/{database}", self.engine.passwords.user)
     }
 
-    /// The same as its superuser, for those who change the server or make roles.
+    /// The same as its superuser, to change the server or create roles.
     pub fn superuser_url(&self, database: &str) -> String {
         format!("postgres://{SUPERUSER}:{}@{}/{database}", self.engine.passwords.superuser, self.addr())
     }
@@ -118,7 +120,7 @@ impl Postgres {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    /// Makes a database unless it is there, and tells its URL.
+    /// Creates a database unless it exists, and returns its URL.
     pub async fn create_database(&self, name: &str) -> Result<String> {
         let mut connection = self.superuser("postgres").await?;
         let found: Option<i32> = sqlx::query_scalar("select 1 from pg_database where datname = $1")
@@ -133,11 +135,11 @@ impl Postgres {
         Ok(self.database_url(name))
     }
 
-    /// Makes a new database as a copy of this one, to which nobody may be connected, and tells its URL.
+    /// Creates a database as a copy of `template`, to which no connection may be open, and returns its URL.
     pub async fn create_database_from(&self, template: &str) -> Result<String> {
         let name = format!("t_{}", Uuid::now_v7().simple());
         let mut connection = self.superuser("postgres").await?;
-        // Copying files takes a fifth of the CPU of logging every page, the default since 15; 14 knows nothing else.
+        // Copying files takes a fifth of the CPU time of logging every page, the default since 15; 14 only copies files.
         let since_15: bool =
             sqlx::query_scalar("select current_setting('server_version_num')::int >= 150000")
                 .fetch_one(&mut connection)
@@ -154,8 +156,8 @@ impl Postgres {
     }
 }
 
-/// One Postgres for all tests of this process, without fsync, gone with the process. Tests take a database each
-/// (`create_database_from`) and leave the server running.
+/// One Postgres for all tests of this process, without fsync, stopped when the process ends. Each test creates its own
+/// database (`create_database_from`) and leaves the server running.
 pub async fn shared_postgres() -> Result<&'static Postgres> {
     static SHARED: OnceCell<Postgres> = OnceCell::const_new();
     SHARED
@@ -164,9 +166,9 @@ pub async fn shared_postgres() -> Result<&'static Postgres> {
 }
 
 impl PostgresEngine {
-    /// Made beside its place and renamed into it, so that an interrupted one is never taken for a cluster.
+    /// Created under another name and renamed, so that an incomplete cluster is never used.
     async fn initdb(&self, folder: &Folder) -> Result<()> {
-        let worth_a_sync = self.durable && !folder.is_temporary();
+        let is_synced = self.durable && !folder.is_temporary();
         let folder = folder.path();
         let log = Log::claim(folder).await?;
         let new = folder.join("data.new");
@@ -178,7 +180,7 @@ impl PostgresEngine {
         program.extend(["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"].map(OsString::from));
         let password = access::password_file(folder, &self.passwords.superuser, self.run_as)?;
         program.extend(["--pwfile".into(), password.clone().into(), "--pgdata".into(), new.clone().into()]);
-        if !worth_a_sync {
+        if !is_synced {
             program.push("--no-sync".into());
         }
         let launch = Launch { program, environment: vec![], end: Signal::SIGTERM };
@@ -209,13 +211,13 @@ impl Engine for PostgresEngine {
     }
 
     fn end(&self) -> Signal {
-        // "Fast": does not wait for clients to go.
+        // "Fast" shutdown: does not wait for clients to disconnect.
         Signal::SIGINT
     }
 
     fn prepare(&self, folder: &Path) -> Result<()> {
-        // Nobody is left (the log's lock tells), but the process id in there may be somebody else's by now, and then
-        // Postgres would refuse to start.
+        // No process of the cluster is left, since we have the lock of its log. But the process id in the file may be that of
+        // another process by now, and then Postgres would refuse to start.
         match fs::remove_file(folder.join("data/postmaster.pid")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
@@ -237,13 +239,13 @@ impl Engine for PostgresEngine {
             program.push("-c".into());
             program.push(setting);
         }
-        // Without fsync nothing is worth keeping: when the owner is gone, end at once.
+        // Without fsync no data is kept: when the owner has ended, end at once.
         let end = if self.durable { Signal::SIGINT } else { Signal::SIGQUIT };
         Launch { program, environment: vec![], end }
     }
 
     async fn answers(&self, folder: &Path, _port: u16, server: Pid) -> bool {
-        // What `pg_ctl --wait` looks at: the first line is the process id, the eighth says "ready".
+        // As `pg_ctl --wait` does: the first line is the process id, the eighth is "ready".
         let Ok(text) = fs::read_to_string(folder.join("data/postmaster.pid")) else { return false };
         let mut lines = text.lines().map(str::trim);
         lines.next() == Some(server.to_string().as_str()) && lines.nth(6) == Some("ready")
@@ -259,7 +261,7 @@ fn account_for_root() -> Result<Account> {
     bail!("Postgres does not run as root, and there is neither a user `postgres` nor `nobody` to run it as")
 }
 
-/// Who an existing cluster belongs to; only that user may start it.
+/// The owner of an existing cluster; only that user may start it.
 fn owner_of(cluster: &Path) -> Option<Account> {
     let folder = fs::metadata(cluster).ok()?;
     (folder.uid() != 0).then(|| Account { user: folder.uid(), group: folder.gid() })
@@ -268,7 +270,7 @@ fn owner_of(cluster: &Path) -> Option<Account> {
 fn refuse_foreign(cluster: &Path) -> Result<()> {
     match fs::metadata(cluster) {
         Ok(folder) if folder.uid() != Uid::effective().as_raw() => bail!(
-            "{} belongs to user {}, probably from a start as root; run as root, or remove it, or give another data folder",
+            "{} belongs to user {}, probably from a start as root; run as root, or remove it, or use another data folder",
             cluster.display(),
             folder.uid()
         ),
@@ -276,7 +278,7 @@ fn refuse_foreign(cluster: &Path) -> Result<()> {
     }
 }
 
-/// The programs that made the cluster, or the newest.
+/// The programs of the version that created the cluster, or the newest.
 fn programs_for(folder: &Folder) -> Result<PathBuf> {
     let made_by = fs::read_to_string(folder.path().join("data/PG_VERSION")).ok();
     let made_by = made_by.and_then(|version| version.trim().parse().ok()).map(binary::postgres_folder);

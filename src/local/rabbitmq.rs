@@ -1,9 +1,9 @@
-//! A local RabbitMQ, for tests of the AMQP bridge: one node that knows only itself, without plugins, with its messages,
-//! cookie and configuration in its own folder.
+//! A local RabbitMQ, for tests of the AMQP bridge: a single node without plugins, with its messages, cookie and configuration
+//! in its own folder.
 //!
-//! Invariant: any number of nodes live side by side, beside the machine's own too: each has its own ports, its own name
-//! service (`epmd`) and reads nothing of `/etc/rabbitmq`. All of it listens on this machine alone. It runs as whoever
-//! starts it, root included.
+//! Invariant: any number of nodes can run at the same time, also beside the machine's own: each has its own ports and its own
+//! name service (`epmd`) and reads nothing of `/etc/rabbitmq`. All of it listens on loopback only. It runs as the user who
+//! starts it, also as root.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,18 +27,18 @@ use super::guard::Launch;
 use super::secret;
 use super::server::{Engine, Server, free_port};
 
-/// The command that Debian puts into PATH wants to be the user `rabbitmq`; the server's own script does not care.
+/// The command in Debian's PATH must run as the user `rabbitmq`; the server's own script runs as any user.
 const DEBIAN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// Its only user, whom a fresh node makes.
+/// Its only user, which a new node creates.
 const USER: &str = "marquee";
 
 /// RabbitMQ does not start without `epmd` and would start a daemon that outlives it. So it gets its own, which the kernel
-/// ends with it: `exec` keeps the process that is the parent.
+/// kills when its parent ends; with `exec` the parent process becomes RabbitMQ.
 const WITH_EPMD: &str =
     r#"setpriv --pdeathsig KILL epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 & exec "$@""#;
 
-/// Two cores, a handful of threads, no spinning while there is nothing to do: tests run beside it.
+/// Two cores, few threads, and no spinning while idle, since tests run on the same machine.
 const ERLANG: &str = "+S 2:2 +SDcpu 1:1 +SDio 4 +A 4 -kernel inet_dist_use_interface {127,0,0,1}";
 
 /// The start of AMQP 0-9-1, and the most that is read of the server's first frame: its properties are some 500 bytes.
@@ -54,9 +54,9 @@ pub type RabbitMq = Server<RabbitMqEngine>;
 #[derive(Debug)]
 pub struct RabbitMqEngine {
     program: PathBuf,
-    /// Told in the first frame to every client; by it we know that it is ours who answers.
+    /// In the first frame that every client receives; it identifies our server.
     cluster_name: String,
-    /// Where the node's own language is spoken; new with each start.
+    /// The port of Erlang's distribution protocol; new with each start.
     distribution_port: AtomicU16,
     password: String,
 }
@@ -69,7 +69,7 @@ impl RabbitMq {
     /// Starts with the exchanges, queues and persistent messages in this folder.
     pub async fn start(folder: &Folder) -> Result<Self> {
         let program = program().ok_or_else(|| {
-            anyhow!("rabbitmq-server is not installed; run scripts/install-tests.sh, which gets what the tests need")
+            anyhow!("rabbitmq-server is not installed; run scripts/install-tests.sh, which installs what the tests need")
         })?;
         let cluster_name = format!("marquee-{}", Uuid::new_v4().simple());
         let ownership = folder.own().await?;
@@ -83,19 +83,19 @@ impl RabbitMq {
         self.virtual_host_url("%2f")
     }
 
-    /// Makes a virtual host that nobody else has, and tells its URL: exchanges and queues of its own.
+    /// Creates a virtual host with its own exchanges and queues, and returns its URL.
     pub async fn create_virtual_host(&self) -> Result<String> {
         let name = Uuid::now_v7().simple().to_string();
         self.add_virtual_host(&name).await?;
         Ok(self.virtual_host_url(&name))
     }
 
-    /// Makes such a virtual host anew, without anything in it: its connections end.
+    /// Deletes and recreates a virtual host; its connections end.
     pub async fn empty_virtual_host(&self, url: &str) -> Result<()> {
         let (_, name) = url.rsplit_once('/').context("no virtual host in the URL")?;
-        let gone = self.evaluate(&format!(r#"rabbit_vhost:delete(<<"{name}">>, <<"marquee">>)."#)).await?;
-        if gone != "ok" {
-            bail!("RabbitMQ keeps the virtual host: {gone}");
+        let deleted = self.evaluate(&format!(r#"rabbit_vhost:delete(<<"{name}">>, <<"marquee">>)."#)).await?;
+        if deleted != "ok" {
+            bail!("RabbitMQ did not delete the virtual host: {deleted}");
         }
         self.add_virtual_host(name).await
     }
@@ -175,7 +175,7 @@ impl Engine for RabbitMqEngine {
              default_pass = {password}\n\
              log.console = true\n\
              log.console.level = warning\n\
-             # What tests leave in it is small. With less than this on the disk it takes no messages.\n\
+             # The data of tests is small. With less free disk space than this RabbitMQ accepts no messages.\n\
              disk_free_limit.absolute = 20MB\n"
         );
         secret::write(&folder.join("rabbitmq.conf"), &configuration)?;
@@ -185,12 +185,12 @@ impl Engine for RabbitMqEngine {
 
     #[expect(private_interfaces, reason = "see the trait")]
     fn launch(&self, folder: &Path, port: u16) -> Launch {
-        // A port that cannot be had shows as a node that does not start.
+        // If no port is free, the node does not start, and that is the error.
         let [distribution_port, epmd_port] = [(); 2].map(|()| free_port().unwrap_or_default());
         self.distribution_port.store(distribution_port, Ordering::Relaxed);
         let program = ["/bin/sh", "-c", WITH_EPMD, "rabbitmq"].map(OsString::from);
         let program = program.into_iter().chain([self.program.clone().into()]).collect();
-        // Its name is part of its files, so it stays; nobody else's name service knows it.
+        // The name is part of the node's files, so it is constant; its own name service knows only this node.
         let words = [
             ("RABBITMQ_NODENAME", "marquee@localhost".to_owned()),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
@@ -201,7 +201,7 @@ impl Engine for RabbitMqEngine {
             ("ERL_EPMD_PORT", epmd_port.to_string()),
             ("ERL_AFLAGS", "-start_epmd false".to_owned()),
             ("ERL_CRASH_DUMP_SECONDS", "0".to_owned()),
-            // The script becomes the server instead of staying as its parent; nothing is told to systemd.
+            // The script replaces itself by the server instead of staying its parent; systemd is not notified.
             ("RUNNING_UNDER_SYSTEMD", "true".to_owned()),
         ];
         let paths = [
@@ -224,12 +224,12 @@ impl Engine for RabbitMqEngine {
     }
 
     async fn answers(&self, _folder: &Path, port: u16, _server: Pid) -> bool {
-        // It listens after its queues are recovered.
+        // It accepts clients only after its queues are recovered.
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
         if connection.write_all(PROTOCOL).await.is_err() {
             return false;
         }
-        // It stays open after the greeting, so read until the name is there.
+        // The connection stays open after the greeting, so read until the name was received.
         let (mut greeting, mut bytes) = (connection.take(GREETING_BYTES_MAX), Vec::new());
         while !contains(&bytes, self.cluster_name.as_bytes()) {
             if !matches!(greeting.read_buf(&mut bytes).await, Ok(1..)) {

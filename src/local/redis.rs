@@ -1,4 +1,4 @@
-//! A local Redis that keeps nothing on disk: it holds only rate limits and short locks, and Marquee does without it.
+//! A local Redis without persistence: it has only rate limits and short locks, and Marquee works without it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Engine for RedisEngine {
     }
 
     fn prepare(&self, folder: &Path) -> Result<()> {
-        // In a file, since every user of the machine sees the arguments of a process.
+        // In a file, since every user of the machine can see the arguments of a process.
         Ok(secret::write(&folder.join(CONFIGURATION), &format!("requirepass {}\n", self.password))?)
     }
 
@@ -75,8 +75,8 @@ impl Engine for RedisEngine {
 
     async fn answers(&self, _folder: &Path, port: u16, server: Pid) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
-        let ask = format!("AUTH {}\r\nINFO server\r\nQUIT\r\n", self.password);
-        if connection.write_all(ask.as_bytes()).await.is_err() {
+        let commands = format!("AUTH {}\r\nINFO server\r\nQUIT\r\n", self.password);
+        if connection.write_all(commands.as_bytes()).await.is_err() {
             return false;
         }
         let ours = format!("process_id:{server}");

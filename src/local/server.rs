@@ -1,7 +1,7 @@
 //! What Postgres, NATS, Redis and RabbitMQ have in common: start on a free port, stop, kill, start again, pause, resume.
 //!
-//! Invariant: a server keeps its port and its files for as long as its value lives, so whoever is connected can come
-//! back to the same address after a stop, a kill or a pause. What differs is in the engines.
+//! Invariant: a server keeps its port and its files as long as its value lives, so clients can reconnect to the same address
+//! after a stop, a kill or a pause. What differs between servers is in the engines.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -14,19 +14,19 @@ use nix::unistd::Pid;
 use super::folder::{Folder, Ownership};
 use super::guard::{Guarded, Launch, Log};
 
-/// A start is a matter of milliseconds, for RabbitMQ of ten seconds; after a kill, Postgres replays its log first, and the machine may be busy.
+/// A start takes milliseconds, of RabbitMQ ten seconds; after a kill Postgres replays its log first, and the machine may be busy.
 const START_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const PORT_TRIES_MAX: u32 = 8;
 
-/// What one kind of server knows about itself.
+/// The specifics of one kind of server.
 pub trait Engine: std::fmt::Debug + Send + Sync {
     #[doc(hidden)]
     fn name(&self) -> &'static str;
-    /// The signal that makes it shut down in good order.
+    /// The signal of a graceful shutdown.
     #[doc(hidden)]
     fn end(&self) -> Signal;
-    /// Called when nobody else is in the folder.
+    /// Called before each start, when no other process uses the folder.
     #[doc(hidden)]
     fn prepare(&self, folder: &Path) -> Result<()>;
     #[doc(hidden)]
@@ -35,19 +35,19 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
         reason = "the trait is public only because it is the bound of a public type"
     )]
     fn launch(&self, folder: &Path, port: u16) -> Launch;
-    /// Whether this very process (another one may have taken the port) answers.
+    /// Whether this process answers, and not another one at the same port.
     #[doc(hidden)]
     fn answers(&self, folder: &Path, port: u16, server: Pid) -> impl Future<Output = bool> + Send;
 }
 
-/// A local server, ended when this value is dropped or this process is gone.
+/// A local server, stopped when this value is dropped or this process has ended.
 #[derive(Debug)]
 pub struct Server<E: Engine> {
     pub(super) engine: E,
     pub(super) port: u16,
     running: Option<Guarded>,
     _ownership: Ownership,
-    // Last, since a temporary folder goes when it is dropped.
+    // Last, since a temporary folder is removed when it is dropped.
     pub(super) folder: Folder,
 }
 
@@ -58,8 +58,8 @@ impl<E: Engine> Server<E> {
         for attempt in 1.. {
             server.port = free_port()?;
             match server.launch().await {
-                // Somebody was quicker at that port.
-                Err(error) if attempt < PORT_TRIES_MAX && tells_of_a_taken_port(&error) => {}
+                // Another process took the port first.
+                Err(error) if attempt < PORT_TRIES_MAX && is_port_in_use(&error) => {}
                 Err(error) => return Err(error),
                 Ok(()) => break,
             }
@@ -79,7 +79,7 @@ impl<E: Engine> Server<E> {
         Ok(())
     }
 
-    /// Shuts down in good order. A server that is already down is fine.
+    /// Shuts down gracefully. Does nothing when the server is not running.
     pub async fn stop(&mut self) -> Result<()> {
         match self.running.take() {
             Some(guarded) => guarded.stop(self.engine.end(), STOP_WITHIN).await,
@@ -94,7 +94,7 @@ impl<E: Engine> Server<E> {
         }
     }
 
-    /// Starts again on the same port with the same files; one that runs is stopped first.
+    /// Restarts on the same port with the same files; a running server is stopped first.
     pub async fn start_again(&mut self) -> Result<()> {
         self.stop().await?;
         self.launch().await
@@ -114,7 +114,7 @@ impl<E: Engine> Server<E> {
         }
     }
 
-    /// The process id of the running server, for those who look at its memory.
+    /// The process id of the running server.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().and_then(|guarded| guarded.pid().as_raw().try_into().ok())
     }
@@ -128,16 +128,16 @@ impl<E: Engine> Server<E> {
     }
 }
 
-/// In the words of the C library, of Erlang, and of RabbitMQ about the ports that it has besides.
-fn tells_of_a_taken_port(error: &anyhow::Error) -> bool {
+/// By the messages of the C library, of Erlang, and of RabbitMQ about its further ports.
+fn is_port_in_use(error: &anyhow::Error) -> bool {
     let error = error.to_string();
     ["ddress already in use", "eaddrinuse", "ERROR: distribution port", "ERROR: epmd error"]
         .iter()
         .any(|words| error.contains(words))
 }
 
-/// A port below the range that the kernel gives to outgoing connections (32768…): one of those could take a server's port
-/// while the server is down, even a client of that server which tries to come back and connects to itself.
+/// A port below the kernel's range for outgoing connections (32768…): an outgoing connection could take the port of a server
+/// that is down, even that of a client that tries to reconnect to this server and so connects to itself.
 pub(super) fn free_port() -> Result<u16> {
     for _ in 0..100 {
         let port = rand::random_range(20_000..32_000);

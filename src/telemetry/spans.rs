@@ -1,6 +1,6 @@
 //! Sends spans to a collector: OpenTelemetry's protocol over HTTP, in batches, from a thread of its own.
 //!
-//! Invariant: a collector that is slow or away costs spans and nothing else; the queue in front of it is bounded.
+//! Invariant: a slow or unreachable collector only loses spans; the queue of spans is bounded.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// A batch is some 100 KiB; a collector that takes longer is in trouble and loses it.
+/// A batch is some 100 KiB; where a collector takes longer, the batch is lost.
 const SEND_MAX: Duration = Duration::from_secs(5);
-/// How long the last spans may hold the exit up.
+/// How long sending the last spans may delay the exit.
 const FINISH_MAX: Duration = Duration::from_secs(3);
 
-/// What is left to do with spans when the process ends.
+/// Sends the last spans when the process ends.
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Sends what is still here.
+    /// Sends the spans that were not sent yet.
     pub fn finish(self) {
         if let Some(provider) = self.0
             && let Err(error) = provider.shutdown_with_timeout(FINISH_MAX)
@@ -45,7 +45,7 @@ where
     let Some(endpoint) = endpoint else { return Ok((Traces(None), None)) };
     let tls = bus::tls::client_config();
     let mut client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(SEND_MAX);
-    // A collector on this machine is reached directly, whatever proxy the way out needs.
+    // A collector on this machine is reached without a proxy, even if one is configured.
     if ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| endpoint.contains(&format!("//{host}:"))) {
         client = client.no_proxy();
     }
@@ -72,7 +72,7 @@ where
     Ok((Traces(Some(provider)), Some(layer.boxed())))
 }
 
-/// Posts batches. The thread that makes them has no reactor of its own.
+/// Posts batches. The exporter calls it on a thread without a Tokio runtime.
 #[derive(Debug)]
 struct Collector {
     client: reqwest::Client,

@@ -342,7 +342,7 @@ async fn ctrl_c_in_the_terminal_does_not_reach_the_servers() {
 #[tokio::test]
 async fn owner_process() {
     let Some(folder) = std::env::var_os(OWNER_FOLDER) else { return };
-    let folder = Folder::kept(folder).unwrap();
+    let folder = Folder::permanent(folder).unwrap();
     let servers = Servers::start(&folder, External::default()).await.unwrap();
     let temporary = Folder::temporary().unwrap();
     let redis = Redis::start(&temporary.join("redis").unwrap()).await.unwrap();

@@ -1,4 +1,5 @@
-//! Rules of the sources that no compiler keeps. `imports`: who imports whom, and where SQL and the environment may be.
+//! Rules of the sources that no compiler keeps. `circles`: modules that import each other. `imports`: who imports whom,
+//! and where SQL and the environment may be.
 //! `layout`: what files contain. `page`: the web page's scripts. `words`: the language of comments, names and documents.
 
 mod circles;

@@ -1,6 +1,6 @@
 //! REST of the auth domain.
 //!
-//! Invariant: the public keys stay available while the auth host is away, since other services verify by them.
+//! Invariant: the public keys stay available without the auth host, since other services verify tokens with them.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::hosts::Hosts;
 use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
 
-/// Keys change when an operator rotates them; verifiers look again within a minute anyway.
+/// Keys change when an operator rotates them; verifiers read them again within a minute anyway.
 const KEYS_FRESH: Duration = Duration::from_secs(10);
 const KEYS_CACHE_SECONDS: u32 = 60;
 
@@ -45,7 +45,7 @@ impl Auth {
     /// Open an account
     ///
     /// Logs in at once: the answer holds the first pair of tokens. A mail asks to confirm the address; until then nothing is
-    /// mailed about seats that are only held. Who owns an address that somebody else registered and never confirmed gets the
+    /// mailed about seats that are only held. The owner of an address that another person registered and never confirmed gets the
     /// account by a new password (`forgot`).
     #[oai(path = "/v1/auth/register", method = "post")]
     async fn register(&self, caller: Caller, body: Body<Register>) -> Answered<Session, 201> {
@@ -62,9 +62,9 @@ impl Auth {
         self.hosts.forward_body(&caller, body).await
     }
 
-    /// Buy a new pair of tokens
+    /// Get a new pair of tokens
     ///
-    /// A refresh token works once. Its second use ends the login it came from, since one of both users stole it.
+    /// A refresh token works once. A second use ends its login, since one of the two users must have stolen it.
     #[oai(path = "/v1/auth/refresh", method = "post")]
     async fn refresh(&self, caller: Caller, body: Body<Refresh>) -> Answered<Session> {
         self.hosts.forward_body(&caller, body).await
@@ -72,7 +72,7 @@ impl Auth {
 
     /// Log out
     ///
-    /// Ends the login that the refresh token came from. Its access tokens are void at once.
+    /// Ends the login of the refresh token. Its access tokens are invalid at once.
     #[oai(path = "/v1/auth/logout", method = "post")]
     async fn logout(&self, caller: Caller, body: Body<Logout>) -> Result<Done<204>, Refused> {
         self.hosts.submit_body(&caller, body).await?;
@@ -81,16 +81,16 @@ impl Auth {
 
     /// Log out everywhere
     ///
-    /// Ends every login of the account. Its access tokens are void at once, this one too.
+    /// Ends every login of the account. Its access tokens are invalid at once, including this one.
     #[oai(path = "/v1/auth/logout-everywhere", method = "post")]
     async fn logout_everywhere(&self, caller: Caller) -> Result<Done<204>, Refused> {
         self.hosts.submit(&caller, LogoutEverywhere {}).await?;
         Ok(Done)
     }
 
-    /// Ask for a new password
+    /// Request a new password
     ///
-    /// A link comes by mail, if the account exists; the answer is the same either way.
+    /// If the account exists, a link is mailed; the answer is the same either way.
     #[oai(path = "/v1/auth/password/forgot", method = "post")]
     async fn forgot_password(
         &self,
@@ -103,7 +103,7 @@ impl Auth {
 
     /// Set a new password
     ///
-    /// With the token of the mail, which works once and for half an hour. Ends every login of the account.
+    /// With the token from the mail, which works once and within half an hour. Ends every login of the account.
     #[oai(path = "/v1/auth/password/reset", method = "post")]
     async fn reset_password(&self, caller: Caller, body: Body<ResetPassword>) -> Result<Done<204>, Refused> {
         self.hosts.submit_body(&caller, body).await?;
@@ -112,24 +112,24 @@ impl Auth {
 
     /// Prove an e-mail address
     ///
-    /// With the token of the mail that registering sends, which is good for three days. The next refresh gives an access token
-    /// that says so (`email_verified`).
+    /// With the token from the mail after registering, which is valid for three days. The access token of the next refresh has
+    /// `email_verified`.
     #[oai(path = "/v1/auth/verify", method = "post")]
     async fn verify_email(&self, caller: Caller, body: Body<VerifyEmail>) -> Result<Done<204>, Refused> {
         self.hosts.submit_body(&caller, body).await?;
         Ok(Done)
     }
 
-    /// Ask for another link that proves my address
+    /// Request another link that proves my address
     ///
-    /// Three times an hour. Nothing is mailed where the address is proven.
+    /// At most three times an hour. Nothing is mailed if the address is proven already.
     #[oai(path = "/v1/auth/verify/resend", method = "post")]
     async fn resend_verification(&self, caller: Caller) -> Result<Done<202>, Refused> {
         self.hosts.submit(&caller, ResendVerification {}).await?;
         Ok(Done)
     }
 
-    /// Who am I?
+    /// My account
     #[oai(path = "/v1/me", method = "get")]
     async fn me(&self, caller: Caller) -> Answered<User> {
         self.hosts.forward(&caller, Me {}).await
@@ -143,7 +143,7 @@ impl Auth {
 
     /// Change my password
     ///
-    /// Ends every other login of the account; this one goes on.
+    /// Ends every other login of the account; this one stays valid.
     #[oai(path = "/v1/me/password", method = "post")]
     async fn change_password(
         &self,
@@ -173,7 +173,7 @@ impl Auth {
 
     /// Promote or demote a user
     ///
-    /// It holds at once: the user's access tokens are void, the refresh token gives the new role.
+    /// It takes effect at once: the user's access tokens are invalid, and the next refresh gives the new role.
     #[oai(path = "/v1/users/:id/role", method = "put")]
     async fn set_role(&self, caller: Caller, id: Path<Of<Uuid>>, body: Rest<SetRole>) -> Answered<User> {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
@@ -181,7 +181,7 @@ impl Auth {
 
     /// Disable an account, or enable it again
     ///
-    /// It holds at once: all tokens of a disabled account are void, and nobody logs in to it. Its orders stay. The last
+    /// It takes effect at once: all tokens of a disabled account are invalid, and it cannot log in. Its orders stay. The last
     /// SUPER_ADMIN cannot be disabled.
     #[oai(path = "/v1/users/:id/disabled", method = "put")]
     async fn set_disabled(
@@ -193,16 +193,16 @@ impl Auth {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
-    /// Who did what
+    /// The audit log
     ///
-    /// The latest first. It is never changed, nor is anything taken from it.
+    /// Latest first. Records are never changed or deleted.
     #[oai(path = "/v1/admin/audit", method = "get")]
     #[expect(clippy::too_many_arguments, reason = "each is a query parameter of the contract")]
     async fn list_audit(
         &self,
         caller: Caller,
         kind: Query<Option<Of<AuditKind>>>,
-        /// Who did it, or to whom it was done.
+        /// The acting user or the affected user.
         #[oai(name = "userId")]
         user_id: Query<Option<Of<Uuid>>>,
         from: Query<Option<Of<Timestamp>>>,

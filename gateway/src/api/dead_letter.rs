@@ -1,6 +1,7 @@
 //! REST of operations: messages that their consumer could not handle.
 //!
-//! No host answers here: the gateway reads the stream of dead letters itself, and has the consumer's host handle one again.
+//! No host answers these: the gateway reads the stream of dead letters itself; for a replay it sends a request to the
+//! consumer's host (`nats.rs`, `bus::dead_letter`).
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// Messages that their consumer could not handle
     ///
-    /// Oldest first, without payloads. Nothing else waits for them: a message that is parked holds nobody up.
+    /// Oldest first, without payloads. A parked message does not delay others.
     #[oai(path = "/v1/admin/dead-letters", method = "get")]
     async fn list(
         &self,
@@ -45,20 +46,20 @@ impl DeadLetters {
         self.hosts.forward(&caller, GetDeadLetter { sequence: sequence.0 }).await
     }
 
-    /// Have it handled again
+    /// Replay a dead letter
     ///
-    /// Its consumer handles it now, under the event's own id: what it did before it failed is not done twice. Then it is
-    /// gone from here. 409 `still-poison` when it failed again: mend the cause first.
+    /// Its consumer handles it now, under the event's own id, so nothing is done twice. Then it is deleted here. 409
+    /// `still-poison` when it fails again: fix the cause first.
     #[oai(path = "/v1/admin/dead-letters/:sequence/replay", method = "post")]
     async fn replay(&self, caller: Caller, sequence: Path<u64>) -> Answered<DeadLetter> {
         self.hosts.forward(&caller, ReplayDeadLetter { sequence: sequence.0 }).await
     }
 
-    /// Give it up
+    /// Drop a dead letter
     ///
-    /// Nobody will handle it.
+    /// It is deleted without being handled.
     #[oai(path = "/v1/admin/dead-letters/:sequence", method = "delete")]
-    async fn give_up(&self, caller: Caller, sequence: Path<u64>) -> Result<Done<204>, Refused> {
+    async fn delete(&self, caller: Caller, sequence: Path<u64>) -> Result<Done<204>, Refused> {
         self.hosts.submit(&caller, DropDeadLetter { sequence: sequence.0 }).await?;
         Ok(Done)
     }

@@ -23,12 +23,12 @@ pub struct Notifications {
 impl Notifications {
     /// The mail log
     ///
-    /// Newest first. FAILED ones wait for somebody who sends them again.
+    /// Newest first. FAILED ones can be sent again.
     #[oai(path = "/v1/notifications", method = "get")]
     async fn list(
         &self,
         caller: Caller,
-        /// Of one reservation.
+        /// Only of this reservation.
         #[oai(name = "reservationId")]
         reservation_id: Query<Option<Of<Uuid>>>,
         status: Query<Option<Of<NotificationStatus>>>,
@@ -52,10 +52,10 @@ impl Notifications {
         self.hosts.forward(&caller, GetNotification { id: id.0.0 }).await
     }
 
-    /// Send all failed mails of a time again
+    /// Send all failed mails of a period again
     ///
     /// Those that failed between `from` and `to`, the oldest first, at most 10,000; `left` says how many remain. Each is
-    /// skipped where it would not be true any more.
+    /// skipped if it is out of date.
     #[oai(path = "/v1/notifications/resend", method = "post")]
     async fn resend_failed(&self, caller: Caller, body: Body<ResendFailed>) -> Answered<Resent, 202> {
         self.hosts.forward_body(&caller, body).await
@@ -63,7 +63,7 @@ impl Notifications {
 
     /// Send a mail again
     ///
-    /// For one that was sent, skipped or given up. It is skipped again where it would not be true any more.
+    /// For one that was sent, skipped or given up. It is skipped again if it is out of date.
     #[oai(path = "/v1/notifications/:id/resend", method = "post")]
     async fn resend(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Notification, 202> {
         self.hosts.forward(&caller, ResendNotification { id: id.0.0 }).await

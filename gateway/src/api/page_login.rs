@@ -1,10 +1,11 @@
 //! Logging in from a web page: as in `auth.rs`, with the refresh token in a cookie that no script can read.
 //!
-//! Invariant: a refresh token that came by password or cookie here never appears in a body. The cookie goes to these
-//! four paths only (`Path`), from pages of this site only (`SameSite=Strict`), and counts only beside a header that a
-//! form of another site cannot send. Beside https its name has the prefix `__Secure-`, so that no page without https sets it; and
-//! since a sibling's page may still set one of the name, each that comes is tried: a planted one logs nobody out.
-//! A second cookie says that somebody logged in on this device before (`deviceToken`); it proves nothing else. Access tokens travel as everywhere: in the body once, then as a bearer.
+//! Invariant: a refresh token of these endpoints is never in a body. The cookie is sent to these four paths only (`Path`), from
+//! pages of this site only (`SameSite=Strict`), and is valid only with a header that a form of another site cannot send.
+//! With https its name has the prefix `__Secure-`, so a page without https cannot set it. A page of a sibling domain still
+//! can, so every cookie of the name is tried: a planted one logs nobody out.
+//! A second cookie shows that there was a login on this device before (`deviceToken`) and proves nothing else. Access tokens
+//! are in the body, as everywhere.
 
 use std::sync::Arc;
 
@@ -27,24 +28,24 @@ use crate::problem::Refused;
 pub const REFRESH_COOKIE: &str = "X-Refresh-Cookie";
 const NAME: &str = "marquee_refresh";
 const DEVICE: &str = "marquee_device";
-/// What a browser takes over https only (RFC 6265bis, 4.1.3.1).
+/// The prefix of cookies that browsers accept over https only (RFC 6265bis, 4.1.3.1).
 const SECURE: &str = "__Secure-";
-/// Refresh cookies of one request that are tried: each is a question at the auth host.
+/// Refresh cookies of one request that are tried: each is a request to the auth host.
 const TRIED_MAX: usize = 5;
 /// Browsers keep no cookie longer (RFC 6265bis, 5.5).
 const DEVICE_SECONDS: u32 = 400 * 24 * 60 * 60;
 const PATH: &str = "/v1/auth/cookie";
-/// As long as the auth host takes a refresh token: a month.
+/// The lifetime of a refresh token at the auth host: a month.
 const SECONDS: u32 = 30 * 24 * 60 * 60;
 
 /// The endpoints.
 pub struct PageLogins {
     pub hosts: Arc<dyn Hosts>,
-    /// Users come by https, so the cookie must.
+    /// Users connect by https, so the cookie must be secure.
     pub is_secure: bool,
 }
 
-/// What a login by cookie gives: as [`Session`], without the refresh token.
+/// The body after a login by cookie: [`Session`] without the refresh token.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PageSession {
@@ -53,13 +54,13 @@ pub struct PageSession {
     expires_in: u64,
 }
 
-/// The answer, and the cookie with it.
-pub struct Kept<const STATUS: u16 = 200> {
+/// An answer that sets cookies.
+pub struct WithCookies<const STATUS: u16 = 200> {
     answer: Answer<PageSession, STATUS>,
     cookies: Vec<HeaderValue>,
 }
 
-impl<const STATUS: u16> IntoResponse for Kept<STATUS> {
+impl<const STATUS: u16> IntoResponse for WithCookies<STATUS> {
     fn into_response(self) -> Response {
         let mut response = self.answer.into_response();
         for cookie in self.cookies {
@@ -69,7 +70,7 @@ impl<const STATUS: u16> IntoResponse for Kept<STATUS> {
     }
 }
 
-impl<const STATUS: u16> ApiResponse for Kept<STATUS> {
+impl<const STATUS: u16> ApiResponse for WithCookies<STATUS> {
     fn meta() -> MetaResponses {
         Answer::<PageSession, STATUS>::meta()
     }
@@ -78,10 +79,10 @@ impl<const STATUS: u16> ApiResponse for Kept<STATUS> {
     }
 }
 
-/// The cookie is gone.
-pub struct Forgotten(HeaderValue);
+/// An answer that deletes the cookie.
+pub struct CookieDeleted(HeaderValue);
 
-impl IntoResponse for Forgotten {
+impl IntoResponse for CookieDeleted {
     fn into_response(self) -> Response {
         let mut response = Done::<204>.into_response();
         response.headers_mut().insert(header::SET_COOKIE, self.0);
@@ -89,14 +90,14 @@ impl IntoResponse for Forgotten {
     }
 }
 
-impl ApiResponse for Forgotten {
+impl ApiResponse for CookieDeleted {
     fn meta() -> MetaResponses {
         Done::<204>::meta()
     }
     fn register(_: &mut Registry) {}
 }
 
-/// Every cookie that came, in the browser's order.
+/// Every cookie of the request, in the browser's order.
 pub struct Cookies(Vec<(String, String)>);
 
 impl<'a> FromRequest<'a> for Cookies {
@@ -108,20 +109,20 @@ impl<'a> FromRequest<'a> for Cookies {
 }
 
 impl PageLogins {
-    /// Has a request done that answers with a session, and keeps its refresh token out of the body.
+    /// Submits a request whose answer is a session, and moves the refresh token from the body to a cookie.
     async fn begin<R, const STATUS: u16>(
         &self,
         page: Header<Option<bool>>,
         caller: &Caller,
         request: R,
-    ) -> Result<Kept<STATUS>, Refused>
+    ) -> Result<WithCookies<STATUS>, Refused>
     where
         R: Question<Answer = Session>,
     {
         is_page(page)?;
         let answer = self.hosts.submit(caller, request).await?;
         let session: Session = serde_json::from_slice(&answer).map_err(|error| {
-            tracing::error!(%error, asks = R::SUBJECT, "unreadable session");
+            tracing::error!(%error, asks = R::SUBJECT, "the session in the host's answer is not readable");
             Problem::internal()
         })?;
         let Session { user, access_token, refresh_token, expires_in, device_token } = session;
@@ -131,7 +132,7 @@ impl PageLogins {
         if let Some(token) = device_token {
             cookies.push(self.cookie(DEVICE, &token, DEVICE_SECONDS)?);
         }
-        Ok(Kept { answer: Answer::new(body.into()), cookies })
+        Ok(WithCookies { answer: Answer::new(body.into()), cookies })
     }
 
     fn cookie(&self, name: &str, token: &str, seconds: u32) -> Result<HeaderValue, Problem> {
@@ -147,7 +148,7 @@ impl PageLogins {
         format!("{prefix}{name}")
     }
 
-    /// The values of a cookie of ours, in the order in which they came.
+    /// The values of one of our cookies, in the order of the request.
     fn values(&self, cookies: Cookies, name: &str) -> impl Iterator<Item = String> + use<> {
         let name = self.name(name);
         cookies.0.into_iter().filter(move |(given, _)| *given == name).map(|(_, value)| value)
@@ -174,7 +175,7 @@ impl PageLogins {
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
         body: Body<Register>,
-    ) -> Result<Kept<201>, Refused> {
+    ) -> Result<WithCookies<201>, Refused> {
         self.begin(page, &caller, body.request).await
     }
 
@@ -190,17 +191,17 @@ impl PageLogins {
         page: Header<Option<bool>>,
         cookies: Cookies,
         body: Body<Login>,
-    ) -> Result<Kept, Refused> {
+    ) -> Result<WithCookies, Refused> {
         let device_token = body.request.device_token.or_else(|| self.values(cookies, DEVICE).next());
-        // Another's cookie of the name must not be a reason to refuse the login.
+        // A foreign cookie of the name must not be a reason to refuse the login.
         let device_token = device_token.filter(|token| token.len() <= 200);
         self.begin(page, &caller, Login { device_token, ..body.request }).await
     }
 
-    /// Go on with the login of this browser
+    /// Continue the login of this browser
     ///
-    /// As `refresh`, with the cookie: it works once and is replaced. Since a page may be left before the answer comes, the same
-    /// cookie is taken again for ten seconds, unless what replaced it was used. Without a cookie: 401.
+    /// As `refresh`, with the cookie: it works once and is replaced. Since a page may be left before it has the answer, the same
+    /// cookie works again for ten seconds, unless its replacement was used. Without a cookie: 401.
     #[oai(path = "/v1/auth/cookie/refresh", method = "post")]
     async fn refresh(
         &self,
@@ -209,13 +210,13 @@ impl PageLogins {
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
         cookies: Cookies,
-    ) -> Result<Kept, Refused> {
+    ) -> Result<WithCookies, Refused> {
         is_page(Header(page.0))?;
         let mut refused = Problem::unauthorized("refresh-cookie", "There is no login in this browser.");
         for refresh_token in self.values(cookies, NAME).take(TRIED_MAX) {
             match self.begin(Header(page.0), &caller, RefreshPage { refresh_token }).await {
                 Err(Refused(problem)) if [401, 422].contains(&problem.status) => refused = problem,
-                done => return done,
+                answer => return answer,
             }
         }
         Err(Refused(Problem { status: 401, ..refused }))
@@ -223,7 +224,7 @@ impl PageLogins {
 
     /// Log out from a web page
     ///
-    /// As `logout`, with the cookie, which is taken away.
+    /// As `logout`, with the cookie, which is deleted.
     #[oai(path = "/v1/auth/cookie/logout", method = "post")]
     async fn logout(
         &self,
@@ -232,15 +233,15 @@ impl PageLogins {
         #[oai(name = "X-Refresh-Cookie")]
         page: Header<Option<bool>>,
         cookies: Cookies,
-    ) -> Result<Forgotten, Refused> {
+    ) -> Result<CookieDeleted, Refused> {
         is_page(page)?;
         for refresh_token in self.values(cookies, NAME).take(TRIED_MAX) {
             let logout = Logout { refresh_token };
-            // What is no token ends nothing.
+            // An invalid token has no login to end.
             if validate(&logout).is_ok() {
                 self.hosts.request(&logout, &caller.0).await?;
             }
         }
-        Ok(Forgotten(self.cookie(NAME, "", 0)?))
+        Ok(CookieDeleted(self.cookie(NAME, "", 0)?))
     }
 }

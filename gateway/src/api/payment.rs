@@ -50,7 +50,7 @@ impl Payments {
     ///
     /// With a `paymentMethod` it is charged at once; without one the answer's `checkoutUrl` is the page to pay on.
     /// After 402 `card-declined` the seats are still held: try another card. After too many declined cards only the hosted
-    /// page is left (409 `declines-limit`). Where nothing is due it has SUCCEEDED at once.
+    /// page is accepted (409 `declines-limit`). A free order has SUCCEEDED at once.
     #[oai(path = "/v1/payments", method = "post")]
     async fn create(&self, caller: Caller, body: Body<Pay>) -> Answered<Payment, 201> {
         self.hosts.forward_body(&caller, body).await
@@ -64,7 +64,7 @@ impl Payments {
 
     /// All payments
     ///
-    /// Newest first. With `attention=true` those that need a person.
+    /// Newest first. With `attention=true` only those that need attention.
     #[oai(path = "/v1/payments", method = "get")]
     async fn list(
         &self,
@@ -87,16 +87,15 @@ impl Payments {
         self.hosts.forward(&caller, request).await
     }
 
-    /// Ask the provider again
+    /// Check with the provider again
     ///
-    /// About everything of a payment that has not settled. Its `attention` ends when it settles, or at once where
-    /// nothing is open.
+    /// Everything of a payment that has not settled. Its `attention` ends when it settles, or at once where nothing is open.
     #[oai(path = "/v1/admin/payments/:id/resume", method = "post")]
     async fn resume(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Payment> {
         self.hosts.forward(&caller, ResumePayment { id: id.0.0 }).await
     }
 
-    /// What was earned
+    /// Revenue
     ///
     /// From the ledger, by the day on which the money moved. `net` is `gross` less `refunded` and `disputed`; there is a
     /// line for each currency. An exchange moves money and tickets to the other show on its day; `tickets` are the seats that
@@ -131,10 +130,10 @@ impl Payments {
         self.hosts.forward(&caller, request).await
     }
 
-    /// Give money back
+    /// Refund a payment
     ///
-    /// All that is left, without `amount`: then the reservation is cancelled and its seats are free. Less leaves it
-    /// CONFIRMED. `amount` is in minor units, or money with its currency.
+    /// Without `amount` all that is left: then the reservation is cancelled and its seats are released. After a partial refund it
+    /// stays CONFIRMED. `amount` is in minor units, or money with its currency.
     #[oai(path = "/v1/payments/:id/refund", method = "post")]
     async fn refund(
         &self,
@@ -145,9 +144,9 @@ impl Payments {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
-    /// What the payment provider tells
+    /// Webhook of the payment provider
     ///
-    /// For the provider only: the body is its event, signed. The same event twice is done once.
+    /// For the provider only: the body is its signed event. A repeated event is handled once.
     #[oai(path = "/v1/payments/webhook", method = "post")]
     async fn webhook(
         &self,

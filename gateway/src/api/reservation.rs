@@ -28,10 +28,10 @@ pub struct Reservations {
 impl Reservations {
     /// Hold seats
     ///
-    /// Name them, or have the best available chosen. They are kept until `expiresAt`: pay before. Sent again with
-    /// the same `Idempotency-Key`, the first answer comes again. What is held unpaid is bounded by account, showtime and
-    /// network (409 `hold-limit` with `limit`); after two holds that were not paid the next one waits (409 `hold-cooldown`
-    /// with `retryAt`). Seats that cost nothing are only for a proven e-mail address (409 `email-unproven`).
+    /// Name them, or have the best available chosen. They are held until `expiresAt`: pay before. A repetition with the same
+    /// `Idempotency-Key` gets the first answer again. Unpaid holds are limited by account, showtime and network (409
+    /// `hold-limit` with `limit`); after two holds that were not paid there is a pause (409 `hold-cooldown` with `retryAt`).
+    /// Free seats require a proven e-mail address (409 `email-unproven`).
     #[oai(path = "/v1/reservations", method = "post")]
     async fn create(&self, caller: Caller, body: Body<CreateReservation>) -> Answered<Reservation, 201> {
         self.hosts.forward_body(&caller, body).await
@@ -70,15 +70,15 @@ impl Reservations {
 
     /// One reservation
     ///
-    /// With `wait` the answer comes as soon as there is news, at the latest after so many seconds.
+    /// With `wait` the answer is sent as soon as the reservation has changed, at the latest after so many seconds.
     #[oai(path = "/v1/reservations/:id", method = "get")]
     async fn get(
         &self,
         caller: Caller,
         id: Path<Of<Uuid>>,
-        /// Seconds to wait for news, at most 30.
+        /// Seconds to wait for a change, at most 30.
         wait: Query<Option<u32>>,
-        /// With `wait`: news is a `version` above this. Without it, news is a status that is not PENDING.
+        /// With `wait`: wait for a `version` above this. Without it, wait for a status other than PENDING.
         since: Query<Option<i64>>,
     ) -> Answered<Reservation> {
         let request = GetReservation { id: id.0.0 };
@@ -92,10 +92,10 @@ impl Reservations {
         Ok(Answer::new(json))
     }
 
-    /// Give seats back
+    /// Cancel a reservation
     ///
-    /// A reservation that is not yet paid is cancelled. A paid one gives back what `cancellation` says, by the
-    /// `refundPolicy` it was made on; an ADMIN may say otherwise with `refundPercent`.
+    /// A reservation that is not yet paid is cancelled. For a paid one the amount in `cancellation` is refunded, by the
+    /// `refundPolicy` at the time of its creation; an ADMIN may set `refundPercent` instead.
     #[oai(path = "/v1/reservations/:id/cancel", method = "post")]
     async fn cancel(
         &self,
@@ -106,10 +106,10 @@ impl Reservations {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
-    /// Put the address right
+    /// Correct the e-mail address
     ///
-    /// For staff, where it was mistyped. The order's mails go to the new address; a CONFIRMED order's tickets are sent there
-    /// at once. The saga's log keeps who changed it.
+    /// For staff, where it was mistyped. Mails are sent to the new address; the tickets of a CONFIRMED order are sent to it at
+    /// once. The saga's log records who changed it.
     #[oai(path = "/v1/reservations/:id", method = "patch")]
     async fn update(
         &self,
@@ -120,11 +120,11 @@ impl Reservations {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
-    /// Take other seats
+    /// Exchange seats
     ///
-    /// Of a CONFIRMED reservation, as long as it may be cancelled for its money. For the same price or less it is done
-    /// at once (200), and the difference is given back. For more, a new reservation with `exchangeOf` is made (201): pay it
-    /// before `expiresAt`, and the old one is given back in full; let it expire, and the old one stays.
+    /// Of a CONFIRMED reservation, as long as it can be cancelled with a refund. For the same price or less it is done at once
+    /// (200), and the difference is refunded. For more, a new reservation with `exchangeOf` is created (201): if it is paid
+    /// before `expiresAt`, the old one is refunded in full; if it expires, the old one stays.
     #[oai(path = "/v1/reservations/:id/exchange", method = "post")]
     async fn exchange(
         &self,
@@ -141,16 +141,16 @@ impl Reservations {
         })
     }
 
-    /// What an exchange would do
+    /// Preview an exchange
     ///
-    /// Nothing is changed. Send its `version` with the exchange: should the reservation have changed meanwhile, the exchange
-    /// is refused with `plan-changed` instead of being done at another price.
+    /// Nothing is changed. Send its `version` with the exchange: if the reservation has changed since, the exchange is refused
+    /// with `plan-changed` instead of being done at another price.
     #[oai(path = "/v1/reservations/:id/exchange", method = "get")]
     async fn plan_exchange(
         &self,
         caller: Caller,
         id: Path<Of<Uuid>>,
-        /// The same showtime without it.
+        /// By default the same showtime.
         #[oai(name = "showtimeId")]
         showtime_id: Query<Option<Of<Uuid>>>,
         /// Seat ids, separated by commas: `C7,C8`.
@@ -165,7 +165,7 @@ impl Reservations {
 
     /// The tickets
     ///
-    /// One for each seat, signed: each verifies offline against `/.well-known/jwks.json`.
+    /// One for each seat, signed: each can be verified offline with `/.well-known/jwks.json`.
     #[oai(path = "/v1/reservations/:id/tickets", method = "get")]
     async fn tickets(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Tickets> {
         self.hosts.forward(&caller, GetTickets { id: id.0.0 }).await

@@ -21,9 +21,9 @@ pub struct ReservationStaff {
 
 #[OpenApi(tag = "Domain::Reservation")]
 impl ReservationStaff {
-    /// Who holds seats unpaid
+    /// Accounts with unpaid holds
     ///
-    /// The accounts with unpaid reservations, those with most seats first.
+    /// Those with most seats first.
     #[oai(path = "/v1/admin/holds", method = "get")]
     async fn holders(
         &self,
@@ -39,13 +39,13 @@ impl ReservationStaff {
 
     /// Sagas
     ///
-    /// Each carries one reservation. Those that need a person come first, then the newest.
+    /// One for each reservation. Those that need attention come first, then the newest.
     #[oai(path = "/v1/admin/sagas", method = "get")]
     async fn sagas(
         &self,
         caller: Caller,
         state: Query<Option<Of<SagaState>>>,
-        /// Only those that need a person, or only the others.
+        /// Only those that need attention, or only the others.
         attention: Query<Option<bool>>,
         /// Counted from 1.
         page: Query<Option<u32>>,
@@ -61,7 +61,7 @@ impl ReservationStaff {
         self.hosts.forward(&caller, request).await
     }
 
-    /// One saga with its story
+    /// One saga with its history
     #[oai(path = "/v1/admin/sagas/:reservationId", method = "get")]
     async fn saga(
         &self,
@@ -71,9 +71,9 @@ impl ReservationStaff {
         self.hosts.forward(&caller, GetSaga { reservation_id: reservation_id.0.0 }).await
     }
 
-    /// Let a saga go on
+    /// Resume a saga
     ///
-    /// One that needs a person asks again for what did not settle, with a new refund where the old one was refused.
+    /// One that needs attention retries what did not settle, with a new refund where the old one was refused.
     #[oai(path = "/v1/admin/sagas/:reservationId/resume", method = "post")]
     async fn resume(
         &self,
@@ -83,15 +83,15 @@ impl ReservationStaff {
         self.hosts.forward(&caller, ResumeSaga { reservation_id: reservation_id.0.0 }).await
     }
 
-    /// How a showtime's cancellation is getting on
+    /// The progress of a showtime's cancellation
     #[oai(path = "/v1/admin/showtimes/:id/cancellation", method = "get")]
     async fn cancellation(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<ShowtimeCancellation> {
         self.hosts.forward(&caller, GetShowtimeCancellation { showtime_id: id.0.0 }).await
     }
 
-    /// How full the showtimes are
+    /// Occupancy of showtimes
     ///
-    /// Those that start in a span of time, the earliest first.
+    /// Of those that start in a period of time, the earliest first.
     #[oai(path = "/v1/admin/reports/occupancy", method = "get")]
     async fn occupancy(
         &self,

@@ -27,7 +27,7 @@ pub struct Seats {
 impl Seats {
     /// The seat map
     ///
-    /// Agrees with every answer and status seen before. `sequence` grows with each change.
+    /// Consistent with every answer before. `sequence` increases with each change.
     #[oai(path = "/v1/showtimes/:id/seats", method = "get")]
     async fn seats(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<SeatMap> {
         self.hosts.forward(&caller, GetSeatMap { showtime_id: id.0.0 }).await
@@ -37,7 +37,7 @@ impl Seats {
     ///
     /// Server-sent events. `snapshot` comes first and holds the seat map; then each `seats` event holds
     /// `{sequence, changes: [{id, status}]}`, which turns the map at `sequence - 1` into the one at `sequence`. A
-    /// `snapshot` may come again and replaces all before it. A comment every 15 seconds keeps the connection.
+    /// `snapshot` may be sent again and replaces the map. A comment every 15 seconds keeps the connection open.
     #[oai(path = "/v1/showtimes/:id/seats/events", method = "get")]
     async fn watch(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<Events, Refused> {
         let place = stream_place(&self.streams, &caller)?;
@@ -47,18 +47,18 @@ impl Seats {
 
     /// The best seats
     ///
-    /// Those that an order with `bestAvailable` would get now; nothing is held. `together` says whether they stand side by
-    /// side. Of love seats whole units are taken, so a count that would split one is refused (`unit-split`).
+    /// Those that an order with `bestAvailable` would get now; nothing is held. `together` says whether they are side by side.
+    /// Love seats are sold in whole units, so a count that would split one is refused (`unit-split`).
     #[oai(path = "/v1/showtimes/:id/seats/best", method = "get")]
     async fn best(
         &self,
         caller: Caller,
         id: Path<Of<Uuid>>,
-        /// How many.
+        /// The number of seats.
         count: Query<u16>,
-        /// STANDARD without it.
+        /// By default STANDARD.
         kind: Query<Option<Of<SeatKind>>>,
-        /// Seats to stay close to, such as `C7,C8`; the best place of the hall without it.
+        /// Seats to be close to, such as `C7,C8`; by default the best seats of the hall.
         near: Query<Option<String>>,
     ) -> Answered<BestSeats> {
         let near = near.0.unwrap_or_default();

@@ -22,13 +22,13 @@ use super::picture::Picture;
 
 /// A film of 100 MB at 3 Mbit/s.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// A first one and two more, for a line that breaks once.
+/// The first try and two more, for a connection that breaks once.
 const TRIES: u32 = 3;
-/// Before a next try, times the tries so far.
+/// The pause before the next try, multiplied by the number of tries so far.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Where Cloudinary delivers from, unless an account has bought a name of its own.
+/// The origin of delivered files, unless the account has its own domain.
 pub const ORIGIN: &str = "https://res.cloudinary.com";
-/// The folder in the account, so that a shared account shows what is ours.
+/// The folder in the account, which separates our files in a shared account.
 const FOLDER: &str = "marquee";
 
 /// An account.
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Account {
 }
 
 impl Account {
-    /// Reads a `CLOUDINARY_URL`; an error message does not contain its secret.
+    /// Reads a `CLOUDINARY_URL`; the error does not contain its secret.
     pub fn read(url: &str) -> Result<Self, &'static str> {
         let shape = "must be cloudinary://key:secret@cloud";
         let url = Address::parse(url)?;
@@ -87,7 +87,7 @@ impl Account {
     }
 }
 
-/// What an upload answers, as far as it matters.
+/// The fields of the answer to an upload that are used.
 #[derive(Deserialize)]
 struct Uploaded {
     public_id: String,
@@ -145,12 +145,16 @@ impl Cloudinary {
                     ensure!(uploaded.public_id == public_id, "Cloudinary gave the file another public id");
                     return Ok(uploaded);
                 }
-                Err(Refusal { again: true, error }) if tried < TRIES => {
-                    tracing::warn!(error = format!("{error:#}"), tried, "upload to Cloudinary failed; again");
+                Err(CloudinaryError { is_transient: true, error }) if tried < TRIES => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        tried,
+                        "upload to Cloudinary failed; trying again"
+                    );
                     tokio::time::sleep(PAUSE * tried).await;
                     tried += 1;
                 }
-                Err(refusal) => return Err(refusal.error),
+                Err(failure) => return Err(failure.error),
             }
         }
     }
@@ -162,7 +166,7 @@ impl Cloudinary {
         }
         let parameters = self.parameters(public_id, ("invalidate", "true"));
         let answer = self.post::<Destroyed>(kind, "destroy", parameters, None).await;
-        match answer.map_err(|refusal| refusal.error)?.result.as_str() {
+        match answer.map_err(|failure| failure.error)?.result.as_str() {
             "ok" | "not found" => Ok(()),
             other => bail!("Cloudinary did not delete {public_id}: {other}"),
         }
@@ -179,7 +183,7 @@ impl Cloudinary {
         action: &str,
         parameters: BTreeMap<&'static str, String>,
         file: Option<Part>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, CloudinaryError> {
         let signature = self.account.sign(&parameters);
         let signed = [("api_key", self.account.key.clone()), ("signature", signature)];
         let mut form = parameters.into_iter().chain(signed).fold(Form::new(), |form, (k, v)| form.text(k, v));
@@ -187,27 +191,31 @@ impl Cloudinary {
             form = form.part("file", file);
         }
         let url = format!("{}/v1_1/{}/{kind}/{action}", self.account.prefix, self.account.cloud);
-        let answer = self.client.post(url).multipart(form).send().await.map_err(Refusal::again)?;
+        let answer =
+            self.client.post(url).multipart(form).send().await.map_err(CloudinaryError::transient)?;
         let status = answer.status();
         if !status.is_success() {
-            // Cloudinary tells what was wrong in a header, as it does in the body.
+            // Cloudinary sends the reason in a header too.
             let why = answer.headers().get("x-cld-error").and_then(|v| v.to_str().ok()).unwrap_or_default();
             let error = anyhow::anyhow!("Cloudinary answered {status}: {why}");
-            return Err(Refusal { again: status.is_server_error() || status.as_u16() == 429, error });
+            return Err(CloudinaryError {
+                is_transient: status.is_server_error() || status.as_u16() == 429,
+                error,
+            });
         }
-        answer.json().await.map_err(Refusal::again)
+        answer.json().await.map_err(CloudinaryError::transient)
     }
 }
 
-/// Why an upload did not succeed, and whether the same may succeed when it is sent again.
-struct Refusal {
-    again: bool,
+/// Why a request failed, and whether a repetition may succeed.
+struct CloudinaryError {
+    is_transient: bool,
     error: anyhow::Error,
 }
 
-impl Refusal {
-    fn again(error: reqwest::Error) -> Self {
-        Self { again: true, error: error.without_url().into() }
+impl CloudinaryError {
+    fn transient(error: reqwest::Error) -> Self {
+        Self { is_transient: true, error: error.without_url().into() }
     }
 }
 
@@ -222,7 +230,7 @@ fn stored(uploaded: Uploaded, content_type: &str) -> Stored {
     }
 }
 
-/// What is uploaded, as often as it has to be.
+/// A file that can be sent repeatedly.
 enum File<'a> {
     Bytes(&'a [u8]),
     Film(&'a Film),
@@ -253,7 +261,7 @@ fn small(id: Uuid) -> String {
 mod tests {
     use super::*;
 
-    /// The example of Cloudinary's documentation of signatures.
+    /// The example in Cloudinary's documentation of signatures.
     #[test]
     fn signatures_are_those_of_the_official_libraries() {
         let parameters = BTreeMap::from([

@@ -150,7 +150,7 @@ impl Folder {
         let Some(file) = metadata.filter(std::fs::Metadata::is_file) else {
             return Err(Refused(no_route(request.uri().path())).into());
         };
-        if range::settle(request.headers_mut(), file.len()).is_err() {
+        if range::normalize(request.headers_mut(), file.len()).is_err() {
             return Ok(unsatisfiable(&request, file.len()));
         }
         let file_request = StaticFileRequest::from_request_without_body(&request).await?;

@@ -1,4 +1,4 @@
-//! A poster: decoded, turned upright, shrunk to two sizes and written anew, so that only pixels remain.
+//! A poster: decoded, rotated upright, scaled to two sizes and encoded again, so that only the pixels remain.
 
 use std::io::Cursor;
 
@@ -7,17 +7,17 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-/// Pixels that are decoded: known from the header, before a small file unpacks into all memory.
+/// Most pixels that are decoded. The header is checked first: a small file could decompress into all memory.
 const PIXELS_MAX: u64 = 24_000_000;
 /// Bytes that a decoder may allocate: four a pixel, twice.
 const DECODER_BYTES_MAX: u64 = 2 * 4 * PIXELS_MAX;
-/// Pixels of the two sizes: a poster that fills a phone at three pixels a point, and one in a list.
+/// Pixels of the two sizes: for a phone's whole screen at three pixels a point, and for lists.
 const LARGE: (u32, u32) = (1_000, 1_500);
 const SMALL: (u32, u32) = (400, 600);
-/// Of 100. Above this a JPEG grows and looks the same.
+/// Of 100. A higher quality makes larger files without a visible difference.
 const QUALITY: u8 = 85;
 
-/// A poster as it is kept: JPEG.
+/// A poster as it is stored: JPEG.
 pub struct Picture {
     pub large: Vec<u8>,
     pub small: Vec<u8>,
@@ -28,11 +28,11 @@ pub struct Picture {
 
 impl Picture {
     pub fn decode(bytes: &[u8]) -> Result<Self, Rejection> {
-        let not_ours = Rejection::Type(MediaKind::Poster);
+        let unsupported = Rejection::Type(MediaKind::Poster);
         let mut reader =
             ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| Rejection::Broken)?;
         if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) {
-            return Err(not_ours);
+            return Err(unsupported);
         }
         let mut limits = Limits::default();
         limits.max_alloc = Some(DECODER_BYTES_MAX);
@@ -52,7 +52,7 @@ impl Picture {
     }
 }
 
-/// Fits the picture into a size, with its own proportions. It never grows.
+/// Scales the picture down to fit a size, keeping its proportions. A smaller one is not enlarged.
 fn shrink(picture: &DynamicImage, (width, height): (u32, u32)) -> DynamicImage {
     if picture.width() <= width && picture.height() <= height {
         return picture.clone();
@@ -67,7 +67,7 @@ fn jpeg(picture: &DynamicImage) -> Result<Vec<u8>, Rejection> {
     Ok(bytes)
 }
 
-/// JPEG knows no transparency: what shows through is white, as on paper.
+/// JPEG has no transparency: transparent pixels become white.
 fn opaque(picture: &DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.to_rgb8();
@@ -92,8 +92,8 @@ mod tests {
     }
 
     fn size(jpeg: &[u8]) -> (u32, u32) {
-        let kept = image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg).unwrap();
-        (kept.width(), kept.height())
+        let stored = image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg).unwrap();
+        (stored.width(), stored.height())
     }
 
     #[test]
@@ -111,14 +111,14 @@ mod tests {
         let clear = DynamicImage::ImageRgba8(RgbaImage::from_pixel(40, 60, Rgba([255, 0, 0, 0])));
         let picture = Picture::decode(&encoded(&clear, ImageFormat::Png)).unwrap();
         assert_eq!(size(&picture.large), (40, 60));
-        let kept = image::load_from_memory(&picture.large).unwrap().to_rgb8();
-        assert!(kept.pixels().all(|pixel| pixel.0.iter().all(|c| *c > 250)));
+        let stored = image::load_from_memory(&picture.large).unwrap().to_rgb8();
+        assert!(stored.pixels().all(|pixel| pixel.0.iter().all(|c| *c > 250)));
     }
 
     #[test]
     fn a_cameras_metadata_is_removed_and_the_picture_is_upright() {
         let lying = encoded(&DynamicImage::ImageRgb8(RgbImage::new(60, 40)), ImageFormat::Jpeg);
-        // An EXIF segment that says: turn by 90 degrees (orientation 6), and a maker's note.
+        // An EXIF segment with the orientation 6 (rotate by 90 degrees) and a maker's note.
         let tiff = [
             b"Exif\0\0II*\0\x08\0\0\0".as_slice(),
             b"\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
@@ -142,10 +142,10 @@ mod tests {
         let checksum = crc32(&bomb[12..29]).to_be_bytes();
         bomb[29..33].copy_from_slice(&checksum);
         assert_eq!(Picture::decode(&bomb).err(), Some(Rejection::Pixels));
-        let not_ours = Some(Rejection::Type(MediaKind::Poster));
+        let unsupported = Some(Rejection::Type(MediaKind::Poster));
         let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
-        assert_eq!(Picture::decode(svg).err(), not_ours);
-        assert_eq!(Picture::decode(b"GIF89a\x01\0\x01\0\0\0\0").err(), not_ours);
+        assert_eq!(Picture::decode(svg).err(), unsupported);
+        assert_eq!(Picture::decode(b"GIF89a\x01\0\x01\0\0\0\0").err(), unsupported);
         let whole = encoded(&DynamicImage::ImageRgb8(RgbImage::new(64, 64)), ImageFormat::Png);
         assert_eq!(Picture::decode(&whole[..whole.len() / 2]).err(), Some(Rejection::Broken));
     }

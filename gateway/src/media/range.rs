@@ -1,16 +1,16 @@
-//! Which bytes of a file a request wants, settled before Poem's own reader sees the header.
+//! Normalizes the `Range` header before Poem reads it.
 //!
-//! That one adds to numbers that the client wrote, so that the largest ones overflow, and refuses a range that only ends
-//! after the file, which is one until its end (RFC 9110, 14.1.2).
+//! Poem adds to the client's numbers, so large ones overflow, and refuses a range that ends after the file, although it means
+//! the rest of the file (RFC 9110, 14.1.2).
 
 use poem::http::{HeaderMap, HeaderValue, header};
 
-/// No file is so long, and no reader needs to count so far.
+/// Longer than any file.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// Puts the header into the form `bytes=first-last`, both inside the file; without it, or where it means nothing here
-/// (another unit, several ranges), the whole file is meant. An error: no byte of the file is in the range.
-pub fn settle(headers: &mut HeaderMap, length: u64) -> Result<(), Unsatisfiable> {
+/// Rewrites the header as `bytes=first-last`, both inside the file. A header that is not supported (another unit, several
+/// ranges) is removed, so the whole file is sent. An error: no byte of the file is in the range.
+pub fn normalize(headers: &mut HeaderMap, length: u64) -> Result<(), Unsatisfiable> {
     let Some(given) = headers.remove(header::RANGE) else { return Ok(()) };
     let Some((first, last)) = given.to_str().ok().and_then(single) else { return Ok(()) };
     let (first, last) = match (number(first)?, number(last)?) {
@@ -32,7 +32,7 @@ pub fn settle(headers: &mut HeaderMap, length: u64) -> Result<(), Unsatisfiable>
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsatisfiable;
 
-/// The two sides of the only range, each digits or nothing.
+/// The first and last byte of a single range, each digits or empty.
 fn single(header: &str) -> Option<(&str, &str)> {
     let (unit, ranges) = header.split_once('=')?;
     let (first, last) = ranges.trim().split_once('-')?;
@@ -40,7 +40,7 @@ fn single(header: &str) -> Option<(&str, &str)> {
     (unit.eq_ignore_ascii_case("bytes") && digits(first) && digits(last)).then_some((first, last))
 }
 
-/// `None` for no digits. More than [`NUMBER_MAX`] overflows one or another reader on the way and is refused.
+/// `None` for no digits. A number above [`NUMBER_MAX`] is refused, since it could overflow in Poem.
 fn number(digits: &str) -> Result<Option<u64>, Unsatisfiable> {
     match digits.parse() {
         Ok(number) if number <= NUMBER_MAX => Ok(Some(number)),
@@ -53,16 +53,16 @@ fn number(digits: &str) -> Result<Option<u64>, Unsatisfiable> {
 mod tests {
     use super::*;
 
-    fn settled(given: &str, length: u64) -> Result<Option<String>, Unsatisfiable> {
+    fn normalized(given: &str, length: u64) -> Result<Option<String>, Unsatisfiable> {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, given.parse().unwrap());
-        settle(&mut headers, length)?;
+        normalize(&mut headers, length)?;
         Ok(headers.get(header::RANGE).map(|range| range.to_str().unwrap().to_owned()))
     }
 
     #[test]
     fn a_range_is_clamped_to_the_file() {
-        let inside = |given: &str| settled(given, 100).unwrap();
+        let inside = |given: &str| normalized(given, 100).unwrap();
         for (given, range) in [
             ("bytes=0-", "bytes=0-99"),
             ("bytes=0-0", "bytes=0-0"),
@@ -89,9 +89,9 @@ mod tests {
             "bytes=100-",
             "bytes=-0",
         ] {
-            assert_eq!(settled(given, 100), Err(Unsatisfiable), "{given}");
+            assert_eq!(normalized(given, 100), Err(Unsatisfiable), "{given}");
         }
-        assert_eq!(settled("bytes=0-", 0), Err(Unsatisfiable));
-        assert_eq!(settled("bytes=-5", 0), Err(Unsatisfiable));
+        assert_eq!(normalized("bytes=0-", 0), Err(Unsatisfiable));
+        assert_eq!(normalized("bytes=-5", 0), Err(Unsatisfiable));
     }
 }

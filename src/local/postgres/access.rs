@@ -1,5 +1,5 @@
-//! Who may log in to a local cluster: its superuser and the product's role, which owns the databases and nothing else, each
-//! by a random password. Clusters of versions that let every user of the machine in are closed at their start.
+//! The roles of a local cluster: its superuser and Marquee's role, which owns only the databases, each with a random password.
+//! A cluster of an early version, which every user of the machine could log in to, is secured at its start.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -15,14 +15,14 @@ use super::super::secret;
 use super::Postgres;
 
 pub(super) const SUPERUSER: &str = "postgres";
-/// The product's role.
+/// Marquee's role.
 pub(super) const USER: &str = "marquee";
 
-/// The whole of `pg_hba.conf`. Its first line is how a cluster of an earlier version is known: that one trusted everybody.
+/// The content of `pg_hba.conf`. A cluster of an early version, which trusted all local users, lacks its first line.
 const RULES: &str = "# Written by Marquee: nobody logs in without a password.\n\
                      host all all 127.0.0.1/32 scram-sha-256\n";
-/// Postgres reads its rules again within milliseconds.
-const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+/// Postgres reloads its rules within milliseconds.
+const RELOAD_MAX: Duration = Duration::from_secs(10);
 /// No such role.
 const INVALID_AUTHORIZATION: &str = "28000";
 
@@ -39,14 +39,14 @@ impl Passwords {
     }
 }
 
-/// A file with the superuser's password which `initdb`, as the cluster's owner, can read.
+/// A file with the superuser's password that the cluster's owner, as whom `initdb` runs, can read.
 pub(super) fn password_file(folder: &Path, password: &str, owner: Option<Account>) -> Result<PathBuf> {
     let path = folder.join("initdb-password");
     write(&path, password, owner)?;
     Ok(path)
 }
 
-/// Closes a cluster that nobody has started yet.
+/// Writes the rules of a cluster that was not started yet.
 pub(super) fn write_rules(data: &Path, owner: Option<Account>) -> Result<()> {
     let new = data.join("pg_hba.conf.new");
     write(&new, RULES, owner)?;
@@ -62,28 +62,28 @@ fn write(path: &Path, text: &str, owner: Option<Account>) -> Result<()> {
 }
 
 impl Postgres {
-    /// Makes the product's role where it is missing. A cluster of before, where everybody was its superuser `marquee`, becomes
-    /// one like every other, with all that is in it. Interrupted, the next start does the rest.
+    /// Creates Marquee's role where it is missing. A cluster of an early version, whose superuser was `marquee`, gets passwords
+    /// and separate roles and keeps its data. If this is interrupted, the next start completes it.
     pub(super) async fn guard(&self) -> Result<()> {
         let data = self.folder.path().join("data");
         let rules = fs::read_to_string(data.join("pg_hba.conf"))?;
-        let trusts_everybody = rules.lines().next() != RULES.lines().next();
-        if trusts_everybody {
-            tracing::info!(cluster = %data.display(), "giving the database passwords");
-            self.name_the_superuser().await?;
+        let trusts_all_users = rules.lines().next() != RULES.lines().next();
+        if trusts_all_users {
+            tracing::info!(cluster = %data.display(), "securing the database with passwords");
+            self.rename_superuser().await?;
         }
         let mut superuser = self.superuser("postgres").await?;
-        set_passwords(&mut superuser, &self.engine.passwords, trusts_everybody).await?;
-        if trusts_everybody {
-            self.hand_over(&mut superuser).await?;
+        set_passwords(&mut superuser, &self.engine.passwords, trusts_all_users).await?;
+        if trusts_all_users {
+            self.transfer_ownership(&mut superuser).await?;
             write_rules(&data, self.engine.run_as)?;
             sqlx::query("select pg_reload_conf()").execute(&mut superuser).await?;
-            self.until_closed().await?;
+            self.wait_for_rules().await?;
         }
         Ok(superuser.close().await?)
     }
 
-    /// A connection that may do everything.
+    /// A connection of the superuser.
     pub(super) async fn superuser(&self, database: &str) -> Result<PgConnection> {
         PgConnection::connect(&self.superuser_url(database)).await.with_context(|| {
             let folder = self.folder.path().display();
@@ -96,9 +96,9 @@ impl Postgres {
         options.username(role).database("postgres").connect().await
     }
 
-    /// The first superuser of a cluster cannot become an ordinary role, and no session renames its own role: a third one
-    /// gives it another name.
-    async fn name_the_superuser(&self) -> Result<()> {
+    /// The first superuser of a cluster cannot become an ordinary role, so it is renamed; a session cannot rename its own role,
+    /// so a third role does it.
+    async fn rename_superuser(&self) -> Result<()> {
         const RENAMER: &str = "marquee_upgrade";
         match self.trusted(SUPERUSER).await {
             Ok(connection) => connection.close().await?,
@@ -124,8 +124,8 @@ impl Postgres {
         Ok(connection.close().await?)
     }
 
-    /// Gives the product's role what the superuser owned.
-    async fn hand_over(&self, superuser: &mut PgConnection) -> Result<()> {
+    /// Makes Marquee's role the owner of what the superuser owned.
+    async fn transfer_ownership(&self, superuser: &mut PgConnection) -> Result<()> {
         let databases: Vec<String> = sqlx::query_scalar(
             "select datname::text from pg_database where datallowconn and not datistemplate and datname <> 'postgres'",
         )
@@ -141,11 +141,13 @@ impl Postgres {
         Ok(())
     }
 
-    async fn until_closed(&self) -> Result<()> {
-        let end = std::time::Instant::now() + CLOSED_WITHIN;
+    async fn wait_for_rules(&self) -> Result<()> {
+        let end = std::time::Instant::now() + RELOAD_MAX;
         while self.trusted(USER).await.is_ok() {
             if std::time::Instant::now() > end {
-                bail!("the database still lets everybody in, although its rules were changed");
+                bail!(
+                    "the database still accepts logins without a password, although its rules were changed"
+                );
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -156,7 +158,7 @@ impl Postgres {
 async fn set_passwords(
     superuser: &mut PgConnection,
     passwords: &Passwords,
-    trusts_everybody: bool,
+    trusts_all_users: bool,
 ) -> Result<()> {
     let exists: bool =
         sqlx::query_scalar("select to_regrole($1) is not null").bind(USER).fetch_one(&mut *superuser).await?;
@@ -164,11 +166,11 @@ async fn set_passwords(
     if !exists {
         statements.push(format!("create role {USER} login"));
     }
-    if !exists || trusts_everybody {
-        // Hexadecimal digits, so nothing needs an escape.
+    if !exists || trusts_all_users {
+        // Hexadecimal digits, so no escaping is needed.
         statements.push(format!("alter role {USER} password '{}'", passwords.user));
     }
-    if trusts_everybody {
+    if trusts_all_users {
         statements.push(format!("alter role {SUPERUSER} password '{}'", passwords.superuser));
     }
     for statement in statements {

@@ -7,9 +7,9 @@ use sqlx::AssertSqlSafe;
 use super::*;
 
 /// A data folder that stays, inside of one that goes.
-fn kept() -> (Folder, Folder) {
+fn permanent() -> (Folder, Folder) {
     let outer = Folder::temporary().unwrap();
-    let data = Folder::kept(outer.path().join("data")).unwrap();
+    let data = Folder::permanent(outer.path().join("data")).unwrap();
     (outer, data)
 }
 
@@ -41,7 +41,7 @@ fn open_files(folder: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn another_user_of_the_machine_cannot_log_in_with_credentials_from_the_repository() {
-    let (_outer, data) = kept();
+    let (_outer, data) = permanent();
     let servers = Servers::start(&data, External::default()).await.unwrap();
     for login in ["marquee", "marquee:marquee", "postgres", "postgres:postgres", "root"] {
         let refused = PgConnection::connect(&guessed(&servers, login)).await;
@@ -73,7 +73,7 @@ async fn another_user_of_the_machine_cannot_log_in_with_credentials_from_the_rep
 
 #[tokio::test]
 async fn marquee_owns_its_database_and_is_not_a_superuser() {
-    let (_outer, data) = kept();
+    let (_outer, data) = permanent();
     let servers = Servers::start(&data, External::default()).await.unwrap();
     let url = &servers.database_url;
     actors::migrations::migrate(url).await.unwrap();
@@ -116,7 +116,7 @@ async fn make_old(data: &Folder) {
 
 #[tokio::test]
 async fn a_data_folder_of_an_earlier_version_is_secured_at_start_and_keeps_its_data() {
-    let (_outer, data) = kept();
+    let (_outer, data) = permanent();
     make_old(&data).await;
     for _ in 0..2 {
         let servers = Servers::start(&data, External::default()).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_data_folder_of_an_earlier_version_is_secured_at_start_and_keeps_its_d
 
 #[tokio::test]
 async fn a_folder_that_holds_other_files_keeps_its_permissions() {
-    let (_outer, data) = kept();
+    let (_outer, data) = permanent();
     fs::write(data.path().join("holiday.txt"), "").unwrap();
     fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let servers = Servers::start(&data, External::default()).await.unwrap();

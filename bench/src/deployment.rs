@@ -1,4 +1,4 @@
-//! The house that is measured: local servers, and the program's own processes as in development or as in production.
+//! The deployment that is measured: local servers and `marquee` processes, as in development or as in production.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ const OWNER: (&str, &str) = ("owner@marquee.example", "popcorn-2026");
 const START_MAX: Duration = Duration::from_secs(60);
 const HOSTS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
 
-/// How the house is put together.
+/// Which processes a deployment has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Deployment {
+pub enum Topology {
     /// `marquee up`: everything in one process
     One,
     /// A process for each host, the gateway and the provider
     Hosts,
-    /// As hosts, with four of reservation
+    /// As hosts, with four reservation hosts
     Hosts4,
 }
 
-impl Deployment {
+impl Topology {
     pub fn name(self) -> &'static str {
         match self {
             Self::One => "one process",
@@ -41,8 +41,8 @@ impl Deployment {
     }
 }
 
-/// A running house. Its processes end with it.
-pub struct House {
+/// A running deployment. Its processes end when it is dropped.
+pub struct Deployment {
     pub servers: Servers,
     pub addr: SocketAddr,
     pub database_url: String,
@@ -52,15 +52,15 @@ pub struct House {
     _folder: Folder,
 }
 
-impl House {
-    /// Servers and processes, ready to sell.
-    pub async fn open(deployment: Deployment) -> anyhow::Result<Self> {
-        let mut house = Self::servers().await?;
-        house.start(deployment).await?;
-        Ok(house)
+impl Deployment {
+    /// Starts servers and processes and waits until they are ready.
+    pub async fn open(topology: Topology) -> anyhow::Result<Self> {
+        let mut deployment = Self::servers().await?;
+        deployment.start(topology).await?;
+        Ok(deployment)
     }
 
-    /// Servers and a migrated database, nothing else.
+    /// Starts only the servers, with a migrated database.
     pub async fn servers() -> anyhow::Result<Self> {
         let folder = Folder::temporary()?;
         let servers = Servers::start(&folder, External::default()).await?;
@@ -85,33 +85,32 @@ impl House {
         ];
         let database_url = servers.database_url.clone();
         let signer = Signer::from_pem(&pem)?;
-        let house =
+        let deployment =
             Self { servers, addr, database_url, signer, processes: vec![], environment, _folder: folder };
-        actors::migrations::migrate(&house.database_url).await?;
-        Ok(house)
+        actors::migrations::migrate(&deployment.database_url).await?;
+        Ok(deployment)
     }
 
-    /// Starts the program's processes and waits until they can sell.
-    pub async fn start(&mut self, deployment: Deployment) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
-        match deployment {
-            Deployment::One => {
+    /// Starts the processes and waits until they are ready.
+    pub async fn start(&mut self, topology: Topology) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        match topology {
+            Topology::One => {
                 let data = self._folder.join("up")?.path().display().to_string();
                 self.spawn("marquee", &["up", "--data", &data])?;
             }
-            Deployment::Hosts | Deployment::Hosts4 => {
+            Topology::Hosts | Topology::Hosts4 => {
                 let provider = free_addr()?;
-                let books = self._folder.join("sandbox")?.path().join("books.jsonl").display().to_string();
+                let log = self._folder.join("sandbox")?.path().join("books.jsonl").display().to_string();
                 let webhook = format!("http://{}/v1/payments/webhook", self.addr);
                 self.spawn(
                     "sandbox",
-                    &["sandbox", "--addr", &provider.to_string(), "--log", &books, "--webhook-url", &webhook],
+                    &["sandbox", "--addr", &provider.to_string(), "--log", &log, "--webhook-url", &webhook],
                 )?;
                 self.environment.retain(|(name, _)| *name != "PAYMENT_API_URL");
                 self.environment.push(("PAYMENT_API_URL", format!("http://{provider}")));
                 for host in HOSTS {
-                    let copies =
-                        if host == "reservation" && deployment == Deployment::Hosts4 { 4 } else { 1 };
+                    let copies = if host == "reservation" && topology == Topology::Hosts4 { 4 } else { 1 };
                     for _ in 0..copies {
                         self.spawn(host, &["host", host])?;
                     }
@@ -120,7 +119,7 @@ impl House {
             }
         }
         self.until_ready().await?;
-        Ok(begun.elapsed())
+        Ok(started.elapsed())
     }
 
     fn spawn(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
@@ -150,12 +149,12 @@ impl House {
                     anyhow::bail!("{name} ended: {status}");
                 }
             }
-            anyhow::ensure!(Instant::now() < deadline, "the house was not ready within {START_MAX:?}");
+            anyhow::ensure!(Instant::now() < deadline, "the deployment was not ready within {START_MAX:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Ends every process of the program at once, as a power cut would; the servers stay.
+    /// Kills every `marquee` process at once; the servers keep running.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         for (_, mut child) in self.processes.drain(..) {
             child.kill().await?;
@@ -163,7 +162,7 @@ impl House {
         Ok(())
     }
 
-    /// Ends in good order.
+    /// Stops processes and servers gracefully.
     pub async fn close(mut self) -> anyhow::Result<()> {
         use nix::sys::signal::{Signal, kill};
         for (_, child) in &self.processes {
@@ -177,7 +176,7 @@ impl House {
         self.servers.stop().await
     }
 
-    /// A connection of the owner, who may do everything.
+    /// A connection of the SUPER_ADMIN.
     pub async fn owner(&self) -> anyhow::Result<Client> {
         let mut client = Client::connect(self.addr, None).await?;
         let login = serde_json::json!({"email": OWNER.0, "password": OWNER.1});
@@ -186,8 +185,8 @@ impl House {
         Ok(client)
     }
 
-    /// A connection of a moviegoer. The token is signed here: hashing hundreds of passwords measures argon2.
-    pub async fn moviegoer(&self) -> anyhow::Result<Client> {
+    /// A connection of a customer. The token is signed here: hundreds of logins would measure argon2.
+    pub async fn customer(&self) -> anyhow::Result<Client> {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let sub = Uuid::now_v7();
         let claims = Claims {
@@ -206,7 +205,7 @@ impl House {
         Client::connect(self.addr, Some(self.signer.sign(&claims)?)).await
     }
 
-    /// The operator's own way into NATS.
+    /// A NATS connection of the operator.
     pub async fn bus(&self) -> anyhow::Result<Bus> {
         Bus::connect(bus::Config {
             urls: vec![self.servers.nats_url.clone()],
@@ -218,7 +217,7 @@ impl House {
         .await
     }
 
-    /// All processes whose time is counted, the load generator among them.
+    /// All processes whose CPU time is measured, including the load generator.
     pub fn watched(&self) -> Vec<Watched> {
         let own = self
             .processes
@@ -236,10 +235,10 @@ impl House {
     }
 }
 
-/// The `marquee` that was built beside this program.
+/// The `marquee` binary in this program's folder.
 fn program() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("marquee");
-    anyhow::ensure!(program.exists(), "{} is not there; `make bench` builds it", program.display());
+    anyhow::ensure!(program.exists(), "{} does not exist; `make bench` builds it", program.display());
     Ok(program)
 }
 

@@ -1,5 +1,5 @@
-//! What `marquee up` prints once it is open. Of passwords it shows only those that the README names and those that were made
-//! just now: a terminal is read over shoulders and kept in logs.
+//! What `marquee up` prints after its start. It shows only passwords that the README names or that were created by this
+//! start: other people may see the terminal, and its output is logged.
 
 use std::time::Duration;
 
@@ -13,31 +13,31 @@ use crate::cinema::Cinema;
 use crate::config;
 use crate::local::Servers;
 
-/// What is known before the cinema is open.
-pub struct Welcome {
+/// The parts that are known before the start is complete.
+pub struct StartupSummary {
     servers: String,
     mails: String,
     bridge: String,
     super_admin: String,
-    /// The SUPER_ADMIN's, where it may be shown.
+    /// The SUPER_ADMIN's password, where it may be shown.
     password: Option<String>,
 }
 
-impl Welcome {
+impl StartupSummary {
     pub fn new(environment: &Environment, servers: &Servers, password: Option<String>) -> Self {
         let mails = match environment.get("SMTP_URL") {
             Some(_) => "by SMTP_URL".to_owned(),
             None => environment.get("MAIL_DIR").unwrap_or_default() + "  (one .eml file each)",
         };
         let bridge = match environment.get("AMQP_URL") {
-            Some(url) => format!("{}  (the bridge repeats every event there)", shown(&url)),
-            None => "no bridge; AMQP_URL starts it".to_owned(),
+            Some(url) => format!("{}  (the bridge publishes every event there)", shown(&url)),
+            None => "no bridge; set AMQP_URL to start it".to_owned(),
         };
         let super_admin = environment.get("SUPER_ADMIN_EMAIL").unwrap_or_default();
-        Self { servers: of_servers(servers), mails, bridge, super_admin, password }
+        Self { servers: servers_text(servers), mails, bridge, super_admin, password }
     }
 
-    pub fn print(&self, cinema: &Cinema, passwords: Passwords, took: Duration) {
+    pub fn print(&self, cinema: &Cinema, passwords: Passwords, elapsed: Duration) {
         let Self { servers, mails, bridge, super_admin, password } = self;
         let url = cinema.gateway.url();
         let sandbox = cinema.sandbox.as_ref().map_or("(PAYMENT_API_URL)".to_owned(), |sandbox| sandbox.url());
@@ -68,9 +68,9 @@ impl Welcome {
   Accounts        {super_admin:<24} SUPER_ADMIN{password}
 {accounts}{known}
   Try             curl {url}/v1/showtimes
-                  README.md has a walk from there to a ticket.
+                  README.md shows the way from there to a ticket.
 ",
-            took.as_secs_f64(),
+            elapsed.as_secs_f64(),
         );
     }
 }
@@ -94,7 +94,7 @@ fn without(account: DemoAccount) -> DemoAccount {
     DemoAccount { password: String::new(), ..account }
 }
 
-fn of_servers(servers: &Servers) -> String {
+fn servers_text(servers: &Servers) -> String {
     let file = |folder: Option<&std::path::Path>, user: &str| {
         folder.map_or_else(String::new, |folder| {
             format!("  ({user}password in {})", folder.join("password").display())
@@ -106,7 +106,7 @@ fn of_servers(servers: &Servers) -> String {
     let redis = servers
         .redis_url
         .as_deref()
-        .map_or_else(|| "not installed; limits and locks are this process's own".to_owned(), shown);
+        .map_or_else(|| "not installed; limits and locks are local to this process".to_owned(), shown);
     let redis_file = file(servers.redis.as_ref().map(|redis| redis.folder().path()), "");
     let [nats_url, database_url] = [&servers.nats_url, &servers.database_url].map(|url| shown(url));
     format!(

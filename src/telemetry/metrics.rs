@@ -1,16 +1,16 @@
-//! The process's metrics: the recorder, and buckets that fit what is measured.
+//! The process's metrics: the recorder, the buckets and the descriptions.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Seconds, from a read out of memory to a wait's end.
+/// Seconds: from a read from memory to the longest `?wait`.
 const SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Changes of one commit, up to the journal's own limit.
+/// Changes of one commit, up to the journal's limit.
 const CHANGES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-/// How often what was measured is folded into the buckets: unfolded it grows with every request, scraped or not.
+/// Interval of folding recorded values into the buckets: until then they take memory for every request, scraped or not.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The process's metrics, installed on first use.
@@ -24,16 +24,16 @@ fn install() -> PrometheusHandle {
         builder.set_buckets_for_metric(Matcher::Full("journal_batch_size".into()), &CHANGES)
     });
     let builder = builder.expect("there are buckets, and they ascend");
-    let handle = builder.install_recorder().expect("nobody else installs a metrics recorder");
+    let handle = builder.install_recorder().expect("no other code installs a metrics recorder");
     describe();
-    let folded = handle.clone();
-    // A thread, since the first use may be outside of any runtime; it sleeps and folds for some microseconds.
+    let folding = handle.clone();
+    // A thread, since the first use may be outside of a runtime; folding takes some microseconds.
     std::thread::Builder::new()
         .name("metrics".into())
         .spawn(move || {
             loop {
                 std::thread::sleep(UPKEEP);
-                folded.run_upkeep();
+                folding.run_upkeep();
             }
         })
         .expect("a process can start one more thread");
@@ -43,11 +43,11 @@ fn install() -> PrometheusHandle {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    describe_gauge!("build_info", "Always 1; its label says which version runs.");
-    describe_gauge!("consumer_lag", "Events that a consumer has not been given yet.");
+    describe_gauge!("build_info", "Always 1; its label is the version that runs.");
+    describe_gauge!("consumer_lag", "Events that were not delivered to a consumer yet.");
     describe_gauge!(
         "consumer_in_hand",
-        "Events that a consumer was given and has not settled, over all hosts."
+        "Events that were delivered to a consumer and not settled yet, over all hosts."
     );
     describe_gauge!("outbox_pending", "Committed events that JetStream has not acknowledged.");
     describe_gauge!("outbox_oldest_seconds", "Age of the oldest of them.");
@@ -60,23 +60,26 @@ fn describe() {
     describe_gauge!("amqp_connected", "1 while the bridge is connected to RabbitMQ.");
     describe_gauge!("amqp_confirms_pending", "Events published to RabbitMQ without a confirm, by target.");
     describe_counter!("amqp_published_total", "Events that RabbitMQ has confirmed, by target.");
-    describe_counter!("amqp_unroutable_total", "Of them those that no queue wanted.");
-    describe_counter!("amqp_kept_total", "Times that one was kept because a service queue is to have it.");
+    describe_counter!("amqp_unroutable_total", "Those of them that no queue accepted.");
+    describe_counter!("amqp_kept_total", "Times that an event was kept for a service queue.");
     describe_counter!("amqp_reconnects_total", "Connections to RabbitMQ after the first.");
-    describe_counter!("amqp_taken_in_total", "Events from RabbitMQ that JetStream has, by event.");
+    describe_counter!(
+        "amqp_taken_in_total",
+        "Events from RabbitMQ that were published to JetStream, by event."
+    );
     describe_counter!(
         "amqp_rejected_total",
         "Messages from RabbitMQ that were refused and parked, by reason."
     );
     describe_counter!(
         "amqp_dropped_total",
-        "Messages from RabbitMQ that had been here (own) or go round (hops)."
+        "Messages from RabbitMQ that were dropped because they are our own (own) or circulate (hops)."
     );
-    describe_counter!("amqp_requests_total", "Requests from RabbitMQ, by what became of them.");
-    describe_counter!("amqp_retries_total", "Dead letters that were given back to their queue.");
+    describe_counter!("amqp_requests_total", "Requests from RabbitMQ, by outcome.");
+    describe_counter!("amqp_retries_total", "Dead letters that were returned to their queue.");
     describe_counter!(
         "amqp_dead_letters_total",
-        "Messages in RabbitMQ's final dead letter queue, as they came."
+        "Messages that arrived in RabbitMQ's final dead letter queue."
     );
     describe_histogram!("journal_batch_size", "Changes of one commit.");
     describe_histogram!("journal_commit_seconds", "Duration of one commit, with its statements.");
