@@ -64,7 +64,7 @@ impl FromStr for DeadLetterId {
 
 #[derive(Debug, Subcommand)]
 pub enum Events {
-    /// Publish events of the stream again, under their own ids: consumers that have handled them skip them
+    /// Publish events of the stream again, under their own ids: a consumer that has handled them changes nothing
     Replay {
         /// A sequence of the stream, or a time such as 2026-01-31T00:00:00Z
         #[arg(long, value_parser = from)]
@@ -72,7 +72,7 @@ pub enum Events {
         /// A subject or filter, such as payment.success or payment.>
         #[arg(long)]
         subject: String,
-        /// Only for this consumer, which handles them again even if it has handled them before
+        /// Only for this consumer; every other one skips them
         #[arg(long)]
         again: Option<String>,
     },
@@ -252,24 +252,9 @@ impl std::fmt::Display for DeadLetterId {
 pub async fn events(command: Events) -> anyhow::Result<()> {
     let Events::Replay { from, subject, again } = command;
     let bus = operator().await?;
-    let mut environment = config::environment();
-    let inboxes = match &again {
-        Some(_) => {
-            let url = config::database_url(&mut environment);
-            environment.check()?;
-            Some(actors::delivery::Inboxes::open(&url).await?)
-        }
-        None => None,
-    };
-    let selection = Selection { from, subject, only: again.clone() };
+    let selection = Selection { from, subject, only: again };
     let run = (time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).try_into()?;
-    let done = replay(&bus, &selection, run, async |ids| {
-        if let (Some(inboxes), Some(consumer)) = (&inboxes, &again) {
-            inboxes.forget(consumer, ids).await?;
-        }
-        Ok(())
-    })
-    .await?;
+    let done = replay(&bus, &selection, run).await?;
     println!("{} events published again, up to sequence {}", done.events, done.last_sequence);
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::connect;
+use crate::delivery::{DaysAhead, connect};
 use bus::contract::SeatId;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -15,7 +15,7 @@ const POOL_MAX: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A statement is planned for the table as it is now. After five runs Postgres would keep a plan of its own: made while a
 /// table was small it reads all of it, each time, however large it grows (measured: rows by id in 226 µs instead of 18, until
-/// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`Link`).
+/// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`delivery/journal/connection.rs`).
 const PLANNED: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 
 /// One domain's way to its schema.
@@ -24,6 +24,7 @@ pub struct Database {
     pub domain: &'static str,
     pub pool: PgPool,
     pub options: PgConnectOptions,
+    pub days_ahead: DaysAhead,
 }
 
 impl Database {
@@ -38,7 +39,7 @@ impl Database {
             .max_connections(POOL_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options.clone());
-        Ok(Self { domain, pool, options })
+        Ok(Self { domain, pool, options, days_ahead: DaysAhead::default() })
     }
 }
 

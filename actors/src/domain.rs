@@ -26,7 +26,7 @@ use sqlx::migrate::Migrator;
 
 use crate::config::HostConfig;
 use crate::delivery::{
-    Change, Clock, IdempotencyKey, IdempotencyWrite, InboxKey, Journal, Outcome, Reads, Rows, StoredAnswer,
+    Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Outcome, Reads, Rows, StoredAnswer,
     request_hash, stored_answers,
 };
 use crate::host::{DomainBuilder, Host};
@@ -199,9 +199,7 @@ where
             Outcome::Stale => Ok(None),
             Outcome::Rejected(rejection) => Err(rejection.into()),
             Outcome::Failed(failure) => Err(failure.into()),
-            Outcome::Duplicate | Outcome::Repeated(_) => {
-                Err(self.unexpected("a change without a key was a repeat"))
-            }
+            Outcome::Repeated(_) => Err(self.unexpected("a change without a key was a repeat")),
         }
     }
 
@@ -241,9 +239,7 @@ where
             (Outcome::Rejected(rejection), _) => Err(rejection.into()),
             (Outcome::Failed(failure), _) => Err(failure.into()),
             (Outcome::Repeated(first), Some(key)) => self.answer_of(key, first).map(Some),
-            (Outcome::Repeated(_), None) | (Outcome::Duplicate, _) => {
-                Err(self.unexpected("a change without a key was a repeat"))
-            }
+            (Outcome::Repeated(_), None) => Err(self.unexpected("a change without a key was a repeat")),
         }
     }
 
@@ -267,7 +263,7 @@ where
 
 /// How a change that an event causes ended.
 pub enum Handled<R: Rows> {
-    /// It is committed, by this delivery of the event or an earlier one.
+    /// It is committed.
     Done,
     /// Others changed the rows that it rests on; nothing was written.
     Stale,
@@ -275,11 +271,11 @@ pub enum Handled<R: Rows> {
 }
 
 impl<R: Rows> Tools<R> {
-    /// Writes a change that an event causes, once for each event.
-    pub async fn commit_event(&self, delivery: &Delivery, change: Change<R>) -> Result<Handled<R>, Failure> {
-        let inbox = Some(InboxKey { consumer: self.domain, event_id: delivery.id.clone() });
-        match self.journal.commit(Change { inbox, ..change }).await {
-            Outcome::Committed { .. } | Outcome::Duplicate => Ok(Handled::Done),
+    /// Writes a change that an event causes. An event may come again: the rows of the change must make a copy harmless, by a
+    /// version, a unique name or a natural key.
+    pub async fn commit_event(&self, change: Change<R>) -> Result<Handled<R>, Failure> {
+        match self.journal.commit(change).await {
+            Outcome::Committed { .. } => Ok(Handled::Done),
             Outcome::Stale => Ok(Handled::Stale),
             Outcome::Rejected(rejection) => Ok(Handled::Rejected(rejection)),
             Outcome::Failed(failure) => Err(failure),

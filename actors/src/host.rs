@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::HostConfig;
 use crate::database::Database;
 use crate::delivery::relay::Relay;
-use crate::delivery::{Clock, Journal, JournalParts, Rows, SeatLock, maintain, measure};
+use crate::delivery::{Clock, DaysAhead, Journal, JournalParts, Rows, SeatLock, maintain, measure};
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
 
 /// Longest wait for each stage when the host stops; a request's own deadline is shorter.
@@ -306,12 +306,14 @@ impl Host {
         let (domain, bus, database_up) =
             (self.builder.domain, self.builder.bus.clone(), self.database_up.clone());
         let (has_database, degraded) = (self.database.is_some(), self.degraded.clone());
+        let days_ahead = self.database.as_ref().map(|database| database.days_ahead.clone());
+        let warning = move || days_ahead.as_ref().and_then(DaysAhead::warning);
         move || Health {
             domain,
             nats: bus.is_connected(),
             database: has_database.then(|| *database_up.borrow()),
             restarts: crate::supervision::restarts(),
-            degraded: degraded(),
+            degraded: degraded().into_iter().chain(warning()).collect(),
         }
     }
 

@@ -14,15 +14,17 @@ pub struct Table {
 }
 
 const OF_PAYMENT: &str = "s.payment_id in (select id from payment.payments where reservation_id = any($1))";
-const OF_EVENT: &str = "s.payload->>'reservationId' = any($1::text[])";
+const OF_EVENT: &str = "exists (select from json_array_elements(s.events) as event
+     where event -> 'payload' ->> 'reservationId' = any($1::text[]))";
+/// A copied batch is one of a journal that upkeep does not know: it counts as published.
+const JOURNAL: (&str, &str) = ("journal", "bench.fresh(s.journal, g)");
 const PAYMENT: (&str, &str) = ("payment_id", "bench.fresh(s.payment_id, g)");
 const ID: (&str, &str) = ("id", "bench.fresh(s.id, g)");
 const RESERVATION: (&str, &str) = ("reservation_id", "bench.fresh(s.reservation_id, g)");
-const EVENT: (&str, &str) = ("event_id", "bench.fresh(s.event_id, g)");
 const KEY: (&str, &str) = ("key", "bench.fresh(s.key, g)");
 
 /// Every table that a saga writes, parents first.
-pub const TABLES: [Table; 17] = [
+pub const TABLES: [Table; 13] = [
     table(
         "reservation",
         "idempotency",
@@ -36,14 +38,7 @@ pub const TABLES: [Table; 17] = [
         "s.reservation_id = any($1)",
         &[RESERVATION, ("showtime_id", "bench.fresh(s.showtime_id, g)")],
     ),
-    table("reservation", "saga_steps", "s.reservation_id = any($1)", &[RESERVATION]),
-    table("reservation", "outbox", OF_EVENT, &[ID]),
-    table(
-        "reservation",
-        "inbox",
-        "s.event_id in (select id::text from payment.outbox o where o.payload->>'reservationId' = any($1::text[]))",
-        &[EVENT],
-    ),
+    table("reservation", "outbox", OF_EVENT, &[JOURNAL]),
     table(
         "payment",
         "idempotency",
@@ -55,25 +50,13 @@ pub const TABLES: [Table; 17] = [
     table("payment", "log", OF_PAYMENT, &[PAYMENT]),
     table("payment", "postings", OF_PAYMENT, &[PAYMENT]),
     table("payment", "provider_events", OF_PAYMENT, &[PAYMENT, ("id", "s.id || g")]),
-    table("payment", "outbox", OF_EVENT, &[ID]),
-    table(
-        "payment",
-        "inbox",
-        "s.event_id in (select id::text from reservation.outbox o where o.payload->>'reservationId' = any($1::text[]))",
-        &[EVENT],
-    ),
+    table("payment", "outbox", OF_EVENT, &[JOURNAL]),
     table("notification", "attendees", "s.reservation_id = any($1)", &[RESERVATION]),
     table(
         "notification",
         "mails",
         "s.reservation_id = any($1)",
         &[ID, RESERVATION, ("subject", "bench.fresh(s.subject, g)")],
-    ),
-    table(
-        "notification",
-        "inbox",
-        "s.event_id in (select id::text from reservation.outbox o where o.payload->>'reservationId' = any($1::text[]))",
-        &[EVENT],
     ),
 ];
 

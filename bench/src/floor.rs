@@ -85,14 +85,7 @@ impl Loop {
             "reservation" => vec![
                 insert(&["idempotency", "reservations", "claims", "outbox"]),
                 vec![again("reservations", "id", versioned)],
-                [
-                    insert(&["inbox", "saga_steps"]),
-                    vec![
-                        again("reservations", "id", versioned),
-                        again("claims", "reservation_id", "status = 'SOLD'"),
-                    ],
-                ]
-                .concat(),
+                vec![again("reservations", "id", versioned)],
             ],
             "payment" => vec![
                 insert(&["idempotency", "payments", "attempts"]),
@@ -101,15 +94,12 @@ impl Loop {
                     vec![again("payments", "id", versioned), again("attempts", "payment_id", "code = null")],
                 ]
                 .concat(),
-                insert(&["inbox", "provider_events"]),
+                insert(&["provider_events"]),
             ],
             _ => vec![
                 insert(&["attendees"]),
-                [
-                    insert(&["inbox", "mails"]),
-                    vec![again("attendees", "reservation_id", "version = t.version + 1")],
-                ]
-                .concat(),
+                [insert(&["mails"]), vec![again("attendees", "reservation_id", "version = t.version + 1")]]
+                    .concat(),
             ],
         };
         for option in ["enable_hashjoin", "enable_mergejoin", "enable_seqscan"] {

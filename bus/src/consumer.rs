@@ -56,7 +56,7 @@ enum Verdict {
 /// One delivered message. Settle it with [`ack`](Self::ack), [`retry`](Self::retry) or [`park`](Self::park);
 /// one that is dropped (its actor died) is redelivered.
 pub struct Delivery {
-    /// The event's id: the key of the inbox, the same on every copy.
+    /// The event's id, the same on every copy.
     pub id: String,
     pub subject: String,
     pub payload: Bytes,
@@ -326,7 +326,7 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
     let connections = bus.connections();
     while let Some(Settlement { message, connection, verdict, span }) = verdicts.recv().await {
         // An ack names only stream, consumer and sequence. After NATS's data was wiped another message may have the same,
-        // and would be lost. After a plain reconnect the message is redelivered, and the inbox recognises it.
+        // and would be lost. After a plain reconnect the message is redelivered, and its handler is idempotent.
         if *connections.borrow() != connection || !bus.is_connected() {
             continue;
         }
@@ -348,7 +348,7 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
             }
         };
         if let Err(error) = settled {
-            // The server redelivers it after the ack wait; the inbox makes that harmless.
+            // The server redelivers it after the ack wait; its handler is idempotent.
             tracing::warn!(consumer, error, "message not settled");
         }
     }

@@ -20,7 +20,7 @@ pub const MARQUEE_ONLY: &str = "Marquee-Only";
 /// One event as it is kept in the outbox and sent. What is sent again is the same `Outgoing`, with the same id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    /// UUIDv7 made with the decision: `ce-id`, `Nats-Msg-Id` and the inbox key.
+    /// UUIDv7 made with the decision: `ce-id` and `Nats-Msg-Id`.
     pub id: Uuid,
     pub subject: String,
     pub source: String,

@@ -1,7 +1,7 @@
 //! Publishes events again that the stream already holds: for a consumer that is new, or whose tables were lost.
 //!
-//! Invariant: a copy keeps its event's id, which is every inbox's key, so whoever has handled the event changes nothing. It is
-//! a new message to the stream by `Nats-Msg-Id = <event id>#<run>`. Copies are not copied again.
+//! Invariant: a copy is the same event with the same id, and handlers are idempotent: one that has handled it changes nothing.
+//! It is a new message to the stream by `Nats-Msg-Id = <event id>#<run>`. Copies are not copied again.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -50,14 +50,9 @@ pub struct Replayed {
     pub last_sequence: u64,
 }
 
-/// Publishes page by page, up to what was the end of the stream when it began. `before` is called with each page's event
-/// ids before they are published; `run` tells this replay from others within the stream's duplicate window.
-pub async fn replay(
-    bus: &Bus,
-    selection: &Selection,
-    run: u64,
-    mut before: impl AsyncFnMut(&[String]) -> anyhow::Result<()>,
-) -> anyhow::Result<Replayed> {
+/// Publishes page by page, up to what was the end of the stream when it began. `run` tells this replay from others within
+/// the stream's duplicate window.
+pub async fn replay(bus: &Bus, selection: &Selection, run: u64) -> anyhow::Result<Replayed> {
     let mut stream = topology::events(bus).await?;
     let end = stream.info().await?.state.last_sequence;
     let config = pull::Config {
@@ -95,10 +90,8 @@ pub async fn replay(
                 page.push((id, message));
             }
         }
-        let ids: Vec<String> = page.iter().map(|(id, _)| id.clone()).collect();
-        before(&ids).await?;
+        done.events += page.len();
         publish(bus, page, selection.only.as_deref(), run).await?;
-        done.events += ids.len();
         if at_end {
             return Ok(done);
         }

@@ -25,11 +25,11 @@ pub(crate) const NOUNS: [&str; 6] = ["movie", "showtime", "reservation", "paymen
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long `EVENTS` keeps an event: a host that was away for a week still finds everything.
-/// The outbox keeps as long, the inbox a day longer.
+/// The outbox keeps as long.
 pub const EVENTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Dead letters wait for a person, who may be on holiday.
 const DLQ_MAX_AGE: Duration = DAY.saturating_mul(90);
-/// Only guards against quick repeats; the real dedupe is each consumer's inbox.
+/// Only guards against quick repeats; the handlers are idempotent by the rows that they change.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Larger than any payload of the contract (a layout of 2,000 seats is some 80 KiB).
 pub const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
@@ -47,7 +47,7 @@ const MADE_BY_ANOTHER_EVERY: Duration = Duration::from_millis(200);
 /// A durable consumer of `EVENTS`: who listens, and to exactly which subjects.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerSpec {
-    /// Also the name in the inbox.
+    /// The durable name.
     pub name: &'static str,
     pub subjects: &'static [&'static str],
 }

@@ -53,17 +53,17 @@ pub const CONTROL: Bug = Bug {
 
 pub const BUGS: [Bug; 13] = [
     Bug {
-        name: "skip-inbox",
-        what: "events are handled without being noted as heard",
-        by: &["inboxes-have-heard"],
+        name: "ignore-versions",
+        what: "a step of a saga is written over whatever version there is",
+        by: &["history-is-legal", "captured-is-settled", "ticket-is-paid-once", "fsck-agrees"],
         faults: &[],
-        only: None,
-        seconds: 8,
+        only: Some(Habit::ExchangesTwiceAtOnce),
+        seconds: 14,
     },
     Bug {
         name: "ack-before-commit",
         what: "events are acknowledged when they arrive",
-        by: &["inboxes-have-heard", "facts-have-mails"],
+        by: &["events-are-handled", "facts-have-mails"],
         faults: &[
             Blow { at: Some("notification-1>postgres"), ..blow(Fault::LinkDropping, 3, 9) },
             blow(Fault::KillAll, 9, 1),

@@ -62,7 +62,7 @@ pub struct Step {
     pub version: i64,
     pub input: String,
     pub state: String,
-    /// By Postgres, when it became true for everybody.
+    /// By Postgres, when it became true for everybody; for a step without an event, when it was decided.
     pub committed: OffsetDateTime,
 }
 
@@ -113,7 +113,8 @@ pub struct Truth {
     /// (showtime, seat, reservation, status)
     pub claims: Vec<(Uuid, String, Uuid, String)>,
     pub facts: Vec<Fact>,
-    pub inbox: BTreeMap<&'static str, BTreeSet<(String, String)>>,
+    /// What domains keep of the events of others: the version, by kind of row and id.
+    pub kept: HashMap<(String, String), i64>,
     pub mails: Vec<Mail>,
     /// The id in each kept answer, by idempotency key.
     pub answered: HashMap<String, Option<Uuid>>,
@@ -137,10 +138,8 @@ impl Truth {
         let mut db = PgConnection::connect(&house.database_url).await?;
         sqlx::raw_sql("begin isolation level repeatable read read only").execute(&mut db).await?;
         let mut facts = Vec::new();
-        let mut inbox = BTreeMap::new();
         for schema in SCHEMAS {
             facts.extend(outbox(&mut db, schema).await?);
-            inbox.insert(schema, heard(&mut db, schema).await?);
         }
         let ledger: (i64, i64, i64) = sqlx::query_as(
             "select coalesce(sum(amount) filter (where account = 'PROVIDER'), 0)::int8, count(*),
@@ -155,12 +154,12 @@ impl Truth {
             read_at: OffsetDateTime::now_utc(),
             reservations: reservations(&mut db).await?,
             claims: sqlx::query_as(
-                "select showtime_id, seat, reservation_id, status from reservation.claims",
+                "select showtime_id, seat, reservation_id, status from reservation.claimed_seats",
             )
             .fetch_all(&mut db)
             .await?,
             facts,
-            inbox,
+            kept: kept(&mut db).await?,
             mails: mails(&mut db).await?,
             answered: answered(&mut db).await?,
             payments: sqlx::query_scalar::<_, Uuid>("select id from payment.payments")
@@ -234,8 +233,17 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
         found.insert(reservation.id, reservation);
     }
     let steps = sqlx::query(
-        "select reservation_id, version, input, state, pg_xact_commit_timestamp(xmin)
-         from reservation.saga_steps order by reservation_id, version",
+        // A step that gives or takes seats leaves with an event of its version, in the same transaction.
+        "with committed as (
+           select event -> 'payload' ->> 'reservationId' as reservation_id, (event -> 'payload' ->> 'version')::bigint as version,
+             min(pg_xact_commit_timestamp(batch.xmin)) as at
+           from reservation.outbox as batch cross join lateral json_array_elements(batch.events) as event
+           where event ->> 'subject' in ('reservation.created', 'reservation.confirmed', 'reservation.cancelled')
+           group by 1, 2)
+         select step.reservation_id, step.version, step.input, step.state, coalesce(committed.at, step.at)
+         from reservation.saga_steps as step
+         left join committed on committed.reservation_id = step.reservation_id::text and committed.version = step.version
+         order by step.reservation_id, step.version",
     )
     .fetch_all(db)
     .await?;
@@ -272,7 +280,8 @@ async fn refunds(db: &mut PgConnection) -> Result<Vec<Refund>> {
 
 async fn outbox(db: &mut PgConnection, schema: &'static str) -> Result<Vec<Fact>> {
     let query = format!(
-        "select id, subject, payload, not exists (select from {schema}.unsent where unsent.id = outbox.id) from {schema}.outbox order by id"
+        "select id, subject, payload::jsonb, not exists (select from {schema}.unsent where unsent.id = events.id)
+         from {schema}.events order by id"
     );
     let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(db).await?;
     let fact = |row: sqlx::postgres::PgRow| -> Result<Fact, sqlx::Error> {
@@ -287,9 +296,17 @@ async fn outbox(db: &mut PgConnection, schema: &'static str) -> Result<Vec<Fact>
     Ok(rows.into_iter().map(fact).collect::<Result<_, _>>()?)
 }
 
-async fn heard(db: &mut PgConnection, schema: &str) -> Result<BTreeSet<(String, String)>> {
-    let query = format!("select consumer, event_id from {schema}.inbox");
-    Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_all(db).await?.into_iter().collect())
+async fn kept(db: &mut PgConnection) -> Result<HashMap<(String, String), i64>> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "select 'attendee', reservation_id::text, version from notification.attendees
+         union all select 'showtime of notification', id::text, version from notification.showtimes
+         union all select 'showtime of reservation', id::text, version from reservation.showtimes
+         union all select 'payment', reservation_id::text, 0::bigint from payment.payments
+         union all select 'audit record', id::text, 0::bigint from auth.audit",
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(kind, id, version)| ((kind, id), version)).collect())
 }
 
 async fn mails(db: &mut PgConnection) -> Result<Vec<Mail>> {

@@ -275,7 +275,7 @@ async fn a_refreshed_token_has_the_current_role_and_the_database_stores_no_secre
 
     let rows: Vec<String> = sqlx::query_scalar(
         "select to_jsonb(t)::text from auth.refresh_tokens t union all select to_jsonb(u)::text from auth.users u
-         union all select payload::text from auth.outbox",
+         union all select events::text from auth.outbox",
     )
     .fetch_all(&system.database)
     .await

@@ -78,7 +78,7 @@ async fn every_kind_of_bad_order_has_its_own_code_and_leaves_nothing_behind() {
     assert_eq!(cinema.count("select count(*) from reservation.reservations").await, 0);
     assert_eq!(cinema.count("select count(*) from reservation.claims").await, 0);
     assert_eq!(cinema.count("select count(*) from reservation.idempotency").await, 0);
-    assert_eq!(cinema.count("select count(*) from reservation.outbox").await, 0);
+    assert_eq!(cinema.count("select count(*) from reservation.events").await, 0);
     // After all that the seat is still to be had.
     order(body).await.expect(201);
     cinema.close().await;

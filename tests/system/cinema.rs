@@ -3,6 +3,9 @@
 //! `close()` fails the test when something was left behind: an unsent event, a dead letter, a seat or money that does
 //! not add up.
 
+#[path = "budget/meter.rs"]
+pub mod meter;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::harness::template;
+use meter::Meter;
 
 /// E-mail and password of the first SUPER_ADMIN.
 pub const OWNER: (&str, &str) = ("owner@marquee.example", "the first of all");
@@ -32,6 +36,8 @@ pub struct Plan {
     pub redis: bool,
     /// With the demo's accounts and catalogue.
     pub seed: bool,
+    /// With a count of the exchanges with Postgres and of the messages through NATS.
+    pub metered: bool,
 }
 
 impl Default for Plan {
@@ -43,6 +49,7 @@ impl Default for Plan {
             own_postgres: false,
             redis: false,
             seed: false,
+            metered: false,
         }
     }
 }
@@ -62,6 +69,9 @@ pub struct TestCinema {
     pub http: reqwest::Client,
     pub folder: Folder,
     pub showtime: String,
+    pub meter: Option<Meter>,
+    /// The port of NATS's monitoring.
+    pub nats_monitor: Option<u16>,
     environment: Environment,
     plan: Plan,
     open: Option<Cinema>,
@@ -104,7 +114,13 @@ impl TestCinema {
     pub async fn open_with(plan: Plan) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = Folder::temporary().unwrap();
-        let nats = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
+        let nats_folder = folder.join("nats").unwrap();
+        let nats_monitor = if plan.metered { Some(free_port().await) } else { None };
+        let nats = Nats::start_with(&nats_folder, |configuration| match nats_monitor {
+            Some(port) => format!("{configuration}\nhttp: \"127.0.0.1:{port}\"\n"),
+            None => configuration.to_owned(),
+        });
+        let nats = nats.await.unwrap();
         let (postgres, url) = if plan.own_postgres {
             let postgres = Postgres::start(&folder.join("postgres").unwrap(), true).await.unwrap();
             let url = postgres.create_database("marquee").await.unwrap();
@@ -114,8 +130,9 @@ impl TestCinema {
         };
         let redis =
             if plan.redis { Some(Redis::start(&folder.join("redis").unwrap()).await.unwrap()) } else { None };
+        let (meter, hosts_url) = if plan.metered { metered(&url).await } else { (None, url.clone()) };
         let environment = Environment::default()
-            .or("DATABASE_URL", &url)
+            .or("DATABASE_URL", &hosts_url)
             .or("NATS_URL", nats.url())
             .or("NATS_PASSWORD", nats.password())
             .or("HTTP_ADDR", "127.0.0.1:0")
@@ -142,6 +159,8 @@ impl TestCinema {
             http: reqwest::Client::builder().timeout(Duration::from_secs(40)).build().unwrap(),
             folder,
             showtime: String::new(),
+            meter,
+            nats_monitor,
             environment,
             plan,
             open: None,
@@ -512,7 +531,7 @@ impl TestCinema {
         assert_eq!(
             self.count(
                 "select count(*) from reservation.claims c join reservation.reservations r on r.id = c.reservation_id
-                 where (c.status = 'SOLD') <> (r.status = 'CONFIRMED')",
+                 where r.status not in ('PENDING', 'CONFIRMED') or c.showtime_id <> r.showtime_id",
             )
             .await,
             0,
@@ -540,6 +559,21 @@ impl TestCinema {
         );
         self.close_doors().await;
     }
+}
+
+/// The way to a database over a meter.
+async fn metered(url: &str) -> (Option<Meter>, String) {
+    let address = reqwest::Url::parse(url).unwrap();
+    let (meter, port) = Meter::start(address.port().unwrap()).await;
+    let mut counted = address;
+    counted.set_port(Some(port)).unwrap();
+    counted.set_host(Some("127.0.0.1")).unwrap();
+    (Some(meter), counted.to_string())
+}
+
+async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 pub async fn answer(response: reqwest::Response) -> reqwest::Result<Answer> {

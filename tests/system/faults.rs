@@ -285,7 +285,7 @@ async fn wiped_nats_data_is_published_again_and_changes_no_finished_order() {
     cinema.until_sql("select count(*) from reservation.unsent", 0).await;
     let steps = "select count(*) from reservation.saga_steps";
     let before = cinema.count(steps).await;
-    let told = cinema.count("select (select count(*) from reservation.outbox) + (select count(*) from payment.outbox) + (select count(*) from movie.outbox) + (select count(*) from auth.outbox)").await;
+    let told = cinema.count("select (select count(*) from reservation.events) + (select count(*) from payment.events) + (select count(*) from movie.events) + (select count(*) from auth.events)").await;
 
     let version = cinema.reservation(&ada, &first).await["version"].clone();
 

@@ -5,6 +5,7 @@ mod auth;
 mod bad_input;
 mod booking;
 mod bridge;
+mod budget;
 mod cinema;
 mod currencies;
 mod delivery;

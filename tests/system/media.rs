@@ -68,7 +68,7 @@ async fn a_poster_is_stored_in_two_sizes_and_served_as_immutable() {
     let shown = cinema.shown(&movie).await;
     assert_eq!((&shown["posterUrl"], &shown["posterSmallUrl"]), (&stored["url"], &stored["smallUrl"]));
     assert_eq!(shown["version"], 2);
-    let told = "select count(*) from movie.outbox where subject = 'movie.updated' and payload->>'posterUrl' is not null";
+    let told = "select count(*) from movie.events where subject = 'movie.updated' and payload->>'posterUrl' is not null";
     assert_eq!(cinema.count(told).await, 1);
     let large = cinema.file(&shown["posterUrl"]).await;
     assert_eq!(large.status(), 200);

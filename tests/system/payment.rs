@@ -277,7 +277,7 @@ impl Till {
     /// So many events of this subject, and no more.
     async fn said<E: Event>(&self, count: usize) -> Vec<E> {
         let seen = self.system.events(count).await;
-        let all = "select count(*) from payment.outbox where subject = $1";
+        let all = "select count(*) from payment.events where subject = $1";
         let all: i64 =
             sqlx::query_scalar(all).bind(E::SUBJECT).fetch_one(&self.system.database).await.unwrap();
         assert_eq!(all, count as i64, "{}", E::SUBJECT);

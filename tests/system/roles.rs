@@ -73,18 +73,18 @@ async fn a_database_role_can_read_and_change_nothing_of_another_domain() {
         for other in names().filter(|other| other != domain) {
             for statement in [
                 format!("select * from {other}.outbox"),
-                format!("delete from {other}.inbox"),
+                format!("delete from {other}.idempotency"),
                 format!("select delivery.upkeep('{other}', 0)"),
                 format!("select delivery.prepare('{other}')"),
-                format!("select delivery.maintain('{other}', 0)"),
+                format!("select delivery.drop_old('{other}', 0)"),
             ] {
                 assert_eq!(refusal(&mut role, &statement).await.as_deref(), DENIED, "{domain}: {statement}");
             }
         }
         for statement in [
             format!("create table {domain}.mine (id int)"),
-            format!("drop table {domain}.inbox"),
-            format!("alter table {domain}.inbox add column mine int"),
+            format!("drop table {domain}.idempotency"),
+            format!("alter table {domain}.idempotency add column mine int"),
             format!("delete from {domain}._migrations"),
             "create schema mine".to_owned(),
             "create role mine superuser".to_owned(),

@@ -271,7 +271,7 @@ impl Desk {
         ip: Option<IpAddr>,
         details: serde_json::Value,
     ) -> Entry {
-        Entry { at: self.clock.now(), kind, actor, user, ip, details }
+        Entry { id: Uuid::now_v7(), at: self.clock.now(), kind, actor, user, ip, details }
     }
 
     async fn presented(&self, secret: &str) -> Result<Option<Presented>, Problem> {
@@ -291,7 +291,7 @@ impl Desk {
                 tracing::error!(%failure, "auth change not written");
                 Err(failure.into())
             }
-            // None of these changes has an inbox key or an idempotency key; its own asker knows the other rejections.
+            // None of these changes has an idempotency key; its own asker knows the other rejections.
             other => {
                 tracing::error!(?other, "auth change ended unexpectedly");
                 Err(Problem::internal())

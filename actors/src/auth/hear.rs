@@ -14,6 +14,7 @@ use bus::contract::reservation::RefundRequested;
 use bus::event::Outgoing;
 use bus::topology::ConsumerSpec;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::account::{DECISIONS_MAX, role_changed};
 use super::actor::Desk;
@@ -21,7 +22,7 @@ use super::model;
 use super::store::audit::Entry;
 use super::store::{Act, Write, access};
 use crate::config::Promotes;
-use crate::delivery::{Change, InboxKey, Outcome, read_failure};
+use crate::delivery::{Change, Outcome, read_failure};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: "auth",
@@ -93,7 +94,7 @@ impl Desk {
             let entry = self.entry(AuditKind::RoleChanged, None, Some(user.id), None, details);
             let said = Outgoing::new("auth", &role_changed(&user, None), self.clock.now(), &delivery.context);
             let write = Act::Role(standing.to(Role::Admin)).audited(entry);
-            if self.written(write, vec![said], delivery).await? {
+            if self.written(write, vec![said]).await? {
                 return Ok(());
             }
         }
@@ -109,21 +110,19 @@ impl Desk {
     ) -> Result<(), Failure> {
         let actor = event.remove("by").and_then(|by| serde_json::from_value(by).ok());
         let at = delivery.time.unwrap_or_else(|| self.clock.now());
-        let entry = Entry { at, kind, actor, user: None, ip: None, details: event.into() };
-        self.written(Act::Note.audited(entry), vec![], delivery).await.map(|_| ())
+        // Ids from outside are any text.
+        let id = delivery
+            .id
+            .parse()
+            .unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, delivery.id.as_bytes()));
+        let entry = Entry { id, at, kind, actor, user: None, ip: None, details: event.into() };
+        self.written(Act::Note.audited(entry), vec![]).await.map(|_| ())
     }
 
-    /// Whether the change is in the database, by this message or by an earlier copy of it; false when what it expects
-    /// has moved.
-    async fn written(
-        &self,
-        write: Write,
-        outbox: Vec<Outgoing>,
-        delivery: &Delivery,
-    ) -> Result<bool, Failure> {
-        let inbox = Some(InboxKey { consumer: CONSUMER.name, event_id: delivery.id.clone() });
-        match self.journal.commit(Change { inbox, outbox, ..Change::new(write) }).await {
-            Outcome::Committed { .. } | Outcome::Duplicate => Ok(true),
+    /// Whether the change is in the database; false when what it expects has moved.
+    async fn written(&self, write: Write, outbox: Vec<Outgoing>) -> Result<bool, Failure> {
+        match self.journal.commit(Change { outbox, ..Change::new(write) }).await {
+            Outcome::Committed { .. } => Ok(true),
             Outcome::Stale => Ok(false),
             Outcome::Failed(failure) => Err(failure),
             other => Err(Failure::poison(format!("auth change ended unexpectedly: {other:?}"))),

@@ -119,7 +119,7 @@ fn too_old(version: i32, name: &str) -> Option<String> {
     })
 }
 
-/// A film's title may have any letter of the world.
+/// Titles may contain any character.
 fn of_another_encoding(encoding: &str) -> Option<String> {
     let other = encoding != "UTF8";
     other.then(|| {
@@ -156,7 +156,7 @@ fn refused_by(code: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// sqlx does not tell a password, but writes it into the address that it makes.
+    /// sqlx has no getter for the password, but writes it into the address that it makes.
     fn read_back(url: &str) -> Address {
         let text = options(url).unwrap().to_url_lossy().to_string();
         Address::parse(&text).unwrap_or_else(|why| panic!("{text}: {why}"))

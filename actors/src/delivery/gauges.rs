@@ -28,7 +28,7 @@ pub async fn measure(database: Database, stop: CancellationToken) -> anyhow::Res
         let waiting = sqlx::query_as::<_, (i64, f64)>(
             "select count(*), coalesce(extract(epoch from now() - min(committed_at)), 0)::float8 from unsent",
         );
-        // Postgres away: the numbers stand still, and readiness says why.
+        // While Postgres is away the gauges keep their values; readiness shows the outage.
         if let Ok((pending, oldest)) = within(QUERY_MAX, waiting.fetch_one(&database.pool)).await {
             metrics::gauge!("outbox_pending", "domain" => domain).set(pending as f64);
             metrics::gauge!("outbox_oldest_seconds", "domain" => domain).set(oldest);

@@ -1,14 +1,14 @@
 //! The journal: group commit. It takes all changes that wait and writes them in one transaction; the next batch
-//! gathers while one commits, or longer where all of its changes are patient. One connection a domain and host.
+//! gathers while one commits, or longer where all of its changes have a delay. One connection a domain and host.
 //!
-//! It writes as if all win and counts rows. If a count is short the batch rolls back, those that came up short run one by
-//! one and the others together again; if a statement fails, all run one by one. Only a change that fails alone is rejected or
-//! poison. Deadlocks are tried again. When the connection is lost at commit, it finds out by the batch's id before it
-//! answers anybody.
+//! It writes as if every change wins. Where rows are not found as expected nothing of the batch is written; those changes
+//! run one by one and the others together again; if a statement fails, all run one by one. Only a change that fails alone
+//! is rejected or poison. Deadlocks are tried again. When the answer to a commit is lost, the journal asks for the batch
+//! by its key before it reports any outcome.
 //! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
 
-mod line;
-mod link;
+mod connection;
+mod queue;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,20 +24,28 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::statements as sql;
-use super::transaction::{Failed, STATEMENTS_MAX, transaction};
-use super::{Change, Clock, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, relay, within};
+use super::statements::batch::{BatchKey, Reported};
+use super::write::{Failed, STATEMENTS_MAX, write};
+use super::{
+    Change, Clock, IdempotencyWrite, Loss, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, relay,
+    within,
+};
 use crate::database::Database;
-use line::{Entry, Line, Reply};
-use link::Link;
+use connection::Connection;
+use queue::{Entry, Queue, Reply};
 
-/// An idle journal looks this often whether the database is there, so that consumers stop pulling when it is not.
+/// An idle journal checks this often whether the database is there, so that consumers stop pulling when it is not.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries of one batch that collides with another host's.
 const COLLISIONS_MAX: u32 = 5;
-/// How often those that came up short are taken out of a batch; with so many of them all run one by one.
+/// How often changes that lose are taken out of a batch; after that all run one by one.
 const ROUNDS_MAX: u32 = 3;
 /// Longest run of changes one by one, of which some may each be stuck behind a lock.
 const ONE_BY_ONE_MAX: Duration = Duration::from_secs(10);
+/// How far the clock may be set back by the time between the database's reading and ours; it runs on by itself meanwhile.
+const CLOCK_ERROR_MAX: Duration = Duration::from_millis(50);
+/// Bytes of one event: `max_payload` of `nats.conf` less its headers.
+const EVENT_MAX: usize = 1_000_000;
 
 /// A handle to the journal, cheap to clone.
 pub struct Journal<R: Rows>(mpsc::UnboundedSender<Entry<R>>);
@@ -49,11 +57,11 @@ impl<R: Rows> Clone for Journal<R> {
 }
 
 impl<R: Rows> Journal<R> {
-    /// Hands in a change; `tell` is called once with its outcome. The queue is unbounded, yet bounded in fact by the
+    /// Hands in a change; `report` is called once with its outcome. The queue is unbounded, yet bounded in fact by the
     /// requests and deliveries in flight.
-    pub fn write(&self, change: Change<R>, tell: impl FnOnce(Outcome<R>) + Send + 'static) {
-        let reply = Reply::new(tell);
-        // When the journal is gone for good the entry is dropped and with it told.
+    pub fn write(&self, change: Change<R>, report: impl FnOnce(Outcome<R>) + Send + 'static) {
+        let reply = Reply::new(report);
+        // When the journal is gone for good the entry is dropped, which reports a failure.
         let _ = self.0.send(Entry { change, reply, since: Instant::now(), past_lock: false });
     }
 
@@ -72,67 +80,72 @@ impl<R: Rows> Journal<R> {
 pub struct JournalParts<R: Rows> {
     database: Database,
     clock: Clock,
-    line: Mutex<Line<R>>,
-    relay: mpsc::Sender<relay::Batch>,
+    queue: Mutex<Queue<R>>,
+    relay: relay::Sender,
     notify: async_nats::Client,
     lock: Option<SeatLock>,
-    well: watch::Sender<bool>,
+    database_up: watch::Sender<bool>,
 }
 
 impl<R: Rows> JournalParts<R> {
     pub fn new(
         database: Database,
         clock: Clock,
-        relay: mpsc::Sender<relay::Batch>,
+        relay: relay::Sender,
         notify: async_nats::Client,
         lock: Option<SeatLock>,
     ) -> (Journal<R>, Arc<Self>, watch::Receiver<bool>) {
-        let (sender, queue) = mpsc::unbounded_channel();
-        let (well, wellness) = watch::channel(true);
-        let line = Mutex::new(Line { front: VecDeque::new(), queue });
-        let parts = Self { database, clock, line, relay, notify, lock, well };
-        (Journal(sender), Arc::new(parts), wellness)
+        let (sender, received) = mpsc::unbounded_channel();
+        let (database_up, availability) = watch::channel(true);
+        let queue = Mutex::new(Queue { front: VecDeque::new(), received });
+        let parts = Self { database, clock, queue, relay, notify, lock, database_up };
+        (Journal(sender), Arc::new(parts), availability)
     }
 
     /// Runs until `stop`, then writes what still waits and returns.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut line = self.line.lock().await;
-        let mut link = Link { database: &self.database, well: &self.well, open: None };
+        let mut queue = self.queue.lock().await;
+        let mut connection = Connection::new(&self.database, &self.clock, &self.database_up);
         let mut beat = tokio::time::interval(HEARTBEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stopping = false;
         loop {
-            if link.open.is_none() && !self.connect(&mut link, &mut line, &stop).await {
+            if !connection.is_open() && !self.connect(&mut connection, &mut queue, &stop).await {
                 break;
             }
             tokio::select! {
                 biased;
                 _ = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    line.queue.close();
+                    queue.received.close();
                 }
-                ripe = line.ripe() => {
-                    if !ripe {
+                ready = queue.is_ready() => {
+                    if !ready {
                         break;
                     }
-                    let batch = line.take();
-                    let left = line.meanwhile(self.write_batch(&mut link, batch)).await;
-                    line.put_back(left);
+                    let batch = queue.take();
+                    let left = queue.meanwhile(self.write_batch(&mut connection, batch)).await;
+                    queue.put_back(left);
                 }
-                _ = beat.tick() => link.check().await,
+                _ = beat.tick() => connection.check().await,
             }
         }
-        line.close();
+        queue.close();
         Ok(())
     }
 
     /// Connects, however long it takes. False on `stop`.
-    async fn connect(&self, link: &mut Link<'_>, line: &mut Line<R>, stop: &CancellationToken) -> bool {
+    async fn connect(
+        &self,
+        connection: &mut Connection<'_>,
+        queue: &mut Queue<R>,
+        stop: &CancellationToken,
+    ) -> bool {
         let mut tries = 0u64;
         loop {
             let opened = tokio::select! {
                 _ = stop.cancelled(), if tries > 0 => return false,
-                opened = line.meanwhile(link.get()) => opened.map(|_| ()),
+                opened = queue.meanwhile(connection.get()) => opened.map(|_| ()),
             };
             let Err(error) = opened else { return true };
             if tries == 0 {
@@ -141,14 +154,16 @@ impl<R: Rows> JournalParts<R> {
             tries += 1;
             tokio::select! {
                 _ = stop.cancelled() => return false,
-                _ = line.meanwhile(tokio::time::sleep(bus::retry::delay(tries.min(4), tries))) => {}
+                _ = queue.meanwhile(tokio::time::sleep(bus::retry::delay(tries.min(4), tries))) => {}
             }
         }
     }
 
-    /// Writes a batch and tells everyone but those it returns: they were put off by the seat lock or an outage.
-    async fn write_batch(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
+    /// Writes a batch and reports the outcomes of all but the changes that it returns: they were put off by the seat lock
+    /// or an outage.
+    async fn write_batch(&self, connection: &mut Connection<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         let token = Uuid::now_v7();
+        let batch = self.refuse_too_large(batch);
         let (batch, mut left) = self.take_locks(token, batch).await;
         if !batch.is_empty() {
             metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
@@ -157,13 +172,13 @@ impl<R: Rows> JournalParts<R> {
             #[cfg(feature = "planted")]
             if bus::config::planted("publish-before-commit") {
                 let events = batch.iter().flat_map(|entry| entry.change.outbox.iter().cloned()).collect();
-                let _ = self.relay.try_send(relay::Batch { id: Uuid::nil(), events });
+                self.relay.send_uncommitted(events);
             }
-            let (put_off, alone) = self.together(link, batch).await;
+            let (put_off, alone) = self.together(connection, batch).await;
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
             left.extend(put_off);
-            left.extend(self.one_by_one(link, alone).await);
+            left.extend(self.one_by_one(connection, alone).await);
         }
         if let Some(lock) = &self.lock {
             lock.release(token).await;
@@ -171,39 +186,52 @@ impl<R: Rows> JournalParts<R> {
         left
     }
 
+    /// An event that no stream can take would stay in the outbox for ever: its change is not written.
+    fn refuse_too_large(&self, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
+        let is_too_large =
+            |entry: &Entry<R>| entry.change.outbox.iter().any(|event| event.payload.len() > EVENT_MAX);
+        let (refused, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_too_large);
+        for entry in refused {
+            let why = format!("an event of the change is larger than {EVENT_MAX} bytes");
+            entry.reply.send(Outcome::Failed(Failure::poison(why)));
+        }
+        batch
+    }
+
     /// Writes as many as go together. Returns those that an outage kept from being written, and those to be written alone.
     async fn together(
         &self,
-        link: &mut Link<'_>,
+        connection: &mut Connection<'_>,
         mut batch: Vec<Entry<R>>,
     ) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
         let mut alone = Vec::new();
         for round in 0.. {
             let changes: Vec<&Change<R>> = batch.iter().map(|entry| &entry.change).collect();
-            match self.attempt(link, &changes).await {
-                Ok((id, outcomes)) => {
-                    self.tell(id, batch, outcomes);
+            match self.attempt(connection, &changes).await {
+                Ok(committed) => {
+                    self.report(batch, committed);
                     break;
                 }
                 Err(BatchError::Away(why)) => {
                     batch.append(&mut alone);
                     return (not_overdue(batch, &why), alone);
                 }
-                Err(error) if batch.len() == 1 => {
-                    batch.remove(0).reply.tell(error.into_outcome());
+                Err(BatchError::Refused(error)) if batch.len() == 1 => {
+                    let entry = batch.remove(0);
+                    self.report_refused(connection, entry, error).await;
                     break;
                 }
-                Err(BatchError::Refused(WriteError::Short(short)))
-                    if round < ROUNDS_MAX && !short.is_empty() && short.len() < batch.len() =>
-                {
+                Err(BatchError::Refused(error)) => {
+                    let losers = error.losers();
+                    if round >= ROUNDS_MAX || losers.is_empty() || losers.len() >= batch.len() {
+                        alone.append(&mut batch);
+                        break;
+                    }
                     let entries = batch.into_iter().enumerate();
-                    let (out, rest): (Vec<_>, Vec<_>) = entries.partition(|(index, _)| short.contains(index));
+                    let (out, rest): (Vec<_>, Vec<_>) =
+                        entries.partition(|(index, _)| losers.contains(index));
                     alone.extend(out.into_iter().map(|(_, entry)| entry));
                     batch = rest.into_iter().map(|(_, entry)| entry).collect();
-                }
-                Err(_) => {
-                    alone.append(&mut batch);
-                    break;
                 }
             }
         }
@@ -211,7 +239,7 @@ impl<R: Rows> JournalParts<R> {
     }
 
     /// Returns those that an outage kept from being written.
-    async fn one_by_one(&self, link: &mut Link<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
+    async fn one_by_one(&self, connection: &mut Connection<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         if batch.is_empty() {
             return batch;
         }
@@ -223,12 +251,12 @@ impl<R: Rows> JournalParts<R> {
                 entry.give_up("others of the batch were stuck behind a lock");
                 continue;
             }
-            match self.attempt(link, &[&entry.change]).await {
-                Ok((id, outcomes)) => self.tell(id, vec![entry], outcomes),
+            match self.attempt(connection, &[&entry.change]).await {
+                Ok(committed) => self.report(vec![entry], committed),
                 Err(BatchError::Away(why)) => {
                     return not_overdue(std::iter::once(entry).chain(rest).collect(), &why);
                 }
-                Err(error) => entry.reply.tell(error.into_outcome()),
+                Err(BatchError::Refused(error)) => self.report_refused(connection, entry, error).await,
             }
         }
         Vec::new()
@@ -251,86 +279,124 @@ impl<R: Rows> JournalParts<R> {
         (now, later)
     }
 
-    /// One transaction, tried again when it collides, and the id of the batch that was committed. Connects anew where the
-    /// last attempt lost the connection.
+    /// One transaction, tried again when it collides or when its day has no partition yet. Connects anew where the last
+    /// attempt lost the connection.
     async fn attempt(
         &self,
-        link: &mut Link<'_>,
+        connection: &mut Connection<'_>,
         changes: &[&Change<R>],
-    ) -> Result<(Uuid, Vec<Outcome<R>>), BatchError<R::Rejection>> {
+    ) -> Result<Committed<R>, BatchError<R::Rejection>> {
         let domain = self.database.domain;
-        let mut collisions = 0;
+        let (mut collisions, mut has_made_partitions) = (0, false);
         loop {
-            let open = link.get().await.map_err(|error| BatchError::Away(error.to_string()))?;
-            let id = Uuid::now_v7();
-            match transaction(open, id, changes).await {
+            let life = connection.get().await.map_err(|error| BatchError::Away(error.to_string()))?;
+            let key = life.next_key(self.clock.now());
+            let sent = Instant::now();
+            match write(&mut life.db, key, changes).await {
                 Ok(written) => {
-                    self.clock.set(written.at, written.read);
-                    return Ok((id, written.outcomes));
+                    // It was read before the commit: a slow one would set the clock back.
+                    if sent.elapsed() < CLOCK_ERROR_MAX {
+                        self.clock.set(written.reported.committed_at, Instant::now());
+                    }
+                    return Ok(committed(key, changes, written.reported, written.rows));
                 }
-                Err(Failed::Before(WriteError::Sql(error))) if is_away(&error) => {
-                    link.lose();
+                Err(Failed::Refused(WriteError::Sql(error))) if is_away(&error) => {
+                    connection.lose();
                     tracing::warn!(domain, %error, "lost the database; nothing was written");
                     return Err(BatchError::Away(error.to_string()));
                 }
-                Err(Failed::Before(WriteError::Sql(error)))
+                Err(Failed::Refused(WriteError::Sql(error)))
                     if is_collision(&error) && collisions < COLLISIONS_MAX =>
                 {
                     collisions += 1;
                     metrics::counter!("journal_collisions_total", "domain" => domain).increment(1);
                     tokio::time::sleep(Duration::from_millis(u64::from(collisions) * 2)).await;
                 }
-                Err(Failed::Before(error)) => return Err(BatchError::Refused(error)),
-                Err(Failed::AtCommit(error, written)) => {
-                    link.lose();
-                    tracing::warn!(domain, %error, "lost the database at commit; finding out");
-                    let committed = find_out(link, id).await;
-                    tracing::info!(domain, committed, "found out about the cut-off commit");
-                    if committed {
-                        self.clock.set(written.at, written.read);
-                        return Ok((id, written.outcomes));
+                Err(Failed::Refused(WriteError::Sql(error)))
+                    if is_without_partition(&error) && !has_made_partitions =>
+                {
+                    has_made_partitions = true;
+                    tracing::warn!(domain, %error, "today has no partition; making it");
+                    if let Err(error) =
+                        within(STATEMENTS_MAX, sql::make_partitions(&mut life.db, domain)).await
+                    {
+                        connection.lose();
+                        return Err(BatchError::Away(error.to_string()));
                     }
-                    return Err(BatchError::Away(error.to_string()));
+                }
+                Err(Failed::Refused(error)) => return Err(BatchError::Refused(error)),
+                Err(Failed::Unknown(error, rows)) => {
+                    connection.lose();
+                    tracing::warn!(domain, %error, "lost the database at a commit; finding out whether it was");
+                    let reported = connection.find_out(key, STATEMENTS_MAX).await;
+                    tracing::info!(domain, committed = reported.is_some(), "found out about the commit");
+                    let Some(reported) = reported else { return Err(BatchError::Away(error.to_string())) };
+                    return Ok(committed(key, changes, reported, rows));
                 }
             }
         }
     }
 
-    /// Nothing in here waits or fails: whatever happens, a committed change is told so.
-    fn tell(&self, id: Uuid, batch: Vec<Entry<R>>, outcomes: Vec<Outcome<R>>) {
+    /// Nothing in here waits or fails: whatever happens, a committed change is reported as such.
+    fn report(&self, batch: Vec<Entry<R>>, Committed { key, reported, rows }: Committed<R>) {
         let mut events = Vec::new();
         let mut committed = Vec::new();
-        for (entry, outcome) in batch.iter().zip(&outcomes) {
-            if let Outcome::Committed { written, .. } = outcome {
-                if let Some(event) = entry.change.outbox.first() {
-                    let facts = [("journal.batch", batch.len() as i64)];
-                    trace::note(
-                        Kind::Internal,
-                        "journal commit",
-                        &event.context,
-                        entry.since.elapsed(),
-                        &facts,
-                    );
-                }
-                events.extend(entry.change.outbox.iter().cloned());
-                committed.push((&entry.change.rows, written));
+        for (entry, written) in batch.iter().zip(&rows) {
+            if let Some(event) = entry.change.outbox.first() {
+                let facts = [("journal.batch", batch.len() as i64)];
+                trace::note(Kind::Internal, "journal commit", &event.context, entry.since.elapsed(), &facts);
             }
+            events.extend(entry.change.outbox.iter().cloned());
+            committed.push((&entry.change.rows, written));
         }
-        // A full queue is no loss: the relay's sweep finds the rows.
-        if !events.is_empty() && self.relay.try_send(relay::Batch { id, events }).is_err() {
-            metrics::counter!("relay_overflow_total", "domain" => self.database.domain).increment(1);
-        }
+        self.relay.send(relay::Batch { key, events });
         let notices = catch_unwind(AssertUnwindSafe(|| R::notices(&committed))).unwrap_or_else(|_| {
             tracing::error!(domain = self.database.domain, "making the notices of a batch panicked");
             Vec::new()
         });
-        for (entry, outcome) in batch.into_iter().zip(outcomes) {
-            entry.reply.tell(outcome);
+        let at = reported.committed_at;
+        for (entry, written) in batch.into_iter().zip(rows) {
+            entry.reply.send(Outcome::Committed { written, at });
         }
         self.notify(notices);
     }
 
-    /// Notices are dropped rather than waited for (listeners see the gap and read again): while NATS is away the
+    /// Why a change that was written alone is not in the database. A request whose key was used before gets the stored
+    /// answer, whatever else it has lost: its first copy may have taken the very seats that this one lacks.
+    async fn report_refused(
+        &self,
+        connection: &mut Connection<'_>,
+        entry: Entry<R>,
+        error: WriteError<R::Rejection>,
+    ) {
+        if let Some(IdempotencyWrite::Claim { key, .. }) = &entry.change.idempotency {
+            let found = match connection.get().await {
+                Ok(life) => {
+                    let key = std::slice::from_ref(key);
+                    within(STATEMENTS_MAX, sql::find_idempotency(&mut life.db, key)).await
+                }
+                Err(error) => Err(error),
+            };
+            match found.map(|mut found| found.pop()) {
+                Ok(Some((_, stored))) => return entry.reply.send(Outcome::Repeated(stored)),
+                Ok(None) => {}
+                Err(error) => {
+                    connection.lose();
+                    return entry.reply.send(Outcome::Failed(Failure::transient(error)));
+                }
+            }
+        }
+        if let WriteError::Sql(error) = &error
+            && is_of_the_tables(error)
+        {
+            // Every change would fail the same way: an outage, and no fault of this one.
+            tracing::error!(domain = self.database.domain, %error, "the host's own tables fail");
+            connection.lose();
+        }
+        entry.reply.send(outcome_of(error));
+    }
+
+    /// Notices are dropped rather than waited for (subscribers see the gap and read again): while NATS is away the
     /// client's queue is full, and a journal that waited for room would stop all commits.
     fn notify(&self, notices: Vec<(String, bytes::Bytes)>) {
         let connected = self.notify.connection_state() == async_nats::connection::State::Connected;
@@ -343,30 +409,32 @@ impl<R: Rows> JournalParts<R> {
     }
 }
 
-/// After an outage: those that may still wait; the others are told.
+/// A batch that is in the database, and what each of its changes is to know.
+struct Committed<R: Rows> {
+    key: BatchKey,
+    reported: Reported,
+    rows: Vec<R::Written>,
+}
+
+fn committed<R: Rows>(
+    key: BatchKey,
+    changes: &[&Change<R>],
+    reported: Reported,
+    rows: Option<Vec<R::Written>>,
+) -> Committed<R> {
+    let rows = rows.unwrap_or_else(|| {
+        let rows: Vec<&R> = changes.iter().map(|change| &change.rows).collect();
+        R::written(&rows, &reported.written)
+    });
+    assert_eq!(rows.len(), changes.len(), "there is one result for each change");
+    Committed { key, reported, rows }
+}
+
+/// After an outage: those that may still wait; the others fail.
 fn not_overdue<R: Rows>(entries: Vec<Entry<R>>, why: &str) -> Vec<Entry<R>> {
     let (overdue, left): (Vec<_>, Vec<_>) = entries.into_iter().partition(Entry::is_overdue);
     overdue.into_iter().for_each(|entry| entry.give_up(why));
     left
-}
-
-/// Asks until the database says whether the batch was committed: nobody may be told anything before.
-async fn find_out(link: &mut Link<'_>, id: Uuid) -> bool {
-    let mut tries = 0u64;
-    loop {
-        let found = match link.get().await {
-            Ok(open) => within(STATEMENTS_MAX, sql::was_committed(open, id)).await,
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(committed) => return committed,
-            Err(_) => {
-                link.lose();
-                tries += 1;
-                tokio::time::sleep(bus::retry::delay(tries.min(4), tries)).await;
-            }
-        }
-    }
 }
 
 enum BatchError<R> {
@@ -375,24 +443,43 @@ enum BatchError<R> {
     Refused(WriteError<R>),
 }
 
-impl<R> BatchError<R> {
-    /// What a change that was written alone is told.
-    fn into_outcome<W: Rows<Rejection = R>>(self) -> Outcome<W> {
-        match self {
-            Self::Away(why) => Outcome::Failed(Failure::transient(why)),
-            Self::Refused(WriteError::Rejected(rejection)) => Outcome::Rejected(rejection),
-            Self::Refused(WriteError::Stale | WriteError::Short(_)) => Outcome::Stale,
-            // Still colliding after all tries, or not the change's own fault: it may pass later.
-            Self::Refused(WriteError::Sql(error)) if is_collision(&error) || is_passing(&error) => {
-                Outcome::Failed(Failure::transient(error))
-            }
-            Self::Refused(WriteError::Sql(error)) => Outcome::Failed(Failure::poison(error)),
+/// The outcome of a change that was written alone.
+fn outcome_of<R: Rows>(error: WriteError<R::Rejection>) -> Outcome<R> {
+    match error {
+        WriteError::Rejected(rejection) => Outcome::Rejected(rejection),
+        WriteError::Stale | WriteError::Short(_) => Outcome::Stale,
+        WriteError::Lost(lost) => match lost.into_iter().next().map(|(_, loss)| loss) {
+            Some(Loss::Rejected(rejection)) => Outcome::Rejected(rejection),
+            Some(Loss::Stale) => Outcome::Stale,
+            Some(Loss::Broken(what)) => Outcome::Failed(Failure::poison(what)),
+            // Its record has expired meanwhile, or was freed.
+            Some(Loss::Repeated) => Outcome::Failed(Failure::transient("the idempotency key was just used")),
+            None => Outcome::Failed(Failure::poison("the batch is incomplete, and nothing of it is missing")),
+        },
+        // Still colliding after all tries, or not the change's own fault: it may pass later.
+        WriteError::Sql(error) if is_collision(&error) || is_passing(&error) || is_of_the_tables(&error) => {
+            Outcome::Failed(Failure::transient(error))
         }
+        WriteError::Sql(error) => Outcome::Failed(Failure::poison(error)),
     }
 }
 
-/// Stuck behind a lock (57014, 55P03), or a host that is newer than its tables or has not the rights (3F, 42).
+/// Stuck behind a lock (57014, 55P03).
 fn is_passing(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|c|
-        c == "57014" || c == "55P03" || c.starts_with("3F") || c.starts_with("42")))
+    has_code(error, |code| code == "57014" || code == "55P03")
+}
+
+/// A check constraint without a name of ours: the row has no partition (23514 with the outbox's name).
+fn is_without_partition(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|code| code == "23514")
+        && e.table().is_some_and(|table| table.starts_with("outbox")))
+}
+
+/// A host that is newer than its tables, or has not the rights (3F, 42), or whose day cannot be written.
+fn is_of_the_tables(error: &sqlx::Error) -> bool {
+    is_without_partition(error) || has_code(error, |code| code.starts_with("3F") || code.starts_with("42"))
+}
+
+fn has_code(error: &sqlx::Error, is: impl Fn(&str) -> bool) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| is(&code)))
 }

@@ -1,34 +1,34 @@
 //! Delivery: how a decision becomes rows and messages, exactly once in effect.
 //!
-//! A domain hands a [`Change`] to its [`Journal`], which writes many changes in one transaction (rows, inbox,
-//! idempotency record, outbox) and tells each its [`Outcome`]. After the commit the [`relay`] publishes the outbox.
+//! A domain gives a [`Change`] to its [`Journal`], which writes many changes in one transaction (rows, idempotency
+//! records, events) and reports each one's [`Outcome`]. After the commit the [`relay`] publishes the events.
 //! Invariant: nothing leaves before the commit, and what was received is acknowledged only after it.
-//! Invariant: every transaction of the house is opened here.
+//! Invariant: every transaction of a deployment is opened here.
 
 mod clock;
 pub mod connect;
 mod gauges;
-mod inboxes;
 mod journal;
 mod lock;
 mod maintenance;
 mod reads;
 pub mod relay;
 mod roles;
+mod rows;
 mod statements;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod transaction;
+mod write;
 
 pub use clock::Clock;
 pub use gauges::measure;
-pub use inboxes::Inboxes;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
-pub use maintenance::maintain;
+pub use maintenance::{DaysAhead, maintain};
 pub use reads::Reads;
 pub use roles::{RolePasswords, grant as grant_roles};
+pub use rows::{Loss, Rows, Statement, WriteError};
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use std::time::Duration;
@@ -37,76 +37,22 @@ use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use bus::{Failure, Problem};
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use sqlx::PgConnection;
 use uuid::Uuid;
-
-/// The rows of one domain's decision, written set-based together with those of others.
-pub trait Rows: Send + Sync + Sized + 'static {
-    /// Why the database says no to a change that is written alone.
-    type Rejection: Send + 'static;
-    /// What the commit tells the decider, such as the showtime's new sequence.
-    type Written: Send + Sync + 'static;
-
-    /// Writes all of `rows`, tables in a fixed order and rows sorted, and returns what to tell each, in the order
-    /// of `rows`. With several rows any shortfall is [`WriteError::Short`]; those that it names then come again alone and
-    /// the others together, and with one row the error must say exactly why.
-    fn write<'a>(
-        connection: &'a mut PgConnection,
-        rows: &'a [&'a Self],
-    ) -> BoxFuture<'a, Result<Vec<Self::Written>, WriteError<Self::Rejection>>>;
-
-    /// Keys of the seat lock that this change takes, such as `<showtime>/<seat>`.
-    fn lock_keys(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What to say on core NATS after the commit, for the whole batch: subject and JSON.
-    fn notices(_committed: &[(&Self, &Self::Written)]) -> Vec<(String, Bytes)> {
-        Vec::new()
-    }
-}
-
-/// Why rows were not written.
-#[derive(Debug)]
-pub enum WriteError<R> {
-    /// These rows of the batch, by their indexes, did not find what they expect; none where it is not known which. Why shows
-    /// when each is written alone.
-    Short(Vec<usize>),
-    /// The version moved: load again and decide again.
-    Stale,
-    Rejected(R),
-    Sql(sqlx::Error),
-}
-
-impl<R> From<sqlx::Error> for WriteError<R> {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
 
 /// One decision: what it writes and what leaves after it is written.
 pub struct Change<R> {
     pub rows: R,
-    /// The message that caused it, where it came from a stream.
-    pub inbox: Option<InboxKey>,
     pub idempotency: Option<IdempotencyWrite>,
     pub outbox: Vec<Outgoing>,
     /// How long it may wait for others to share its transaction: a batch costs nearly as much for one change as for
     /// many. Zero where anybody waits for the outcome.
-    pub patience: Duration,
+    pub max_delay: Duration,
 }
 
 impl<R> Change<R> {
     pub fn new(rows: R) -> Self {
-        Self { rows, inbox: None, idempotency: None, outbox: Vec::new(), patience: Duration::ZERO }
+        Self { rows, idempotency: None, outbox: Vec::new(), max_delay: Duration::ZERO }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct InboxKey {
-    pub consumer: &'static str,
-    pub event_id: String,
 }
 
 /// Names a request with an `Idempotency-Key`: one user's key on one route.
@@ -129,7 +75,15 @@ pub enum IdempotencyWrite {
     Forget { key: IdempotencyKey },
 }
 
-/// A record as it stands.
+impl IdempotencyWrite {
+    fn key(&self) -> &IdempotencyKey {
+        match self {
+            Self::Claim { key, .. } | Self::Complete { key, .. } | Self::Forget { key } => key,
+        }
+    }
+}
+
+/// A stored idempotency record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
     pub request_hash: [u8; 32],
@@ -144,15 +98,13 @@ pub enum Outcome<R: Rows> {
         written: R::Written,
         at: Timestamp,
     },
-    /// Its message was handled before; nothing was written.
-    Duplicate,
     /// Its idempotency key was used before; nothing was written.
     Repeated(StoredAnswer),
     Rejected(R::Rejection),
     /// The version moved; nothing was written.
     Stale,
-    /// Nothing was written. Transient: the same change may be tried again. (Who outlives a journal that was killed
-    /// at its commit hears this too; the inbox or the idempotency key then tells.)
+    /// Nothing was written. Transient: the same change may be tried again. (Also when the journal was killed while it
+    /// committed; then the version or the idempotency key shows at the next try whether it was written.)
     Failed(Failure),
 }
 
@@ -165,7 +117,7 @@ pub fn request_hash<T: serde::Serialize>(request: &T) -> Result<[u8; 32], Proble
     digest.as_ref().try_into().map_err(|_| Problem::internal())
 }
 
-/// Looks idempotency records up, many askers to a query.
+/// Reads idempotency records, those of many requests in one query.
 pub fn stored_answers(pool: sqlx::PgPool) -> Reads<IdempotencyKey, StoredAnswer> {
     Reads::new(move |keys| {
         let pool = pool.clone();
@@ -173,7 +125,7 @@ pub fn stored_answers(pool: sqlx::PgPool) -> Reads<IdempotencyKey, StoredAnswer>
     })
 }
 
-/// Whether the error means that the database is away (as opposed to: it said no).
+/// Whether the error means that the database is away (as opposed to: it refused the statement).
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)

@@ -1,6 +1,6 @@
-//! Group reads: keys asked for while one query runs are answered together by the next.
+//! Grouped reads: keys that are requested while one query runs are read together by the next.
 //!
-//! Every query starts after its askers asked, so an answer is never older than the question.
+//! Every query starts after its requests came, so an answer is never older than the request.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Keys of one query; keeps a single query short when thousands wait.
 const BATCH_MAX: usize = 256;
-/// A database that hangs must not let askers pile up.
+/// A database that hangs must not let requests pile up.
 const QUERY_MAX: Duration = Duration::from_secs(5);
 
-type Asker<K, V> = (K, oneshot::Sender<Result<Option<V>, Failure>>);
+type Request<K, V> = (K, oneshot::Sender<Result<Option<V>, Failure>>);
 
-/// Reads values by key, many askers to a query.
-pub struct Reads<K, V>(mpsc::UnboundedSender<Asker<K, V>>);
+/// Reads values by key, those of many requests in one query.
+pub struct Reads<K, V>(mpsc::UnboundedSender<Request<K, V>>);
 
 impl<K, V> Clone for Reads<K, V> {
     fn clone(&self) -> Self {
@@ -38,18 +38,18 @@ where
     where
         F: Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, sqlx::Error>> + Send + Sync + 'static,
     {
-        let (sender, mut askers) = mpsc::unbounded_channel::<Asker<K, V>>();
+        let (sender, mut requests) = mpsc::unbounded_channel::<Request<K, V>>();
         let query = Arc::new(query);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH_MAX);
-            while askers.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            while requests.recv_many(&mut batch, BATCH_MAX).await > 0 {
                 let mut keys: Vec<K> = batch.iter().map(|(key, _)| key.clone()).collect();
                 let mut seen = std::collections::HashSet::new();
                 keys.retain(|key| seen.insert(key.clone()));
                 let found = super::within(QUERY_MAX, query(keys)).await.map_err(super::read_failure);
                 for (key, reply) in batch.drain(..) {
                     let value = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
-                    // An asker may have given up.
+                    // The caller may have given up.
                     let _ = reply.send(value);
                 }
             }

@@ -1,61 +1,108 @@
-//! The relay: publishes the outbox to JetStream, straight from memory after the commit, with a sweep of the table
-//! behind it for whatever was missed.
+//! The relay: publishes events to JetStream, straight from memory after the commit, with a sweep of the table behind it
+//! for whatever was missed.
 //!
-//! Invariant: an event is noted as published only after JetStream's ack. What is noted may still be lost by NATS
-//! (it acknowledges before fsync; its data may be wiped), so after each connect the last minute, or after a wipe the
-//! whole archive, is published again. Every copy has the same id; the inboxes make repeats harmless.
+//! Invariant: a batch is marked as published only after JetStream's acks. What is marked may still be lost by NATS (it
+//! acknowledges before fsync; its data may be wiped), so after each connect the last minutes, or after a wipe the whole
+//! archive, are published again. Every copy has the same id, and handlers are idempotent.
 
-mod flight;
+mod again;
+mod progress;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use async_nats::jetstream::context::PublishErrorKind;
-use bus::contract::Timestamp;
+use bus::Bus;
 use bus::event::Outgoing;
-use bus::{Bus, topology};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::statements::{self as sql, BATCH_PAGE, OUTBOX_PAGE, Page, Unsent};
+use super::statements::archive::{self as sql, Places};
+use super::statements::batch::BatchKey;
 use super::within;
 use crate::database::Database;
-use flight::{Flight, Landed, Landing};
+use again::Again;
+use progress::{End, Progress, PublishResult};
 
-/// Batches of events that may wait in memory; beyond it the sweep takes over.
+/// Batches that may wait in memory; beyond it the sweep takes over.
 pub const QUEUE_MAX: usize = 4_096;
 /// Publishes without their ack yet: measured, a wider window gains little. All relays of a process together stay below
-/// the client's own limit, past which a publish would wait for acks that nobody takes.
+/// the client's own limit, past which a publish would wait for acks that nothing takes.
 const WINDOW: usize = 1_024;
-/// Acks are noted in the table together: of this many batches, or after this long.
-const MARK_MAX: usize = 512;
-const MARK_AFTER: Duration = Duration::from_millis(200);
+/// Marks are gathered: one row's update for all batches of so long.
+const MARK_AFTER: Duration = Duration::from_millis(700);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Between the pages of an archive that is published again: new events go first, and consumers keep up.
+const ARCHIVE_EVERY: Duration = Duration::from_millis(50);
 /// Beyond it the database hangs; reading or marking a page takes milliseconds.
 const DATABASE_MAX: Duration = Duration::from_secs(10);
 
 /// The events of one group commit.
 pub struct Batch {
-    pub id: Uuid,
+    pub key: BatchKey,
     pub events: Vec<Outgoing>,
+}
+
+/// The journal's way to the relay.
+#[derive(Clone)]
+pub struct Sender {
+    queue: mpsc::Sender<Batch>,
+    /// Batches that the queue had no room for.
+    overflow: mpsc::UnboundedSender<BatchKey>,
+    domain: &'static str,
+    #[cfg(feature = "planted")]
+    bus: Bus,
+}
+
+impl Sender {
+    /// Never waits. A full queue is no loss: the relay's sweep finds the batch.
+    pub fn send(&self, batch: Batch) {
+        let Err(error) = self.queue.try_send(batch) else { return };
+        metrics::counter!("relay_overflow_total", "domain" => self.domain).increment(1);
+        let _ = self.overflow.send(error.into_inner().key);
+    }
+
+    /// A planted bug: events leave before their transaction.
+    #[cfg(feature = "planted")]
+    pub fn send_uncommitted(&self, events: Vec<Outgoing>) {
+        let bus = self.bus.clone();
+        tokio::spawn(async move {
+            for event in events {
+                let _ = event.send(&bus).await;
+            }
+        });
+    }
 }
 
 /// What the relay works with; outlives the worker that runs it.
 pub struct Relay {
     database: Database,
     bus: Bus,
-    queue: Mutex<mpsc::Receiver<Batch>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: mpsc::Receiver<Batch>,
+    overflow: mpsc::UnboundedReceiver<BatchKey>,
+    progress: Progress,
 }
 
 impl Relay {
-    pub fn new(database: Database, bus: Bus) -> (mpsc::Sender<Batch>, Arc<Self>) {
+    pub fn new(database: Database, bus: Bus) -> (Sender, Arc<Self>) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        (sender, Arc::new(Self { database, bus, queue: Mutex::new(queue) }))
+        let (overflow, missed) = mpsc::unbounded_channel();
+        let sender = Sender {
+            queue: sender,
+            overflow,
+            domain: database.domain,
+            #[cfg(feature = "planted")]
+            bus: bus.clone(),
+        };
+        let state = Mutex::new(State { queue, overflow: missed, progress: Progress::default() });
+        (sender, Arc::new(Self { database, bus, state }))
     }
 
     /// Runs until `stop`, then publishes what is still in memory. An error (the database or NATS is away) ends one
@@ -84,97 +131,110 @@ impl Relay {
     /// again.
     async fn relay(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connections = self.bus.connections();
-        // Marks need no fsync of their own: a lost mark only means that the row is published once more.
+        // Marks need no fsync of their own: a lost mark only means that the batches are published once more.
         let options = self.database.options.clone().options([("synchronous_commit", "off")]);
         let connecting = within(DATABASE_MAX, PgConnection::connect_with(&options));
         let mut db = connecting.await.context("connecting to the database")?;
-        let mut stream = Stream::default();
-        let mut queue = self.queue.lock().await;
-        let mut flight = Flight::default();
+        let State { queue, overflow, progress } = &mut *self.state.lock().await;
+        // What an earlier life left.
+        progress.give_up();
+        let mut again = Again::default();
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut archive = tokio::time::interval(ARCHIVE_EVERY);
+        archive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let mark_at =
-                flight.since.map_or_else(|| Instant::now() + SWEEP_EVERY, |since| since + MARK_AFTER);
-            // The first two come first, so that no load starves them.
+                progress.mark_since.map_or_else(|| Instant::now() + SWEEP_EVERY, |since| since + MARK_AFTER);
+            // The first ones come first, so that no load starves them.
             tokio::select! {
                 biased;
-                // What has its ack is noted first, or a stop that comes soon would leave it looking unsent.
-                _ = connections.changed() => return flight.mark(&mut db).await,
+                // What has its ack is marked first, or a stop that comes soon would leave it looking unsent.
+                _ = connections.changed() => return progress.mark(&mut db).await,
                 _ = sweep.tick() => if self.bus.is_connected() && !stop.is_cancelled() {
-                    if !stream.is_served {
-                        stream = self.publish_again(&mut db, &mut flight, stop).await?;
+                    if !again.is_begun() {
+                        again.begin(self).await?;
                     }
-                    self.sweep(&mut db, &mut flight, &stream, stop).await?;
+                    self.sweep(&mut db, progress, &again, stop).await?;
+                    again.follow_up(self, &mut db, progress, stop).await?;
                 },
-                landed = flight.next(), if flight.len() > 0 => flight.land(landed),
-                batch = queue.recv(), if flight.len() < WINDOW => match batch {
+                Some(key) = overflow.recv() => progress.miss(key),
+                result = progress.next(), if progress.in_flight() > 0 => progress.end(result),
+                batch = queue.recv(), if progress.in_flight() < WINDOW => match batch {
                     // While NATS is away nothing is sent: the rows wait in the table.
                     Some(batch) if self.bus.is_connected() => {
-                        self.send(Some(batch.id), batch.events, &mut flight).await;
+                        progress.begin(batch.key, batch.events.len());
+                        self.send(Some(batch.key), batch.events, progress).await;
                     }
-                    Some(_) => {}
+                    Some(batch) => {
+                        progress.begin(batch.key, 0);
+                        if !batch.events.is_empty() {
+                            progress.miss(batch.key);
+                        }
+                    }
                     // The journal is gone for good: as good as a stop.
                     None => {
-                        flight.settle().await;
-                        flight.mark(&mut db).await?;
+                        progress.settle().await;
+                        progress.mark(&mut db).await?;
                         stop.cancelled().await;
                         return Ok(());
                     }
                 },
                 _ = stop.cancelled(), if queue.is_empty() => {
-                    flight.settle().await;
-                    return flight.mark(&mut db).await;
+                    progress.settle().await;
+                    return progress.mark(&mut db).await;
                 }
-                _ = tokio::time::sleep_until(mark_at), if flight.since.is_some() => flight.mark(&mut db).await?,
-            }
-            if flight.to_note() >= MARK_MAX {
-                flight.mark(&mut db).await?;
+                _ = tokio::time::sleep_until(mark_at), if progress.mark_since.is_some() => {
+                    progress.mark(&mut db).await?;
+                }
+                _ = archive.tick(), if again.has_archive() && self.bus.is_connected() => {
+                    again.publish_page_of_archive(self, &mut db, progress).await?;
+                }
             }
         }
     }
 
-    /// Publishes events, of a batch whose acks are to be noted or of none, without waiting for the acks, but for room in
+    /// Publishes events, of a batch whose progress is followed or of none, without waiting for the acks, but for room in
     /// the window.
-    async fn send(&self, batch: Option<Uuid>, events: Vec<Outgoing>, flight: &mut Flight) {
-        let lost = flight.lost;
-        flight.take_off(batch, &events);
+    async fn send(&self, batch: Option<BatchKey>, events: Vec<Outgoing>, progress: &mut Progress) {
+        let lost = progress.lost;
         let mut events = events.into_iter();
         for event in events.by_ref() {
-            while flight.len() >= WINDOW {
-                let landed = flight.next().await;
-                flight.land(landed);
+            while progress.in_flight() >= WINDOW {
+                let result = progress.next().await;
+                progress.end(result);
             }
             let id = event.id;
-            let landing = move |landed| Landing { batch, event: id, landed };
+            let kept = event.clone();
+            let result = move |end| PublishResult { batch, event: kept, end };
             let (span, event) = event.traced();
             match event.send(&self.bus).await {
-                Ok(ack) => flight.push(async move {
+                Ok(ack) => progress.push(async move {
                     let acked = ack.await;
                     drop(span);
-                    let Err(error) = acked else { return landing(Landed::Acked) };
+                    let Err(error) = acked else { return result(End::Acked) };
                     tracing::warn!(%id, %error, "not acknowledged; the sweep will send it again");
                     match error.kind() {
-                        PublishErrorKind::StreamNotFound => landing(Landed::Refused),
-                        _ => landing(Landed::Lost),
+                        PublishErrorKind::StreamNotFound => result(End::Refused),
+                        _ => result(End::Lost),
                     }
                 }),
                 Err(bus::Failure::Transient(error)) => {
                     tracing::warn!(%id, error, "not published; the sweep will");
-                    flight.land(landing(Landed::Lost));
+                    progress.end(result(End::Lost));
                 }
                 Err(bus::Failure::Poison(error)) => {
                     tracing::error!(%id, error, "NATS will never take this event");
-                    flight.land(landing(Landed::Refused));
+                    progress.end(result(End::Refused));
                 }
             }
             // The rest would fail the same way, each after its own time-out.
-            if flight.lost > lost {
+            if progress.lost > lost {
                 break;
             }
         }
-        for left in events {
-            flight.land(Landing { batch, event: left.id, landed: Landed::Lost });
+        for event in events {
+            progress.end(PublishResult { batch, event, end: End::Lost });
         }
     }
 
@@ -182,165 +242,63 @@ impl Relay {
     async fn sweep(
         &self,
         db: &mut PgConnection,
-        flight: &mut Flight,
-        stream: &Stream,
+        progress: &mut Progress,
+        again: &Again,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut after = (Timestamp::from(time::OffsetDateTime::UNIX_EPOCH), Uuid::nil());
+        let mut after = Places::new();
         #[cfg(feature = "planted")]
         if bus::config::planted("pointer-relay") {
-            after = sql::last_published(db).await?.unwrap_or(after);
+            after = sql::pointer(db).await?;
         }
         loop {
-            let overdue = within(DATABASE_MAX, sql::overdue(db, after)).await?;
-            let Some(last) = overdue.last() else { break };
-            after = (last.committed_at, last.batch);
-            let batches = overdue.len();
-            let page = self.read_batches(db, overdue).await?;
-            tracing::info!(domain = self.database.domain, batches, "publishing overdue events");
-            self.publish_page(db, flight, page, stream).await?;
-            if batches < BATCH_PAGE || stop.is_cancelled() {
-                break;
+            let page = within(DATABASE_MAX, sql::overdue(db, &after)).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            after.extend(page.iter().map(|batch| (batch.key.journal, batch.key.number)));
+            let page: Vec<sql::Batch> = page.into_iter().filter(|batch| !progress.has(&batch.key)).collect();
+            if page.is_empty() {
+                continue;
+            }
+            tracing::info!(domain = self.database.domain, batches = page.len(), "publishing overdue events");
+            let page = page.into_iter().map(|batch| (Some(batch.key), batch.events)).collect();
+            self.publish_page(db, progress, page, again).await?;
+            if stop.is_cancelled() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    /// What is unsent of these batches.
-    async fn read_batches(
-        &self,
-        db: &mut PgConnection,
-        unsent: Vec<Unsent>,
-    ) -> anyhow::Result<Vec<(Option<Uuid>, Vec<Outgoing>)>> {
-        let ids: Vec<Uuid> = unsent.iter().flat_map(|batch| &batch.events).copied().collect();
-        let found = within(DATABASE_MAX, sql::read_outbox(db, &Page::These(&ids))).await?;
-        if found.len() < ids.len() {
-            let missing = ids.len() - found.len();
-            tracing::error!(domain = self.database.domain, missing, "unsent events are not in the outbox");
-        }
-        let mut found: HashMap<Uuid, Outgoing> = found.into_iter().map(|event| (event.id, event)).collect();
-        let of = |batch: Unsent| {
-            let events = batch.events.iter().filter_map(|id| found.remove(id)).collect();
-            (Some(batch.batch), events)
-        };
-        Ok(unsent.into_iter().map(of).collect())
-    }
-
-    /// After a connect: streams first, then the last minute, or the whole archive into a stream that is not the one
-    /// published to before. One host of the domain does it at a time; while another one does, the stream is not served
-    /// yet: that host may die of it.
-    async fn publish_again(
-        &self,
-        db: &mut PgConnection,
-        flight: &mut Flight,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Stream> {
-        topology::ensure_streams(&self.bus).await?;
-        let mut stream = Stream { created: self.stream_created().await?, is_served: false };
-        // On an error the lock goes with the connection.
-        if !advisory(
-            db,
-            "select pg_try_advisory_lock(hashtext('delivery.relay'), hashtext($1))",
-            self.database.domain,
-        )
-        .await?
-        {
-            return Ok(stream);
-        }
-        let remembered = sqlx::query_scalar("select stream_created_at from relay").fetch_optional(&mut *db);
-        let remembered: Option<String> = within(DATABASE_MAX, remembered).await?;
-        #[cfg(feature = "planted")]
-        let remembered = remembered
-            .map(|old| if bus::config::planted("blind-to-wipes") { stream.created.clone() } else { old });
-        if remembered.as_ref() == Some(&stream.created) {
-            let recent = within(DATABASE_MAX, sql::recently_published(db)).await?;
-            for ids in recent.chunks(OUTBOX_PAGE) {
-                ensure!(!stop.is_cancelled(), "stopped while publishing again");
-                let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::These(ids))).await?;
-                self.publish_page(db, flight, vec![(None, page)], &stream).await?;
-            }
-        } else {
-            if remembered.is_some() {
-                tracing::warn!(
-                    domain = self.database.domain,
-                    "NATS's data was wiped; publishing the whole archive"
-                );
-            }
-            self.publish_archive(db, flight, &stream, stop).await?;
-            let remember = sqlx::query(
-                "insert into relay (stream_created_at) values ($1)
-                 on conflict (only_row) do update set stream_created_at = excluded.stream_created_at",
-            );
-            within(DATABASE_MAX, remember.bind(&stream.created).execute(&mut *db)).await?;
-        }
-        advisory(
-            db,
-            "select pg_advisory_unlock(hashtext('delivery.relay'), hashtext($1))",
-            self.database.domain,
-        )
-        .await?;
-        stream.is_served = true;
-        Ok(stream)
-    }
-
-    async fn publish_archive(
-        &self,
-        db: &mut PgConnection,
-        flight: &mut Flight,
-        stream: &Stream,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let mut after = Uuid::nil();
-        loop {
-            ensure!(!stop.is_cancelled(), "stopped while publishing the archive");
-            let page = within(DATABASE_MAX, sql::read_outbox(db, &Page::Archive(after))).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.id;
-            self.publish_page(db, flight, vec![(None, page)], stream).await?;
-        }
-    }
-
-    /// Publishes one page, waits for every ack and notes them. Fails when NATS did not take some for now; those that
-    /// it will never take hold nobody up.
+    /// Publishes one page, waits for every ack and marks it. Fails when NATS did not take some for now; those that it will
+    /// never take hold up no other.
     async fn publish_page(
         &self,
         db: &mut PgConnection,
-        flight: &mut Flight,
-        page: Vec<(Option<Uuid>, Vec<Outgoing>)>,
-        stream: &Stream,
+        progress: &mut Progress,
+        page: Vec<(Option<BatchKey>, Vec<Outgoing>)>,
+        again: &Again,
     ) -> anyhow::Result<()> {
-        flight.settle().await;
-        (flight.lost, flight.refused) = (0, 0);
-        for (batch, events) in page {
-            self.send(batch, events, flight).await;
-            if flight.lost > 0 {
+        progress.settle().await;
+        (progress.lost, progress.refusals) = (0, 0);
+        progress.accepted.clear();
+        for (key, events) in page {
+            if let Some(key) = key {
+                progress.begin_swept(key, events.len());
+            }
+            self.send(key, events, progress).await;
+            if progress.lost > 0 {
                 break;
             }
         }
-        flight.settle().await;
-        flight.mark(db).await?;
-        ensure!(flight.lost == 0, "NATS did not acknowledge {} events", flight.lost);
-        if flight.refused > 0 {
-            // No stream takes them. Is it their fault, or has the stream gone?
-            ensure!(self.stream_created().await? == stream.created, "the stream was replaced");
+        progress.settle().await;
+        let lost = progress.lost;
+        if lost == 0 && progress.refusals > 0 {
+            // No stream takes some. Is it their fault, or has the stream gone?
+            again.ensure_same_stream(self).await?;
         }
+        progress.mark(db).await?;
+        ensure!(lost == 0, "NATS did not acknowledge {lost} events");
         Ok(())
     }
-
-    async fn stream_created(&self) -> Result<String, bus::Failure> {
-        Ok(topology::events(&self.bus).await?.cached_info().created.to_string())
-    }
-}
-
-/// The stream that is published to.
-#[derive(Default)]
-struct Stream {
-    /// What tells it from the one before NATS's data was wiped.
-    created: String,
-    /// The last minute, or the archive, was published again.
-    is_served: bool,
-}
-
-async fn advisory(db: &mut PgConnection, lock: &'static str, domain: &str) -> Result<bool, sqlx::Error> {
-    within(DATABASE_MAX, sqlx::query_scalar(lock).bind(domain).fetch_one(db)).await
 }

@@ -40,11 +40,11 @@ pub const ALL: &[Promise] = &[
                count(*) filter (where status = 'CONFIRMED'),
                coalesce(sum(cardinality(seats)) filter (where status = 'PENDING'), 0),
                count(*) filter (where status = 'PENDING')) from reservation.reservations",
-        findings: "select format('%s %s is %s for reservation %s, which is %s of %s %s', c.showtime_id, c.seat, c.status,
+        findings: "select format('%s %s is claimed for reservation %s, which is %s of %s %s', c.showtime_id, c.seat,
                  c.reservation_id, coalesce(r.status, 'missing'), r.showtime_id, r.seats)
              from reservation.claims c left join reservation.reservations r on r.id = c.reservation_id
              where r.id is null or r.showtime_id <> c.showtime_id or c.seat <> all (r.seats)
-                or c.status <> case r.status when 'PENDING' then 'HELD' when 'CONFIRMED' then 'SOLD' else '' end
+                or r.status not in ('PENDING', 'CONFIRMED')
              union all
              select format('reservation %s is %s without its seat %s', r.id, r.status, wanted.seat)
              from reservation.reservations r cross join unnest(r.seats) as wanted (seat)
@@ -136,7 +136,8 @@ pub const ALL: &[Promise] = &[
         findings: "select format('reservation %s has version %s and %s steps up to %s', r.id, r.version, s.steps, s.last)
              from reservation.reservations r cross join lateral (
                select count(*) as steps, max(version) as last from reservation.saga_steps where reservation_id = r.id) s
-             where r.version <> s.steps or r.version is distinct from s.last",
+             -- the last thousand are kept
+             where least(r.version, 1000) is distinct from s.steps or r.version is distinct from s.last",
     },
     Promise {
         name: "deadlines",
@@ -188,11 +189,11 @@ pub const ALL: &[Promise] = &[
         text: "the tickets that the ledger counts for each showtime are its sold seats",
         tables: &["reservation.reservations", "reservation.claims", "payment.payments", "payment.postings"],
         figures: "select format('%s seats sold, %s tickets counted',
-               (select count(*) from reservation.claims where status = 'SOLD'),
+               (select count(*) from reservation.claimed_seats where status = 'SOLD'),
                (select coalesce(sum(tickets), 0) from payment.postings))",
         // A payment that does not know its show counts no tickets.
         findings: "with sold as (
-               select reservation_id, showtime_id, count(*) as seats from reservation.claims
+               select reservation_id, showtime_id, count(*) as seats from reservation.claimed_seats
                where status = 'SOLD' group by 1, 2),
              counted as (
                select p.reservation_id, b.showtime_id, sum(b.tickets) as tickets

@@ -50,7 +50,7 @@ async fn findings(connection: &mut PgConnection, query: String) -> anyhow::Resul
     Ok((found, findings))
 }
 
-/// Every domain's outbox: what was committed has left.
+/// Every domain's outbox: what was committed has left, and the coming days can be written.
 async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
     let domains: Vec<String> = sqlx::query_scalar(
         "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -58,23 +58,33 @@ async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>>
     )
     .fetch_all(&mut *connection)
     .await?;
-    let each = domains.iter().map(|domain| {
-        // A name from the catalogue, quoted by the same.
-        format!(
-            r#"select format('{domain}: %s %s of %s', id, subject, created_at) from "{domain}".outbox
-               where id in (select id from "{domain}".unsent where committed_at < now() - interval '1 minute')"#
-        )
-    });
-    let all = each.collect::<Vec<_>>().join(" union all ");
-    if all.is_empty() {
+    if domains.is_empty() {
         return Ok(Vec::new());
     }
-    let (found, findings) = findings(connection, all).await?;
-    Ok(vec![Checked {
-        name: "outbox",
-        promise: "what was committed has been published within a minute",
-        evidence: format!("the outboxes of {}", domains.join(", ")),
-        found,
-        findings,
-    }])
+    // A name from the catalogue, quoted by the same.
+    let unsent = domains.iter().map(|domain| {
+        format!(
+            r#"select format('{domain}: %s %s of %s', id, subject, committed_at) from "{domain}".unsent
+               where committed_at < now() - interval '1 minute'"#
+        )
+    });
+    let without = domains.iter().map(|domain| {
+        format!(
+            "select format('{domain}: no partition for %s', day::date)
+             from generate_series(now() at time zone 'utc', now() at time zone 'utc' + interval '3 days', interval '1 day') as day
+             where to_regclass(format('%I.outbox_%s', '{domain}', to_char(day, 'YYYYMMDD'))) is null"
+        )
+    });
+    let (unsent, without) =
+        (unsent.collect::<Vec<_>>().join(" union all "), without.collect::<Vec<_>>().join(" union all "));
+    let evidence = format!("the outboxes of {}", domains.join(", "));
+    let mut checked = Vec::new();
+    for (name, promise, query) in [
+        ("outbox", "what was committed has been published within a minute", unsent),
+        ("outbox-days", "every outbox has partitions for today and three days more", without),
+    ] {
+        let (found, findings) = findings(connection, query).await?;
+        checked.push(Checked { name, promise, evidence: evidence.clone(), found, findings });
+    }
+    Ok(checked)
 }

@@ -140,10 +140,6 @@ impl Desk {
                     tracing::error!(%failure, request_id = call.context.correlation_id, "movie change not written");
                     return Err(failure.into());
                 }
-                Outcome::Duplicate => {
-                    tracing::error!("a movie change without an inbox key was taken for a duplicate");
-                    return Err(Problem::internal());
-                }
             }
         }
         Err(Problem::unavailable("It is being changed by others all the time. Try again shortly."))

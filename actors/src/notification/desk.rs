@@ -72,7 +72,6 @@ async fn resend(env: Arc<Env>, call: Call<ResendNotification>) -> Answered {
             Outcome::Stale => {}
             Outcome::Failed(failure) => return Err(failure.into()),
             Outcome::Rejected(never) => match never {},
-            Outcome::Duplicate => return Err(Problem::internal()),
         }
     }
     Err(Rejection::StillQueued.into())

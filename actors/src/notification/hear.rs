@@ -1,6 +1,7 @@
 //! What the events mean: rows of the projections, and mails to be sent. Pure but for the journal at the end.
 //!
-//! Invariant: an event is acknowledged after its rows are committed together with its inbox id. Nothing is asked of other
+//! Invariant: an event is acknowledged after its rows are committed; one that comes again changes nothing, since mails are
+//! unique by kind and subject and the projections have versions. Nothing is asked of other
 //! hosts here: a mail that lacks its reservation is stored, and whoever sends it asks.
 
 use bus::Context;
@@ -20,8 +21,8 @@ use uuid::Uuid;
 
 use super::model::{Attendee, NewMail, Topic};
 use super::store::{Heard, Write};
-use super::{Env, PATIENCE};
-use crate::delivery::{Change, InboxKey, Outcome};
+use super::{Env, MAX_DELAY};
+use crate::delivery::{Change, Outcome};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
     name: "notification",
@@ -51,11 +52,10 @@ pub fn hear(env: &Env, delivery: Delivery) {
     };
     heard.hold_mail_after = env.settings.hold_mail_after;
     let wake = !heard.mails.is_empty() || heard.reminder.is_some();
-    let inbox = Some(InboxKey { consumer: CONSUMER.name, event_id: delivery.id.clone() });
-    let change = Change { inbox, patience: PATIENCE, ..Change::new(Write::Heard(Box::new(heard))) };
+    let change = Change { max_delay: MAX_DELAY, ..Change::new(Write::Heard(Box::new(heard))) };
     let sender = env.wake.clone();
     env.journal.write(change, move |outcome| match outcome {
-        Outcome::Committed { .. } | Outcome::Duplicate => {
+        Outcome::Committed { .. } => {
             delivery.ack();
             if wake {
                 sender.notify_one();

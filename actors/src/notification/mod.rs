@@ -55,7 +55,7 @@ pub const DOMAIN: Domain = Domain {
 
 /// Nobody sits and waits for a mail: what was heard and what was sent is written with what else comes within this.
 /// Without it every mail sent made a transaction of its own.
-const PATIENCE: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_millis(200);
 
 /// What consumer, endpoints and sender work with.
 pub struct Env {

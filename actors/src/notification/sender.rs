@@ -26,7 +26,7 @@ use super::bounds::{self, Recipients};
 use super::letter::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
 use super::store::{self, Heard, Write, Written};
-use super::{Env, PATIENCE, letter, order, wording};
+use super::{Env, MAX_DELAY, letter, order, wording};
 use crate::delivery::{Change, Outcome};
 
 /// How often to look for mails whose turn has come, besides being told of new ones.
@@ -297,7 +297,7 @@ async fn settle(env: Arc<Env>, mail: Mail, end: End, recipient: Option<String>) 
         End::Sent | End::Again { .. } => tracing::info!(%id, kind, status, request_id, "mail"),
     }
     let write = Write::Settle { id: mail.id, version: mail.version, end, recipient };
-    match env.journal.commit(Change { patience: PATIENCE, ..Change::new(write) }).await {
+    match env.journal.commit(Change { max_delay: MAX_DELAY, ..Change::new(write) }).await {
         Outcome::Committed { written: Written::Done, .. } => {}
         Outcome::Committed { written: Written::Lost, .. } => {
             tracing::warn!(%id, kind, "the claim had run out; another host has the mail");

@@ -259,7 +259,6 @@ impl PaymentActor {
                 self.known = Known::Unread;
                 work.fail(Failure::transient("the payment keeps changing"));
             }
-            Outcome::Duplicate => self.settle(work, None),
             Outcome::Repeated(stored) => work.repeated(&stored),
             Outcome::Failed(failure) => {
                 self.known = Known::Unread;

@@ -36,7 +36,6 @@ pub fn change(env: &Env, work: &Work, decided: Option<&(Payment, Step)>) -> Resu
     let about = decided.map(|(before, _)| before.id);
     let event = work.provider_event().map(|event| ProviderEvent { payment_id: about, ..event });
     let mut change = Change::new(Rows { event, ..Rows::default() });
-    change.inbox = work.inbox();
     let Some((before, step)) = decided.filter(|(_, step)| step.changed) else { return Ok((change, None)) };
     change.rows.payment = Some(PaymentRows::of(before, step, bound(work, step)));
     let context = work.context(&step.payment);

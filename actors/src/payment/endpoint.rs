@@ -198,7 +198,7 @@ async fn owner(env: &Env, notice: &Notice) -> Result<Option<Uuid>, Problem> {
 async fn keep(env: &Env, work: &Work) -> Result<(), Problem> {
     let (change, _) = change::change(env, work, None).map_err(|_| Problem::internal())?;
     match env.journal.commit(change).await {
-        Outcome::Committed { .. } | Outcome::Duplicate => Ok(()),
+        Outcome::Committed { .. } => Ok(()),
         Outcome::Failed(failure) => Err(failure.into()),
         other => {
             tracing::error!(?other, "a provider event is only ever stored");

@@ -104,7 +104,7 @@ async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration)
             Ok(true)
         }
         Outcome::Failed(failure) => Err(failure),
-        Outcome::Stale | Outcome::Duplicate | Outcome::Repeated(_) => Ok(false),
+        Outcome::Stale | Outcome::Repeated(_) => Ok(false),
         Outcome::Rejected(rejection) => Err(Failure::poison(format!("a cursor was refused: {rejection:?}"))),
     }
 }

@@ -25,11 +25,9 @@ use super::show;
 use super::step::{Call, Step};
 use super::store::ProviderEvent;
 use super::webhook::{About, Notice};
-use crate::delivery::{InboxKey, StoredAnswer};
+use crate::delivery::StoredAnswer;
 
 pub const CONSUMER: &str = "payment";
-/// The inbox's name for the provider's webhooks.
-const PROVIDER: &str = "provider";
 
 /// `Ok(None)`: the answer is stored under the idempotency key.
 pub type PayReply = oneshot::Sender<Result<Option<Bytes>, Problem>>;
@@ -211,19 +209,6 @@ impl Work {
         let Notice { id, kind, .. } = &work.notice;
         let (id, kind, body) = (id.clone(), kind.clone(), work.body.clone());
         Some(ProviderEvent { id, kind, body, payment_id: None })
-    }
-
-    pub fn inbox(&self) -> Option<InboxKey> {
-        match self {
-            Self::Created(_, delivery)
-            | Self::Cancelled(_, delivery)
-            | Self::Exchanged(_, delivery)
-            | Self::Refund(_, delivery) => {
-                Some(InboxKey { consumer: CONSUMER, event_id: delivery.id.clone() })
-            }
-            Self::Notice(work) => Some(InboxKey { consumer: PROVIDER, event_id: work.notice.id.clone() }),
-            _ => None,
-        }
     }
 
     /// The request that caused it; what nobody in the house asked for just now goes back to who began the payment, and so

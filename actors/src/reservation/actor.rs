@@ -31,7 +31,7 @@ use super::model::{Reservation, SeatWrite};
 use super::order::replay;
 use super::saga::{Effect, Input, Saga};
 use super::store::{Logged, Rows, Step};
-use crate::delivery::{Change, IdempotencyWrite, InboxKey, Outcome};
+use crate::delivery::{Change, IdempotencyWrite, Outcome};
 use crate::supervision::entity::{Address, Entity};
 
 pub const CONSUMER: &str = "reservation";
@@ -210,10 +210,6 @@ impl SagaActor {
             }
             _ => Rows::Step(Box::new(step)),
         };
-        let inbox = match &origin {
-            Origin::Event(delivery) => Some(InboxKey { consumer: CONSUMER, event_id: delivery.id.clone() }),
-            _ => None,
-        };
         let (mut response, mut idempotency) = (None, None);
         if let Origin::Call(caller) = &origin {
             let told = (caller.shape)(&Done { input: &input, after: &after, effects: &effects, now });
@@ -232,7 +228,7 @@ impl SagaActor {
         }
         self.busy = true;
         let me = self.me.clone();
-        let change = Change { inbox, idempotency, outbox, ..Change::new(rows) };
+        let change = Change { idempotency, outbox, ..Change::new(rows) };
         self.env.journal.write(change, move |outcome| {
             let written = Written { input, origin, after, effects, context, response, outcome };
             me.send(Message::Written(Box::new(written)));
@@ -255,7 +251,6 @@ impl SagaActor {
                 }
                 self.known = Some(after);
             }
-            Outcome::Duplicate => origin.acknowledge(),
             Outcome::Stale if self.stale < STALE_MAX => {
                 self.stale += 1;
                 self.waiting.push_front((input, origin));

@@ -11,10 +11,9 @@ use bus::event::Outgoing;
 use bus::service::{Answered, Call, json};
 
 use super::Env;
-use super::actor;
 use super::model::{DOMAIN, Showtime};
 use super::store::{self, Rows};
-use crate::delivery::{Change, InboxKey, Outcome};
+use crate::delivery::{Change, Outcome};
 
 pub async fn hear(env: &Env, delivery: Delivery) {
     let told: ShowtimeUpdated = match delivery.event() {
@@ -22,7 +21,7 @@ pub async fn hear(env: &Env, delivery: Delivery) {
         Err(failure) => return delivery.fail(failure),
     };
     let wanted = Showtime::from(told.showtime);
-    match commit(env, &delivery, wanted.clone(), vec![]).await {
+    match commit(env, wanted.clone(), vec![]).await {
         Outcome::Rejected(_) => refuse(env, delivery, wanted).await,
         outcome => settle(delivery, outcome),
     }
@@ -43,19 +42,18 @@ async fn refuse(env: &Env, delivery: Delivery, wanted: Showtime) {
     };
     let kept = Showtime { starts_at: known.starts_at, layout: known.layout, ..wanted };
     let told = Outgoing::new(DOMAIN, &refused, env.clock.now(), &delivery.context);
-    let outcome = commit(env, &delivery, kept, vec![told]).await;
+    let outcome = commit(env, kept, vec![told]).await;
     settle(delivery, outcome);
 }
 
-async fn commit(env: &Env, delivery: &Delivery, showtime: Showtime, outbox: Vec<Outgoing>) -> Outcome<Rows> {
-    let inbox = Some(InboxKey { consumer: actor::CONSUMER, event_id: delivery.id.clone() });
+async fn commit(env: &Env, showtime: Showtime, outbox: Vec<Outgoing>) -> Outcome<Rows> {
     let change = Rows::ShowtimeChanged(Box::new(showtime));
-    env.journal.commit(Change { inbox, outbox, ..Change::new(change) }).await
+    env.journal.commit(Change { outbox, ..Change::new(change) }).await
 }
 
 fn settle(delivery: Delivery, outcome: Outcome<Rows>) {
     match outcome {
-        Outcome::Committed { .. } | Outcome::Duplicate => delivery.ack(),
+        Outcome::Committed { .. } => delivery.ack(),
         Outcome::Failed(failure) => delivery.fail(failure),
         // Another version was taken over between reading and writing: from the beginning.
         Outcome::Rejected(_) | Outcome::Stale => delivery.retry("the showtime changed meanwhile"),

@@ -45,7 +45,7 @@ use uuid::Uuid;
 
 use crate::config::ReservationSettings;
 use crate::delivery::{
-    self, Change, Clock, IdempotencyKey, InboxKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, sweep,
+    self, Change, Clock, IdempotencyKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, sweep,
 };
 use crate::domain::{Domain, configure};
 use crate::host::{DomainBuilder, Host, Stage};
@@ -265,10 +265,9 @@ async fn keep_showtime(env: &Env, delivery: Delivery) {
         Ok(told) => told,
         Err(failure) => return delivery.fail(failure),
     };
-    let inbox = Some(InboxKey { consumer: actor::CONSUMER, event_id: delivery.id.clone() });
-    let change = Change { inbox, ..Change::new(Rows::Showtime(told.into())) };
+    let change = Change::new(Rows::Showtime(told.into()));
     match env.journal.commit(change).await {
-        Outcome::Committed { .. } | Outcome::Duplicate => delivery.ack(),
+        Outcome::Committed { .. } => delivery.ack(),
         Outcome::Failed(failure) => delivery.fail(failure),
         other => delivery.park(format!("a showtime is only ever stored, but: {other:?}")),
     }

@@ -353,14 +353,4 @@ impl SeatWrite {
             (Claim::Sold, Claim::Held) => unreachable!("a sold seat is never held again"),
         }
     }
-
-    /// What the seat map shows afterwards, if anything changed.
-    pub fn status(self) -> Option<SeatStatus> {
-        match self {
-            Self::Keep => None,
-            Self::Claim(status) => Some(status),
-            Self::Sell | Self::Exchange => Some(SeatStatus::Sold),
-            Self::Free => Some(SeatStatus::Free),
-        }
-    }
 }

@@ -329,7 +329,7 @@ impl ShowtimeActor {
             }
             Outcome::Rejected(rejection) => answer(order.reply, Err(rejection.into())),
             Outcome::Failed(failure) => answer(order.reply, Err(failure.into())),
-            Outcome::Stale | Outcome::Duplicate => answer(order.reply, Err(Problem::internal())),
+            Outcome::Stale => answer(order.reply, Err(Problem::internal())),
         }
         // A batch tells all its changes in a row: whoever waits is decided once, behind them.
         if !self.waiting_for_marks.is_empty() && !std::mem::replace(&mut self.is_deciding_again, true) {

@@ -1,48 +1,45 @@
-//! Reservation's SQL. Everything a batch writes is set-based; tables in the order users, showtimes, reservations, claims,
-//! steps; rows sorted. Counts tell whether every row found the owner and version that it expects.
+//! Reservation's SQL. The steps of a batch are written by one statement; showtimes, which are few, by a dialogue.
 
-mod claims;
 mod holds;
+mod locks;
 mod read;
 mod report;
 mod showtime;
+mod statement;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bus::contract::movie::ShowtimeStatus;
+use bus::contract::SeatId;
 use bus::contract::reservation::{
     Rejection, ReservationChanged, SeatChange, SeatStatus, SeatsChanged, changed_subject, seats_subject,
 };
-use bus::contract::{SeatId, Timestamp};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::holds::Bounds;
 use super::model::{Reservation, SeatWrite, Showtime};
-use super::saga::{READDRESS, Saga};
-use crate::database::seat_column;
-use crate::delivery::{self, WriteError};
+use crate::delivery::{self, Loss, Statement, WriteError};
 
-use claims::{raise_sequences, write_claims};
-use holds::check_holds;
 pub use holds::{UNPAID_ENDS_FOR, holders};
 pub use read::{Filter, due, list, open_of_showtime, pending_of_user, reservations, sequences, snapshot};
 pub use report::{cancellation, occupancy, sagas, steps};
 pub use showtime::claimed;
-use showtime::{cancel_showtime, change_showtime, check_still_there, put_showtime};
+use showtime::{cancel_showtime, change_showtime, put_showtime};
 
 type Written<T> = Result<T, WriteError<Rejection>>;
 
 /// What one change writes.
 #[derive(Debug)]
 pub enum Rows {
-    /// A showtime as movie told it.
+    /// The first version of a showtime that reaches this domain.
     Showtime(Showtime),
-    /// Later words of movie; a version that is not newer changes nothing.
+    /// A later version; one that is not newer changes nothing.
     ShowtimeChanged(Box<Showtime>),
     /// Nothing is sold any more.
     ShowtimeCancelled(Box<Showtime>),
@@ -77,7 +74,7 @@ pub struct Step {
     pub showtime_version: Option<i64>,
 }
 
-/// What the saga's log says of a step.
+/// What the saga's history keeps of a step.
 #[derive(Debug, Default)]
 pub struct Logged {
     /// Name of the input.
@@ -125,9 +122,14 @@ impl Step {
         now.into_iter().chain(self.previous.as_ref().map(|(showtime, _)| *showtime))
     }
 
+    /// Whether it takes seats, for which locks are needed first.
+    fn takes(&self) -> bool {
+        matches!(self.seats, SeatWrite::Claim(_) | SeatWrite::Exchange)
+    }
+
     /// Seats that it takes, which must be free.
     fn claimed(&self) -> impl Iterator<Item = &SeatId> {
-        let takes = matches!(self.seats, SeatWrite::Claim(_) | SeatWrite::Exchange);
+        let takes = self.takes();
         let had = self.previous.as_ref().filter(|(showtime, _)| *showtime == self.reservation.showtime_id);
         let new = move |seat: &&SeatId| takes && !had.is_some_and(|(_, seats)| seats.contains(seat));
         self.seats_now().filter(new)
@@ -185,15 +187,6 @@ impl std::ops::Deref for Placed<'_> {
     }
 }
 
-/// Those of the steps that came up short, for the journal to take out of the batch; alone, a step is told why.
-fn short<'a>(
-    steps: impl Iterator<Item = &'a Placed<'a>>,
-    alone: bool,
-    why: impl FnOnce() -> WriteError<Rejection>,
-) -> WriteError<Rejection> {
-    if alone { why() } else { WriteError::Short(steps.map(|step| step.row).collect()) }
-}
-
 /// The showtimes whose seats a change touched, with their new sequences.
 pub type Sequences = Vec<(Uuid, i64)>;
 
@@ -201,8 +194,32 @@ impl delivery::Rows for Rows {
     type Rejection = Rejection;
     type Written = Sequences;
 
+    fn statement(rows: &[&Self]) -> Option<Statement> {
+        rows.iter().all(|rows| !rows.steps().is_empty()).then(|| statement::of(&placed(rows)))
+    }
+
+    fn lock<'a>(
+        db: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, Result<(), WriteError<Rejection>>> {
+        async move { locks::lock(db, &placed(rows)).await }.boxed()
+    }
+
+    fn written(rows: &[&Self], written: &Value) -> Vec<Sequences> {
+        let sequences: HashMap<Uuid, i64> = Deserialize::deserialize(written).unwrap_or_default();
+        let touched = |rows: &&Self| -> Sequences {
+            let showtimes: BTreeSet<Uuid> = rows.steps().iter().flat_map(Step::showtimes).collect();
+            showtimes.into_iter().filter_map(|id| sequences.get(&id).map(|at| (id, *at))).collect()
+        };
+        rows.iter().map(touched).collect()
+    }
+
+    fn lost(rows: &[&Self], found: &Value) -> Vec<(usize, Loss<Rejection>)> {
+        statement::lost(&placed(rows), found)
+    }
+
     fn write<'a>(db: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Written<Vec<Sequences>>> {
-        write(db, rows).boxed()
+        write_showtimes(db, rows).boxed()
     }
 
     fn lock_keys(&self) -> Vec<String> {
@@ -243,168 +260,37 @@ fn json<T: serde::Serialize>(notice: &T) -> Bytes {
     serde_json::to_vec(notice).expect("contract types are plain data and always serialize").into()
 }
 
-async fn write(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
-    let alone = rows.len() == 1;
-    let mut changed = HashMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        match row {
-            Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
-            Rows::ShowtimeChanged(showtime) => match change_showtime(db, showtime).await {
-                Ok(Some(sequence)) => drop(changed.insert(index, vec![(showtime.id, sequence)])),
-                Ok(None) => {}
-                Err(WriteError::Rejected(_)) if !alone => return Err(WriteError::Short(vec![index])),
-                Err(error) => return Err(error),
-            },
-            Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
-            Rows::Step(_) | Rows::Pair(_) => {}
-        }
-    }
+/// The steps of a batch in the order of their reservations.
+fn placed<'a>(rows: &[&'a Rows]) -> Vec<Placed<'a>> {
     let places = rows.iter().enumerate();
     let mut steps: Vec<Placed> =
         places.flat_map(|(row, rows)| rows.steps().iter().map(move |step| Placed { row, step })).collect();
     steps.sort_by_key(|step| step.reservation.id);
-    if steps.is_empty() {
-        return Ok((0..rows.len()).map(|index| changed.remove(&index).unwrap_or_default()).collect());
-    }
-    check_holds(db, &steps, alone).await?;
-    let sequences = raise_sequences(db, &steps, alone).await?;
-    check_still_there(db, &steps, alone).await?;
-    write_reservations(db, &steps, alone).await?;
-    move_reservations(db, &steps).await?;
-    readdress(db, &steps).await?;
-    write_claims(db, &steps, alone).await?;
-    let of = |(index, rows): (usize, &&Rows)| {
-        let touched: BTreeSet<Uuid> = rows.steps().iter().flat_map(Step::showtimes).collect();
-        let touched = touched.into_iter().filter_map(|id| sequences.get(&id).map(|at| (id, *at)));
-        changed.remove(&index).unwrap_or_else(|| touched.collect())
-    };
-    Ok(rows.iter().enumerate().map(of).collect())
+    steps
 }
 
-/// New reservations, later versions of known ones, and the saga's log, in one round trip.
-async fn write_reservations(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
-    let (new, old): (Vec<&Placed>, Vec<&Placed>) = steps.iter().partition(|step| step.is_new());
-    let networks: Vec<Option<&str>> = new.iter().map(|step| step.step.network()).collect();
-    let unpaid_ends: Vec<Option<OffsetDateTime>> = old.iter().map(|step| step.unpaid_ended_at()).collect();
-    let new: Vec<&Reservation> = new.into_iter().map(|step| &step.step.reservation).collect();
-    let old: Vec<&Reservation> = old.into_iter().map(|step| &step.step.reservation).collect();
-    let each = |get: fn(&Reservation) -> String| new.iter().map(|r| get(r)).collect::<Vec<String>>();
-    let updated: Vec<Uuid> = sqlx::query_scalar(
-        "with made as (
-           insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-             seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at, network)
-           select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-             string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at,
-             network
-           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
-             $8::text[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[],
-             $29::text[])
-             as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
-               seats, total, currency, status, checkpoint, deadline, created_at, network)),
-         logged as (
-           insert into reservation.saga_steps (reservation_id, version, input, state, at, by, detail)
-           select * from unnest($22::uuid[], $23::bigint[], $24::text[], $25::text[], $26::timestamptz[], $27::uuid[],
-             $28::text[])
-           -- taken only where another host has moved on, which the missing id below tells
-           on conflict do nothing),
-         updated as (
-           update reservation.reservations as known set version = new.version, status = new.status,
-             checkpoint = new.checkpoint::jsonb, deadline = new.deadline, attention = new.attention,
-             updated_at = new.updated_at,
-             network = case when new.status = 'PENDING' then known.network end,
-             unpaid_ended_at = case when new.status = 'CANCELLED'
-               then coalesce(new.unpaid_ended_at, known.unpaid_ended_at) end
-           from unnest($15::uuid[], $16::bigint[], $17::text[], $18::text[], $19::timestamptz[], $20::bool[],
-             $21::timestamptz[], $30::timestamptz[])
-             as new (id, version, status, checkpoint, deadline, attention, updated_at, unpaid_ended_at)
-           where known.id = new.id and known.version = new.version - 1
-           returning known.id)
-         select id from updated",
-    )
-    .bind(new.iter().map(|r| r.id).collect::<Vec<_>>())
-    .bind(new.iter().map(|r| r.user_id).collect::<Vec<_>>())
-    .bind(each(|r| r.email.clone()))
-    .bind(new.iter().map(|r| r.showtime_id).collect::<Vec<_>>())
-    .bind(new.iter().map(|r| r.movie_id).collect::<Vec<_>>())
-    .bind(each(|r| r.movie_title.clone()))
-    .bind(new.iter().map(|r| r.starts_at.date_time()).collect::<Vec<_>>())
-    .bind(each(|r| seat_column(&r.seats())))
-    .bind(new.iter().map(|r| r.saga.terms.total.amount).collect::<Vec<_>>())
-    .bind(each(|r| r.saga.terms.total.currency.as_str().to_owned()))
-    .bind(each(|r| r.saga.status().as_str().to_owned()))
-    .bind(each(|r| checkpoint(&r.saga)))
-    .bind(new.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
-    .bind(new.iter().map(|r| r.created_at.date_time()).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.id).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.version).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.saga.status().as_str()).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| checkpoint(&r.saga)).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.saga.deadline().map(Timestamp::date_time)).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.saga.needs_attention()).collect::<Vec<_>>())
-    .bind(old.iter().map(|r| r.updated_at.date_time()).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.id).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.version).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.input).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.saga.state.name().as_str()).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.reservation.updated_at.date_time()).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.by).collect::<Vec<_>>())
-    .bind(steps.iter().map(|step| step.log.detail.as_deref()).collect::<Vec<_>>())
-    .bind(networks)
-    .bind(unpaid_ends)
-    .fetch_all(db)
-    .await?;
-    if updated.len() == old.len() {
-        return Ok(());
+/// Showtimes are written apart from steps.
+async fn write_showtimes(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
+    let showtimes: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].steps().is_empty()).collect();
+    if showtimes.len() < rows.len() {
+        return Err(WriteError::Short(showtimes));
     }
-    let updated: HashSet<Uuid> = updated.into_iter().collect();
-    let stale = steps.iter().filter(|step| !step.is_new() && !updated.contains(&step.reservation.id));
-    Err(short(stale, alone, || WriteError::Stale))
-}
-
-/// Where an exchange has led. Rare, so that the common update stays narrow.
-async fn move_reservations(db: &mut PgConnection, steps: &[Placed<'_>]) -> Result<(), sqlx::Error> {
-    for step in steps.iter().filter(|step| step.previous.is_some()) {
-        let r = &step.reservation;
-        sqlx::query(
-            "update reservation.reservations set showtime_id = $3, movie_id = $4, movie_title = $5, starts_at = $6,
-               seats = $7, total = $8
-             where id = $1 and version = $2",
-        )
-        .bind(r.id)
-        .bind(r.version)
-        .bind(r.showtime_id)
-        .bind(r.movie_id)
-        .bind(&r.movie_title)
-        .bind(r.starts_at.date_time())
-        .bind(r.saga.terms.lines.iter().map(|line| line.seat.as_str()).collect::<Vec<_>>())
-        .bind(r.saga.terms.total.amount)
-        .execute(&mut *db)
-        .await?;
+    let mut changed = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let mut sequences = Sequences::new();
+        match row {
+            Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
+            Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
+            Rows::ShowtimeChanged(showtime) => match change_showtime(db, showtime).await {
+                Ok(sequence) => sequences.extend(sequence.map(|sequence| (showtime.id, sequence))),
+                Err(WriteError::Rejected(why)) => {
+                    return Err(WriteError::Lost(vec![(index, Loss::Rejected(why))]));
+                }
+                Err(error) => return Err(error),
+            },
+            Rows::Step(_) | Rows::Pair(_) => {}
+        }
+        changed.push(sequences);
     }
-    Ok(())
-}
-
-/// Where mails go from now on. Rare, as moving is.
-async fn readdress(db: &mut PgConnection, steps: &[Placed<'_>]) -> Result<(), sqlx::Error> {
-    for step in steps.iter().filter(|step| step.log.input == READDRESS) {
-        let reservation = &step.reservation;
-        sqlx::query("update reservation.reservations set email = $3 where id = $1 and version = $2")
-            .bind(reservation.id)
-            .bind(reservation.version)
-            .bind(&reservation.email)
-            .execute(&mut *db)
-            .await?;
-    }
-    Ok(())
-}
-
-fn checkpoint(saga: &Saga) -> String {
-    serde_json::to_string(saga).expect("a checkpoint is plain data and always serializes")
-}
-
-fn status_text(status: ShowtimeStatus) -> &'static str {
-    match status {
-        ShowtimeStatus::OnSale => "ON_SALE",
-        ShowtimeStatus::Cancelled => "CANCELLED",
-    }
+    Ok(changed)
 }

@@ -1,21 +1,23 @@
-//! Delivery: what was committed was published, what was published was committed, who hears has heard, and poison is parked.
+//! Delivery: what was committed was published, what was published was committed and handled, and poison is parked.
 
 use std::collections::BTreeSet;
 
 use super::{Checked, Scene};
 
-/// What notification hears; it writes an inbox row for each, whatever it means.
-const MAILED: [&str; 10] = [
-    "reservation.created",
-    "reservation.confirmed",
-    "reservation.cancelled",
-    "reservation.exchanged",
-    "refund.requested",
-    "refund.completed",
-    "showtime.scheduled",
-    "showtime.updated",
-    "showtime.cancelled",
-    "user.password_reset_requested",
+/// What domains keep of an event: the kind of row, and the field of the event that names it (`None`: the event's id).
+const KEPT: [(&str, &str, Option<&str>); 12] = [
+    ("reservation.created", "attendee", Some("reservationId")),
+    ("reservation.created", "payment", Some("reservationId")),
+    ("reservation.confirmed", "attendee", Some("reservationId")),
+    ("reservation.cancelled", "attendee", Some("reservationId")),
+    ("reservation.exchanged", "attendee", Some("reservationId")),
+    ("showtime.scheduled", "showtime of notification", Some("showtimeId")),
+    ("showtime.scheduled", "showtime of reservation", Some("showtimeId")),
+    ("showtime.updated", "showtime of notification", Some("showtimeId")),
+    ("showtime.updated", "showtime of reservation", Some("showtimeId")),
+    ("showtime.cancelled", "showtime of notification", Some("showtimeId")),
+    ("showtime.cancelled", "showtime of reservation", Some("showtimeId")),
+    ("refund.requested", "audit record", None),
 ];
 
 /// Outbox and stream hold the same events, even when NATS lost everything in between.
@@ -45,27 +47,30 @@ pub fn outbox_is_stream(scene: &Scene<'_>) -> Checked {
     Checked::new("outbox-is-stream", evidence, findings)
 }
 
-/// Who hears an event has it in its inbox, and nobody heard what never was.
-pub fn inboxes(scene: &Scene<'_>) -> Checked {
+/// Each event has its projection, payment or audit record, at its version or a later one; mails have a check of their own.
+pub fn events_are_handled(scene: &Scene<'_>) -> Checked {
     let truth = scene.truth;
-    let outbox: BTreeSet<String> = truth.facts.iter().map(|fact| fact.id.to_string()).collect();
-    let empty = BTreeSet::new();
-    let mailed = truth.inbox.get("notification").unwrap_or(&empty);
-    let mut findings = Vec::new();
-    for fact in truth.facts.iter().filter(|fact| MAILED.contains(&fact.subject.as_str())) {
-        if !mailed.contains(&("notification".to_owned(), fact.id.to_string())) {
-            findings.push(format!("notification has not heard {} {}", fact.subject, fact.id));
+    let (mut findings, mut handled) = (Vec::new(), 0);
+    for fact in &truth.facts {
+        for (_, kind, field) in KEPT.iter().filter(|(subject, ..)| *subject == fact.subject) {
+            handled += 1;
+            let id = match field {
+                Some(field) => fact.payload[*field].as_str().unwrap_or_default().to_owned(),
+                None => fact.id.to_string(),
+            };
+            let wanted = fact.payload["version"].as_i64().unwrap_or_default();
+            let has_version = !["payment", "audit record"].contains(kind);
+            match truth.kept.get(&((*kind).to_owned(), id)) {
+                None => findings.push(format!("no {kind} of {} {}", fact.subject, fact.id)),
+                Some(version) if has_version && *version < wanted => findings.push(format!(
+                    "the {kind} of {} {} has version {version}, not {wanted}",
+                    fact.subject, fact.id
+                )),
+                Some(_) => {}
+            }
         }
     }
-    let all = truth.inbox.values().flatten();
-    // The provider's webhooks, and reminders, are in no outbox.
-    let house = |consumer: &str| ["reservation", "payment", "auth"].contains(&consumer);
-    for (consumer, id) in all.clone().filter(|(consumer, _)| house(consumer)) {
-        if !outbox.contains(id) && !scene.poison.contains(id) {
-            findings.push(format!("{consumer} heard {id}, which never was"));
-        }
-    }
-    Checked::new("inboxes-have-heard", format!("{} rows of inboxes", all.count()), findings)
+    Checked::new("events-are-handled", format!("{handled} rows of others' events"), findings)
 }
 
 /// Poison ends in the dead letter stream, and nothing else does.

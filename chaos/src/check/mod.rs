@@ -89,7 +89,7 @@ pub fn all(scene: &Scene<'_>) -> Vec<Checked> {
         history::told(scene),
         time::holds_end(scene),
         delivery::outbox_is_stream(scene),
-        delivery::inboxes(scene),
+        delivery::events_are_handled(scene),
         delivery::poison(scene),
         time::rolling_restart(scene),
         time::healed(scene),

@@ -87,8 +87,7 @@ async fn refunds_and_price_changes_are_recorded_with_their_author() {
             said.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
         }
     }
-    // What is heard last comes last: then all before it is kept.
-    cinema.until_sql("select count(*) from auth.inbox where consumer = 'auth'", 2).await;
+    crate::operator::until_all_is_heard(&cinema).await;
     let changes = read(&cinema, &owner, &format!("?userId={by}")).await;
     assert_eq!(kinds(&changes), ["PRICES_CHANGED"]);
     let details = &changes["items"][0]["details"];

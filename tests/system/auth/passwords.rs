@@ -83,7 +83,7 @@ async fn a_forgotten_password_is_reset_once_with_the_token_of_the_mail() {
         (token_of(&cinema, &mails[0]).await.unwrap(), token_of(&cinema, &mails[1]).await.unwrap());
     assert_ne!(token, other);
     let kept: Vec<String> = sqlx::query_scalar(
-        "select to_jsonb(r)::text from auth.password_resets r union all select payload::text from auth.outbox
+        "select to_jsonb(r)::text from auth.password_resets r union all select events::text from auth.outbox
          union all select to_jsonb(a)::text from auth.audit a",
     )
     .fetch_all(&cinema.database)

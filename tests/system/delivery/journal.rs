@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::delivery::{Change, IdempotencyKey, IdempotencyWrite, InboxKey, Outcome};
+use actors::delivery::{Change, IdempotencyKey, IdempotencyWrite, Outcome};
 use bus::Failure;
 use bytes::Bytes;
 use futures::future::join_all;
@@ -33,17 +33,12 @@ fn committed(outcomes: &[Outcome<Probe>]) -> usize {
     outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed { .. })).count()
 }
 
-fn heard(probe: Probe, consumer: &'static str, event_id: &str) -> Change<Probe> {
-    let inbox = Some(InboxKey { consumer, event_id: event_id.to_owned() });
-    Change { inbox, ..Change::new(probe) }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_changes_share_transactions_and_each_gets_its_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let probing = Probing::start(&database().await, &bus).await;
-    let before = probing.count("select count(*) from journal_batch").await;
+    let before = probing.count("select count(*) from outbox").await;
     let askers = (0..500).map(|_| {
         let journal = probing.journal.clone();
         let change = probing.change(Probe::open());
@@ -52,7 +47,7 @@ async fn waiting_changes_share_transactions_and_each_gets_its_outcome() {
     let outcomes = bounded("everyone is told", join_all(askers)).await;
     let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
     assert_eq!(committed(&outcomes), 500);
-    let batches = probing.count("select count(*) from journal_batch").await - before;
+    let batches = probing.count("select count(*) from outbox").await - before;
     assert!(batches <= 100, "{batches} transactions for 500 changes");
     assert_eq!(probing.count("select count(*) from accounts").await, 500);
     assert_eq!(probing.until_all_is_out(&bus).await.len(), 500);
@@ -62,10 +57,10 @@ async fn waiting_changes_share_transactions_and_each_gets_its_outcome() {
 async fn changes_with_a_delay_are_batched_and_an_urgent_change_commits_them_early() {
     let nats = own_nats().await;
     let probing = Probing::start(&database().await, &connect(&nats).await).await;
-    let patient = |seconds| Change { patience: Duration::from_secs(seconds), ..Change::new(Probe::open()) };
+    let delayed = |seconds| Change { max_delay: Duration::from_secs(seconds), ..Change::new(Probe::open()) };
     // So far apart that each would have a transaction of its own.
     let one_by_one = (0..8).map(|number| {
-        let (journal, change) = (probing.journal.clone(), patient(2));
+        let (journal, change) = (probing.journal.clone(), delayed(2));
         async move {
             tokio::time::sleep(Duration::from_millis(30 * number)).await;
             journal.commit(change).await
@@ -73,11 +68,10 @@ async fn changes_with_a_delay_are_batched_and_an_urgent_change_commits_them_earl
     });
     let outcomes = bounded("all are told", join_all(one_by_one)).await;
     assert_eq!(committed(&outcomes), 8, "{outcomes:?}");
-    // Of the rows themselves: `journal_batch` also has one of each connection.
     assert_eq!(probing.count("select count(distinct xmin::text) from accounts").await, 1);
     // Nobody would be told for an hour, if nobody in a hurry came.
     let outcomes =
-        write_all(&probing, vec![patient(3_600), patient(3_600), Change::new(Probe::open())]).await;
+        write_all(&probing, vec![delayed(3_600), delayed(3_600), Change::new(Probe::open())]).await;
     assert_eq!(committed(&outcomes), 3, "{outcomes:?}");
 }
 
@@ -107,9 +101,9 @@ async fn a_bad_change_fails_alone_and_the_rest_of_its_batch_is_written() {
     write_all(&probing, vec![probing.change(Probe::open_for("ada"))]).await;
 
     let mut changes: Vec<_> = (0..60).map(|_| probing.change(Probe::open())).collect();
-    changes[10] = heard(Probe::open_for("ada"), "probe-listener", "refused");
-    changes[20] = heard(Probe::poison(), "probe-listener", "poison");
-    changes[30] = heard(Probe::raise(Uuid::now_v7(), 7), "probe-listener", "stale");
+    changes[10] = Change::new(Probe::open_for("ada"));
+    changes[20] = Change::new(Probe::poison());
+    changes[30] = Change::new(Probe::raise(Uuid::now_v7(), 7));
     for bad in [10, 20, 30] {
         let event = probing.event(&changes[bad].rows);
         changes[bad].outbox.push(event);
@@ -125,7 +119,7 @@ async fn a_bad_change_fails_alone_and_the_rest_of_its_batch_is_written() {
     assert!(matches!(outcomes[30], Outcome::Stale), "{:?}", outcomes[30]);
     assert_eq!(committed(&outcomes), 57, "{outcomes:?}");
     assert_eq!(probing.count("select count(*) from accounts").await, 58);
-    assert_eq!(probing.count("select count(*) from inbox").await, 0, "nothing of a refused change stays");
+    assert_eq!(probing.count("select count(*) from events").await, 58, "nothing of a refused change stays");
     assert_eq!(probing.until_all_is_out(&bus).await.len(), 58);
 }
 
@@ -137,7 +131,7 @@ async fn stale_changes_are_reported_and_the_rest_of_the_batch_stays_together() {
     for stale in [40, 60, 80] {
         changes[stale] = Change::new(Probe::raise(Uuid::now_v7(), 7));
     }
-    let batches = "select count(*) from journal_batch";
+    let batches = "select count(*) from outbox";
     let before = probing.count(batches).await;
     let outcomes = write_all(&probing, changes).await;
     assert_eq!(committed(&outcomes), 97, "{outcomes:?}");
@@ -190,37 +184,62 @@ async fn hosts_that_deadlock_both_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_changes_rows_once_however_often_and_to_whichever_host_it_is_delivered() {
+async fn of_two_hosts_that_write_over_one_version_one_wins_and_the_other_is_stale() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
     let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
-    let hear = |event_id: &str| heard(Probe::open(), "probe-listener", event_id);
-
-    // Twice in one batch, then in a later one.
-    let outcomes = write_all(&one, vec![hear("a"), hear("a"), hear("b")]).await;
-    assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
-    assert!(matches!(outcomes[1], Outcome::Duplicate), "{outcomes:?}");
-    let later = write_all(&one, vec![hear("b")]).await;
-    assert!(matches!(later[0], Outcome::Duplicate), "{later:?}");
-    // Another consumer hears the same event for the first time.
-    let elsewhere = write_all(&one, vec![heard(Probe::open(), "probe-other", "b")]).await;
-    assert_eq!(committed(&elsewhere), 1);
-    assert_eq!(one.count("select count(*) from accounts").await, 3);
-
-    // At both hosts at once, in opposite order, many times over.
-    let ids: Vec<String> = (0..200).map(|n| format!("both-{n}")).collect();
-    let there = ids.iter().map(|id| hear(id)).collect();
-    let back = ids.iter().rev().map(|id| hear(id)).collect();
+    let accounts: Vec<Probe> = (0..100).map(|_| Probe::open()).collect();
+    write_all(&one, accounts.iter().cloned().map(Change::new).collect()).await;
+    let raise = |account: &Probe| Change::new(Probe::raise(account.id, 1));
+    let there = accounts.iter().map(raise).collect();
+    let back = accounts.iter().rev().map(raise).collect();
     let (left, mut right) = tokio::join!(write_all(&one, there), write_all(&other, back));
     right.reverse();
     for (n, pair) in left.iter().zip(&right).enumerate() {
-        let once = matches!(
+        let is_once = matches!(
             pair,
-            (Outcome::Committed { .. }, Outcome::Duplicate) | (Outcome::Duplicate, Outcome::Committed { .. })
+            (Outcome::Committed { .. }, Outcome::Stale) | (Outcome::Stale, Outcome::Committed { .. })
         );
-        assert!(once, "{n}: {pair:?}");
+        assert!(is_once, "{n}: {pair:?}");
     }
-    assert_eq!(one.count("select count(*) from accounts").await, 203);
+    assert_eq!(one.count("select count(*) from accounts where version = 2").await, 100);
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_its_first_answer_though_its_first_copy_took_what_it_wants() {
+    let nats = own_nats().await;
+    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let key = IdempotencyKey { user_id: Uuid::now_v7(), route: "rpc.probe.open", key: "k".to_owned() };
+    for probe in [Probe::open_for("ada"), Probe::new(Uuid::now_v7(), Act::OpenSlowly)] {
+        let key = IdempotencyKey { key: probe.id.to_string(), ..key.clone() };
+        let change = |answer: &'static str| Change {
+            idempotency: Some(IdempotencyWrite::Claim {
+                key: key.clone(),
+                request_hash: [1; 32],
+                response: Some(Bytes::from(answer)),
+            }),
+            ..Change::new(probe.clone())
+        };
+        let outcomes = write_all(&probing, vec![change("first"), change("second")]).await;
+        assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
+        match &outcomes[1] {
+            Outcome::Repeated(stored) => assert_eq!(stored.response.as_deref(), Some(b"first".as_slice())),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_no_stream_can_take_keeps_its_change_from_being_written() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    let mut large = probing.change(Probe::open());
+    large.outbox[0].payload = format!("{:?}", "x".repeat(1_100_000)).into();
+    let outcomes = write_all(&probing, vec![large, probing.change(Probe::open())]).await;
+    assert!(matches!(outcomes[0], Outcome::Failed(Failure::Poison(_))), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Outcome::Committed { .. }), "{outcomes:?}");
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 1);
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ impl Probing {
 
     async fn outbox_ids(&self) -> BTreeSet<String> {
         let ids: Vec<String> =
-            sqlx::query_scalar("select id::text from outbox").fetch_all(&self.pool).await.unwrap();
+            sqlx::query_scalar("select id::text from events").fetch_all(&self.pool).await.unwrap();
         ids.into_iter().collect()
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use actors::delivery::{Rows, WriteError};
+use actors::delivery::{Loss, Rows, Statement, WriteError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -67,6 +68,20 @@ impl Probe {
         Self::new(id, Act::Raise { from })
     }
 
+    fn opens(&self) -> Option<(Uuid, &str, i64)> {
+        match &self.act {
+            Act::Open { owner, version } => Some((self.id, owner, *version)),
+            _ => None,
+        }
+    }
+
+    fn raises(&self) -> Option<(Uuid, i64)> {
+        match self.act {
+            Act::Raise { from } => Some((self.id, from)),
+            _ => None,
+        }
+    }
+
     pub fn locking(self, key: &str) -> Self {
         Self { locks: vec![key.to_owned()], ..self }
     }
@@ -76,6 +91,51 @@ impl Rows for Probe {
     type Rejection = Rejection;
     /// The version.
     type Written = i64;
+
+    /// What only opens and raises is one statement; the rest is a dialogue.
+    fn statement(rows: &[&Self]) -> Option<Statement> {
+        let is_plain = |row: &&Self| matches!(row.act, Act::Open { .. } | Act::Raise { .. });
+        if !rows.iter().all(is_plain) {
+            return None;
+        }
+        let mut statement = Statement::new(false);
+        let new: Vec<(Uuid, &str, i64)> = rows.iter().filter_map(|row| row.opens()).collect();
+        let ids = statement.add(new.iter().map(|row| row.0).collect::<Vec<_>>());
+        let owners = statement.add(new.iter().map(|row| row.1).collect::<Vec<_>>());
+        let versions = statement.add(new.iter().map(|row| row.2).collect::<Vec<_>>());
+        statement.part(format!(
+            "opened as (insert into accounts select * from unnest({ids}::uuid[], {owners}::text[], {versions}::bigint[])
+               on conflict do nothing returning id, version)"
+        ));
+        let raises: Vec<(Uuid, i64)> = rows.iter().filter_map(|row| row.raises()).collect();
+        let ids = statement.add(raises.iter().map(|row| row.0).collect::<Vec<_>>());
+        let versions = statement.add(raises.iter().map(|row| row.1).collect::<Vec<_>>());
+        statement.part(format!(
+            "raised as (update accounts a set version = a.version + 1
+               from unnest({ids}::uuid[], {versions}::bigint[]) as raise (id, version)
+               where a.id = raise.id and a.version = raise.version returning a.id, a.version)"
+        ));
+        let count = statement.add(rows.len() as i64);
+        statement
+            .condition(format!("(select count(*) from opened) + (select count(*) from raised) = {count}"));
+        let all = "(select coalesce(json_object_agg(id, version), '{}'::json)
+                    from (select * from opened union all select * from raised) as done)";
+        (statement.written, statement.found) = (Some(all.to_owned()), Some(all.to_owned()));
+        Some(statement)
+    }
+
+    fn written(rows: &[&Self], written: &Value) -> Vec<i64> {
+        rows.iter().map(|row| written[row.id.to_string()].as_i64().unwrap()).collect()
+    }
+
+    fn lost(rows: &[&Self], found: &Value) -> Vec<(usize, Loss<Rejection>)> {
+        let loss = |row: &Self| match row.act {
+            Act::Raise { .. } => Loss::Stale,
+            _ => Loss::Rejected(Rejection::OwnerHasAnAccount),
+        };
+        let rows = rows.iter().enumerate();
+        rows.filter(|(_, row)| found[row.id.to_string()].is_null()).map(|(at, row)| (at, loss(row))).collect()
+    }
 
     fn write<'a>(
         db: &'a mut PgConnection,
@@ -124,13 +184,7 @@ impl Rows for Probe {
 }
 
 async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
-    let mut new: Vec<(Uuid, &str, i64)> = rows
-        .iter()
-        .filter_map(|row| match &row.act {
-            Act::Open { owner, version } => Some((row.id, owner.as_str(), *version)),
-            _ => None,
-        })
-        .collect();
+    let mut new: Vec<(Uuid, &str, i64)> = rows.iter().filter_map(|row| row.opens()).collect();
     new.sort();
     let inserted =
         sqlx::query("insert into accounts select * from unnest($1::uuid[], $2::text[], $3::bigint[])")
@@ -144,13 +198,7 @@ async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Err
 
 /// Which accounts were raised from which version.
 async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<HashSet<(Uuid, i64)>, sqlx::Error> {
-    let raises: Vec<(Uuid, i64)> = rows
-        .iter()
-        .filter_map(|row| match row.act {
-            Act::Raise { from } => Some((row.id, from)),
-            _ => None,
-        })
-        .collect();
+    let raises: Vec<(Uuid, i64)> = rows.iter().filter_map(|row| row.raises()).collect();
     let raised: Vec<(Uuid, i64)> = sqlx::query_as(
         "update accounts a set version = a.version + 1
          from unnest($1::uuid[], $2::bigint[]) as raise (id, version)

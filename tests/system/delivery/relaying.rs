@@ -40,14 +40,10 @@ async fn a_wiped_nats_receives_every_archived_event_again() {
     commit_many(&probing, 1_200).await;
     probing.until_all_is_out(&bus).await;
     // Long ago, so that the last minute alone would not bring them back.
-    sqlx::query(
-        "update journal_batch set published_at = published_at - interval '1 hour'
-         where id <> (select id from journal_batch where published_at is not null
-                      order by committed_at desc limit 1)",
-    )
-    .execute(&probing.pool)
-    .await
-    .unwrap();
+    sqlx::query("update journals set safe_to = published_to, next_safe_to = published_to")
+        .execute(&probing.pool)
+        .await
+        .unwrap();
     nats.wipe().await.unwrap();
     commit_many(&probing, 10).await;
     assert_eq!(probing.until_all_is_out(&bus).await.len(), 1_210);
@@ -131,14 +127,15 @@ async fn concurrent_sweeps_do_no_harm_and_an_event_without_a_stream_blocks_no_ot
         insert.push((Uuid::now_v7(), subject));
     }
     sqlx::query(
-        "with told as (
-           insert into outbox (id, subject, source, payload, context, created_at)
-           select id, subject, '/marquee/probe', '{}', '{\"correlation_id\": \"a\", \"traceparent\": \"b\"}',
-                  now() - interval '20 seconds'
-           from unnest($1::uuid[], $2::text[]) as event (id, subject))
-         insert into journal_batch (id, committed_at, events, unsent)
-         select gen_random_uuid(), now() - interval '20 seconds', array_agg(id), array_agg(id)
-         from unnest($1::uuid[]) with ordinality as event (id, place) group by place / 30",
+        "with life as (
+           insert into journals (id, opened_at) values (gen_random_uuid(), now() - interval '1 minute') returning id)
+         insert into outbox (day, journal, number, committed_at, event_ids, subjects, events)
+         select (now() at time zone 'utc')::date, life.id, 1 + place / 30, now() - interval '20 seconds',
+           array_agg(event.id), array_agg(subject), json_agg(json_build_object('id', event.id, 'subject', subject,
+             'source', '/marquee/probe', 'time', now(), 'payload', '{}'::json,
+             'context', json_build_object('correlation_id', 'a', 'traceparent', 'b')))
+         from life, unnest($1::uuid[], $2::text[]) with ordinality as event (id, subject, place)
+         group by life.id, place / 30",
     )
     .bind(insert.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(insert.iter().map(|(_, subject)| *subject).collect::<Vec<_>>())

@@ -89,35 +89,36 @@ async fn upkeep_creates_partitions_ahead_and_drops_old_ones_only_when_published(
     // Days 20, 15 and 5 ago: published, not published, published.
     sqlx::raw_sql(
         "do $$
-         declare day date; ago int;
+         declare day date; ago int; life uuid;
          begin
            foreach ago in array array[20, 15, 5] loop
              day := (now() at time zone 'utc')::date - ago;
+             life := gen_random_uuid();
              execute format('create table outbox_%s partition of outbox for values from (%L) to (%L)',
-               to_char(day, 'YYYYMMDD'), day::timestamp at time zone 'utc', (day + 1)::timestamp at time zone 'utc');
-             with told as (
-               insert into outbox values (gen_random_uuid(), 'movie.probed', '/', '{}', '{}',
-                 day::timestamp at time zone 'utc') returning id)
-             insert into journal_batch (id, committed_at, events, unsent)
-             select id, day, array[id], case when ago = 15 then array[id] end from told;
+               to_char(day, 'YYYYMMDD'), day, day + 1);
+             insert into journals (id, opened_at, published_to) values (life, day, case when ago = 15 then 0 else 1 end);
+             insert into outbox (day, journal, number, committed_at, event_ids, subjects)
+             values (day, life, 1, day, array[gen_random_uuid()], array['movie.probed']);
            end loop;
-           insert into inbox values ('probe', 'old', now() - interval '8 days 1 minute'),
-                                    ('probe', 'kept', now() - interval '7 days');
          end $$",
     )
     .execute(&pool)
     .await
     .unwrap();
-    sqlx::query("select delivery.maintain('probe', 7)").execute(&pool).await.unwrap();
+    sqlx::query("select delivery.drop_old('probe', 7)").execute(&pool).await.unwrap();
     let left: Vec<i32> = sqlx::query_scalar(
-        "select distinct (now() at time zone 'utc')::date - created_at::date as ago from outbox order by ago",
+        "select distinct (now() at time zone 'utc')::date - day as ago from outbox where event_ids <> '{}' order by ago",
     )
     .fetch_all(&pool)
     .await
     .unwrap();
     assert_eq!(left, [5, 15], "what is not published stays however old");
-    let inbox: Vec<String> = sqlx::query_scalar("select event_id from inbox").fetch_all(&pool).await.unwrap();
-    assert_eq!(inbox, ["kept"]);
+    let old = "select count(*) from journals where opened_at < now() - interval '2 days'";
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(old).fetch_one(&pool).await.unwrap(),
+        1,
+        "what left nothing is gone"
+    );
     let indexes: i64 = sqlx::query_scalar(
         "select min(n) from (select count(i.indexrelid) n from pg_inherits p
          left join pg_index i on i.indrelid = p.inhrelid where p.inhparent = 'outbox'::regclass group by p.inhrelid) x",
@@ -149,12 +150,32 @@ async fn a_domain_that_was_stopped_for_weeks_writes_at_once() {
     .execute(&pool)
     .await
     .unwrap();
-    // The upkeep may come late; here it does not come at all.
-    sqlx::raw_sql("alter function delivery.maintain rename to maintain_later").execute(&pool).await.unwrap();
     let probing = Probing::start(&url, &bus).await;
     let outcomes = write_all(&probing, vec![probing.change(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
     probing.until_all_is_out(&bus).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_misses_its_day_makes_it_and_writes() {
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    let probing = Probing::start(&database().await, &bus).await;
+    probing.until_all_is_out(&bus).await;
+    sqlx::raw_sql(
+        "do $$ declare part record; begin
+           for part in select inhrelid::regclass::text as name from pg_inherits where inhparent = 'outbox'::regclass loop
+             execute 'drop table ' || part.name;
+           end loop;
+         end $$",
+    )
+    .execute(&probing.pool)
+    .await
+    .unwrap();
+    let outcomes =
+        write_all(&probing, vec![probing.change(Probe::open()), probing.change(Probe::open())]).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed { .. })), "{outcomes:?}");
+    assert_eq!(probing.until_all_is_out(&bus).await.len(), 2);
 }
 
 #[tokio::test]
@@ -173,7 +194,7 @@ async fn upkeep_does_not_block_writers() {
     // A dump has the table for hours, and a partition is missing.
     let mut dump = probing.pool.begin().await.unwrap();
     sqlx::query("lock table outbox in access share mode").execute(&mut *dump).await.unwrap();
-    let upkeep = sqlx::query("select delivery.maintain('probe', 7)").execute(&probing.pool);
+    let upkeep = sqlx::query("select delivery.make_partitions('probe')").execute(&probing.pool);
     let writing = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let began = std::time::Instant::now();

@@ -15,6 +15,8 @@ use super::read::timestamp;
 /// A record to be kept.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// Where it keeps an event, of that event: a copy is not kept again. UUIDv7, or nearly so, since it is also the order.
+    pub id: Uuid,
     pub at: Timestamp,
     pub kind: AuditKind,
     pub actor: Option<Uuid>,
@@ -27,7 +29,7 @@ pub async fn insert(db: &mut PgConnection, entries: &[&Entry]) -> sqlx::Result<(
     if entries.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let ids: Vec<Uuid> = entries.iter().map(|entry| entry.id).collect();
     let times: Vec<OffsetDateTime> = entries.iter().map(|e| e.at.date_time()).collect();
     let kinds: Vec<String> = entries.iter().map(|e| kind_name(e.kind)).collect();
     let actors: Vec<Option<Uuid>> = entries.iter().map(|e| e.actor).collect();
@@ -38,7 +40,8 @@ pub async fn insert(db: &mut PgConnection, entries: &[&Entry]) -> sqlx::Result<(
         "insert into audit (id, at, kind, actor_id, user_id, ip, details)
          select id, at, kind, actor_id, user_id, ip::inet, details::jsonb
          from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[])
-              as entry (id, at, kind, actor_id, user_id, ip, details)",
+              as entry (id, at, kind, actor_id, user_id, ip, details)
+         on conflict (id) do nothing",
     )
     .bind(ids)
     .bind(times)

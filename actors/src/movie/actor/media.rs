@@ -71,7 +71,7 @@ async fn write(desk: &Desk, write: Write, context: &Context) -> Result<(), Probl
             tracing::error!(%failure, request_id = context.correlation_id, "media not written");
             Err(failure.into())
         }
-        // None of these changes has a rule, an inbox key, a version or an idempotency key.
+        // None of these changes has a rule, a version or an idempotency key.
         other => {
             tracing::error!(?other, "media change ended unexpectedly");
             Err(Problem::internal())

@@ -12,7 +12,7 @@ use bus::topology::ConsumerSpec;
 
 use super::showtime::updated_event;
 use super::{DOMAIN, Desk, TRIES_MAX};
-use crate::delivery::{Change, InboxKey, Outcome};
+use crate::delivery::{Change, Outcome};
 use crate::movie::store::{self, Write};
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec { name: DOMAIN, subjects: &[ShowtimeChangeRefused::SUBJECT] };
@@ -35,14 +35,12 @@ async fn take_back(desk: &Desk, delivery: Delivery) {
         };
         let back = known.taken_back(told.starts_at, told.rows.clone(), desk.clock.now());
         let event = updated_event(&back, None, None, &delivery.context);
-        let inbox = Some(InboxKey { consumer: DOMAIN, event_id: delivery.id.clone() });
-        let change = Change { inbox, outbox: vec![event], ..Change::new(Write::Showtimes(vec![back])) };
+        let change = Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![back])) };
         match desk.journal.commit(change).await {
             Outcome::Committed { .. } => {
                 tracing::warn!(showtime = %told.showtime_id, version = told.version, "a change came too late for a sale");
                 return delivery.ack();
             }
-            Outcome::Duplicate => return delivery.ack(),
             Outcome::Stale => {}
             // Its former time went to another showtime in this moment: a person must cancel one of the two.
             Outcome::Rejected(Rejection::AuditoriumTaken(_)) => {

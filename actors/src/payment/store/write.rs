@@ -274,7 +274,7 @@ async fn write_refunds(db: &mut PgConnection, rows: &[&PaymentRows]) -> Result<(
     Ok(())
 }
 
-/// The inbox has seen to it that an event comes once; after it has forgotten, the key here still does.
+/// The provider's id of an event is the key: a copy changes nothing.
 async fn write_events(db: &mut PgConnection, mut events: Vec<&ProviderEvent>) -> Result<(), sqlx::Error> {
     if events.is_empty() {
         return Ok(());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{ReservationStatus, SeatStatus, When};
-use bus::contract::{Line, Money, Paging, SeatId, Timestamp};
+use bus::contract::{Paging, Timestamp};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -16,15 +16,24 @@ use crate::database::seat_ids;
 use crate::reservation::model::{Reservation, Showtime, Snapshot};
 use crate::reservation::saga::{FORMAT, Saga};
 
+/// The columns that [`from_row`] reads: without the history, which grows.
+macro_rules! columns {
+    () => {
+        "id, user_id, email, showtime_id, movie_id, movie_title, starts_at, version, checkpoint, created_at, updated_at"
+    };
+}
+pub(super) use columns;
+
 /// Showtime, sequence and claims, read by one statement.
 pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
     let row = sqlx::query(
         "select id, version, status, starts_at, movie_id, movie_title, layout, prices, sequence,
-           (select coalesce(array_agg(seat), '{}') from reservation.claims
-            where showtime_id = showtimes.id and status = 'HELD') as held,
-           (select coalesce(array_agg(seat), '{}') from reservation.claims
-            where showtime_id = showtimes.id and status = 'SOLD') as sold
-         from reservation.showtimes where id = $1",
+           claimed.held, claimed.sold
+         from reservation.showtimes cross join lateral (
+           select coalesce(array_agg(seat) filter (where claimed.status = 'HELD'), '{}') as held,
+             coalesce(array_agg(seat) filter (where claimed.status = 'SOLD'), '{}') as sold
+           from reservation.claimed_seats as claimed where showtime_id = showtimes.id) as claimed
+         where id = $1",
     )
     .bind(showtime)
     .fetch_optional(pool)
@@ -60,10 +69,11 @@ pub async fn sequences(pool: &PgPool, showtimes: &[Uuid]) -> Result<HashMap<Uuid
 }
 
 pub async fn reservations(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Reservation>, sqlx::Error> {
-    let rows = sqlx::query("select * from reservation.reservations where id = any($1)")
-        .bind(ids)
-        .fetch_all(pool)
-        .await?;
+    let rows =
+        sqlx::query(concat!("select ", columns!(), " from reservation.reservations where id = any($1)"))
+            .bind(ids)
+            .fetch_all(pool)
+            .await?;
     rows.iter().map(|row| from_row(row).map(|reservation| (reservation.id, reservation))).collect()
 }
 
@@ -83,12 +93,14 @@ pub async fn list(
 ) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
     let status = filter.status.map(ReservationStatus::as_str);
     let upcoming = filter.when.map(|when| when == When::Upcoming);
-    let rows = sqlx::query(
-        "select * from reservation.reservations
+    let rows = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        " from reservation.reservations
          where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
            and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)
-         order by id desc limit $5 offset $6",
-    )
+         order by id desc limit $5 offset $6"
+    ))
     .bind(filter.user)
     .bind(status)
     .bind(filter.showtime)
@@ -146,19 +158,11 @@ pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sq
     .await
 }
 
-/// What every checkpoint tells of itself, however new it is.
+/// What every checkpoint has, however new it is.
 #[derive(Deserialize)]
 struct Format {
     #[serde(default)]
     format: u32,
-}
-
-/// Lines for an order from before lines were kept: the first seats get what cannot be divided.
-fn split_evenly(total: Money, seats: Vec<SeatId>) -> Vec<Line> {
-    let count = seats.len().max(1) as i64;
-    let (each, more) = (total.amount / count, total.amount % count);
-    let price = |at: usize| Money { amount: each + i64::from((at as i64) < more), ..total };
-    seats.into_iter().enumerate().map(|(at, seat)| Line { seat, price: price(at) }).collect()
 }
 
 pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
@@ -166,14 +170,9 @@ pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let Json(Format { format }) = row.try_get("checkpoint")?;
     if format > FORMAT {
         // Transient for this host: a newer one can read it.
-        return Err(sqlx::Error::Configuration(
-            format!("checkpoint format {format} is newer than {FORMAT}").into(),
-        ));
+        return Err(sqlx::Error::Decode(format!("checkpoint format {format} is newer than {FORMAT}").into()));
     }
-    let Json(mut saga): Json<Saga> = row.try_get("checkpoint")?;
-    if saga.terms.lines.is_empty() {
-        saga.terms.lines = split_evenly(saga.terms.total, seat_ids(row.try_get("seats")?)?);
-    }
+    let Json(saga): Json<Saga> = row.try_get("checkpoint")?;
     Ok(Reservation {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,

@@ -11,7 +11,7 @@ use sqlx::{PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::read::from_row;
+use super::read::{columns, from_row};
 use super::showtime::status_named;
 
 /// Those that need a person first, then the newest. Two questions in this order: one `order by attention` would
@@ -33,7 +33,7 @@ pub async fn sagas(pool: &PgPool, wanted: &ListSagas) -> Result<(Vec<SagaSummary
     Ok((items, total as u64))
 }
 
-/// What a state is in the row: `begun` tells awaiting and paying apart.
+/// How a state is stored: `begun` distinguishes *awaiting payment* from *paying*.
 const OF_STATE: &str = "attention = $1 and ($2::text is null or (status = $3
     and checkpoint #>> '{state,is}' = case $2 when 'paying' then 'awaiting-payment' else $2 end
     and ($2 not in ('paying', 'awaiting-payment')
@@ -57,7 +57,8 @@ async fn sagas_where(
     offset: i64,
 ) -> Result<Vec<SagaSummary>, sqlx::Error> {
     let sql = format!(
-        "select * from reservation.reservations where {OF_STATE} order by id desc limit $4 offset $5"
+        "select {} from reservation.reservations where {OF_STATE} order by id desc limit $4 offset $5",
+        columns!()
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(attention)
@@ -135,11 +136,11 @@ pub async fn occupancy(
            (select count(*) from jsonb_array_elements(showtime.layout) as line,
               jsonb_array_elements(line -> 'seats') as seat
             where showtime.prices ? (seat ->> 'kind')) as capacity,
-           (select count(*) from reservation.claims
-            where showtime_id = showtime.id and status = 'SOLD') as sold,
-           (select count(*) from reservation.claims
-            where showtime_id = showtime.id and status = 'HELD') as held
-         from reservation.showtimes as showtime
+           claimed.sold, claimed.held
+         from reservation.showtimes as showtime cross join lateral (
+           select count(*) filter (where seat.status = 'SOLD') as sold,
+             count(*) filter (where seat.status = 'HELD') as held
+           from reservation.claimed_seats as seat where seat.showtime_id = showtime.id) as claimed
          where starts_at between $1 and $2 and ($3::uuid is null or movie_id = $3)
          order by starts_at, id limit $4 offset $5",
     )

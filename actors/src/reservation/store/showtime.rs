@@ -1,4 +1,4 @@
-//! Showtimes as movie tells them: the first word, changes, the end of the sale.
+//! Showtimes as movie's events have them: the first version, changes, the end of the sale.
 //!
 //! Invariant: a change never takes a seat from a claim, nor its time: under the showtime's lock, which every claim takes too, it
 //! is compared with the claims and refused. Invariant: an older version changes nothing, and a cancelled showtime stays so.
@@ -13,12 +13,12 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Placed, Step, Written, short, status_text};
+use super::Written;
 use crate::database::seat_ids;
 use crate::delivery::WriteError;
-use crate::reservation::model::{SeatWrite, Showtime};
+use crate::reservation::model::Showtime;
 
-/// The first word about a showtime stays.
+/// The first version of a showtime that is stored stays.
 pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
     let put = "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices, version)
                values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
@@ -26,30 +26,30 @@ pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<
     Ok(())
 }
 
-/// Nothing is sold any more, also where nothing was heard of it before.
+/// Nothing is sold any more, also where the showtime was not known before.
 pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
     let put =
-        "insert into reservation.showtimes as known (id, status, starts_at, movie_id, movie_title, layout, prices, version)
+        "insert into reservation.showtimes as kept (id, status, starts_at, movie_id, movie_title, layout, prices, version)
          values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do update
-           set status = excluded.status, version = greatest(known.version, excluded.version)";
+           set status = excluded.status, version = greatest(kept.version, excluded.version)";
     write(db, put, showtime).await?;
     Ok(())
 }
 
-/// Takes over a newer version, as the showtime's next sequence; `None` where it is known or older.
+/// Takes over a newer version, as the showtime's next sequence; `None` where it is stored already or older.
 pub async fn change_showtime(db: &mut PgConnection, showtime: &Showtime) -> Written<Option<i64>> {
-    let known = sqlx::query(
+    let stored = sqlx::query(
         "select version, starts_at, layout from reservation.showtimes where id = $1 for no key update",
     );
-    let Some(known) = known.bind(showtime.id).fetch_optional(&mut *db).await? else {
+    let Some(stored) = stored.bind(showtime.id).fetch_optional(&mut *db).await? else {
         put_showtime(db, showtime).await?;
         return Ok(None);
     };
-    if known.try_get::<i64, _>("version")? >= showtime.version {
+    if stored.try_get::<i64, _>("version")? >= showtime.version {
         return Ok(None);
     }
     let (starts_at, Json(layout)): (OffsetDateTime, Json<Vec<Row>>) =
-        (known.try_get("starts_at")?, known.try_get("layout")?);
+        (stored.try_get("starts_at")?, stored.try_get("layout")?);
     // After the lock: it sees every claim that was made under it.
     let claimed =
         sqlx::query_scalar("select seat from reservation.claims where showtime_id = $1 order by seat");
@@ -94,37 +94,11 @@ fn lost_seats(before: &[Row], after: &[Row], claimed: Vec<SeatId>) -> Vec<SeatId
     claimed.into_iter().filter(|seat| before.get(seat) != after.get(seat)).collect()
 }
 
-fn kinds(layout: &[Row]) -> HashMap<SeatId, SeatKind> {
+pub fn kinds(layout: &[Row]) -> HashMap<SeatId, SeatKind> {
     let seats = layout
         .iter()
         .flat_map(|row| row.seats.iter().map(|seat| (SeatId::new(&row.label, seat.number), seat.kind)));
     seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
-}
-
-/// Money that came late takes back the seats of a reservation that had none for a while. They must still be there, at the
-/// time that was sold; the lock is held.
-pub async fn check_still_there(db: &mut PgConnection, steps: &[Placed<'_>], alone: bool) -> Written<()> {
-    let late = steps
-        .iter()
-        .filter(|step| matches!(step.seats, SeatWrite::Claim(_)) && step.showtime_version.is_none());
-    for step in late {
-        let reservation = &step.reservation;
-        let known = sqlx::query("select starts_at, layout from reservation.showtimes where id = $1");
-        let Some(known) = known.bind(reservation.showtime_id).fetch_optional(&mut *db).await? else {
-            continue;
-        };
-        let (starts_at, Json(layout)): (OffsetDateTime, Json<Vec<Row>>) =
-            (known.try_get("starts_at")?, known.try_get("layout")?);
-        let seats = kinds(&layout);
-        let moved = Timestamp::from(starts_at) != reservation.starts_at;
-        let gone = step.seats_now().filter(|seat| moved || !seats.contains_key(*seat));
-        let gone: Vec<SeatId> = gone.cloned().collect();
-        if !gone.is_empty() {
-            let why = || WriteError::Rejected(Rejection::SeatsTaken(gone));
-            return Err(short(std::iter::once(step), alone, why));
-        }
-    }
-    Ok(())
 }
 
 /// Which seats of these showtimes are held or sold.
@@ -139,11 +113,13 @@ pub async fn claimed(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid,
     rows.into_iter().map(|(showtime, seats)| Ok((showtime, seat_ids(seats)?))).collect()
 }
 
-/// On sale at the version that the decision was made by.
-pub fn is_at(known: i64, step: &Step) -> bool {
-    step.showtime_version.is_none_or(|decided| decided == known)
-}
-
 pub fn status_named(name: &str) -> ShowtimeStatus {
     if name == "ON_SALE" { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled }
+}
+
+fn status_text(status: ShowtimeStatus) -> &'static str {
+    match status {
+        ShowtimeStatus::OnSale => "ON_SALE",
+        ShowtimeStatus::Cancelled => "CANCELLED",
+    }
 }

@@ -1,0 +1,185 @@
+//! The journal's connection, and with it the journal's life: each connection numbers its batches anew under an id of its
+//! own.
+//!
+//! Invariant: a session that was given up is ended at the server before the next one works: it may still hold locks, or
+//! wait for a standby, however long.
+
+use std::time::Duration;
+
+use bus::contract::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::delivery::statements::batch::{self, BatchKey, Reported};
+use crate::delivery::{Clock, statements as sql, within};
+
+/// Connecting, with the check that the database takes writes.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const PING_MAX: Duration = Duration::from_secs(2);
+/// After this a journal takes a new life, so that upkeep can tell which are over.
+const LIFE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Settings of the session with which the server gives up too: a journal that hangs or is cut off must not keep row locks that
+/// every other host waits for.
+const SESSION: [(&str, &str); 10] = [
+    // Longer than any wait of ours for an answer. When it ends a commit's wait for a synchronous standby, Postgres
+    // answers as if the standby had it; we must have given up by then.
+    ("statement_timeout", "20s"),
+    // Longer than `deadlock_timeout` (1 s), so that a deadlock shows as one.
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+    // A statement that waits for a lock does not notice that its client has gone, unless it checks.
+    ("client_connection_check_interval", "1s"),
+    ("tcp_user_timeout", "10s"),
+    // Every statement here finds its rows by key. The planner cannot know how short the arrays are: on a small table it
+    // took a hash join over all of it, kept that plan, and each batch read the growing table (measured: 20 ms a batch).
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    // What is turned off above counts as so expensive that Postgres would compile the plan each time.
+    ("jit", "off"),
+];
+
+/// An open connection and the life that the journal has with it.
+pub struct Life {
+    pub db: PgConnection,
+    session: Session,
+    journal: Uuid,
+    number: i64,
+    opened: Instant,
+}
+
+/// A session at the server: process ids are used again, so its start belongs to its name.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    pid: i32,
+    started: OffsetDateTime,
+}
+
+impl Life {
+    /// The key of the next batch, which it has even when it fails.
+    pub fn next_key(&mut self, now: Timestamp) -> BatchKey {
+        self.number += 1;
+        let day = now.date_time().to_offset(time::UtcOffset::UTC).date();
+        BatchKey { day, journal: self.journal, number: self.number }
+    }
+}
+
+/// The journal's one connection, made anew when lost, and with it the news whether the database is available.
+pub struct Connection<'a> {
+    pub database: &'a Database,
+    pub clock: &'a Clock,
+    pub database_up: &'a watch::Sender<bool>,
+    life: Option<Life>,
+    /// Given up without an answer; to be ended at the server.
+    abandoned: Option<Session>,
+}
+
+impl<'a> Connection<'a> {
+    pub fn new(database: &'a Database, clock: &'a Clock, database_up: &'a watch::Sender<bool>) -> Self {
+        Self { database, clock, database_up, life: None, abandoned: None }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.life.is_some()
+    }
+
+    pub async fn get(&mut self) -> Result<&mut Life, sqlx::Error> {
+        let life = match self.life.take().filter(|life| life.opened.elapsed() < LIFE_MAX) {
+            Some(life) => life,
+            None => {
+                let opened = within(CONNECT_MAX, self.open()).await;
+                self.report(opened.is_ok());
+                opened?
+            }
+        };
+        Ok(self.life.insert(life))
+    }
+
+    /// Gives the connection up. Its session may still be at work.
+    pub fn lose(&mut self) {
+        if let Some(life) = self.life.take() {
+            self.abandoned = Some(life.session);
+        }
+        self.report(false);
+    }
+
+    /// While nothing is written: whether the database is still there.
+    pub async fn check(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        if let Err(error) = within(PING_MAX, life.db.ping()).await {
+            tracing::warn!(domain = self.database.domain, %error, "lost the database while idle");
+            self.lose();
+        }
+    }
+
+    /// Asks until the database says whether the batch was committed: no outcome is reported before. One question at a
+    /// time, after growing pauses.
+    pub async fn find_out(&mut self, key: BatchKey, limit: Duration) -> Option<Reported> {
+        let mut tries = 0u64;
+        loop {
+            let found = match self.get().await {
+                Ok(life) => within(limit, batch::was_committed(&mut life.db, key)).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(reported) => return reported,
+                Err(error) => {
+                    tracing::warn!(domain = self.database.domain, %error, tries, "the outcome of a batch is not known yet");
+                    self.lose();
+                    tries += 1;
+                    tokio::time::sleep(bus::retry::delay(tries.min(6), tries)).await;
+                }
+            }
+        }
+    }
+
+    /// A database that lets us in but takes no writes (disk full, a standby) is as good as away: the journal's row shows
+    /// it, before consumers pull messages that would only fail.
+    async fn open(&mut self) -> Result<Life, sqlx::Error> {
+        let options: PgConnectOptions = self.database.options.clone().options(SESSION);
+        let mut db = PgConnection::connect_with(&options).await?;
+        if let Some(session) = self.abandoned {
+            end(&mut db, session).await?;
+            self.abandoned = None;
+        }
+        let domain = self.database.domain;
+        if let Err(error) = sql::make_partitions(&mut db, domain).await {
+            tracing::warn!(domain, %error, "no partitions made ahead; upkeep will");
+        }
+        let (pid, started): (i32, OffsetDateTime) =
+            sqlx::query_as("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
+                .fetch_one(&mut db)
+                .await?;
+        let session = Session { pid, started };
+        // Should this hang (at a standby), the session is left to the next try.
+        self.abandoned = Some(session);
+        let journal = Uuid::now_v7();
+        let now = batch::open_journal(&mut db, journal).await?;
+        self.abandoned = None;
+        self.clock.set(now, Instant::now());
+        Ok(Life { db, session, journal, number: 0, opened: Instant::now() })
+    }
+
+    fn report(&self, is_up: bool) {
+        self.database_up.send_if_modified(|was_up| std::mem::replace(was_up, is_up) != is_up);
+    }
+}
+
+/// A role may end its own sessions. One that has gone already is no error.
+async fn end(db: &mut PgConnection, Session { pid, started }: Session) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2",
+    )
+    .bind(pid)
+    .bind(started)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! The batches that were committed, as the relay reads them, and the marks how far they are published.
+
+use std::collections::HashMap;
+
+use bus::Context;
+use bus::contract::Timestamp;
+use bus::event::Outgoing;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use time::Date;
+use uuid::Uuid;
+
+use super::batch::BatchKey;
+
+/// Batches of one page: some thousand events at most.
+pub const PAGE: i64 = 32;
+
+/// A batch with its events.
+pub struct Batch {
+    pub key: BatchKey,
+    pub events: Vec<Outgoing>,
+}
+
+/// Where a walk through batches has come to, by journal.
+pub type Places = HashMap<Uuid, i64>;
+
+/// Batches above the marks that are older than the relay needs for what it has in memory: of every journal, also of hosts
+/// that are gone. Those up to `after` are skipped.
+pub async fn overdue(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select batch.day, batch.journal, batch.number, batch.events
+         from journals as journal
+         left join unnest($2::uuid[], $3::bigint[]) as skipped (journal, number) on skipped.journal = journal.id
+         cross join lateral (
+           select day, journal, number, events from outbox
+           where journal = journal.id and number > greatest(journal.published_to, skipped.number)
+             and day >= (journal.opened_at at time zone 'utc')::date
+             and event_ids <> '{}' and committed_at < now() - interval '5 seconds'
+           order by number limit $1) as batch
+         limit $1",
+    )
+    .bind(PAGE)
+    .bind(after.keys().copied().collect::<Vec<_>>())
+    .bind(after.values().copied().collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// What was published in the last minutes before the last mark: JetStream may have acknowledged and then lost it.
+pub async fn recent(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select batch.day, batch.journal, batch.number, batch.events
+         from journals as journal
+         left join unnest($2::uuid[], $3::bigint[]) as skipped (journal, number) on skipped.journal = journal.id
+         cross join lateral (
+           select day, journal, number, events from outbox
+           where journal = journal.id and number > greatest(journal.safe_to, skipped.number)
+             and number <= journal.published_to and event_ids <> '{}'
+           order by number limit $1) as batch
+         where journal.marked_at >= (select max(marked_at) from journals) - interval '60 seconds'
+         limit $1",
+    )
+    .bind(PAGE)
+    .bind(after.keys().copied().collect::<Vec<_>>())
+    .bind(after.values().copied().collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// The days of the archive, the newest first.
+pub async fn days(db: &mut PgConnection) -> Result<Vec<Date>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select day::date from generate_series((now() at time zone 'utc')::date + 1,
+           (now() at time zone 'utc')::date - 30, interval '-1 day') as day
+         where exists (select from outbox where outbox.day = day.day::date)",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A day's batches after this place, in the order of their keys.
+pub async fn of_day(
+    db: &mut PgConnection,
+    day: Date,
+    (journal, number): (Uuid, i64),
+) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select day, journal, number, events from outbox
+         where day = $2 and (journal, number) > ($3, $4) and event_ids <> '{}'
+         order by journal, number limit $1",
+    )
+    .bind(PAGE)
+    .bind(day)
+    .bind(journal)
+    .bind(number)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// Events that NATS would not take, as batches of their own.
+pub async fn refused(db: &mut PgConnection) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select batch.day, batch.journal, batch.number, json_agg(event)
+         from refused_events as refused
+         join outbox as batch using (day, journal, number)
+         cross join lateral json_array_elements(batch.events) as event
+         where (event ->> 'id')::uuid = refused.id
+         group by batch.day, batch.journal, batch.number limit $1",
+    )
+    .bind(PAGE)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// Marks a journal's batches up to `number` as published; what was marked a minute ago becomes safe.
+pub async fn mark_published(db: &mut PgConnection, journal: Uuid, number: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update journals set published_to = $2, marked_at = clock_timestamp(),
+           safe_to = case when is_old then next_safe_to else safe_to end,
+           next_safe_to = case when is_old then published_to else next_safe_to end,
+           next_safe_at = case when is_old then coalesce(marked_at, opened_at) else next_safe_at end
+         from (select next_safe_at < clock_timestamp() - interval '1 minute' as is_old from journals where id = $1) as mark
+         where id = $1 and published_to < $2",
+    )
+    .bind(journal)
+    .bind(number)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lists an event as refused, where people see it.
+pub async fn list_refused(db: &mut PgConnection, key: BatchKey, event: &Outgoing) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into refused_events (id, day, journal, number, subject) values ($1, $2, $3, $4, $5)
+         on conflict do nothing",
+    )
+    .bind(event.id)
+    .bind(key.day)
+    .bind(key.journal)
+    .bind(key.number)
+    .bind(&event.subject)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Takes events from the list that NATS has accepted at last.
+pub async fn delist_refused(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from refused_events where id = any($1)").bind(ids).execute(db).await?;
+    Ok(())
+}
+
+/// The number up to which any journal is published: what a planted bug goes on from.
+#[cfg(feature = "planted")]
+pub async fn pointer(db: &mut PgConnection) -> Result<Places, sqlx::Error> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "select journal, max(number) from outbox
+         where committed_at <= (select max(committed_at) from outbox join journals on journals.id = outbox.journal
+                                where number <= published_to and event_ids <> '{}')
+         group by journal",
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// An event as it is kept in the batch's row.
+#[derive(Deserialize)]
+struct Kept<'a> {
+    id: Uuid,
+    subject: String,
+    source: String,
+    time: Timestamp,
+    context: Context,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+fn batch(row: &PgRow) -> Result<Batch, sqlx::Error> {
+    let key = BatchKey { day: row.try_get(0)?, journal: row.try_get(1)?, number: row.try_get(2)? };
+    let kept: sqlx::types::Json<Box<RawValue>> = row.try_get(3)?;
+    let kept: Vec<Kept> =
+        serde_json::from_str(kept.0.get()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let outgoing = |kept: Kept| Outgoing {
+        id: kept.id,
+        subject: kept.subject,
+        source: kept.source,
+        time: kept.time,
+        payload: kept.payload.get().to_owned().into(),
+        context: kept.context,
+    };
+    Ok(Batch { key, events: kept.into_iter().map(outgoing).collect() })
+}
