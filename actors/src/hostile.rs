@@ -12,7 +12,7 @@ use bus::contract::reservation::{
 };
 use bus::contract::{Fields, Request};
 
-use crate::payment::webhook as provider;
+use crate::payment::provider::objects as provider;
 use crate::reservation::seat_map::SeatMap;
 
 #[cfg(test)]

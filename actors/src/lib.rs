@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod delivery;
 pub mod domain;
+pub mod entity_shell;
 pub mod fsck;
 pub mod host;
 pub mod migrations;

@@ -24,7 +24,7 @@ const RESERVATION: (&str, &str) = ("reservation_id", "bench.fresh(s.reservation_
 const KEY: (&str, &str) = ("key", "bench.fresh(s.key, g)");
 
 /// Every table that a saga writes, parents first.
-pub const TABLES: [Table; 13] = [
+pub const TABLES: [Table; 11] = [
     table(
         "reservation",
         "idempotency",
@@ -46,8 +46,6 @@ pub const TABLES: [Table; 13] = [
         &[KEY],
     ),
     table("payment", "payments", "s.reservation_id = any($1)", &[ID, RESERVATION]),
-    table("payment", "attempts", OF_PAYMENT, &[PAYMENT, ("intent", "s.intent || g")]),
-    table("payment", "log", OF_PAYMENT, &[PAYMENT]),
     table("payment", "postings", OF_PAYMENT, &[PAYMENT]),
     table("payment", "provider_events", OF_PAYMENT, &[PAYMENT, ("id", "s.id || g")]),
     table("payment", "outbox", OF_EVENT, &[JOURNAL]),

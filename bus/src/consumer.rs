@@ -121,8 +121,7 @@ impl Drop for Ticket {
 impl Delivery {
     /// Decodes the payload as the event of its subject.
     pub fn event<E: Event>(&self) -> Result<E, Failure> {
-        serde_json::from_slice(&self.payload)
-            .map_err(|e| Failure::poison(format!("not a {}: {e}", E::SUBJECT)))
+        crate::event::read(&self.payload)
     }
 
     pub fn ack(mut self) {

@@ -29,6 +29,11 @@ pub struct Outgoing {
     pub context: Context,
 }
 
+/// Reads the payload of an event.
+pub fn read<E: Event>(payload: &[u8]) -> Result<E, Failure> {
+    serde_json::from_slice(payload).map_err(|e| Failure::poison(format!("not a {}: {e}", E::SUBJECT)))
+}
+
 impl Outgoing {
     /// `domain` is who says it; `time` is when it became true.
     pub fn new<E: Event>(domain: &str, event: &E, time: Timestamp, context: &Context) -> Self {

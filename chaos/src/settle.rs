@@ -37,7 +37,7 @@ const OPEN: &str = "
       where deadline is not null group by checkpoint #>> '{state,is}'
     union all
     select format('%s reservations wait to give a part back', count(*)) from reservation.reservations
-      where checkpoint @? '$.parts[*] ? (@.standing.is == \"asked\")' having count(*) > 0
+      where checkpoint @? '$.parts[*] ? (@.state.is == \"requested\")' having count(*) > 0
     union all
     select format('%s payments are to be looked at, the first at %s', count(*), min(next_check_at)) from payment.payments
       where next_check_at is not null and next_check_at < now() + interval '1 hour' having count(*) > 0

@@ -540,7 +540,7 @@ impl TestCinema {
         // the ledger agrees with the payments
         for sql in [
             "select (select coalesce(sum(amount), 0) from payment.postings where account = 'SALES')::int8
-                  + (select coalesce(sum(amount), 0) from payment.payments where stage = 'CAPTURED')::int8",
+                  + (select coalesce(sum(amount), 0) from payment.overview where stage = 'CAPTURED')::int8",
             "select (select coalesce(sum(amount), 0) from payment.postings where account = 'REFUNDS')::int8
                   - (select coalesce(sum(amount), 0) from payment.refunds
                      where status = 'COMPLETED' and origin = 'ASKED')::int8",

@@ -119,6 +119,7 @@ async fn staff_refund_a_part_then_the_rest_and_never_more_than_was_paid() {
     assert_eq!((cinema.captured(&reservation).await, cinema.seat("A1").await), (0, "FREE".to_owned()));
     let asked = cinema.events("refund.requested").await;
     assert!(asked.iter().all(|event| event["by"].is_string()), "{asked:?}");
+    assert_eq!(asked.len(), 2, "each refund is requested once: {asked:?}");
     let nothing_left = cinema.give_back(&payment, &owner, json!({"reason": "again"})).await;
     assert_eq!((nothing_left.status.as_u16(), nothing_left.code()), (409, "refund-too-large"));
     cinema.close().await;

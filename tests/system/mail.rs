@@ -296,6 +296,7 @@ async fn a_mail_without_its_reservation_requests_it_from_the_reservation_host() 
         reservation_id: reservation.parse().unwrap(),
         payment_id: uuid::Uuid::now_v7(),
         total: bus::contract::Money { amount: 100, currency: bus::contract::Currency::EUR },
+        version: 4,
     };
     let unknown = bus::contract::payment::RefundCompleted {
         reservation_id: uuid::Uuid::now_v7(),

@@ -301,13 +301,21 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
         ),
         (
             "paid",
-            "update payment.payments set amount = amount - 1 where stage = 'CAPTURED' and amount = 2400",
-            "update payment.payments set amount = amount + 1 where stage = 'CAPTURED' and amount = 2399",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{total,amount}',
+               to_jsonb((checkpoint #>> '{total,amount}')::bigint - 1))
+             where checkpoint #>> '{stage,is}' = 'CAPTURED' and checkpoint #>> '{total,amount}' = '2400'",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{total,amount}',
+               to_jsonb((checkpoint #>> '{total,amount}')::bigint + 1))
+             where checkpoint #>> '{stage,is}' = 'CAPTURED' and checkpoint #>> '{total,amount}' = '2399'",
         ),
         (
             "paid",
-            "update payment.payments set amount = amount + 1 where stage = 'CAPTURED' and amount = 2400",
-            "update payment.payments set amount = amount - 1 where stage = 'CAPTURED' and amount = 2401",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{total,amount}',
+               to_jsonb((checkpoint #>> '{total,amount}')::bigint + 1))
+             where checkpoint #>> '{stage,is}' = 'CAPTURED' and checkpoint #>> '{total,amount}' = '2400'",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{total,amount}',
+               to_jsonb((checkpoint #>> '{total,amount}')::bigint - 1))
+             where checkpoint #>> '{stage,is}' = 'CAPTURED' and checkpoint #>> '{total,amount}' = '2401'",
         ),
         (
             "paid",
@@ -318,14 +326,18 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
         ),
         (
             "kept-for-nothing",
-            "update payment.refunds set status = 'FAILED'",
-            "update payment.refunds set status = 'COMPLETED'",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{refunds,0,status}', '\"FAILED\"')
+             where checkpoint #>> '{refunds,0,status}' = 'COMPLETED'",
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{refunds,0,status}', '\"COMPLETED\"')
+             where checkpoint #>> '{refunds,0,status}' = 'FAILED'",
         ),
         (
             "captured-twice",
-            "insert into payment.attempts (payment_id, number, kind, state, intent, created_at)
-             select id, 99, 'TOKEN', 'CAPTURED', 'pi_unknown', now() from payment.payments where amount = 2400",
-            "delete from payment.attempts where number = 99",
+            "update payment.payments set checkpoint = jsonb_insert(checkpoint, '{attempts,0}',
+               '{\"number\": 99, \"state\": \"CAPTURED\", \"intent\": \"pi_unknown\"}')
+             where checkpoint #>> '{total,amount}' = '2400'",
+            "update payment.payments set checkpoint = checkpoint #- '{attempts,0}'
+             where checkpoint #>> '{attempts,0,number}' = '99'",
         ),
         (
             "saga-log",
@@ -341,8 +353,8 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
         (
             "deadlines",
             "alter table payment.payments disable trigger all;
-             update payment.payments set next_check_at = now() - interval '5 minutes' where stage = 'CAPTURED'",
-            "update payment.payments set next_check_at = null where stage = 'CAPTURED';
+             update payment.payments set next_check_at = now() - interval '5 minutes' where checkpoint #>> '{stage,is}' = 'CAPTURED'",
+            "update payment.payments set next_check_at = null where checkpoint #>> '{stage,is}' = 'CAPTURED';
              alter table payment.payments enable trigger all",
         ),
         (
@@ -357,18 +369,20 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
         (
             "tickets",
             "alter table payment.postings disable trigger postings_stay;
-             update payment.payments set tickets = 1 where tickets = 2 and stage = 'CAPTURED';
+             update payment.payments set checkpoint = jsonb_set(checkpoint, '{sale,tickets}', '1')
+             where checkpoint #>> '{sale,tickets}' = '2' and checkpoint #>> '{stage,is}' = 'CAPTURED';
              update payment.postings set tickets = 1 where tickets = 2",
-            "update payment.payments set tickets = 2 where tickets = 1 and stage = 'CAPTURED';
+            "update payment.payments set checkpoint = jsonb_set(checkpoint, '{sale,tickets}', '2')
+             where checkpoint #>> '{sale,tickets}' = '1' and checkpoint #>> '{stage,is}' = 'CAPTURED';
              update payment.postings set tickets = 2 where tickets = 1 and transaction like 'capture:%'
-               and payment_id in (select id from payment.payments where tickets = 2);
+               and payment_id in (select id from payment.overview where tickets = 2);
              alter table payment.postings enable trigger postings_stay",
         ),
         (
             "shows",
             "alter table payment.postings disable trigger postings_stay;
              update payment.postings set showtime_id = payment_id where account = 'REFUNDS'",
-            "update payment.postings b set showtime_id = p.showtime_id from payment.payments p
+            "update payment.postings b set showtime_id = p.showtime_id from payment.overview p
              where p.id = b.payment_id and account = 'REFUNDS';
              alter table payment.postings enable trigger postings_stay",
         ),

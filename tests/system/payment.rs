@@ -225,8 +225,9 @@ impl Till {
         let (payment_id, reservation_id) = (payment.id, payment.reservation_id);
         let total = Money { amount, ..PRICE };
         let reason = "USER_REQUEST".into();
-        let by = None;
-        self.publish(&RefundRequested { refund_id, reservation_id, payment_id, total, reason, by }).await;
+        let (by, version) = (None, 2);
+        let event = RefundRequested { refund_id, reservation_id, payment_id, total, reason, by, version };
+        self.publish(&event).await;
     }
 
     /// Types a card number into the pay page and presses the button.
@@ -250,7 +251,7 @@ impl Till {
     /// The payment's row, as JSON.
     async fn row(&self, reservation: Uuid) -> Value {
         sqlx::query_scalar(
-            "select coalesce((select to_jsonb(p) from payment.payments p where reservation_id = $1), '{}')",
+            "select coalesce((select to_jsonb(p) from payment.overview p where reservation_id = $1), '{}')",
         )
         .bind(reservation)
         .fetch_one(&self.system.database)

@@ -65,7 +65,7 @@ pub const ALL: &[Promise] = &[
                  r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount,
                  back.differences, fell.due)
              from reservation.reservations r
-             left join payment.payments p on p.reservation_id = r.id
+             left join payment.overview p on p.reservation_id = r.id
              cross join lateral (select coalesce(sum(f.amount), 0) as amount,
                  coalesce(sum(f.amount) filter (where f.reason = 'EXCHANGED'), 0) as differences
                from payment.refunds f
@@ -90,14 +90,14 @@ pub const ALL: &[Promise] = &[
         text: "money that was captured is for seats that are sold, or is given back, or was kept by the refund policy",
         tables: SALES,
         figures: "select format('%s captured payments, %s refunds under way, %s done',
-               (select count(*) from payment.payments where stage = 'CAPTURED'),
+               (select count(*) from payment.overview where stage = 'CAPTURED'),
                (select count(*) from payment.refunds where status = 'REQUESTED'),
                (select count(*) from payment.refunds where status = 'COMPLETED'))",
         // What the saga promised: its refund; without one nothing where it knew of the money (the policy kept it), and all
         // where it did not.
         findings: "select format('payment %s of %s %s is captured since %s; reservation %s is %s, promised back %s',
                  p.id, p.amount, p.currency, p.paid_at, p.reservation_id, coalesce(r.status, 'missing'), back.amount)
-             from payment.payments p
+             from payment.overview p
              left join reservation.reservations r on r.id = p.reservation_id
              cross join lateral (select coalesce(sum(f.amount), 0) as amount from payment.refunds f
                where f.payment_id = p.id and f.intent = p.provider_ref and f.status in ('REQUESTED', 'COMPLETED')) back
@@ -118,13 +118,13 @@ pub const ALL: &[Promise] = &[
              from payment.attempts",
         findings: "select format('payment %s: attempt %s captured %s, which is neither accepted nor given back',
                  p.id, a.number, a.intent)
-             from payment.attempts a join payment.payments p on p.id = a.payment_id
+             from payment.attempts a join payment.overview p on p.id = a.payment_id
              where a.state = 'CAPTURED' and a.intent is distinct from p.provider_ref and p.attention is null
                and p.updated_at < now() - interval '1 minute'
                and not exists (select from payment.refunds f where f.payment_id = p.id and f.intent = a.intent)
              union all
              select format('payment %s: %s of %s were given back', p.id, sum(f.amount), p.amount)
-             from payment.refunds f join payment.payments p on p.id = f.payment_id
+             from payment.refunds f join payment.overview p on p.id = f.payment_id
              where f.status in ('REQUESTED', 'COMPLETED')
              group by p.id, f.intent having sum(f.amount) > p.amount",
     },
@@ -149,7 +149,7 @@ pub const ALL: &[Promise] = &[
         findings: "select format('reservation %s (%s) was due at %s', id, status, deadline)
              from reservation.reservations where deadline < now() - interval '1 minute'
              union all
-             select format('payment %s (%s) was due at %s', id, stage, next_check_at)
+             select format('payment %s (%s) was due at %s', id, status, next_check_at)
              from payment.payments where next_check_at < now() - interval '1 minute'",
     },
     Promise {
@@ -168,13 +168,13 @@ pub const ALL: &[Promise] = &[
              from payment.postings where showtime_id is not null",
         findings: "select format('payment %s: %s %s and %s tickets are left at showtime %s in %s; its seats are of %s',
                  p.id, sum(b.amount), b.currency, sum(b.tickets), b.showtime_id, b.account, p.showtime_id)
-             from payment.postings b join payment.payments p on p.id = b.payment_id
+             from payment.postings b join payment.overview p on p.id = b.payment_id
              where b.showtime_id <> p.showtime_id
              group by p.id, b.showtime_id, b.account, b.currency having sum(b.amount) <> 0 or sum(b.tickets) <> 0
              union all
              select format('payment %s of %s %s for %s tickets has booked %s sold, %s refunded and %s tickets for showtime %s',
                  p.id, p.amount, p.currency, p.tickets, booked.sold, booked.refunded, booked.tickets, p.showtime_id)
-             from payment.payments p cross join lateral (
+             from payment.overview p cross join lateral (
                select coalesce(-sum(b.amount) filter (where b.account = 'SALES'), 0) as sold,
                  coalesce(sum(b.amount) filter (where b.account = 'REFUNDS'), 0) as refunded,
                  coalesce(sum(b.tickets), 0) as tickets
@@ -197,7 +197,7 @@ pub const ALL: &[Promise] = &[
                where status = 'SOLD' group by 1, 2),
              counted as (
                select p.reservation_id, b.showtime_id, sum(b.tickets) as tickets
-               from payment.postings b join payment.payments p on p.id = b.payment_id
+               from payment.postings b join payment.overview p on p.id = b.payment_id
                where b.showtime_id is not null group by 1, 2),
              compared as (
                select reservation_id, showtime_id, coalesce(seats, 0) as seats, coalesce(tickets, 0) as tickets
@@ -206,7 +206,7 @@ pub const ALL: &[Promise] = &[
                  c.showtime_id, c.reservation_id, c.seats, c.tickets)
              from compared c
              left join reservation.reservations r on r.id = c.reservation_id
-             left join payment.payments p on p.reservation_id = c.reservation_id
+             left join payment.overview p on p.reservation_id = c.reservation_id
              where c.seats <> c.tickets and (p.id is null or p.showtime_id is not null)
                and coalesce(r.updated_at < now() - interval '1 minute', true)
                and coalesce(p.updated_at < now() - interval '1 minute', true)",

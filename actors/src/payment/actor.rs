@@ -1,332 +1,461 @@
-//! The payment actor: one for each reservation whose payment something happens to. It takes work one at a time, asks
-//! the pure rules, has the step written, and only then acknowledges, answers and calls the provider.
+//! The payment actor: one for each reservation whose payment receives inputs, in the shell that all entities share.
 //!
-//! Invariant: at most one change of a payment is in the journal, and no call leaves before its step is committed.
-//! What the provider answers comes back as work like any other; whoever waits is told when it is settled.
+//! Here is what the shell needs to know: how a step becomes a change of rows, what a request waits for, and how a call is
+//! made.
 
-mod telling;
-
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use bus::Failure;
-use bus::trace::{self, Kind};
+use bus::contract::Timestamp;
+use bus::contract::payment::{
+    PaymentDisputed, PaymentEnd, PaymentFailed, PaymentInitiated, RefundCompleted, RefundFailed, Rejection,
+};
+use bus::event::Outgoing;
+use bus::service::{Answered, json};
+use bus::trace::{self, Kind as SpanKind};
+use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Env;
-use super::calls::{self, Heard};
-use super::change;
-use super::model::Payment;
-use super::step::{Call, Step};
-use super::store::Rows;
-use super::work::{Decision, EndReply, PayReply, PayWork, Work};
-use crate::delivery::Outcome;
-use crate::supervision::entity::{Address, Entity};
-use telling::note;
+use super::attempt::{self, NO_SUCH_METHOD, State};
+use super::consumer;
+use super::machine::{self, Input, KeyWrite, LogLine, PayRequest, PaymentEvent, ProviderCall, Step};
+use super::model::{Payment, Stage};
+use super::provider::{self, objects::About};
+use super::store::{Bound, PaymentRows, ProviderEvent, Rows};
+use crate::delivery::{Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Reads, StoredAnswer};
+use crate::entity_shell::actor::{EntityActor, Hosted};
+use crate::entity_shell::{self, Machine, Plan, Poll, Refusal, Reply, Requester, nothing};
 
-/// Tries to write one piece of work when the version keeps moving.
-const STALE_MAX: u32 = 10;
-/// For a call that nobody waits for; shorter than any deadline that would repeat it.
+pub const CONSUMER: &str = "payment";
+/// For a call that nobody waits for; shorter than the pause before the next check.
 const CALL_WITHIN: Duration = Duration::from_secs(8);
-/// An order that is told of waits this long for its payer. At full speed who pays comes within 60 ms (measured), and
+/// A `reservation.created` waits so long for its payer. At full speed the request to pay comes within 60 ms (measured), and
 /// then one change opens the payment and begins the attempt. The consumer's `max_ack_pending` lets 8,000 a second wait.
 const PAYER_WITHIN: Duration = Duration::from_millis(250);
+/// How long a decline counts to its account.
+const DECLINES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub enum Message {
-    Work(Work),
-    /// Nobody has paid the order within [`PAYER_WITHIN`].
-    Unpaid,
-    Loaded(Result<Option<Payment>, Failure>),
-    Written(Box<Written>),
-    Heard(Call, Heard),
+pub type PaymentActor = EntityActor<PaymentMachine>;
+pub type Message = entity_shell::Message<PaymentMachine>;
+
+pub struct PaymentMachine {
+    /// The provider's name in `payment.success`.
+    pub provider: &'static str,
 }
 
-pub struct Written {
-    work: Work,
-    step: Option<Step>,
-    /// The stored answer, where the step completes a key.
-    completed: Option<(i32, Bytes)>,
-    outcome: Outcome<Rows>,
+/// What a request waits for after its step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wait {
+    /// The outcome of this attempt.
+    Attempt(i32),
+    /// The end of what is open at the provider.
+    End,
+    /// An older attempt to be closed; then the request is decided again.
+    Closed(Box<PayRequest>),
 }
 
-/// What is known of the row.
-pub enum Known {
-    Unread,
-    Absent,
-    Here(Payment),
-}
+impl Machine for PaymentMachine {
+    type State = Payment;
+    type Input = Input;
+    type Call = ProviderCall;
+    type Wait = Wait;
+    type Log = Vec<LogLine>;
+    type Rows = Rows;
 
-pub struct PaymentActor {
-    id: Uuid,
-    env: Env,
-    me: Address<Self>,
-    known: Known,
-    waiting: VecDeque<Work>,
-    /// An order as it was told, which waits for its payer.
-    told: Option<Work>,
-    /// A load or a change is under way.
-    busy: bool,
-    /// The row was read for the work that is next.
-    fresh: bool,
-    stale: u32,
-    /// Calls that are at the provider.
-    calls: HashSet<Call>,
-    /// Who waits for an attempt.
-    pays: HashMap<i32, PayReply>,
-    completed: HashMap<i32, Bytes>,
-    /// Waits for an older attempt to be closed.
-    parked: Option<Box<PayWork>>,
-    ends: Vec<EndReply>,
-}
-
-impl Entity for PaymentActor {
-    type Env = Env;
-    type Message = Message;
-    const KIND: &'static str = "payments";
-    const IDLE: Duration = Duration::from_secs(1);
-
-    fn new(id: Uuid, env: Env, me: Address<Self>) -> Self {
-        Self {
-            id,
-            env,
-            me,
-            known: Known::Unread,
-            waiting: VecDeque::new(),
-            told: None,
-            busy: false,
-            fresh: false,
-            stale: 0,
-            calls: HashSet::new(),
-            pays: HashMap::new(),
-            completed: HashMap::new(),
-            parked: None,
-            ends: Vec::new(),
-        }
-    }
-
-    fn is_quiet(&self) -> bool {
-        let idle = self.waiting.is_empty() && self.told.is_none() && !self.busy;
-        idle && self.calls.is_empty() && self.parked.is_none()
-    }
-
-    fn handle(&mut self, message: Message) {
-        match message {
-            Message::Work(Work::Due) if self.waiting.iter().any(|work| matches!(work, Work::Due)) => {}
-            Message::Work(work @ Work::Created(..)) if self.is_new() => self.wait_for_payer(work),
-            Message::Work(work) => {
-                self.waiting.push_back(work);
-                self.waiting.extend(self.told.take());
-            }
-            Message::Unpaid => {
-                let Some(told) = self.told.take() else { return };
-                self.known = Known::Unread;
-                self.waiting.push_back(told);
-            }
-            Message::Loaded(loaded) => self.loaded(loaded),
-            Message::Written(written) => self.written(*written),
-            Message::Heard(call, heard) => {
-                self.calls.remove(&call);
-                self.waiting.push_back(Work::Heard(call, heard));
-            }
-        }
-        self.go_on();
-    }
-}
-
-impl PaymentActor {
-    /// It has heard of nothing yet.
-    fn is_new(&self) -> bool {
-        matches!(self.known, Known::Unread) && self.told.is_none() && self.waiting.is_empty() && !self.busy
-    }
-
-    /// Keeps what was told until somebody pays, who goes first. A payment of a new order is almost never there, so who
-    /// pays does not look: where it is there after all, the write shows it.
-    fn wait_for_payer(&mut self, told: Work) {
-        self.told = Some(told);
-        self.known = Known::Absent;
-        self.me.send_after(PAYER_WITHIN, Message::Unpaid);
-    }
-
-    /// Takes work until some of it has to wait for the database.
-    fn go_on(&mut self) {
-        while !self.busy {
-            let Some(work) = self.waiting.pop_front() else { break };
-            if matches!(self.known, Known::Unread) {
-                self.waiting.push_front(work);
-                return self.load();
-            }
-            self.take(work);
-            if !self.busy {
-                self.tell();
-            }
-        }
-    }
-
-    fn load(&mut self) {
-        self.busy = true;
-        let (id, reads, me) = (self.id, self.env.payments.clone(), self.me.clone());
-        tokio::spawn(async move { me.send(Message::Loaded(reads.get(id).await)) });
-    }
-
-    fn loaded(&mut self, loaded: Result<Option<Payment>, Failure>) {
-        self.busy = false;
-        match loaded {
-            Ok(found) => {
-                self.known = found.map_or(Known::Absent, Known::Here);
-                self.fresh = true;
-            }
-            Err(failure) => {
-                self.waiting.drain(..).for_each(|work| work.fail(failure.clone()));
-                self.tell();
-            }
-        }
-    }
-
-    fn take(&mut self, work: Work) {
-        let fresh = std::mem::take(&mut self.fresh);
-        let work = match work {
-            Work::Pay(pay) if pay.may_repeat(&self.known) => return self.look_first(pay),
-            work => work,
+    fn decide(
+        &self,
+        state: Option<&Payment>,
+        input: &Input,
+        requester: &Requester,
+        now: Timestamp,
+    ) -> Result<Plan<Self>, Refusal> {
+        let Some(before) = state.cloned().or_else(|| opened_by(input, requester, now)) else {
+            return without_payment(input);
         };
-        let decision = work.decide(&self.known, self.env.clock.now());
-        let writes = matches!(&decision, Ok(Decision { step: Some((_, step)), .. }) if step.changed);
-        if !writes && !fresh && work.wants_fresh(&self.known) {
-            // Another host may have moved on: what writes nothing would not notice.
-            self.known = Known::Unread;
-            return self.waiting.push_front(work);
+        if let Some(why) = misaddressed(&before, input) {
+            return Err(Failure::poison(why).into());
         }
-        match decision {
-            Err(no) => work.refuse(no),
-            Ok(decision) => self.write(work, decision),
+        let step = machine::step(&before, input, now).map_err(Refusal::rejected)?;
+        self.plan(&before, input, step, requester)
+    }
+
+    /// The exceptions, each for a fact that no later row takes back, and that nearly every sale brings: a payment is opened
+    /// once, an event of the reservation names the version that it changes, the outcome of a call is a fact, and most webhooks
+    /// show what the call's reply has shown already.
+    fn cached_is_enough(&self, state: Option<&Payment>, input: &Input, writes: bool) -> bool {
+        if state.is_none() {
+            return writes && !matches!(input, Input::Webhook(_));
+        }
+        match input {
+            Input::Created(_) | Input::Cancelled(_) | Input::Exchanged(_) | Input::Replied(..) => true,
+            Input::Webhook(event) => matches!(event.about, About::Attempt { .. } | About::Other),
+            Input::Pay(_)
+            | Input::End { .. }
+            | Input::RefundRequested(_)
+            | Input::Resume { .. }
+            | Input::Due => writes,
         }
     }
 
-    fn write(&mut self, work: Work, decision: Decision) {
-        let event = work.provider_event();
-        let Some((before, step)) = decision.step else {
-            return match event {
-                Some(_) => self.journal(work, None),
-                None => self.settle(work, None),
-            };
-        };
-        if step.changed || event.is_some() {
-            self.journal(work, Some((before, step)));
+    fn is_same(&self, one: &Input, other: &Input) -> bool {
+        matches!((one, other), (Input::Due, Input::Due))
+    }
+
+    fn rejected(&self, _input: Input, rejection: Rejection) -> Result<Input, Refusal> {
+        Err(Refusal::rejected(rejection))
+    }
+
+    fn repeated(&self, stored: &StoredAnswer, hash: &[u8; 32]) -> Answered {
+        repeated(stored, hash)
+    }
+
+    /// Something was tried before, perhaps by this very request. Nearly all payments are the first try, and none of those has
+    /// its key read.
+    fn may_be_repeated(&self, state: Option<&Payment>, input: &Input) -> bool {
+        let is_tried = |payment: &Payment| !payment.attempts.is_empty() || payment.stage != Stage::Payable;
+        matches!(input, Input::Pay(_)) && state.is_some_and(is_tried)
+    }
+
+    fn defers(&self, input: &Input) -> Option<Duration> {
+        matches!(input, Input::Created(_)).then_some(PAYER_WITHIN)
+    }
+
+    /// The reply to a beginning that is in flight shows what there is to close.
+    fn is_needless(&self, call: &ProviderCall, in_flight: &HashSet<ProviderCall>) -> bool {
+        matches!(call, ProviderCall::Close(number) if in_flight.contains(&ProviderCall::Begin(*number)))
+    }
+
+    fn poll(&self, wait: &Wait, state: Option<&Payment>, in_flight: &HashSet<ProviderCall>) -> Poll<Input> {
+        let ends = |call: &ProviderCall| matches!(call, ProviderCall::Close(_) | ProviderCall::Begin(_));
+        let is_ending = in_flight.iter().any(ends);
+        match wait {
+            Wait::Attempt(number) => {
+                let calls = [ProviderCall::Begin(*number), ProviderCall::Close(*number)];
+                let is_called = calls.iter().any(|call| in_flight.contains(call));
+                let attempt = state.and_then(|payment| payment.attempt(*number));
+                let is_unknown =
+                    attempt.is_none_or(|attempt| matches!(attempt.state, State::Opening | State::Closing));
+                if is_called && is_unknown { Poll::Wait } else { Poll::Answer(Err(outcome(state, *number))) }
+            }
+            Wait::End => match state.map(|payment| (&payment.stage, payment.success(self.provider))) {
+                Some((Stage::Over { .. }, _)) => Poll::Answer(json(&PaymentEnd::Over)),
+                Some((_, Some(success))) => Poll::Answer(json(&PaymentEnd::Captured { success })),
+                _ if is_ending => Poll::Wait,
+                _ => Poll::Answer(json(&PaymentEnd::Unknown)),
+            },
+            Wait::Closed(_) if is_ending => Poll::Wait,
+            Wait::Closed(request) => {
+                Poll::Again(Input::Pay(Box::new(PayRequest { has_waited: true, ..*request.clone() })))
+            }
+        }
+    }
+
+    fn committed(&self, _input: &Input, state: Option<&Payment>, plan: &Plan<Self>) {
+        if let Some(next) = plan.next.as_ref().filter(|_| plan.is_new_version) {
+            note(state, next, &plan.log);
+        }
+    }
+}
+
+impl PaymentMachine {
+    fn plan(
+        &self,
+        before: &Payment,
+        input: &Input,
+        step: Step,
+        requester: &Requester,
+    ) -> Result<Plan<Self>, Refusal> {
+        let context = context(input, requester, &step.next);
+        let is_new_version = step.is_new_version(before);
+        let reply = reply(input, &step)?;
+        let (idempotency, completes) = key_write(&step)?;
+        let event = provider_event(input, Some(before.id));
+        let (next, rows) = if is_new_version {
+            let rows = PaymentRows::of(before, &step, event, bound(input, &step));
+            (Some(step.next.clone()), Some(Rows::Step(Box::new(rows))))
+        } else if let Some(event) = event {
+            (None, Some(Rows::Event(event)))
+        } else if step.next.next_check_at != before.next_check_at {
+            let next = step.next.clone();
+            let check = Rows::Check { id: next.id, version: next.version, at: next.next_check_at };
+            (Some(next), Some(check))
         } else {
-            // What it asks of the provider was decided and committed before.
-            self.perform(&step.payment, &step.calls, work.until());
-            self.settle(work, Some(&step));
-        }
-    }
-
-    fn journal(&mut self, work: Work, step: Option<(Payment, Step)>) {
-        let (change, completed) = match change::change(&self.env, &work, step.as_ref()) {
-            Ok(change) => change,
-            Err(no) => return work.refuse(no),
+            (None, None)
         };
-        self.busy = true;
-        let (me, step) = (self.me.clone(), step.map(|(_, step)| step));
-        self.env.journal.write(change, move |outcome| {
-            me.send(Message::Written(Box::new(Written { work, step, completed, outcome })));
-        });
+        let outbox =
+            step.events.iter().filter_map(|event| self.outgoing(&step.next, event, &context)).collect();
+        Ok(Plan {
+            next,
+            is_new_version,
+            change: rows.map(|rows| Change { idempotency, outbox, ..Change::new(rows) }),
+            calls: step.calls,
+            reply,
+            completes,
+            context,
+            log: step.log,
+        })
     }
 
-    fn written(&mut self, written: Written) {
-        self.busy = false;
-        let Written { work, step, completed, outcome } = written;
-        match outcome {
-            Outcome::Committed { .. } => {
-                self.stale = 0;
-                self.completed.extend(completed);
-                if let Some(step) = &step {
-                    note(step);
-                    self.perform(&step.payment, &step.calls, work.until());
-                    if step.changed {
-                        self.known = Known::Here(step.payment.clone());
-                    }
-                }
-                self.settle(work, step.as_ref());
+    /// The event as it is published.
+    fn outgoing(&self, payment: &Payment, event: &PaymentEvent, context: &Context) -> Option<Outgoing> {
+        let (payment_id, reservation_id, at) = (payment.id, payment.reservation_id, payment.updated_at);
+        let version = payment.version;
+        Some(match event {
+            PaymentEvent::Initiated(number) => {
+                let checkout_url = payment.attempt(*number)?.checkout_url.clone();
+                let expires_at = payment.expires_at;
+                let event =
+                    PaymentInitiated { payment_id, reservation_id, checkout_url, expires_at, version };
+                Outgoing::new(CONSUMER, &event, at, context)
             }
-            Outcome::Stale if self.stale < STALE_MAX => {
-                self.stale += 1;
-                self.known = Known::Unread;
-                self.waiting.push_front(work);
+            PaymentEvent::Success => Outgoing::new(CONSUMER, &payment.success(self.provider)?, at, context),
+            PaymentEvent::Failed { code } => {
+                let reason = "The payment is over; nothing was captured.".to_owned();
+                let event = PaymentFailed { payment_id, reservation_id, code: code.clone(), reason, version };
+                Outgoing::new(CONSUMER, &event, at, context)
             }
-            Outcome::Stale => {
-                self.stale = 0;
-                self.known = Known::Unread;
-                work.fail(Failure::transient("the payment keeps changing"));
+            PaymentEvent::RefundCompleted(id) => {
+                let total = payment.refund(*id)?.total;
+                let event = RefundCompleted { refund_id: *id, reservation_id, payment_id, total, version };
+                Outgoing::new(CONSUMER, &event, at, context)
             }
-            Outcome::Repeated(stored) => work.repeated(&stored),
-            Outcome::Failed(failure) => {
-                self.known = Known::Unread;
-                work.fail(failure);
+            PaymentEvent::RefundFailed(id) => {
+                let refund = payment.refund(*id)?;
+                let (total, code) = (refund.total, refund.code.clone());
+                let event = RefundFailed { refund_id: *id, reservation_id, payment_id, total, code, version };
+                Outgoing::new(CONSUMER, &event, at, context)
             }
-            Outcome::Rejected(rejection) => work.refuse(rejection.into()),
-        }
-        self.tell();
+            PaymentEvent::Disputed(id) => {
+                let dispute = payment.dispute(*id)?.shown();
+                let event = PaymentDisputed { payment_id, reservation_id, dispute, version };
+                Outgoing::new(CONSUMER, &event, at, context)
+            }
+        })
+    }
+}
+
+impl Hosted for PaymentMachine {
+    type Env = Env;
+    const KIND: &'static str = "payments";
+
+    fn new(env: &Env) -> Self {
+        Self { provider: env.provider.name() }
+    }
+    fn reads(env: &Env) -> &Reads<Uuid, Payment> {
+        &env.payments
+    }
+    fn answers(env: &Env) -> &Reads<IdempotencyKey, StoredAnswer> {
+        &env.answers
+    }
+    fn journal(env: &Env) -> &Journal<Rows> {
+        &env.journal
+    }
+    fn clock(env: &Env) -> &Clock {
+        &env.clock
     }
 
-    /// The work is done as far as rows go: acknowledge it, or keep whom to tell.
-    fn settle(&mut self, work: Work, step: Option<&Step>) {
-        match work {
-            Work::Pay(pay) if step.is_some_and(Step::is_answered) => {
-                // The asker may have given up waiting.
-                let _ = pay.reply.send(Ok(self.completed.remove(&0)));
-            }
-            Work::Pay(mut pay) => {
-                let begun = step.and_then(|step| {
-                    step.calls.iter().find_map(|call| match call {
-                        Call::Begin(number) => Some(*number),
-                        _ => None,
-                    })
-                });
-                match begun {
-                    Some(number) => {
-                        self.pays.insert(number, pay.reply);
-                    }
-                    None => {
-                        pay.waited = true;
-                        self.parked = Some(pay);
-                    }
-                }
-            }
-            Work::End { reply, .. } => self.ends.push(reply),
-            Work::Resume { reply, .. } => {
-                if let Some(step) = step {
-                    // The asker may have given up waiting.
-                    let _ = reply.send(Ok(step.payment.shown_to_staff()));
-                }
-            }
-            work => work.done(),
-        }
-    }
-
-    /// Calls the provider, each call once at a time.
-    fn perform(&mut self, payment: &Payment, calls: &[Call], until: Option<Instant>) {
+    async fn perform(
+        env: Env,
+        _id: Uuid,
+        call: ProviderCall,
+        state: Option<Payment>,
+        context: Context,
+        until: Option<Instant>,
+    ) -> Option<Input> {
+        let request = provider::request(&state?, call)?;
         let until = until.unwrap_or_else(|| Instant::now() + CALL_WITHIN);
-        for call in calls {
-            // A beginning that is under way tells by its answer what there is to close.
-            let begins = matches!(call, Call::Close(number) if self.calls.contains(&Call::Begin(*number)));
-            if begins || !self.calls.insert(*call) {
-                continue;
-            }
-            let Some(request) = calls::request(payment, *call) else {
-                self.calls.remove(call);
-                continue;
-            };
-            let (provider, me, call) = (self.env.provider.clone(), self.me.clone(), *call);
-            let (span, _) =
-                trace::begin(Kind::Client, format_args!("provider {}", request.name()), &payment.context);
-            tokio::spawn(
-                async move {
-                    let heard = calls::ask(&*provider, &request, until).await;
-                    me.send(Message::Heard(call, heard));
-                }
-                .instrument(span),
-            );
+        let (span, _) = trace::begin(SpanKind::Client, format_args!("provider {}", request.name()), &context);
+        let reply = provider::send(&*env.provider, &request, until).instrument(span).await;
+        Some(Input::Replied(call, reply))
+    }
+}
+
+/// A repeated request gets the first answer, byte for byte, or why not yet or not at all.
+pub fn repeated(stored: &StoredAnswer, hash: &[u8; 32]) -> Answered {
+    match &stored.response {
+        _ if stored.request_hash != *hash => Err(Rejection::IdempotencyMismatch.into()),
+        Some(response) => Ok(response.clone()),
+        None => Err(Rejection::IdempotencyRunning.into()),
+    }
+}
+
+/// The payment as the input opens it, where it may.
+fn opened_by(input: &Input, requester: &Requester, now: Timestamp) -> Option<Payment> {
+    let opened = |facts| {
+        let context = requester.context().cloned().unwrap_or_else(Context::new);
+        Some(Payment::open(facts, &context, now))
+    };
+    match input {
+        Input::Created(event) => opened(consumer::facts(event)),
+        Input::Cancelled(event) => opened(consumer::facts(&event.reservation)),
+        Input::Pay(request) => Some(Payment::open(request.facts.clone(), &request.context, now)),
+        Input::Exchanged(_)
+        | Input::RefundRequested(_)
+        | Input::End { .. }
+        | Input::Resume { .. }
+        | Input::Webhook(_)
+        | Input::Replied(..)
+        | Input::Due => None,
+    }
+}
+
+/// What an input comes to for which there is no payment.
+fn without_payment(input: &Input) -> Result<Plan<PaymentMachine>, Refusal> {
+    let answer = match input {
+        Input::Resume { .. } => return Err(Refusal::rejected(Rejection::NoSuchPayment)),
+        Input::Exchanged(_) | Input::RefundRequested(_) => {
+            return Err(Failure::poison("there is no such payment").into());
         }
+        Input::End { .. } => json(&PaymentEnd::Unknown).map_err(Refusal::Rejected)?,
+        Input::Created(_)
+        | Input::Cancelled(_)
+        | Input::Pay(_)
+        | Input::Webhook(_)
+        | Input::Replied(..)
+        | Input::Due => nothing(),
+    };
+    Ok(Plan {
+        next: None,
+        is_new_version: false,
+        change: provider_event(input, None).map(Rows::Event).map(Change::new),
+        calls: Vec::new(),
+        reply: Reply::Now(answer),
+        completes: None,
+        context: Context::new(),
+        log: Vec::new(),
+    })
+}
+
+/// Why an event is about another payment than the reservation's one.
+fn misaddressed(payment: &Payment, input: &Input) -> Option<&'static str> {
+    let named = match input {
+        Input::Exchanged(event) => event.payment_id,
+        Input::RefundRequested(event) => event.payment_id,
+        _ => payment.id,
+    };
+    (named != payment.id).then_some("there is no such payment")
+}
+
+/// The request that caused the step. What the provider shows, and what a deadline finds out, follows from the request that
+/// began the payment, whichever of webhook and reply was faster.
+fn context(input: &Input, requester: &Requester, payment: &Payment) -> Context {
+    match input {
+        Input::Webhook(_) | Input::Replied(..) | Input::Due => payment.context.clone(),
+        Input::Created(_)
+        | Input::Cancelled(_)
+        | Input::Exchanged(_)
+        | Input::RefundRequested(_)
+        | Input::Pay(_)
+        | Input::End { .. }
+        | Input::Resume { .. } => requester.context().unwrap_or(&payment.context).clone(),
+    }
+}
+
+fn reply(input: &Input, step: &Step) -> Result<Reply<Wait>, Refusal> {
+    let begun = step.calls.iter().find_map(begun_attempt);
+    Ok(match input {
+        Input::Pay(_) if matches!(step.key, Some(KeyWrite::Answer { .. })) => Reply::Now(shown(step)?),
+        Input::Pay(request) => Reply::Later(match begun {
+            Some(number) => Wait::Attempt(number),
+            None => Wait::Closed(request.clone()),
+        }),
+        Input::End { .. } => Reply::Later(Wait::End),
+        Input::Resume { .. } => Reply::Now(json(&step.next.shown_to_staff()).map_err(Refusal::Rejected)?),
+        Input::Created(_)
+        | Input::Cancelled(_)
+        | Input::Exchanged(_)
+        | Input::RefundRequested(_)
+        | Input::Webhook(_)
+        | Input::Replied(..)
+        | Input::Due => Reply::Now(nothing()),
+    })
+}
+
+fn begun_attempt(call: &ProviderCall) -> Option<i32> {
+    match call {
+        ProviderCall::Begin(number) => Some(*number),
+        _ => None,
+    }
+}
+
+fn shown(step: &Step) -> Result<Bytes, Refusal> {
+    json(&step.next.shown()).map_err(Refusal::Rejected)
+}
+
+type KeyChange = (Option<IdempotencyWrite>, Option<(Wait, Bytes)>);
+
+/// What becomes of the idempotency key, and the answer that requests wait for.
+fn key_write(step: &Step) -> Result<KeyChange, Refusal> {
+    Ok(match step.key.clone() {
+        None => (None, None),
+        Some(KeyWrite::Answer { key, hash: request_hash }) => {
+            (Some(IdempotencyWrite::Claim { key, request_hash, response: Some(shown(step)?) }), None)
+        }
+        Some(KeyWrite::Claim { key, hash: request_hash }) => {
+            (Some(IdempotencyWrite::Claim { key, request_hash, response: None }), None)
+        }
+        Some(KeyWrite::Forget { key }) => (Some(IdempotencyWrite::Forget { key }), None),
+        Some(KeyWrite::Complete { key, attempt }) => {
+            let response = shown(step)?;
+            let completes = Some((Wait::Attempt(attempt), response.clone()));
+            (Some(IdempotencyWrite::Complete { key, response }), completes)
+        }
+    })
+}
+
+fn provider_event(input: &Input, payment_id: Option<Uuid>) -> Option<ProviderEvent> {
+    let Input::Webhook(event) = input else { return None };
+    let (id, kind, body) = (event.id.clone(), event.kind.clone(), event.body.clone());
+    Some(ProviderEvent { id, kind, body, payment_id })
+}
+
+/// The bound of the direct charge that this step begins, if it begins one.
+fn bound(input: &Input, step: &Step) -> Option<Bound> {
+    let Input::Pay(request) = input else { return None };
+    let limits = request.charge_limits()?;
+    step.calls.iter().find_map(begun_attempt)?;
+    let since = step.next.updated_at.minus(DECLINES_FOR);
+    Some(Bound { payer: step.next.user_id, most: limits.per_account_day_max, since })
+}
+
+/// Why a request that waited for an attempt gets no answer from here: where it succeeded, the answer is stored.
+fn outcome(state: Option<&Payment>, number: i32) -> Problem {
+    let Some((payment, attempt)) = state.and_then(|payment| Some((payment, payment.attempt(number)?))) else {
+        return Rejection::ProviderAway.into();
+    };
+    let code = attempt.code.as_deref();
+    let is_accepted = matches!(&payment.stage, Stage::Captured { provider_ref, .. } if attempt.intent.as_ref() == Some(provider_ref));
+    match attempt.state {
+        State::Captured if payment.is_captured() && !is_accepted => Rejection::AlreadyPaid,
+        State::Declined if code == Some(NO_SUCH_METHOD) => Rejection::UnknownPaymentMethod,
+        State::Declined => {
+            Rejection::CardDeclined { code: attempt::shown_code(code.unwrap_or_default()).to_owned() }
+        }
+        State::Closed if code.is_none() => Rejection::PaymentOver,
+        State::Opening | State::Open | State::Closing | State::Captured | State::Closed => {
+            Rejection::ProviderAway
+        }
+    }
+    .into()
+}
+
+/// The log of a committed step, and an alarm where a person must look since then.
+fn note(before: Option<&Payment>, payment: &Payment, log: &[LogLine]) {
+    for line in log {
+        tracing::info!(
+            payment = %payment.id,
+            version = payment.version,
+            detail = line.detail,
+            request_id = payment.context.correlation_id,
+            "payment: {}", line.entry
+        );
+    }
+    if let (None, Some(why)) = (before.and_then(Payment::attention), payment.attention()) {
+        metrics::counter!("payment_attention_total").increment(1);
+        tracing::error!(payment = %payment.id, why, "a payment needs attention: a person must look");
     }
 }

@@ -1,18 +1,25 @@
-//! Disputes: what the provider's news about one mean. Pure, like [`super::rules`].
+//! One dispute of a cardholder, as the provider shows it.
 //!
-//! Invariant: a decided dispute is not opened again by news that come late, and its money is where its status says:
-//! with the provider, kept until it is decided, or lost.
+//! Invariant: a decided dispute is not opened again by what is shown late, and its money is where its status says: with the
+//! provider, kept until it is decided, or lost.
+
+use std::time::Duration;
 
 use bus::contract::payment::{self as contract, DisputeStatus};
 use bus::contract::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ledger::{Account, Movement};
+use super::machine::{PaymentEvent, ProviderCall as Call, Step};
 use super::model::{Payment, derived_id};
-use super::provider::{Answer, DisputeSight};
-use super::step::{Call, Draft, Said, Step};
+use super::provider::{Answer, DisputeView};
 
-#[derive(Debug, Clone, PartialEq)]
+/// A dispute is decided in weeks; a check is only for webhooks that got lost.
+const CHECK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Dispute {
     /// Derived from the provider's name for it.
     pub id: Uuid,
@@ -22,11 +29,17 @@ pub struct Dispute {
     pub total: Option<Money>,
     pub reason: String,
     pub status: DisputeStatus,
+    /// Why a person must look.
+    pub concern: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
 impl Dispute {
+    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
+        self.status.is_open().then(|| now.plus(CHECK_EVERY))
+    }
+
     pub fn shown(&self) -> contract::Dispute {
         contract::Dispute {
             id: self.id,
@@ -40,90 +53,109 @@ impl Dispute {
     }
 }
 
-/// The provider told of a dispute.
-pub fn seen(payment: &Payment, sight: &DisputeSight, now: Timestamp) -> Step {
-    let mut draft = Draft::new(payment, now);
-    draft.hear_dispute(sight);
-    draft.finish()
+/// Asks the provider about every open dispute.
+pub fn check(step: Step) -> Step {
+    let open = step.next.disputes.iter().filter(|dispute| dispute.status.is_open());
+    let calls: Vec<Call> = open.map(|dispute| Call::LookAtDispute(dispute.id)).collect();
+    step.for_each(calls, Step::call)
 }
 
-/// The provider answered how a dispute stands.
-pub fn answered(payment: &Payment, id: Uuid, answer: &Answer<DisputeSight>, now: Timestamp) -> Step {
-    let mut draft = Draft::new(payment, now);
+/// The provider replied to a call about a dispute.
+pub fn replied(step: Step, call: Call, answer: &Answer<DisputeView>, now: Timestamp) -> Step {
+    let Call::LookAtDispute(id) = call else { return step };
+    let Some(dispute) = step.next.dispute(id).cloned() else { return step };
     match answer {
-        Answer::Done(sight) => {
-            draft.hear_dispute(sight);
-            draft.log_answer(Call::LookAtDispute(id), &sight.status);
-        }
-        Answer::Unknown(why) => draft.log("no answer", format!("dispute {id}: {why}")),
-        Answer::NoSuchObject => draft.alarm(format!("the provider does not know dispute {id}")),
+        Answer::Done(view) => shown(step, view, now),
+        Answer::Unknown(why) => step.log("no answer", format!("dispute {id}: {why}")),
+        Answer::NoSuchObject => worry(step, dispute, format!("the provider does not know dispute {id}")),
         Answer::Refused { code, status } => {
-            draft.alarm(format!("dispute {id}: the provider refuses with {status} {code}"));
+            worry(step, dispute, format!("dispute {id}: the provider refuses with {status} {code}"))
         }
     }
-    draft.finish()
 }
 
-/// Whether `to` is news: an inquiry may become a dispute, a dispute is decided, and a decision may be turned.
+/// What the provider shows of a dispute.
+pub fn shown(step: Step, view: &DisputeView, now: Timestamp) -> Step {
+    let before = step.next.disputes.iter().find(|d| d.provider_ref == view.reference).cloned();
+    let was = before.as_ref().map(|dispute| dispute.status);
+    if was.is_some_and(|was| !advances(was, view.status)) {
+        return step;
+    }
+    let name = &view.reference;
+    let dispute = before.unwrap_or_else(|| new(&step.next, view, now));
+    let is_other_amount = dispute.total != view.total;
+    let wants_evidence = was.is_none_or(|was| was == DisputeStatus::Inquiry) && view.status.is_open();
+    let concern = match (is_other_amount, wants_evidence) {
+        (true, _) => Some(format!("dispute {name} is of another amount than before")),
+        (false, true) => {
+            let evidence = format!("dispute {name} ({}) wants evidence at the provider", view.reason);
+            Some(dispute.concern.clone().unwrap_or(evidence))
+        }
+        (false, false) if was.is_none() => dispute.concern.clone(),
+        (false, false) => dispute.concern.clone().filter(|_| view.status.is_open()),
+    };
+    let id = dispute.id;
+    let step = step.log("dispute", format!("{name} {:?}, {}", view.status, view.reason));
+    let step = step.event(PaymentEvent::Disputed(id));
+    let step = match dispute.total {
+        Some(total) => {
+            let version = step.next.version + 1;
+            step.post(Movement {
+                transaction: format!("dispute:{name}:{version}"),
+                entry: "dispute",
+                from: Account::of_dispute(was),
+                to: Account::of_dispute(Some(view.status)),
+                total,
+                tickets: 0,
+            })
+        }
+        None => step,
+    };
+    put(step, Dispute { status: view.status, concern, updated_at: now, ..dispute })
+}
+
+/// The transition table of a dispute: an inquiry may become a dispute, a dispute is decided, and a decision may be turned.
 fn advances(from: DisputeStatus, to: DisputeStatus) -> bool {
     match (from, to) {
         (DisputeStatus::Inquiry, to) => to != DisputeStatus::Inquiry,
         (DisputeStatus::Open, to) => !to.is_open(),
-        (from, to) => !to.is_open() && from != to,
+        (from @ (DisputeStatus::Won | DisputeStatus::Lost | DisputeStatus::Closed), to) => {
+            !to.is_open() && from != to
+        }
     }
 }
 
-impl Draft<'_> {
-    fn hear_dispute(&mut self, sight: &DisputeSight) {
-        let known = self.payment.disputes.iter().position(|d| d.provider_ref == sight.reference);
-        let before = known.map(|index| self.payment.disputes[index].status);
-        if before.is_some_and(|before| !advances(before, sight.status)) {
-            return;
-        }
-        let index = known.unwrap_or_else(|| self.record(sight));
-        let (now, name) = (self.now, &sight.reference);
-        let dispute = &mut self.payment.disputes[index];
-        dispute.status = sight.status;
-        dispute.updated_at = now;
-        let (id, total) = (dispute.id, dispute.total);
-        let changed = total != sight.total;
-        self.log("dispute", format!("{name} {:?}, {}", sight.status, sight.reason));
-        self.said.push(Said::Disputed(id));
-        if changed {
-            self.alarm(format!("dispute {name} is of another amount than before"));
-        }
-        if let Some(total) = total {
-            self.book(Movement {
-                transaction: format!("dispute:{name}:{}", self.next_version()),
-                entry: "dispute",
-                from: Account::of_dispute(before),
-                to: Account::of_dispute(Some(sight.status)),
-                total,
-                tickets: 0,
-            });
-        }
-        if before.is_none_or(|before| before == DisputeStatus::Inquiry) && sight.status.is_open() {
-            self.alarm(format!("dispute {name} ({}) wants evidence at the provider", sight.reason));
-        }
+fn new(payment: &Payment, view: &DisputeView, now: Timestamp) -> Dispute {
+    let ours = payment.total;
+    let fits = |total: Money| total.currency == ours.currency && (1..=ours.amount).contains(&total.amount);
+    let concern = match view.total {
+        Some(total) if fits(total) => None,
+        _ => Some(format!("dispute {} is of another amount than was captured", view.reference)),
+    };
+    Dispute {
+        id: derived_id(payment.id, &view.reference),
+        provider_ref: view.reference.clone(),
+        intent: view.intent.clone(),
+        total: view.total,
+        reason: view.reason.clone(),
+        status: view.status,
+        concern,
+        created_at: now,
+        updated_at: now,
     }
+}
 
-    fn record(&mut self, sight: &DisputeSight) -> usize {
-        let ours = self.payment.total;
-        let fits =
-            sight.total.is_some_and(|t| t.currency == ours.currency && (1..=ours.amount).contains(&t.amount));
-        if !fits {
-            self.alarm(format!("dispute {} is of another amount than was captured", sight.reference));
-        }
-        self.payment.disputes.push(Dispute {
-            id: derived_id(self.payment.id, &sight.reference),
-            provider_ref: sight.reference.clone(),
-            intent: sight.intent.clone(),
-            total: sight.total,
-            reason: sight.reason.clone(),
-            status: sight.status,
-            created_at: self.now,
-            updated_at: self.now,
-        });
-        self.payment.disputes.len() - 1
+/// Puts the dispute into the payment, over its earlier state.
+fn put(mut step: Step, dispute: Dispute) -> Step {
+    match step.next.disputes.iter_mut().find(|other| other.id == dispute.id) {
+        Some(before) => *before = dispute,
+        None => step.next.disputes.push(dispute),
     }
+    step
+}
+
+/// A person must look at the dispute; the first reason stays.
+fn worry(step: Step, dispute: Dispute, why: String) -> Step {
+    let concern = dispute.concern.clone().or(Some(why));
+    put(step, Dispute { concern, ..dispute })
 }

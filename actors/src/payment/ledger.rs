@@ -1,9 +1,9 @@
-//! The double-entry ledger's words, and which movement each transition is. Pure: a step carries its postings, and they are
-//! written with it.
+//! The double-entry ledger: accounts, postings, and the postings of a movement. Pure: a step carries its postings, and they
+//! are written with it.
 //!
 //! Invariant: a movement takes from one account what it gives to another, so every transaction sums to zero.
-//! Invariant: what the account of the provider says is what the provider holds for us, fees apart.
-//! Invariant: all that a payment has booked is booked for the show that its seats are of now: a move takes it along.
+//! Invariant: the balance of the provider's account is what the provider holds for us, fees apart.
+//! Invariant: all that a payment has booked is booked for the show of its seats: a move to another show takes it along.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
-use super::model::{Origin, Payment, Refund, Stage};
-use super::step::Draft;
+use super::model::Payment;
+use super::refund::{Origin, Refund};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Account {
@@ -21,7 +21,7 @@ pub enum Account {
     Provider,
     Sales,
     Refunds,
-    /// Captures that nobody asked for, to be given back.
+    /// Captures other than the accepted one, to be given back.
     Unwanted,
     /// Kept by the provider until a dispute is decided.
     Disputed,
@@ -52,7 +52,7 @@ impl Account {
         }
     }
 
-    /// What is booked there is what one show earned or lost.
+    /// Whether its postings are of one show.
     fn is_of_a_show(self) -> bool {
         match self {
             Self::Sales | Self::Refunds | Self::Disputed | Self::Chargebacks => true,
@@ -107,21 +107,16 @@ pub struct Movement {
 }
 
 impl Payment {
-    /// The seats that are paid for now.
-    pub fn tickets(&self) -> i64 {
-        self.sale.as_ref().map_or(0, |sale| sale.tickets.into())
-    }
-
     /// What is booked for its show: the sum of all its postings there.
     fn booked(&self) -> BTreeMap<(Account, Currency), i64> {
         let mut sums = BTreeMap::new();
         let mut add = |account: Account, total: Money, sign: i64| {
             *sums.entry((account, total.currency)).or_insert(0) += sign * total.amount;
         };
-        if matches!(self.stage, Stage::Captured { .. }) {
+        if self.is_captured() {
             add(Account::Sales, self.total, -1);
         }
-        let is_booked = |r: &&Refund| r.origin == Origin::Asked && r.status == RefundStatus::Completed;
+        let is_booked = |r: &&Refund| r.origin == Origin::Saga && r.status == RefundStatus::Completed;
         self.refunds.iter().filter(is_booked).for_each(|refund| add(Account::Refunds, refund.total, 1));
         for dispute in &self.disputes {
             let account = Account::of_dispute(Some(dispute.status));
@@ -133,55 +128,62 @@ impl Payment {
     }
 }
 
-impl Draft<'_> {
-    /// Books a movement, for the show that the payment is for now. One of nothing is none.
-    pub fn book(&mut self, movement: Movement) {
-        let Movement { transaction, entry, from, to, total, tickets } = movement;
-        let show = self.payment.sale.as_ref().map(Show::from);
-        let side = |account: Account, amount| Posting {
-            transaction: transaction.clone(),
-            leg: 0,
-            entry,
-            account,
-            total: Money { amount, ..total },
-            tickets: if account == Account::Sales { tickets } else { 0 },
-            show: show.clone().filter(|_| account.is_of_a_show()),
-        };
-        if from != to {
-            self.add(side(from, -total.amount));
-            self.add(side(to, total.amount));
-        }
+/// The postings of a movement, for the show that the payment is for. A movement of nothing has none.
+pub fn postings(payment: &Payment, movement: Movement) -> Vec<Posting> {
+    let Movement { transaction, entry, from, to, total, tickets } = movement;
+    if from == to {
+        return Vec::new();
     }
+    let show = payment.sale.as_ref().map(Show::from);
+    let side = |account: Account, amount| Posting {
+        transaction: transaction.clone(),
+        leg: 0,
+        entry,
+        account,
+        total: Money { amount, ..total },
+        tickets: if account == Account::Sales { tickets } else { 0 },
+        show: show.clone().filter(|_| account.is_of_a_show()),
+    };
+    [side(from, -total.amount), side(to, total.amount)].into_iter().filter(Posting::moves_something).collect()
+}
 
-    /// Books that a captured payment is for `after` from now on: all that was booked for the show before goes along, and the
-    /// tickets are as many as `after` has.
-    pub fn book_move(&mut self, transaction: &str, entry: &'static str, before: &Sale, after: &Sale) {
-        let nothing = Money { amount: 0, ..self.payment.total };
-        let (old, new) = (Show::from(before), Show::from(after));
-        let (sold, sells) = (i64::from(before.tickets), i64::from(after.tickets));
-        let row = |leg, account, total, tickets, show: &Show| Posting {
-            transaction: transaction.to_owned(),
-            leg,
-            entry,
-            account,
-            total,
-            tickets,
-            show: Some(show.clone()),
-        };
-        if (old.showtime_id, old.movie_id) == (new.showtime_id, new.movie_id) {
-            return self.add(row(0, Account::Sales, nothing, sells - sold, &new));
-        }
-        for ((account, currency), amount) in self.payment.booked() {
+/// The postings that make a captured payment one for `after`: all that was booked for the show before goes along, and the
+/// tickets are as many as `after` has.
+pub fn move_postings(
+    payment: &Payment,
+    transaction: &str,
+    entry: &'static str,
+    before: &Sale,
+    after: &Sale,
+) -> Vec<Posting> {
+    let nothing = Money { amount: 0, ..payment.total };
+    let (old, new) = (Show::from(before), Show::from(after));
+    let (sold, sells) = (i64::from(before.tickets), i64::from(after.tickets));
+    let row = |leg, account, total, tickets, show: &Show| Posting {
+        transaction: transaction.to_owned(),
+        leg,
+        entry,
+        account,
+        total,
+        tickets,
+        show: Some(show.clone()),
+    };
+    let mut rows = Vec::new();
+    if (old.showtime_id, old.movie_id) == (new.showtime_id, new.movie_id) {
+        rows.push(row(0, Account::Sales, nothing, sells - sold, &new));
+    } else {
+        for ((account, currency), amount) in payment.booked() {
             let is_sales = (account, currency) == (Account::Sales, nothing.currency);
             let (out, into) = if is_sales { (-sold, sells) } else { (0, 0) };
-            self.add(row(0, account, Money { amount: -amount, currency }, out, &old));
-            self.add(row(1, account, Money { amount, currency }, into, &new));
+            rows.push(row(0, account, Money { amount: -amount, currency }, out, &old));
+            rows.push(row(1, account, Money { amount, currency }, into, &new));
         }
     }
+    rows.into_iter().filter(Posting::moves_something).collect()
+}
 
-    fn add(&mut self, posting: Posting) {
-        if posting.total.amount != 0 || posting.tickets != 0 {
-            self.postings.push(posting);
-        }
+impl Posting {
+    fn moves_something(&self) -> bool {
+        self.total.amount != 0 || self.tickets != 0
     }
 }

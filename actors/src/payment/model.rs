@@ -1,63 +1,79 @@
-//! A payment and what it is made of: attempts to capture, refunds to give back, and the answer that shows them.
+//! A payment and its parts as one value, which is also the checkpoint that its row holds; and the answers that show it.
 //!
 //! Invariant: at most one capture is accepted ([`Stage::Captured`]); any other is given back.
-//! Everything here is plain state; how it changes is in [`super::rules`] and [`super::refund`], pure as well.
+//! Status, attention and the next check follow from what is open. How a payment changes is decided by [`super::machine`].
+
+use std::time::Duration;
 
 use bus::Context;
-use bus::contract::payment::{self as contract, AttemptStatus, DisputeStatus, PaymentStatus, PaymentSuccess};
+use bus::contract::payment::{self as contract, DisputeStatus, PaymentStatus, PaymentSuccess};
 use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::declines;
+use super::attempt::Attempt;
 use super::dispute::Dispute;
-use crate::delivery::IdempotencyKey;
+use super::refund::{Origin, Refund};
 
-/// Who took a payment of nothing.
+/// Format of the checkpoint. A row of another format is refused: this host cannot know what it means.
+pub const FORMAT: u32 = 1;
+/// The provider of a payment of nothing.
 pub const NO_PROVIDER: &str = "none";
+/// A reply to an attempt that takes longer than this is not waited for by its caller.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Providers keep an idempotency key for a day; a call that is repeated later could act twice.
+pub const KEY_LIVES: Duration = Duration::from_secs(23 * 60 * 60);
+const CHECK_MAX: Duration = Duration::from_secs(60 * 60);
 
-#[derive(Debug, Clone, PartialEq)]
+/// Why a payment is over: its reservation was cancelled, or its hold ended.
+pub const CANCELLED: &str = "reservation-cancelled";
+pub const EXPIRED: &str = "hold-expired";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Payment {
+    pub format: u32,
     pub id: Uuid,
     pub reservation_id: Uuid,
     pub user_id: Uuid,
     pub email: Option<String>,
-    /// What the provider's page calls the purchase.
+    /// The name of the purchase on the provider's page.
     pub description: String,
-    /// What is paid for now; absent in payments that an older host opened.
+    pub total: Money,
+    /// What is paid for now.
     pub sale: Option<Sale>,
-    /// The reservation's version that `sale` is of; 0 while only the reservation itself was asked.
+    /// The reservation's version that `sale` is of; 0 while only `begin_payment` has returned it.
     pub seats_version: i64,
     /// The hold ended: money that comes late buys the seats after all, or goes back whole.
     pub hold_expired: bool,
-    pub total: Money,
-    pub stage: Stage,
-    /// 0 while it is not in the database.
-    pub version: i64,
-    /// The end of the hold, as last told.
+    /// The end of the hold, as far as payment knows.
     pub expires_at: Timestamp,
+    pub stage: Stage,
     pub attempts: Vec<Attempt>,
     pub refunds: Vec<Refund>,
     pub disputes: Vec<Dispute>,
-    pub next_check_at: Option<Timestamp>,
-    /// Checks since something last moved; they grow the delay to the next.
-    pub checks: i32,
-    /// Why a person must look.
-    pub attention: Option<String>,
-    /// The request that began it, for what a webhook or a sweep finds out later.
+    /// The request that began it, for what a webhook or a deadline finds out later.
     pub context: Context,
+    /// 0 while it is not in the database.
+    #[serde(skip)]
+    pub version: i64,
+    /// When the provider is asked again. It moves in the row without a new version where a check finds nothing new.
+    #[serde(skip)]
+    pub next_check_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum Stage {
     Payable,
     /// Being closed at the provider; nothing new may begin.
     Ending {
         code: String,
     },
-    /// Nothing was captured and nothing can be, as far as the provider says. Late money still leads to `Captured`.
+    /// Nothing was captured and nothing can be, as far as the provider replies. Late money still leads to `Captured`.
     Over {
         code: String,
     },
@@ -68,85 +84,8 @@ pub enum Stage {
     },
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    pub number: i32,
-    pub kind: Kind,
-    pub state: State,
-    /// The provider's payment.
-    pub intent: Option<String>,
-    /// The provider's hosted page.
-    pub session: Option<String>,
-    pub checkout_url: Option<String>,
-    /// Why it was declined.
-    pub code: Option<String>,
-    /// The idempotency key whose answer is not stored yet.
-    pub claim: Option<IdempotencyKey>,
-    pub created_at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// `method` is forgotten once the outcome is known.
-    Token { method: Option<String> },
-    /// When the page ends by itself, in Unix seconds: kept, since a repeated call must be the same to the letter.
-    Hosted { ends_at: i64 },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Asked of the provider, no answer yet.
-    Opening,
-    Open,
-    /// To be closed; the provider has not yet said that it is.
-    Closing,
-    Captured,
-    Declined,
-    Closed,
-}
-
-impl State {
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Opening | Self::Open | Self::Closing)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Refund {
-    pub id: Uuid,
-    pub origin: Origin,
-    /// The provider's payment that it gives back from.
-    pub intent: String,
-    pub total: Money,
-    pub status: RefundStatus,
-    /// The provider's refund, of the current try.
-    pub provider_ref: Option<String>,
-    /// Counts from 1; each has a provider key of its own.
-    pub tries: i32,
-    pub code: Option<String>,
-    pub reason: String,
-    pub created_at: Timestamp,
-    /// When the current try began.
-    pub tried_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// `refund.requested`: the saga hears how it went.
-    Asked,
-    /// A capture that nobody wanted; nobody but the log hears.
-    Own,
-}
-
-/// One line of the append-only log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Line {
-    pub entry: &'static str,
-    pub detail: String,
-}
-
 /// What a new payment is opened from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     pub reservation_id: Uuid,
     pub user_id: Uuid,
@@ -159,7 +98,7 @@ pub struct Facts {
 }
 
 /// The id of the reservation's one payment: a UUIDv7 with the reservation's own time whose other bits are a hash. So every
-/// host that opens the payment, or asks about it before it is opened, names it alike.
+/// host that opens the payment, or requests it before it is opened, uses the same id.
 pub fn payment_id(reservation: Uuid) -> Uuid {
     derived_id(reservation, "payment")
 }
@@ -176,29 +115,34 @@ pub fn derived_id(from: Uuid, label: &str) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
+/// When to check again what has been open since `since`: pauses as long as it has taken so far, from `first` to an hour.
+pub fn check_again_at(since: Timestamp, first: Duration, now: Timestamp) -> Timestamp {
+    let elapsed = (now.date_time() - since.date_time()).try_into().unwrap_or(Duration::ZERO);
+    now.plus(Duration::clamp(elapsed, first, CHECK_MAX))
+}
+
 impl Payment {
     /// Not yet in the database; its first change puts it there.
     pub fn open(facts: Facts, context: &Context, now: Timestamp) -> Self {
         Self {
+            format: FORMAT,
             id: payment_id(facts.reservation_id),
             reservation_id: facts.reservation_id,
             user_id: facts.user_id,
             email: facts.email,
             description: facts.description,
+            total: facts.total,
             sale: facts.sale,
             seats_version: facts.seats_version,
             hold_expired: false,
-            total: facts.total,
-            stage: Stage::Payable,
-            version: 0,
             expires_at: facts.expires_at,
+            stage: Stage::Payable,
             attempts: Vec::new(),
             refunds: Vec::new(),
             disputes: Vec::new(),
-            next_check_at: None,
-            checks: 0,
-            attention: None,
             context: context.clone(),
+            version: 0,
+            next_check_at: None,
             created_at: now,
             updated_at: now,
         }
@@ -219,6 +163,26 @@ impl Payment {
         }
     }
 
+    /// Why a person must look.
+    pub fn attention(&self) -> Option<&str> {
+        let attempts = self.attempts.iter().filter_map(|attempt| attempt.concern.as_deref());
+        let refunds = self.refunds.iter().filter_map(|refund| refund.concern.as_deref());
+        let disputes = self.disputes.iter().filter_map(|dispute| dispute.concern.as_deref());
+        attempts.chain(refunds).chain(disputes).next()
+    }
+
+    /// The earliest of the next checks of what is open.
+    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
+        let attempts = self.attempts.iter().filter_map(|attempt| attempt.next_check(self.expires_at, now));
+        let refunds = self.refunds.iter().filter_map(|refund| refund.next_check(now));
+        let disputes = self.disputes.iter().filter_map(|dispute| dispute.next_check(now));
+        attempts.chain(refunds).chain(disputes).min()
+    }
+
+    pub fn is_captured(&self) -> bool {
+        matches!(self.stage, Stage::Captured { .. })
+    }
+
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.iter().find(|attempt| attempt.state.is_open())
     }
@@ -231,16 +195,15 @@ impl Payment {
         self.refunds.iter().find(|refund| refund.id == id)
     }
 
-    /// Nothing is under way at the provider, and none of its money is ours to give back.
-    pub fn is_settled(&self) -> bool {
-        let owed = |refund: &Refund| match refund.status {
-            RefundStatus::Requested => true,
-            RefundStatus::Failed => refund.origin == Origin::Own,
-            RefundStatus::Completed => false,
-        };
-        self.open_attempt().is_none()
-            && !self.refunds.iter().any(owed)
-            && !self.disputes.iter().any(|dispute| dispute.status.is_open())
+    pub fn dispute(&self, id: Uuid) -> Option<&Dispute> {
+        self.disputes.iter().find(|dispute| dispute.id == id)
+    }
+
+    /// The names that the provider has for its parts, by which a webhook finds it.
+    pub fn provider_refs(&self) -> Vec<&str> {
+        let attempts = self.attempts.iter().flat_map(|attempt| attempt.intent.iter().chain(&attempt.session));
+        let refunds = self.refunds.iter().filter_map(|refund| refund.provider_ref.as_ref());
+        attempts.chain(refunds).map(String::as_str).collect()
     }
 
     /// What disputes hold or took of a capture.
@@ -265,12 +228,22 @@ impl Payment {
         counted.map(|refund| refund.total.amount).sum()
     }
 
+    /// The accepted capture was requested back in one sum, as money is that came too late.
+    pub fn goes_back_whole(&self) -> bool {
+        self.refunds.iter().any(|refund| refund.origin == Origin::Saga && refund.total == self.total)
+    }
+
     /// Nothing is due, so no provider takes part.
     pub fn is_free(&self) -> bool {
         self.total.amount == 0
     }
 
-    /// The accepted capture as its event has it.
+    /// The seats that are paid for now.
+    pub fn tickets(&self) -> i64 {
+        self.sale.as_ref().map_or(0, |sale| sale.tickets.into())
+    }
+
+    /// The event of the accepted capture.
     pub fn success(&self, provider: &str) -> Option<PaymentSuccess> {
         let provider = if self.is_free() { NO_PROVIDER } else { provider };
         match &self.stage {
@@ -281,27 +254,28 @@ impl Payment {
                 provider: provider.to_owned(),
                 provider_ref: provider_ref.clone(),
                 paid_at: *paid_at,
+                version: self.version,
             }),
-            _ => None,
+            Stage::Payable | Stage::Ending { .. } | Stage::Over { .. } => None,
         }
     }
 
     pub fn shown_to_staff(&self) -> contract::Payment {
-        let attempts = self.attempts.iter().map(Attempt::shown).collect();
-        contract::Payment { attention: self.attention.clone(), attempts, ..self.shown() }
+        let attempts = self.attempts.iter().map(Attempt::shown_to_staff).collect();
+        let attention = self.attention().map(str::to_owned);
+        contract::Payment { attention, attempts, ..self.shown() }
     }
 
     /// The payment as an answer shows it, without what is for staff alone.
     pub fn shown(&self) -> contract::Payment {
-        let open_page = self.attempts.iter().find(|attempt| attempt.state == State::Open);
         contract::Payment {
             id: self.id,
             reservation_id: self.reservation_id,
             status: self.status(),
             total: self.total,
-            checkout_url: open_page.and_then(|attempt| attempt.checkout_url.clone()),
+            checkout_url: self.attempts.iter().find_map(Attempt::waiting_page).cloned(),
             expires_at: self.expires_at,
-            attempts: self.attempts.iter().map(Attempt::told).collect(),
+            attempts: self.attempts.iter().map(Attempt::shown).collect(),
             refunds: self.refunds.iter().map(Refund::shown).collect(),
             disputes: self.disputes.iter().map(Dispute::shown).collect(),
             attention: None,
@@ -309,35 +283,5 @@ impl Payment {
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
-    }
-}
-
-impl Attempt {
-    /// As its customer sees it: not every reason for a decline is theirs to know.
-    fn told(&self) -> contract::Attempt {
-        let code = self.code.as_deref().map(|code| declines::told(code).to_owned());
-        contract::Attempt { code, ..self.shown() }
-    }
-
-    fn shown(&self) -> contract::Attempt {
-        contract::Attempt {
-            number: self.number,
-            status: match self.state {
-                State::Opening => AttemptStatus::Opening,
-                State::Open | State::Closing => AttemptStatus::Open,
-                State::Captured => AttemptStatus::Captured,
-                State::Declined => AttemptStatus::Declined,
-                State::Closed => AttemptStatus::Closed,
-            },
-            provider_ref: self.intent.clone().or_else(|| self.session.clone()),
-            code: self.code.clone(),
-            created_at: self.created_at,
-        }
-    }
-}
-
-impl Refund {
-    fn shown(&self) -> contract::Refund {
-        contract::Refund { id: self.id, total: self.total, status: self.status, created_at: self.created_at }
     }
 }

@@ -11,9 +11,9 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::provider::{Answer, ToldEvent};
+use super::provider::{Answer, ListedEvent, objects};
 use super::store::{self, Advance, Cursor, Pass, Rows};
-use super::{Env, endpoint, webhook};
+use super::{Env, endpoints};
 use crate::delivery::{Change, Outcome, read_failure};
 
 /// Read again each time: the clocks of provider and database differ, and an event is listed a moment after it is made.
@@ -29,7 +29,7 @@ const AT_ONCE_MAX: usize = 16;
 pub async fn run(env: Env, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ill = false;
+    let mut is_failing = false;
     loop {
         tokio::select! {
             _ = stop.cancelled() => return Ok(()),
@@ -37,12 +37,12 @@ pub async fn run(env: Env, every: Duration, stop: CancellationToken) -> anyhow::
         }
         let read = tokio::select! {
             _ = stop.cancelled() => return Ok(()),
-            read = read_on(&env, every) => read,
+            read = read_pages(&env, every) => read,
         };
         match read {
-            Ok(()) => ill = false,
-            Err(failure) if !ill => {
-                ill = true;
+            Ok(()) => is_failing = false,
+            Err(failure) if !is_failing => {
+                is_failing = true;
                 tracing::warn!(%failure, "the provider's events were not read; trying on");
             }
             Err(_) => {}
@@ -51,7 +51,7 @@ pub async fn run(env: Env, every: Duration, stop: CancellationToken) -> anyhow::
 }
 
 /// One run: as many pages as it may take, each applied before the cursor moves.
-async fn read_on(env: &Env, every: Duration) -> Result<(), Failure> {
+async fn read_pages(env: &Env, every: Duration) -> Result<(), Failure> {
     let Some((mut version, mut cursor)) = store::due_cursor(&env.pool).await.map_err(read_failure)? else {
         return Ok(());
     };
@@ -68,9 +68,11 @@ async fn read_on(env: &Env, every: Duration) -> Result<(), Failure> {
         let listed = env.provider.events(cursor.since - OVERLAP_SECONDS, pass.after.as_deref()).await;
         let (events, has_more) = match listed {
             Answer::Done(listed) => (listed.events, listed.has_more),
-            // The event that it is to go on after was forgotten, a month after it was made.
+            // The provider has deleted the event to go on after, a month after it was made.
             Answer::NoSuchObject | Answer::Refused { .. } if pass.after.is_some() => {
-                tracing::warn!("the provider forgot where its list of events was left; reading it anew");
+                tracing::warn!(
+                    "the provider no longer lists the last event that was read; reading from the beginning"
+                );
                 pass.after = None;
                 continue;
             }
@@ -97,7 +99,7 @@ async fn read_on(env: &Env, every: Duration) -> Result<(), Failure> {
 /// Moves the cursor; false when another host did.
 async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration) -> Result<bool, Failure> {
     let advance = Advance { expected: *version, cursor: cursor.clone(), pause };
-    let change = Change::new(Rows { advance: Some(advance), ..Rows::default() });
+    let change = Change::new(Rows::Cursor(advance));
     match env.journal.commit(change).await {
         Outcome::Committed { .. } => {
             *version += 1;
@@ -109,8 +111,8 @@ async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration)
     }
 }
 
-/// Applies what is not here yet.
-async fn apply(env: &Env, events: Vec<ToldEvent>) -> Result<(), Failure> {
+/// Applies the events that are not stored yet.
+async fn apply(env: &Env, events: Vec<ListedEvent>) -> Result<(), Failure> {
     let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
     let known = store::known_events(&env.pool, &ids).await.map_err(read_failure)?;
     let missing = events.into_iter().filter(|event| !known.contains(&event.id));
@@ -119,19 +121,19 @@ async fn apply(env: &Env, events: Vec<ToldEvent>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn apply_one(env: &Env, event: ToldEvent) -> Result<(), Failure> {
-    let told = match webhook::parse(event.body.as_bytes()) {
-        Ok(notice) => endpoint::tell(env, notice, event.body).await,
+async fn apply_one(env: &Env, event: ListedEvent) -> Result<(), Failure> {
+    let applied = match objects::parse(event.body.as_bytes()) {
+        Ok(parsed) => endpoints::apply(env, parsed, event.body).await,
         Err(rejection) => Err(rejection.into()),
     };
-    match told {
+    match applied {
         Ok(()) => {
             metrics::counter!("payment_events_recovered_total").increment(1);
             tracing::info!(event = event.id, "a webhook that had not come was read from the provider's list");
             Ok(())
         }
         Err(Problem { status: 503, detail, .. }) => Err(Failure::transient(detail)),
-        // It would fail again for ever, and hold up all others.
+        // It would fail again for ever and hold up all others.
         Err(problem) => {
             tracing::error!(
                 event = event.id,

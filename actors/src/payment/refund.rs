@@ -1,277 +1,302 @@
-//! The rules of giving money back, for the saga or of our own accord. Pure, like [`super::rules`].
+//! One refund, requested by the saga or of payment's own accord. Payment owns it until it is settled.
 //!
 //! Invariant: of one capture never more is given back than it took.
-//! Invariant: a refund that failed for certain is tried anew under a new key, a bounded number of times; one whose
+//! Invariant: a refund that failed for certain is tried anew under a new provider key, a bounded number of times; one whose
 //! outcome is unknown is asked about under its old key.
 
+use std::time::Duration;
+
+use bus::contract::payment as contract;
 use bus::contract::reservation::{RefundRequested, RefundStatus};
 use bus::contract::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ledger::{Account, Movement};
-use super::model::{Origin, Payment, Refund, Stage, derived_id};
-use super::provider::{Answer, RefundSight, RefundStanding};
-use super::step::{Call, Draft, KEY_LIVES, Said, Step};
+use super::machine::{PaymentEvent, ProviderCall as Call, Step};
+use super::model::{ANSWER_WITHIN, KEY_LIVES, Payment, Stage, check_again_at, derived_id};
+use super::provider::{Answer, RefundState, RefundView};
 
-/// Tries of a refund that fails for certain: a bank that is ill today may be well in a moment, not more.
+/// Tries of a refund that fails for certain: a bank's trouble may pass in a moment, not more.
 const TRIES_MAX: i32 = 3;
+/// First check of a refund that is tried anew.
+const ANEW_WITHIN: Duration = Duration::from_secs(2);
 
-/// Reservation wants money back; the same refund again asks how it went.
-pub fn requested(payment: &Payment, wanted: &RefundRequested, now: Timestamp) -> Step {
-    let mut draft = Draft::new(payment, now);
-    if let Some(known) = payment.refund(wanted.refund_id) {
-        match known.status {
-            RefundStatus::Completed => draft.said.push(Said::RefundCompleted(known.id)),
-            RefundStatus::Failed => draft.said.push(Said::RefundFailed(known.id)),
-            RefundStatus::Requested => draft.ask_about_refund(known),
-        }
-        draft.log("refund asked about", wanted.refund_id.to_string());
-        return draft.finish();
-    }
-    // The reservation of a payment of nothing was cancelled before it: that it goes back needs no provider.
-    let is_free = payment.is_free() && wanted.total == payment.total;
-    let (intent, refusal) = match &payment.stage {
-        Stage::Captured { provider_ref, .. } if is_free => (provider_ref.clone(), None),
-        Stage::Captured { provider_ref, .. } => {
-            let left = payment.total.amount - payment.promised(provider_ref);
-            let disputed = payment.disputed(provider_ref);
-            let fits = |left| {
-                wanted.total.currency == payment.total.currency && (1..=left).contains(&wanted.total.amount)
-            };
-            let refusal = match (fits(left - disputed), fits(left)) {
-                (true, _) => None,
-                (false, true) => Some("disputed"),
-                (false, false) => Some("exceeds-captured"),
-            };
-            (provider_ref.clone(), refusal)
-        }
-        _ => (String::new(), Some("nothing-captured")),
-    };
-    draft.log("refund requested", format!("{}: {}", wanted.refund_id, wanted.total.amount));
-    let refund = Refund {
-        id: wanted.refund_id,
-        origin: Origin::Asked,
-        intent,
-        total: wanted.total,
-        status: RefundStatus::Requested,
-        provider_ref: None,
-        tries: 1,
-        code: None,
-        reason: wanted.reason.clone(),
-        created_at: now,
-        tried_at: now,
-    };
-    draft.payment.refunds.push(refund);
-    let index = draft.payment.refunds.len() - 1;
-    match refusal {
-        Some(code) => draft.refund_failed(index, code),
-        None if is_free => {
-            draft.payment.refunds[index].status = RefundStatus::Completed;
-            draft.said.push(Said::RefundCompleted(wanted.refund_id));
-        }
-        None => draft.calls.push(Call::Refund(wanted.refund_id)),
-    }
-    draft.free_expired_seats();
-    draft.finish()
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refund {
+    pub id: Uuid,
+    pub origin: Origin,
+    /// The provider's payment that it gives back from.
+    pub intent: String,
+    pub total: Money,
+    pub status: RefundStatus,
+    /// The provider's refund, of the current try.
+    pub provider_ref: Option<String>,
+    /// Counts from 1; each has a provider key of its own.
+    pub tries: i32,
+    pub code: Option<String>,
+    pub reason: String,
+    /// Why a person must look.
+    pub concern: Option<String>,
+    pub created_at: Timestamp,
+    /// When the current try began.
+    pub tried_at: Timestamp,
 }
 
-/// The provider answered a call about the refund's try number `tries`.
-pub fn answered(
-    payment: &Payment,
-    id: Uuid,
-    tries: i32,
-    answer: &Answer<RefundSight>,
-    now: Timestamp,
-) -> Step {
-    let mut draft = Draft::new(payment, now);
-    let Some(index) = draft.refund_index(id, tries) else { return draft.finish() };
-    match answer {
-        Answer::Done(sight) => {
-            draft.hear_refund(index, sight);
-            draft.log_answer(Call::LookAtRefund(id), &sight.standing);
-        }
-        Answer::Unknown(why) => draft.log("no answer", format!("refund {id}: {why}")),
-        Answer::Refused { code, .. } => draft.refund_failed(index, code),
-        Answer::NoSuchObject => {
-            draft.alarm(format!("the provider does not know what refund {id} is about"));
-            // It said no for certain, so the next try needs a key of its own.
-            draft.try_refund_anew(index);
-        }
-    }
-    draft.finish()
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Origin {
+    /// `refund.requested`: events say how it goes.
+    #[serde(rename = "ASKED")]
+    Saga,
+    /// A capture that nobody wanted; only the log says how it goes.
+    Own,
 }
 
-/// The provider was searched for a refund whose outcome nobody heard.
-pub fn looked_for(
-    payment: &Payment,
-    id: Uuid,
-    tries: i32,
-    answer: &Answer<RefundSight>,
-    now: Timestamp,
-) -> Step {
-    if *answer != Answer::NoSuchObject {
-        return answered(payment, id, tries, answer, now);
-    }
-    let mut draft = Draft::new(payment, now);
-    if let Some(index) = draft.refund_index(id, tries) {
-        draft.log("refund never made", id.to_string());
-        draft.try_refund_anew(index);
-        draft.calls.push(Call::Refund(id));
-    }
-    draft.finish()
-}
-
-/// A webhook told of the refund's try number `tries`.
-pub fn seen(payment: &Payment, id: Uuid, tries: i32, sight: &RefundSight, now: Timestamp) -> Step {
-    let mut draft = Draft::new(payment, now);
-    if let Some(index) = draft.refund_index(id, tries) {
-        draft.hear_refund(index, sight);
-    }
-    draft.finish()
-}
-
-impl Draft<'_> {
-    /// Gives back a capture that is not the accepted one. Its id is derived, so that it is made once.
-    pub fn give_back(&mut self, intent: String, total: Option<Money>) {
-        let Some(total) = total else {
-            return self.alarm(format!("{intent} captured an amount that cannot be read"));
-        };
-        let id = derived_id(self.payment.id, &intent);
-        if self.payment.refund(id).is_some() {
-            return;
-        }
-        self.log("refund", format!("{id}: {} of {intent}, of our own accord", total.amount));
-        self.payment.refunds.push(Refund {
+impl Refund {
+    fn new(id: Uuid, origin: Origin, intent: String, total: Money, now: Timestamp) -> Self {
+        Self {
             id,
-            origin: Origin::Own,
+            origin,
             intent,
             total,
             status: RefundStatus::Requested,
             provider_ref: None,
             tries: 1,
             code: None,
-            reason: "unwanted capture".into(),
-            created_at: self.now,
-            tried_at: self.now,
-        });
-        self.calls.push(Call::Refund(id));
-    }
-
-    /// A person wants it tried again, whatever was given up.
-    pub fn resume_refunds(&mut self) {
-        for index in 0..self.payment.refunds.len() {
-            let refund = self.payment.refunds[index].clone();
-            let unknown = refund.provider_ref.is_none() && self.now > refund.tried_at.plus(KEY_LIVES);
-            match (refund.status, refund.origin) {
-                (RefundStatus::Requested, _) if unknown => self.calls.push(Call::FindRefund(refund.id)),
-                (RefundStatus::Requested, _) => self.ask_about_refund(&refund),
-                // The saga knows of those that were asked for, and asks with a new one.
-                (RefundStatus::Failed, Origin::Own) => {
-                    self.payment.refunds[index].status = RefundStatus::Requested;
-                    self.payment.refunds[index].code = None;
-                    self.try_refund_anew(index);
-                    self.calls.push(Call::Refund(refund.id));
-                }
-                (RefundStatus::Failed, Origin::Asked) | (RefundStatus::Completed, _) => {}
-            }
+            reason: String::new(),
+            concern: None,
+            created_at: now,
+            tried_at: now,
         }
     }
 
-    pub fn check_refunds(&mut self) {
-        let open: Vec<Refund> =
-            self.payment.refunds.iter().filter(|r| r.status == RefundStatus::Requested).cloned().collect();
-        for refund in open {
-            if refund.provider_ref.is_none() && self.now > refund.tried_at.plus(KEY_LIVES) {
-                self.alarm(format!("the outcome of refund {} was never found out", refund.id));
-            } else {
-                self.ask_about_refund(&refund);
-            }
+    /// Whether the provider no longer has the key of a try that it never replied to.
+    fn is_forgotten(&self, now: Timestamp) -> bool {
+        self.provider_ref.is_none() && now > self.tried_at.plus(KEY_LIVES)
+    }
+
+    /// Nothing of it is in flight, and none of its money is ours to give back.
+    pub fn is_settled(&self) -> bool {
+        match self.status {
+            RefundStatus::Requested => false,
+            RefundStatus::Completed => true,
+            RefundStatus::Failed => self.origin == Origin::Saga,
         }
     }
 
-    fn ask_about_refund(&mut self, refund: &Refund) {
-        self.calls.push(match refund.provider_ref {
-            Some(_) => Call::LookAtRefund(refund.id),
-            None => Call::Refund(refund.id),
-        });
+    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_anew = self.tries > 1 && self.provider_ref.is_none();
+        let first = if is_anew { ANEW_WITHIN } else { ANSWER_WITHIN };
+        let is_open = self.status == RefundStatus::Requested;
+        is_open.then(|| check_again_at(self.tried_at, first, now))
     }
 
-    /// News of an older try are no news.
-    fn refund_index(&self, id: Uuid, tries: i32) -> Option<usize> {
-        self.payment.refunds.iter().position(|refund| refund.id == id && refund.tries == tries)
+    pub fn shown(&self) -> contract::Refund {
+        contract::Refund { id: self.id, total: self.total, status: self.status, created_at: self.created_at }
     }
 
-    fn hear_refund(&mut self, index: usize, sight: &RefundSight) {
-        let refund = &mut self.payment.refunds[index];
-        let (id, status, origin) = (refund.id, refund.status, refund.origin);
-        let another = sight.total != Some(refund.total);
-        refund.provider_ref.get_or_insert_with(|| sight.reference.clone());
-        if another {
-            // Neither done nor failed: what was asked for was not done, and something was.
-            return self.alarm(format!("refund {id} is of another amount at the provider"));
-        }
-        match (&sight.standing, status) {
-            (RefundStanding::Succeeded, RefundStatus::Requested) => {
-                self.payment.refunds[index].status = RefundStatus::Completed;
-                self.book_refund(index, false);
-                self.log("refunded", format!("{id}: {}", sight.reference));
-                if origin == Origin::Asked {
-                    self.said.push(Said::RefundCompleted(id));
-                }
-            }
-            (RefundStanding::Failed { code }, RefundStatus::Requested) => {
-                self.log("refund failed", format!("{id}: {code}"));
-                if self.payment.refunds[index].tries < TRIES_MAX {
-                    self.try_refund_anew(index);
-                } else {
-                    self.refund_failed(index, code);
-                }
-            }
-            // A bank may send money back days after it was refunded.
-            (RefundStanding::Failed { code }, RefundStatus::Completed) => {
-                self.alarm(format!("refund {id} came back after it had succeeded: {code}"));
-                self.book_refund(index, true);
-                self.refund_failed(index, code);
-            }
-            _ => {}
+    fn anew(self, now: Timestamp) -> Self {
+        let tries = self.tries + 1;
+        Self { tries, status: RefundStatus::Requested, code: None, provider_ref: None, tried_at: now, ..self }
+    }
+
+    fn call(&self) -> Call {
+        match self.provider_ref {
+            Some(_) => Call::LookAtRefund(self.id),
+            None => Call::Refund(self.id),
         }
     }
+}
 
-    /// `returned`: the bank sent it back.
-    fn book_refund(&mut self, index: usize, returned: bool) {
-        let refund = &self.payment.refunds[index];
-        let (kind, entry) =
-            if returned { ("refund-returned", "refund returned") } else { ("refund", "refund") };
-        let account = if refund.origin == Origin::Own { Account::Unwanted } else { Account::Refunds };
-        self.book(Movement {
-            transaction: format!("{kind}:{}:{}", refund.id, refund.tries),
-            entry,
-            from: if returned { account } else { Account::Provider },
-            to: if returned { Account::Provider } else { account },
-            total: refund.total,
-            // They follow the seats, not the money.
-            tickets: 0,
-        });
+/// Puts the refund into the payment, over its earlier state.
+fn put(mut step: Step, refund: Refund) -> Step {
+    match step.next.refunds.iter_mut().find(|other| other.id == refund.id) {
+        Some(before) => *before = refund,
+        None => step.next.refunds.push(refund),
     }
+    step
+}
 
-    fn try_refund_anew(&mut self, index: usize) {
-        let now = self.now;
-        let refund = &mut self.payment.refunds[index];
-        refund.tries += 1;
-        refund.provider_ref = None;
-        refund.tried_at = now;
-    }
+/// A person must look at the refund; the first reason stays.
+fn worry(step: Step, refund: Refund, why: String) -> Step {
+    let concern = refund.concern.clone().or(Some(why));
+    put(step, Refund { concern, ..refund })
+}
 
-    fn refund_failed(&mut self, index: usize, code: &str) {
-        let refund = &mut self.payment.refunds[index];
-        refund.status = RefundStatus::Failed;
-        refund.code = Some(code.to_owned());
-        let (id, origin) = (refund.id, refund.origin);
-        self.log("refund given up", format!("{id}: {code}"));
-        match origin {
-            Origin::Asked => self.said.push(Said::RefundFailed(id)),
-            // Nobody else knows of it, and it is somebody's money.
-            Origin::Own => self.alarm(format!("{id} could not be given back: {code}")),
+/// Reservation requests money back.
+pub fn request(step: Step, stage: &Stage, event: &RefundRequested, now: Timestamp) -> Step {
+    let (intent, refusal) = match stage {
+        Stage::Captured { provider_ref, .. } => {
+            (provider_ref.clone(), refusal(&step.next, provider_ref, event))
         }
+        Stage::Payable | Stage::Ending { .. } | Stage::Over { .. } => {
+            (String::new(), Some("nothing-captured"))
+        }
+    };
+    let id = event.refund_id;
+    let refund = Refund::new(id, Origin::Saga, intent, event.total, now);
+    let refund = Refund { reason: event.reason.clone(), ..refund };
+    let step = step.log("refund requested", format!("{id}: {}", event.total.amount));
+    match refusal {
+        Some(code) => failed(step, refund, code),
+        // That it goes back needs no provider.
+        None if step.next.is_free() => {
+            let done = Refund { status: RefundStatus::Completed, ..refund };
+            put(step, done).event(PaymentEvent::RefundCompleted(id))
+        }
+        None => put(step, refund).call(Call::Refund(id)),
+    }
+}
+
+/// Why a capture does not give this back.
+fn refusal(payment: &Payment, intent: &str, event: &RefundRequested) -> Option<&'static str> {
+    if payment.is_free() && event.total == payment.total {
+        return None;
+    }
+    let left = payment.total.amount - payment.promised(intent);
+    let undisputed = left - payment.disputed(intent);
+    let is_ours = event.total.currency == payment.total.currency;
+    let fits = |left| is_ours && (1..=left).contains(&event.total.amount);
+    match (fits(undisputed), fits(left)) {
+        (true, _) => None,
+        (false, true) => Some("disputed"),
+        (false, false) => Some("exceeds-captured"),
+    }
+}
+
+/// Gives back a capture that is not the accepted one. Its id is derived, so that it is made once.
+pub fn give_back(step: Step, intent: String, total: Money, concern: Option<String>, now: Timestamp) -> Step {
+    let id = derived_id(step.next.id, &intent);
+    if step.next.refund(id).is_some() {
+        return step;
+    }
+    let step = step.log("refund", format!("{id}: {} of {intent}, of our own accord", total.amount));
+    let refund = Refund::new(id, Origin::Own, intent, total, now);
+    let refund = Refund { reason: "unwanted capture".into(), concern, ..refund };
+    put(step, refund).call(Call::Refund(id))
+}
+
+/// Asks the provider about every open refund.
+pub fn check(step: Step, now: Timestamp) -> Step {
+    let open = step.next.refunds.iter().filter(|refund| refund.status == RefundStatus::Requested);
+    let open: Vec<Refund> = open.cloned().collect();
+    step.for_each(open, |step, refund| {
+        if refund.is_forgotten(now) {
+            let why = format!("the outcome of refund {} was never found out", refund.id);
+            worry(step, refund, why)
+        } else {
+            step.call(refund.call())
+        }
+    })
+}
+
+/// A person wants it tried again, whatever was given up.
+pub fn resume(step: Step, now: Timestamp) -> Step {
+    let refunds = step.next.refunds.clone();
+    step.for_each(refunds, |step, refund| match (refund.status, refund.origin) {
+        (RefundStatus::Requested, _) if refund.is_forgotten(now) => step.call(Call::FindRefund(refund.id)),
+        (RefundStatus::Requested, _) => step.call(refund.call()),
+        (RefundStatus::Failed, Origin::Own) => {
+            let id = refund.id;
+            put(step, refund.anew(now)).call(Call::Refund(id))
+        }
+        // The saga requests a new one.
+        (RefundStatus::Failed, Origin::Saga) | (RefundStatus::Completed, _) => step,
+    })
+}
+
+/// The provider replied to a call about the refund's try number `tries`.
+pub fn replied(step: Step, call: Call, tries: i32, answer: &Answer<RefundView>, now: Timestamp) -> Step {
+    let (Call::Refund(id) | Call::LookAtRefund(id) | Call::FindRefund(id)) = call else { return step };
+    let Some(refund) = of_try(&step.next, id, tries) else { return step };
+    match (call, answer) {
+        (_, Answer::Done(view)) => take(step, refund, view, now),
+        (_, Answer::Unknown(why)) => step.log("no answer", format!("refund {id}: {why}")),
+        (_, Answer::Refused { code, .. }) => failed(step, refund, code),
+        (Call::FindRefund(_), Answer::NoSuchObject) => {
+            put(step.log("refund never made", id.to_string()), refund.anew(now)).call(Call::Refund(id))
+        }
+        // It was refused for certain, so the next try needs a key of its own.
+        (_, Answer::NoSuchObject) => {
+            worry(step, refund.anew(now), format!("the provider does not know what refund {id} is about"))
+        }
+    }
+}
+
+/// A webhook shows the refund's try number `tries`.
+pub fn shown(step: Step, id: Uuid, tries: i32, view: &RefundView, now: Timestamp) -> Step {
+    match of_try(&step.next, id, tries) {
+        Some(refund) => take(step, refund, view, now),
+        None => step,
+    }
+}
+
+/// What is shown of an older try is nothing new.
+fn of_try(payment: &Payment, id: Uuid, tries: i32) -> Option<Refund> {
+    payment.refund(id).filter(|refund| refund.tries == tries).cloned()
+}
+
+/// The transition table of a refund.
+fn take(step: Step, before: Refund, view: &RefundView, now: Timestamp) -> Step {
+    let id = before.id;
+    let provider_ref = before.provider_ref.clone().or_else(|| Some(view.reference.clone()));
+    let refund = Refund { provider_ref, ..before };
+    match (&view.state, refund.status) {
+        // Neither done nor failed: what was requested was not done, and something was.
+        (_, _) if view.total != Some(refund.total) => {
+            worry(step, refund, format!("refund {id} is of another amount at the provider"))
+        }
+        (RefundState::Succeeded, RefundStatus::Requested) => {
+            let step =
+                step.post(movement(&refund, false)).log("refunded", format!("{id}: {}", view.reference));
+            let origin = refund.origin;
+            let done = Refund { status: RefundStatus::Completed, concern: None, ..refund };
+            match origin {
+                Origin::Saga => put(step, done).event(PaymentEvent::RefundCompleted(id)),
+                Origin::Own => put(step, done),
+            }
+        }
+        (RefundState::Failed { code }, RefundStatus::Requested) => {
+            let step = step.log("refund failed", format!("{id}: {code}"));
+            if refund.tries < TRIES_MAX { put(step, refund.anew(now)) } else { failed(step, refund, code) }
+        }
+        // A bank may send money back days after it was refunded.
+        (RefundState::Failed { code }, RefundStatus::Completed) => {
+            let step = step.post(movement(&refund, true));
+            let why = format!("refund {id} came back after it had succeeded: {code}");
+            failed(step, Refund { concern: Some(why), ..refund }, code)
+        }
+        (RefundState::Pending | RefundState::Succeeded, RefundStatus::Completed | RefundStatus::Failed)
+        | (RefundState::Pending, RefundStatus::Requested)
+        | (RefundState::Failed { .. }, RefundStatus::Failed) => put(step, refund),
+    }
+}
+
+/// `is_returned`: the bank sent it back.
+fn movement(refund: &Refund, is_returned: bool) -> Movement {
+    let (kind, entry) =
+        if is_returned { ("refund-returned", "refund returned") } else { ("refund", "refund") };
+    let account = if refund.origin == Origin::Own { Account::Unwanted } else { Account::Refunds };
+    Movement {
+        transaction: format!("{kind}:{}:{}", refund.id, refund.tries),
+        entry,
+        from: if is_returned { account } else { Account::Provider },
+        to: if is_returned { Account::Provider } else { account },
+        total: refund.total,
+        // They follow the seats, not the money.
+        tickets: 0,
+    }
+}
+
+fn failed(step: Step, refund: Refund, code: &str) -> Step {
+    let id = refund.id;
+    let step = step.log("refund given up", format!("{id}: {code}"));
+    let refund = Refund { status: RefundStatus::Failed, code: Some(code.to_owned()), ..refund };
+    match refund.origin {
+        Origin::Saga => put(step, refund).event(PaymentEvent::RefundFailed(id)),
+        // Nobody else knows of it, and it is somebody's money.
+        Origin::Own => worry(step, refund, format!("{id} could not be given back: {code}")),
     }
 }

@@ -1,63 +1,352 @@
-//! Payment's SQL. Here the reads: a payment with all that belongs to it in one statement, so that it is never torn.
-//! Writing is in `write`, set-based, with the ledger and disputes beside it; `report` reads the ledger.
+//! Payment's SQL: a payment is one row with its checkpoint and the columns that are searched; the ledger's postings, declined
+//! cards, the provider's events and the reconciliation's cursor are tables.
+//!
+//! Invariant: a payment's row is written only over the version that was decided on, and its postings, declines and log only
+//! together with it. A batch is one statement.
+//! Invariant: the declines of an account are counted under a lock of that account, which the statement before takes, so that
+//! two hosts cannot both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
 
-mod attempts;
-mod columns;
-mod dispute;
-mod ledger;
-mod reconciliation;
 mod report;
-mod write;
 
-pub use attempts::Bound;
-pub use reconciliation::{Advance, Cursor, Pass, due as due_cursor, known_events};
-pub use report::revenue;
-pub use write::{PaymentRows, ProviderEvent, Rows};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use bus::Context;
-use bus::contract::payment::{ListPayments, LogEntry, Pay};
-use bus::contract::reservation::{RefundStatus, Sale};
-use bus::contract::{Currency, Money, Request, Timestamp};
+use bus::contract::Timestamp;
+use bus::contract::payment::{ListPayments, LogEntry, PaymentStatus, Rejection};
 use futures::FutureExt;
-use serde::Deserialize;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use sqlx::types::Json;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::model::{Attempt, Kind, Origin, Payment, Refund, Stage, State};
-use crate::delivery::{self, IdempotencyKey, Reads};
+use super::ledger::Posting;
+use super::machine::{LogLine, Step};
+use super::model::{FORMAT, Payment};
+use crate::delivery::{self, Reads, WriteError};
+pub use report::revenue;
 
-/// Payments by reservation, many askers to a query.
+/// What one change writes.
+#[derive(Debug)]
+pub enum Rows {
+    Step(Box<PaymentRows>),
+    /// An event of the provider that changes no payment.
+    Event(ProviderEvent),
+    /// The provider is asked again later; nothing else changes, so that there is no new version.
+    Check {
+        id: Uuid,
+        version: i64,
+        at: Option<Timestamp>,
+    },
+    Cursor(Advance),
+}
+
+#[derive(Debug)]
+pub struct PaymentRows {
+    payment: Payment,
+    /// 0: it must not be there yet.
+    expected: i64,
+    log: Vec<LogLine>,
+    postings: Vec<Posting>,
+    /// Numbers of the direct charges that this step found declined.
+    declined: Vec<i32>,
+    event: Option<ProviderEvent>,
+    /// Of the direct charge that the step begins.
+    bound: Option<Bound>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ProviderEvent {
+    pub id: String,
+    pub kind: String,
+    pub body: String,
+    /// `None` where it is about no payment of ours.
+    pub payment_id: Option<Uuid>,
+}
+
+/// The bound of a new direct charge.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    pub payer: Uuid,
+    /// How many declines there may be, this charge included.
+    pub most: usize,
+    /// Counted from here.
+    pub since: Timestamp,
+}
+
+impl PaymentRows {
+    pub fn of(before: &Payment, step: &Step, event: Option<ProviderEvent>, bound: Option<Bound>) -> Self {
+        let was_declined = |number| before.attempt(number).is_some_and(|attempt| attempt.is_decline());
+        let declined = step.next.attempts.iter().filter(|attempt| attempt.is_decline());
+        Self {
+            declined: declined.map(|a| a.number).filter(|number| !was_declined(*number)).collect(),
+            payment: step.next.clone(),
+            expected: before.version,
+            log: step.log.clone(),
+            postings: step.postings.clone(),
+            event,
+            bound,
+        }
+    }
+}
+
+#[cfg(test)]
+impl PaymentRows {
+    pub fn payment(&self) -> &Payment {
+        &self.payment
+    }
+
+    pub fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    pub fn postings(&self) -> &[Posting] {
+        &self.postings
+    }
+}
+
+impl delivery::Rows for Rows {
+    /// The machine gives every other refusal; only the database knows an account's other payments.
+    type Rejection = Rejection;
+    type Written = ();
+
+    fn write<'a>(
+        db: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, Result<Vec<()>, WriteError<Self::Rejection>>> {
+        async move {
+            let is_alone = rows.len() == 1;
+            let written = write_all(&mut *db, rows).await?;
+            let stale = rows.iter().enumerate().filter(|(_, rows)| match rows {
+                Self::Step(rows) => !written.contains(&rows.payment.id),
+                Self::Check { id, .. } => !written.contains(id),
+                Self::Event(_) | Self::Cursor(_) => false,
+            });
+            let mut stale: Vec<usize> = stale.map(|(row, _)| row).collect();
+            for (row, rows) in rows.iter().enumerate() {
+                if let Self::Cursor(cursor) = rows
+                    && !advance(&mut *db, cursor).await?
+                {
+                    stale.push(row);
+                }
+            }
+            if !stale.is_empty() {
+                return Err(if is_alone { WriteError::Stale } else { WriteError::Short(stale) });
+            }
+            let excess = over_limit(db, rows).await?;
+            match (excess.is_empty(), is_alone) {
+                (true, _) => Ok(rows.iter().map(|_| ()).collect()),
+                (false, true) => Err(WriteError::Rejected(Rejection::DeclinesLimit)),
+                (false, false) => Err(WriteError::Short(excess)),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Writes the whole batch, and returns the payments whose rows were at the expected version.
+async fn write_all(db: &mut PgConnection, rows: &[&Rows]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let written: Vec<Uuid> = sqlx::query_scalar(
+        "with locked as (
+           select pg_advisory_xact_lock(hashtextextended('declines:' || payer, 0))
+           from jsonb_array_elements_text($1::jsonb -> 'payers') as payer),
+         new as (
+           select * from jsonb_to_recordset($1::jsonb -> 'payments') as new (expected bigint, id uuid,
+             reservation_id uuid, user_id uuid, status text, charging bool, version bigint, next_check_at timestamptz,
+             attention text, provider_refs text[], checkpoint jsonb, log jsonb, created_at timestamptz,
+             updated_at timestamptz)),
+         opened as (
+           insert into payments (id, reservation_id, user_id, status, charging, version, next_check_at, attention,
+             provider_refs, checkpoint, log, created_at, updated_at)
+           select id, reservation_id, user_id, status, charging, version, next_check_at, attention, provider_refs,
+             checkpoint, log, created_at, updated_at
+           from new where expected = 0
+           on conflict do nothing returning id),
+         changed as (
+           update payments as p set status = new.status, charging = new.charging, version = new.version,
+             next_check_at = new.next_check_at, attention = new.attention, provider_refs = new.provider_refs,
+             checkpoint = new.checkpoint, log = shortened(p.log) || new.log, updated_at = new.updated_at
+           from new where new.expected > 0 and p.id = new.id and p.version = new.expected
+           returning p.id),
+         checked as (
+           update payments as p set next_check_at = new.at
+           from jsonb_to_recordset($1::jsonb -> 'checks') as new (id uuid, version bigint, at timestamptz)
+           where p.id = new.id and p.version = new.version
+           returning p.id),
+         booked as (
+           insert into postings (payment_id, transaction, leg, account, amount, currency, tickets, entry, at,
+             showtime_id, movie_id, movie_title, starts_at)
+           select * from jsonb_to_recordset($1::jsonb -> 'postings') as new (payment_id uuid, transaction text,
+             leg smallint, account text, amount bigint, currency text, tickets int, entry text, at timestamptz,
+             showtime_id uuid, movie_id uuid, movie_title text, starts_at timestamptz)),
+         declined as (
+           insert into declines (payment_id, attempt, user_id, at)
+           select * from jsonb_to_recordset($1::jsonb -> 'declines') as new (payment_id uuid, attempt int,
+             user_id uuid, at timestamptz)
+           on conflict do nothing),
+         received as (
+           insert into provider_events (id, kind, body, payment_id)
+           select * from jsonb_to_recordset($1::jsonb -> 'events') as new (id text, kind text, body text,
+             payment_id uuid)
+           on conflict do nothing)
+         select id from (select id from opened union all select id from changed union all select id from checked) as ids
+         where (select count(*) from locked) >= 0",
+    )
+    .bind(batch(rows))
+    .fetch_all(db)
+    .await?;
+    Ok(written.into_iter().collect())
+}
+
+/// The batch as one document. Rows are sorted, so that all hosts lock them in one order.
+fn batch(rows: &[&Rows]) -> Value {
+    let mut steps: Vec<&PaymentRows> = Vec::new();
+    let (mut checks, mut events) = (Vec::new(), Vec::new());
+    for rows in rows {
+        match rows {
+            Rows::Step(rows) => {
+                events.extend(&rows.event);
+                steps.push(rows);
+            }
+            Rows::Event(event) => events.push(event),
+            Rows::Check { id, version, at } => checks.push(json!({ "id": id, "version": version, "at": at })),
+            Rows::Cursor(_) => {}
+        }
+    }
+    steps.sort_by_key(|rows| rows.payment.id);
+    events.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut payers: Vec<String> =
+        steps.iter().filter_map(|rows| Some(rows.bound?.payer.to_string())).collect();
+    payers.sort_unstable();
+    payers.dedup();
+    let event = |event: &&ProviderEvent| {
+        let ProviderEvent { id, kind, body, payment_id } = event;
+        json!({ "id": id, "kind": kind, "body": body, "payment_id": payment_id })
+    };
+    json!({
+        "payers": payers,
+        "payments": steps.iter().map(|rows| payment_row(rows)).collect::<Vec<_>>(),
+        "checks": checks,
+        "postings": steps.iter().flat_map(|rows| posting_rows(rows)).collect::<Vec<_>>(),
+        "declines": steps.iter().flat_map(|rows| decline_rows(rows)).collect::<Vec<_>>(),
+        "events": events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn payment_row(rows: &PaymentRows) -> Value {
+    let payment = &rows.payment;
+    let line =
+        |line: &LogLine| json!({ "at": payment.updated_at, "entry": line.entry, "detail": line.detail });
+    json!({
+        "expected": rows.expected,
+        "id": payment.id,
+        "reservation_id": payment.reservation_id,
+        "user_id": payment.user_id,
+        "status": status_name(payment.status()),
+        "charging": payment.open_attempt().is_some_and(|attempt| attempt.is_charge()),
+        "version": payment.version,
+        "next_check_at": payment.next_check_at,
+        "attention": payment.attention(),
+        "provider_refs": payment.provider_refs(),
+        "checkpoint": payment,
+        "log": rows.log.iter().map(line).collect::<Vec<_>>(),
+        "created_at": payment.created_at,
+        "updated_at": payment.updated_at,
+    })
+}
+
+fn posting_rows(rows: &PaymentRows) -> impl Iterator<Item = Value> {
+    let (payment_id, at) = (rows.payment.id, rows.payment.updated_at);
+    rows.postings.iter().map(move |posting| {
+        let show = posting.show.as_ref();
+        json!({
+            "payment_id": payment_id,
+            "transaction": posting.transaction,
+            "leg": posting.leg,
+            "account": posting.account.as_str(),
+            "amount": posting.total.amount,
+            "currency": posting.total.currency.as_str(),
+            "tickets": posting.tickets,
+            "entry": posting.entry,
+            "at": at,
+            "showtime_id": show.map(|show| show.showtime_id),
+            "movie_id": show.map(|show| show.movie_id),
+            "movie_title": show.map(|show| &show.movie_title),
+            "starts_at": show.map(|show| show.starts_at),
+        })
+    })
+}
+
+fn decline_rows(rows: &PaymentRows) -> impl Iterator<Item = Value> {
+    let payment = &rows.payment;
+    rows.declined.iter().map(move |attempt| {
+        json!({
+            "payment_id": payment.id,
+            "attempt": attempt,
+            "user_id": payment.user_id,
+            "at": payment.updated_at,
+        })
+    })
+}
+
+/// The rows of the batch that begin one direct charge too many of their account. Counted after the batch is written, so that
+/// its own charges count.
+async fn over_limit(db: &mut PgConnection, rows: &[&Rows]) -> Result<Vec<usize>, sqlx::Error> {
+    let bound = |rows: &Rows| match rows {
+        Rows::Step(rows) => rows.bound,
+        Rows::Event(_) | Rows::Check { .. } | Rows::Cursor(_) => None,
+    };
+    let bounds: Vec<Bound> = rows.iter().filter_map(|rows| bound(rows)).collect();
+    if bounds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counted = sqlx::query(
+        "select bound.payer,
+           (select count(*) from declines where user_id = bound.payer and at > bound.since)
+           + (select count(*) from payments where user_id = bound.payer and charging)
+         from unnest($1::uuid[], $2::timestamptz[]) as bound (payer, since)",
+    )
+    .bind(bounds.iter().map(|bound| bound.payer).collect::<Vec<_>>())
+    .bind(bounds.iter().map(|bound| bound.since.date_time()).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let counted: HashMap<Uuid, i64> = counted
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<Result<_, sqlx::Error>>()?;
+    let is_over = |bound: Bound| counted.get(&bound.payer).is_some_and(|count| *count > bound.most as i64);
+    Ok((0..rows.len()).filter(|row| bound(rows[*row]).is_some_and(is_over)).collect())
+}
+
+/// Payments by reservation, those of many requests in one query.
 pub fn payments(pool: PgPool) -> Reads<Uuid, Payment> {
     Reads::new(move |reservations: Vec<Uuid>| {
         let pool = pool.clone();
         async move {
-            let found = find(&pool, "p.reservation_id = any($1)", &reservations).await?;
-            Ok(found.into_iter().map(|payment| (payment.reservation_id, payment)).collect())
+            let rows = sqlx::query("select * from payments where reservation_id = any($1)");
+            let rows = rows.bind(reservations).fetch_all(&pool).await?;
+            let payments = rows.iter().map(read);
+            payments.map(|payment| payment.map(|payment| (payment.reservation_id, payment))).collect()
         }
         .boxed()
     })
 }
 
 pub async fn payment(pool: &PgPool, id: Uuid) -> Result<Option<Payment>, sqlx::Error> {
-    Ok(find(pool, "p.id = any($1)", &[id]).await?.pop())
+    let row = sqlx::query("select * from payments where id = $1").bind(id).fetch_optional(pool).await?;
+    row.as_ref().map(read).transpose()
 }
 
-/// The reservation whose payment has an attempt or a refund of this name at the provider.
+/// The reservation whose payment has a part of one of these names at the provider.
 pub async fn reservation_of(pool: &PgPool, references: &[String]) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select p.reservation_id from payments p where p.id in (
-           select payment_id from attempts where intent = any($1)
-           union all select payment_id from attempts where session = any($1)
-           union all select payment_id from refunds where provider_ref = any($1)) limit 1",
-    )
-    .bind(references)
-    .fetch_optional(pool)
-    .await
+    sqlx::query_scalar("select reservation_id from payments where provider_refs && $1 limit 1")
+        .bind(references)
+        .fetch_optional(pool)
+        .await
 }
 
-/// Reservations whose payment is to be asked about.
+/// Reservations whose payment has a check due.
 pub async fn due(pool: &PgPool) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "select reservation_id from payments where next_check_at <= now() order by next_check_at limit $1",
@@ -68,42 +357,40 @@ pub async fn due(pool: &PgPool) -> Result<Vec<Uuid>, sqlx::Error> {
 }
 
 /// A page of payments, newest first, and how many there are.
-pub async fn list(pool: &PgPool, asked: &ListPayments) -> Result<(Vec<Payment>, u64), sqlx::Error> {
+pub async fn list(pool: &PgPool, request: &ListPayments) -> Result<(Vec<Payment>, u64), sqlx::Error> {
     // Ids sort by time. Attention has an index of its own, and one reservation has one payment.
     let rows = sqlx::query(
-        "select id, count(*) over () total from payments
+        "select *, count(*) over () total from payments
          where ($1::text is null or status = $1) and ($2::uuid is null or reservation_id = $2)
            and ($3::bool is null or (attention is not null) = $3)
          order by id desc limit $4 offset $5",
     )
-    .bind(asked.status.map(columns::status_name))
-    .bind(asked.reservation_id)
-    .bind(asked.attention)
-    .bind(asked.paging.limit())
-    .bind(asked.paging.offset())
+    .bind(request.status.map(status_name))
+    .bind(request.reservation_id)
+    .bind(request.attention)
+    .bind(request.paging.limit())
+    .bind(request.paging.offset())
     .fetch_all(pool)
     .await?;
     let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-    let mut payments = find(pool, "p.id = any($1)", &ids).await?;
-    payments.sort_by_key(|payment| std::cmp::Reverse(payment.id));
-    Ok((payments, total as u64))
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total as u64))
 }
 
-/// Steps and provider's events in the order in which they were written. The newest thousand lines: a payment that is asked
-/// about for weeks has more than anybody reads.
+/// The log with the provider's events, by time; the newest thousand lines.
 pub async fn log(pool: &PgPool, payment: Uuid) -> Result<Vec<LogEntry>, sqlx::Error> {
-    let rows =
-        sqlx::query(
-            "(select at, entry, detail, id from log where payment_id = $1 order by id desc limit 1000)
-             union all
-             (select received_at, 'provider event', id || ' ' || kind, 0 from provider_events where payment_id = $1
-              order by received_at desc limit 1000)
-             order by at desc, id desc limit 1000",
-        )
-        .bind(payment)
-        .fetch_all(pool)
-        .await?;
+    let rows = sqlx::query(
+        "(select line.at, line.entry, line.detail, line.number from payments,
+            rows from (jsonb_to_recordset(log) as (at timestamptz, entry text, detail text)) with ordinality
+              as line (at, entry, detail, number)
+          where id = $1)
+         union all
+         (select received_at, 'provider event', id || ' ' || kind, 0 from provider_events where payment_id = $1
+          order by received_at desc limit 1000)
+         order by 1 desc, 4 desc limit 1000",
+    )
+    .bind(payment)
+    .fetch_all(pool)
+    .await?;
     let line = |row: &sqlx::postgres::PgRow| {
         let at: OffsetDateTime = row.try_get(0)?;
         let detail: String = row.try_get(2)?;
@@ -113,160 +400,94 @@ pub async fn log(pool: &PgPool, payment: Uuid) -> Result<Vec<LogEntry>, sqlx::Er
     rows.iter().rev().map(line).collect()
 }
 
-async fn find(pool: &PgPool, condition: &'static str, ids: &[Uuid]) -> Result<Vec<Payment>, sqlx::Error> {
-    let sql = format!(
-        "select p.*,
-           (select coalesce(json_agg(a order by a.number), '[]') from attempts a where a.payment_id = p.id) attempts,
-           (select coalesce(json_agg(r order by r.created_at, r.id), '[]') from refunds r
-            where r.payment_id = p.id) refunds,
-           (select coalesce(json_agg(d order by d.created_at, d.id), '[]') from disputes d
-            where d.payment_id = p.id) disputes
-         from payments p where {condition}"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).fetch_all(pool).await?;
-    rows.iter().map(read).collect()
-}
-
 fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
-    let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
-    let code = || row.try_get::<Option<String>, _>("code").map(Option::unwrap_or_default);
-    let stage: String = row.try_get("stage")?;
-    let stage = match stage.as_str() {
-        "PAYABLE" => Stage::Payable,
-        "ENDING" => Stage::Ending { code: code()? },
-        "OVER" => Stage::Over { code: code()? },
-        "CAPTURED" => {
-            Stage::Captured { provider_ref: row.try_get("provider_ref")?, paid_at: time("paid_at")? }
-        }
-        other => return Err(unreadable(format!("stage {other}"))),
-    };
-    let attempts: Json<Vec<AttemptRow>> = row.try_get("attempts")?;
-    let refunds: Json<Vec<RefundRow>> = row.try_get("refunds")?;
-    let disputes: Json<Vec<dispute::DisputeRow>> = row.try_get("disputes")?;
-    let context: Json<Context> = row.try_get("context")?;
+    let Json(checkpoint): Json<Value> = row.try_get("checkpoint")?;
+    let format = checkpoint["format"].as_u64().unwrap_or_default();
+    if format != u64::from(FORMAT) {
+        // Transient for this host: another version of it can read the row.
+        let why =
+            format!("the payment's checkpoint has format {format}; this host reads and writes {FORMAT}");
+        return Err(sqlx::Error::Configuration(why.into()));
+    }
+    let payment: Payment =
+        serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let next_check_at: Option<OffsetDateTime> = row.try_get("next_check_at")?;
     Ok(Payment {
-        id: row.try_get("id")?,
-        reservation_id: row.try_get("reservation_id")?,
-        user_id: row.try_get("user_id")?,
-        email: row.try_get("email")?,
-        description: row.try_get("description")?,
-        sale: sale(row)?,
-        seats_version: row.try_get("seats_version")?,
-        hold_expired: row.try_get("hold_expired")?,
-        total: money(row.try_get("amount")?, row.try_get("currency")?)?,
-        stage,
         version: row.try_get("version")?,
-        expires_at: time("expires_at")?,
-        attempts: attempts.0.into_iter().map(AttemptRow::read).collect::<Result<_, _>>()?,
-        refunds: refunds.0.into_iter().map(RefundRow::read).collect::<Result<_, _>>()?,
-        disputes: disputes.0.into_iter().map(dispute::DisputeRow::read).collect::<Result<_, _>>()?,
         next_check_at: next_check_at.map(Timestamp::from),
-        checks: row.try_get("checks")?,
-        attention: row.try_get("attention")?,
-        context: context.0,
-        created_at: time("created_at")?,
-        updated_at: time("updated_at")?,
+        ..payment
     })
 }
 
-fn sale(row: &sqlx::postgres::PgRow) -> Result<Option<Sale>, sqlx::Error> {
-    let Some(showtime_id) = row.try_get("showtime_id")? else { return Ok(None) };
-    let tickets: i32 = row.try_get("tickets")?;
-    Ok(Some(Sale {
-        showtime_id,
-        movie_id: row.try_get("movie_id")?,
-        movie_title: row.try_get("movie_title")?,
-        starts_at: row.try_get::<OffsetDateTime, _>("show_starts_at")?.into(),
-        tickets: u16::try_from(tickets).map_err(|_| unreadable(format!("number of tickets {tickets}")))?,
-    }))
-}
-
-#[derive(Deserialize)]
-struct AttemptRow {
-    number: i32,
-    kind: String,
-    state: String,
-    method: Option<String>,
-    page_ends_at: Option<i64>,
-    intent: Option<String>,
-    session: Option<String>,
-    checkout_url: Option<String>,
-    code: Option<String>,
-    claim_user: Option<Uuid>,
-    claim_key: Option<String>,
-    created_at: Timestamp,
-}
-
-impl AttemptRow {
-    fn read(self) -> Result<Attempt, sqlx::Error> {
-        let claim = self.claim_user.zip(self.claim_key);
-        Ok(Attempt {
-            number: self.number,
-            kind: match (self.kind.as_str(), self.page_ends_at) {
-                ("TOKEN", _) => Kind::Token { method: self.method },
-                ("HOSTED", Some(ends_at)) => Kind::Hosted { ends_at },
-                (other, _) => return Err(unreadable(format!("attempt of kind {other}"))),
-            },
-            state: match self.state.as_str() {
-                "OPENING" => State::Opening,
-                "OPEN" => State::Open,
-                "CLOSING" => State::Closing,
-                "CAPTURED" => State::Captured,
-                "DECLINED" => State::Declined,
-                "CLOSED" => State::Closed,
-                other => return Err(unreadable(format!("attempt in state {other}"))),
-            },
-            intent: self.intent,
-            session: self.session,
-            checkout_url: self.checkout_url,
-            code: self.code,
-            claim: claim.map(|(user_id, key)| IdempotencyKey { user_id, route: Pay::SUBJECT, key }),
-            created_at: self.created_at,
-        })
+fn status_name(status: PaymentStatus) -> &'static str {
+    match status {
+        PaymentStatus::Open => "OPEN",
+        PaymentStatus::Processing => "PROCESSING",
+        PaymentStatus::Succeeded => "SUCCEEDED",
+        PaymentStatus::Failed => "FAILED",
+        PaymentStatus::PartiallyRefunded => "PARTIALLY_REFUNDED",
+        PaymentStatus::Refunded => "REFUNDED",
     }
 }
 
-#[derive(Deserialize)]
-struct RefundRow {
-    id: Uuid,
-    origin: String,
-    intent: String,
-    amount: i64,
-    currency: String,
-    status: RefundStatus,
-    provider_ref: Option<String>,
-    tries: i32,
-    code: Option<String>,
-    reason: String,
-    created_at: Timestamp,
-    tried_at: Timestamp,
+/// How far the provider's list of events has been read. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor {
+    /// What happened before has been read.
+    pub since: i64,
+    pub pass: Option<Pass>,
 }
 
-impl RefundRow {
-    fn read(self) -> Result<Refund, sqlx::Error> {
-        Ok(Refund {
-            id: self.id,
-            origin: if self.origin == "OWN" { Origin::Own } else { Origin::Asked },
-            intent: self.intent,
-            total: money(self.amount, self.currency)?,
-            status: self.status,
-            provider_ref: self.provider_ref,
-            tries: self.tries,
-            code: self.code,
-            reason: self.reason,
-            created_at: self.created_at,
-            tried_at: self.tried_at,
-        })
-    }
+/// A list that is being read, newest first, back to `since`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pass {
+    pub began: i64,
+    /// The last event that was read.
+    pub after: Option<String>,
 }
 
-fn money(amount: i64, currency: String) -> Result<Money, sqlx::Error> {
-    let currency = Currency::parse(&currency).ok_or_else(|| unreadable(format!("currency {currency}")))?;
-    Ok(Money { amount, currency })
+/// Writes the cursor over the version that was read, and keeps the other hosts from reading for a while.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    pub expected: i64,
+    pub cursor: Cursor,
+    pub pause: Duration,
 }
 
-/// A newer host wrote what this one does not know.
-fn unreadable(what: String) -> sqlx::Error {
-    sqlx::Error::Decode(format!("a payment's row has an unknown {what}").into())
+/// The cursor with its version; `None` while it is not yet time, or another host is reading.
+pub async fn due_cursor(pool: &PgPool) -> Result<Option<(i64, Cursor)>, sqlx::Error> {
+    let row = sqlx::query(
+        "select version, since, pass_began, pass_after from reconciliation where next_run_at <= now()",
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let began: Option<i64> = row.try_get("pass_began")?;
+    let after = row.try_get("pass_after")?;
+    let cursor = Cursor { since: row.try_get("since")?, pass: began.map(|began| Pass { began, after }) };
+    Ok(Some((row.try_get("version")?, cursor)))
+}
+
+/// Of these events, those that are stored.
+pub async fn known_events(pool: &PgPool, ids: &[&str]) -> Result<HashSet<String>, sqlx::Error> {
+    let known = sqlx::query_scalar("select id from provider_events where id = any($1)").bind(ids);
+    Ok(known.fetch_all(pool).await?.into_iter().collect())
+}
+
+/// Whether the cursor was where it was expected.
+async fn advance(db: &mut PgConnection, advance: &Advance) -> Result<bool, sqlx::Error> {
+    let Advance { expected, cursor, pause } = advance;
+    let done = sqlx::query(
+        "update reconciliation set version = version + 1, since = $2, pass_began = $3, pass_after = $4,
+           next_run_at = now() + make_interval(secs => $5)
+         where version = $1",
+    )
+    .bind(expected)
+    .bind(cursor.since)
+    .bind(cursor.pass.as_ref().map(|pass| pass.began))
+    .bind(cursor.pass.as_ref().and_then(|pass| pass.after.as_deref()))
+    .bind(pause.as_secs_f64())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

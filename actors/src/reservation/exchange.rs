@@ -11,8 +11,7 @@ use bus::contract::reservation::{
 use bus::contract::{Money, SeatId, Timestamp};
 use bus::service::{Answered, Call, json};
 
-use super::actor::{Caller, Done, as_view, call};
-use super::endpoint::{find, key, once};
+use super::endpoints::{find, key, once, send};
 use super::model::{Reservation, Snapshot};
 use super::order::{self, Owner, new_reservation};
 use super::saga::{Input, Place};
@@ -23,18 +22,16 @@ use crate::config::ReservationSettings;
 /// Tries of one exchange that loses its seats to others; best-available then finds more.
 const TRIES_MAX: u32 = 8;
 
-pub async fn exchange(env: Env, asked: Call<ExchangeReservation>) -> Answered {
-    let key = Some(key(&asked)?.ok_or(Rejection::IdempotencyKeyMissing)?);
+pub async fn exchange(env: Env, call: Call<ExchangeReservation>) -> Answered {
+    let key = Some(key(&call)?.ok_or(Rejection::IdempotencyKeyMissing)?);
     let tried = async {
         let mut tries = 0;
         loop {
             tries += 1;
-            // A refusal here rests on what was read just now; only a race that is lost later is run again.
-            let (old, input) = plan(&env, &asked, &asked.request).await?;
-            let shape = if matches!(input, Input::BeginExchange { .. }) { as_new } else { as_view };
-            let (identity, context, key) = (asked.caller()?.clone(), asked.context.clone(), key.clone());
-            match call(&env, old.id, input, |reply| Caller { identity, context, key, shape, reply }).await {
-                // Other seats, another price or another difference: decided by a new look.
+            // A refusal here rests on a row that was just read; only a race that is lost later is run again.
+            let (old, input) = plan(&env, &call, &call.request).await?;
+            match send(&env, &call, old.id, input, key.clone()).await {
+                // Other seats, another price or another difference: decided on what is there then.
                 Err(problem) if lost_a_race(&problem) && tries < TRIES_MAX => {}
                 answered => return answered,
             }
@@ -51,10 +48,10 @@ fn lost_a_race(problem: &Problem) -> bool {
 /// The reservation as it is now, if the caller may exchange it, and what the exchange is to it.
 async fn plan<R>(
     env: &Env,
-    asked: &Call<R>,
+    call: &Call<R>,
     request: &ExchangeReservation,
 ) -> Result<(Reservation, Input), Problem> {
-    let old = find(env, asked, request.id).await?;
+    let old = find(env, call, request.id).await?;
     let now = env.clock.now();
     old.saga.may_exchange(now)?;
     let target = request.showtime_id.unwrap_or(old.showtime_id);
@@ -83,20 +80,12 @@ fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ReservationPlan 
 }
 
 /// Answers what an exchange would do.
-pub async fn preview(env: Env, asked: Call<PlanExchange>) -> Answered {
-    let PlanExchange { id, showtime_id, seats } = asked.request.clone();
+pub async fn preview(env: Env, call: Call<PlanExchange>) -> Answered {
+    let PlanExchange { id, showtime_id, seats } = call.request.clone();
     let request =
         ExchangeReservation { id, showtime_id, seats: Some(seats), best_available: None, version: None };
-    let (old, input) = plan(&env, &asked, &request).await?;
+    let (old, input) = plan(&env, &call, &request).await?;
     json(&as_plan(&old, &input, env.clock.now()))
-}
-
-/// The answer to the beginning of a dearer exchange is the reservation to pay.
-fn as_new(done: &Done<'_>) -> Answered {
-    match done.input {
-        Input::BeginExchange { new, .. } => json(&new.view(done.now)),
-        _ => as_view(done),
-    }
 }
 
 /// Which seats it gets, and by which way.

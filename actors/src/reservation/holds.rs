@@ -2,7 +2,7 @@
 //!
 //! Pure: the store counts what is held under the locks of account and network, in the transaction that writes the new
 //! hold; here it is compared with the bounds. Staff are bound by the number of their open holds alone, and leave no
-//! network: whoever sells at a counter holds seats for others, from one address.
+//! network: at a counter they hold seats for others, from one address.
 
 use std::net::IpAddr;
 use std::time::Duration;

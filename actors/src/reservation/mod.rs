@@ -2,59 +2,53 @@
 //!
 //! Invariant: a seat has one owner: the constraint `one_owner` decides, and every statement on a claim names the
 //! reservation that owns it. Invariant: a reservation's row is its saga's checkpoint, saved with the version it expects.
-//! It does not take money (payment does), nor know movies beyond what a showtime froze.
+//! It does not take money (payment does), and of a movie it knows only what a showtime has copied.
 
 mod actor;
 pub mod best_available;
-mod change;
-mod endpoint;
+pub(crate) mod consumer;
+mod endpoints;
 mod exchange;
 mod holds;
-mod model;
+pub(crate) mod model;
 mod order;
 pub mod saga;
 pub mod seat_map;
 mod showtime;
 mod sold_together;
-mod store;
-mod takeover;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, OnceLock};
 
-use bus::consumer::Delivery;
+use bus::Bus;
 use bus::contract::Event;
-use bus::contract::auth::EmailVerified;
-use bus::contract::movie::{ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled, ShowtimeUpdated};
-use bus::contract::payment::{
-    PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
-};
+use bus::contract::movie::ShowtimeChangeRefused;
 use bus::contract::reservation::{
-    FindBestSeats, GetSeatMap, RefundRequested, ReservationCancelled, ReservationConfirmed,
-    ReservationCreated, ReservationExchanged, ReservationReaddressed,
+    RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated, ReservationExchanged,
+    ReservationReaddressed,
 };
-use bus::service::{Answered, Call, Server};
-use bus::topology::ConsumerSpec;
-use bus::{Bus, Failure};
 use futures::FutureExt;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::config::ReservationSettings;
-use crate::delivery::{
-    self, Change, Clock, IdempotencyKey, Journal, Outcome, Reads, SeatLock, StoredAnswer, sweep,
-};
+use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, SeatLock, StoredAnswer, sweep};
 use crate::domain::{Domain, configure};
+use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
 use crate::supervision::entity::Entities;
-use actor::{Origin, SagaActor, read_event};
+use consumer::CONSUMER;
 use model::Reservation;
-use saga::{Cancel, CancelledBy, Input};
-use showtime::{ShowtimeActor, View};
+use saga::Input;
+use showtime::ShowtimeActor;
 use store::Rows;
+
+use actor::SagaActor;
+#[cfg(test)]
+pub(crate) use actor::{SagaMachine, ended_input, refund_input};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/reservation");
 
@@ -74,21 +68,6 @@ pub const DOMAIN: Domain = Domain {
     configure: |environment| configure("reservation", environment, ReservationSettings::read, spawn),
 };
 
-const CONSUMER: ConsumerSpec = ConsumerSpec {
-    name: actor::CONSUMER,
-    subjects: &[
-        ShowtimeScheduled::SUBJECT,
-        ShowtimeUpdated::SUBJECT,
-        ShowtimeCancelled::SUBJECT,
-        PaymentInitiated::SUBJECT,
-        PaymentSuccess::SUBJECT,
-        PaymentFailed::SUBJECT,
-        RefundCompleted::SUBJECT,
-        RefundFailed::SUBJECT,
-        EmailVerified::SUBJECT,
-    ],
-};
-
 /// What the domain's actors work with, cheap to clone.
 #[derive(Clone)]
 pub struct Env(Arc<Inner>);
@@ -97,7 +76,7 @@ pub struct Inner {
     bus: Bus,
     pool: PgPool,
     clock: Clock,
-    settings: ReservationSettings,
+    settings: Arc<ReservationSettings>,
     journal: Journal<Rows>,
     reservations: Reads<Uuid, Reservation>,
     sequences: Reads<Uuid, i64>,
@@ -134,7 +113,7 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
     let env = Env(Arc::new(Inner {
         bus: builder.bus.clone(),
         clock: builder.clock.clone(),
-        settings,
+        settings: Arc::new(settings),
         journal,
         reservations: Reads::new(move |ids| {
             let pool = by_id.clone();
@@ -148,14 +127,14 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
         pool,
         entities: OnceLock::new(),
     }));
-    let (serving, hearing, sweeping) = (env.clone(), env.clone(), env.clone());
+    let (serving, consuming, sweeping) = (env.clone(), env.clone(), env.clone());
     let database = builder.database.clone();
     children.push(env.showtimes().child());
     children.push(env.sagas().child());
     children.push(builder.consumer(
         CONSUMER,
         well.clone(),
-        Arc::new(move |delivery| hear(&hearing, delivery)),
+        Arc::new(move |delivery| consumer::handle(&consuming, delivery)),
     ));
     children.push(builder.worker(Stage::Intake, "deadlines", move |stop| {
         let env = sweeping.clone();
@@ -165,110 +144,9 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
             if bus::config::planted("no-deadline-sweep") {
                 return;
             }
-            env.sagas().send(id, actor::Message::Input(Input::Deadline, Origin::Clock));
+            env.sagas().send(id, actor::Message::Input(Input::Deadline, Requester::Nobody));
         })
     }));
-    children.push(builder.service(move |server| serve(serving.clone(), server).boxed()));
+    children.push(builder.service(move |server| endpoints::serve(serving.clone(), server).boxed()));
     builder.start(well, move || children.clone()).await
-}
-
-async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
-    server.serve_with(&env, endpoint::create).await?;
-    server.serve_with(&env, endpoint::get).await?;
-    server.serve_with(&env, endpoint::describe).await?;
-    server.serve_with(&env, endpoint::list).await?;
-    server.serve_with(&env, endpoint::cancel).await?;
-    server.serve_with(&env, endpoint::begin_payment).await?;
-    server.serve_with(&env, endpoint::resume).await?;
-    server.serve_with(&env, endpoint::update).await?;
-    server.serve_with(&env, endpoint::refund).await?;
-    server.serve_with(&env, endpoint::tickets).await?;
-    server.serve_with(&env, endpoint::sagas).await?;
-    server.serve_with(&env, endpoint::saga).await?;
-    server.serve_with(&env, endpoint::cancellation).await?;
-    server.serve_with(&env, endpoint::occupancy).await?;
-    server.serve_with(&env, endpoint::holds).await?;
-    server.serve_with(&env, exchange::exchange).await?;
-    server.serve_with(&env, exchange::preview).await?;
-    server.serve_with(&env, change::claimed).await?;
-    server.serve_with(&env, seats).await?;
-    server.serve_with(&env, best_seats).await?;
-    Ok(server)
-}
-
-async fn seats(env: Env, call: Call<GetSeatMap>) -> Answered {
-    showtime::view(&env, call.request.showtime_id, View::Map).await
-}
-
-async fn best_seats(env: Env, call: Call<FindBestSeats>) -> Answered {
-    showtime::view(&env, call.request.showtime_id, View::Best(Box::new(call.request))).await
-}
-
-fn hear(env: &Env, delivery: Delivery) {
-    match delivery.subject.as_str() {
-        ShowtimeScheduled::SUBJECT => {
-            let env = env.clone();
-            tokio::spawn(async move { keep_showtime(&env, delivery).await });
-        }
-        ShowtimeUpdated::SUBJECT => {
-            let env = env.clone();
-            tokio::spawn(async move { change::hear(&env, delivery).await });
-        }
-        ShowtimeCancelled::SUBJECT => {
-            let env = env.clone();
-            tokio::spawn(async move { cancel_showtime(&env, delivery).await });
-        }
-        EmailVerified::SUBJECT => {
-            let env = env.clone();
-            tokio::spawn(async move { takeover::hear(&env, delivery).await });
-        }
-        _ => match read_event(&delivery) {
-            Ok((id, input)) => env.sagas().send(id, actor::Message::Input(input, Origin::Event(delivery))),
-            Err(failure) => delivery.fail(failure),
-        },
-    }
-}
-
-/// First nothing more is sold, then every saga gives its seats and money back. Acknowledged when all have; a part that
-/// is done again changes nothing.
-async fn cancel_showtime(env: &Env, delivery: Delivery) {
-    let told: ShowtimeCancelled = match delivery.event() {
-        Ok(told) => told,
-        Err(failure) => return delivery.fail(failure),
-    };
-    let showtime_id = told.showtime.showtime_id;
-    let closed = Rows::ShowtimeCancelled(Box::new(told.showtime.into()));
-    let closed = env.journal.commit(Change::new(closed)).await;
-    if !matches!(closed, Outcome::Committed { .. }) {
-        return delivery.retry(format!("the showtime was not closed: {closed:?}"));
-    }
-    let open = match store::open_of_showtime(&env.pool, showtime_id).await {
-        Ok(open) => open,
-        Err(error) => return delivery.retry(error),
-    };
-    let cancels = open.into_iter().map(|id| {
-        let (told, cancelled) = oneshot::channel();
-        let origin = Origin::Asked { context: delivery.context.clone(), reply: told };
-        env.sagas().send(id, actor::Message::Input(Input::Cancel(Cancel::by(CancelledBy::Showtime)), origin));
-        cancelled
-    });
-    let cancelled = futures::future::join_all(cancels).await;
-    if cancelled.iter().all(|done| matches!(done, Ok(Ok(_)))) {
-        delivery.ack();
-    } else {
-        delivery.retry("not every reservation is cancelled yet");
-    }
-}
-
-async fn keep_showtime(env: &Env, delivery: Delivery) {
-    let told: ShowtimeScheduled = match delivery.event() {
-        Ok(told) => told,
-        Err(failure) => return delivery.fail(failure),
-    };
-    let change = Change::new(Rows::Showtime(told.into()));
-    match env.journal.commit(change).await {
-        Outcome::Committed { .. } => delivery.ack(),
-        Outcome::Failed(failure) => delivery.fail(failure),
-        other => delivery.park(format!("a showtime is only ever stored, but: {other:?}")),
-    }
 }

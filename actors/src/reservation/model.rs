@@ -1,4 +1,4 @@
-//! A reservation as one value, and what the world and the other domains are told of it.
+//! A reservation as one value: its row, its views and its events.
 
 use bus::Context;
 use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
@@ -13,7 +13,10 @@ use bus::contract::{Money, SeatId, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
-use super::saga::{Cancel, CancelledBy, Claim, Effect, Input, Refund, Saga, Standing, State};
+use super::saga::{
+    Cancel, CancelledBy, Claim, Input, PartState, Refund, Saga, SagaEvent, State, Step, ask_again_at,
+    times_asked,
+};
 
 pub const DOMAIN: &str = "reservation";
 
@@ -32,16 +35,16 @@ pub struct Showtime {
 }
 
 impl From<ShowtimeScheduled> for Showtime {
-    fn from(told: ShowtimeScheduled) -> Self {
+    fn from(event: ShowtimeScheduled) -> Self {
         Self {
-            id: told.showtime_id,
-            version: told.version,
-            status: told.status,
-            starts_at: told.starts_at,
-            movie_id: told.movie_id,
-            movie_title: told.movie_title,
-            layout: told.rows,
-            prices: told.prices,
+            id: event.showtime_id,
+            version: event.version,
+            status: event.status,
+            starts_at: event.starts_at,
+            movie_id: event.movie_id,
+            movie_title: event.movie_title,
+            layout: event.rows,
+            prices: event.prices,
         }
     }
 }
@@ -66,6 +69,8 @@ pub struct Reservation {
     /// Counts the changes; a save expects the one before.
     pub version: i64,
     pub saga: Saga,
+    /// When the sweep comes back. What only asks again moves it in the row, without a new version.
+    pub deadline: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -81,16 +86,17 @@ impl Reservation {
     }
 
     /// The saga's step, if the input was decided on this version: a plan that was made on another one is made again.
-    pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Saga, Vec<Effect>), Rejection> {
+    pub fn step(&self, input: &Input, now: Timestamp) -> Result<Step, Rejection> {
         let moved = input.planned_on().is_some_and(|version| version != self.version);
         #[cfg(feature = "planted")]
         let moved = moved && !super::saga::ignores_versions();
-        if matches!(input, Input::Readdress { email, .. } if *email == self.email) {
-            return Ok((self.saga.clone(), Vec::new()));
+        let is_early = *input == Input::Deadline && self.deadline.is_none_or(|deadline| deadline > now);
+        if is_early || matches!(input, Input::Readdress { email, .. } if *email == self.email) {
+            return Ok(Step::to(self.saga.clone()));
         }
         match self.saga.step(input, now) {
             // What changes nothing is right for every version: a cancellation that is sent again.
-            Ok((saga, effects)) if moved && (saga != self.saga || !effects.is_empty()) => {
+            Ok(step) if moved && !step.writes_nothing(&self.saga) => {
                 Err(Rejection::PlanChanged(Some(self.plan(now))))
             }
             Err(Rejection::PlanChanged(None)) => Err(Rejection::PlanChanged(Some(self.plan(now)))),
@@ -107,7 +113,8 @@ impl Reservation {
 
     /// The reservation after a step of its saga.
     pub fn with(&self, saga: Saga, input: &Input, now: Timestamp) -> Self {
-        let after = Self { saga, version: self.version + 1, updated_at: now, ..self.clone() };
+        let deadline = saga.deadline(now);
+        let after = Self { saga, deadline, version: self.version + 1, updated_at: now, ..self.clone() };
         match input {
             Input::Exchange(to) => Self {
                 showtime_id: to.showtime_id,
@@ -121,7 +128,7 @@ impl Reservation {
         }
     }
 
-    /// What the moviegoer sees; `now` tells what a cancellation would give back.
+    /// What the moviegoer sees; `now` decides what a cancellation would give back.
     pub fn view(&self, now: Timestamp) -> View {
         let (reason, refund) = match &self.saga.state {
             State::Cancelled { reason } => (Some(*reason), None),
@@ -161,7 +168,7 @@ impl Reservation {
             payment: self.payment(),
             refund: refund.map(shown),
             partial_refunds: self.saga.parts.iter().map(|p| shown((&p.refund, p.status()))).collect(),
-            refund_policy: self.saga.terms.refund_policy,
+            refund_policy: Some(self.saga.terms.refund_policy),
             cancellation: self.cancellation(now),
             exchange_of: self.saga.exchange_of,
             exchanging_to,
@@ -175,11 +182,11 @@ impl Reservation {
     fn cancellation(&self, now: Timestamp) -> Option<Cancellation> {
         let terms = &self.saga.terms;
         let cancel = Cancel::by(CancelledBy::User);
-        let (after, _) = match &self.saga.state {
+        let step = match &self.saga.state {
             State::Confirmed { .. } => self.saga.step(&Input::Cancel(cancel), now).ok()?,
             _ => return None,
         };
-        let refund = match after.state {
+        let refund = match step.next.state {
             State::Refunding { refund, .. } => refund.total,
             _ => Money { amount: 0, ..terms.total },
         };
@@ -190,7 +197,7 @@ impl Reservation {
     fn payment(&self) -> Option<ReservationPayment> {
         let known = self.saga.payment.as_ref()?;
         let kept = self.saga.captured.is_some() || matches!(self.saga.state, State::Confirmed { .. });
-        let parted = self.saga.parts.iter().any(|part| part.standing == Standing::Completed);
+        let parted = self.saga.parts.iter().any(|part| part.state == PartState::Completed);
         let paid = if parted { PaymentStatus::PartiallyRefunded } else { PaymentStatus::Succeeded };
         let status = match &self.saga.state {
             State::AwaitingPayment { .. } | State::Ending { .. } => PaymentStatus::Processing,
@@ -203,40 +210,43 @@ impl Reservation {
     }
 
     /// The events that leave with the change that made this version of `before`.
-    pub fn events(&self, before: &Self, effects: &[Effect], context: &Context) -> Vec<Outgoing> {
-        let at = self.updated_at;
-        let say = |effect: &Effect| match effect {
-            Effect::TellCreated => Some(Outgoing::new(DOMAIN, &self.told(), at, context)),
-            Effect::TellConfirmed { payment_id } => {
-                let event = ReservationConfirmed { payment_id: *payment_id, reservation: self.told() };
-                Some(Outgoing::new(DOMAIN, &event, at, context))
+    pub fn events(&self, before: &Self, events: &[SagaEvent], context: &Context) -> Vec<Outgoing> {
+        events.iter().map(|event| self.outgoing(before, event, context)).collect()
+    }
+
+    fn outgoing(&self, before: &Self, event: &SagaEvent, context: &Context) -> Outgoing {
+        let (at, reservation) = (self.updated_at, self.event());
+        match event {
+            SagaEvent::Created => Outgoing::new(DOMAIN, &reservation, at, context),
+            SagaEvent::Confirmed { payment_id } => {
+                let event = ReservationConfirmed { payment_id: *payment_id, reservation };
+                Outgoing::new(DOMAIN, &event, at, context)
             }
-            Effect::TellCancelled { reason } => {
-                let event = ReservationCancelled { reason: *reason, reservation: self.told() };
-                Some(Outgoing::new(DOMAIN, &event, at, context))
+            SagaEvent::Cancelled { reason } => {
+                let event = ReservationCancelled { reason: *reason, reservation };
+                Outgoing::new(DOMAIN, &event, at, context)
             }
-            Effect::TellExchanged { payment_id } => {
+            SagaEvent::Exchanged { payment_id } => {
                 let event = ReservationExchanged {
                     payment_id: *payment_id,
                     previous_showtime_id: before.showtime_id,
                     previous_seats: before.seats(),
-                    reservation: self.told(),
+                    reservation,
                 };
-                Some(Outgoing::new(DOMAIN, &event, at, context))
+                Outgoing::new(DOMAIN, &event, at, context)
             }
-            Effect::TellReaddressed => {
-                let event = ReservationReaddressed { status: self.saga.status(), reservation: self.told() };
-                Some(Outgoing::new(DOMAIN, &event, at, context))
+            SagaEvent::Readdressed => {
+                let event = ReservationReaddressed { status: self.saga.status(), reservation };
+                Outgoing::new(DOMAIN, &event, at, context)
             }
-            Effect::RequestRefund(refund) => {
-                Some(Outgoing::new(DOMAIN, &self.refund_requested(refund), at, context))
+            SagaEvent::RefundRequested(refund) => {
+                Outgoing::new(DOMAIN, &self.refund_requested(refund), at, context)
             }
-            Effect::EndPayment { .. } | Effect::TellOld { .. } | Effect::LookAtNew { .. } => None,
-        };
-        effects.iter().filter_map(say).collect()
+        }
     }
 
-    pub fn told(&self) -> ReservationCreated {
+    /// What every `reservation.*` event contains.
+    pub fn event(&self) -> ReservationCreated {
         ReservationCreated {
             reservation_id: self.id,
             version: self.version,
@@ -259,22 +269,9 @@ impl Reservation {
             reservation_id: self.id,
             payment_id: refund.payment_id,
             total: refund.total,
-            reason: self.reason_of(refund),
+            reason: refund.reason.clone(),
             by: refund.by,
-        }
-    }
-
-    /// A refund of format 1 has the reason of its cancellation.
-    fn reason_of(&self, refund: &Refund) -> String {
-        match &self.saga.state {
-            State::Refunding { reason, .. }
-            | State::Refunded { reason, .. }
-            | State::NeedsAttention { reason, .. }
-                if refund.reason.is_empty() =>
-            {
-                reason.as_str().to_owned()
-            }
-            _ => refund.reason.clone(),
+            version: self.version,
         }
     }
 
@@ -288,34 +285,39 @@ impl Reservation {
             user_id: self.user_id,
             showtime_id: self.showtime_id,
             total: self.saga.terms.total,
-            deadline: self.saga.deadline(),
+            deadline: self.deadline,
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
     }
 
-    /// The saga as staff see it, with its story.
+    /// The saga as staff see it, with its steps.
     pub fn saga_view(&self, steps: Vec<SagaStep>, now: Timestamp) -> SagaView {
         let shown = |refund: &Refund, status, asked, ask_at| SagaRefund {
             id: refund.id,
             total: refund.total,
             status,
-            reason: self.reason_of(refund),
+            reason: refund.reason.clone(),
             by: refund.by,
             asked,
             ask_at,
         };
+        let requested = |refund: &Refund, since: Timestamp| {
+            let (asked, ask_at) = (times_asked(since, now), ask_again_at(since, now));
+            shown(refund, RefundStatus::Requested, asked, Some(ask_at))
+        };
         let whole = match &self.saga.state {
-            State::Refunding { refund, asked, ask_at, .. } => {
-                Some(shown(refund, RefundStatus::Requested, *asked, Some(*ask_at)))
-            }
+            State::Refunding { refund, requested_at, .. } => Some(requested(refund, *requested_at)),
             State::Refunded { refund, .. } => Some(shown(refund, RefundStatus::Completed, 0, None)),
             State::NeedsAttention { refund, .. } => Some(shown(refund, RefundStatus::Failed, 0, None)),
-            _ => None,
+            State::AwaitingPayment { .. }
+            | State::Ending { .. }
+            | State::Confirmed { .. }
+            | State::Cancelled { .. } => None,
         };
-        let parts = self.saga.parts.iter().map(|part| {
-            let asked = if let Standing::Asked { asked, .. } = part.standing { asked } else { 0 };
-            shown(&part.refund, part.status(), asked, part.ask_at())
+        let parts = self.saga.parts.iter().map(|part| match part.requested_at() {
+            Some(since) => requested(&part.refund, since),
+            None => shown(&part.refund, part.status(), 0, None),
         });
         SagaView {
             summary: self.summary(),

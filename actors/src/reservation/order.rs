@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::best_available::{best_available, left};
 use super::model::{Reservation, Showtime};
-use super::saga::{Effect, Saga, Terms};
+use super::saga::{Saga, SagaEvent, Step, Terms};
 use super::seat_map::{Named, SeatMap};
 use super::sold_together;
 use crate::config::ReservationSettings;
@@ -136,7 +136,7 @@ pub fn new_reservation(
     seats: &[usize],
     settings: &ReservationSettings,
     now: Timestamp,
-) -> (Reservation, Vec<Effect>) {
+) -> (Reservation, Vec<SagaEvent>) {
     let lines = map.lines(seats);
     let terms = Terms {
         total: total(&lines),
@@ -146,13 +146,14 @@ pub fn new_reservation(
         hold_until_max: now.plus(settings.hold_max),
         grace_seconds: settings.grace.as_secs(),
         refund_until: showtime.starts_at.minus(settings.refund_until),
-        refund_policy: Some(RefundPolicy {
+        refund_policy: RefundPolicy {
             until_minutes: settings.refund_until.as_secs() / 60,
             percent: settings.refund_percent,
-        }),
+        },
     };
-    let (saga, effects) = Saga::start(terms, now.plus(settings.hold), owner.exchange_of);
+    let Step { next: saga, events, .. } = Saga::start(terms, now.plus(settings.hold), owner.exchange_of);
     let reservation = Reservation {
+        deadline: saga.deadline(now),
         id: Uuid::now_v7(),
         user_id: owner.user_id,
         email: owner.email.to_owned(),
@@ -165,7 +166,7 @@ pub fn new_reservation(
         created_at: now,
         updated_at: now,
     };
-    (reservation, effects)
+    (reservation, events)
 }
 
 /// The price of an order; its lines are of one currency.
@@ -174,7 +175,7 @@ pub fn total(lines: &[Line]) -> Money {
     Money { amount: lines.iter().map(|line| line.price.amount).sum(), currency }
 }
 
-/// What a request is told whose key was used before.
+/// The answer to a request whose key was used before.
 pub fn replay(request_hash: &[u8; 32], stored: StoredAnswer) -> Result<Bytes, Problem> {
     if stored.request_hash != *request_hash {
         return Err(Rejection::IdempotencyMismatch.into());

@@ -1,10 +1,10 @@
-//! The saga as a pure function: `step` takes where a reservation stands, what happened and the database's time, and
-//! says where it stands then and which messages leave. The whole transition table is one `match`.
+//! The saga as a pure function: `step` takes the state of a reservation, an input and the database's time, and returns the
+//! next state with the events and calls that follow from it. The whole transition table is one `match`.
 //!
 //! Invariant: late and repeated inputs change nothing, except that money which arrives after a cancellation is given
 //! back (or, where only the hold had expired, buys the same seats if they are still free).
-//! Invariant: every state that waits has a deadline, and a deadline asks instead of guessing.
-//! Rows are not effects: which seats are held or sold follows from the state alone ([`State::claim`]).
+//! Invariant: every state that waits has a deadline, and at a deadline the saga requests the outcome instead of assuming one.
+//! Which seats are held or sold follows from the state alone ([`State::claim`]).
 
 mod input;
 mod money;
@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use input::{Cancel, CancelledBy, GiveBack, Input, Place, READDRESS};
-pub use money::{Part, Refund, Standing, Terms};
+pub use money::{Part, PartState, Refund, Terms, ask_again_at, times_asked};
 
-/// Format of the checkpoint; a host that meets a newer one leaves it to a newer host. 2 added the refund policy, what
-/// was captured, parts given back, and exchanges; what it lacks in a row of format 1 keeps its old meaning. 3 added the lines.
-pub const FORMAT: u32 = 3;
+/// Format of the checkpoint. A row of another format is refused: this host cannot know what it means.
+pub const FORMAT: u32 = 1;
+
+/// Between two requests to end the payment while a hold is ending.
+const END_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The checkpoint: all that the next step needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Saga {
 pub struct KnownPayment {
     pub id: Uuid,
     pub checkout_url: Option<String>,
+    /// The payment's version that `checkout_url` is of; 0 before any.
+    pub version: i64,
 }
 
 /// A dearer reservation that takes this one's place once it is paid.
@@ -56,7 +60,7 @@ pub struct KnownPayment {
 #[serde(rename_all = "camelCase")]
 pub struct Exchanging {
     pub to: Uuid,
-    pub ask_at: Timestamp,
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,9 +70,8 @@ pub enum State {
     AwaitingPayment {
         begun: bool,
     },
-    /// The hold is over, but a begun payment may yet succeed: payment closes it and tells.
+    /// The hold is over, but a begun payment may still succeed: payment is requested to close it, again and again.
     Ending {
-        ask_at: Timestamp,
         until: Timestamp,
     },
     Confirmed {
@@ -83,8 +86,7 @@ pub enum State {
     Refunding {
         reason: CancelReason,
         refund: Refund,
-        asked: u32,
-        ask_at: Timestamp,
+        requested_at: Timestamp,
     },
     Refunded {
         reason: CancelReason,
@@ -106,39 +108,79 @@ pub enum Claim {
     Sold,
 }
 
-/// A message that leaves after the commit.
+/// What follows from one input.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    TellCreated,
-    TellConfirmed {
+pub struct Step {
+    pub next: Saga,
+    /// Published, in the transaction that writes `next`.
+    pub events: Vec<SagaEvent>,
+    /// Performed after that transaction.
+    pub calls: Vec<SagaCall>,
+}
+
+/// An event of the reservation, as the step decides it; its payload comes from the reservation after the step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SagaEvent {
+    Created,
+    Confirmed {
         payment_id: Uuid,
     },
-    TellCancelled {
+    Cancelled {
         reason: CancelReason,
     },
-    TellExchanged {
+    Exchanged {
         payment_id: Uuid,
     },
     /// Its mails go to another address.
-    TellReaddressed,
-    RequestRefund(Refund),
-    /// Asked of the payment host; not kept, since every deadline asks again.
-    EndPayment {
-        payment_id: Uuid,
-    },
-    /// Tells the reservation whose place this one takes; not kept, since that one's deadline asks.
-    TellOld {
-        old: Uuid,
-        paid: bool,
-    },
-    /// Looks at the reservation that takes this one's place; not kept either.
-    LookAtNew {
-        to: Uuid,
-    },
+    Readdressed,
+    /// Published once a refund; how the refund goes on is requested by [`SagaCall::GetRefund`].
+    RefundRequested(Refund),
+}
+
+/// A request or message to another part. Not stored: where it gets lost, the next deadline makes it again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SagaCall {
+    /// Has payment close what is open at the provider.
+    EndPayment { payment_id: Uuid },
+    /// Requests the state of a refund from payment.
+    GetRefund { refund_id: Uuid },
+    /// Notifies the reservation whose place this one takes.
+    NotifyReplaced { old: Uuid, is_paid: bool },
+    /// Reads the reservation that takes this one's place.
+    ReadReplacement { to: Uuid },
+}
+
+impl Step {
+    pub fn to(next: Saga) -> Self {
+        Self { next, events: Vec::new(), calls: Vec::new() }
+    }
+
+    /// This step and then another one from where it leads.
+    pub fn and(mut self, more: impl FnOnce(&Saga) -> Step) -> Self {
+        let Step { next, events, calls } = more(&self.next);
+        self.events.extend(events);
+        self.calls.extend(calls);
+        Self { next, ..self }
+    }
+
+    pub fn event(mut self, event: SagaEvent) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    pub fn calls(mut self, calls: impl IntoIterator<Item = SagaCall>) -> Self {
+        self.calls.extend(calls);
+        self
+    }
+
+    /// Nothing to write: at most calls, which a deadline makes again.
+    pub fn writes_nothing(&self, before: &Saga) -> bool {
+        self.next == *before && self.events.is_empty()
+    }
 }
 
 impl Saga {
-    pub fn start(terms: Terms, expires_at: Timestamp, exchange_of: Option<Uuid>) -> (Self, Vec<Effect>) {
+    pub fn start(terms: Terms, expires_at: Timestamp, exchange_of: Option<Uuid>) -> Step {
         let saga = Self {
             format: FORMAT,
             terms,
@@ -149,21 +191,22 @@ impl Saga {
             parts: Vec::new(),
             exchange_of,
         };
-        (saga, vec![Effect::TellCreated])
+        Step::to(saga).event(SagaEvent::Created)
     }
 
-    /// When the saga must be looked at again, whatever else happens.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.parts.iter().filter_map(Part::ask_at).chain(self.state_deadline()).min()
-    }
-
-    fn state_deadline(&self) -> Option<Timestamp> {
-        match &self.state {
+    /// When the next [`Input::Deadline`] is due for a saga that was written or looked after at `now`. What only asks for an
+    /// outcome again comes back after a growing pause, which is not part of the state: it moves in the row alone.
+    pub fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let requested = |since: &Timestamp| ask_again_at(*since, now);
+        let of_state = match &self.state {
             State::AwaitingPayment { .. } => Some(self.expires_at),
-            State::Ending { ask_at, .. } | State::Refunding { ask_at, .. } => Some(*ask_at),
-            State::Confirmed { exchanging, .. } => exchanging.as_ref().map(|exchanging| exchanging.ask_at),
+            State::Ending { until } => Some(now.plus(END_AGAIN_AFTER).min(*until)),
+            State::Refunding { requested_at, .. } => Some(requested(requested_at)),
+            State::Confirmed { exchanging, .. } => exchanging.as_ref().map(|e| requested(&e.since)),
             State::Cancelled { .. } | State::Refunded { .. } | State::NeedsAttention { .. } => None,
-        }
+        };
+        let of_parts = self.parts.iter().filter_map(Part::requested_at).map(|since| ask_again_at(since, now));
+        of_parts.chain(of_state).min()
     }
 
     pub fn status(&self) -> ReservationStatus {
@@ -174,46 +217,43 @@ impl Saga {
         matches!(self.state, State::NeedsAttention { .. }) || self.parts.iter().any(Part::is_stuck)
     }
 
-    /// Whether the input follows a beginning to pay that is not known here, so that this cannot be the newest checkpoint.
+    /// Whether the input follows a begun payment that this checkpoint lacks, so that it cannot be the newest one.
     pub fn is_behind(&self, input: &Input) -> bool {
-        let told_by_payment = matches!(
+        let is_of_payment = matches!(
             input,
             Input::PaymentInitiated { .. } | Input::PaymentSucceeded(_) | Input::PaymentFailed { .. }
         );
-        told_by_payment && self.state == State::AwaitingPayment { begun: false }
+        is_of_payment && self.state == State::AwaitingPayment { begun: false }
     }
 
-    /// Whether the input only repeats what every charge does after its beginning. At worst another host knows the link of
-    /// a page that this charge has closed, which is then shown until the charge has succeeded.
+    /// Whether the input is the `payment.initiated` of a charge, which follows each `begin-payment` and changes nothing. At worst
+    /// another host knows the link of a page that this charge has closed, which is then shown until the charge has succeeded.
     pub fn expects(&self, input: &Input) -> bool {
         matches!(
             (&self.state, &self.payment, input),
             (
                 State::AwaitingPayment { begun: true },
-                Some(KnownPayment { id, checkout_url: None }),
-                Input::PaymentInitiated { payment_id, checkout_url: None },
+                Some(KnownPayment { id, checkout_url: None, .. }),
+                Input::PaymentInitiated { payment_id, checkout_url: None, .. },
             ) if id == payment_id
         )
     }
 
-    /// What happens to the parts that go back, then to the whole. Unchanged and without effects means: nothing to do.
-    pub fn step(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
-        let (saga, mut effects) = self.hear_parts(input, now);
-        match saga.transition(input, now) {
-            Ok((saga, more)) => {
-                effects.extend(more);
-                Ok((saga, effects))
-            }
+    /// First the parts that go back, then the whole.
+    pub fn step(&self, input: &Input, now: Timestamp) -> Result<Step, Rejection> {
+        let parts = self.step_parts(input, now);
+        match parts.next.transition(input, now) {
+            Ok(whole) => Ok(parts.and(|_| whole)),
             // A part goes on, and nothing else waited.
-            Err(Rejection::NotPending) if matches!(input, Input::Resume { .. }) && saga != *self => {
-                Ok((saga, effects))
+            Err(Rejection::NotPending) if matches!(input, Input::Resume { .. }) && parts.next != *self => {
+                Ok(parts)
             }
             Err(rejection) => Err(rejection),
         }
     }
 
     /// The transition table.
-    fn transition(&self, input: &Input, now: Timestamp) -> Result<(Self, Vec<Effect>), Rejection> {
+    fn transition(&self, input: &Input, now: Timestamp) -> Result<Step, Rejection> {
         use {CancelReason as R, Input as I, State as S};
         #[cfg(feature = "planted")]
         if bus::config::planted("keep-late-money")
@@ -221,10 +261,12 @@ impl Saga {
         {
             return Ok(self.same());
         }
-        let due = self.state_deadline().is_some_and(|deadline| deadline <= now);
+        let hold_is_over = self.expires_at <= now;
         Ok(match (&self.state, input) {
             // paying begins: at most once it extends the hold
-            (S::AwaitingPayment { .. }, I::BeginPayment { .. }) if due => return Err(Rejection::HoldExpired),
+            (S::AwaitingPayment { .. }, I::BeginPayment { .. }) if hold_is_over => {
+                return Err(Rejection::HoldExpired);
+            }
             (S::AwaitingPayment { begun: false }, I::BeginPayment { payment_id }) => {
                 self.begin(*payment_id, now)
             }
@@ -235,8 +277,10 @@ impl Saga {
                 return Err(Rejection::HoldExpired);
             }
             (_, I::BeginPayment { .. }) => return Err(Rejection::NotPending),
-            (S::AwaitingPayment { .. }, I::PaymentInitiated { payment_id, checkout_url }) => {
-                self.initiated(*payment_id, checkout_url)
+            (S::AwaitingPayment { .. }, I::PaymentInitiated { payment_id, checkout_url, version })
+                if self.payment.as_ref().is_none_or(|known| known.version < *version) =>
+            {
+                self.initiated(*payment_id, checkout_url, *version)
             }
             (_, I::PaymentInitiated { .. }) => self.same(),
 
@@ -266,19 +310,18 @@ impl Saga {
             (_, I::PaymentFailed { .. } | I::PaymentOver { .. }) => self.same(),
 
             // time
-            (_, I::Deadline) if !due => self.same(),
+            (S::AwaitingPayment { .. }, I::Deadline) if !hold_is_over => self.same(),
             (S::AwaitingPayment { begun: false }, I::Deadline) => self.cancel(R::HoldExpired),
             (S::AwaitingPayment { begun: true }, I::Deadline) => {
-                self.end(now, self.expires_at.plus(Duration::from_secs(self.terms.grace_seconds)))
+                self.end(self.expires_at.plus(Duration::from_secs(self.terms.grace_seconds)))
             }
-            (S::Ending { until, .. }, I::Deadline) if *until <= now => self.cancel(R::HoldExpired),
-            (S::Ending { until, .. }, I::Deadline) => self.end(now, *until),
+            (S::Ending { until }, I::Deadline) if *until <= now => self.cancel(R::HoldExpired),
+            (S::Ending { until }, I::Deadline) => self.end(*until),
             (S::Confirmed { exchanging: Some(Exchanging { to, .. }), .. }, I::Deadline) => {
-                let (saga, _) = self.exchanging(Some(*to), now);
-                (saga, vec![Effect::LookAtNew { to: *to }])
+                self.same().calls([SagaCall::ReadReplacement { to: *to }])
             }
-            (S::Refunding { reason, refund, asked, .. }, I::Deadline) => {
-                self.ask_refund(*reason, refund, *asked, now)
+            (S::Refunding { reason, refund, requested_at }, I::Deadline) => {
+                self.ask_about_refund(*reason, refund, *requested_at, now)
             }
             (_, I::Deadline) => self.same(),
 
@@ -289,7 +332,7 @@ impl Saga {
             (S::Confirmed { .. }, I::Cancel(cancel)) => self.cancel_paid(cancel, now)?,
             (_, I::Cancel(_)) => self.same(),
             (_, I::GiveBack(back)) => self.staff_give_back(back, now)?,
-            (_, I::Readdress { .. }) => (self.clone(), vec![Effect::TellReaddressed]),
+            (_, I::Readdress { .. }) => self.same().event(SagaEvent::Readdressed),
 
             // exchanges
             (S::Confirmed { payment_id, .. }, I::Exchange(place)) => {
@@ -311,24 +354,27 @@ impl Saga {
             }
             (_, I::ExchangePaid { .. } | I::ExchangeOver { .. }) => self.same(),
 
-            // refunds
+            // refunds: only a later version of the payment says something new
             (
                 S::Refunding { reason, refund, .. } | S::NeedsAttention { reason, refund, .. },
-                I::RefundCompleted { refund_id },
-            ) if refund.id == *refund_id => {
-                (self.at(S::Refunded { reason: *reason, refund: refund.clone() }), Vec::new())
+                I::RefundCompleted { refund_id, version },
+            ) if refund.is_news(*refund_id, *version) => {
+                Step::to(self.at(S::Refunded { reason: *reason, refund: refund.at_version(*version) }))
             }
             // a bank may send money back days after it was refunded
             (
                 S::Refunding { reason, refund, .. } | S::Refunded { reason, refund },
-                I::RefundFailed { refund_id, .. },
-            ) if refund.id == *refund_id => {
-                let state = S::NeedsAttention { reason: *reason, refund: refund.clone(), refused: true };
-                (self.at(state), Vec::new())
+                I::RefundFailed { refund_id, version, .. },
+            ) if refund.is_news(*refund_id, *version) => {
+                let refund = refund.at_version(*version);
+                Step::to(self.at(S::NeedsAttention { reason: *reason, refund, refused: true }))
             }
             (_, I::RefundCompleted { .. } | I::RefundFailed { .. }) => self.same(),
-            (S::NeedsAttention { reason, refund, refused }, I::Resume { .. }) => {
-                self.ask_refund(*reason, &refund.resumed(None, *refused), 0, now)
+            (S::NeedsAttention { reason, refund, refused: true }, I::Resume { .. }) => {
+                self.request_refund(*reason, refund.renewed(None), now)
+            }
+            (S::NeedsAttention { reason, refund, refused: false }, I::Resume { .. }) => {
+                self.ask_about_refund(*reason, refund, now, now)
             }
             (_, I::Resume { .. }) => return Err(Rejection::NotPending),
         })

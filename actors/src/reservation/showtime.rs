@@ -159,7 +159,7 @@ impl Entity for ShowtimeActor {
 }
 
 impl ShowtimeActor {
-    /// Reads the showtime and its claims; asks movie for a showtime that was never heard of.
+    /// Reads the showtime and its claims; requests an unknown showtime from movie.
     fn load(&mut self) {
         if self.loading {
             return;
@@ -239,7 +239,7 @@ impl ShowtimeActor {
         self.me.send_after(GAP_MAX, Message::ReadUpTo(sequence));
     }
 
-    /// The map is newer: whoever waited for that is decided.
+    /// The map is newer: the orders and views that waited for that are decided.
     fn advanced(&mut self) {
         let Some(hall) = &self.hall else { return };
         let sequence = hall.map.sequence;
@@ -269,7 +269,7 @@ impl ShowtimeActor {
         let (settings, now) = (&self.env.settings, self.env.clock.now());
         let owner =
             Owner { user_id: order.identity.user_id, email: &order.identity.email, exchange_of: None };
-        let (reservation, effects) = new_reservation(&owner, &hall.showtime, &hall.map, seats, settings, now);
+        let (reservation, events) = new_reservation(&owner, &hall.showtime, &hall.map, seats, settings, now);
         let customer = Customer {
             role: order.identity.role,
             is_proven: order.identity.email_verified,
@@ -288,7 +288,7 @@ impl ShowtimeActor {
         hall.map.mark(seats, reservation.id);
         let made = Box::new(reservation.clone());
         let change = Change {
-            outbox: reservation.events(&reservation, &effects, &order.context),
+            outbox: reservation.events(&reservation, &events, &order.context),
             idempotency: Some(IdempotencyWrite::Claim {
                 key: order.key.clone(),
                 request_hash: order.request_hash,
@@ -312,7 +312,7 @@ impl ShowtimeActor {
         match outcome {
             Outcome::Committed { .. } => {
                 answer(order.reply, Ok(response));
-                self.env.sagas().send(reservation.id, actor::Message::Made(reservation));
+                self.env.sagas().send(reservation.id, actor::Message::Cached(reservation));
             }
             Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
             // Another host was faster. Named seats are gone; best-available looks for others.
@@ -331,7 +331,7 @@ impl ShowtimeActor {
             Outcome::Failed(failure) => answer(order.reply, Err(failure.into())),
             Outcome::Stale => answer(order.reply, Err(Problem::internal())),
         }
-        // A batch tells all its changes in a row: whoever waits is decided once, behind them.
+        // The outcomes of a batch come in a row: the waiting orders are decided once, after them.
         if !self.waiting_for_marks.is_empty() && !std::mem::replace(&mut self.is_deciding_again, true) {
             self.me.send(Message::DecideAgain);
         }
@@ -407,24 +407,24 @@ impl ShowtimeActor {
 #[cfg(feature = "planted")]
 fn answered_early(mut order: Box<Order>, response: &Bytes) -> Box<Order> {
     if bus::config::planted("confirm-before-commit") {
-        let unheard = oneshot::channel().0;
-        answer(std::mem::replace(&mut order.reply, unheard), Ok(response.clone()));
+        let closed = oneshot::channel().0;
+        answer(std::mem::replace(&mut order.reply, closed), Ok(response.clone()));
     }
     order
 }
 
-/// A showtime as the database has it; movie is asked for one that was never heard of.
+/// A showtime as the database has it; an unknown one is requested from movie.
 pub async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
     let snapshot = store::snapshot(&env.pool, id).await.map_err(Failure::transient)?;
     if snapshot.is_some() {
         return Ok(snapshot);
     }
-    let told = match env.bus.ask(&DescribeShowtime { id }, &Ask::new(Context::new())).await {
-        Ok(told) => told,
+    let described = match env.bus.ask(&DescribeShowtime { id }, &Ask::new(Context::new())).await {
+        Ok(described) => described,
         Err(problem) if problem.status == 404 => return Ok(None),
         Err(problem) => return Err(Failure::transient(problem.detail)),
     };
-    match env.journal.commit(Change::new(Rows::Showtime(told.into()))).await {
+    match env.journal.commit(Change::new(Rows::Showtime(described.into()))).await {
         Outcome::Committed { .. } => store::snapshot(&env.pool, id).await.map_err(Failure::transient),
         other => Err(Failure::transient(format!("the showtime was not stored: {other:?}"))),
     }
@@ -436,7 +436,7 @@ fn listen(id: Uuid, env: Env, me: Address<ShowtimeActor>) -> tokio::task::JoinHa
         let mut notices = match env.bus.client.subscribe(seats_subject(id)).await {
             Ok(notices) => notices,
             // Without notices every answer costs a reload, and is right all the same.
-            Err(error) => return tracing::warn!(%error, "seat notices not heard"),
+            Err(error) => return tracing::warn!(%error, "no subscription to the seat notices"),
         };
         while let Some(message) = notices.next().await {
             match serde_json::from_slice(&message.payload) {

@@ -1,4 +1,4 @@
-//! Reservation's SQL. The steps of a batch are written by one statement; showtimes, which are few, by a dialogue.
+//! Reservation's SQL. The steps of a batch are written by one statement; showtimes and deadlines, which are few, by a dialogue.
 
 mod holds;
 mod locks;
@@ -9,10 +9,10 @@ mod statement;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bus::contract::SeatId;
 use bus::contract::reservation::{
     Rejection, ReservationChanged, SeatChange, SeatStatus, SeatsChanged, changed_subject, seats_subject,
 };
+use bus::contract::{SeatId, Timestamp};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -46,6 +46,12 @@ pub enum Rows {
     Step(Box<Step>),
     /// Two reservations at once: one and the new one that shall take its place.
     Pair(Box<[Step; 2]>),
+    /// The sweep comes back later; nothing else changes, so that there is no new version.
+    Deadline {
+        id: Uuid,
+        version: i64,
+        deadline: Option<Timestamp>,
+    },
 }
 
 impl Rows {
@@ -219,7 +225,7 @@ impl delivery::Rows for Rows {
     }
 
     fn write<'a>(db: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Written<Vec<Sequences>>> {
-        write_showtimes(db, rows).boxed()
+        write_dialogue(db, rows).boxed()
     }
 
     fn lock_keys(&self) -> Vec<String> {
@@ -269,11 +275,28 @@ fn placed<'a>(rows: &[&'a Rows]) -> Vec<Placed<'a>> {
     steps
 }
 
-/// Showtimes are written apart from steps.
-async fn write_showtimes(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
-    let showtimes: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].steps().is_empty()).collect();
-    if showtimes.len() < rows.len() {
-        return Err(WriteError::Short(showtimes));
+/// Whether the reservation was at this version.
+async fn move_deadline(
+    db: &mut PgConnection,
+    id: Uuid,
+    version: i64,
+    deadline: Option<Timestamp>,
+) -> Result<bool, sqlx::Error> {
+    let moved =
+        sqlx::query("update reservation.reservations set deadline = $3 where id = $1 and version = $2")
+            .bind(id)
+            .bind(version)
+            .bind(deadline.map(Timestamp::date_time))
+            .execute(db)
+            .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Showtimes and deadlines are written apart from steps.
+async fn write_dialogue(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
+    let others: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].steps().is_empty()).collect();
+    if others.len() < rows.len() {
+        return Err(WriteError::Short(others));
     }
     let mut changed = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
@@ -288,6 +311,11 @@ async fn write_showtimes(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<S
                 }
                 Err(error) => return Err(error),
             },
+            Rows::Deadline { id, version, deadline } => {
+                if !move_deadline(db, *id, *version, *deadline).await? {
+                    return Err(WriteError::Lost(vec![(index, Loss::Stale)]));
+                }
+            }
             Rows::Step(_) | Rows::Pair(_) => {}
         }
         changed.push(sequences);

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::model::Reservation;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Effect, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Saga,
-    State, Terms,
+    Cancel, CancelledBy, Claim, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Saga, SagaCall,
+    SagaEvent, State, Step, Terms,
 };
 
 const PAYMENT: Uuid = Uuid::from_u128(1);
@@ -40,9 +40,9 @@ fn saga() -> Saga {
         hold_until_max: at(1200),
         grace_seconds: 60,
         refund_until: at(28_800),
-        refund_policy: Some(RefundPolicy { until_minutes: 120, percent: 100 }),
+        refund_policy: RefundPolicy { until_minutes: 120, percent: 100 },
     };
-    Saga::start(terms, at(HOLD as i64), None).0
+    Saga::start(terms, at(HOLD as i64), None).next
 }
 
 fn success() -> PaymentSuccess {
@@ -53,6 +53,7 @@ fn success() -> PaymentSuccess {
         provider: "stripe".into(),
         provider_ref: "pi_1".into(),
         paid_at: at(60),
+        version: 2,
     }
 }
 
@@ -97,6 +98,7 @@ fn dearer() -> Box<Reservation> {
         starts_at: at(36_000),
         version: 1,
         saga: saga(),
+        deadline: None,
         created_at: at(0),
         updated_at: at(0),
     })
@@ -124,16 +126,16 @@ fn states() -> Vec<State> {
     vec![
         State::AwaitingPayment { begun: false },
         State::AwaitingPayment { begun: true },
-        State::Ending { ask_at: at(605), until: at(660) },
+        State::Ending { until: at(660) },
         confirmed(),
         State::Confirmed {
             payment_id: PAYMENT,
             provider_ref: "pi_1".into(),
-            exchanging: Some(Exchanging { to: DEARER, ask_at: at(90) }),
+            exchanging: Some(Exchanging { to: DEARER, since: at(60) }),
         },
         State::Cancelled { reason },
         State::Cancelled { reason: CancelReason::UserRequest },
-        State::Refunding { reason, refund: refund(), asked: 1, ask_at: at(630) },
+        State::Refunding { reason, refund: refund(), requested_at: at(600) },
         State::Refunded { reason, refund: refund() },
         State::NeedsAttention { reason, refund: refund(), refused: true },
     ]
@@ -143,7 +145,7 @@ fn inputs() -> Vec<Input> {
     let refund_id = refund().id;
     vec![
         Input::BeginPayment { payment_id: PAYMENT },
-        Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: Some("https://pay".into()) },
+        Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: Some("https://pay".into()), version: 1 },
         Input::PaymentSucceeded(success()),
         Input::PaymentFailed { payment_id: PAYMENT },
         Input::PaymentOver { payment_id: PAYMENT },
@@ -159,8 +161,8 @@ fn inputs() -> Vec<Input> {
         begin_exchange(),
         Input::ExchangePaid { to: DEARER },
         Input::ExchangeOver { to: DEARER },
-        Input::RefundCompleted { refund_id },
-        Input::RefundFailed { refund_id, code: None },
+        Input::RefundCompleted { refund_id, version: 4 },
+        Input::RefundFailed { refund_id, code: None, version: 4 },
         resume(),
     ]
 }
@@ -178,10 +180,10 @@ fn the_transition_table_changes_only_on_purpose() {
     let mut table = String::new();
     for state in states() {
         table.push_str(&format!("{}\n", label(&state)));
-        let payment = Some(KnownPayment { id: PAYMENT, checkout_url: None });
+        let payment = Some(KnownPayment { id: PAYMENT, checkout_url: None, version: 0 });
         let from = Saga { payment, state, ..saga() };
         // Just due, so that deadlines act and the hold is over only for whoever begins to pay.
-        let now = from.deadline().unwrap_or(at(600));
+        let now = from.deadline(at(600)).unwrap_or(at(600));
         for input in inputs() {
             let now = if input == Input::Deadline { now } else { at(60) };
             let outcome = match from.step(&input, now) {
@@ -189,11 +191,8 @@ fn the_transition_table_changes_only_on_purpose() {
                     format!("refused: RefundTooLarge, {} left", left.amount)
                 }
                 Err(rejection) => format!("refused: {rejection:?}"),
-                Ok((to, effects)) if to == from && effects.is_empty() => continue,
-                Ok((to, effects)) => {
-                    let said: Vec<&str> = effects.iter().map(effect_name).collect();
-                    format!("{} {}", label(&to.state), said.join(" + "))
-                }
+                Ok(step) if step.writes_nothing(&from) && step.calls.is_empty() => continue,
+                Ok(step) => format!("{} {}", label(&step.next.state), names(&step).join(" + ")),
             };
             let name = match &input {
                 Input::GiveBack(GiveBack { amount: Some(_), .. }) => "give-back (part)",
@@ -206,31 +205,37 @@ fn the_transition_table_changes_only_on_purpose() {
     insta::assert_snapshot!(table);
 }
 
-fn effect_name(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::TellCreated => "tell-created",
-        Effect::TellConfirmed { .. } => "tell-confirmed",
-        Effect::TellCancelled { .. } => "tell-cancelled",
-        Effect::RequestRefund(_) => "request-refund",
-        Effect::TellExchanged { .. } => "tell-exchanged",
-        Effect::TellReaddressed => "tell-readdressed",
-        Effect::EndPayment { .. } => "end-payment",
-        Effect::TellOld { .. } => "tell-old",
-        Effect::LookAtNew { .. } => "look-at-new",
-    }
+/// The events and calls of a step.
+fn names(step: &Step) -> Vec<&'static str> {
+    let events = step.events.iter().map(|event| match event {
+        SagaEvent::Created => "created",
+        SagaEvent::Confirmed { .. } => "confirmed",
+        SagaEvent::Cancelled { .. } => "cancelled",
+        SagaEvent::RefundRequested(_) => "refund-requested",
+        SagaEvent::Exchanged { .. } => "exchanged",
+        SagaEvent::Readdressed => "readdressed",
+    });
+    let calls = step.calls.iter().map(|call| match call {
+        SagaCall::EndPayment { .. } => "[end-payment]",
+        SagaCall::GetRefund { .. } => "[get-refund]",
+        SagaCall::NotifyReplaced { .. } => "[notify-replaced]",
+        SagaCall::ReadReplacement { .. } => "[read-replacement]",
+    });
+    events.chain(calls).collect()
 }
 
 #[test]
 fn only_the_charge_of_a_beginning_without_a_page_is_expected_and_it_changes_nothing() {
-    let page = |url: Option<&str>| KnownPayment { id: PAYMENT, checkout_url: url.map(str::to_owned) };
-    let charge = Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None };
+    let page =
+        |url: Option<&str>| KnownPayment { id: PAYMENT, checkout_url: url.map(str::to_owned), version: 0 };
+    let charge = Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None, version: 1 };
     let mut expected = Vec::new();
     for state in states() {
         for payment in [None, Some(page(None)), Some(page(Some("https://pay")))] {
             let saga = Saga { payment: payment.clone(), state: state.clone(), ..saga() };
             assert!(!inputs().iter().any(|input| saga.expects(input)), "{}", label(&state));
             if saga.expects(&charge) {
-                assert_eq!(saga.step(&charge, at(60)), Ok((saga.clone(), vec![])));
+                assert_eq!(saga.step(&charge, at(60)), Ok(Step::to(saga.clone())));
                 expected.push((label(&state), payment));
             }
         }
@@ -241,30 +246,46 @@ fn only_the_charge_of_a_beginning_without_a_page_is_expected_and_it_changes_noth
 #[test]
 fn beginning_to_pay_extends_the_hold_once_and_up_to_the_cap() {
     let begin = Input::BeginPayment { payment_id: PAYMENT };
-    let (early, _) = saga().step(&begin, at(30)).unwrap();
+    let early = saga().step(&begin, at(30)).unwrap().next;
     assert_eq!(early.expires_at, at(630));
-    let (again, effects) = early.step(&begin, at(600)).unwrap();
-    assert_eq!((again.expires_at, effects.len()), (at(630), 0));
-    let (capped, _) = Saga { expires_at: at(1190), ..saga() }.step(&begin, at(1180)).unwrap();
+    let again = early.step(&begin, at(600)).unwrap();
+    assert_eq!((again.next.expires_at, names(&again).len()), (at(630), 0));
+    let capped = Saga { expires_at: at(1190), ..saga() }.step(&begin, at(1180)).unwrap().next;
     assert_eq!(capped.expires_at, at(1200));
     assert_eq!(saga().step(&begin, at(600)).unwrap_err(), Rejection::HoldExpired);
 }
 
 #[test]
-fn a_refund_that_never_settles_is_put_before_a_person() {
-    let refunding =
-        State::Refunding { reason: CancelReason::Admin, refund: refund(), asked: 1, ask_at: at(700) };
-    let mut saga = Saga { state: refunding, ..saga() };
-    for _ in 0..100 {
-        let Some(deadline) = saga.deadline() else { break };
-        saga = saga.step(&Input::Deadline, deadline).unwrap().0;
-    }
-    assert_eq!(saga.state.name(), SagaState::NeedsAttention);
-    let (resumed, effects) = saga.step(&resume(), at(1_000_000)).unwrap();
-    assert_eq!(
-        (resumed.state.name(), effects.iter().map(effect_name).collect()),
-        (SagaState::Refunding, vec!["request-refund"])
-    );
+fn a_refund_is_asked_about_without_a_new_version_and_after_a_day_a_person_must_look() {
+    let refunding = State::Refunding { reason: CancelReason::Admin, refund: refund(), requested_at: at(600) };
+    let saga = Saga { state: refunding, ..saga() };
+    let (mut now, mut asked) = (at(600), 0);
+    let stuck = loop {
+        now = saga.deadline(now).unwrap();
+        let step = saga.step(&Input::Deadline, now).unwrap();
+        assert!(step.events.is_empty(), "an event is no question");
+        if step.next != saga {
+            break step.next;
+        }
+        assert_eq!(names(&step), ["[get-refund]"]);
+        asked += 1;
+    };
+    assert!((20..40).contains(&asked), "{asked} times in a day");
+    assert_eq!(stuck.state.name(), SagaState::NeedsAttention);
+    let resumed = stuck.step(&resume(), at(1_000_000)).unwrap();
+    assert_eq!((resumed.next.state.name(), names(&resumed)), (SagaState::Refunding, vec!["[get-refund]"]));
+}
+
+#[test]
+fn an_older_version_of_a_refund_changes_nothing() {
+    let refund_id = refund().id;
+    let completed = Input::RefundCompleted { refund_id, version: 4 };
+    let failed = Input::RefundFailed { refund_id, code: None, version: 6 };
+    let refunding = State::Refunding { reason: CancelReason::Admin, refund: refund(), requested_at: at(600) };
+    let refunded = Saga { state: refunding, ..saga() }.step(&completed, at(700)).unwrap().next;
+    let returned = refunded.step(&failed, at(800)).unwrap().next;
+    assert_eq!(returned.state.name(), SagaState::NeedsAttention);
+    assert_eq!(returned.step(&completed, at(900)).unwrap().next, returned, "delivered again");
 }
 
 #[test]

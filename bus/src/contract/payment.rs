@@ -165,6 +165,40 @@ pub enum PaymentEnd {
     Unknown,
 }
 
+/// How a refund goes that a saga has requested. Payment owns it until it settles; the event `refund.completed` or
+/// `refund.failed` says the same.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GetRefund {
+    pub refund_id: Uuid,
+    pub reservation_id: Uuid,
+}
+
+impl Request for GetRefund {
+    const SUBJECT: &'static str = "rpc.payment.get_refund";
+    const ACCESS: Access = Access::Internal;
+    type Answer = RefundAnswer;
+}
+
+/// `version` is the payment's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "status", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum RefundAnswer {
+    Requested {
+        version: i64,
+    },
+    Completed {
+        version: i64,
+    },
+    Failed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        version: i64,
+    },
+    /// Payment has not received `refund.requested` yet; the stream delivers it again.
+    Unknown,
+}
+
 /// The provider's webhook: the raw body (base64, so that it arrives byte for byte) and its signature header.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -266,6 +300,9 @@ pub struct PaymentInitiated {
     pub reservation_id: Uuid,
     pub checkout_url: Option<String>,
     pub expires_at: Timestamp,
+    /// Of the payment, as in its other events: an event of an older or equal version says nothing new.
+    #[serde(default)]
+    pub version: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -277,6 +314,8 @@ pub struct PaymentSuccess {
     pub provider: String,
     pub provider_ref: String,
     pub paid_at: Timestamp,
+    #[serde(default)]
+    pub version: i64,
 }
 
 /// This payment is over: nothing was captured and nothing will be.
@@ -287,6 +326,8 @@ pub struct PaymentFailed {
     pub reservation_id: Uuid,
     pub code: String,
     pub reason: String,
+    #[serde(default)]
+    pub version: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -296,6 +337,8 @@ pub struct RefundCompleted {
     pub reservation_id: Uuid,
     pub payment_id: Uuid,
     pub total: Money,
+    #[serde(default)]
+    pub version: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -307,6 +350,8 @@ pub struct RefundFailed {
     pub total: Money,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    #[serde(default)]
+    pub version: i64,
 }
 
 events! {

@@ -60,7 +60,7 @@ async fn declines_are_counted_per_account_over_all_orders_and_hosts() {
     assert_eq!((page.status, page.checkout_url.is_some()), (PaymentStatus::Processing, true));
 
     // A day later they are forgotten.
-    sqlx::query("update payment.attempts set created_at = created_at - interval '25 hours'")
+    sqlx::query("update payment.declines set at = at - interval '25 hours'")
         .execute(&till.system.database)
         .await
         .unwrap();

@@ -180,10 +180,9 @@ async fn an_attempt_unknown_to_the_provider_needs_attention_and_does_not_fail_th
     let reservation = till.reserve().await;
     let page = till.pay(reservation, None).await.unwrap();
     till.hosts.remove(0).stop().await;
-    sqlx::query("update payment.attempts set session = 'cs_test_of_another_account'")
-        .execute(&till.system.database)
-        .await
-        .unwrap();
+    let other = r#"update payment.payments set checkpoint =
+        jsonb_set(checkpoint, '{attempts,0,session}', '"cs_test_of_another_account"')"#;
+    sqlx::query(other).execute(&till.system.database).await.unwrap();
     till.start_host().await;
     assert_eq!(till.end(reservation).await, PaymentEnd::Unknown);
     assert_eq!(till.get(page.id).await.status, PaymentStatus::Processing);

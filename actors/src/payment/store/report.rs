@@ -121,8 +121,8 @@ fn line(row: &PgRow, by: RevenueBy, first: Date) -> Result<RevenueRow, sqlx::Err
 
 fn sums(row: &PgRow) -> Result<Revenue, sqlx::Error> {
     let currency: String = row.try_get("currency")?;
-    let currency =
-        Currency::parse(&currency).ok_or_else(|| super::unreadable(format!("currency {currency}")))?;
+    let currency = Currency::parse(&currency)
+        .ok_or_else(|| sqlx::Error::Decode(format!("unknown currency {currency}").into()))?;
     let money = |amount| Money { amount, currency };
     let (gross, refunded, disputed): (i64, i64, i64) =
         (row.try_get("gross")?, row.try_get("refunded")?, row.try_get("disputed")?);

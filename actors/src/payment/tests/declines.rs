@@ -1,40 +1,37 @@
-//! How many cards may be declined, and what is told of a decline.
+//! How many cards may be declined, and what is seen of a decline.
 
 use super::*;
 use crate::config::DeclineLimits;
-use crate::payment::declines;
+use crate::payment::attempt;
 
-fn bounded(kind: Kind, name: &str) -> Wish {
+fn bounded(kind: Kind, name: &str) -> PayRequest {
     let declines = Some(DeclineLimits { per_order_max: 2, per_account_day_max: 10 });
-    Wish { declines, ..wish(kind, name) }
+    PayRequest { declines, ..pay_request(kind, name) }
 }
 
 /// An attempt that ends with this code.
 fn declined(payment: &Payment, code: &str, now: i64) -> Payment {
     let step = begin(payment, token(), now);
-    let number = step.payment.attempts.last().unwrap().number;
-    let declined = sight(&format!("pi_{number}"), Standing::Declined { code: code.into() });
-    rules::answered(&step.payment, Call::Begin(number), &Answer::Done(declined), at(now + 1)).payment
+    let number = step.next.attempts.last().unwrap().number;
+    let declined = view(&format!("pi_{number}"), ProviderState::Declined { code: code.into() });
+    replied(&step.next, Call::Begin(number), &Answer::Done(declined), at(now + 1)).next
 }
 
 #[test]
 fn after_so_many_declines_of_an_order_only_the_hosted_page_is_left() {
     let once = declined(&opened(), "insufficient_funds", 10);
-    assert!(matches!(rules::pay(&once, &bounded(token(), "2"), at(20)), Ok(Paying::Begin(_))));
+    assert!(matches!(pay(&once, &bounded(token(), "2"), at(20)), Ok(_)));
     let twice = declined(&once, "lost_card", 20);
-    let refused = rules::pay(&twice, &bounded(token(), "3"), at(30));
+    let refused = pay(&twice, &bounded(token(), "3"), at(30));
     assert!(matches!(refused, Err(Rejection::DeclinesLimit)), "{refused:?}");
-    let page_opened = rules::pay(&twice, &bounded(page(), "4"), at(40));
-    let Ok(Paying::Begin(opened)) = page_opened else { panic!("{page_opened:?}") };
+    let page_opened = pay(&twice, &bounded(page(), "4"), at(40));
+    let Ok(opened) = page_opened else { panic!("{page_opened:?}") };
     // The page that is open stays: the refused charge does not close it.
-    let open = Answer::Done(page_sight(Standing::Open));
-    let waiting = rules::answered(&opened.payment, Call::Begin(3), &open, at(41)).payment;
-    let refused = rules::pay(&waiting, &bounded(token(), "5"), at(50));
+    let open = Answer::Done(page_view(ProviderState::Open));
+    let waiting = replied(&opened.next, Call::Begin(3), &open, at(41)).next;
+    let refused = pay(&waiting, &bounded(token(), "5"), at(50));
     assert!(matches!(refused, Err(Rejection::DeclinesLimit)), "{refused:?}");
-    assert!(
-        matches!(rules::pay(&twice, &wish(token(), "6"), at(60)), Ok(Paying::Begin(_))),
-        "bounds are off"
-    );
+    assert!(matches!(pay(&twice, &pay_request(token(), "6"), at(60)), Ok(_)), "bounds are off");
 }
 
 #[test]
@@ -42,11 +39,11 @@ fn a_token_that_the_provider_does_not_know_is_no_decline() {
     let mut payment = opened();
     for now in [10, 20, 30] {
         let step = begin(&payment, token(), now);
-        let number = step.payment.attempts.last().unwrap().number;
+        let number = step.next.attempts.last().unwrap().number;
         let unknown = Answer::Refused { code: "resource_missing".into(), status: 400 };
-        payment = rules::answered(&step.payment, Call::Begin(number), &unknown, at(now + 1)).payment;
+        payment = replied(&step.next, Call::Begin(number), &unknown, at(now + 1)).next;
     }
-    assert!(matches!(rules::pay(&payment, &bounded(token(), "4"), at(40)), Ok(Paying::Begin(_))));
+    assert!(matches!(pay(&payment, &bounded(token(), "4"), at(40)), Ok(_)));
 }
 
 #[test]
@@ -59,6 +56,6 @@ fn customers_read_the_general_decline_where_the_reason_would_help_a_thief() {
         assert_eq!(declined.shown_to_staff().attempts[0].code.as_deref(), Some(code));
     }
     for code in ["insufficient_funds", "expired_card", "incorrect_cvc", "resource_missing"] {
-        assert_eq!(declines::told(code), code);
+        assert_eq!(attempt::shown_code(code), code);
     }
 }

@@ -1,16 +1,13 @@
 //! Disputes: where the money is, what comes late, who must look and until when.
 
 use bus::contract::payment::DisputeStatus;
-use bus::contract::reservation::RefundRequested;
 
 use super::*;
-use crate::payment::dispute;
 use crate::payment::ledger::Account;
-use crate::payment::provider::DisputeSight;
-use crate::payment::{refund, step};
+use crate::payment::model;
 
-fn told(status: DisputeStatus) -> DisputeSight {
-    DisputeSight {
+fn event(status: DisputeStatus) -> DisputeView {
+    DisputeView {
         reference: "dp_1".into(),
         intent: "pi_1".into(),
         total: Some(euros(2400)),
@@ -20,7 +17,7 @@ fn told(status: DisputeStatus) -> DisputeSight {
 }
 
 fn seen(payment: &Payment, status: DisputeStatus, now: i64) -> Step {
-    dispute::seen(payment, &told(status), at(now))
+    dispute_shown(payment, &event(status), at(now))
 }
 
 fn moved(step: &Step) -> Vec<(Account, i64)> {
@@ -28,37 +25,37 @@ fn moved(step: &Step) -> Vec<(Account, i64)> {
 }
 
 fn disputed() -> Payment {
-    seen(&paid(), DisputeStatus::Open, 100).payment
+    seen(&paid(), DisputeStatus::Open, 100).next
 }
 
 #[test]
 fn an_open_dispute_holds_the_money_and_wants_a_person() {
     let step = seen(&paid(), DisputeStatus::Open, 100);
     assert_eq!(moved(&step), [(Account::Provider, -2400), (Account::Disputed, 2400)]);
-    assert_eq!((step.alarm, step.said.len()), (true, 1));
-    assert_eq!(step.payment.disputes[0].status, DisputeStatus::Open);
-    assert!(step.payment.next_check_at.is_some(), "news that get lost are asked for");
-    let again = seen(&step.payment, DisputeStatus::Open, 101);
-    assert_eq!((again.changed, &again.said[..]), (false, &[][..]));
+    assert_eq!((step.alarm, step.events.len()), (true, 1));
+    assert_eq!(step.next.disputes[0].status, DisputeStatus::Open);
+    assert!(step.next.next_check_at.is_some(), "news that get lost are asked for");
+    let again = seen(&step.next, DisputeStatus::Open, 101);
+    assert_eq!((again.changed, &again.events[..]), (false, &[][..]));
 }
 
 #[test]
 fn a_won_dispute_brings_the_money_back_and_a_lost_one_does_not() {
     let won = seen(&disputed(), DisputeStatus::Won, 200);
     assert_eq!(moved(&won), [(Account::Disputed, -2400), (Account::Provider, 2400)]);
-    assert_eq!((won.payment.attention, won.payment.next_check_at), (None, None));
+    assert_eq!((won.next.attention(), won.next.next_check_at), (None, None));
     let lost = seen(&disputed(), DisputeStatus::Lost, 200);
     assert_eq!(moved(&lost), [(Account::Disputed, -2400), (Account::Chargebacks, 2400)]);
-    assert_eq!(lost.payment.attention, None, "nobody can do anything any more");
+    assert_eq!(lost.next.attention(), None, "nobody can do anything any more");
 }
 
 #[test]
 fn an_inquiry_moves_no_money_until_it_becomes_a_dispute() {
     let inquiry = seen(&paid(), DisputeStatus::Inquiry, 100);
     assert_eq!((moved(&inquiry), inquiry.alarm), (Vec::new(), true));
-    let closed = seen(&inquiry.payment, DisputeStatus::Closed, 150);
-    assert_eq!((moved(&closed), closed.payment.attention), (Vec::new(), None));
-    let open = seen(&inquiry.payment, DisputeStatus::Open, 150);
+    let closed = seen(&inquiry.next, DisputeStatus::Closed, 150);
+    assert_eq!((moved(&closed), closed.next.attention()), (Vec::new(), None));
+    let open = seen(&inquiry.next, DisputeStatus::Open, 150);
     assert_eq!(moved(&open), [(Account::Provider, -2400), (Account::Disputed, 2400)]);
 }
 
@@ -67,9 +64,9 @@ fn news_that_come_late_do_not_open_it_again() {
     let lost = seen(&paid(), DisputeStatus::Lost, 100);
     assert_eq!(moved(&lost), [(Account::Provider, -2400), (Account::Chargebacks, 2400)]);
     for late in [DisputeStatus::Open, DisputeStatus::Inquiry, DisputeStatus::Lost] {
-        assert!(!seen(&lost.payment, late, 101).changed);
+        assert!(!seen(&lost.next, late, 101).changed);
     }
-    let turned = seen(&lost.payment, DisputeStatus::Won, 102);
+    let turned = seen(&lost.next, DisputeStatus::Won, 102);
     assert_eq!(moved(&turned), [(Account::Chargebacks, -2400), (Account::Provider, 2400)]);
 }
 
@@ -78,8 +75,8 @@ fn an_amount_that_cannot_be_ours_is_for_a_person() {
     for total in
         [None, Some(euros(2401)), Some(Money { currency: Currency::parse("USD").unwrap(), ..euros(1) })]
     {
-        let step = dispute::seen(&paid(), &DisputeSight { total, ..told(DisputeStatus::Lost) }, at(100));
-        assert!(step.alarm && step.payment.attention.is_some());
+        let step = dispute_shown(&paid(), &DisputeView { total, ..event(DisputeStatus::Lost) }, at(100));
+        assert!(step.alarm && step.next.attention().is_some());
     }
 }
 
@@ -87,29 +84,30 @@ fn an_amount_that_cannot_be_ours_is_for_a_person() {
 fn what_a_dispute_holds_is_not_given_back_as_well() {
     let wanted = RefundRequested {
         by: None,
+        version: 4,
         refund_id: Uuid::from_u128(91),
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(1),
         reason: "USER_REQUEST".into(),
     };
-    let step = refund::requested(&disputed(), &wanted, at(150));
-    assert_eq!((&step.calls[..], step.payment.refunds[0].code.as_deref()), (&[][..], Some("disputed")));
-    let won = seen(&disputed(), DisputeStatus::Won, 200).payment;
-    let step = refund::requested(&won, &wanted, at(250));
+    let step = request_refund(&disputed(), &wanted, at(150));
+    assert_eq!((&step.calls[..], step.next.refunds[0].code.as_deref()), (&[][..], Some("disputed")));
+    let won = seen(&disputed(), DisputeStatus::Won, 200).next;
+    let step = request_refund(&won, &wanted, at(250));
     assert_eq!(step.calls, [Call::Refund(Uuid::from_u128(91))]);
 }
 
 #[test]
 fn a_person_who_looked_ends_the_attention_where_nothing_is_open() {
-    let begun = begin(&opened(), token(), 10).payment;
+    let begun = begin(&opened(), token(), 10).next;
     let refused = Answer::Refused { code: "amount_too_small".into(), status: 400 };
-    let waits = rules::answered(&begun, Call::Begin(1), &refused, at(11)).payment;
-    assert!(waits.attention.is_some());
-    let resumed = rules::resume(&waits, Uuid::from_u128(1), at(20));
-    assert_eq!((resumed.payment.attention.clone(), &resumed.calls[..]), (None, &[][..]));
-    let open = rules::resume(&disputed(), Uuid::from_u128(1), at(200));
-    assert_eq!((open.payment.attention.is_some(), open.calls.len()), (true, 1), "the dispute is still open");
+    let waits = replied(&begun, Call::Begin(1), &refused, at(11)).next;
+    assert!(waits.attention().is_some());
+    let resumed = resume(&waits, Uuid::from_u128(1), at(20));
+    assert_eq!((resumed.next.attention(), &resumed.calls[..]), (None, &[][..]));
+    let open = resume(&disputed(), Uuid::from_u128(1), at(200));
+    assert_eq!((open.next.attention().is_some(), open.calls.len()), (true, 1), "the dispute is still open");
 }
 
 #[test]
@@ -117,18 +115,19 @@ fn a_refund_that_nobody_heard_of_is_looked_for_and_made_where_it_is_not() {
     let id = Uuid::from_u128(91);
     let wanted = RefundRequested {
         by: None,
+        version: 4,
         refund_id: id,
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(2400),
         reason: "USER_REQUEST".into(),
     };
-    let asked = refund::requested(&paid(), &wanted, at(100)).payment;
-    let later = at(101).plus(step::KEY_LIVES);
-    let due = rules::due(&asked, later).payment;
-    assert!(due.attention.is_some(), "the provider has forgotten the key");
-    let resumed = rules::resume(&due, Uuid::from_u128(1), later);
+    let asked = request_refund(&paid(), &wanted, at(100)).next;
+    let later = at(101).plus(model::KEY_LIVES);
+    let checked = due(&asked, later).next;
+    assert!(checked.attention().is_some(), "the provider has forgotten the key");
+    let resumed = resume(&checked, Uuid::from_u128(1), later);
     assert_eq!(resumed.calls, [Call::FindRefund(id)]);
-    let missing = refund::looked_for(&resumed.payment, id, 1, &Answer::NoSuchObject, later);
-    assert_eq!((missing.payment.refunds[0].tries, &missing.calls[..]), (2, &[Call::Refund(id)][..]));
+    let missing = refund_found(&resumed.next, id, 1, &Answer::NoSuchObject, later);
+    assert_eq!((missing.next.refunds[0].tries, &missing.calls[..]), (2, &[Call::Refund(id)][..]));
 }

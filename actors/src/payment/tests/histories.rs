@@ -9,13 +9,12 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::payment::ledger::Account;
-use crate::payment::provider::{RefundSight, RefundStanding};
-use crate::payment::refund;
+use crate::payment::provider::RefundState;
 
 struct Thing {
     attempt: i32,
     page: bool,
-    standing: Standing,
+    state: ProviderState,
 }
 
 struct World {
@@ -25,9 +24,9 @@ struct World {
     /// The provider's books, by intent.
     things: BTreeMap<String, Thing>,
     refunded: HashMap<String, i64>,
-    refunds: HashMap<(Uuid, i32), RefundStanding>,
+    refunds: HashMap<(Uuid, i32), RefundState>,
     calls: Vec<Call>,
-    news: Vec<(i32, Sight)>,
+    news: Vec<(i32, AttemptView)>,
     successes: usize,
     keys: HashSet<String>,
     ledger: HashMap<Account, i64>,
@@ -58,23 +57,26 @@ impl World {
         }
     }
 
-    fn sight(&self, intent: &str) -> Sight {
+    fn view(&self, intent: &str) -> AttemptView {
         let thing = &self.things[intent];
-        Sight { session: thing.page.then(|| format!("cs_{intent}")), ..sight(intent, thing.standing.clone()) }
+        AttemptView {
+            session: thing.page.then(|| format!("cs_{intent}")),
+            ..view(intent, thing.state.clone())
+        }
     }
 
-    fn set(&mut self, intent: &str, standing: Standing) {
+    fn set(&mut self, intent: &str, state: ProviderState) {
         if let Some(thing) = self.things.get_mut(intent) {
-            thing.standing = standing;
+            thing.state = state;
         }
-        let (attempt, sight) = (self.things[intent].attempt, self.sight(intent));
-        self.news.push((attempt, sight));
+        let (attempt, view) = (self.things[intent].attempt, self.view(intent));
+        self.news.push((attempt, view));
     }
 
     fn take(&mut self, step: Step) {
-        for said in &step.said {
+        for said in &step.events {
             self.story.push(format!("says {said:?}"));
-            self.successes += usize::from(*said == Said::Success);
+            self.successes += usize::from(*said == PaymentEvent::Success);
         }
         match &step.key {
             Some(KeyWrite::Claim { key, .. }) => assert!(self.keys.insert(key.key.clone())),
@@ -89,7 +91,7 @@ impl World {
             *self.ledger.entry(posting.account).or_default() += posting.total.amount;
         }
         self.calls.extend(&step.calls);
-        self.payment = step.payment;
+        self.payment = step.next;
         let open = self.payment.attempts.iter().filter(|attempt| attempt.state.is_open()).count();
         assert!(open <= 1, "two attempts are open");
         assert!(open == 0 || self.payment.next_check_at.is_some(), "an open attempt without a deadline");
@@ -101,22 +103,22 @@ impl World {
                 let attempt = self.payment.attempt(number).unwrap();
                 let page = matches!(attempt.kind, Kind::Hosted { .. });
                 let capturable =
-                    self.things.values().filter(|thing| thing.standing == Standing::Open).count();
+                    self.things.values().filter(|thing| thing.state == ProviderState::Open).count();
                 assert_eq!(capturable, 0, "a new attempt while an old one can still capture");
-                let standing = match self.random.random_range(0..3) {
-                    _ if page => Standing::Open,
-                    0 => Standing::Captured,
-                    1 => Standing::Declined { code: "no".into() },
-                    _ => Standing::Open,
+                let state = match self.random.random_range(0..3) {
+                    _ if page => ProviderState::Open,
+                    0 => ProviderState::Captured,
+                    1 => ProviderState::Declined { code: "no".into() },
+                    _ => ProviderState::Open,
                 };
-                self.things.insert(name(number), Thing { attempt: number, page, standing: Standing::Open });
-                self.set(&name(number), standing);
+                self.things.insert(name(number), Thing { attempt: number, page, state: ProviderState::Open });
+                self.set(&name(number), state);
             }
             Call::Close(number) => {
-                let thing = Thing { attempt: number, page: false, standing: Standing::Open };
+                let thing = Thing { attempt: number, page: false, state: ProviderState::Open };
                 let thing = self.things.entry(name(number)).or_insert(thing);
-                if thing.standing == Standing::Open {
-                    self.set(&name(number), Standing::Closed);
+                if thing.state == ProviderState::Open {
+                    self.set(&name(number), ProviderState::Closed);
                 }
             }
             Call::Refund(id) => {
@@ -126,14 +128,14 @@ impl World {
                 };
                 if !self.refunds.contains_key(&(id, tries)) {
                     let fails = self.random.random_bool(0.2) && tries < 3;
-                    let standing = if fails {
-                        RefundStanding::Failed { code: "bank".into() }
+                    let state = if fails {
+                        RefundState::Failed { code: "bank".into() }
                     } else {
                         *self.refunded.entry(intent.clone()).or_default() += total;
-                        RefundStanding::Succeeded
+                        RefundState::Succeeded
                     };
                     assert!(self.refunded.get(&intent).is_none_or(|sum| *sum <= 2400), "gave back too much");
-                    self.refunds.insert((id, tries), standing);
+                    self.refunds.insert((id, tries), state);
                 }
             }
             Call::Begin(_) | Call::Look(_) | Call::LookAtRefund(_) | Call::FindRefund(_) => {}
@@ -146,23 +148,23 @@ impl World {
         let step = match call {
             Call::Begin(number) | Call::Look(number) | Call::Close(number) => {
                 let answer = match heard {
-                    true => Answer::Done(self.sight(&name(number))),
+                    true => Answer::Done(self.view(&name(number))),
                     false => Answer::Unknown("silence".into()),
                 };
-                rules::answered(&self.payment, call, &answer, now)
+                replied(&self.payment, call, &answer, now)
             }
             Call::LookAtDispute(_) => unreachable!("nobody disputes here"),
             Call::Refund(id) | Call::LookAtRefund(id) | Call::FindRefund(id) => {
                 let tries = self.payment.refund(id).unwrap().tries;
-                let standing = self.refunds.get(&(id, tries)).cloned().filter(|_| heard);
-                let answer = match standing {
-                    Some(standing) => {
+                let state = self.refunds.get(&(id, tries)).cloned().filter(|_| heard);
+                let answer = match state {
+                    Some(state) => {
                         let total = self.payment.refund(id).map(|refund| refund.total);
-                        Answer::Done(RefundSight { reference: format!("re_{tries}"), total, standing })
+                        Answer::Done(RefundView { reference: format!("re_{tries}"), total, state })
                     }
                     None => Answer::Unknown("silence".into()),
                 };
-                refund::answered(&self.payment, id, tries, &answer, now)
+                refund_replied(&self.payment, id, tries, &answer, now)
             }
         };
         self.take(step);
@@ -173,11 +175,9 @@ impl World {
         match self.random.random_range(0..12) {
             0 | 1 => {
                 let kind = if self.random.random_bool(0.5) { token() } else { page() };
-                let wish = wish(kind, &format!("key {}", self.story.len()));
-                if let Ok(Paying::Begin(step) | Paying::CloseFirst(step)) =
-                    rules::pay(&self.payment, &wish, at(self.now))
-                {
-                    self.take(*step);
+                let wish = pay_request(kind, &format!("key {}", self.story.len()));
+                if let Ok(step) = pay(&self.payment, &wish, at(self.now)) {
+                    self.take(step);
                 }
             }
             2..=5 if !self.calls.is_empty() => {
@@ -190,36 +190,34 @@ impl World {
             }
             6 => self.somebody_pays(),
             7 | 8 if !self.news.is_empty() => {
-                let (attempt, sight) = self.news[self.random.random_range(0..self.news.len())].clone();
-                self.take(rules::seen(&self.payment, Some(attempt), &sight, at(self.now)));
+                let (attempt, view) = self.news[self.random.random_range(0..self.news.len())].clone();
+                self.take(shown(&self.payment, Some(attempt), &view, at(self.now)));
             }
-            9 if self.random.random_bool(0.3) => {
-                self.take(rules::end(&self.payment, "hold-expired", at(self.now)))
-            }
+            9 if self.random.random_bool(0.3) => self.take(end(&self.payment, "hold-expired", at(self.now))),
             10 if self.random.random_bool(0.1) && !self.payment.attempts.is_empty() => {
                 let intent = format!("pi_extra{}", self.things.len());
                 self.things
-                    .insert(intent.clone(), Thing { attempt: 1, page: false, standing: Standing::Open });
-                self.set(&intent, Standing::Captured);
+                    .insert(intent.clone(), Thing { attempt: 1, page: false, state: ProviderState::Open });
+                self.set(&intent, ProviderState::Captured);
             }
-            _ => self.take(rules::due(&self.payment, at(self.now))),
+            _ => self.take(due(&self.payment, at(self.now))),
         }
         self.story.push(format!("{}: {:?} {:?}", self.now, self.payment.stage, self.calls));
     }
 
     fn somebody_pays(&mut self) {
-        let open = self.things.iter().find(|(_, thing)| thing.standing == Standing::Open);
+        let open = self.things.iter().find(|(_, thing)| thing.state == ProviderState::Open);
         if let Some(intent) = open.map(|(intent, _)| intent.clone()) {
-            self.set(&intent, Standing::Captured);
+            self.set(&intent, ProviderState::Captured);
         }
     }
 
     /// From now on the provider is well, and every webhook arrives.
     fn settle(&mut self) {
-        self.take(rules::end(&self.payment, "hold-expired", at(self.now)));
+        self.take(end(&self.payment, "hold-expired", at(self.now)));
         for _ in 0..60 {
-            for (attempt, sight) in std::mem::take(&mut self.news) {
-                self.take(rules::seen(&self.payment, Some(attempt), &sight, at(self.now)));
+            for (attempt, view) in std::mem::take(&mut self.news) {
+                self.take(shown(&self.payment, Some(attempt), &view, at(self.now)));
             }
             while let Some(call) = self.calls.pop() {
                 self.execute(call);
@@ -227,19 +225,19 @@ impl World {
             }
             let Some(next) = self.payment.next_check_at else { return };
             self.now = self.now.max(next.unix_seconds());
-            self.take(rules::due(&self.payment, at(self.now)));
+            self.take(due(&self.payment, at(self.now)));
         }
         panic!("does not settle");
     }
 
     fn check(&self) {
         let captured =
-            self.things.values().filter(|thing| thing.standing == Standing::Captured).count() as i64;
+            self.things.values().filter(|thing| thing.state == ProviderState::Captured).count() as i64;
         let kept = captured * 2400 - self.refunded.values().sum::<i64>();
         let accepted = matches!(self.payment.stage, Stage::Captured { .. });
         assert_eq!(accepted, captured > 0, "money came, or it did not");
         assert_eq!(kept, if accepted { 2400 } else { 0 }, "one capture is kept, and only one");
-        assert_eq!(self.successes, usize::from(accepted), "the house hears once");
+        assert_eq!(self.successes, usize::from(accepted), "one event");
         let booked = |account| self.ledger.get(&account).copied().unwrap_or(0);
         assert_eq!(booked(Account::Provider), kept, "the ledger says what the provider holds");
         assert_eq!(booked(Account::Sales), if accepted { -2400 } else { 0 });
@@ -253,14 +251,14 @@ fn whatever_happens_one_capture_is_kept_and_everything_settles() {
     let (mut kept, mut double) = (0, 0);
     for seed in 0..1_500 {
         let mut world = World::new(seed);
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..40 {
                 world.go_on();
             }
             world.settle();
             world.check();
         }));
-        assert!(told.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
+        assert!(outcome.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
         kept += usize::from(world.successes > 0);
         double += usize::from(!world.refunded.is_empty());
     }

@@ -1,6 +1,6 @@
-//! What may happen to a reservation, and how each input stands in the saga's log: its name, who asked, in which words.
+//! The inputs of a reservation, and how each one is recorded in the saga's log: name, person and detail.
 //!
-//! Invariant: an input carries every fact that its step needs; the saga looks nothing up.
+//! Invariant: an input carries every fact that its step needs; the saga reads nothing.
 
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{CancelReason, RefundAmount};
@@ -20,12 +20,14 @@ pub enum Input {
     PaymentInitiated {
         payment_id: Uuid,
         checkout_url: Option<String>,
+        /// The payment's.
+        version: i64,
     },
     PaymentSucceeded(PaymentSuccess),
     PaymentFailed {
         payment_id: Uuid,
     },
-    /// Payment says: nothing was captured and nothing can be any more.
+    /// Nothing was captured and nothing can be any more.
     PaymentOver {
         payment_id: Uuid,
     },
@@ -43,20 +45,23 @@ pub enum Input {
         new: Box<Reservation>,
         showtime_version: i64,
     },
-    /// It was paid.
+    /// The dearer reservation was paid.
     ExchangePaid {
         to: Uuid,
     },
-    /// It never will be.
+    /// The dearer reservation can never be paid.
     ExchangeOver {
         to: Uuid,
     },
     RefundCompleted {
         refund_id: Uuid,
+        /// The payment's.
+        version: i64,
     },
     RefundFailed {
         refund_id: Uuid,
         code: Option<String>,
+        version: i64,
     },
     Resume {
         by: Option<Uuid>,
@@ -73,17 +78,17 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cancel {
     pub by: CancelledBy,
-    pub asker: Option<Uuid>,
+    pub person: Option<Uuid>,
     /// How much of what was paid an ADMIN gives back, whatever the policy says.
     pub percent: Option<u8>,
-    pub words: Option<String>,
+    pub note: Option<String>,
     /// The version whose refund the caller was shown, where the caller says so.
     pub planned_on: Option<i64>,
 }
 
 impl Cancel {
     pub fn by(by: CancelledBy) -> Self {
-        Self { by, asker: None, percent: None, words: None, planned_on: None }
+        Self { by, person: None, percent: None, note: None, planned_on: None }
     }
 }
 
@@ -129,7 +134,7 @@ pub struct Place {
 }
 
 impl Input {
-    /// As it stands in the saga's log.
+    /// As the saga's log records it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BeginPayment { .. } => "begin-payment",
@@ -164,10 +169,10 @@ impl Input {
         }
     }
 
-    /// The person who asked.
+    /// The person who requested it.
     pub fn by(&self) -> Option<Uuid> {
         match self {
-            Self::Cancel(cancel) => cancel.asker,
+            Self::Cancel(cancel) => cancel.person,
             Self::GiveBack(back) => Some(back.by),
             Self::Resume { by } => *by,
             Self::Readdress { by, .. } => Some(*by),
@@ -175,13 +180,13 @@ impl Input {
         }
     }
 
-    /// What else the log should tell.
+    /// What else the log records.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Cancel(Cancel { percent: Some(percent), words, .. }) => Some(
-                format!("{percent} % back. {}", words.as_deref().unwrap_or_default()).trim_end().to_owned(),
+            Self::Cancel(Cancel { percent: Some(percent), note, .. }) => Some(
+                format!("{percent} % back. {}", note.as_deref().unwrap_or_default()).trim_end().to_owned(),
             ),
-            Self::Cancel(cancel) => cancel.words.clone(),
+            Self::Cancel(cancel) => cancel.note.clone(),
             Self::GiveBack(back) => Some(match back.amount {
                 Some(amount) => format!("{}: {}", amount.amount(), back.reason),
                 None => format!("all: {}", back.reason),
@@ -192,8 +197,8 @@ impl Input {
             }
             Self::BeginExchange { new, .. } => Some(new.id.to_string()),
             Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
-            Self::RefundCompleted { refund_id } => Some(refund_id.to_string()),
-            Self::RefundFailed { refund_id, code } => {
+            Self::RefundCompleted { refund_id, .. } => Some(refund_id.to_string()),
+            Self::RefundFailed { refund_id, code, .. } => {
                 Some(format!("{refund_id}: {}", code.as_deref().unwrap_or("no code")))
             }
             Self::PaymentSucceeded(success) => Some(success.provider_ref.clone()),

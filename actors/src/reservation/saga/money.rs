@@ -6,25 +6,24 @@
 
 use std::time::Duration;
 
-use bus::contract::reservation::{RefundPolicy, RefundStatus};
+use bus::contract::reservation::{CancelReason, RefundPolicy, RefundStatus};
 use bus::contract::{Currency, Line, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Effect, Input, Place, Saga, State};
+use super::{Input, Place, Saga, SagaCall, SagaEvent, State, Step};
 
-/// First wait for a refund; each further is twice as long, up to an hour.
-const REFUND_ASKED_AFTER: Duration = Duration::from_secs(30);
-const REFUND_ASKED_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// Questions about a refund before a person must look: more than a day in all.
-const REFUND_ASKS_MAX: u32 = 32;
+/// First pause before payment is asked about a refund; each further one is twice as long, up to an hour.
+const ASK_AFTER: Duration = Duration::from_secs(30);
+const ASK_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// After this a person must look.
+const ASK_FOR: Duration = Duration::from_secs(26 * 3600);
 
 /// What was agreed when the reservation was made; only an exchange agrees anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// What each seat costs; added up they are `total`. Formats 1 and 2 had none: they are filled in when the row is read.
-    #[serde(default)]
+    /// What each seat costs; added up they are `total`.
     pub lines: Vec<Line>,
     pub total: Money,
     pub starts_at: Timestamp,
@@ -34,9 +33,7 @@ pub struct Terms {
     pub grace_seconds: u64,
     /// Until when a confirmed reservation may be cancelled for its money.
     pub refund_until: Timestamp,
-    /// Reservations of format 1 have none: all back until then, and no cancelling later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refund_policy: Option<RefundPolicy>,
+    pub refund_policy: RefundPolicy,
 }
 
 impl Terms {
@@ -54,11 +51,7 @@ impl Terms {
 
     /// How much of what was paid the policy gives back now.
     pub fn percent(&self, now: Timestamp) -> u8 {
-        match self.refund_policy {
-            None => 100,
-            Some(policy) if now <= self.refund_until => policy.percent.min(100),
-            Some(_) => 0,
-        }
+        if now <= self.refund_until { self.refund_policy.percent.min(100) } else { 0 }
     }
 }
 
@@ -70,15 +63,15 @@ pub struct Refund {
     pub total: Money,
     /// Counts the refunds that were refused for good before this one.
     pub round: u32,
-    /// Empty in format 1: the cancellation's.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
+    /// The payment's version that last said something about it; 0 before any.
+    pub version: i64,
 }
 
 impl Refund {
-    /// The id follows from payment and round, so that deciding twice (after a lost race) asks for one refund.
+    /// The id follows from payment and round, so that deciding twice (after a lost race) requests one refund.
     pub fn new(payment_id: Uuid, total: Money, round: u32) -> Self {
         Self {
             id: Uuid::new_v5(&payment_id, format!("full-refund/{round}").as_bytes()),
@@ -87,6 +80,7 @@ impl Refund {
             round,
             reason: String::new(),
             by: None,
+            version: 0,
         }
     }
 
@@ -100,21 +94,49 @@ impl Refund {
         Self { reason: reason.into(), by, ..self }
     }
 
-    /// A new one where this one was refused for good, else this one again.
-    pub fn resumed(&self, number: Option<usize>, refused: bool) -> Self {
-        let round = self.round + u32::from(refused);
+    /// A new refund of the same money, after this one was refused for good.
+    pub fn renewed(&self, number: Option<usize>) -> Self {
+        let round = self.round + 1;
         let next = match number {
             None => Self::new(self.payment_id, self.total, round),
             Some(number) => Self::part(self.payment_id, self.total, number, round),
         };
         next.because(self.reason.clone(), self.by)
     }
+
+    /// Whether the payment's `version` says something new about this refund.
+    pub fn is_news(&self, refund_id: Uuid, version: i64) -> bool {
+        #[cfg(feature = "planted")]
+        if bus::config::planted("ignore-versions") {
+            return self.id == refund_id;
+        }
+        self.id == refund_id && self.version < version
+    }
+
+    pub fn at_version(&self, version: i64) -> Self {
+        Self { version, ..self.clone() }
+    }
+
+    fn is_overdue(requested_at: Timestamp, now: Timestamp) -> bool {
+        requested_at.plus(ASK_FOR) <= now
+    }
 }
 
-/// When to ask again about a refund that was asked about `asked` times; none when it is a person's turn.
-pub fn ask_again(asked: u32, now: Timestamp) -> Option<Timestamp> {
-    let wait = (REFUND_ASKED_AFTER * (1 << asked.min(10))).min(REFUND_ASKED_AFTER_MAX);
-    (asked < REFUND_ASKS_MAX).then(|| now.plus(wait))
+/// When to ask next about what was requested at `since`: pauses of 30 s, then as long as it has taken so far, up to an hour.
+pub fn ask_again_at(since: Timestamp, now: Timestamp) -> Timestamp {
+    let elapsed = (now.date_time() - since.date_time()).try_into().unwrap_or(Duration::ZERO);
+    now.plus(Duration::clamp(elapsed, ASK_AFTER, ASK_AFTER_MAX))
+}
+
+/// How often payment was asked until `now`, the request itself included.
+pub fn times_asked(since: Timestamp, now: Timestamp) -> u32 {
+    let mut at = since;
+    let mut times = 1;
+    while times < 100 && ask_again_at(since, at) <= now {
+        at = ask_again_at(since, at);
+        times += 1;
+    }
+    times
 }
 
 /// A percentage of an amount in minor units, rounded up to what the provider can move: in the customer's favour.
@@ -128,15 +150,14 @@ fn share(amount: i64, percent: u8, currency: Currency) -> i64 {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Part {
     pub refund: Refund,
-    pub standing: Standing,
+    pub state: PartState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub enum Standing {
-    Asked {
-        asked: u32,
-        ask_at: Timestamp,
+pub enum PartState {
+    Requested {
+        requested_at: Timestamp,
     },
     Completed,
     /// A person must look. `refused`: for good, so that only a new one can settle.
@@ -146,57 +167,72 @@ pub enum Standing {
 }
 
 impl Part {
-    pub fn ask_at(&self) -> Option<Timestamp> {
-        match self.standing {
-            Standing::Asked { ask_at, .. } => Some(ask_at),
-            Standing::Completed | Standing::Stuck { .. } => None,
+    fn new(refund: Refund, now: Timestamp) -> Self {
+        Self { refund, state: PartState::Requested { requested_at: now } }
+    }
+
+    pub fn requested_at(&self) -> Option<Timestamp> {
+        match self.state {
+            PartState::Requested { requested_at } => Some(requested_at),
+            PartState::Completed | PartState::Stuck { .. } => None,
         }
     }
 
     pub fn status(&self) -> RefundStatus {
-        match self.standing {
-            Standing::Asked { .. } => RefundStatus::Requested,
-            Standing::Completed => RefundStatus::Completed,
-            Standing::Stuck { .. } => RefundStatus::Failed,
+        match self.state {
+            PartState::Requested { .. } => RefundStatus::Requested,
+            PartState::Completed => RefundStatus::Completed,
+            PartState::Stuck { .. } => RefundStatus::Failed,
         }
     }
 
     pub fn is_stuck(&self) -> bool {
-        matches!(self.standing, Standing::Stuck { .. })
+        matches!(self.state, PartState::Stuck { .. })
     }
 
-    /// The part after an input, if it changes, and whether payment is asked.
-    fn hear(&self, number: usize, input: &Input, now: Timestamp) -> Option<(Self, bool)> {
-        let mine = self.refund.id;
-        let asked = |refund: Refund, asked: u32| match ask_again(asked, now) {
-            Some(ask_at) => (Self { refund, standing: Standing::Asked { asked: asked + 1, ask_at } }, true),
-            None => (Self { refund, standing: Standing::Stuck { refused: false } }, false),
-        };
-        let at = |standing| (Self { refund: self.refund.clone(), standing }, false);
-        match (input, &self.standing) {
-            (Input::RefundCompleted { refund_id }, Standing::Asked { .. } | Standing::Stuck { .. })
-                if *refund_id == mine =>
-            {
-                Some(at(Standing::Completed))
+    /// The part after an input.
+    fn step(&self, number: usize, input: &Input, now: Timestamp) -> PartStep {
+        use PartStep::{Ask, Keep, Moved, Renewed};
+        let refund = &self.refund;
+        let at = |version, state| Moved(Self { refund: refund.at_version(version), state });
+        match (&self.state, input) {
+            (
+                PartState::Requested { .. } | PartState::Stuck { .. },
+                Input::RefundCompleted { refund_id, version },
+            ) if refund.is_news(*refund_id, *version) => at(*version, PartState::Completed),
+            (
+                PartState::Requested { .. } | PartState::Completed,
+                Input::RefundFailed { refund_id, version, .. },
+            ) if refund.is_news(*refund_id, *version) => at(*version, PartState::Stuck { refused: true }),
+            (PartState::Requested { requested_at }, Input::Deadline) => {
+                if Refund::is_overdue(*requested_at, now) {
+                    Moved(Self { refund: refund.clone(), state: PartState::Stuck { refused: false } })
+                } else {
+                    Ask(self.clone())
+                }
             }
-            (Input::RefundFailed { refund_id, .. }, Standing::Asked { .. } | Standing::Completed)
-                if *refund_id == mine =>
-            {
-                Some(at(Standing::Stuck { refused: true }))
+            (PartState::Stuck { refused: true }, Input::Resume { .. }) => {
+                Renewed(Self::new(refund.renewed(Some(number)), now))
             }
-            (Input::Deadline, Standing::Asked { asked: n, ask_at }) if *ask_at <= now => {
-                Some(asked(self.refund.clone(), *n))
+            (PartState::Stuck { refused: false }, Input::Resume { .. }) => {
+                Ask(Self::new(refund.clone(), now))
             }
-            (Input::Resume { .. }, Standing::Stuck { refused }) => {
-                Some(asked(self.refund.resumed(Some(number), *refused), 0))
-            }
-            _ => None,
+            (_, _) => Keep,
         }
     }
 }
 
+enum PartStep {
+    Keep,
+    Moved(Part),
+    /// Payment is asked how its refund goes.
+    Ask(Part),
+    /// Another refund is requested in its place.
+    Renewed(Part),
+}
+
 impl Saga {
-    /// What was captured. Before format 2 it was always the price.
+    /// What was captured; the price before it is confirmed.
     pub fn captured(&self) -> Money {
         self.captured.unwrap_or(self.terms.total)
     }
@@ -233,11 +269,11 @@ impl Saga {
     pub fn full_price(&self) -> Money {
         let left = self.left();
         let fallen = self.captured().amount - self.terms.total.amount;
-        let percent = self.terms.refund_policy.map_or(100, |policy| policy.percent.min(100));
+        let percent = self.terms.refund_policy.percent.min(100);
         Money { amount: (left.amount - (fallen - share(fallen, percent, left.currency))).max(0), ..left }
     }
 
-    /// Gives a part back and lives on.
+    /// Gives a part back; the reservation stays as it is.
     pub fn give_part(
         &self,
         payment_id: Uuid,
@@ -245,26 +281,47 @@ impl Saga {
         reason: &str,
         by: Option<Uuid>,
         now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
+    ) -> Step {
         let refund = Refund::part(payment_id, total, self.parts.len(), 0).because(reason, by);
-        let ask_at = ask_again(0, now).unwrap_or(now);
-        let mut saga = self.clone();
-        let ask = Effect::RequestRefund(refund.clone());
-        saga.parts.push(Part { refund, standing: Standing::Asked { asked: 1, ask_at } });
-        (saga, vec![ask])
+        let mut next = self.clone();
+        next.parts.push(Part::new(refund.clone(), now));
+        Step::to(next).event(SagaEvent::RefundRequested(refund))
     }
 
-    /// Each part takes what concerns it.
-    pub fn hear_parts(&self, input: &Input, now: Timestamp) -> (Self, Vec<Effect>) {
-        let (mut saga, mut effects) = (self.clone(), Vec::new());
-        for (number, part) in saga.parts.iter_mut().enumerate() {
-            if let Some((after, asks)) = part.hear(number, input, now) {
-                if asks {
-                    effects.push(Effect::RequestRefund(after.refund.clone()));
+    /// Each part takes the input.
+    pub fn step_parts(&self, input: &Input, now: Timestamp) -> Step {
+        let mut step = Step::to(self.clone());
+        for (number, part) in self.parts.iter().enumerate() {
+            let refund_id = part.refund.id;
+            match part.step(number, input, now) {
+                PartStep::Keep => {}
+                PartStep::Moved(after) => step.next.parts[number] = after,
+                PartStep::Ask(after) => {
+                    step.next.parts[number] = after;
+                    step = step.calls([SagaCall::GetRefund { refund_id }]);
                 }
-                *part = after;
+                PartStep::Renewed(after) => {
+                    step = step.event(SagaEvent::RefundRequested(after.refund.clone()));
+                    step.next.parts[number] = after;
+                }
             }
         }
-        (saga, effects)
+        step
+    }
+
+    /// Payment is asked how the refund goes that was requested at `requested_at`; after a day a person must look.
+    pub(super) fn ask_about_refund(
+        &self,
+        reason: CancelReason,
+        refund: &Refund,
+        requested_at: Timestamp,
+        now: Timestamp,
+    ) -> Step {
+        let refund = refund.clone();
+        if Refund::is_overdue(requested_at, now) {
+            return Step::to(self.at(State::NeedsAttention { reason, refund, refused: false }));
+        }
+        let ask = SagaCall::GetRefund { refund_id: refund.id };
+        Step::to(self.at(State::Refunding { reason, refund, requested_at })).calls([ask])
     }
 }

@@ -1,6 +1,5 @@
-//! The single steps of the transition table: what becomes of the saga, and which messages leave.
-//!
-//! Which of them is taken when is the table's to say; here each is made whole.
+//! The single steps of the transition table: the next state with its events and calls. Which one is taken is decided by the
+//! table.
 
 use std::time::Duration;
 
@@ -9,86 +8,78 @@ use bus::contract::reservation::{CancelReason, RefundAmount, Rejection};
 use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
-use super::money::ask_again;
-use super::{Cancel, CancelledBy, Effect, Exchanging, GiveBack, KnownPayment, Place, Refund, Saga, State};
-
-/// Between two questions to the payment host while a hold is ending.
-const END_ASKED_EVERY: Duration = Duration::from_secs(5);
-/// Between two looks at the reservation that shall take this one's place: only where word of it got lost.
-const EXCHANGE_ASKED_EVERY: Duration = Duration::from_secs(30);
+use super::{
+    Cancel, CancelledBy, Exchanging, GiveBack, KnownPayment, Place, Refund, Saga, SagaCall, SagaEvent, State,
+    Step,
+};
 
 impl Saga {
     pub(super) fn at(&self, state: State) -> Self {
         Self { state, ..self.clone() }
     }
 
-    pub(super) fn same(&self) -> (Self, Vec<Effect>) {
-        (self.clone(), Vec::new())
+    pub(super) fn same(&self) -> Step {
+        Step::to(self.clone())
     }
 
-    pub(super) fn begin(&self, payment_id: Uuid, now: Timestamp) -> (Self, Vec<Effect>) {
+    pub(super) fn begin(&self, payment_id: Uuid, now: Timestamp) -> Step {
         let extended = now.plus(Duration::from_secs(self.terms.hold_seconds)).min(self.terms.hold_until_max);
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: None });
+        let payment = Some(KnownPayment { id: payment_id, checkout_url: None, version: 0 });
         let saga = Self { expires_at: self.expires_at.max(extended), payment, ..self.clone() };
-        (saga.at(State::AwaitingPayment { begun: true }), Vec::new())
+        Step::to(saga.at(State::AwaitingPayment { begun: true }))
     }
 
-    pub(super) fn initiated(&self, payment_id: Uuid, checkout_url: &Option<String>) -> (Self, Vec<Effect>) {
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: checkout_url.clone() });
-        (Self { payment, ..self.clone() }, Vec::new())
+    /// The address of the page that waits. A charge without one, which is what nearly every sale is, changes nothing.
+    pub(super) fn initiated(&self, payment_id: Uuid, checkout_url: &Option<String>, version: i64) -> Step {
+        match &self.payment {
+            Some(known) if known.id == payment_id && known.checkout_url == *checkout_url => self.same(),
+            _ => {
+                let payment = KnownPayment { id: payment_id, checkout_url: checkout_url.clone(), version };
+                Step::to(Self { payment: Some(payment), ..self.clone() })
+            }
+        }
     }
 
-    pub(super) fn confirm(&self, success: &PaymentSuccess) -> (Self, Vec<Effect>) {
-        let payment_id = success.payment_id;
-        let payment = Some(KnownPayment { id: payment_id, checkout_url: None });
+    pub(super) fn confirm(&self, success: &PaymentSuccess) -> Step {
+        let (payment_id, version) = (success.payment_id, success.version);
+        let payment = Some(KnownPayment { id: payment_id, checkout_url: None, version });
         let provider_ref = success.provider_ref.clone();
         let state = State::Confirmed { payment_id, provider_ref, exchanging: None };
-        let mut effects = vec![Effect::TellConfirmed { payment_id }];
-        effects.extend(self.exchange_of.map(|old| Effect::TellOld { old, paid: true }));
-        (Self { payment, captured: Some(success.total), ..self.at(state) }, effects)
+        let next = Self { payment, captured: Some(success.total), ..self.at(state) };
+        Step::to(next).event(SagaEvent::Confirmed { payment_id }).calls(self.notify_replaced(true))
     }
 
-    pub(super) fn cancel(&self, reason: CancelReason) -> (Self, Vec<Effect>) {
-        let mut effects = vec![Effect::TellCancelled { reason }];
-        effects.extend(self.exchange_of.map(|old| Effect::TellOld { old, paid: false }));
-        (self.at(State::Cancelled { reason }), effects)
+    pub(super) fn cancel(&self, reason: CancelReason) -> Step {
+        let next = self.at(State::Cancelled { reason });
+        Step::to(next).event(SagaEvent::Cancelled { reason }).calls(self.notify_replaced(false))
     }
 
-    /// Asks payment to close what is open, now and again until the grace is over.
-    pub(super) fn end(&self, now: Timestamp, until: Timestamp) -> (Self, Vec<Effect>) {
-        let ask_at = now.plus(END_ASKED_EVERY).min(until);
-        let ask = self.payment.iter().map(|payment| Effect::EndPayment { payment_id: payment.id }).collect();
-        (self.at(State::Ending { ask_at, until }), ask)
+    fn notify_replaced(&self, is_paid: bool) -> Option<SagaCall> {
+        self.exchange_of.map(|old| SagaCall::NotifyReplaced { old, is_paid })
+    }
+
+    /// Has payment close what is open, now and again until the grace is over.
+    pub(super) fn end(&self, until: Timestamp) -> Step {
+        let ends = self.payment.iter().map(|payment| SagaCall::EndPayment { payment_id: payment.id });
+        Step::to(self.at(State::Ending { until })).calls(ends)
     }
 
     /// Cancels what is paid, for what its policy or an ADMIN gives back.
-    pub(super) fn cancel_paid(
-        &self,
-        cancel: &Cancel,
-        now: Timestamp,
-    ) -> Result<(Self, Vec<Effect>), Rejection> {
+    pub(super) fn cancel_paid(&self, cancel: &Cancel, now: Timestamp) -> Result<Step, Rejection> {
         let State::Confirmed { payment_id, .. } = &self.state else { return Ok(self.same()) };
         if cancel.by != CancelledBy::Showtime && self.terms.starts_at <= now {
             return Err(Rejection::ShowtimeStarted);
-        }
-        let unpolicied = self.terms.refund_policy.is_none() && self.terms.refund_until < now;
-        if cancel.by == CancelledBy::User && unpolicied {
-            return Err(Rejection::RefundWindowClosed);
         }
         let back = match (cancel.by, cancel.percent) {
             (CancelledBy::Showtime, _) => self.full_price(),
             (CancelledBy::Admin, Some(percent)) => self.due_back(0, percent),
             (CancelledBy::Admin | CancelledBy::User, _) => self.due_back(0, self.terms.percent(now)),
         };
-        Ok(self.refund(*payment_id, cancel.by.reason(), back, cancel.asker, now))
+        Ok(self.refund(*payment_id, cancel.by.reason(), back, cancel.person, now))
     }
 
     /// Staff give back what is left, which ends a confirmed reservation, or less, which does not.
-    pub(super) fn staff_give_back(
-        &self,
-        back: &GiveBack,
-        now: Timestamp,
-    ) -> Result<(Self, Vec<Effect>), Rejection> {
+    pub(super) fn staff_give_back(&self, back: &GiveBack, now: Timestamp) -> Result<Step, Rejection> {
         let left = self.left();
         let wanted = match back.amount {
             None => left,
@@ -113,12 +104,12 @@ impl Saga {
         let refund = Refund::new(payment_id, wanted, 0).because(back.reason.clone(), Some(back.by));
         Ok(match &self.state {
             State::Confirmed { .. } if wanted == left => {
-                let (saga, mut effects) = self.ask_refund(CancelReason::Admin, &refund, 0, now);
-                effects.insert(0, Effect::TellCancelled { reason: CancelReason::Admin });
-                (saga, effects)
+                let reason = CancelReason::Admin;
+                let cancelled = self.same().event(SagaEvent::Cancelled { reason });
+                cancelled.and(|saga| saga.request_refund(reason, refund, now))
             }
             // Cancelled without money back; now there is some.
-            State::Cancelled { reason } => self.ask_refund(*reason, &refund, 0, now),
+            State::Cancelled { reason } => self.request_refund(*reason, refund, now),
             _ => self.give_part(payment_id, wanted, &back.reason, Some(back.by), now),
         })
     }
@@ -140,7 +131,7 @@ impl Saga {
         payment_id: Uuid,
         place: &Place,
         now: Timestamp,
-    ) -> Result<(Self, Vec<Effect>), Rejection> {
+    ) -> Result<Step, Rejection> {
         let dearer = place.total.amount > self.terms.total.amount;
         #[cfg(feature = "planted")]
         let dearer = dearer && !super::ignores_versions();
@@ -151,20 +142,19 @@ impl Saga {
         let back = self.due_back(place.total.amount, self.terms.percent(now));
         let terms = self.terms.at(place);
         let moved = Self { terms, captured: Some(self.captured()), ..self.clone() };
-        let mut effects = vec![Effect::TellExchanged { payment_id }];
+        let moved = Step::to(moved).event(SagaEvent::Exchanged { payment_id });
         if back.amount == 0 {
-            return Ok((moved, effects));
+            return Ok(moved);
         }
-        let (saga, ask) = moved.give_part(payment_id, back, CancelReason::Exchanged.as_str(), None, now);
-        effects.extend(ask);
-        Ok((saga, effects))
+        let reason = CancelReason::Exchanged.as_str();
+        Ok(moved.and(|saga| saga.give_part(payment_id, back, reason, None, now)))
     }
 
-    pub(super) fn exchanging(&self, to: Option<Uuid>, now: Timestamp) -> (Self, Vec<Effect>) {
+    pub(super) fn exchanging(&self, to: Option<Uuid>, now: Timestamp) -> Step {
         let State::Confirmed { payment_id, provider_ref, .. } = &self.state else { return self.same() };
-        let exchanging = to.map(|to| Exchanging { to, ask_at: now.plus(EXCHANGE_ASKED_EVERY) });
+        let exchanging = to.map(|to| Exchanging { to, since: now });
         let (payment_id, provider_ref) = (*payment_id, provider_ref.clone());
-        (self.at(State::Confirmed { payment_id, provider_ref, exchanging }), Vec::new())
+        Step::to(self.at(State::Confirmed { payment_id, provider_ref, exchanging }))
     }
 
     /// Money for a reservation that is cancelled already.
@@ -173,9 +163,9 @@ impl Saga {
         reason: CancelReason,
         success: &PaymentSuccess,
         now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
+    ) -> Step {
         let refund = Refund::new(success.payment_id, success.total, 0).because(reason.as_str(), None);
-        self.ask_refund(reason, &refund, 0, now)
+        self.request_refund(reason, refund, now)
     }
 
     /// A confirmed reservation is cancelled: the seats go at once, the money follows, if there is any.
@@ -186,30 +176,20 @@ impl Saga {
         total: Money,
         by: Option<Uuid>,
         now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        let told = Effect::TellCancelled { reason };
+    ) -> Step {
         let paid = Self { captured: Some(self.captured()), ..self.clone() };
         if total.amount == 0 {
-            return (paid.at(State::Cancelled { reason }), vec![told]);
+            return Step::to(paid.at(State::Cancelled { reason })).event(SagaEvent::Cancelled { reason });
         }
         let refund = Refund::new(payment_id, total, 0).because(reason.as_str(), by);
-        let (saga, mut effects) = paid.ask_refund(reason, &refund, 0, now);
-        effects.insert(0, told);
-        (saga, effects)
+        Step::to(paid)
+            .event(SagaEvent::Cancelled { reason })
+            .and(|saga| saga.request_refund(reason, refund, now))
     }
 
-    pub(super) fn ask_refund(
-        &self,
-        reason: CancelReason,
-        refund: &Refund,
-        asked: u32,
-        now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        let refund = refund.clone();
-        let Some(ask_at) = ask_again(asked, now) else {
-            return (self.at(State::NeedsAttention { reason, refund, refused: false }), Vec::new());
-        };
-        let ask = Effect::RequestRefund(refund.clone());
-        (self.at(State::Refunding { reason, refund, asked: asked + 1, ask_at }), vec![ask])
+    /// Requests a refund of payment, which owns it from then on.
+    pub(super) fn request_refund(&self, reason: CancelReason, refund: Refund, now: Timestamp) -> Step {
+        let event = SagaEvent::RefundRequested(refund.clone());
+        Step::to(self.at(State::Refunding { reason, refund, requested_at: now })).event(event)
     }
 }

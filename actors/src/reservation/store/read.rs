@@ -19,7 +19,7 @@ use crate::reservation::saga::{FORMAT, Saga};
 /// The columns that [`from_row`] reads: without the history, which grows.
 macro_rules! columns {
     () => {
-        "id, user_id, email, showtime_id, movie_id, movie_title, starts_at, version, checkpoint, created_at, updated_at"
+        "id, user_id, email, showtime_id, movie_id, movie_title, starts_at, version, checkpoint, deadline, created_at, updated_at"
     };
 }
 pub(super) use columns;
@@ -168,9 +168,11 @@ struct Format {
 pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
     let time = |name: &str| row.try_get::<OffsetDateTime, _>(name).map(Timestamp::from);
     let Json(Format { format }) = row.try_get("checkpoint")?;
-    if format > FORMAT {
-        // Transient for this host: a newer one can read it.
-        return Err(sqlx::Error::Decode(format!("checkpoint format {format} is newer than {FORMAT}").into()));
+    if format != FORMAT {
+        // Transient for this host: another version of it can read the row.
+        let why =
+            format!("the reservation's checkpoint has format {format}; this host reads and writes {FORMAT}");
+        return Err(sqlx::Error::Decode(why.into()));
     }
     let Json(saga): Json<Saga> = row.try_get("checkpoint")?;
     Ok(Reservation {
@@ -182,8 +184,8 @@ pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
         movie_title: row.try_get("movie_title")?,
         starts_at: time("starts_at")?,
         version: row.try_get("version")?,
-        // Written again it is of this format: an older host would drop what it does not know.
-        saga: Saga { format: FORMAT, ..saga },
+        saga,
+        deadline: row.try_get::<Option<OffsetDateTime>, _>("deadline")?.map(Timestamp::from),
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
     })

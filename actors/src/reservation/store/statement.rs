@@ -309,7 +309,7 @@ fn expect_sold(statement: &mut Statement, steps: &[Placed<'_>]) -> bool {
 }
 
 fn deadlines<'a>(reservations: impl Iterator<Item = &'a Reservation>) -> Vec<Option<OffsetDateTime>> {
-    reservations.map(|r| r.saga.deadline().map(Timestamp::date_time)).collect()
+    reservations.map(|r| r.deadline.map(Timestamp::date_time)).collect()
 }
 
 fn checkpoint(saga: &Saga) -> String {

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::super::actor::{exchanged, replacement_input};
 use super::*;
 
 /// What is true outside the saga.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     payment: Provider,
-    /// By id: how much, and how far it is.
-    refunds: BTreeMap<Uuid, (i64, RefundAt)>,
+    /// By id: how much, and what became of it, in the order of the payment's versions.
+    refunds: BTreeMap<Uuid, (i64, Vec<RefundAt>)>,
     /// Someone else has claimed the seats.
     other_has_seats: bool,
     now: Timestamp,
@@ -26,9 +27,17 @@ enum Provider {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum RefundAt {
-    Requested,
     Completed,
     Failed,
+}
+
+impl RefundAt {
+    fn input(self, refund_id: Uuid, version: i64) -> Input {
+        match self {
+            Self::Completed => Input::RefundCompleted { refund_id, version },
+            Self::Failed => Input::RefundFailed { refund_id, code: None, version },
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +50,7 @@ impl Scene {
     /// Everything that can happen next, repeats and late messages included, as (name, scene).
     fn next(&self) -> Vec<(String, Scene)> {
         let mut scenes: Vec<(String, Scene)> =
-            self.messages().into_iter().map(|input| (input.name().to_owned(), self.hear(&input))).collect();
+            self.messages().into_iter().map(|input| (input.name().to_owned(), self.handle(&input))).collect();
         let mut happen = |name: &str, change: &dyn Fn(&mut World)| {
             let mut scene = self.clone();
             change(&mut scene.world);
@@ -51,20 +60,23 @@ impl Scene {
             happen("provider captures", &|world| world.payment = Provider::Captured);
             happen("provider closes", &|world| world.payment = Provider::Closed);
         }
-        for (id, (amount, at)) in &self.world.refunds {
-            if *at == RefundAt::Requested {
-                happen("provider refunds", &|world| {
-                    world.refunds.insert(*id, (*amount, RefundAt::Completed));
-                });
-                happen("provider refuses the refund", &|world| {
-                    world.refunds.insert(*id, (*amount, RefundAt::Failed));
-                });
+        for (id, (_, outcomes)) in &self.world.refunds {
+            let mut becomes = |name: &str, outcome: RefundAt| {
+                happen(name, &|world| world.refunds.get_mut(id).unwrap().1.push(outcome));
+            };
+            match outcomes.last() {
+                None => {
+                    becomes("provider refunds", RefundAt::Completed);
+                    becomes("provider refuses the refund", RefundAt::Failed);
+                }
+                Some(RefundAt::Completed) => becomes("the bank sends a refund back", RefundAt::Failed),
+                Some(RefundAt::Failed) => {}
             }
         }
         if self.saga.state.claim() == Claim::None {
             happen("someone else takes the seats", &|world| world.other_has_seats = true);
         }
-        if let Some(deadline) = self.saga.deadline() {
+        if let Some(deadline) = self.saga.deadline(self.world.now) {
             happen("time passes", &|world| world.now = world.now.max(deadline));
         }
         scenes
@@ -95,7 +107,7 @@ impl Scene {
         match self.world.payment {
             Provider::Nothing => {}
             Provider::Open => {
-                messages.push(Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None })
+                messages.push(Input::PaymentInitiated { payment_id: PAYMENT, checkout_url: None, version: 1 })
             }
             Provider::Captured => messages.push(Input::PaymentSucceeded(success())),
             Provider::Closed => {
@@ -103,37 +115,32 @@ impl Scene {
                 messages.push(Input::PaymentOver { payment_id: PAYMENT });
             }
         }
-        for (refund_id, (_, at)) in &self.world.refunds {
-            let refund_id = *refund_id;
-            match at {
-                RefundAt::Requested => {}
-                RefundAt::Completed => messages.push(Input::RefundCompleted { refund_id }),
-                RefundAt::Failed => messages.push(Input::RefundFailed { refund_id, code: None }),
-            }
+        for (refund_id, (_, outcomes)) in &self.world.refunds {
+            messages.extend(
+                outcomes.iter().zip(1..).map(|(outcome, version)| outcome.input(*refund_id, version)),
+            );
         }
         messages
     }
 
-    /// The saga takes an input as its actor does: a claim that the database refuses comes back as an input.
-    fn hear(&self, input: &Input) -> Scene {
-        let Ok((saga, effects)) = self.saga.step(input, self.world.now) else { return self.clone() };
+    /// The saga takes an input as its shell does: a claim that the database refuses comes back as an input.
+    fn handle(&self, input: &Input) -> Scene {
+        let Ok(Step { next: saga, events, .. }) = self.saga.step(input, self.world.now) else {
+            return self.clone();
+        };
         let reclaims = self.saga.state.claim() == Claim::None && saga.state.claim() != Claim::None;
         let lost = self.world.other_has_seats || saga.terms.starts_at <= self.world.now;
         if let (true, true, Input::PaymentSucceeded(success)) = (reclaims, lost, input) {
-            return self.hear(&Input::ReclaimLost(success.clone()));
+            return self.handle(&Input::ReclaimLost(success.clone()));
         }
         let mut world = self.world.clone();
-        for effect in &effects {
-            match effect {
-                Effect::RequestRefund(asked) => {
-                    assert_eq!(world.payment, Provider::Captured, "only captured money is refunded");
-                    let known =
-                        world.refunds.entry(asked.id).or_insert((asked.total.amount, RefundAt::Requested));
-                    assert_eq!(known.0, asked.total.amount, "a refund is of one amount, however often asked");
-                }
-                Effect::TellCreated => panic!("a reservation is created once"),
-                _ => {}
+        for event in &events {
+            if let SagaEvent::RefundRequested(refund) = event {
+                assert_eq!(world.payment, Provider::Captured, "only captured money is refunded");
+                let before = world.refunds.insert(refund.id, (refund.total.amount, Vec::new()));
+                assert!(before.is_none(), "a refund is requested once");
             }
+            assert_ne!(*event, SagaEvent::Created, "a reservation is created once");
         }
         if matches!(input, Input::BeginPayment { .. })
             && saga.state.claim() == Claim::Held
@@ -146,7 +153,8 @@ impl Scene {
 
     /// What was given back or may yet be.
     fn promised(&self) -> i64 {
-        let open = self.world.refunds.values().filter(|(_, at)| *at != RefundAt::Failed);
+        let open =
+            self.world.refunds.values().filter(|(_, outcomes)| outcomes.last() != Some(&RefundAt::Failed));
         open.map(|(amount, _)| amount).sum()
     }
 
@@ -166,26 +174,24 @@ impl Scene {
             match self.world.payment {
                 // A cancelled or ended reservation has its payment closed; an unpaid one is closed by its deadline.
                 Provider::Open => self.world.payment = Provider::Closed,
-                Provider::Captured => self = self.hear(&Input::PaymentSucceeded(success())),
-                Provider::Closed => self = self.hear(&Input::PaymentOver { payment_id: PAYMENT }),
+                Provider::Captured => self = self.handle(&Input::PaymentSucceeded(success())),
+                Provider::Closed => self = self.handle(&Input::PaymentOver { payment_id: PAYMENT }),
                 Provider::Nothing => {}
             }
-            for (refund_id, (amount, at)) in self.world.refunds.clone() {
-                match at {
-                    RefundAt::Requested => {
-                        self.world.refunds.insert(refund_id, (amount, RefundAt::Completed));
-                    }
-                    RefundAt::Completed => self = self.hear(&Input::RefundCompleted { refund_id }),
-                    RefundAt::Failed => {
-                        self = self.hear(&Input::RefundFailed { refund_id, code: None });
-                        self = self.hear(&resume());
-                    }
+            for (refund_id, (_, outcomes)) in self.world.refunds.clone() {
+                let version = outcomes.len() as i64;
+                match outcomes.last() {
+                    None => self.world.refunds.get_mut(&refund_id).unwrap().1.push(RefundAt::Completed),
+                    Some(outcome) => self = self.handle(&outcome.input(refund_id, version)),
+                }
+                if outcomes.last() == Some(&RefundAt::Failed) {
+                    self = self.handle(&resume());
                 }
             }
-            self = self.hear(&Input::ExchangeOver { to: DEARER });
-            if let Some(deadline) = self.saga.deadline() {
+            self = self.handle(&Input::ExchangeOver { to: DEARER });
+            if let Some(deadline) = self.saga.deadline(self.world.now) {
                 self.world.now = self.world.now.max(deadline);
-                self = self.hear(&Input::Deadline);
+                self = self.handle(&Input::Deadline);
             }
             self.check(history);
             if self == before {
@@ -197,7 +203,7 @@ impl Scene {
             .world
             .refunds
             .values()
-            .filter(|(_, at)| *at == RefundAt::Completed)
+            .filter(|(_, outcomes)| outcomes.last() == Some(&RefundAt::Completed))
             .map(|(amount, _)| amount);
         let given: i64 = done.sum();
         let fine = match &self.saga.state {
@@ -247,30 +253,28 @@ struct Pair {
 }
 
 impl Pair {
-    fn new_takes(&self, input: &Input, word_arrives: bool) -> Pair {
-        let Ok((new, effects)) = self.new.step(input, self.now) else { return self.clone() };
+    fn new_takes(&self, input: &Input, notice_arrives: bool) -> Pair {
+        let Ok(Step { next: new, calls, .. }) = self.new.step(input, self.now) else { return self.clone() };
         let mut pair = Pair { new, ..self.clone() };
         if matches!(input, Input::BeginPayment { .. }) && pair.payment == Provider::Nothing {
             pair.payment = Provider::Open;
         }
-        for effect in effects {
-            if let (Effect::TellOld { paid, .. }, true) = (effect, word_arrives) {
-                let to = DEARER;
-                let word = if paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } };
-                pair = pair.old_takes(&word);
+        for call in calls {
+            if let (SagaCall::NotifyReplaced { is_paid, .. }, true) = (call, notice_arrives) {
+                pair = pair.old_takes(&exchanged(DEARER, is_paid));
             }
         }
         pair
     }
 
     fn old_takes(&self, input: &Input) -> Pair {
-        let Ok((old, effects)) = self.old.step(input, self.now) else { return self.clone() };
+        let Ok(Step { next: old, calls, .. }) = self.old.step(input, self.now) else { return self.clone() };
         let pair = Pair { old, ..self.clone() };
-        let looks = effects.iter().any(|effect| matches!(effect, Effect::LookAtNew { .. }));
-        match (looks, self.new.captured, self.new.state.claim()) {
-            (true, Some(_), _) => pair.old_takes(&Input::ExchangePaid { to: DEARER }),
-            (true, None, Claim::None) => pair.old_takes(&Input::ExchangeOver { to: DEARER }),
-            _ => pair,
+        let reads = calls.iter().any(|call| matches!(call, SagaCall::ReadReplacement { .. }));
+        let new = Reservation { saga: self.new.clone(), ..*dearer() };
+        match replacement_input(DEARER, Some(&new)).filter(|_| reads) {
+            Some(input) => pair.old_takes(&input),
+            None => pair,
         }
     }
 
@@ -297,7 +301,7 @@ impl Pair {
         for input in [Input::Deadline, cancel(CancelledBy::User), Input::Exchange(place(2000))] {
             next.push(self.old_takes(&input));
         }
-        for deadline in self.old.deadline().into_iter().chain(self.new.deadline()) {
+        for deadline in self.old.deadline(self.now).into_iter().chain(self.new.deadline(self.now)) {
             next.push(Pair { now: self.now.max(deadline), ..self.clone() });
         }
         next
@@ -315,15 +319,15 @@ impl Pair {
             }
             for saga in [self.old.clone(), self.new.clone()] {
                 if let State::Refunding { refund, .. } = &saga.state {
-                    let done = Input::RefundCompleted { refund_id: refund.id };
+                    let done = Input::RefundCompleted { refund_id: refund.id, version: 4 };
                     self =
                         if saga == self.old { self.old_takes(&done) } else { self.new_takes(&done, false) };
                 }
             }
             for part in self.old.parts.clone() {
-                self = self.old_takes(&Input::RefundCompleted { refund_id: part.refund.id });
+                self = self.old_takes(&Input::RefundCompleted { refund_id: part.refund.id, version: 4 });
             }
-            let deadlines = self.old.deadline().into_iter().chain(self.new.deadline());
+            let deadlines = self.old.deadline(self.now).into_iter().chain(self.new.deadline(self.now));
             if let Some(deadline) = deadlines.min() {
                 self.now = self.now.max(deadline);
                 self = self.old_takes(&Input::Deadline).new_takes(&Input::Deadline, false);
@@ -335,7 +339,7 @@ impl Pair {
         let price = |sold: bool, saga: &Saga| if sold { saga.terms.total.amount } else { 0 };
         assert_eq!(kept(&self.old), price(old, &self.old), "{self:?}");
         assert_eq!(kept(&self.new), price(new, &self.new), "{self:?}");
-        assert!(self.old.deadline().is_none() && self.new.deadline().is_none(), "{self:?}");
+        assert!(self.old.deadline(self.now).is_none() && self.new.deadline(self.now).is_none(), "{self:?}");
     }
 }
 
@@ -348,7 +352,7 @@ fn paid_new() -> PaymentSuccess {
 #[test]
 fn every_history_of_a_dearer_exchange_ends_with_one_of_both_and_its_price() {
     let old = Saga { captured: Some(euros(2400)), state: confirmed(), ..saga() };
-    let (old, _) = old.step(&begin_exchange(), at(10)).unwrap();
+    let old = old.step(&begin_exchange(), at(10)).unwrap().next;
     let new = Saga { exchange_of: Some(Uuid::nil()), ..saga() };
     let new = Saga { terms: Terms { total: euros(3000), ..new.terms.clone() }, ..new };
     let mut front = vec![Pair { old, new, payment: Provider::Nothing, now: at(10) }];

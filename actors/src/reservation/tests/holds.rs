@@ -134,9 +134,9 @@ fn what_costs_nothing_is_for_proven_addresses_and_staff() {
 fn only_what_the_customer_let_go_ends_unpaid() {
     let held = saga();
     let paying = held.at_state(State::AwaitingPayment { begun: true });
-    let ending = held.at_state(State::Ending { ask_at: at(600), until: at(660) });
+    let ending = held.at_state(State::Ending { until: at(660) });
     let counts = |before: &Saga, input: Input, now: i64| {
-        let (after, _) = before.step(&input, at(now)).unwrap();
+        let after = before.step(&input, at(now)).unwrap().next;
         ends_unpaid(before, &after, &input)
     };
     let over = || Input::PaymentOver { payment_id: PAYMENT };

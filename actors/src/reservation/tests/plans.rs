@@ -19,7 +19,7 @@ struct Customer {
 fn bought(prices: &[i64], percent: u8) -> Reservation {
     let lines: Vec<Line> = prices.iter().zip(1..).map(|(price, n)| line(&format!("A{n}"), *price)).collect();
     let total = euros(prices.iter().sum());
-    let refund_policy = Some(RefundPolicy { until_minutes: 120, percent });
+    let refund_policy = RefundPolicy { until_minutes: 120, percent };
     let terms = Terms { lines, total, refund_policy, ..saga().terms };
     let saga = Saga { captured: Some(total), state: confirmed(), terms, ..saga() };
     Reservation { saga, ..*dearer() }
@@ -29,12 +29,12 @@ fn planned(order: &Reservation, total: i64) -> Input {
     Input::Exchange(Place { planned_on: order.version, ..place(total) })
 }
 
-fn refunded(effects: &[Effect]) -> i64 {
-    let amount = |effect: &Effect| match effect {
-        Effect::RequestRefund(refund) => refund.total.amount,
+fn refunded(step: &Step) -> i64 {
+    let amount = |event: &SagaEvent| match event {
+        SagaEvent::RefundRequested(refund) => refund.total.amount,
         _ => 0,
     };
-    effects.iter().map(amount).sum()
+    step.events.iter().map(amount).sum()
 }
 
 impl Customer {
@@ -45,9 +45,10 @@ impl Customer {
 
     /// The order takes the input, if it may.
     fn take(&mut self, input: &Input, seconds: i64) -> Result<i64, Rejection> {
-        let (saga, effects) = self.order.step(input, at(seconds))?;
-        self.order = self.order.with(saga, input, at(seconds));
-        Ok(refunded(&effects))
+        let step = self.order.step(input, at(seconds))?;
+        let back = refunded(&step);
+        self.order = self.order.with(step.next, input, at(seconds));
+        Ok(back)
     }
 
     /// Seats for more: a new order is paid in full, and the old one's price goes back.
@@ -149,7 +150,7 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
     let cheap = planned(&order, 500);
     let begin = Input::BeginExchange { planned_on: order.version, new: dearer(), showtime_version: 1 };
     let shown = Input::Cancel(Cancel { planned_on: Some(order.version), ..Cancel::by(CancelledBy::User) });
-    let (saga, _) = order.step(&cheap, at(100)).unwrap();
+    let saga = order.step(&cheap, at(100)).unwrap().next;
     let moved = order.with(saga, &cheap, at(100));
     for late in [&dear, &cheap, &begin, &shown] {
         assert!(order.step(late, at(100)).is_ok());

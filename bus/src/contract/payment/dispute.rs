@@ -48,4 +48,6 @@ pub struct PaymentDisputed {
     pub payment_id: Uuid,
     pub reservation_id: Uuid,
     pub dispute: Dispute,
+    #[serde(default)]
+    pub version: i64,
 }

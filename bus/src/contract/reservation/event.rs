@@ -63,7 +63,7 @@ pub struct ReservationReaddressed {
     pub reservation: ReservationCreated,
 }
 
-/// Payment gives back `total`. The same `refundId` again asks how it went.
+/// Payment gives back `total`. Published once for each refund; how it goes is requested by `rpc.payment.get_refund`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundRequested {
@@ -75,6 +75,9 @@ pub struct RefundRequested {
     /// Who asked, where it was a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
+    /// The reservation's.
+    #[serde(default)]
+    pub version: i64,
 }
 
 events! {

@@ -1,7 +1,7 @@
 //! Stripe's HTTP API as a [`Provider`] (docs.stripe.com/api): form bodies, a pinned version, idempotency keys.
 //!
 //! Invariant: only an answer that Stripe means to be final counts as one. 409 (the key is in use), 429, 5xx, broken
-//! connections and refused credentials say nothing about the payment.
+//! connections and refused credentials leave the outcome open.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::model::Kind;
-use super::provider::{
-    Answer, DisputeSight, EventPage, Order, Place, Provider, RefundOrder, RefundSight, Sight, Standing,
-    ToldEvent,
+use super::objects::{Failure, Intent, Listed, Session, StripeDispute, StripeRefund};
+use super::{
+    Answer, AttemptView, DisputeView, EventPage, ListedEvent, Order, Place, Provider, ProviderState,
+    RefundOrder, RefundView,
 };
-use super::wire::{Failure, Intent, Listed, Session, StripeDispute, StripeRefund};
 use crate::config::PaymentSettings;
+use crate::payment::attempt::Kind;
 
-/// The version whose objects `wire` reads; pinned, so that Stripe's own upgrades change nothing here.
+/// The version whose objects `objects` reads; pinned, so that Stripe's own upgrades change nothing here.
 const VERSION: &str = "2025-09-30.clover";
 /// A charge takes one to three seconds; beyond this its outcome is unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct Stripe {
 
 type Form<'a> = Vec<(&'a str, String)>;
 
-/// An error of the way there with its cause, which may be a certificate that is not trusted.
+/// An error of the connection with its cause, which may be a certificate that is not trusted.
 fn why(error: reqwest::Error) -> String {
     let error = error.without_url();
     bus::tls::refusal(&error).unwrap_or_else(|| bus::tls::with_causes(&error))
@@ -72,7 +72,7 @@ impl Stripe {
             .timeout(CALL_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        // The sandbox is reached directly, whatever proxy the way to Stripe needs.
+        // The sandbox is reached directly, whatever proxy Stripe needs.
         if matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
             client = client.no_proxy();
         }
@@ -113,7 +113,7 @@ impl Stripe {
                 Err(error) => Reply::Unknown(format!("unreadable answer: {error}")),
             },
             401 | 403 => {
-                // It was not done, and will be once the key is mended: no reason to turn anybody's card down.
+                // It was not done, and will be once the credentials are right: no reason to decline a card.
                 tracing::error!(status, "the payment provider refuses our credentials");
                 Reply::Unknown(format!("status {status}"))
             }
@@ -131,7 +131,7 @@ impl Stripe {
         }
     }
 
-    async fn charge(&self, order: &Order, method: &str) -> Answer<Sight> {
+    async fn charge(&self, order: &Order, method: &str) -> Answer<AttemptView> {
         let Some(mut form) = self.intent_form(order) else { return not_whole() };
         form.extend([
             ("payment_method", method.to_owned()),
@@ -143,14 +143,14 @@ impl Stripe {
         ]);
         let reply: Reply<Intent> = self.post("payment_intents", Some(&charge_key(order)), &form).await;
         match reply {
-            Reply::Error(402, error) => Answer::Done(Sight {
+            Reply::Error(402, error) => Answer::Done(AttemptView {
                 intent: error.payment_intent.as_ref().map(|intent| intent.id.clone()),
                 session: None,
                 url: None,
                 total: Some(order.total),
-                standing: Standing::Declined { code: error.reason() },
+                state: ProviderState::Declined { code: error.reason() },
             }),
-            reply => reply.into_answer(|intent| intent.sight()),
+            reply => reply.into_answer(|intent| intent.view()),
         }
     }
 
@@ -166,7 +166,7 @@ impl Stripe {
         ])
     }
 
-    async fn open_page(&self, order: &Order, ends_at: i64) -> Answer<Sight> {
+    async fn open_page(&self, order: &Order, ends_at: i64) -> Answer<AttemptView> {
         let Some(amount) = units(order.total) else { return not_whole() };
         let back = format!("{}/reservations/{}", self.settings.public_url, order.reservation_id);
         let mut form: Form = vec![
@@ -190,19 +190,19 @@ impl Stripe {
             form.push(("customer_email", email.clone()));
         }
         let key = format!("page:{}:{}", order.payment_id, order.attempt);
-        self.post::<Session>("checkout/sessions", Some(&key), &form).await.into_answer(Session::sight)
+        self.post::<Session>("checkout/sessions", Some(&key), &form).await.into_answer(Session::view)
     }
 
     /// Without an idempotency key: closing twice is closing, and a kept answer would hide what became of it since.
-    async fn close_place(&self, place: &Place) -> Answer<Sight> {
+    async fn close_place(&self, place: &Place) -> Answer<AttemptView> {
         let answer = match place {
             Place::Intent(id) => {
                 let path = format!("payment_intents/{id}/cancel");
-                self.post::<Intent>(&path, None, &Form::new()).await.into_answer(|intent| intent.sight())
+                self.post::<Intent>(&path, None, &Form::new()).await.into_answer(|intent| intent.view())
             }
             Place::Page(id) => {
                 let path = format!("checkout/sessions/{id}/expire");
-                self.post::<Session>(&path, None, &Form::new()).await.into_answer(Session::sight)
+                self.post::<Session>(&path, None, &Form::new()).await.into_answer(Session::view)
             }
         };
         match answer {
@@ -213,8 +213,8 @@ impl Stripe {
     }
 
     /// A charge that was never answered: spends its key on an intent that nobody confirms. If the key is spent
-    /// already, the charge did arrive, and repeating it tells what came of it.
-    async fn abandon(&self, order: &Order) -> Answer<Sight> {
+    /// already, the charge did arrive, and repeating it returns its outcome.
+    async fn abandon(&self, order: &Order) -> Answer<AttemptView> {
         let form = match self.intent_form(order) {
             Some(form) => form,
             None => return self.close_if_open(not_whole()).await,
@@ -222,26 +222,26 @@ impl Stripe {
         let barred: Reply<Intent> = self.post("payment_intents", Some(&charge_key(order)), &form).await;
         let answer = match barred {
             Reply::Error(400, error) if error.kind == KEY_SPENT => self.begin(order).await,
-            reply => reply.into_answer(|intent| intent.sight()),
+            reply => reply.into_answer(|intent| intent.view()),
         };
         self.close_if_open(answer).await
     }
 
-    async fn close_if_open(&self, answer: Answer<Sight>) -> Answer<Sight> {
+    async fn close_if_open(&self, answer: Answer<AttemptView>) -> Answer<AttemptView> {
         match answer {
-            Answer::Done(Sight { session: Some(id), standing: Standing::Open, .. }) => {
+            Answer::Done(AttemptView { session: Some(id), state: ProviderState::Open, .. }) => {
                 self.close_place(&Place::Page(id)).await
             }
-            Answer::Done(Sight { intent: Some(id), standing: Standing::Open, .. }) => {
+            Answer::Done(AttemptView { intent: Some(id), state: ProviderState::Open, .. }) => {
                 self.close_place(&Place::Intent(id)).await
             }
             // It was never made.
-            Answer::Refused { .. } => Answer::Done(Sight {
+            Answer::Refused { .. } => Answer::Done(AttemptView {
                 intent: None,
                 session: None,
                 url: None,
                 total: None,
-                standing: Standing::Closed,
+                state: ProviderState::Closed,
             }),
             answer => answer,
         }
@@ -254,28 +254,28 @@ impl Provider for Stripe {
         "stripe"
     }
 
-    async fn begin(&self, order: &Order) -> Answer<Sight> {
+    async fn begin(&self, order: &Order) -> Answer<AttemptView> {
         match &order.kind {
             Kind::Token { method: Some(method) } => self.charge(order, method).await,
-            Kind::Token { method: None } => Answer::Unknown("the token was forgotten".into()),
+            Kind::Token { method: None } => Answer::Unknown("the token was deleted".into()),
             Kind::Hosted { ends_at } => self.open_page(order, *ends_at).await,
         }
     }
 
-    async fn look(&self, place: &Place) -> Answer<Sight> {
+    async fn look(&self, place: &Place) -> Answer<AttemptView> {
         match place {
             Place::Intent(id) => {
                 let path = format!("payment_intents/{id}");
-                self.get::<Intent>(&path).await.into_answer(|intent| intent.sight())
+                self.get::<Intent>(&path).await.into_answer(|intent| intent.view())
             }
             Place::Page(id) => {
                 let path = format!("checkout/sessions/{id}");
-                self.get::<Session>(&path).await.into_answer(Session::sight)
+                self.get::<Session>(&path).await.into_answer(Session::view)
             }
         }
     }
 
-    async fn close(&self, order: &Order, place: Option<&Place>) -> Answer<Sight> {
+    async fn close(&self, order: &Order, place: Option<&Place>) -> Answer<AttemptView> {
         match (place, &order.kind) {
             (Some(place), _) => self.close_place(place).await,
             (None, Kind::Token { .. }) => self.abandon(order).await,
@@ -286,7 +286,7 @@ impl Provider for Stripe {
         }
     }
 
-    async fn refund(&self, order: &RefundOrder) -> Answer<RefundSight> {
+    async fn refund(&self, order: &RefundOrder) -> Answer<RefundView> {
         let Some(amount) = units(order.total) else { return not_whole() };
         let form: Form = vec![
             ("payment_intent", order.intent.clone()),
@@ -302,14 +302,14 @@ impl Provider for Stripe {
             true => uuid::Uuid::new_v4().to_string(),
             false => key,
         };
-        self.post::<StripeRefund>("refunds", Some(&key), &form).await.into_answer(StripeRefund::sight)
+        self.post::<StripeRefund>("refunds", Some(&key), &form).await.into_answer(StripeRefund::view)
     }
 
-    async fn look_at_refund(&self, reference: &str) -> Answer<RefundSight> {
-        self.get::<StripeRefund>(&format!("refunds/{reference}")).await.into_answer(StripeRefund::sight)
+    async fn look_at_refund(&self, reference: &str) -> Answer<RefundView> {
+        self.get::<StripeRefund>(&format!("refunds/{reference}")).await.into_answer(StripeRefund::view)
     }
 
-    async fn find_refund(&self, order: &RefundOrder) -> Answer<RefundSight> {
+    async fn find_refund(&self, order: &RefundOrder) -> Answer<RefundView> {
         // A payment has a handful of refunds, so one page holds them all.
         let path = format!("refunds?payment_intent={}&limit=100", order.intent);
         let written = [("refund_id", order.refund_id.to_string()), ("try", order.tries.to_string())];
@@ -318,18 +318,18 @@ impl Provider for Stripe {
         };
         let listed = self.get::<Listed<StripeRefund>>(&path).await.into_answer(|list| list);
         match listed {
-            // The list's own address is wrong: that tells nothing about the refund.
+            // The list's own address is wrong: that leaves the refund's outcome open.
             Answer::NoSuchObject => Answer::Unknown("no list of refunds".into()),
             listed => listed.then(|list| match list.data.into_iter().find(ours) {
-                Some(refund) => Answer::Done(refund.sight()),
+                Some(refund) => Answer::Done(refund.view()),
                 None if list.has_more => Answer::Unknown("more refunds than a page".into()),
                 None => Answer::NoSuchObject,
             }),
         }
     }
 
-    async fn look_at_dispute(&self, reference: &str) -> Answer<DisputeSight> {
-        self.get::<StripeDispute>(&format!("disputes/{reference}")).await.into_answer(StripeDispute::sight)
+    async fn look_at_dispute(&self, reference: &str) -> Answer<DisputeView> {
+        self.get::<StripeDispute>(&format!("disputes/{reference}")).await.into_answer(StripeDispute::view)
     }
 
     async fn events(&self, since: i64, after: Option<&str>) -> Answer<EventPage> {
@@ -342,7 +342,7 @@ impl Provider for Stripe {
         }
         let listed = self.get::<Listed<serde_json::Value>>(&path).await.into_answer(|list| list);
         let event = |event: serde_json::Value| {
-            Some(ToldEvent { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
+            Some(ListedEvent { id: event["id"].as_str()?.to_owned(), body: event.to_string() })
         };
         listed.then(|list| match list.data.into_iter().map(event).collect() {
             Some(events) => Answer::Done(EventPage { events, has_more: list.has_more }),
@@ -361,7 +361,7 @@ impl<T> Reply<T> {
         match self {
             Reply::Object(object) => Answer::Done(read(object)),
             Reply::Error(404, _) => Answer::NoSuchObject,
-            // It tells that something was done under this key, and not what.
+            // Something was done under this key; the answer does not show what.
             Reply::Error(_, error) if error.kind == KEY_SPENT => {
                 Answer::Unknown("the key was used with other parameters".into())
             }

@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bus::contract::payment::DisputeStatus;
-use bus::contract::reservation::{CancelReason, RefundStatus, ReservationCancelled};
+use bus::contract::reservation::{CancelReason, RefundStatus};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::shows::{exchange, told, wanted};
+use super::seats::{self, exchange, wanted};
 use super::*;
 use crate::payment::ledger::Account;
-use crate::payment::provider::{RefundSight, RefundStanding};
-use crate::payment::{dispute, refund, show};
+use crate::payment::provider::RefundState;
 
 /// A reservation that is exchanged again and again, perhaps cancelled, and a payment that learns of it in any order.
 struct World {
@@ -53,7 +52,7 @@ impl World {
         };
         let begun = begin(&world.payment, token(), 10);
         world.take(begun);
-        let paid = hear(&world.payment, Call::Begin(1), sight("pi_1", Standing::Captured), 11);
+        let paid = reply(&world.payment, Call::Begin(1), view("pi_1", ProviderState::Captured), 11);
         world.take(paid);
         world
     }
@@ -69,7 +68,7 @@ impl World {
             *sum = (sum.0 + posting.total.amount, sum.1 + posting.tickets);
         }
         assert!(sums.values().all(|sum| *sum == 0), "a transaction does not sum to zero: {sums:?}");
-        self.payment = step.payment;
+        self.payment = step.next;
     }
 
     fn act(&mut self) {
@@ -98,8 +97,8 @@ impl World {
             6 => self.settle_refunds(),
             7 => {
                 let status = [DisputeStatus::Open, DisputeStatus::Won, DisputeStatus::Lost];
-                let sight = shows::dispute(status[self.random.random_range(0..3)]);
-                self.take(dispute::seen(&self.payment, &sight, at(100)));
+                let view = seats::dispute(status[self.random.random_range(0..3)]);
+                self.take(dispute_shown(&self.payment, &view, at(100)));
             }
             _ => {}
         }
@@ -114,11 +113,11 @@ impl World {
             Event::Cancelled(version, showtime, seats) => {
                 let event = ReservationCancelled {
                     reason: CancelReason::UserRequest,
-                    reservation: told(version, showtime, seats),
+                    reservation: seats::event(version, showtime, seats),
                 };
-                show::cancelled(&self.payment, &event, at(100))
+                cancelled(&self.payment, &event, at(100))
             }
-            Event::Refund(id, amount) => refund::requested(&self.payment, &wanted(id, amount), at(100)),
+            Event::Refund(id, amount) => request_refund(&self.payment, &wanted(id, amount), at(100)),
         };
         self.take(step);
     }
@@ -127,12 +126,12 @@ impl World {
     fn settle_refunds(&mut self) {
         for known in self.payment.refunds.clone() {
             let returns = known.status == RefundStatus::Completed && self.random.random_bool(0.2);
-            let standing = match returns {
-                true => RefundStanding::Failed { code: "lost_or_stolen_card".into() },
-                false => RefundStanding::Succeeded,
+            let state = match returns {
+                true => RefundState::Failed { code: "lost_or_stolen_card".into() },
+                false => RefundState::Succeeded,
             };
-            let sight = RefundSight { reference: "re_1".into(), total: Some(known.total), standing };
-            self.take(refund::seen(&self.payment, known.id, known.tries, &sight, at(100)));
+            let view = RefundView { reference: "re_1".into(), total: Some(known.total), state };
+            self.take(refund_shown(&self.payment, known.id, known.tries, &view, at(100)));
         }
     }
 
@@ -168,14 +167,14 @@ fn in_every_history_of_exchanges_money_and_tickets_end_at_the_last_show() {
     let (mut moved, mut ended) = (0, 0);
     for seed in 0..3_000 {
         let mut world = World::new(seed);
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..40 {
                 world.act();
             }
             world.rest();
             world.check();
         }));
-        assert!(told.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
+        assert!(outcome.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
         moved += usize::from(world.showtime != 8);
         ended += usize::from(world.seats == 0);
     }

@@ -1,26 +1,69 @@
-//! Reservation's requests: each one's caller, key and input, and what of the outcome is told.
+//! Reservation's requests: the caller, key and input of each one, and its answer.
 //!
-//! Invariant: owner and role are checked against the row, here where only is read and in the actor where is written.
+//! Invariant: owner and role are checked against the row: here where it is only read, in the actor where it is written.
 
 use bus::contract::auth::{Role, SignTickets, Ticket};
 use bus::contract::payment::{GetPayment, Refund};
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, CreateReservation, DescribeReservation, GetReservation, GetSaga,
-    GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PaymentBegun,
-    RefundStatus, Rejection, ReportOccupancy, RequestRefund, ReservationDescribed, ReservationStatus,
-    ResumeSaga, Sale, SeatTicket, Tickets, UpdateReservation,
+    BeginPayment, CancelReservation, Claimed, CreateReservation, DescribeReservation, FindBestSeats,
+    GetReservation, GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, ListClaimed, ListHolders,
+    ListReservations, ListSagas, PaymentBegun, RefundStatus, Rejection, ReportOccupancy, RequestRefund,
+    ReservationDescribed, ReservationStatus, ResumeSaga, Sale, SeatTicket, Tickets, UpdateReservation,
 };
 use bus::contract::{Request, SeatId, seat_list};
-use bus::service::{Answered, Ask, Call, json};
+use bus::service::{Answered, Ask, Call, Server, json};
 use bus::{Failure, Problem};
 
-use super::actor::{Caller, Done, Shape, as_view, call, may_act};
+use super::actor::{Done, SagaMachine, may_act};
 use super::model::Reservation;
 use super::order::{Order, replay};
-use super::saga::{Cancel, CancelledBy, Effect, GiveBack, Input};
+use super::saga::{Cancel, CancelledBy, GiveBack, Input, SagaEvent};
+use super::showtime::View;
 use super::store::Filter;
-use super::{Env, showtime, store};
+use super::{Env, exchange, showtime, store};
 use crate::delivery::{IdempotencyKey, request_hash};
+use crate::entity_shell::{Caller, Requester, actor as shell};
+use tokio::sync::oneshot;
+
+/// Registers every endpoint of the domain.
+pub async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
+    server.serve_with(&env, create).await?;
+    server.serve_with(&env, get).await?;
+    server.serve_with(&env, describe).await?;
+    server.serve_with(&env, list).await?;
+    server.serve_with(&env, cancel).await?;
+    server.serve_with(&env, begin_payment).await?;
+    server.serve_with(&env, resume).await?;
+    server.serve_with(&env, update).await?;
+    server.serve_with(&env, refund).await?;
+    server.serve_with(&env, tickets).await?;
+    server.serve_with(&env, sagas).await?;
+    server.serve_with(&env, saga).await?;
+    server.serve_with(&env, cancellation).await?;
+    server.serve_with(&env, occupancy).await?;
+    server.serve_with(&env, holds).await?;
+    server.serve_with(&env, exchange::exchange).await?;
+    server.serve_with(&env, exchange::preview).await?;
+    server.serve_with(&env, claimed).await?;
+    server.serve_with(&env, seats).await?;
+    server.serve_with(&env, best_seats).await?;
+    Ok(server)
+}
+
+async fn seats(env: Env, call: Call<GetSeatMap>) -> Answered {
+    showtime::view(&env, call.request.showtime_id, View::Map).await
+}
+
+async fn best_seats(env: Env, call: Call<FindBestSeats>) -> Answered {
+    showtime::view(&env, call.request.showtime_id, View::Best(Box::new(call.request))).await
+}
+
+/// Answers movie, before it decides a change.
+async fn claimed(env: Env, call: Call<ListClaimed>) -> Answered {
+    let showtimes =
+        store::claimed(&env.pool, &call.request.showtime_ids).await.map_err(Failure::transient)?;
+    json(&Claimed { showtimes })
+}
 
 pub async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
     let identity = call.caller()?.clone();
@@ -50,10 +93,10 @@ pub fn key<R: Request>(call: &Call<R>) -> Result<Option<Keyed>, Problem> {
     Ok(Some((key, request_hash(&call.request)?)))
 }
 
-type Keyed = (IdempotencyKey, [u8; 32]);
+pub type Keyed = (IdempotencyKey, [u8; 32]);
 
-/// Answers a request, or gives the first answer to it again. Looks before and after: what `answer` saw may be the doing
-/// of the same request, sent twice at once.
+/// Answers a request, or gives the first answer to it again. The key is read before and after: a refusal may be caused by
+/// the same request, sent twice at once.
 pub async fn once(env: &Env, key: &Option<Keyed>, answer: impl Future<Output = Answered>) -> Answered {
     let Some((key, hash)) = key else { return answer.await };
     if let Some(first) = env.answers.get(key.clone()).await? {
@@ -73,28 +116,45 @@ pub async fn find<R>(env: &Env, call: &Call<R>, id: uuid::Uuid) -> Result<Reserv
     Ok(mine.ok_or(Rejection::NoSuchReservation)?)
 }
 
-/// Sends an input in the caller's name; a request that was answered before is answered alike.
-async fn ask_saga<R: Request>(
+/// Sends an input in the caller's name; a repeated request gets the first answer.
+async fn ask_saga<R: Request>(env: &Env, call: Call<R>, id: uuid::Uuid, input: Input) -> Answered {
+    let key = key(&call)?;
+    once(env, &key, send(env, &call, id, input, key.clone())).await
+}
+
+/// Sends an input in the caller's name and waits for the answer.
+pub async fn send<R>(
     env: &Env,
-    asked: Call<R>,
+    call: &Call<R>,
     id: uuid::Uuid,
     input: Input,
-    shape: Shape,
+    key: Option<Keyed>,
 ) -> Answered {
-    let key = key(&asked)?;
-    let identity = asked.caller()?.clone();
-    let (context, kept) = (asked.context, key.clone());
-    once(env, &key, call(env, id, input, |reply| Caller { identity, context, key: kept, shape, reply })).await
+    let (reply, answer) = oneshot::channel();
+    let (identity, context) = (Some(call.caller()?.clone()), call.context.clone());
+    let requester = Requester::Call(Box::new(Caller { identity, context, key, until: None, reply }));
+    shell::ask::<SagaMachine>(env.sagas(), id, input, requester, answer).await
+}
+
+/// What the caller of an input is answered: the reservation, but for three inputs.
+pub fn answer(done: &Done<'_>) -> Answered {
+    match done.input {
+        Input::BeginPayment { .. } => payment_begun(done.after),
+        Input::GiveBack(_) => refund_requested(done),
+        // The reservation to pay.
+        Input::BeginExchange { new, .. } => json(&new.view(done.now)),
+        _ => json(&done.after.view(done.now)),
+    }
 }
 
 pub async fn get(env: Env, call: Call<GetReservation>) -> Answered {
     json(&find(&env, &call, call.request.id).await?.view(env.clock.now()))
 }
 
-/// For hosts that heard of a payment before its reservation.
+/// For hosts that received an event of a payment before the reservation's.
 pub async fn describe(env: Env, call: Call<DescribeReservation>) -> Answered {
     let found = env.reservations.get(call.request.id).await?.ok_or(Rejection::NoSuchReservation)?;
-    json(&ReservationDescribed { status: found.saga.status(), reservation: found.told() })
+    json(&ReservationDescribed { status: found.saga.status(), reservation: found.event() })
 }
 
 pub async fn list(env: Env, call: Call<ListReservations>) -> Answered {
@@ -107,33 +167,30 @@ pub async fn list(env: Env, call: Call<ListReservations>) -> Answered {
     json(&paging.of(found.iter().map(|reservation| reservation.view(now)).collect(), total))
 }
 
-pub async fn cancel(env: Env, asked: Call<CancelReservation>) -> Answered {
-    let identity = asked.caller()?.clone();
-    let percent = asked.request.refund_percent;
+pub async fn cancel(env: Env, call: Call<CancelReservation>) -> Answered {
+    let identity = call.caller()?.clone();
+    let percent = call.request.refund_percent;
     if percent.is_some() && identity.role < Role::Admin {
         return Err(Rejection::RefundByStaffOnly.into());
     }
-    let id = asked.request.id;
+    let id = call.request.id;
     let own = env.reservations.get(id).await?.is_some_and(|r| r.user_id == identity.user_id);
     // Staff who say what is given back act as staff, also on their own seats.
     let by = if own && percent.is_none() { CancelledBy::User } else { CancelledBy::Admin };
-    let words = asked.request.reason.clone().filter(|words| !words.trim().is_empty());
-    let planned_on = asked.request.version;
-    let cancel = Cancel { by, asker: Some(identity.user_id), percent, words, planned_on };
-    ask_saga(&env, asked, id, Input::Cancel(cancel), as_view).await
+    let note = call.request.reason.clone().filter(|note| !note.trim().is_empty());
+    let planned_on = call.request.version;
+    let cancel = Cancel { by, person: Some(identity.user_id), percent, note, planned_on };
+    ask_saga(&env, call, id, Input::Cancel(cancel)).await
 }
 
-pub async fn begin_payment(env: Env, asked: Call<BeginPayment>) -> Answered {
-    let BeginPayment { reservation_id, payment_id } = asked.request;
+pub async fn begin_payment(env: Env, call: Call<BeginPayment>) -> Answered {
+    let BeginPayment { reservation_id, payment_id } = call.request;
     let input = Input::BeginPayment { payment_id };
-    let (identity, context) = (asked.caller()?.clone(), asked.context);
-    // Asking again is harmless by itself: no key, and no look for one.
-    let caller = |reply| Caller { identity, context, key: None, shape: as_begun, reply };
-    call(&env, reservation_id, input, caller).await
+    // Repeating it is harmless: it needs no key.
+    send(&env, &call, reservation_id, input, None).await
 }
 
-fn as_begun(done: &Done<'_>) -> Answered {
-    let reservation = done.after;
+fn payment_begun(reservation: &Reservation) -> Answered {
     json(&PaymentBegun {
         reservation_id: reservation.id,
         user_id: reservation.user_id,
@@ -151,34 +208,34 @@ fn as_begun(done: &Done<'_>) -> Answered {
     })
 }
 
-pub async fn resume(env: Env, asked: Call<ResumeSaga>) -> Answered {
-    let (id, by) = (asked.request.reservation_id, asked.caller()?.user_id);
-    ask_saga(&env, asked, id, Input::Resume { by: Some(by) }, as_view).await
+pub async fn resume(env: Env, call: Call<ResumeSaga>) -> Answered {
+    let (id, by) = (call.request.reservation_id, call.caller()?.user_id);
+    ask_saga(&env, call, id, Input::Resume { by: Some(by) }).await
 }
 
 /// Puts the order's address right; the saga's log keeps who did it.
-pub async fn update(env: Env, asked: Call<UpdateReservation>) -> Answered {
-    let UpdateReservation { id, email } = asked.request.clone();
-    let by = asked.caller()?.user_id;
-    ask_saga(&env, asked, id, Input::Readdress { email, by }, as_view).await
+pub async fn update(env: Env, call: Call<UpdateReservation>) -> Answered {
+    let UpdateReservation { id, email } = call.request.clone();
+    let by = call.caller()?.user_id;
+    ask_saga(&env, call, id, Input::Readdress { email, by }).await
 }
 
 /// A payment's money goes back by its reservation's saga, which alone knows what was promised already.
-pub async fn refund(env: Env, asked: Call<RequestRefund>) -> Answered {
-    let by = asked.caller()?.user_id;
-    let ask = Ask { token: asked.token.clone(), ..Ask::new(asked.context.clone()) };
-    let payment = env.bus.ask(&GetPayment { id: asked.request.id }, &ask).await?;
-    let RequestRefund { amount, reason, .. } = asked.request.clone();
+pub async fn refund(env: Env, call: Call<RequestRefund>) -> Answered {
+    let by = call.caller()?.user_id;
+    let ask = Ask { token: call.token.clone(), ..Ask::new(call.context.clone()) };
+    let payment = env.bus.ask(&GetPayment { id: call.request.id }, &ask).await?;
+    let RequestRefund { amount, reason, .. } = call.request.clone();
     let input = Input::GiveBack(GiveBack { amount, reason, by });
-    ask_saga(&env, asked, payment.reservation_id, input, as_refund).await
+    ask_saga(&env, call, payment.reservation_id, input).await
 }
 
-fn as_refund(done: &Done<'_>) -> Answered {
-    let asked = done.effects.iter().find_map(|effect| match effect {
-        Effect::RequestRefund(refund) => Some(refund),
+fn refund_requested(done: &Done<'_>) -> Answered {
+    let requested = done.events.iter().find_map(|event| match event {
+        SagaEvent::RefundRequested(refund) => Some(refund),
         _ => None,
     });
-    let refund = asked.ok_or_else(Problem::internal)?;
+    let refund = requested.ok_or_else(Problem::internal)?;
     let (id, total, created_at) = (refund.id, refund.total, done.now);
     json(&Refund { id, total, status: RefundStatus::Requested, created_at })
 }
