@@ -1,4 +1,4 @@
-//! A host's own `/health/live`, `/health/ready` and `/metrics`, for whoever starts, stops and watches it.
+//! A host's own `/health/live`, `/health/ready` and `/metrics`, for orchestrators and monitoring.
 //!
 //! Live only means that the process answers. Ready is false while NATS or the database is unavailable: the host then takes no
 //! work and recovers by itself, so it need not be restarted.

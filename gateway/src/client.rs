@@ -1,7 +1,7 @@
-//! Whose request it is: the address at the other end, seen through the proxies that are ours.
+//! The address of the client, determined through our trusted proxies.
 //!
-//! Invariant: what a client writes into a forwarding header counts for nothing. The header is read from its right end
-//! and only as far as trusted proxies wrote it; the first address that is not one of them is the client's.
+//! Invariant: a client cannot forge its address in a forwarding header. The header is read from its right end and only as far
+//! as trusted proxies wrote it; the first address that is not a trusted proxy is the client's.
 //! All users of an undeclared proxy count as one client, so one of them who guesses passwords delays all. It is warned of.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -159,7 +159,7 @@ fn docker_compose_starts_every_host_with_what_it_needs() {
     }
 }
 
-/// What NATS is told of who we are.
+/// The settings and password with which a process logs in to NATS.
 fn nats(settings: &[(&str, &str)]) -> (bus::Config, Option<String>) {
     let mut environment = Environment::default().or("NATS_URL", "nats://in,address:s3,cret@a:4222,nats://b");
     for (name, value) in settings {

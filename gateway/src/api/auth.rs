@@ -44,8 +44,8 @@ impl Auth {
 impl Auth {
     /// Open an account
     ///
-    /// Logs in at once: the answer holds the first pair of tokens. A mail asks to confirm the address; until then nothing is
-    /// mailed about seats that are only held. The owner of an address that another person registered and never confirmed gets the
+    /// Logs in at once: the answer has the first pair of tokens. A mail asks to confirm the address; until then no mails are sent
+    /// about unpaid holds. The owner of an address that another person registered and never confirmed gets the
     /// account by a new password (`forgot`).
     #[oai(path = "/v1/auth/register", method = "post")]
     async fn register(&self, caller: Caller, body: Body<Register>) -> Answered<Session, 201> {
@@ -54,8 +54,8 @@ impl Auth {
 
     /// Log in
     ///
-    /// Answers the same, after the same time, for an unknown e-mail and a wrong password. Wrong passwords delay further
-    /// tries from their network. `deviceToken` in the answer may be kept and sent with this device's next logins, which
+    /// The answer and its time are the same for an unknown e-mail and a wrong password. Wrong passwords delay further tries from
+    /// their network. `deviceToken` in the answer may be kept and sent with this device's next logins, which
     /// wrong passwords of others then never delay.
     #[oai(path = "/v1/auth/login", method = "post")]
     async fn login(&self, caller: Caller, body: Body<Login>) -> Answered<Session> {

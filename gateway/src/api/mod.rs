@@ -43,15 +43,15 @@ pub use showtime::Showtimes;
 pub enum Domain {
     /// Accounts and the tokens that prove them.
     Auth,
-    /// What is shown, where, when and at which price.
+    /// Movies, auditoriums, showtimes and prices.
     Movie,
-    /// Seats: who has them, until when.
+    /// Seats, reservations and tickets.
     Reservation,
-    /// Money for seats.
+    /// Payments and refunds.
     Payment,
-    /// Mails to moviegoers.
+    /// Mails to customers.
     Notification,
-    /// What happens, and what went wrong and waits for a person.
+    /// Live events and dead letters.
     Operation,
 }
 

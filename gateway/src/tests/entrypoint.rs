@@ -56,7 +56,7 @@ async fn unknown_paths_get_a_problem_that_explains_the_api() {
 }
 
 #[tokio::test]
-async fn with_an_https_url_browsers_are_told_to_use_https_only() {
+async fn with_an_https_url_browsers_must_use_https() {
     let secure = Gateway::with(HttpConfig { is_secure: true, ..HttpConfig::default() }, Limiter::off());
     for path in ["/", "/v1/nothing", "/health/live"] {
         let answer = secure.get(path).answer().await;
