@@ -1,4 +1,4 @@
-//! What the hosts read from the environment, typed, with bounds. Every default is the contract's.
+//! The settings of the hosts, read from the environment, typed and with bounds. Every default is the contract's.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl HostConfig {
     }
 }
 
-/// Keys that access tokens may be signed with besides those that the auth host tells.
+/// Keys that access tokens may be signed with, besides those that the auth host publishes.
 pub fn public_keys(environment: &mut Environment) -> KeySet {
     let keys = environment.get("JWT_PUBLIC_KEYS");
     let keys = keys.as_deref().map(serde_json::from_str).transpose().unwrap_or_else(|_| {
@@ -46,7 +46,7 @@ pub struct ReservationSettings {
     pub hold: Duration,
     /// The longest a hold may last, with the extension when paying begins.
     pub hold_max: Duration,
-    /// How long, after the hold, a begun payment is asked about before the seats go.
+    /// How long, after the hold, the provider is asked about a begun payment before the seats are released.
     pub grace: Duration,
     pub seats_per_order_max: usize,
     pub open_holds_max: usize,
@@ -54,11 +54,11 @@ pub struct ReservationSettings {
     pub refund_until: Duration,
     /// How much of what was paid that gives back.
     pub refund_percent: u8,
-    /// `None` lets anyone hold as many seats unpaid as they like, up to `open_holds_max` orders.
+    /// `None` limits unpaid seats by `open_holds_max` orders only.
     pub limits: Option<HoldLimits>,
 }
 
-/// Bounds on what is held unpaid, against halls that are held to be empty.
+/// Limits on unpaid seats, so that nobody keeps a hall empty by holding it.
 #[derive(Debug, Clone)]
 pub struct HoldLimits {
     /// Unpaid seats of one account in one showtime.
@@ -69,7 +69,7 @@ pub struct HoldLimits {
     pub holds_per_network_max: usize,
     /// How much of a showtime's seats several accounts of one network may hold.
     pub network_percent: u8,
-    /// Orders that cost nothing are only for proven e-mail addresses: no payment shows that somebody is there.
+    /// Free orders need a proven e-mail address, since no payment proves that there is a customer.
     pub free_needs_proof: bool,
 }
 
@@ -147,11 +147,11 @@ pub struct AuthSettings {
     pub issuer: String,
     /// A login is over after this, however often it is refreshed.
     pub login_max: Duration,
-    /// `None` lets anyone guess as fast as they can.
+    /// `None` does not limit how fast passwords are guessed.
     pub throttle: Option<ThrottleSettings>,
-    /// Others than this machine reach the house: then no account may have a password that the repository publishes.
+    /// Other machines reach the deployment: then no account may have a password that the repository publishes.
     pub is_shared: bool,
-    /// Whose movies make their creator an ADMIN.
+    /// Which sources of `movie.created` make the creator an ADMIN.
     pub promotes: Promotes,
 }
 
@@ -160,7 +160,7 @@ pub struct AuthSettings {
 pub struct ThrottleSettings {
     /// Of an account from one network.
     pub free_tries_account: u32,
-    /// Of an account from anywhere: far above, since whoever reaches it delays the owner too.
+    /// Of an account from anywhere: far above, since an attacker who reaches it delays the owner too.
     pub free_tries_account_all: u32,
     /// More than of an account: whole offices and mobile networks have one address.
     pub free_tries_ip: u32,
@@ -189,11 +189,6 @@ impl AuthSettings {
                 String::new()
             })
         };
-        if !jwt_private_key.is_empty() && crate::auth::token::Signer::from_pem(&jwt_private_key).is_err() {
-            let wanted =
-                "must be an Ed25519 key in PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` makes it";
-            environment.problem("JWT_PRIVATE_KEY", wanted);
-        }
         let super_admin =
             match (environment.get("SUPER_ADMIN_EMAIL"), environment.get("SUPER_ADMIN_PASSWORD")) {
                 (Some(email), Some(password)) => {
@@ -222,14 +217,14 @@ impl AuthSettings {
     }
 }
 
-/// Whose word about a new movie makes its creator an ADMIN.
+/// Which sources of `movie.created` make the creator an ADMIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promotes {
     /// `PROMOTE_MOVIE_CREATORS=false`
     Nobody,
-    /// Not set: the movie host's. Over REST only an ADMIN makes movies.
+    /// Not set: the movie host. Over REST only an ADMIN makes movies.
     Movie,
-    /// `PROMOTE_MOVIE_CREATORS=true`: the bridge's too, so that of everybody who may publish on RabbitMQ.
+    /// `PROMOTE_MOVIE_CREATORS=true`: the bridge too, and so everybody who may publish on RabbitMQ.
     MovieAndBridge,
 }
 
@@ -248,7 +243,7 @@ impl Promotes {
     }
 }
 
-/// The first account keeps the rules of every other.
+/// The first account has to satisfy the rules of every other.
 fn first_account(email: &str, password: &str, environment: &mut Environment) {
     environment.check_password("SUPER_ADMIN_PASSWORD", password);
     let account = Register { email: email.into(), password: password.into(), name: "Owner".into() };
@@ -271,7 +266,7 @@ pub struct PaymentSettings {
     pub reconcile: Duration,
     /// `SANDBOX`: nobody is charged.
     pub is_sandbox: bool,
-    /// `None` lets anyone try as many cards as they like.
+    /// `None` does not limit the number of cards that are tried.
     pub declines: Option<DeclineLimits>,
 }
 
@@ -333,17 +328,17 @@ fn charges(api_url: &str, api_key: &str, environment: &mut Environment) {
 pub struct NotificationSettings {
     /// With user and password in it, so it is never shown.
     pub smtp_url: Option<String>,
-    /// Where mails are written to as `.eml` files, without an SMTP server.
+    /// The folder of mails as `.eml` files, without an SMTP server.
     pub mail_dir: PathBuf,
     pub mail_from: String,
     /// Where links in mails lead. No slash at its end.
     pub public_url: String,
     pub mails_per_second: u32,
-    /// To one address within an hour, of all that strangers can cause. `None` bounds nothing.
+    /// To one address within an hour, of all mails that strangers can cause. `None`: no limit.
     pub mails_per_recipient_hour: Option<u32>,
-    /// How long a host may keep a mail that it is sending; after that another host sends it.
+    /// How long a host may take to send a mail that it has claimed; after that another host sends it.
     pub claim: Duration,
-    /// How long the mail about a hold waits: who has paid by then gets none.
+    /// How long the mail about a hold waits: a customer who has paid by then gets none.
     pub hold_mail_after: Duration,
 }
 

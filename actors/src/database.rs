@@ -18,7 +18,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`delivery/journal/connection.rs`).
 const PLANNED: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 
-/// One domain's way to its schema.
+/// One domain's connections to its schema.
 #[derive(Clone)]
 pub struct Database {
     pub domain: &'static str,
@@ -43,7 +43,7 @@ impl Database {
     }
 }
 
-/// Seats as a `text[]` column has them.
+/// Seats of a `text[]` column.
 pub fn seat_ids(column: Vec<String>) -> Result<Vec<SeatId>, sqlx::Error> {
     let id = |text: String| {
         SeatId::parse(&text).ok_or_else(|| sqlx::Error::Decode(format!("{text:?} is no seat id").into()))

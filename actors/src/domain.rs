@@ -163,7 +163,7 @@ pub struct Contended;
 
 impl From<Contended> for Problem {
     fn from(_: Contended) -> Self {
-        Problem::unavailable("It is being changed by others all the time. Try again shortly.")
+        Problem::unavailable("Others are changing the same thing at this moment. Please try again.")
     }
 }
 

@@ -1,7 +1,7 @@
-//! What parses bytes from outside, one function for each: webhook, access token, event, seat ids, layouts. Only in builds for
+//! The parsers of bytes from outside, one function each: webhook, access token, event, seat ids, layouts. Only in builds for
 //! tests and for the fuzzer (`fuzz/`).
 //!
-//! Invariant: whatever the bytes are, they are read or refused; nothing panics, and nothing that was not signed is believed.
+//! Invariant: any bytes are parsed or refused; nothing panics, and nothing without a valid signature is accepted.
 
 use bus::contract::movie::{CreateAuditorium, ShowtimeScheduled};
 use bus::contract::payment::{
@@ -22,11 +22,11 @@ mod tests;
 pub fn webhook(bytes: &[u8]) {
     let (header, body) = head_and_body(bytes);
     let now = 1_700_000_000;
-    assert!(provider::verify("whsec_of_nobody_else", &header, body, now).is_err(), "believed: {header}");
+    assert!(provider::verify("whsec_of_nobody_else", &header, body, now).is_err(), "accepted: {header}");
     let _ = provider::parse(body);
 }
 
-/// As it comes in `Authorization`.
+/// A bearer token of `Authorization`.
 pub fn token(bytes: &[u8]) {
     let _ = bus::token::key_id(&String::from_utf8_lossy(bytes));
 }
@@ -37,8 +37,8 @@ pub fn event(bytes: &[u8]) {
     let _ = bus::Context::from_parts(Some(&header), Some(&header));
     fn read<E: serde::de::DeserializeOwned + serde::Serialize>(body: &[u8]) {
         if let Ok(event) = serde_json::from_slice::<E>(body) {
-            let again = serde_json::to_vec(&event).expect("what was read can be written");
-            serde_json::from_slice::<E>(&again).expect("what was written can be read");
+            let again = serde_json::to_vec(&event).expect("a parsed event serializes");
+            serde_json::from_slice::<E>(&again).expect("a serialized event parses");
         }
     }
     read::<ReservationCreated>(body);
@@ -53,14 +53,14 @@ pub fn event(bytes: &[u8]) {
     read::<ShowtimeScheduled>(body);
 }
 
-/// An order's body.
+/// The body of an order.
 pub fn seats(bytes: &[u8]) {
     if let Ok(order) = serde_json::from_slice::<CreateReservation>(bytes) {
         order.validate(&mut Fields::default());
     }
 }
 
-/// What is valid can be sold.
+/// A seat map is made of every valid layout.
 pub fn layout(bytes: &[u8]) {
     let Ok(hall) = serde_json::from_slice::<CreateAuditorium>(bytes) else { return };
     let mut fields = Fields::default();

@@ -1,8 +1,8 @@
 //! Migrations: one folder and one Postgres schema for each domain, brought up to date when a deployment starts.
 
 use anyhow::Context;
-use sqlx::Connection;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
 
 use crate::DOMAINS;
 use crate::delivery::{RolePasswords, connect, grant_roles};
@@ -30,10 +30,33 @@ pub async fn migrate_with(database_url: &str, passwords: &RolePasswords) -> anyh
         let mut migrator = Migrator::with_migrations(migrations.iter().cloned().collect());
         migrator.create_schema(schema);
         migrator.dangerous_set_table_name(format!("{schema}._migrations"));
-        migrator.run(&mut connection).await.with_context(|| format!("migrating {schema}"))?;
+        match migrator.run(&mut connection).await {
+            Ok(()) => {}
+            Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => {
+                anyhow::bail!(why_not_ours(&mut connection, &migrator).await?)
+            }
+            Err(error) => return Err(error).with_context(|| format!("migrating {schema}")),
+        }
     }
     let names: Vec<&str> = schemas().map(|domain| domain.name).collect();
     let granted = grant_roles(&mut connection, &names, passwords).await?;
     connection.close().await?;
     Ok(granted)
+}
+
+/// Why a schema has migrations that this program does not have. The first migration of each schema is never edited since
+/// version 0.1.0.
+async fn why_not_ours(connection: &mut PgConnection, migrator: &Migrator) -> anyhow::Result<&'static str> {
+    let applied = connection.list_applied_migrations(&migrator.table_name).await?;
+    let first = migrator.iter().next();
+    let starts_alike = first.is_some_and(|first| {
+        applied.iter().any(|applied| applied.version == first.version && applied.checksum == first.checksum)
+    });
+    Ok(match starts_alike {
+        true => "this database was made by a newer version of Marquee: start that version, or a newer one",
+        false => {
+            "this database was made by a version before 0.1.0, which cannot be upgraded: empty the database, or delete \
+             the data folder"
+        }
+    })
 }

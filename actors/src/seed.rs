@@ -1,7 +1,7 @@
 //! Seeds the demo cinema: its accounts and its catalogue, each through its own domain's journal and outbox, before or
 //! beside running hosts. Run again it adds only what is missing.
 //!
-//! Invariant: an account has the password that the README names only where this machine alone reaches the house.
+//! Invariant: an account has the password of the README only where no other machine reaches the deployment.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,13 +14,9 @@ use crate::config::HostConfig;
 use crate::host::DomainBuilder;
 use crate::movie::{self, Added};
 
-/// The password that everybody knows.
-pub const DEMO_PASSWORD: &str = "popcorn-2026";
+pub use crate::auth::{DEMO_EMAILS, DEMO_PASSWORD};
 
-/// Accounts that a demo makes; the last one is `marquee up`'s SUPER_ADMIN.
-pub const DEMO_EMAILS: [&str; 3] = ["staff@marquee.example", "ada@marquee.example", "owner@marquee.example"];
-
-/// What new accounts of the demo log in with.
+/// The passwords of new demo accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passwords {
     /// That of the README
@@ -29,7 +25,7 @@ pub enum Passwords {
     Random,
 }
 
-/// What there is now, and what of it is new.
+/// What a seeding added.
 #[derive(Debug, Clone)]
 pub struct Seeded {
     /// Accounts that were made just now, with their passwords.
@@ -42,7 +38,7 @@ pub fn random_password() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
-/// Who can log in to the demo cinema.
+/// The accounts of the demo cinema.
 pub fn accounts(passwords: Passwords) -> [DemoAccount; 2] {
     let password = || match passwords {
         Passwords::Demo => DEMO_PASSWORD.to_owned(),
@@ -52,7 +48,8 @@ pub fn accounts(passwords: Passwords) -> [DemoAccount; 2] {
     [account(DEMO_EMAILS[0], "Demo Staff", Role::Admin), account(DEMO_EMAILS[1], "Ada Demo", Role::User)]
 }
 
-/// Prices are in `currency`. Migrations must have run. Events leave before this returns, or with the next relay when NATS is away.
+/// Prices are in `currency`. Migrations must have run. Events are published before this returns, or by the next host when
+/// NATS is away.
 pub async fn seed(
     config: &HostConfig,
     bus: Bus,

@@ -9,8 +9,7 @@ use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use time::{Date, OffsetDateTime, Time};
 
-/// Changes of the clock that a span may hold: two a year over two hundred years, which is further than anybody plans. What
-/// lies behind the last one is read by its offset.
+/// Changes of the clock that a span may have: two a year over two hundred years. Later times get the last offset.
 const CHANGES_MAX: usize = 400;
 
 /// The zone of an IANA name, spelled as the database spells it: browsers know no other spelling.
@@ -18,7 +17,7 @@ pub fn named(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok().filter(|zone| zone.iana_name() == Some(name))
 }
 
-/// The zone of a name in whatever case, for a question that is asked once.
+/// The zone of a name in any case, for a single look-up.
 pub fn any(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
@@ -33,13 +32,13 @@ pub fn instant(date: Date, time: Time, zone: &TimeZone) -> Option<Timestamp> {
     timestamp(offset.to_timestamp(local).ok()?)
 }
 
-/// When a day begins: at midnight, or where the clocks skip midnight, just then.
+/// When a day begins: at midnight, or where the clocks skip midnight, at the time after it.
 pub fn day_start(date: Date, zone: &TimeZone) -> Option<Timestamp> {
     let start = civil(date)?.to_zoned(zone.clone()).ok()?.start_of_day().ok()?;
     timestamp(start.timestamp())
 }
 
-/// The day that it is.
+/// The local day of an instant.
 pub fn day_of(at: Timestamp, zone: &TimeZone) -> Option<Date> {
     let date = jiff_timestamp(at)?.to_zoned(zone.clone()).date();
     let month = time::Month::try_from(u8::try_from(date.month()).ok()?).ok()?;

@@ -18,7 +18,6 @@ use crate::processes::Watched;
 const OWNER: (&str, &str) = ("owner@marquee.example", "popcorn-2026");
 /// Starting all hosts takes seconds on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
-const HOSTS: [&str; 6] = ["auth", "movie", "reservation", "payment", "notification", "scheduler"];
 
 /// Which processes a deployment has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,7 +108,7 @@ impl Deployment {
                 )?;
                 self.environment.retain(|(name, _)| *name != "PAYMENT_API_URL");
                 self.environment.push(("PAYMENT_API_URL", format!("http://{provider}")));
-                for host in HOSTS {
+                for host in actors::DOMAINS.iter().map(|domain| domain.name) {
                     let copies = if host == "reservation" && topology == Topology::Hosts4 { 4 } else { 1 };
                     for _ in 0..copies {
                         self.spawn(host, &["host", host])?;

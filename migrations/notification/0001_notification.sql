@@ -1,8 +1,8 @@
--- Mails to moviegoers, and what is known of whom they are about.
+-- Mails to moviegoers with their log, and projections of the reservations and showtimes that they are about.
 
 select delivery.create_tables('notification');
 
--- Reservations as their events told them: whom to write to, and what is still true.
+-- Reservations as their events describe them: whom to write to, and what is still true.
 create table notification.attendees (
   reservation_id uuid primary key,
   -- an event with a lower one changes nothing
@@ -18,10 +18,10 @@ create table notification.attendees (
   status         text not null check (status in ('PENDING', 'CONFIRMED', 'CANCELLED', 'REFUNDED')),
   expires_at     timestamptz not null
 );
--- whom a reminder goes to
+-- who gets a reminder
 create index attendees_of_showtime on notification.attendees (showtime_id) where status = 'CONFIRMED';
 
--- Where and when, by which clock: fed by showtime.*, asked for where it is missing.
+-- Where and when, by which clock: from showtime.* events, requested where one is missing.
 create table notification.showtimes (
   id              uuid primary key,
   -- an event with a lower one changes nothing
@@ -34,7 +34,7 @@ create table notification.showtimes (
   cancelled       boolean not null
 );
 
--- Reminders heard: whoever is confirmed late by a delayed event gets theirs too.
+-- Reminders that were handled: a reservation whose confirming event is late gets its reminder, too.
 create table notification.reminders (
   showtime_id uuid not null,
   starts_at   timestamptz not null,
@@ -45,21 +45,21 @@ create table notification.reminders (
 create table notification.mails (
   id             uuid primary key,
   kind           text not null,
-  -- what it is about: a reservation, a refund, a password reset; with the kind it names the mail
+  -- a reservation, a refund, a password reset; with the kind it names the mail
   subject        text not null,
   reservation_id uuid,
   -- null until it is known
   recipient      text,
-  -- what the event told that nothing else keeps
+  -- facts of the event that no projection has
   topic          jsonb not null,
   status         text not null check (status in ('QUEUED', 'SENT', 'FAILED', 'SKIPPED')),
-  -- raised by every change; whoever settles a mail names the one it claimed
+  -- raised by every change; a host that marks a mail names the version that it claimed
   version        bigint not null default 1,
   -- tries since it was queued
   attempts       int not null default 0,
   -- each resend is a mail of its own to the reader: it has another Message-ID
   resends        int not null default 0,
-  -- while a host has it: until when it may keep it
+  -- while a host has claimed it: until when
   next_try_at    timestamptz,
   queued_at      timestamptz not null default now(),
   sent_at        timestamptz,
@@ -69,13 +69,15 @@ create table notification.mails (
   context        json not null,
   created_at     timestamptz not null default now(),
   updated_at     timestamptz not null default now(),
-  -- an event that comes again, from whichever stream or archive, sends nothing again
+  -- an event that is delivered again, from the stream or the archive, sends nothing again
   constraint one_mail unique (kind, subject),
   constraint queued_is_tried_again check ((status = 'QUEUED') = (next_try_at is not null))
 );
--- what is to be sent
+-- mails to be sent
 create index mails_due on notification.mails (next_try_at) where status = 'QUEUED';
--- one order's mails
+-- the mails of one order
 create index mails_of_reservation on notification.mails (reservation_id, id desc);
 -- what a person must look at
 create index mails_failed on notification.mails (id desc) where status = 'FAILED';
+-- how many mails an address got in the last hour
+create index mails_sent_to on notification.mails (lower(recipient), sent_at) where status = 'SENT';

@@ -508,7 +508,7 @@ impl TestCinema {
 
     /// Ends the test: everything must have come to rest and add up.
     pub async fn close(mut self) {
-        for schema in ["auth", "movie", "reservation", "payment", "notification"] {
+        for schema in actors::migrations::schemas().map(|domain| domain.name) {
             let unsent = match schema {
                 "notification" => "select count(*) from notification.unsent",
                 "auth" => "select count(*) from auth.unsent",

@@ -20,6 +20,7 @@ mod live;
 mod local_servers;
 mod mail;
 mod media;
+mod migrations;
 mod money;
 mod movie;
 mod neighbours;

@@ -1,13 +1,9 @@
-//! Seats over REST: their names, places and neighbours, what is sold only together, the best of them, and stored layouts.
+//! Seats over REST: their names, places and neighbours, what is sold only together, and the best of them.
 
-use bus::contract::movie::Row;
-use marquee::local::shared_postgres;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
 use crate::cinema::{Answer, Person, TestCinema};
-use crate::harness::template;
 
 /// A row of standard seats with these numbers, from left to right.
 fn numbered(label: &str, numbers: impl IntoIterator<Item = u16>) -> Value {
@@ -206,65 +202,4 @@ async fn an_inconsistent_layout_is_refused_with_the_name_of_its_field() {
         .collect();
     assert_eq!(columns, [json!(1), json!(2), json!(3)], "stored with the columns written down");
     cinema.close().await;
-}
-
-/// Rows as they were stored before seats had columns.
-fn stored(rows: &[(&str, &[u16])]) -> Value {
-    json!(rows.iter().map(|(label, numbers)| numbered(label, numbers.iter().copied())).collect::<Vec<_>>())
-}
-
-/// (number, column) of each seat, row by row.
-fn places(layout: &Value) -> Vec<Vec<(u16, u16)>> {
-    let rows: Vec<Row> = serde_json::from_value(layout.clone()).unwrap();
-    rows.iter()
-        .map(|row| row.seats.iter().map(|seat| (seat.number, seat.column.unwrap())).collect())
-        .collect()
-}
-
-#[tokio::test]
-async fn migrated_layouts_keep_the_columns_that_the_page_showed() {
-    let url = shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
-    let database = PgPool::connect(&url).await.unwrap();
-    let run = async |query: &'static str| sqlx::raw_sql(query).execute(&database).await.unwrap();
-    let cases = [
-        // The page drew each seat at its number, counted from the least of the hall.
-        (stored(&[("A", &[3, 2, 1])]), vec![vec![(1, 1), (2, 2), (3, 3)]]),
-        (stored(&[("A", &[5, 6]), ("B", &[6, 8])]), vec![vec![(5, 1), (6, 2)], vec![(6, 2), (8, 4)]]),
-        // Where that is beyond the bounds, a row takes the order of its list; the others keep theirs.
-        (
-            stored(&[("A", &[2, 1, 300]), ("B", &[2, 3])]),
-            vec![vec![(2, 1), (1, 2), (300, 3)], vec![(2, 2), (3, 3)]],
-        ),
-        // What has columns stays.
-        (json!([{"label": "A", "seats": [seat(9, 4, "STANDARD")]}]), vec![vec![(9, 4)]]),
-    ];
-    run("insert into movie.movies (id, title, synopsis, duration_minutes, rating, release_date, language, created_at, updated_at)
-         values ('00000000-0000-0000-0000-000000000001', 'Old', '', 90, '', '2020-01-01', '', now(), now())").await;
-    for (at, (layout, _)) in (0_i32..).zip(&cases) {
-        sqlx::query(
-            "with hall as (
-               insert into movie.auditoriums (id, name, time_zone, layout, created_at, updated_at)
-               values (gen_random_uuid(), 'Hall ' || $1, 'UTC', $2, now(), now()) returning id)
-             insert into movie.showtimes
-               (id, movie_id, auditorium_id, starts_at, ends_at, layout, prices, status, created_at, updated_at)
-             select gen_random_uuid(), '00000000-0000-0000-0000-000000000001', id, now() + make_interval(days => $1),
-               now() + make_interval(days => $1, hours => 2), $2, '{}', 'ON_SALE', now(), now() from hall",
-        )
-        .bind(at)
-        .bind(layout)
-        .execute(&database)
-        .await
-        .unwrap();
-    }
-    run(include_str!("../../migrations/movie/0040_seat_columns.sql")).await;
-    for table in [
-        "select layout from movie.auditoriums order by name",
-        "select layout from movie.showtimes order by starts_at",
-    ] {
-        let layouts: Vec<Value> = sqlx::query_scalar(table).fetch_all(&database).await.unwrap();
-        for (layout, (_, wanted)) in layouts.iter().zip(&cases) {
-            assert_eq!(places(layout), *wanted, "{table}");
-        }
-        assert_eq!(layouts.len(), cases.len(), "{table}");
-    }
 }

@@ -1,31 +1,29 @@
-//! Auth owns accounts with their roles, logins (families of refresh tokens that follow one another), and the audit.
+//! Auth owns accounts with their roles, logins (each a family of refresh tokens that follow one another), and the audit.
 //!
-//! Invariant: an e-mail has one account, compared without case.
-//! Invariant: a refresh token buys one new pair; whoever presents it again ends the whole family.
-//! Invariant: an unknown e-mail and a wrong password get the same answer after the same work.
-//! Invariant: what changes a role or a password voids the access tokens of before at every verifier of the house.
-//! Invariant: a login that ends by a logout, or by a refresh token used twice, voids its own access tokens likewise.
-//! It does not keep access tokens: unless voided they are good until they expire, after 15 minutes.
+//! Invariant: an e-mail address has one account, compared without case.
+//! Invariant: a refresh token is exchanged once for a new pair; using it again ends the whole family.
+//! Invariant: an unknown e-mail address and a wrong password get the same answer after the same work.
+//! Invariant: a change of a role or a password revokes the earlier access tokens at every verifier of the deployment.
+//! Invariant: a login that ends by a logout, or by a refresh token used twice, revokes its own access tokens likewise.
+//! It does not store access tokens: unless revoked they are valid until they expire, after 15 minutes.
 
-mod account;
-mod actor;
-mod founding;
-mod hear;
+mod consumer;
+mod endpoints;
+mod first_accounts;
 mod model;
 mod password;
-mod reset;
 mod store;
 mod throttle;
-mod ticket;
 pub mod token;
 mod upkeep;
-mod verify;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bus::config::Environment;
 use bus::contract::Event;
 use bus::contract::auth::{
     EmailVerificationRequested, EmailVerified, PasswordChanged, PasswordResetRequested, Role, UserRegistered,
@@ -37,15 +35,20 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{AuthSettings, Promotes};
-use crate::domain::{Domain, configure};
+use crate::domain::{Domain, Tools, configure, consume};
 use crate::host::{DomainBuilder, Host, Stage};
-use actor::Desk;
+use password::Passwords;
+use store::Write;
+use throttle::Throttle;
+use token::Signer;
+
+pub use first_accounts::{DEMO_EMAILS, DEMO_PASSWORD};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/auth");
 
 pub const DOMAIN: Domain = Domain {
     name: "auth",
-    consumer: Some(hear::CONSUMER),
+    consumer: Some(consumer::CONSUMER),
     publishes: &[
         UserRegistered::SUBJECT,
         UserRoleChanged::SUBJECT,
@@ -55,64 +58,88 @@ pub const DOMAIN: Domain = Domain {
         EmailVerified::SUBJECT,
     ],
     migrations: Some(&MIGRATIONS),
-    configure: |environment| configure("auth", environment, AuthSettings::read, spawn),
+    configure: |environment| configure("auth", environment, read_settings, spawn),
 };
 
-/// Starts the host; the first SUPER_ADMIN is there before anybody can ask it.
+fn read_settings(environment: &mut Environment) -> AuthSettings {
+    let settings = AuthSettings::read(environment);
+    if !settings.jwt_private_key.is_empty() && Signer::from_pem(&settings.jwt_private_key).is_err() {
+        let wanted = "must be an Ed25519 key in PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` makes it";
+        environment.problem("JWT_PRIVATE_KEY", wanted);
+    }
+    settings
+}
+
+/// What endpoints, consumer and upkeep work with.
+struct Env {
+    tools: Tools<Write>,
+    passwords: Passwords,
+    signer: Signer,
+    throttle: Throttle,
+    login_max: Duration,
+    promotes: Promotes,
+}
+
+impl std::ops::Deref for Env {
+    type Target = Tools<Write>;
+    fn deref(&self) -> &Tools<Write> {
+        &self.tools
+    }
+}
+
+/// Starts the host. The first SUPER_ADMIN exists before the endpoints answer.
 pub async fn spawn(builder: DomainBuilder, settings: AuthSettings) -> anyhow::Result<Host> {
-    let signer = token::Signer::from_pem(&settings.jwt_private_key)?
+    let signer = Signer::from_pem(&settings.jwt_private_key)?
         .issuing_as(&settings.issuer)
-        .telling_too(&builder.public_keys);
-    // Its own tokens it need not ask itself about.
+        .with_older_keys(&builder.public_keys);
+    // The host's own verifier needs no request to itself.
     builder.verifier.add(signer.keys());
-    let (journal, wellness, mut children) = builder.delivery(None);
-    let desk = Arc::new(Desk {
-        journal,
-        pool: builder.database.pool.clone(),
-        clock: builder.clock.clone(),
-        passwords: password::Passwords::new(),
+    let (journal, database_up, mut children) = builder.delivery(None);
+    let env = Arc::new(Env {
+        tools: Tools::new(&builder, journal),
+        passwords: Passwords::new(),
         signer,
-        throttle: throttle::Throttle::new(settings.throttle, builder.redis.clone()),
+        throttle: Throttle::new(settings.throttle.clone(), builder.redis.clone()),
         login_max: settings.login_max,
         promotes: settings.promotes,
     });
-    let serving = desk.clone();
-    let (founded, prepared) = watch::channel(false);
-    children
-        .push(builder.service_once(prepared, move |server| actor::serve(serving.clone(), server).boxed()));
-    let forgetting = desk.clone();
+    let (prepared, when_prepared) = watch::channel(false);
+    let (serving, expiring, announcing) = (env.clone(), env.clone(), env.clone());
+    let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());
+    children.push(builder.consumer(consumer::CONSUMER, database_up.clone(), handle));
     children.push(
-        builder.worker(Stage::Intake, "forgetting", move |stop| upkeep::forget(forgetting.clone(), stop)),
+        builder.service_once(when_prepared, move |server| endpoints::serve(serving.clone(), server).boxed()),
     );
-    let hearing = desk.clone();
-    let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
-    children.push(builder.consumer(hear::CONSUMER, wellness.clone(), hear));
-    let (announcing, bus) = (desk.clone(), builder.bus.clone());
-    children.push(builder.worker(Stage::Intake, "announcing", move |stop| {
-        upkeep::announce(announcing.clone(), bus.clone(), stop)
-    }));
-    // Beside the start, since it is the host's journal that writes it.
-    let founding = async {
-        let made = async {
-            if let Some((email, password)) = &settings.super_admin {
-                founding::ensure_super_admin(&desk, email, password).await?;
-            }
-            match settings.is_shared {
-                true => founding::refuse_published_passwords(&desk, settings.super_admin.as_ref()).await,
-                false => Ok(()),
-            }
-        };
-        let made = made.await;
-        founded.send_replace(true);
-        made
+    children.push(
+        builder.worker(Stage::Intake, "expiry", move |stop| upkeep::delete_expired(expiring.clone(), stop)),
+    );
+    children.push(
+        builder
+            .worker(Stage::Intake, "announcements", move |stop| upkeep::announce(announcing.clone(), stop)),
+    );
+    // While the tree starts, since the host's journal writes the account.
+    let preparing = async {
+        let done = prepare(&env, &settings).await;
+        prepared.send_replace(true);
+        done
     };
-    let (host, made) = tokio::join!(builder.start(wellness, move || children.clone()), founding);
+    let (host, done) = tokio::join!(builder.start(database_up, move || children.clone()), preparing);
     let host = host?;
-    if let Err(error) = made {
+    if let Err(error) = done {
         host.stop().await;
         return Err(error);
     }
     Ok(host)
+}
+
+async fn prepare(env: &Env, settings: &AuthSettings) -> anyhow::Result<()> {
+    if let Some((email, password)) = &settings.super_admin {
+        first_accounts::ensure_super_admin(env, email, password).await?;
+    }
+    match settings.is_shared {
+        true => first_accounts::refuse_published_passwords(env, settings.super_admin.as_ref()).await,
+        false => Ok(()),
+    }
 }
 
 /// An account of the demo cinema.
@@ -134,30 +161,28 @@ impl std::fmt::Debug for DemoAccount {
     }
 }
 
-/// An account that is there, and whether it was made just now.
+/// An account that exists, and whether it was made just now.
 #[derive(Debug, Clone, Copy)]
 pub struct Seeded {
     pub id: Uuid,
     pub is_new: bool,
 }
 
-/// Makes the accounts that are missing and tells of all, in order.
+/// Makes the accounts that are missing and returns all, in order.
 pub async fn seed(builder: DomainBuilder, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Seeded>> {
-    let (journal, wellness, children) = builder.delivery(None);
-    let desk = Desk {
-        journal,
-        pool: builder.database.pool.clone(),
-        clock: builder.clock.clone(),
-        passwords: password::Passwords::new(),
-        // Nobody logs in here.
-        signer: token::Signer::from_pem(&token::generate_pem())?,
-        throttle: throttle::Throttle::new(None, None),
+    let (journal, database_up, children) = builder.delivery(None);
+    let env = Env {
+        tools: Tools::new(&builder, journal),
+        passwords: Passwords::new(),
+        // No login happens here.
+        signer: Signer::from_pem(&token::generate_pem())?,
+        throttle: Throttle::new(None, None),
         login_max: model::REFRESH,
         promotes: Promotes::Nobody,
     };
-    let host = builder.start(wellness, move || children.clone()).await?;
+    let host = builder.start(database_up, move || children.clone()).await?;
     let making =
-        accounts.iter().map(|a| founding::ensure_account(&desk, a.email, &a.password, a.name, a.role));
+        accounts.iter().map(|a| first_accounts::ensure_account(&env, a.email, &a.password, a.name, a.role));
     let made = futures::future::try_join_all(making).await;
     host.stop().await;
     made

@@ -1,5 +1,5 @@
-//! Auth's types and pure rules: what an account, a login and a refresh token are, and what a presented refresh token is
-//! worth. Facts and the time come in as arguments.
+//! Auth's types and pure rules: accounts, logins, refresh tokens, and what using a refresh token leads to. Facts and the time
+//! are arguments.
 
 use std::time::Duration;
 
@@ -10,29 +10,31 @@ use bus::contract::auth::ACCESS_LIFETIME;
 use bus::contract::auth::{Claims, Rejection, Role, User};
 use uuid::Uuid;
 
-/// How long a refresh token is good: who comes back within a month stays logged in.
+/// How long a refresh token is valid: a user who comes back within a month stays logged in.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long the link that proves an address is good: mails are read the next evening.
+/// How long the link that proves an address is valid: mails are read the next evening.
 pub const VERIFICATION: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// Links of that kind that an account may ask for within an hour.
-pub const VERIFICATIONS_AN_HOUR: i64 = 3;
-/// How long the link to a new password is good.
+/// Links of that kind that an account may request within an hour.
+pub const VERIFICATIONS_PER_HOUR: i64 = 3;
+/// How long the link to a new password is valid.
 pub const RESET: Duration = Duration::from_secs(30 * 60);
-/// Who may say that a movie was created. NATS lets nobody else say it either.
+/// Resets that an account may request within an hour: a slow mail is requested twice, a flood of mails annoys.
+pub const RESETS_PER_HOUR: i64 = 3;
+/// The sources that may publish `movie.created`. NATS permits no other user to publish it.
 const MOVIE_SOURCES: [&str; 2] = ["/marquee/movie", BRIDGE_SOURCE];
-/// What comes from RabbitMQ, where nobody proves who they are.
+/// The source of events from RabbitMQ, where publishers are not authenticated.
 pub const BRIDGE_SOURCE: &str = "/marquee/bridge";
 
-/// An account with what proves it.
+/// An account with its password hash.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub user: User,
     pub password_hash: String,
-    /// The access epoch: the tokens of those before are void.
+    /// The access epoch: tokens of earlier epochs are revoked.
     pub epoch: i64,
 }
 
-/// An account as a decision about its role needs it.
+/// The facts of an account that a decision about its role needs.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub user: User,
@@ -40,7 +42,7 @@ pub struct Standing {
     pub role_changed_at: Option<Timestamp>,
 }
 
-/// A role change, which holds only while the user stands as it says.
+/// A role change, which is written only while the user is as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleChange {
     pub user: Uuid,
@@ -55,38 +57,37 @@ impl Standing {
     }
 }
 
-/// Whether the creation of a movie makes its creator an ADMIN: a USER only, and not when somebody decided about the role
-/// after it.
+/// Whether the creation of a movie makes its creator an ADMIN: only a USER, and only if the role was not changed after it.
 pub fn promotes(creator: &Standing, created_at: Timestamp) -> bool {
     creator.user.role == Role::User && creator.role_changed_at.is_none_or(|decided| decided < created_at)
 }
 
-pub fn may_tell_of_movies(source: &str) -> bool {
+pub fn may_publish_movies(source: &str) -> bool {
     MOVIE_SOURCES.contains(&source)
 }
 
-/// A refresh token as it leaves, once; only its hash is kept.
+/// A refresh token as the client gets it; only its hash is stored.
 pub struct Secret {
     pub text: String,
     pub hash: [u8; 32],
 }
 
 impl Secret {
-    /// 256 random bits: not to be guessed, so a plain hash keeps it well.
+    /// 256 random bits cannot be guessed, so a plain hash is enough.
     pub fn new() -> Self {
         let text = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         Self { hash: secret_hash(&text), text }
     }
 }
 
-/// What is kept of a refresh token.
+/// The hash of a refresh token, as it is stored.
 pub fn secret_hash(text: &str) -> [u8; 32] {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// So long a browser may present a spent token again: its page may have been left before the answer came. A reload and a slow
-/// line take less; whoever stole the token in these seconds is found out by the rightful one's next refresh.
+/// How long a browser may use a spent token again: its page may have been left before the answer came. A reload and a slow
+/// line take less; a token that was stolen in these seconds is detected by the owner's next refresh.
 pub const LOST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A refresh token's row.
@@ -101,7 +102,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// `login_ends`: when the login is over however often it is refreshed.
+    /// `login_ends`: when the login is over, however often it is refreshed.
     pub fn new(family: Uuid, secret: &Secret, now: Timestamp, login_ends: Timestamp) -> Self {
         let expires_at = now.plus(REFRESH).min(login_ends);
         Self { id: Uuid::now_v7(), family, hash: secret.hash, issued_at: now, expires_at }
@@ -112,7 +113,7 @@ impl RefreshToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     Logout,
-    /// A token was presented twice: one of the two who have it stole it.
+    /// A token was used twice: one of its two holders stole it.
     Reuse,
     /// The password was changed or reset.
     Password,
@@ -134,7 +135,7 @@ impl EndReason {
     }
 }
 
-/// What is known of a presented refresh token.
+/// The facts about a refresh token that a client uses.
 #[derive(Debug, Clone)]
 pub struct Presented {
     pub token: RefreshToken,
@@ -146,7 +147,7 @@ pub struct Presented {
     pub epoch: i64,
 }
 
-/// What a presented refresh token buys.
+/// What using a refresh token leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Worth {
     /// A new pair.
@@ -155,7 +156,7 @@ pub enum Worth {
     End,
 }
 
-/// Judges a presented refresh token. Between this and the write somebody else may spend it; the write sees that.
+/// Decides what using a refresh token leads to. If another request spends it before the write, the write detects that.
 pub fn worth(presented: &Presented, login_max: Duration, now: Timestamp) -> Result<Worth, Rejection> {
     let too_old = presented.started_at.plus(login_max) <= now;
     if presented.family_ended || too_old || presented.token.expires_at <= now {
@@ -164,17 +165,17 @@ pub fn worth(presented: &Presented, login_max: Duration, now: Timestamp) -> Resu
     Ok(if presented.spent { Worth::End } else { Worth::Pair })
 }
 
-/// The name of an account that was taken over: nothing of before, and its owner changes it.
+/// The name of an account that was taken over: nothing of the former one; its owner can change it.
 pub fn name_of_address(email: &str) -> String {
     email.split('@').next().unwrap_or_default().chars().take(100).collect()
 }
 
-/// What e-mails are compared by.
+/// The form in which e-mail addresses are compared.
 pub fn email_key(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-/// What an access token says. `now` is this machine's clock, by which tokens are verified everywhere.
+/// The claims of an access token. `now` is this machine's clock, by which tokens are verified everywhere.
 pub fn claims(issuer: &str, user: &User, epoch: i64, family: Uuid, now: Timestamp) -> Claims {
     let iat = now.unix_seconds();
     Claims {
@@ -192,7 +193,7 @@ pub fn claims(issuer: &str, user: &User, epoch: i64, family: Uuid, now: Timestam
     }
 }
 
-/// The role as the database keeps it: as the contract spells it.
+/// The role as the database stores it: spelled as in the contract.
 pub fn role_name(role: Role) -> &'static str {
     match role {
         Role::User => "USER",

@@ -1,9 +1,9 @@
 //! Hashes and verifies passwords with argon2id, a few at a time.
 //!
 //! Invariant: at most as many hashes run as this machine has cores (up to [`RUNNING_MAX`]) and at most [`WAITING_MAX`]
-//! wait, so a storm of logins costs a bounded share of memory and never the threads that others run on. Who comes beyond
-//! that is told to come again; who gives up waiting costs nothing more.
-//! A bcrypt hash of an imported account is verified as well, once: whoever proves it gets an argon2id hash for it.
+//! wait, so a storm of logins uses a bounded share of memory and never the threads of other work. A request beyond that is
+//! refused with 503; one that gives up waiting costs nothing more.
+//! A bcrypt hash of an imported account is verified as well, once: after that the account gets an argon2id hash.
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ const RUNNING_MAX: usize = 4;
 /// Hashes that wait for a turn: less than a second's work of two cores.
 const WAITING_MAX: usize = 64;
 
-/// What an unknown e-mail's password is compared with, so that it takes the time of a known one. Nobody knows a
-/// password for it: the hash is not one of any.
+/// The hash that the password of an unknown address is compared with, so that it takes as long as for an account. It is
+/// the hash of no password.
 const DUMMY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bGl2ZXNoZXJlIQ$bm9ib2R5IGtub3dzIGEgcGFzc3dvcmQgZm9yIHRoaXM";
 
-/// The costliest bcrypt that is tried: some two seconds of one core. What costs more would be a way to stall the pool.
+/// The costliest bcrypt that is tried: some two seconds of one core. Anything costlier could stall the pool.
 const BCRYPT_COST_MAX: u32 = 15;
 
-/// What a password proved.
+/// The result of verifying a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     Wrong,
     Right,
-    /// Right by a hash of another kind; this is to take its place.
+    /// Right by a hash of another kind; this one replaces it.
     Outdated {
         hash: String,
     },
@@ -67,7 +67,7 @@ impl Passwords {
         self.run(move || hash(&normalized(&password))).await?
     }
 
-    /// Whether the password is that of `known`; with no account it takes as long and the answer is no.
+    /// Whether the password belongs to the hash `known`; without one it takes as long and the result is wrong.
     pub async fn verify(&self, password: String, known: Option<String>) -> Result<Proof, Problem> {
         self.run(move || verify_any(&password, known.as_deref())).await?
     }
@@ -79,7 +79,7 @@ impl Passwords {
         })?;
         let turn = self.turns.clone().acquire_owned().await.expect("nobody closes the semaphore");
         let done = tokio::task::spawn_blocking(move || {
-            // Kept by the work, not by its asker, who may give up while it runs.
+            // Held by the work, not by the request, which may give up while it runs.
             let _turn = turn;
             work()
         });
@@ -103,8 +103,8 @@ pub(super) fn hash(password: &str) -> Result<String, Problem> {
     })
 }
 
-/// Verifies the password in the form that is hashed, then as it was typed: hashes of before are of that. Both take the same
-/// time for an account that is not there.
+/// Verifies the password in the form that is hashed, then as it was typed, which older hashes are of. Both are done for an
+/// address without an account, too.
 pub(super) fn verify_any(password: &str, known: Option<&str>) -> Result<Proof, Problem> {
     let plain = normalized(password);
     let proof = verify(&plain, known)?;
@@ -137,7 +137,7 @@ fn verify_bcrypt(password: &str, known: &str) -> Result<Proof, Problem> {
     if cost > BCRYPT_COST_MAX {
         return Err(unreadable(format!("bcrypt cost {cost} is above {BCRYPT_COST_MAX}")));
     }
-    // Cut after 72 bytes, as whoever made the hash did.
+    // Cut after 72 bytes, as when the hash was made.
     Ok(match bcrypt::verify(password, known).map_err(unreadable)? {
         true => Proof::Outdated { hash: hash(password)? },
         false => Proof::Wrong,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_queue_everybody_is_told_to_come_again() {
+    async fn a_request_beyond_the_queue_is_refused() {
         let passwords = Passwords::new();
         let running = passwords.turns.available_permits();
         let (release, gate) = std::sync::mpsc::channel::<()>();

@@ -1,18 +1,21 @@
-//! Auth's SQL. A change is written row by row, since nobody logs in a thousand times a second: one argon2 costs more
-//! than its rows. What is to be kept of it in the audit is written with it, for a whole batch in one statement.
+//! Auth's SQL. Changes are written one by one, since a login's argon2 costs more than its rows. The audit records of a whole
+//! batch are one statement.
 //!
-//! Invariant: a refresh token is spent once (`spent_at is null` decides), and whoever comes second ends the family in the
-//! same transaction; only a browser may present it again for some seconds, while nothing that it bought was used. Users are locked before families, families before their tokens.
-//! Invariant: a login is written only while the password that proved it is the account's.
+//! Invariant: a refresh token is spent once (`spent_at is null` decides), and a second use ends the family in the same
+//! transaction; only a browser may use it again for some seconds, while no token that it was exchanged for was used.
+//! Users are locked before families, families before their tokens.
+//! Invariant: a login is written only while the password that was verified is the account's.
 
 pub mod access;
 pub mod audit;
+pub mod link;
 mod read;
-pub mod verify;
+pub mod verification;
 
 use std::time::Duration;
 
-use bus::contract::auth::{EndedSession, Revocation, RevocationNotice, revoked_subject};
+use bus::Problem;
+use bus::contract::auth::{EndedSession, Rejection, Revocation, RevocationNotice, revoked_subject};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -21,15 +24,15 @@ use uuid::Uuid;
 
 use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
 use crate::delivery::{Rows, WriteError};
-use access::{DisabledChange, NewPassword, NewReset};
-use verify::NewVerification;
+use access::{DisabledChange, NewPassword};
+use link::{LinkKind, NewLink};
 
 pub use read::{account_by_id, account_of, presented, super_admin_exists, user_by_id};
 
-/// Rows forgotten at once: some 20 ms of the journal's time.
-const FORGET_MAX: i64 = 5_000;
+/// Rows deleted at once: some 20 ms of the journal's time.
+const DELETE_MAX: i64 = 5_000;
 
-/// Auth's change: what is done, and what the audit keeps of it.
+/// Auth's change, with its audit records.
 #[derive(Debug)]
 pub struct Write {
     pub act: Act,
@@ -48,28 +51,27 @@ impl Act {
     }
 }
 
-/// What is done.
 #[derive(Debug)]
 pub enum Act {
-    /// Nothing but what the audit keeps.
+    /// Only audit records.
     Note,
-    /// A new account, with its first login where a person made it.
+    /// A new account, with its first login where a person registered.
     Account {
         account: Account,
         login: Option<RefreshToken>,
         /// The link that proves its address.
-        verification: Option<NewVerification>,
+        verification: Option<NewLink>,
     },
     /// A new account, unless there is a SUPER_ADMIN.
     FirstSuperAdmin(Account),
     Login {
         user: Uuid,
-        /// The hash that was proven, and the one that is to take its place if it is outdated.
+        /// The hash that was verified, and the one that replaces it if it is outdated.
         proven: String,
         renewed: Option<String>,
         token: RefreshToken,
     },
-    /// `spent` buys `next`; once more within `again`, unless what it bought was used.
+    /// Exchanges `spent` for `next`; once more within `again`, unless a token that it was exchanged for was used.
     Refresh {
         spent: Uuid,
         again: Option<Duration>,
@@ -86,7 +88,7 @@ pub enum Act {
         name: String,
     },
     Password(NewPassword),
-    RequestReset(NewReset),
+    RequestLink(LinkKind, NewLink),
     /// Uses a reset's token for a new password.
     Reset {
         reset: Uuid,
@@ -94,7 +96,6 @@ pub enum Act {
         /// The address was not proven: the account changes hands and gets this name.
         takes_over: Option<String>,
     },
-    RequestVerification(NewVerification),
     /// Proves a user's address.
     Verify {
         user: Uuid,
@@ -103,11 +104,11 @@ pub enum Act {
     EndAll {
         user: Uuid,
     },
-    /// Forgets what has expired.
-    Forget,
+    /// Deletes rows that have expired.
+    DeleteExpired,
 }
 
-/// What the commit tells.
+/// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     Done,
@@ -117,11 +118,11 @@ pub enum Written {
     Ended(Uuid),
     /// Access tokens are void.
     Revoked(Revocation),
-    /// How many rows were forgotten.
-    Forgotten(u64),
+    /// How many rows were deleted.
+    Deleted(u64),
 }
 
-/// Why the database says no.
+/// Why the database refuses a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     EmailTaken,
@@ -129,10 +130,23 @@ pub enum Refused {
     LastSuperAdmin,
     /// The reset is used or expired.
     ResetToken,
-    /// The account asked for too many resets within an hour.
+    /// The account requested too many resets within an hour.
     ResetLimit,
-    /// The account asked for too many links within an hour.
+    /// The account requested too many links within an hour.
     VerificationLimit,
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::EmailTaken => Rejection::EmailTaken.into(),
+            Refused::LastSuperAdmin => Rejection::LastSuperAdmin.into(),
+            Refused::ResetToken => Rejection::ResetToken.into(),
+            Refused::VerificationLimit => Rejection::VerificationLimit.into(),
+            // Their requests handle these themselves.
+            Refused::SuperAdminExists | Refused::ResetLimit => Problem::internal(),
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, WriteError<Refused>>;
@@ -149,8 +163,8 @@ impl Rows for Write {
             let mut written = Vec::with_capacity(rows.len());
             for (index, row) in rows.iter().enumerate() {
                 match row.act.write(connection).await {
-                    Ok(one) => written.push(one),
-                    // A violated constraint has aborted the transaction; alone it shows whose fault it was.
+                    Ok(done) => written.push(done),
+                    // A violated constraint has aborted the transaction; written alone, the change shows whether it is the cause.
                     Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
                         return Err(WriteError::Short(vec![index]));
                     }
@@ -169,14 +183,14 @@ impl Rows for Write {
     }
 }
 
-/// What every verifier must know at once.
+/// The notice that every verifier needs at once.
 fn notice(written: &Written) -> Option<(String, Bytes)> {
     let (id, notice) = match *written {
         Written::Revoked(revocation) => (revocation.user_id, RevocationNotice::Revoked(revocation)),
         Written::Over(session_id) | Written::Ended(session_id) => {
             (session_id, RevocationNotice::Ended(EndedSession { session_id }))
         }
-        Written::Done | Written::Forgotten(_) => return None,
+        Written::Done | Written::Deleted(_) => return None,
     };
     let payload = serde_json::to_vec(&notice).expect("contract types are plain data and always serialize");
     Some((revoked_subject(id), payload.into()))
@@ -192,7 +206,7 @@ impl Act {
                     insert_login(db, account.user.id, &account.password_hash, token).await?;
                 }
                 if let Some(verification) = verification {
-                    verify::request(db, verification).await?;
+                    link::request(db, LinkKind::Verification, verification).await?;
                 }
             }
             Self::FirstSuperAdmin(account) => {
@@ -217,14 +231,13 @@ impl Act {
             Self::Disabled(change) => return access::set_disabled(db, change).await,
             Self::Name { user, name } => access::rename(db, *user, name).await?,
             Self::Password(new) => return access::change_password(db, new).await,
-            Self::RequestReset(new) => access::request_reset(db, new).await?,
+            Self::RequestLink(kind, new) => link::request(db, *kind, new).await?,
             Self::Reset { reset, password_hash, takes_over } => {
                 return access::reset(db, *reset, password_hash, takes_over.as_deref()).await;
             }
-            Self::RequestVerification(new) => verify::request(db, new).await?,
-            Self::Verify { user } => verify::prove(db, *user).await?,
+            Self::Verify { user } => verification::prove(db, *user).await?,
             Self::EndAll { user } => return access::end_all(db, *user).await,
-            Self::Forget => return Ok(Written::Forgotten(forget(db).await?)),
+            Self::DeleteExpired => return Ok(Written::Deleted(delete_expired(db).await?)),
         }
         Ok(Written::Done)
     }
@@ -253,8 +266,8 @@ async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> 
     Ok(())
 }
 
-/// A login by this password hash; stale when it is another's by now. The lock makes a password change wait, which then
-/// ends this login too.
+/// A login by this password hash; stale when the account has another by now. The lock makes a password change wait, which
+/// then ends this login too.
 async fn insert_login(db: &mut PgConnection, user: Uuid, proven: &str, token: &RefreshToken) -> Result<()> {
     let inserted = sqlx::query(
         "insert into families (id, user_id, started_at, expires_at)
@@ -331,7 +344,7 @@ async fn refresh(
         end(db, next.family, EndReason::Reuse).await?;
         return Ok(Written::Over(next.family));
     }
-    // Of those that were bought with one token the first that is used is the one that arrived.
+    // Of the tokens that one was exchanged for, the first that is used is the one that arrived.
     sqlx::query(
         "update refresh_tokens set spent_at = now()
          where spent_at is null and bought_with = (select bought_with from refresh_tokens where id = $1)",
@@ -343,7 +356,7 @@ async fn refresh(
     Ok(Written::Done)
 }
 
-/// Whether a token that is spent may be presented again: lately spent for another, and nothing that it bought was used.
+/// Whether a spent token may be used again: it was exchanged lately, and no token that it was exchanged for was used.
 async fn buys_again(db: &mut PgConnection, spent: Uuid, within: Duration) -> Result<bool> {
     let buys = sqlx::query_scalar(
         "select exists (select from refresh_tokens where id = $1 and spent_at > now() - make_interval(secs => $2))
@@ -366,8 +379,8 @@ async fn end(db: &mut PgConnection, family: Uuid, reason: EndReason) -> Result<(
     Ok(())
 }
 
-async fn forget(db: &mut PgConnection) -> Result<u64> {
-    let mut forgotten = 0;
+async fn delete_expired(db: &mut PgConnection) -> Result<u64> {
+    let mut deleted = 0;
     for statement in [
         "delete from refresh_tokens where id in (select id from refresh_tokens where expires_at < now() limit $1)",
         "delete from families where id in (select id from families where expires_at < now() limit $1)",
@@ -376,7 +389,7 @@ async fn forget(db: &mut PgConnection) -> Result<u64> {
          where id in (select id from password_resets where expires_at < now() - interval '1 day' limit $1)",
         "delete from verifications where id in (select id from verifications where expires_at < now() limit $1)",
     ] {
-        forgotten += sqlx::query(statement).bind(FORGET_MAX).execute(&mut *db).await?.rows_affected();
+        deleted += sqlx::query(statement).bind(DELETE_MAX).execute(&mut *db).await?.rows_affected();
     }
-    Ok(forgotten)
+    Ok(deleted)
 }

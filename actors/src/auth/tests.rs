@@ -8,7 +8,7 @@ use bus::contract::auth::{Rejection, Role, User};
 use uuid::Uuid;
 
 use super::model::{
-    Presented, REFRESH, RefreshToken, Secret, Standing, Worth, claims, email_key, may_tell_of_movies,
+    Presented, REFRESH, RefreshToken, Secret, Standing, Worth, claims, email_key, may_publish_movies,
     promotes, role_name, role_named, secret_hash, worth,
 };
 
@@ -124,6 +124,6 @@ fn a_movie_makes_a_user_an_admin_and_nobody_anything_else() {
     assert!(!promotes(&creator(Role::User, Some(now)), now), "somebody has decided otherwise since");
     assert!(!promotes(&creator(Role::Admin, None), now));
     assert!(!promotes(&creator(Role::SuperAdmin, None), now));
-    assert!(may_tell_of_movies("/marquee/movie") && may_tell_of_movies("/marquee/bridge"));
-    assert!(!may_tell_of_movies("/marquee/notification") && !may_tell_of_movies(""));
+    assert!(may_publish_movies("/marquee/movie") && may_publish_movies("/marquee/bridge"));
+    assert!(!may_publish_movies("/marquee/notification") && !may_publish_movies(""));
 }

@@ -1,12 +1,12 @@
-//! Slows guessing down: after some wrong passwords each further try has to wait longer: of an account from one network, of an
-//! account from anywhere (far above it), of an address.
+//! Slows password guessing down: after some wrong passwords each further try has to wait longer. Tries are counted for an
+//! account in one network, for an account everywhere (with a far higher limit), and for a client address.
 //!
-//! Invariant: strangers do not keep an owner out: their wrong passwords count in their own networks, and who logged in on a
-//! device before is counted by the device alone (OWASP, device cookies), which is bounded like a network.
+//! Invariant: strangers cannot keep an owner out: their wrong passwords count in their own networks, and tries on a device
+//! where the account was used before count for that device alone (OWASP, device cookies), with the limit of a network.
 //! A try counts as wrong when it begins, so that a hundred at once gain nothing, and is taken back when it was right.
-//! Invariant: nobody is locked out for good: a refused try costs nothing, and the delay has an end.
-//! Invariant: an account that does not exist is throttled like one that does.
-//! Counts are kept in Redis, which all hosts share; while it is away each process counts for itself (`count.rs`).
+//! Invariant: no account is locked for good: a refused try does not count, and the delay has an end.
+//! Invariant: an address without an account is throttled like one with an account.
+//! Counts are kept in Redis, which all hosts share; while it is away, each process counts its own tries (`count.rs`).
 
 mod count;
 
@@ -26,42 +26,42 @@ use crate::config::ThrottleSettings;
 
 /// The first delay; each further wrong password doubles it.
 const DELAY_FIRST: Duration = Duration::from_secs(1);
-/// The longest: some three hundred guesses a day, and no longer than a person would wait before they call.
+/// The longest: some three hundred guesses a day, and no longer than a person waits before calling for help.
 const DELAY_MAX: Duration = Duration::from_secs(300);
-/// Wrong passwords are forgotten after so long without another one.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// A count expires when no wrong password came for this long.
+const COUNT_EXPIRES_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Longest wait for Redis: a login takes longer by itself.
 const REDIS_MAX: Duration = Duration::from_millis(100);
 /// After a failure Redis is left alone for this long.
 const REDIS_REST: Duration = Duration::from_secs(2);
 
 /// KEYS are the counters of a try; ARGV the free tries of each, then first delay, longest delay and memory in ms.
-/// Answers the ms to wait (0: go on) and whether nobody was told of this delay yet. The same rule as [`Counts`].
+/// Returns the ms to wait (0: go on) and whether this is the first refusal of a delay. The same rule as [`Counts`].
 const BEGIN: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local first, longest, keep = tonumber(ARGV[#KEYS + 1]), tonumber(ARGV[#KEYS + 2]), ARGV[#KEYS + 3]
-local wait, news = 0, 0
+local wait, first_refusal = 0, 0
 for _, key in ipairs(KEYS) do
   local left = (tonumber(redis.call('HGET', key, 'until')) or 0) - now
   if left > 0 then
     wait = math.max(wait, left)
-    news = math.max(news, redis.call('HSETNX', key, 'told', 1))
+    first_refusal = math.max(first_refusal, redis.call('HSETNX', key, 'refused', 1))
   end
 end
-if wait > 0 then return {wait, news} end
+if wait > 0 then return {wait, first_refusal} end
 for i, key in ipairs(KEYS) do
   local over = redis.call('HINCRBY', key, 'wrong', 1) - tonumber(ARGV[i])
   if over > 0 then
     local delay = math.min(first * 2 ^ math.min(over - 1, 30), longest)
     redis.call('HSET', key, 'until', string.format('%d', now + delay))
-    redis.call('HDEL', key, 'told')
+    redis.call('HDEL', key, 'refused')
   end
   redis.call('PEXPIRE', key, keep)
 end
 return {0, 0}";
 
-/// Takes one try of each key back, unless it is forgotten already.
+/// Takes one try of each key back, unless its count has expired.
 const TAKE_BACK: &str = "
 for _, key in ipairs(KEYS) do
   if (tonumber(redis.call('HGET', key, 'wrong')) or 0) > 0 then redis.call('HINCRBY', key, 'wrong', -1) end
@@ -74,14 +74,14 @@ pub struct Throttle {
     redis: Option<ConnectionManager>,
     scripts: (Script, Script),
     resting_until: Mutex<Option<Instant>>,
-    here: Counts,
+    local: Counts,
 }
 
-/// A try that may go on. It counts as wrong unless it is said to be otherwise.
+/// A try that may go on. It counts as wrong until it is taken back.
 pub struct Try {
-    /// The counter of the account in this network, or of the device: it begins anew after the right password.
+    /// The counter of the account in this network, or of the device: it starts anew after the right password.
     own: String,
-    /// Of the account everywhere, unless the device is known; of the address, where that is known.
+    /// The counters of the account everywhere, unless the device is known, and of the client address, where it is known.
     wider: Vec<String>,
 }
 
@@ -89,8 +89,8 @@ pub struct Try {
 #[derive(Debug, PartialEq)]
 pub struct Wait {
     pub seconds: u64,
-    /// Whether this is the first one that the delay refuses.
-    pub is_news: bool,
+    /// Whether this is the first try that this delay refuses.
+    pub is_first: bool,
 }
 
 impl From<Wait> for Rejection {
@@ -102,15 +102,15 @@ impl From<Wait> for Rejection {
 impl Throttle {
     pub fn new(settings: Option<ThrottleSettings>, redis: Option<ConnectionManager>) -> Self {
         let scripts = (Script::new(BEGIN), Script::new(TAKE_BACK));
-        Self { settings, redis, scripts, resting_until: Mutex::default(), here: Counts::default() }
+        Self { settings, redis, scripts, resting_until: Mutex::default(), local: Counts::default() }
     }
 
     pub fn is_on(&self) -> bool {
         self.settings.is_some()
     }
 
-    /// Counts a try of this account's password from this address, or says how long to wait. `device` is one on which
-    /// somebody logged in to this account before.
+    /// Counts a try of this account's password from this address, or returns how long to wait. `device` is one on which
+    /// this account was used before.
     pub async fn begin(
         &self,
         email_key: &str,
@@ -130,26 +130,26 @@ impl Throttle {
         wanted.extend(everywhere.map(|key| (key, settings.free_tries_account_all)));
         wanted.extend(address.map(|key| (key, settings.free_tries_ip)));
         let tried = Try { own, wider: wanted.iter().skip(1).map(|(key, _)| key.clone()).collect() };
-        let (wait, is_news) = match self.begin_in_redis(&wanted).await {
+        let (wait, is_first) = match self.begin_in_redis(&wanted).await {
             Some(answer) => answer,
-            None => self.here.begin(&wanted, Instant::now()),
+            None => self.local.begin(&wanted, Instant::now()),
         };
         if wait.is_zero() {
             return Ok(tried);
         }
         metrics::counter!("auth_throttled_total").increment(1);
-        Err(Wait { seconds: wait.as_millis().div_ceil(1000) as u64, is_news })
+        Err(Wait { seconds: wait.as_millis().div_ceil(1000) as u64, is_first })
     }
 
-    /// The password was right: the count of this network or device begins anew. The wider ones only get their try back:
-    /// else one good account would buy any number of guesses at others, and each login of the owner new guesses to
-    /// whoever guesses from many networks.
+    /// The password was right: the count of this network or device starts anew. The wider counts only get their try back:
+    /// otherwise an attacker with one good account could reset the count of an address, and each login of the owner would
+    /// give new guesses to attackers in many networks.
     pub async fn right(&self, tried: Try) {
-        self.forget_count(&tried.own).await;
+        self.clear_count(&tried.own).await;
         self.take_back(tried.wider).await;
     }
 
-    /// Whether the password was right was never found out.
+    /// The password was not verified after all.
     pub async fn undecided(&self, tried: Try) {
         self.take_back(tried.wider.into_iter().chain([tried.own]).collect()).await;
     }
@@ -162,28 +162,28 @@ impl Throttle {
         wanted.iter().for_each(|(_, free)| {
             call.arg(*free);
         });
-        for time in [DELAY_FIRST, DELAY_MAX, FORGOTTEN_AFTER] {
+        for time in [DELAY_FIRST, DELAY_MAX, COUNT_EXPIRES_AFTER] {
             call.arg(time.as_millis() as u64);
         }
         let mut redis = self.redis()?;
-        let (wait, news): (u64, u8) = self.within(call.invoke_async(&mut redis)).await?;
-        Some((Duration::from_millis(wait), news == 1))
+        let (wait, first): (u64, u8) = self.within(call.invoke_async(&mut redis)).await?;
+        Some((Duration::from_millis(wait), first == 1))
     }
 
-    /// The account's counts begin anew: everywhere, and in this network.
-    pub async fn forget(&self, email_key: &str, ip: Option<IpAddr>) {
-        self.forget_count(&account_key(email_key)).await;
-        self.forget_count(&own_key(email_key, ip)).await;
+    /// Clears the account's counts: everywhere, and in this network.
+    pub async fn clear(&self, email_key: &str, ip: Option<IpAddr>) {
+        self.clear_count(&account_key(email_key)).await;
+        self.clear_count(&own_key(email_key, ip)).await;
     }
 
-    async fn forget_count(&self, account: &str) {
+    async fn clear_count(&self, account: &str) {
         if self.settings.is_none() {
             return;
         }
-        self.here.forget(account);
+        self.local.clear(account);
         if let Some(mut redis) = self.redis() {
-            let forgetting = async { redis::cmd("DEL").arg(account).query_async(&mut redis).await };
-            let _: Option<i64> = self.within(forgetting).await;
+            let deleting = async { redis::cmd("DEL").arg(account).query_async(&mut redis).await };
+            let _: Option<i64> = self.within(deleting).await;
         }
     }
 
@@ -191,7 +191,7 @@ impl Throttle {
         if self.settings.is_none() || keys.is_empty() {
             return;
         }
-        self.here.take_back(&keys);
+        self.local.take_back(&keys);
         if let Some(mut redis) = self.redis() {
             let mut call = self.scripts.1.prepare_invoke();
             keys.iter().for_each(|key| {
@@ -218,7 +218,7 @@ impl Throttle {
     }
 }
 
-/// Mails are people's; what the counter needs of one is only that it is the same.
+/// A hash: Redis gets no e-mail addresses, and the counter needs only that equal addresses have equal keys.
 fn account_key(email_key: &str) -> String {
     format!("marquee:login:account:{}", hex::encode(&secret_hash(email_key)[..16]))
 }
@@ -260,7 +260,7 @@ mod tests {
             begin(&throttle, name, HOME).await.unwrap();
         }
         let wait = begin(&throttle, "eve", HOME).await.err().unwrap();
-        assert_eq!(wait, Wait { seconds: 1, is_news: true }, "the address has guessed six times");
+        assert_eq!(wait, Wait { seconds: 1, is_first: true }, "the address has guessed six times");
         begin(&throttle, "eve", [10, 0, 0, 2]).await.unwrap();
     }
 

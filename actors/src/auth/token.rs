@@ -1,5 +1,5 @@
-//! Signs access tokens and tickets (RFC 7519) with the house's Ed25519 key, tells its public half, and derives from it the tokens
-//! to new passwords, so that no database and no event holds those.
+//! Signs access tokens and tickets (RFC 7519) with the deployment's Ed25519 key, publishes its public half, and derives from
+//! it the tokens of mailed links and of devices, so that neither a database nor an event contains those.
 //!
 //! Keys are PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes them. Verifying is `bus::token`'s.
 
@@ -23,7 +23,7 @@ const DEVICES: &str = "marquee device 1";
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// The house's signature.
+/// The deployment's signing key.
 #[derive(Clone)]
 pub struct Signer {
     header: Header,
@@ -61,7 +61,7 @@ impl Signer {
         Ok(signer)
     }
 
-    /// Signs for the instance at this address. Tokens of another one are not taken, even where both have the same key.
+    /// Signs for the deployment at this address. Tokens of another one are refused, even where both have the same key.
     pub fn issuing_as(mut self, issuer: &str) -> Self {
         self.keys.issuer = Some(issuer.to_owned());
         self
@@ -76,20 +76,20 @@ impl Signer {
         jsonwebtoken::encode(&self.header, claims, &self.key).context("signing an access token")
     }
 
-    /// One key for both, told apart by `typ`: a door needs no second key set.
+    /// The same key as for access tokens, distinguished by `typ`: a door needs no second key set.
     pub fn sign_ticket(&self, claims: &TicketClaims) -> anyhow::Result<String> {
         let header = Header { typ: Some(TICKET_TYP.to_owned()), ..self.header.clone() };
         jsonwebtoken::encode(&header, claims, &self.key).context("signing a ticket")
     }
 
-    /// Tells older keys as well, so that tokens signed with them are good while they last.
-    pub fn telling_too(mut self, older: &KeySet) -> Self {
+    /// Publishes older keys as well, so that tokens signed with them stay valid until they expire.
+    pub fn with_older_keys(mut self, older: &KeySet) -> Self {
         let own = self.keys.keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
         self.keys.keys.extend(older.keys.iter().filter(|key| !own.contains(&key.kid)).cloned());
         self
     }
 
-    /// The token of a password reset: the same each time, and not to be guessed without the key.
+    /// The token of a password reset: the same each time, and not computable without the key.
     pub fn reset_token(&self, reset: Uuid) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.resets, reset.as_bytes()))
     }
@@ -99,7 +99,7 @@ impl Signer {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.verifications, verification.as_bytes()))
     }
 
-    /// Says that somebody logged in to this account on this device: user, device and their signature.
+    /// Proves that this account was used on this device: user, device and their signature.
     pub fn device_token(&self, user: Uuid, device: Uuid) -> String {
         let named = [user.into_bytes(), device.into_bytes()].concat();
         URL_SAFE_NO_PAD.encode([&named, hmac::sign(&self.devices, &named).as_ref()].concat())
@@ -114,7 +114,7 @@ impl Signer {
         (named[..16] == user.into_bytes()).then_some(device)
     }
 
-    /// What verifies the tokens.
+    /// The public keys that verify the tokens.
     pub fn keys(&self) -> &KeySet {
         &self.keys
     }
@@ -152,9 +152,9 @@ MC4CAQAwBQYDK2VwBCIEIOhLJi+p3GvTXlqxLRVSf4xiVQwjFWPcxn2eJZ69mEkW
     }
 
     #[test]
-    fn an_older_key_is_told_too_and_each_once() {
+    fn an_older_key_is_published_too_and_each_once() {
         let (new, old) = (Signer::from_pem(&generate_pem()).unwrap(), Signer::from_pem(OPENSSL).unwrap());
-        let both = new.clone().telling_too(old.keys()).telling_too(new.keys());
+        let both = new.clone().with_older_keys(old.keys()).with_older_keys(new.keys());
         let kids = |signer: &Signer| signer.keys().keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
         assert_eq!(kids(&both), [kids(&new), kids(&old)].concat());
     }

@@ -1,24 +1,24 @@
-//! Checks on the live database that what was promised is true: seats, money, sagas, outbox, ledger.
+//! Checks the promises on the live database: seats, money, sagas, outbox, ledger.
 //!
-//! One read-only snapshot serves all checks, so that they agree with one another while the house is busy. What one domain has
-//! told and another has not yet heard is not a finding until it is older than a minute (a message is heard within
-//! milliseconds; after an outage, within seconds). It mends nothing: a finding is for a person.
+//! All checks read one snapshot, so that they agree with one another while hosts write. An event that another domain has not
+//! handled yet is not a finding until it is older than a minute (events are handled within milliseconds; after an outage,
+//! within seconds). Nothing is repaired: a finding is for a person.
 
 mod promises;
 mod store;
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// Short and stable, for scripts.
     pub name: &'static str,
     /// What should be true.
     pub promise: &'static str,
-    /// What was looked at, in figures.
+    /// What was checked, in figures.
     pub evidence: String,
-    /// How often it is not true.
+    /// How many findings there are.
     pub found: i64,
-    /// The first of them.
+    /// The first findings.
     pub findings: Vec<String>,
 }
 

@@ -1,13 +1,13 @@
-//! What must be true of the rows, as queries for where it is not.
+//! The promises about rows, each as a query for the rows that break it.
 //!
-//! Within one schema a promise holds in every snapshot. Across schemas it holds once the event has been heard: those queries
-//! leave a minute, counted from the row's last change.
+//! Within one schema a promise holds in every snapshot. Across schemas it holds once the event is handled: those queries
+//! allow a minute, counted from the row's last change.
 
 /// One promise.
 pub struct Promise {
     pub name: &'static str,
     pub text: &'static str,
-    /// Checked where these are there: a domain may be newer than the database.
+    /// Checked where these tables exist: the program may be newer than the database.
     pub tables: &'static [&'static str],
     /// One text with the figures.
     pub figures: &'static str,

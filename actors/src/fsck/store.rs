@@ -27,7 +27,9 @@ pub async fn check(url: &str, promises: &'static [Promise]) -> anyhow::Result<Ve
                 .await?;
         if there {
             checked.push(
-                one(&mut connection, promise).await.with_context(|| format!("checking {}", promise.name))?,
+                check_promise(&mut connection, promise)
+                    .await
+                    .with_context(|| format!("checking {}", promise.name))?,
             );
         }
     }
@@ -35,13 +37,13 @@ pub async fn check(url: &str, promises: &'static [Promise]) -> anyhow::Result<Ve
     Ok(checked)
 }
 
-async fn one(connection: &mut PgConnection, promise: &Promise) -> anyhow::Result<Checked> {
+async fn check_promise(connection: &mut PgConnection, promise: &Promise) -> anyhow::Result<Checked> {
     let evidence = sqlx::query_scalar(promise.figures).fetch_one(&mut *connection).await?;
     let (found, findings) = findings(connection, promise.findings.to_owned()).await?;
     Ok(Checked { name: promise.name, promise: promise.text, evidence, found, findings })
 }
 
-/// How many, and the first twenty.
+/// The number of findings, and the first twenty.
 async fn findings(connection: &mut PgConnection, query: String) -> anyhow::Result<(i64, Vec<String>)> {
     let counted = format!("select count(*) over (), found.* from ({query}) found limit 20");
     let rows = sqlx::query(sqlx::AssertSqlSafe(counted)).fetch_all(connection).await?;
@@ -50,7 +52,7 @@ async fn findings(connection: &mut PgConnection, query: String) -> anyhow::Resul
     Ok((found, findings))
 }
 
-/// Every domain's outbox: what was committed has left, and the coming days can be written.
+/// Every domain's outbox: committed events are published, and there are partitions for the coming days.
 async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
     let domains: Vec<String> = sqlx::query_scalar(
         "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,8 +1,8 @@
-//! A movie's new length: its showtimes to come end when the movie does, and may overlap the next showtime of their
-//! auditorium by it.
+//! A movie's new length: its future showtimes end when the movie does, and may then overlap the next showtime of their
+//! auditorium.
 //!
-//! Invariant: a showtime says when its movie ends, also where the next one begins before that. `free_at`, by which the
-//! database keeps auditoriums free, then ends where the next showtime begins.
+//! Invariant: a showtime ends when its movie does, also where the next one begins before that. `free_at`, by which the
+//! database keeps auditoriums free, is then the start of the next showtime.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -20,17 +20,17 @@ pub struct Neighbour {
     pub showtime: OverlappingShowtime,
 }
 
-/// The showtimes whose end moves, and those that overlap by it, soonest first. `neighbours` are all showtimes of the
+/// The showtimes whose end moves, and the overlaps, soonest first. `neighbours` are all showtimes of the
 /// auditoriums that are not cancelled.
 pub fn relengthened(
-    to_come: &[Scheduled],
+    future: &[Scheduled],
     neighbours: Vec<Neighbour>,
     minutes: u16,
     cleaning: Duration,
     now: Timestamp,
 ) -> (Vec<Scheduled>, Vec<Overlap>) {
     let lasts = Duration::from_secs(60 * u64::from(minutes));
-    let ends: HashMap<Uuid, Timestamp> = to_come
+    let ends: HashMap<Uuid, Timestamp> = future
         .iter()
         .map(|scheduled| (scheduled.showtime.id, scheduled.showtime.starts_at.plus(lasts)))
         .collect();
@@ -42,16 +42,16 @@ pub fn relengthened(
         by_start.insert((auditorium_id, showtime.starts_at), showtime);
     }
     let (mut changed, mut overlaps) = (Vec::new(), Vec::new());
-    for known in to_come {
-        let starts_at = known.showtime.starts_at;
+    for current in future {
+        let starts_at = current.showtime.starts_at;
         let ends_at = starts_at.plus(lasts);
-        if ends_at == known.showtime.ends_at {
+        if ends_at == current.showtime.ends_at {
             continue;
         }
         let clean_at = ends_at.plus(cleaning);
-        let mut longer = known.next(now);
+        let mut longer = current.next(now);
         (longer.showtime.ends_at, longer.free_at) = (ends_at, Some(clean_at));
-        let auditorium = known.showtime.auditorium_id;
+        let auditorium = current.showtime.auditorium_id;
         let after = (auditorium, starts_at.plus(Duration::from_micros(1)))..(auditorium, clean_at);
         if let Some((_, later)) = by_start.range(after).next() {
             longer.free_at = Some(later.starts_at);

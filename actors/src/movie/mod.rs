@@ -1,15 +1,15 @@
 //! Movie owns the catalogue: movies, genres, auditoriums with their seats, showtimes with their prices.
 //!
 //! Invariant: an auditorium shows one movie at a time.
-//! Invariant: a showtime freezes seats and prices; a change of them is a new version, and takes no seat from who has it.
-//! It does not know which seats are sold: that is reservation's, which it asks, and which has the last word.
+//! Invariant: a showtime freezes its seats and prices; changing them makes a new version and takes no seat from anybody.
+//! It does not know which seats are sold: it asks reservation, and reservation may still refuse a change.
 
-mod actor;
+mod consumer;
 mod demo;
+mod endpoints;
 mod length;
 mod model;
 mod programme;
-mod reminder;
 mod store;
 
 #[cfg(test)]
@@ -25,10 +25,10 @@ use futures::FutureExt;
 use sqlx::migrate::Migrator;
 
 use crate::config::MovieSettings;
-use crate::delivery::stored_answers;
-use crate::domain::{Domain, configure};
+use crate::delivery::Journal;
+use crate::domain::{Domain, Tools, configure, consume};
 use crate::host::{DomainBuilder, Host};
-use actor::{Desk, refusal};
+use store::Write;
 
 pub use demo::{Added, seed};
 
@@ -36,7 +36,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/movie");
 
 pub const DOMAIN: Domain = Domain {
     name: "movie",
-    consumer: Some(refusal::CONSUMER),
+    consumer: Some(consumer::CONSUMER),
     publishes: &[
         MovieCreated::SUBJECT,
         MovieUpdated::SUBJECT,
@@ -49,20 +49,31 @@ pub const DOMAIN: Domain = Domain {
     configure: |environment| configure("movie", environment, MovieSettings::read, spawn),
 };
 
+/// What endpoints and consumer work with.
+struct Env {
+    tools: Tools<Write>,
+    settings: MovieSettings,
+}
+
+impl std::ops::Deref for Env {
+    type Target = Tools<Write>;
+    fn deref(&self) -> &Tools<Write> {
+        &self.tools
+    }
+}
+
+impl Env {
+    fn new(builder: &DomainBuilder, journal: Journal<Write>, settings: MovieSettings) -> Self {
+        Self { tools: Tools::new(builder, journal), settings }
+    }
+}
+
 /// Starts the host.
 pub async fn spawn(builder: DomainBuilder, settings: MovieSettings) -> anyhow::Result<Host> {
-    let (journal, wellness, mut children) = builder.delivery(None);
-    let desk = Arc::new(Desk {
-        journal,
-        pool: builder.database.pool.clone(),
-        clock: builder.clock.clone(),
-        bus: builder.bus.clone(),
-        settings,
-        answers: stored_answers(builder.database.pool.clone()),
-    });
-    let hearing = desk.clone();
-    let hear = Arc::new(move |delivery| refusal::hear(&hearing, delivery));
-    children.push(builder.consumer(refusal::CONSUMER, wellness.clone(), hear));
-    children.push(builder.service(move |server| actor::serve(desk.clone(), server).boxed()));
-    builder.start(wellness, move || children.clone()).await
+    let (journal, database_up, mut children) = builder.delivery(None);
+    let env = Arc::new(Env::new(&builder, journal, settings));
+    let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());
+    children.push(builder.consumer(consumer::CONSUMER, database_up.clone(), handle));
+    children.push(builder.service(move |server| endpoints::serve(env.clone(), server).boxed()));
+    builder.start(database_up, move || children.clone()).await
 }

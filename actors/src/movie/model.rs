@@ -1,5 +1,5 @@
-//! Movie's types and pure rules: what a change makes of a row, how a showtime is made of a movie, an auditorium and
-//! prices, and which seats a new layout would take from somebody.
+//! Movie's types and pure rules: a row after a change, a showtime from a movie, an auditorium and prices, and the sold seats
+//! that a new layout would lack.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -58,35 +58,35 @@ pub fn movie(wanted: CreateMovie, genres: &[Genre], now: Timestamp) -> Result<Mo
 
 /// The movie after a change; `genres` are those of the new ids that were found.
 pub fn changed_movie(
-    known: &Movie,
+    current: &Movie,
     change: &UpdateMovie,
     genres: &[Genre],
     now: Timestamp,
 ) -> Result<Movie, Rejection> {
     Ok(Movie {
-        id: known.id,
-        poster_url: known.poster_url.clone(),
-        poster_small_url: known.poster_small_url.clone(),
-        trailer_url: known.trailer_url.clone(),
-        version: known.version + 1,
-        created_at: known.created_at,
-        ..movie(change.applied_to(known), genres, now)?
+        id: current.id,
+        poster_url: current.poster_url.clone(),
+        poster_small_url: current.poster_small_url.clone(),
+        trailer_url: current.trailer_url.clone(),
+        version: current.version + 1,
+        created_at: current.created_at,
+        ..movie(change.applied_to(current), genres, now)?
     })
 }
 
-pub fn changed_auditorium(known: &Auditorium, change: UpdateAuditorium, now: Timestamp) -> Auditorium {
+pub fn changed_auditorium(current: &Auditorium, change: UpdateAuditorium, now: Timestamp) -> Auditorium {
     Auditorium {
-        id: known.id,
-        name: change.name.unwrap_or_else(|| known.name.clone()),
-        time_zone: change.time_zone.unwrap_or_else(|| known.time_zone.clone()),
-        rows: change.rows.map_or_else(|| known.rows.clone(), with_columns),
-        version: known.version + 1,
-        created_at: known.created_at,
+        id: current.id,
+        name: change.name.unwrap_or_else(|| current.name.clone()),
+        time_zone: change.time_zone.unwrap_or_else(|| current.time_zone.clone()),
+        rows: change.rows.map_or_else(|| current.rows.clone(), with_columns),
+        version: current.version + 1,
+        created_at: current.created_at,
         updated_at: now,
     }
 }
 
-/// Makes a showtime, frozen as movie and auditorium are now. Whether the auditorium is free only the database knows.
+/// Makes a showtime, frozen as movie and auditorium are now. Whether the auditorium is free, only the database can decide.
 pub fn schedule(
     wanted: CreateShowtime,
     movie: Option<&Movie>,
@@ -120,24 +120,26 @@ pub fn schedule(
     Ok(Scheduled { showtime, rows, free_at: Some(ends_at.plus(cleaning)), auditorium_version })
 }
 
-/// The showtime after a change of start or prices. Whether somebody has seats is not known here.
+/// The showtime after a change of start or prices. The caller checks whether seats are sold.
 pub fn changed_showtime(
-    known: &Scheduled,
+    current: &Scheduled,
     change: &UpdateShowtime,
     cleaning: Duration,
     now: Timestamp,
 ) -> Result<Scheduled, Rejection> {
-    match known.showtime.status {
+    match current.showtime.status {
         ShowtimeStatus::Cancelled => return Err(Rejection::ShowtimeCancelled),
-        ShowtimeStatus::OnSale if known.showtime.starts_at <= now => return Err(Rejection::ShowtimeStarted),
+        ShowtimeStatus::OnSale if current.showtime.starts_at <= now => {
+            return Err(Rejection::ShowtimeStarted);
+        }
         ShowtimeStatus::OnSale => {}
     }
-    let mut changed = known.next(now);
+    let mut changed = current.next(now);
     if let Some(prices) = &change.prices {
-        check_prices(&known.rows, prices)?;
+        check_prices(&current.rows, prices)?;
         changed.showtime.prices = prices.clone();
     }
-    if let Some(starts_at) = change.starts_at.filter(|at| *at != known.showtime.starts_at) {
+    if let Some(starts_at) = change.starts_at.filter(|at| *at != current.showtime.starts_at) {
         if starts_at <= now {
             return Err(Rejection::StartsInThePast);
         }
@@ -148,13 +150,13 @@ pub fn changed_showtime(
 }
 
 /// The showtime off the programme; `None` where it is already.
-pub fn cancelled(known: &Scheduled, now: Timestamp) -> Result<Option<Scheduled>, Rejection> {
-    match known.showtime.status {
+pub fn cancelled(current: &Scheduled, now: Timestamp) -> Result<Option<Scheduled>, Rejection> {
+    match current.showtime.status {
         ShowtimeStatus::Cancelled => Ok(None),
-        // What has begun may still break off, and is given back then.
-        ShowtimeStatus::OnSale if known.showtime.ends_at <= now => Err(Rejection::ShowtimeOver),
+        // A show that has begun may still break off, and is refunded then.
+        ShowtimeStatus::OnSale if current.showtime.ends_at <= now => Err(Rejection::ShowtimeOver),
         ShowtimeStatus::OnSale => {
-            let mut cancelled = known.next(now);
+            let mut cancelled = current.next(now);
             cancelled.showtime.status = ShowtimeStatus::Cancelled;
             Ok(Some(cancelled))
         }
@@ -189,7 +191,7 @@ fn kinds(rows: &[Row]) -> HashMap<SeatId, SeatKind> {
     seats.filter(|(_, kind)| *kind != SeatKind::Gap).collect()
 }
 
-/// Those of `showtimes` where something is claimed, with what.
+/// The showtimes with claimed seats, and those seats.
 pub fn sold(
     showtimes: &[Scheduled],
     claimed: &BTreeMap<Uuid, Vec<SeatId>>,
@@ -203,7 +205,7 @@ pub fn sold(
 }
 
 impl Scheduled {
-    /// Until when nobody else may have the auditorium.
+    /// Until when no other showtime may have the auditorium.
     pub fn busy_until(&self) -> Timestamp {
         self.free_at.unwrap_or(self.showtime.ends_at)
     }
@@ -239,14 +241,14 @@ impl Scheduled {
         refitted
     }
 
-    /// The showtime with start and seats as those who sold it have kept them.
+    /// The showtime with the start and the seats that reservation has kept.
     pub fn taken_back(&self, starts_at: Timestamp, rows: Vec<Row>, now: Timestamp) -> Self {
         let mut back = Self { rows, ..self.next(now) };
         back.start(starts_at);
         back
     }
 
-    /// What selling its seats needs.
+    /// The event with all that selling its seats needs.
     pub fn event(&self) -> ShowtimeScheduled {
         let showtime = self.showtime.clone();
         ShowtimeScheduled {

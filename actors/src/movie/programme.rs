@@ -1,7 +1,7 @@
-//! A programme: which showtimes a request for many makes, and which it leaves out and why.
+//! A programme: the showtimes that a request for many schedules, and those that it skips, with the reason.
 //!
-//! Times are those of the clock on the auditorium's wall. Where the clocks go forward over one, there is no such time
-//! that day; where they go back, it is there twice and the first counts.
+//! Times are local times of the auditorium. A time that the clocks skip when they go forward does not exist that day; of one
+//! that comes twice when they go back, the first counts.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use time::Date;
 use super::model::{self, Busy, Scheduled, date_text};
 use crate::zone;
 
-/// One time on one day, and when that is.
+/// One local time on one day, and its instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     pub date: Date,
@@ -30,7 +30,7 @@ pub fn time_zone(name: &str) -> Result<TimeZone, Rejection> {
     zone::named(name).ok_or(Rejection::UnknownTimeZone)
 }
 
-/// All slots that are asked for, in order.
+/// All requested slots, in order.
 pub fn slots(wanted: &CreateShowtimes, zone: &TimeZone) -> Result<Vec<Slot>, Rejection> {
     let (Some(from), Some(to)) = (model::date(&wanted.from), model::date(&wanted.to)) else {
         return Err(Rejection::NoDays);
@@ -67,7 +67,7 @@ fn weekday(date: Date) -> Weekday {
     }
 }
 
-/// What is scheduled in the slots and what not; `busy` is when the auditorium is taken already.
+/// The showtimes scheduled in the slots, and the skipped ones; `busy` is when the auditorium is already taken.
 pub fn plan(
     wanted: &CreateShowtimes,
     slots: Vec<Slot>,

@@ -1,13 +1,14 @@
 //! Movie's writes. Staff write a few rows a day, a seed some hundred, so changes are written one after another.
 //!
 //! Invariant: two showtimes never have one auditorium at one time (`auditorium_is_free`). Invariant: a change of a row
-//! names the version that it replaces, and what rests on other rows (an auditorium's showtimes to come) is looked at again under
-//! that row's lock; where it moved, the change is decided again.
+//! names the version that it replaces, and rows that it rests on (an auditorium's future showtimes) are read again under
+//! that row's lock; where they changed, the change is decided again.
 
 mod auditorium;
 mod catalogue;
 mod media;
 mod page;
+mod reminder;
 mod showtime;
 mod wall;
 
@@ -26,7 +27,8 @@ use crate::delivery::{Rows, WriteError};
 pub use auditorium::{auditoriums, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
 pub use media::{condemned, media};
-pub use showtime::{Of, busy, find_showtime, list_showtimes, neighbours, scheduled, to_come};
+pub use reminder::upcoming;
+pub use showtime::{Of, busy, find_showtime, future_showtimes, list_showtimes, neighbours, scheduled};
 
 /// Movie's changes. A row of version 1 is new; any other replaces the version before.
 #[derive(Debug)]
@@ -34,17 +36,20 @@ pub enum Write {
     Genre(Genre),
     GenreDeleted(Genre),
     Movie(Movie),
-    /// With those of its showtimes to come whose end moves; all to come are named.
+    /// With those of its future showtimes whose end moves, and the ids of all future ones. A showtime that was scheduled
+    /// meanwhile in the same place makes it stale.
     MovieLength(Movie, Vec<Scheduled>, Vec<Uuid>),
-    /// With its showtimes to come, cancelled.
+    /// With its future showtimes, cancelled.
     MovieDeleted(Movie, Vec<Scheduled>),
-    /// With all of its showtimes to come, where it is not new.
+    /// With all of its future showtimes, where it is not new.
     Auditorium(Auditorium, Vec<Scheduled>),
     AuditoriumDeleted(Auditorium),
     Showtimes(Vec<Scheduled>),
+    /// New showtimes in free slots. A slot that was taken meanwhile makes it stale: one more to leave out, no rejection.
+    Programme(Vec<Scheduled>),
     Reminded(Vec<Reminded>),
     MediaBegun(Media, Timestamp),
-    /// With the movie as it shows it.
+    /// With the movie as it is with the file.
     MediaAttached(Media, Movie),
     MediaCondemned(Timestamp),
     MediaForgotten(Vec<Uuid>),
@@ -62,7 +67,7 @@ impl Rows for Write {
             for (index, row) in rows.iter().enumerate() {
                 match row.write_alone(connection).await {
                     Ok(()) => {}
-                    // A violated constraint has aborted the transaction; alone it shows whose fault it was.
+                    // A violated constraint has aborted the transaction; written alone, the change shows whether it is the cause.
                     Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
                         return Err(WriteError::Short(vec![index]));
                     }
@@ -75,8 +80,8 @@ impl Rows for Write {
     }
 }
 
-/// Two hosts that insert overlapping showtimes would wait for each other until Postgres calls it a deadlock, a second
-/// later. So the rows of movie and auditorium decide who is first; and while they are locked nobody deletes them.
+/// Two hosts that insert overlapping showtimes would wait for each other until Postgres reports a deadlock, a second
+/// later. So they lock the rows of movie and auditorium first, which also keeps those from being deleted.
 async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
     let (mut movies, mut auditoriums) = (Vec::new(), Vec::new());
     for row in rows {
@@ -91,7 +96,8 @@ async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
         if let Write::MovieDeleted(_, showtimes)
         | Write::Auditorium(_, showtimes)
         | Write::MovieLength(_, showtimes, _)
-        | Write::Showtimes(showtimes) = row
+        | Write::Showtimes(showtimes)
+        | Write::Programme(showtimes) = row
         {
             movies.extend(showtimes.iter().map(|scheduled| scheduled.showtime.movie_id));
             auditoriums.extend(showtimes.iter().map(|scheduled| scheduled.showtime.auditorium_id));
@@ -117,26 +123,32 @@ impl Write {
                 });
             }
             Self::Movie(movie) => catalogue::put_movie(db, movie).await,
-            Self::MovieLength(movie, showtimes, to_come) => {
-                change_length(db, movie, showtimes, to_come).await
+            Self::MovieLength(movie, showtimes, future) => {
+                return change_length(db, movie, showtimes, future)
+                    .await
+                    .map_err(rejection)
+                    .map_err(decide_again);
             }
             Self::MovieDeleted(movie, showtimes) => delete_movie(db, movie, showtimes).await,
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
             Self::Showtimes(showtimes) => showtime::put_showtimes(db, showtimes).await,
-            Self::Reminded(reminded) => super::reminder::mark(db, reminded).await.map_err(WriteError::Sql),
+            Self::Programme(showtimes) => {
+                return showtime::put_showtimes(db, showtimes).await.map_err(rejection).map_err(decide_again);
+            }
+            Self::Reminded(reminded) => reminder::mark(db, reminded).await.map_err(WriteError::Sql),
             Self::MediaBegun(media, now) => media::begin(db, media, *now).await,
             Self::MediaAttached(media, movie) => media::attach(db, media, movie).await,
             Self::MediaCondemned(now) => media::condemn(db, *now).await,
             Self::MediaForgotten(ids) => media::forget(db, ids).await,
         };
-        written.map_err(refused)
+        written.map_err(rejection)
     }
 }
 
 async fn delete_movie(db: &mut PgConnection, movie: &Movie, cancelled: &[Scheduled]) -> Result<()> {
-    let known: Vec<Uuid> = cancelled.iter().map(|scheduled| scheduled.showtime.id).collect();
-    if showtime::has_others_to_come(db, Of::Movie(movie.id), &known).await? {
+    let read: Vec<Uuid> = cancelled.iter().map(|scheduled| scheduled.showtime.id).collect();
+    if showtime::has_other_future_showtimes(db, Of::Movie(movie.id), &read).await? {
         return Err(WriteError::Stale);
     }
     showtime::put_showtimes(db, cancelled).await?;
@@ -147,10 +159,10 @@ async fn change_length(
     db: &mut PgConnection,
     movie: &Movie,
     showtimes: &[Scheduled],
-    to_come: &[Uuid],
+    future: &[Uuid],
 ) -> Result<()> {
     // One that was scheduled meanwhile would keep the old length.
-    if showtime::has_others_to_come(db, Of::Movie(movie.id), to_come).await? {
+    if showtime::has_other_future_showtimes(db, Of::Movie(movie.id), future).await? {
         return Err(WriteError::Stale);
     }
     catalogue::put_movie(db, movie).await?;
@@ -162,10 +174,10 @@ async fn change_auditorium(
     auditorium: &Auditorium,
     showtimes: &[Scheduled],
 ) -> Result<()> {
-    let known: Vec<Uuid> = showtimes.iter().map(|scheduled| scheduled.showtime.id).collect();
+    let read: Vec<Uuid> = showtimes.iter().map(|scheduled| scheduled.showtime.id).collect();
     // One that was scheduled meanwhile would keep the old seats.
     if auditorium.version > 1
-        && showtime::has_others_to_come(db, Of::Auditorium(auditorium.id), &known).await?
+        && showtime::has_other_future_showtimes(db, Of::Auditorium(auditorium.id), &read).await?
     {
         return Err(WriteError::Stale);
     }
@@ -174,13 +186,13 @@ async fn change_auditorium(
 }
 
 async fn delete_auditorium(db: &mut PgConnection, auditorium: &Auditorium) -> Result<()> {
-    if showtime::has_others_to_come(db, Of::Auditorium(auditorium.id), &[]).await? {
+    if showtime::has_other_future_showtimes(db, Of::Auditorium(auditorium.id), &[]).await? {
         return Err(WriteError::Rejected(Rejection::AuditoriumInUse));
     }
     auditorium::delete_auditorium(db, auditorium).await
 }
 
-/// Whether as many rows were changed as should be; those that were not have another version by now.
+/// Stale unless as many rows were changed as should be: the others have another version by now.
 fn expect(changed: u64, wanted: usize) -> Result<()> {
     if changed == wanted as u64 { Ok(()) } else { Err(WriteError::Stale) }
 }
@@ -190,8 +202,16 @@ fn constraint(error: &WriteError<Rejection>) -> Option<&str> {
     error.as_database_error().and_then(|error| error.constraint())
 }
 
-/// A named constraint is a business answer; anything else is not.
-fn refused(error: WriteError<Rejection>) -> WriteError<Rejection> {
+/// An auditorium that was taken meanwhile: the next decision sees it and plans around it.
+fn decide_again(error: WriteError<Rejection>) -> WriteError<Rejection> {
+    match error {
+        WriteError::Rejected(Rejection::AuditoriumTaken(_)) => WriteError::Stale,
+        error => error,
+    }
+}
+
+/// A violated constraint with a name is a rejection; any other error is not.
+fn rejection(error: WriteError<Rejection>) -> WriteError<Rejection> {
     WriteError::Rejected(match constraint(&error) {
         Some("one_genre") => Rejection::GenreTaken,
         Some("one_auditorium") => Rejection::AuditoriumNameTaken,

@@ -1,8 +1,8 @@
-//! What keeps mails from becoming a weapon: none about holds to an address that is not proven, and only so many an hour to one
-//! address of all that a stranger can cause.
+//! Limits against misuse of mails: no mail about a hold to an address that is not proven, and a limited number an hour to one
+//! address of all mails that a stranger can cause.
 //!
-//! Invariant: tickets that were paid and refunds are never held back. The bound is exact for one host; hosts that send at the
-//! same moment may exceed it by what each has in work.
+//! Invariant: mails about paid tickets and refunds are never held back. The limit is exact for one host; hosts that send at
+//! the same moment may exceed it by the mails that each has in flight.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,10 +10,9 @@ use std::sync::Mutex;
 use bus::contract::auth::GetAddress;
 use bus::service::Ask;
 
-use super::Env;
 use super::model::{Facts, Mail, Trouble};
-use super::sender::{ASK_MAX, unanswered};
-use super::store;
+use super::store::Claimed;
+use super::{ASK_MAX, Env};
 
 /// How many bounded mails each recipient of a round had within the hour.
 pub struct Recipients {
@@ -22,23 +21,16 @@ pub struct Recipients {
 }
 
 impl Recipients {
-    pub async fn of(env: &Env, mails: &[Mail]) -> Result<Self, sqlx::Error> {
+    pub fn of(env: &Env, claimed: &[Claimed]) -> Self {
         let most = env.settings.mails_per_recipient_hour;
-        let sent = match most {
-            Some(_) => {
-                let recipients: Vec<String> = mails
-                    .iter()
-                    .filter_map(|mail| mail.recipient.as_deref())
-                    .map(str::to_lowercase)
-                    .collect();
-                store::sent_lately(&env.pool, &recipients).await?
-            }
-            None => HashMap::new(),
-        };
-        Ok(Self { most, sent: Mutex::new(sent) })
+        let counts = claimed.iter().filter_map(|claimed| {
+            let recipient = claimed.recipient.as_ref()?;
+            Some((recipient.to_lowercase(), claimed.sent_lately))
+        });
+        Self { most, sent: Mutex::new(counts.collect()) }
     }
 
-    /// Counts a mail to this address, or says why it is one too many.
+    /// Counts a mail to this address, or returns why it may not be sent.
     pub fn take(&self, recipient: &str) -> Option<String> {
         let most = self.most?;
         let mut sent = self.sent.lock().unwrap_or_else(|e| e.into_inner());
@@ -51,18 +43,18 @@ impl Recipients {
     }
 }
 
-/// Why a mail about a hold is not sent: its address is not that which its account has proven. Asked when it is sent, so that it
-/// is right for accounts of before as well.
+/// Why a mail about a hold is not sent: its address is not the proven one of its account. Requested when the mail is sent,
+/// since the address may have been proven meanwhile.
 pub async fn unproven(env: &Env, mail: &Mail, facts: &Facts) -> Result<Option<&'static str>, Trouble> {
     let Some(attendee) = facts.attendee.as_ref().filter(|_| mail.topic.is_of_hold(facts)) else {
         return Ok(None);
     };
     let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
-    match env.bus.ask(&GetAddress { user_id: attendee.told.user_id }, &ask).await {
-        Ok(address) if address.verified && is_same(&address.email, &attendee.told.email) => Ok(None),
+    match env.bus.ask(&GetAddress { user_id: attendee.reservation.user_id }, &ask).await {
+        Ok(address) if address.verified && is_same(&address.email, &attendee.reservation.email) => Ok(None),
         Ok(_) => Ok(Some("the address is not proven")),
         Err(problem) if problem.status == 404 => Ok(Some("there is no such account")),
-        Err(problem) => Err(unanswered(&problem)),
+        Err(problem) => Err(Trouble::unanswered(&problem)),
     }
 }
 

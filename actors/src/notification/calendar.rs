@@ -27,23 +27,23 @@ pub fn part(topic: &Topic, facts: &Facts, made_at: Timestamp, organizer: &str) -
     // Not REQUEST: tickets ask for no answer, and a mail program would offer one.
     let (method, status) = if is_cancelled { ("CANCEL", "CANCELLED") } else { ("PUBLISH", "CONFIRMED") };
     let (attendee, showtime) = (facts.attendee.as_ref()?, facts.showtime.as_ref());
-    let told = &attendee.told;
+    let reservation = &attendee.reservation;
     // An entry without an end is none that a calendar shows rightly; one that goes needs none.
     let ends_at = showtime.map(|showtime| showtime.ends_at);
     if ends_at.is_none() && !is_cancelled {
         return None;
     }
-    let starts_at = showtime.map_or(told.starts_at, |showtime| showtime.starts_at);
+    let starts_at = showtime.map_or(reservation.starts_at, |showtime| showtime.starts_at);
     let mut event = Event::new();
     event
-        .uid(&format!("{}@marquee", told.reservation_id))
+        .uid(&format!("{}@marquee", reservation.reservation_id))
         .add_property("DTSTAMP", format::basic_utc(made_at))
         .add_property("DTSTART", format::basic_utc(starts_at))
-        .add_property("SEQUENCE", told.version.to_string())
+        .add_property("SEQUENCE", reservation.version.to_string())
         .add_property("STATUS", status)
         .add_property("ORGANIZER", format!("mailto:{organizer}"))
-        .summary(&told.movie_title)
-        .description(&format!("Seats {}", seat_list(&told.seats)));
+        .summary(&reservation.movie_title)
+        .description(&format!("Seats {}", seat_list(&reservation.seats)));
     if let Some(ends_at) = ends_at {
         event.add_property("DTEND", format::basic_utc(ends_at));
     }

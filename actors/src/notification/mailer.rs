@@ -1,7 +1,7 @@
-//! The way out: SMTP, or `.eml` files in a folder.
+//! Delivers mails: by SMTP, or as `.eml` files in a folder.
 //!
-//! Invariant: what a mail server answers is judged by its stage. Before the recipient is named a refusal is about us, and
-//! mails wait; from then on it puts this mail off or refuses it for good. A quota is never a mail's fault.
+//! Invariant: the stage of the dialogue decides what a refusal means. Before the recipient is named it is about this client,
+//! and mails wait; from then on it defers this mail or refuses it for good. A quota is never caused by the mail.
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,24 +19,24 @@ use crate::config::NotificationSettings;
 
 /// One mail, connecting included.
 const MAIL_MAX: Duration = Duration::from_secs(20);
-/// Connections to the mail server that are kept: as many as mails are on their way at once.
+/// Connections to the mail server that are kept: as many as mails are in flight at once.
 const CONNECTIONS_MAX: usize = 8;
 /// Replies that mean, at any stage: log in before sending (RFC 4954); and 421, closing (RFC 5321).
-const NOT_THE_MAILS_FAULT: [&str; 5] = ["421", "530", "534", "535", "538"];
+const NOT_ABOUT_THE_MAIL: [&str; 5] = ["421", "530", "534", "535", "538"];
 /// Enhanced codes (RFC 3463) for what an account may send in a time: 5.3 too many recipients, 4.5 congestion, which large
 /// relays also use for a daily quota.
 const QUOTA: [&str; 4] = ["4.5.3", "5.5.3", "4.4.5", "5.4.5"];
 /// Characters of an error that are kept.
 const ERROR_MAX: usize = 500;
 
-enum Way {
+enum Transport {
     Smtp(Box<Relay>),
     Folder(PathBuf),
 }
 
 /// Delivers mails from one sender.
 pub struct Mailer {
-    way: Way,
+    transport: Transport,
     from: Mailbox,
 }
 
@@ -44,23 +44,23 @@ impl Mailer {
     pub fn new(settings: &NotificationSettings) -> anyhow::Result<Self> {
         let mut from: Mailbox = settings.mail_from.parse().context("MAIL_FROM is not a mailbox")?;
         from.email = in_ascii(from.email.as_ref()).parse().context("MAIL_FROM is not a mailbox")?;
-        let way = match &settings.smtp_url {
-            Some(url) => Way::Smtp(Box::new(Relay::from_url(url, CONNECTIONS_MAX)?)),
+        let transport = match &settings.smtp_url {
+            Some(url) => Transport::Smtp(Box::new(Relay::from_url(url, CONNECTIONS_MAX)?)),
             None => {
                 let folder = &settings.mail_dir;
                 private_folder(folder).with_context(|| format!("making MAIL_DIR {}", folder.display()))?;
                 tracing::info!(folder = %folder.display(), "no SMTP_URL: mails are files");
-                Way::Folder(folder.clone())
+                Transport::Folder(folder.clone())
             }
         };
-        Ok(Self { way, from })
+        Ok(Self { transport, from })
     }
 
-    /// Whether the way out exists, as far as that can be known at the start.
+    /// Whether mails can be delivered, as far as that can be known at the start.
     pub async fn check(&self) -> anyhow::Result<()> {
-        match &self.way {
-            Way::Smtp(relay) => relay.check().await,
-            Way::Folder(_) => Ok(()),
+        match &self.transport {
+            Transport::Smtp(relay) => relay.check().await,
+            Transport::Folder(_) => Ok(()),
         }
     }
 
@@ -74,8 +74,8 @@ impl Mailer {
     }
 
     pub async fn deliver(&self, mail: &Mail, message: &Message) -> Result<(), Trouble> {
-        match &self.way {
-            Way::Smtp(relay) => {
+        match &self.transport {
+            Transport::Smtp(relay) => {
                 let text = message.formatted();
                 match tokio::time::timeout(MAIL_MAX, relay.send(message.envelope(), &text)).await {
                     Ok(Ok(())) => Ok(()),
@@ -83,7 +83,7 @@ impl Mailer {
                     Err(_) => Err(Trouble::Away("the mail server did not answer in time".to_owned())),
                 }
             }
-            Way::Folder(folder) => {
+            Transport::Folder(folder) => {
                 // By its id, so that a mail that is sent again replaces itself.
                 let kind = name_of(mail.topic.kind()).to_lowercase().replace('_', "-");
                 let path = folder.join(format!("{}.{}-{kind}.eml", mail.id, mail.resends));
@@ -99,13 +99,13 @@ impl Mailer {
     }
 }
 
-/// Mails carry tickets and links to new passwords: no other user of the machine reads them.
+/// Mails contain tickets and links to new passwords: other users of the machine must not read them.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn private_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    // One that a killed host left behind.
+    // A file that a killed host left behind.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -113,7 +113,7 @@ fn private_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
 }
 
-/// Whose fault a refusal is. Before the recipient is named it is ours or the relay's, whatever its number.
+/// What a refusal means. Before the recipient is named it is about this client or the relay, whatever its number.
 fn trouble(refusal: &Refusal) -> Trouble {
     let (stage, error) = match refusal {
         Refusal::Relay { stage, error } => (*stage, error),
@@ -128,10 +128,10 @@ fn trouble(refusal: &Refusal) -> Trouble {
 fn blame(stage: Stage, code: Option<&str>, permanent: bool, transient: bool, text: String) -> Trouble {
     match stage {
         Stage::Connection | Stage::Sender => Trouble::Away(text),
-        _ if code.is_some_and(|code| NOT_THE_MAILS_FAULT.contains(&code)) => Trouble::Away(text),
+        _ if code.is_some_and(|code| NOT_ABOUT_THE_MAIL.contains(&code)) => Trouble::Away(text),
         _ if is_quota(&text) => Trouble::OverQuota(text),
         _ if permanent => Trouble::Refused(text),
-        _ if transient => Trouble::PutOff(text),
+        _ if transient => Trouble::Deferred(text),
         _ => Trouble::Away(text),
     }
 }
@@ -156,7 +156,7 @@ mod tests {
             (Sender, "550", "550 5.4.5 Daily user sending quota exceeded.", "away"),
             (Sender, "454", "454 4.7.0 Throttling failure", "away"),
             (Recipient, "550", "permanent error (550): 5.1.1 No such user", "refused"),
-            (Recipient, "451", "451 4.7.1 Greylisted, try again", "put off"),
+            (Recipient, "451", "451 4.7.1 Greylisted, try again", "deferred"),
             (Recipient, "421", "421 4.3.2 Closing", "away"),
             (Recipient, "530", "530 5.7.0 Authentication required", "away"),
             (Recipient, "452", "transient error (452): 4.5.3 Too many recipients", "over quota"),
@@ -169,7 +169,7 @@ mod tests {
                 Trouble::Away(_) => "away",
                 Trouble::Unanswered(_) => "unanswered",
                 Trouble::OverQuota(_) => "over quota",
-                Trouble::PutOff(_) => "put off",
+                Trouble::Deferred(_) => "deferred",
                 Trouble::Refused(_) => "refused",
             };
             assert_eq!(seen, wanted, "{stage:?} {text}");

@@ -1,20 +1,22 @@
-//! Notification owns the mails to moviegoers and their log, and a projection of whom they are about.
+//! Notification owns the mails to moviegoers with their log, and projections of the reservations and showtimes that they
+//! are about.
 //!
-//! Invariant: one mail for each kind and what it is about (`one_mail`), however often an event comes.
-//! Invariant: a mail is claimed under a version before it is sent and marked under the same one after. A host that ends in
-//! between sends it again when the claim has run out: with the same `Message-ID`, by which mail programs show it once.
-//! Invariant: whether a mail is still true is judged when its turn comes, not when its event came.
+//! Invariant: one mail for each kind and subject (`one_mail`), however often an event is delivered.
+//! Invariant: a mail is claimed under a version before it is sent and marked under the same one after. When a host ends in
+//! between, the claim runs out and the mail is sent again with the same `Message-ID`, so that mail programs show it once.
+//! Invariant: whether a mail is still true is decided when it is sent, not when its event was handled.
 //! It decides nothing about reservations or money, and sends nothing inside a transaction.
 
 mod address;
 mod bounds;
 mod calendar;
+mod consumer;
 mod day;
-mod desk;
+mod endpoints;
 mod format;
-mod hear;
-mod letter;
 mod mailer;
+mod marker;
+mod message;
 mod model;
 mod order;
 mod sender;
@@ -30,63 +32,58 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Bus;
 use futures::FutureExt;
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tokio::sync::Notify;
 
 use crate::config::NotificationSettings;
-use crate::delivery::{Clock, Journal};
-use crate::domain::{Domain, configure};
+use crate::domain::{Domain, Tools, configure, consume};
 use crate::host::{DomainBuilder, Host, Stage};
 use mailer::Mailer;
+use sender::NextLook;
 use store::Write;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/notification");
 
 pub const DOMAIN: Domain = Domain {
     name: "notification",
-    consumer: Some(hear::CONSUMER),
+    consumer: Some(consumer::CONSUMER),
     publishes: &[],
     migrations: Some(&MIGRATIONS),
     configure: |environment| configure("notification", environment, NotificationSettings::read, spawn),
 };
 
-/// Nobody sits and waits for a mail: what was heard and what was sent is written with what else comes within this.
-/// Without it every mail sent made a transaction of its own.
-const MAX_DELAY: Duration = Duration::from_millis(200);
+/// No request waits for a mail: events are written, and sent mails are marked, together with all others of this time.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Longest wait for another host that a mail needs.
+const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// What consumer, endpoints and sender work with.
-pub struct Env {
-    bus: Bus,
-    pool: PgPool,
-    clock: Clock,
-    journal: Journal<Write>,
+struct Env {
+    tools: Tools<Write>,
     mailer: Mailer,
     settings: NotificationSettings,
-    /// Tells the sender that there is something to send.
-    wake: Arc<Notify>,
+    next_look: NextLook,
+}
+
+impl std::ops::Deref for Env {
+    type Target = Tools<Write>;
+    fn deref(&self) -> &Tools<Write> {
+        &self.tools
+    }
 }
 
 /// Starts the host. The process must have chosen its rustls crypto provider before.
 pub async fn spawn(builder: DomainBuilder, settings: NotificationSettings) -> anyhow::Result<Host> {
     let mailer = Mailer::new(&settings)?;
     mailer.check().await?;
-    let (journal, well, mut children) = builder.delivery::<Write>(None);
-    let env = Arc::new(Env {
-        bus: builder.bus.clone(),
-        pool: builder.database.pool.clone(),
-        clock: builder.clock.clone(),
-        journal,
-        mailer,
-        settings,
-        wake: Arc::new(Notify::new()),
-    });
-    let (hearing, sending, serving) = (env.clone(), env.clone(), env);
-    let hear = Arc::new(move |delivery| hear::hear(&hearing, delivery));
-    children.push(builder.consumer(hear::CONSUMER, well.clone(), hear));
+    let (journal, database_up, mut children) = builder.delivery::<Write>(None);
+    let env =
+        Arc::new(Env { tools: Tools::new(&builder, journal), mailer, settings, next_look: NextLook::new() });
+    let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());
+    children.push(builder.consumer(consumer::CONSUMER, database_up.clone(), handle));
+    let sending = env.clone();
     children.push(builder.worker(Stage::Intake, "sender", move |stop| sender::run(sending.clone(), stop)));
-    children.push(builder.service(move |server| desk::serve(serving.clone(), server).boxed()));
-    builder.start(well, move || children.clone()).await
+    children.push(builder.service(move |server| endpoints::serve(env.clone(), server).boxed()));
+    builder.start(database_up, move || children.clone()).await
 }

@@ -1,38 +1,36 @@
-//! Notification's types and pure rules: which mails an event makes, whether a mail is still true when its turn comes, and
-//! when to try again. Facts and `now` come in as arguments.
+//! Notification's types and pure rules: whether a mail is still true when it is sent, and when to try again. Facts and `now`
+//! are arguments.
 
 use std::time::Duration;
 
-use bus::Context;
 use bus::contract::movie::{ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::notification::{NotificationKind as Kind, NotificationStatus};
 use bus::contract::reservation::{ReservationCreated, ReservationStatus};
 use bus::contract::{Money, SeatId, Timestamp};
+use bus::{Context, Problem};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::order::Sibling;
-
-/// Tries of a mail that the server puts off; with the delays below that is some six hours.
+/// Tries of a mail that the server defers (4xx); with the delays below that is some six hours.
 pub const TRIES_MAX: i32 = 12;
 /// A mail that reaches no server waits as long as mail servers themselves would (RFC 5321, 4.5.4.1: four to five days).
 pub const AWAY_MAX: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_DELAY: Duration = Duration::from_secs(60 * 60);
-/// Another host, or the mail server, is away: it is back soon or the sender waits anyway.
+/// After another host or the mail server was away: it is back soon, or the sender pauses anyway.
 const AWAY_DELAY: Duration = Duration::from_secs(2);
 /// Quotas are counted by the hour or the day.
 const QUOTA_DELAY: Duration = Duration::from_secs(60);
 
-/// A reservation as its events told it.
+/// A reservation as its newest event describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attendee {
     pub status: ReservationStatus,
-    pub told: ReservationCreated,
+    pub reservation: ReservationCreated,
 }
 
-/// A showtime as far as a mail tells of it.
-#[derive(Debug, Clone, PartialEq)]
+/// The part of a showtime that mails mention.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Showtime {
     pub id: Uuid,
     pub version: i64,
@@ -45,21 +43,21 @@ pub struct Showtime {
 }
 
 impl From<ShowtimeScheduled> for Showtime {
-    fn from(told: ShowtimeScheduled) -> Self {
+    fn from(scheduled: ShowtimeScheduled) -> Self {
         Self {
-            id: told.showtime_id,
-            version: told.version,
-            movie_title: told.movie_title,
-            auditorium_name: told.auditorium_name,
-            time_zone: told.time_zone,
-            starts_at: told.starts_at,
-            ends_at: told.ends_at,
-            cancelled: told.status == ShowtimeStatus::Cancelled,
+            id: scheduled.showtime_id,
+            version: scheduled.version,
+            movie_title: scheduled.movie_title,
+            auditorium_name: scheduled.auditorium_name,
+            time_zone: scheduled.time_zone,
+            starts_at: scheduled.starts_at,
+            ends_at: scheduled.ends_at,
+            cancelled: scheduled.status == ShowtimeStatus::Cancelled,
         }
     }
 }
 
-/// What a mail is about, with what its event told that no projection keeps.
+/// What a mail is about, with facts of its event that no projection has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum Topic {
@@ -97,12 +95,12 @@ impl Topic {
         }
     }
 
-    /// Whether the mail brings the tickets.
+    /// Whether the tickets are attached.
     pub fn has_tickets(&self) -> bool {
         matches!(self, Self::ReservationConfirmed | Self::ReservationExchanged { .. })
     }
 
-    /// Whether it is about seats that nobody has paid: anybody can cause such a mail, to any address that they name.
+    /// Whether it is about unpaid seats: anybody can cause such a mail, to any address.
     pub fn is_of_hold(&self, facts: &Facts) -> bool {
         match self {
             Self::ReservationCreated { .. } | Self::HoldExpired | Self::PaymentFailed => true,
@@ -118,18 +116,19 @@ impl Topic {
         }
     }
 
-    /// Whether a recipient gets only so many of them within an hour. Tickets that were paid and refunds always go.
+    /// Whether the number of such mails to one recipient within an hour is limited. Mails about paid tickets and refunds are
+    /// not.
     pub fn is_bounded(&self, facts: &Facts) -> bool {
         let account = matches!(
             self,
             Self::PasswordReset { .. } | Self::PasswordChanged { .. } | Self::EmailVerification { .. }
         );
-        let is_free = facts.attendee.as_ref().is_some_and(|attendee| attendee.told.total.amount == 0);
+        let is_free = facts.attendee.as_ref().is_some_and(|attendee| attendee.reservation.total.amount == 0);
         account || is_free || self.is_of_hold(facts)
     }
 }
 
-/// A mail to be stored. `subject` and the topic's kind name it: the same again is not stored.
+/// A mail to be queued. `subject` and the kind of its topic name it: a second one with the same name is not queued.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewMail {
     pub topic: Topic,
@@ -154,7 +153,25 @@ pub struct Mail {
     pub queued_at: Timestamp,
 }
 
-/// What is known of a mail's reservation and showtime.
+/// Another mail of the same order.
+#[derive(Debug, Clone)]
+pub struct Sibling {
+    pub kind: Kind,
+    /// As in the mail's own row: with the kind it names the mail.
+    pub subject: String,
+    pub status: NotificationStatus,
+    pub topic: Topic,
+    pub created_at: Timestamp,
+    pub sent_at: Option<Timestamp>,
+}
+
+impl Sibling {
+    pub fn is_cancellation(&self) -> bool {
+        matches!(self.kind, Kind::ReservationCancelled | Kind::ShowtimeCancelled)
+    }
+}
+
+/// The facts about a mail's reservation and showtime.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub attendee: Option<Attendee>,
@@ -174,11 +191,11 @@ impl Facts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Send,
-    /// It would not be true any more.
+    /// It is no longer true.
     Skip(&'static str),
 }
 
-/// Judges a mail by what is known when its turn comes.
+/// Decides by the facts at the time of sending.
 pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
     let status = facts.attendee.as_ref().map(|attendee| attendee.status);
     let confirmed = status == Some(ReservationStatus::Confirmed);
@@ -186,7 +203,7 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
         .showtime
         .as_ref()
         .map(|showtime| showtime.starts_at)
-        .or(facts.attendee.as_ref().map(|attendee| attendee.told.starts_at));
+        .or(facts.attendee.as_ref().map(|attendee| attendee.reservation.starts_at));
     let begun = starts_at.is_some_and(|starts_at| starts_at <= now);
     let over = facts.showtime.as_ref().is_some_and(|showtime| showtime.ends_at <= now);
     let skip = match topic {
@@ -194,7 +211,7 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
         Topic::ReservationCreated { .. } if status != Some(ReservationStatus::Pending) => {
             Some("the hold has ended")
         }
-        // Paying may have extended it; but who pays just now needs no mail that says pay.
+        // Paying may have extended the hold; but a customer who is paying needs no reminder to pay.
         Topic::ReservationCreated { expires_at } if *expires_at <= now => Some("the hold has ended"),
         Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } if !confirmed => {
             Some("the reservation is not confirmed any more")
@@ -206,7 +223,9 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
             Some("the showtime is cancelled")
         }
         Topic::Reminder { .. } if begun => Some("the show has begun"),
-        Topic::Reminder { starts_at: told } if starts_at.is_some_and(|starts_at| starts_at != *told) => {
+        Topic::Reminder { starts_at: reminded }
+            if starts_at.is_some_and(|starts_at| starts_at != *reminded) =>
+        {
             Some("the showtime was moved")
         }
         Topic::PasswordReset { expires_at, .. } | Topic::EmailVerification { expires_at, .. }
@@ -222,16 +241,23 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
 /// Why a mail was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// No mail server could be reached, or it will not speak to us at all: no mail's fault.
+    /// No mail server could be reached, or it refuses us before a recipient is named: not caused by the mail.
     Away(String),
-    /// The account may not send more just now: no mail's fault, and others need not wait for this one.
+    /// The account may not send more just now: not caused by the mail, and other mails need not wait for it.
     OverQuota(String),
     /// Another host did not answer what the mail needs.
     Unanswered(String),
-    /// The server put it off (4xx).
-    PutOff(String),
+    /// The server deferred it (4xx).
+    Deferred(String),
     /// The server refused it for good (5xx), or it can never be sent.
     Refused(String),
+}
+
+impl Trouble {
+    /// A request to another host that was not answered.
+    pub fn unanswered(problem: &Problem) -> Self {
+        Self::Unanswered(format!("{} {}: {}", problem.status, problem.code, problem.detail))
+    }
 }
 
 /// How a try ended.
@@ -248,7 +274,7 @@ pub enum End {
     Failed(String),
 }
 
-/// What becomes of a mail after a try that failed; `waited` is how long it has been queued.
+/// How a try that failed ends; `waited` is how long the mail has been queued.
 pub fn after(trouble: Trouble, attempts: i32, waited: Duration, seed: u64) -> End {
     match trouble {
         Trouble::Refused(error) => End::Failed(error),
@@ -261,8 +287,8 @@ pub fn after(trouble: Trouble, attempts: i32, waited: Duration, seed: u64) -> En
         Trouble::Away(error) | Trouble::Unanswered(error) => {
             End::Again { after: AWAY_DELAY, counts: false, error }
         }
-        Trouble::PutOff(error) if attempts >= TRIES_MAX => End::Failed(error),
-        Trouble::PutOff(error) => End::Again { after: delay(attempts, seed), counts: true, error },
+        Trouble::Deferred(error) if attempts >= TRIES_MAX => End::Failed(error),
+        Trouble::Deferred(error) => End::Again { after: delay(attempts, seed), counts: true, error },
     }
 }
 

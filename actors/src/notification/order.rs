@@ -1,56 +1,41 @@
-//! What an order's mails tell together: a cancellation and the money that goes back are one mail, and the calendar loses
-//! what an earlier mail put into it.
+//! The mails of one order together: a cancellation and its refund are one mail, and a cancellation takes the calendar entry
+//! of an earlier mail back.
 //!
-//! Invariant: a refund is told at least once. Its own mail is skipped only where the mail about the cancellation tells it,
+//! Invariant: a refund is in at least one mail. Its own mail is skipped only where the mail about the cancellation has it,
 //! or, for a refund that was requested, where the mail about its completion does.
 
 use std::time::Duration;
 
+use bus::contract::Money;
 use bus::contract::notification::{NotificationKind as Kind, NotificationStatus as Status};
-use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
-use super::model::{Facts, Topic, Verdict};
+use super::model::{Facts, Sibling, Topic, Verdict};
 
-/// A cancellation waits so long for its refund, which is requested in the same transaction: events have no order.
+/// How long a mail about a cancellation waits for its refund, which is requested in the same transaction: events have no
+/// order.
 const CANCELLATION_WAIT: Duration = Duration::from_secs(2);
-/// A refund waits so long to be completed, which takes most providers a second: then one mail tells it.
+/// How long a mail about a requested refund waits for its completion, which takes most providers a second: then there is one
+/// mail.
 const REFUND_WAIT: Duration = Duration::from_secs(10);
-/// A refund that is completed within this time of the mail that announced it is as that mail said.
+/// A refund that is completed within this time after the mail that announced it needs no other mail.
 const AS_ANNOUNCED: Duration = Duration::from_secs(60 * 60);
 
-/// Another mail of the same order.
-#[derive(Debug, Clone)]
-pub struct Sibling {
-    pub kind: Kind,
-    /// As in the mail's own row: with the kind it names the mail.
-    pub subject: String,
-    pub status: Status,
-    pub topic: Topic,
-    pub created_at: Timestamp,
-    pub sent_at: Option<Timestamp>,
-}
-
-impl Sibling {
-    fn is_cancellation(&self) -> bool {
-        matches!(self.kind, Kind::ReservationCancelled | Kind::ShowtimeCancelled)
-    }
-}
-
-/// Money that goes back.
+/// A refund in a mail about a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Refund {
     pub total: Money,
     pub is_completed: bool,
 }
 
-/// How long a new mail waits before its first try. `hold_mail_after` is a setting: who has paid by then is not asked to.
+/// How long a new mail waits before its first try. `hold_mail_after` is a setting: a customer who has paid by then gets no
+/// mail about the hold.
 pub fn wait(topic: &Topic, reservation: Option<Uuid>, hold_mail_after: Duration) -> Duration {
     match topic {
         Topic::ReservationCreated { expires_at } => {
             let made_at = reservation.and_then(|id| id.get_timestamp()).map(|at| at.to_unix().0 as i64);
             let holds = made_at.map(|at| (expires_at.unix_seconds() - at).max(0).unsigned_abs());
-            // A short hold is told while there is time to pay.
+            // The mail about a short hold leaves while there is time to pay.
             holds.map_or(hold_mail_after, |holds| hold_mail_after.min(Duration::from_secs(holds / 2)))
         }
         Topic::ReservationCancelled | Topic::ShowtimeCancelled => CANCELLATION_WAIT,
@@ -59,54 +44,55 @@ pub fn wait(topic: &Topic, reservation: Option<Uuid>, hold_mail_after: Duration)
     }
 }
 
-/// Whether a mail about a refund tells what no other mail of the order does.
+/// Whether a mail about a refund has news that no other mail of the order has.
 pub fn judge(topic: &Topic, subject: &str, facts: &Facts) -> Verdict {
-    let of = |kind| facts.siblings.iter().find(|one| one.kind == kind && one.subject == subject);
+    let of = |kind| facts.siblings.iter().find(|sibling| sibling.kind == kind && sibling.subject == subject);
     let (requested, completed) = (of(Kind::RefundRequested), of(Kind::RefundCompleted));
     match topic {
         Topic::RefundRequested { .. } if completed.is_some() => {
             Verdict::Skip("the money is back; another mail says so")
         }
         Topic::RefundRequested { .. } | Topic::RefundCompleted { .. } => {
-            let known_at = requested.or(completed).map(|one| one.created_at);
-            let done_at = completed.map(|one| one.created_at);
-            let told = facts.siblings.iter().filter(|one| one.is_cancellation()).any(|cancellation| {
-                match (cancellation.status, cancellation.sent_at) {
-                    // It tells the refund when its turn comes.
-                    (Status::Queued, _) => true,
-                    (Status::Sent, Some(sent_at)) => {
-                        known_at.is_some_and(|at| at <= sent_at)
-                            && done_at.is_none_or(|at| at <= sent_at.plus(AS_ANNOUNCED))
+            let known_at = requested.or(completed).map(|sibling| sibling.created_at);
+            let done_at = completed.map(|sibling| sibling.created_at);
+            let is_covered =
+                facts.siblings.iter().filter(|sibling| sibling.is_cancellation()).any(|cancellation| {
+                    match (cancellation.status, cancellation.sent_at) {
+                        // It will name the refund.
+                        (Status::Queued, _) => true,
+                        (Status::Sent, Some(sent_at)) => {
+                            known_at.is_some_and(|at| at <= sent_at)
+                                && done_at.is_none_or(|at| at <= sent_at.plus(AS_ANNOUNCED))
+                        }
+                        _ => false,
                     }
-                    _ => false,
-                }
-            });
-            if told { Verdict::Skip("the mail about the cancellation says it") } else { Verdict::Send }
+                });
+            if is_covered { Verdict::Skip("the mail about the cancellation says it") } else { Verdict::Send }
         }
         _ => Verdict::Send,
     }
 }
 
-/// The refunds that no mail of their own has told, for the mail about a cancellation.
+/// The refunds without a mail of their own, for the mail about a cancellation.
 pub fn refunds(facts: &Facts) -> Vec<Refund> {
-    let is_sent = |one: &&Sibling| one.status == Status::Sent;
-    let refunds = |kind| facts.siblings.iter().filter(move |one| one.kind == kind);
-    let is_told = |subject: &str| {
+    let is_sent = |sibling: &&Sibling| sibling.status == Status::Sent;
+    let refunds = |kind| facts.siblings.iter().filter(move |sibling| sibling.kind == kind);
+    let has_own_mail = |subject: &str| {
         [Kind::RefundRequested, Kind::RefundCompleted]
             .into_iter()
             .flat_map(refunds)
             .filter(is_sent)
-            .any(|one| one.subject == subject)
+            .any(|sibling| sibling.subject == subject)
     };
     let mut found: Vec<(&str, Refund)> = Vec::new();
     for kind in [Kind::RefundCompleted, Kind::RefundRequested] {
-        for one in refunds(kind) {
-            let (Topic::RefundRequested { total } | Topic::RefundCompleted { total }) = one.topic else {
+        for sibling in refunds(kind) {
+            let (Topic::RefundRequested { total } | Topic::RefundCompleted { total }) = sibling.topic else {
                 continue;
             };
-            let is_known = found.iter().any(|(subject, _)| *subject == one.subject);
-            if !is_known && !is_told(&one.subject) {
-                found.push((&one.subject, Refund { total, is_completed: kind == Kind::RefundCompleted }));
+            let is_found = found.iter().any(|(subject, _)| *subject == sibling.subject);
+            if !is_found && !has_own_mail(&sibling.subject) {
+                found.push((&sibling.subject, Refund { total, is_completed: kind == Kind::RefundCompleted }));
             }
         }
     }
@@ -116,12 +102,12 @@ pub fn refunds(facts: &Facts) -> Vec<Refund> {
 /// Whether the order had tickets, and so perhaps an entry in a calendar that a cancellation takes out again. The entry may be
 /// from the page, so that it does not matter whether the mail was sent.
 pub fn has_entry(facts: &Facts) -> bool {
-    facts.siblings.iter().any(|one| one.topic.has_tickets())
+    facts.siblings.iter().any(|sibling| sibling.topic.has_tickets())
 }
 
 #[cfg(test)]
 mod tests {
-    use bus::contract::Currency;
+    use bus::contract::{Currency, Timestamp};
 
     use super::*;
 
@@ -152,38 +138,38 @@ mod tests {
         sibling(Topic::RefundCompleted { total: total() }, "refund", created, None)
     }
 
-    fn told(topic: &Topic, siblings: &[Sibling]) -> bool {
+    fn is_sent(topic: &Topic, siblings: &[Sibling]) -> bool {
         let facts = Facts { siblings: siblings.to_vec(), ..Facts::default() };
         judge(topic, "refund", &facts) == Verdict::Send
     }
 
     #[test]
-    fn a_refund_is_told_by_one_mail() {
+    fn a_refund_is_in_one_mail() {
         let (asked, done) =
             (Topic::RefundRequested { total: total() }, Topic::RefundCompleted { total: total() });
         let cancelled = |sent| sibling(Topic::ReservationCancelled, "order", 0, sent);
-        // Cancelled: the cancellation tells it, whether it waits or was sent.
-        assert!(!told(&asked, &[cancelled(None), requested(0, None)]));
-        assert!(!told(&asked, &[cancelled(Some(2)), requested(0, None)]));
-        assert!(!told(&done, &[cancelled(None), requested(0, None), completed(1)]));
-        assert!(!told(&done, &[cancelled(Some(2)), requested(0, None), completed(5)]));
-        // It took a day: who waits for money is glad of a mail.
-        assert!(told(&done, &[cancelled(Some(2)), requested(0, None), completed(86_400)]));
+        // Cancelled: the mail about the cancellation has it, whether it waits or was sent.
+        assert!(!is_sent(&asked, &[cancelled(None), requested(0, None)]));
+        assert!(!is_sent(&asked, &[cancelled(Some(2)), requested(0, None)]));
+        assert!(!is_sent(&done, &[cancelled(None), requested(0, None), completed(1)]));
+        assert!(!is_sent(&done, &[cancelled(Some(2)), requested(0, None), completed(5)]));
+        // It took a day: a customer who waits for money gets a mail.
+        assert!(is_sent(&done, &[cancelled(Some(2)), requested(0, None), completed(86_400)]));
         // Staff gave something back after the cancellation.
-        assert!(told(&asked, &[cancelled(Some(2)), requested(60, None)]));
-        assert!(told(&done, &[cancelled(Some(2)), requested(60, Some(70)), completed(71)]));
+        assert!(is_sent(&asked, &[cancelled(Some(2)), requested(60, None)]));
+        assert!(is_sent(&done, &[cancelled(Some(2)), requested(60, Some(70)), completed(71)]));
         // A part of a confirmed order: one mail where it was quick, two where it was not.
-        assert!(!told(&asked, &[requested(0, None), completed(1)]));
-        assert!(told(&done, &[requested(0, None), completed(1)]));
-        assert!(told(&asked, &[requested(0, None)]));
+        assert!(!is_sent(&asked, &[requested(0, None), completed(1)]));
+        assert!(is_sent(&done, &[requested(0, None), completed(1)]));
+        assert!(is_sent(&asked, &[requested(0, None)]));
         // A hold that expired and whose money came after all.
         let expired = sibling(Topic::HoldExpired, "order", 0, Some(1));
-        assert!(told(&asked, &[expired.clone(), requested(5, None)]));
-        assert!(told(&done, &[expired, requested(5, None), completed(6)]));
+        assert!(is_sent(&asked, &[expired.clone(), requested(5, None)]));
+        assert!(is_sent(&done, &[expired, requested(5, None), completed(6)]));
     }
 
     #[test]
-    fn a_cancellation_names_what_no_other_mail_has_told() {
+    fn a_cancellation_names_the_refunds_without_a_mail_of_their_own() {
         let of = |siblings: &[Sibling]| refunds(&Facts { siblings: siblings.to_vec(), ..Facts::default() });
         assert_eq!(of(&[]), []);
         assert_eq!(of(&[requested(0, None)]), [Refund { total: total(), is_completed: false }]);
@@ -192,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_is_told_after_a_while_and_a_short_one_in_its_middle() {
+    fn the_mail_about_a_hold_waits_and_that_about_a_short_one_leaves_in_its_middle() {
         let made = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 1_800_000_000, 0));
         let after = Duration::from_secs(180);
         let wait = |seconds| wait(&Topic::ReservationCreated { expires_at: at(seconds) }, Some(made), after);

@@ -1,13 +1,13 @@
-//! Sends what is due: claims mails, judges each, asks what it lacks, composes, hands it to the mailer, marks it.
+//! Sends due mails: claims them with the facts that they need, decides whether each is still true, requests what is missing,
+//! composes the message, hands it to the mailer, has it marked.
 //!
-//! Invariant: claiming and marking are changes of the journal; in between nothing is locked and no transaction is open.
-//! Invariant: a mail server that is away costs mails no tries: this host pauses, longer each time, and they wait.
+//! Invariant: claiming and marking are one statement each; in between nothing is locked and no transaction is open.
+//! Invariant: while the mail server is away no mail's tries are counted: this host pauses, longer each time, and mails wait.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use bus::Problem;
 use bus::contract::SeatId;
 use bus::contract::auth::{GetResetToken, GetVerificationToken, SignTickets, Ticket};
 use bus::contract::movie::DescribeShowtime;
@@ -16,124 +16,157 @@ use bus::retry;
 use bus::service::Ask;
 use bus::trace::{self, Kind};
 use futures::StreamExt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::bounds::{self, Recipients};
-use super::letter::Enclosed;
+use super::message::Enclosed;
 use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
-use super::store::{self, Heard, Write, Written};
-use super::{Env, MAX_DELAY, letter, order, wording};
-use crate::delivery::{Change, Outcome};
+use super::store::{self, Claimed, EventRows, Mark, Write};
+use super::{ASK_MAX, Env, marker, message, order, wording};
+use crate::delivery::{Change, Outcome, is_away};
 
-/// How often to look for mails whose turn has come, besides being told of new ones.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often an idle sender looks for due mails: those that another host could not send, or whose host was killed. Mails of
+/// this host's own events and retries have their own time (see [`NextLook`]).
+const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// Mails of one claim; with the mailer's own limit of 20 s a mail they are done within a claim's time.
 const CLAIM_MAX: usize = 32;
-/// Mails on their way at once, each on a connection of its own.
+/// Mails in flight at once, each on a connection of its own.
 const AT_ONCE: usize = 8;
-/// What another host is asked for a mail.
-pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
 
-/// Runs until `stop`; what is claimed and not begun by then is given back, and what was sent is marked.
+/// When the sender looks for due mails next.
+pub struct NextLook {
+    at: std::sync::Mutex<Instant>,
+    earlier: Notify,
+}
+
+impl NextLook {
+    pub fn new() -> Self {
+        Self { at: std::sync::Mutex::new(Instant::now()), earlier: Notify::new() }
+    }
+
+    /// A mail is due at this time: no later than that.
+    pub fn at(&self, due: Instant) {
+        let mut at = self.lock();
+        if due < *at {
+            *at = due;
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Waits for the time, then sets the next one. Before the look, so that a mail that becomes due meanwhile counts.
+    async fn wait(&self) {
+        loop {
+            let at = *self.lock();
+            tokio::select! {
+                _ = tokio::time::sleep_until(at) => break,
+                _ = self.earlier.notified() => {}
+            }
+        }
+        *self.lock() = Instant::now() + IDLE_LOOK;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.at.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Runs until `stop`. Claimed mails that are not begun by then are given back, and sent ones are marked.
 pub async fn run(env: Arc<Env>, stop: CancellationToken) -> anyhow::Result<()> {
-    // No more at once than are sent while the journal writes, or gives up.
-    let marking = TaskTracker::new();
-    send(&env, &stop, &marking).await;
-    marking.close();
-    marking.wait().await;
+    let (ended, marks) = mpsc::unbounded_channel();
+    let marking = tokio::spawn(marker::run(env.clone(), marks, stop.clone()));
+    send(&env, &stop, ended).await;
+    marking.await?;
     Ok(())
 }
 
-async fn send(env: &Arc<Env>, stop: &CancellationToken, marking: &TaskTracker) {
+async fn send(env: &Env, stop: &CancellationToken, ended: mpsc::UnboundedSender<Mark>) {
     let pace = Pace::new(env.settings.mails_per_second);
     let most = CLAIM_MAX.min(env.settings.mails_per_second as usize).max(1);
     let mut pauses = 0u64;
     loop {
-        let pause = if pauses == 0 { LOOK } else { retry::delay(pauses + 3, pauses) };
+        let pausing = async {
+            match pauses {
+                0 => env.next_look.wait().await,
+                pauses => tokio::time::sleep(retry::delay(pauses + 3, pauses)).await,
+            }
+        };
         tokio::select! {
             _ = stop.cancelled() => return,
-            _ = env.wake.notified(), if pauses == 0 => {}
-            _ = tokio::time::sleep(pause) => {}
+            _ = pausing => {}
         }
-        loop {
-            if stop.is_cancelled() {
-                return;
-            }
-            let mails = claim(env, most).await;
-            if mails.is_empty() {
+        while !stop.is_cancelled() {
+            let claimed = claim(env, most).await;
+            let is_last = claimed.len() < most;
+            if claimed.is_empty() {
                 break;
             }
-            if round(env, mails, &pace, stop, marking).await {
+            if round(env, claimed, &pace, stop, &ended).await {
                 pauses = 0;
             } else {
                 pauses += 1;
                 tracing::warn!(pauses, "the mail server is away; mails wait");
                 break;
             }
+            if is_last {
+                break;
+            }
         }
     }
 }
 
-async fn claim(env: &Env, most: usize) -> Vec<Mail> {
-    // When the database is away the journal and the consumer tell; mails wait.
-    if !store::is_any_due(&env.pool).await.unwrap_or(false) {
-        return Vec::new();
-    }
-    let claim = Write::Claim { most: most as i64, lease: env.settings.claim };
-    match env.journal.commit(Change::new(claim)).await {
-        Outcome::Committed { written: Written::Claimed(mails), .. } => mails,
-        other => {
-            tracing::warn!(?other, "no mails claimed");
+async fn claim(env: &Env, most: usize) -> Vec<Claimed> {
+    match store::claim(&env.pool, most, env.settings.claim).await {
+        Ok((claimed, next_due)) => {
+            if let Some(wait) = next_due {
+                env.next_look.at(Instant::now() + wait);
+            }
+            claimed
+        }
+        Err(error) => {
+            // While the database is away, journal and consumer log it.
+            if !is_away(&error) {
+                tracing::warn!(%error, "no mails claimed");
+            }
             Vec::new()
         }
     }
 }
 
-/// Tries every mail of a claim; false when the mail server was found away. Each is marked while others are sent.
+/// Tries every mail of a claim; false when the mail server was found away.
 async fn round(
-    env: &Arc<Env>,
-    mails: Vec<Mail>,
+    env: &Env,
+    claimed: Vec<Claimed>,
     pace: &Pace,
     stop: &CancellationToken,
-    marking: &TaskTracker,
+    ended: &mpsc::UnboundedSender<Mark>,
 ) -> bool {
-    let read = async { Ok((store::facts(&env.pool, &mails).await?, Recipients::of(env, &mails).await?)) };
-    let (facts, recipients) = match read.await {
-        Ok(read) => read,
-        Err::<_, sqlx::Error>(error) => {
-            // The claim runs out, and they come again.
-            tracing::warn!(%error, "mails could not be read");
-            return true;
-        }
-    };
+    let recipients = Recipients::of(env, &claimed);
     let away = AtomicBool::new(false);
-    let each = mails.into_iter().map(|mail| {
-        let facts = facts.get(&mail.id).cloned().unwrap_or_default();
-        (mail, facts)
-    });
-    futures::stream::iter(each)
-        .for_each_concurrent(AT_ONCE, async |(mail, facts)| {
+    futures::stream::iter(claimed)
+        .for_each_concurrent(AT_ONCE, async |Claimed { mail, facts, .. }| {
             if stop.is_cancelled() || away.load(Ordering::Relaxed) {
                 let again =
                     End::Again { after: Duration::ZERO, counts: false, error: "not begun".to_owned() };
-                marking.spawn(settle(env.clone(), mail, again, None));
+                mark(ended, mail, again, None);
                 return;
             }
             let (end, recipient, reached) = attempt(env, &mail, facts, &recipients, pace).await;
             if !reached {
                 away.store(true, Ordering::Relaxed);
             }
-            marking.spawn(settle(env.clone(), mail, end, recipient));
+            if let End::Again { after, .. } = &end {
+                env.next_look.at(Instant::now() + *after + super::GATHER);
+            }
+            mark(ended, mail, end, recipient);
         })
         .await;
     !away.load(Ordering::Relaxed)
 }
 
-/// One try. Tells the end, the recipient, and whether a mail server was reached as far as one was needed.
+/// One try: how it ended, the recipient, and whether a mail server was reached, if one was needed.
 async fn attempt(
     env: &Env,
     mail: &Mail,
@@ -146,8 +179,8 @@ async fn attempt(
         Ok(None) => return (End::Skipped("nobody knows the reservation".to_owned()), None, true),
         Err(trouble) => return (failed(env, mail, trouble), None, true),
     };
-    // An order's address may have been put right since the mail was queued, or sent to the wrong one.
-    let of_order = facts.attendee.as_ref().map(|attendee| attendee.told.email.clone());
+    // The address of an order may have been corrected since the mail was queued.
+    let of_order = facts.attendee.as_ref().map(|attendee| attendee.reservation.email.clone());
     let recipient = of_order.or_else(|| mail.recipient.clone());
     let now = env.clock.now();
     let verdict = match judge(&mail.topic, &facts, now) {
@@ -176,7 +209,7 @@ async fn attempt(
             return Ok(End::Skipped(why));
         }
         let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url, now);
-        let message = letter::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
+        let message = message::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
         pace.wait().await;
         let (span, _) = trace::begin(Kind::Client, "send mail", &mail.context);
         env.mailer.deliver(mail, &message).instrument(span).await?;
@@ -197,7 +230,7 @@ fn failed(env: &Env, mail: &Mail, trouble: Trouble) -> End {
     model::after(trouble, mail.attempts, waited.unsigned_abs(), seed)
 }
 
-/// Asks for what no event told yet, and keeps it. `None`: there is no such reservation.
+/// Requests what no event has brought yet, and stores it. `None`: there is no such reservation.
 async fn complete(env: &Env, mail: &Mail, mut facts: Facts) -> Result<Option<Facts>, Trouble> {
     let Some(id) = mail.reservation_id else { return Ok(Some(facts)) };
     let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
@@ -205,45 +238,46 @@ async fn complete(env: &Env, mail: &Mail, mut facts: Facts) -> Result<Option<Fac
         let described = match env.bus.ask(&DescribeReservation { id }, &ask).await {
             Ok(described) => described,
             Err(problem) if problem.status == 404 => return Ok(None),
-            Err(problem) => return Err(unanswered(&problem)),
+            Err(problem) => return Err(Trouble::unanswered(&problem)),
         };
-        let attendee = Attendee { status: described.status, told: described.reservation };
-        let heard = Heard { attendee: Some((attendee.clone(), mail.context.clone())), ..Heard::default() };
-        learn(env, heard).await;
+        let attendee = Attendee { status: described.status, reservation: described.reservation };
+        let rows =
+            EventRows { attendee: Some((attendee.clone(), mail.context.clone())), ..EventRows::default() };
+        keep(env, rows).await;
         facts.attendee = Some(attendee);
     }
-    let showtime = facts.attendee.as_ref().map(|attendee| attendee.told.showtime_id);
+    let showtime = facts.attendee.as_ref().map(|attendee| attendee.reservation.showtime_id);
     if let (None, Some(id)) = (&facts.showtime, showtime) {
         match env.bus.ask(&DescribeShowtime { id }, &ask).await {
-            Ok(told) => {
-                let showtime: model::Showtime = told.into();
-                learn(env, Heard { showtime: Some(showtime.clone()), ..Heard::default() }).await;
+            Ok(described) => {
+                let showtime: model::Showtime = described.into();
+                keep(env, EventRows { showtime: Some(showtime.clone()), ..EventRows::default() }).await;
                 facts.showtime = Some(showtime);
             }
-            // Deleted: the reservation tells enough for a mail about it.
+            // Deleted: the facts of the reservation are enough for a mail.
             Err(problem) if problem.status == 404 => {}
-            Err(problem) => return Err(unanswered(&problem)),
+            Err(problem) => return Err(Trouble::unanswered(&problem)),
         }
     }
     Ok(Some(facts))
 }
 
-/// Keeping an answer only spares the next mail the question.
-async fn learn(env: &Env, heard: Heard) {
-    let outcome = env.journal.commit(Change::new(Write::Heard(Box::new(heard)))).await;
+/// Storing an answer only saves the next mail the request.
+async fn keep(env: &Env, rows: EventRows) {
+    let outcome = env.journal.commit(Change::new(Write::Event(Box::new(rows)))).await;
     if !matches!(outcome, Outcome::Committed { .. }) {
-        tracing::info!(?outcome, "an answer was not kept");
+        tracing::info!(?outcome, "an answer was not stored");
     }
 }
 
-/// What only other hosts can give: signed tickets, the link's token. The inner error says why the mail is skipped.
+/// What only other hosts have: signed tickets, the token of a link. The inner error says why the mail is skipped.
 async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclosed, &'static str>, Trouble> {
     let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
     if let Topic::PasswordReset { reset_id, .. } = &mail.topic {
         return match env.bus.ask(&GetResetToken { reset_id: *reset_id }, &ask).await {
             Ok(reset) => Ok(Ok(Enclosed::Reset { token: reset.token })),
             Err(problem) if problem.status == 404 => Ok(Err("the link was used or has expired")),
-            Err(problem) => Err(unanswered(&problem)),
+            Err(problem) => Err(Trouble::unanswered(&problem)),
         };
     }
     if let Topic::EmailVerification { verification_id, .. } = &mail.topic {
@@ -253,32 +287,28 @@ async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclose
             Err(problem) if problem.status == 404 => {
                 Ok(Err("the address is proven already, or the link has expired"))
             }
-            Err(problem) => Err(unanswered(&problem)),
+            Err(problem) => Err(Trouble::unanswered(&problem)),
         };
     }
     let Some(attendee) = facts.attendee.as_ref().filter(|_| mail.topic.has_tickets()) else {
         return Ok(Ok(Enclosed::Nothing));
     };
-    let told = &attendee.told;
-    let starts_at = facts.showtime.as_ref().map_or(told.starts_at, |showtime| showtime.starts_at);
+    let reservation = &attendee.reservation;
+    let starts_at = facts.showtime.as_ref().map_or(reservation.starts_at, |showtime| showtime.starts_at);
     let ticket = |seat: &SeatId| Ticket {
-        reservation_id: told.reservation_id,
-        showtime_id: told.showtime_id,
+        reservation_id: reservation.reservation_id,
+        showtime_id: reservation.showtime_id,
         seat: seat.clone(),
         starts_at,
     };
-    let request = SignTickets { tickets: told.seats.iter().map(ticket).collect() };
+    let request = SignTickets { tickets: reservation.seats.iter().map(ticket).collect() };
     match env.bus.ask(&request, &ask).await {
         Ok(signed) => Ok(Ok(Enclosed::Tickets { tokens: signed.tokens })),
-        Err(problem) => Err(unanswered(&problem)),
+        Err(problem) => Err(Trouble::unanswered(&problem)),
     }
 }
 
-pub(super) fn unanswered(problem: &Problem) -> Trouble {
-    Trouble::Unanswered(format!("{} {}: {}", problem.status, problem.code, problem.detail))
-}
-
-async fn settle(env: Arc<Env>, mail: Mail, end: End, recipient: Option<String>) {
+fn mark(ended: &mpsc::UnboundedSender<Mark>, mail: Mail, end: End, recipient: Option<String>) {
     let kind = model::name_of(mail.topic.kind());
     let (id, request_id) = (mail.id, &mail.context.correlation_id);
     let status = match &end {
@@ -291,23 +321,16 @@ async fn settle(env: Arc<Env>, mail: Mail, end: End, recipient: Option<String>) 
     match &end {
         End::Failed(error) => tracing::error!(%id, kind, error, request_id, "mail given up"),
         End::Again { error, counts: true, .. } => {
-            tracing::warn!(%id, kind, error, request_id, "mail put off");
+            tracing::warn!(%id, kind, error, request_id, "mail deferred");
         }
         End::Skipped(reason) => tracing::info!(%id, kind, reason, request_id, "mail skipped"),
         End::Sent | End::Again { .. } => tracing::info!(%id, kind, status, request_id, "mail"),
     }
-    let write = Write::Settle { id: mail.id, version: mail.version, end, recipient };
-    match env.journal.commit(Change { max_delay: MAX_DELAY, ..Change::new(write) }).await {
-        Outcome::Committed { written: Written::Done, .. } => {}
-        Outcome::Committed { written: Written::Lost, .. } => {
-            tracing::warn!(%id, kind, "the claim had run out; another host has the mail");
-        }
-        // The claim runs out and the mail comes again, with the same Message-ID.
-        other => tracing::warn!(%id, kind, ?other, "mail not marked"),
-    }
+    // The marker outlives every sender.
+    let _ = ended.send(Mark { id: mail.id, version: mail.version, end, recipient });
 }
 
-/// Spaces mails out evenly: so many a second, whatever waits.
+/// Spaces mails out evenly: a limited number a second, however many wait.
 struct Pace {
     gap: Duration,
     next: Mutex<Instant>,

@@ -1,8 +1,8 @@
 //! A mail relay by SMTP: connections that are kept, and each mail's stage in the dialogue. `SMTP_URL` is `smtp://` with or
 //! without `?tls=required|opportunistic`, or `smtps://`; a path is the name for EHLO.
 //!
-//! Invariant: a refusal names its stage. Before the recipient is named the relay speaks of us (its greeting, our login, our
-//! sender), from then on of the mail. lettre's own transport does not tell the two apart, so the commands are sent here.
+//! Invariant: a refusal names its stage. Before the recipient is named the refusal is about this client (its connection, login,
+//! sender), from then on about the mail. lettre's own transport does not distinguish the two, so the commands are sent here.
 
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,12 @@ use tokio::sync::Mutex;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Relays close what is silent after five minutes (RFC 5321, 4.5.3.2.7), and many after one.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// A start waits no longer to learn whether the mail server refuses for good.
+/// Longest wait at the start for the check of the mail server.
 const CHECK_MAX: Duration = Duration::from_secs(3);
-/// A relay that refused something need not answer our farewell.
+/// A relay that refused something may not answer QUIT.
 const QUIT_MAX: Duration = Duration::from_secs(1);
 
-/// How far a mail came.
+/// The stage of the dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Connection, TLS, greeting, EHLO and login.
@@ -39,7 +39,7 @@ pub enum Stage {
     Content,
 }
 
-/// Why a mail was not taken.
+/// Why a mail was refused.
 #[derive(Debug)]
 pub enum Refusal {
     Relay {
@@ -59,7 +59,7 @@ enum Security {
     Tls,
 }
 
-/// Where mails go.
+/// The mail server.
 pub struct Relay {
     host: String,
     port: u16,
@@ -99,8 +99,8 @@ impl Relay {
         Ok(Self { host, port, hello, security, tls, credentials, kept_max, kept: Mutex::default() })
     }
 
-    /// Connects once, for a start. A mail server that is away, busy or refuses this machine today is fine: mails wait. An
-    /// error is what only a person mends: TLS that does not come about.
+    /// Connects once, at the start. A mail server that is away, is busy or refuses this machine today is no error: mails wait.
+    /// An error needs a person: TLS that cannot be negotiated.
     pub async fn check(&self) -> anyhow::Result<()> {
         match tokio::time::timeout(CHECK_MAX, self.connection()).await {
             Ok(Ok(mut connection)) => {
@@ -134,7 +134,7 @@ impl Relay {
         }
     }
 
-    /// One that is kept and still answers, else a new one.
+    /// A kept connection that still answers, else a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, Error> {
         loop {
             let Some((mut kept, since)) = self.kept.lock().await.pop() else { break };
@@ -171,14 +171,14 @@ fn tls_parameters(host: &str) -> anyhow::Result<TlsParameters> {
     builder.build().context("SMTP_URL names no host that TLS can be spoken with")
 }
 
-/// Why no connection comes about until somebody changes a setting; `None` for all that may pass.
+/// Why no connection is possible until a setting is changed; `None` for every error that may pass.
 fn refusal(error: &Error) -> Option<String> {
     // The server offers no STARTTLS, and `tls=required` asks for it.
     let no_starttls = error.is_client() && error.to_string().contains("STARTTLS");
     tls::refusal(error).or_else(|| (error.is_tls() || no_starttls).then(|| reason(error)))
 }
 
-/// What lettre says, with the cause of a connection that failed.
+/// lettre's message, with the cause of a connection that failed.
 pub fn reason(error: &Error) -> String {
     tls::refusal(error).map_or_else(|| tls::with_causes(error), |why| format!("{error}; {why}"))
 }

@@ -1,4 +1,4 @@
-//! Notification's rules and letters without any server.
+//! Notification's rules and mails without any server.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use bus::contract::reservation::{ReservationCreated, ReservationStatus};
 use bus::contract::{Currency, Money, SeatId, Timestamp};
 use uuid::Uuid;
 
-use super::letter::{self, Enclosed};
+use super::message::{self, Enclosed};
 use super::model::{
-    AWAY_MAX, Attendee, End, Facts, Mail, Showtime, TRIES_MAX, Topic, Trouble, Verdict, after, delay, judge,
-    message_id,
+    AWAY_MAX, Attendee, End, Facts, Mail, Showtime, Sibling, TRIES_MAX, Topic, Trouble, Verdict, after,
+    delay, judge, message_id,
 };
-use super::order::Sibling;
 use super::{format, ticket, winansi, wording};
 
 fn at(text: &str) -> Timestamp {
@@ -28,7 +27,7 @@ const START: &str = "2026-03-07T19:15:00Z";
 
 fn facts(status: ReservationStatus, title: &str) -> Facts {
     let showtime_id = Uuid::now_v7();
-    let told = ReservationCreated {
+    let reservation = ReservationCreated {
         reservation_id: Uuid::now_v7(),
         version: 3,
         user_id: Uuid::now_v7(),
@@ -52,7 +51,7 @@ fn facts(status: ReservationStatus, title: &str) -> Facts {
         ends_at: at("2026-03-07T21:15:00Z"),
         cancelled: false,
     };
-    Facts { attendee: Some(Attendee { status, told }), showtime: Some(showtime), siblings: vec![] }
+    Facts { attendee: Some(Attendee { status, reservation }), showtime: Some(showtime), siblings: vec![] }
 }
 
 fn mail(topic: Topic) -> Mail {
@@ -74,7 +73,7 @@ fn mail(topic: Topic) -> Mail {
 fn written(topic: Topic, facts: &Facts, enclosed: Enclosed) -> String {
     let words = wording::of(&topic, facts, &enclosed, "https://kino.example", at("2026-03-07T18:15:00Z"));
     let from = "Marquee <tickets@kino.example>".parse().unwrap();
-    let message = letter::message(&from, "ada@example.org", &mail(topic), facts, words, enclosed)
+    let message = message::message(&from, "ada@example.org", &mail(topic), facts, words, enclosed)
         .unwrap_or_else(|e| panic!("{e:?}"));
     String::from_utf8(message.formatted()).unwrap().replace("=\r\n", "").replace("=3D", "=")
 }
@@ -135,9 +134,9 @@ fn what_was_put_off_too_often_or_refused_fails_and_what_reached_no_server_waits(
     let error = || "no".to_owned();
     let day = Duration::from_secs(86_400);
     assert_eq!(after(Trouble::Refused(error()), 1, Duration::ZERO, 0), End::Failed(error()));
-    let again = after(Trouble::PutOff(error()), TRIES_MAX - 1, day, 0);
+    let again = after(Trouble::Deferred(error()), TRIES_MAX - 1, day, 0);
     assert!(matches!(again, End::Again { counts: true, .. }), "{again:?}");
-    assert_eq!(after(Trouble::PutOff(error()), TRIES_MAX, day, 0), End::Failed(error()));
+    assert_eq!(after(Trouble::Deferred(error()), TRIES_MAX, day, 0), End::Failed(error()));
     let waits = after(Trouble::Away(error()), 1_000, day, 0);
     assert!(matches!(waits, End::Again { counts: false, .. }), "{waits:?}");
     assert_eq!(after(Trouble::Away(error()), 1, AWAY_MAX, 0), End::Failed(error()));
@@ -194,7 +193,7 @@ fn the_confirmation_brings_tickets_and_a_calendar_entry() {
     assert!(text.contains("Subject: Your tickets: Heat <3 & more"), "{text}");
     assert!(text.contains("Seats: C5, C6") && text.contains("Saturday, 7 March 2026, 20:15 (CET)"), "{text}");
     assert!(text.contains("Heat &#60;3 &#38; more"), "the HTML is escaped: {text}");
-    let order = facts.attendee.as_ref().unwrap().told.reservation_id;
+    let order = facts.attendee.as_ref().unwrap().reservation.reservation_id;
     assert!(text.contains(&format!("https://kino.example/reservations/{order}")), "{text}");
     assert!(text.contains("tickets.pdf") && text.contains("application/pdf"));
     assert!(text.contains("show.ics") && text.contains("method=PUBLISH"));
@@ -221,7 +220,7 @@ fn the_mails_about_an_account_lead_to_our_own_address_and_hold_no_text_of_a_stra
 }
 
 #[test]
-fn mails_about_unpaid_seats_are_told_from_those_about_paid_ones() {
+fn mails_about_unpaid_seats_differ_from_those_about_paid_ones() {
     let mut facts = facts(ReservationStatus::Cancelled, "Heat");
     let held = Topic::ReservationCreated { expires_at: at(START) };
     for topic in [&held, &Topic::HoldExpired, &Topic::ReservationCancelled, &Topic::ShowtimeCancelled] {
@@ -241,7 +240,7 @@ fn mails_about_unpaid_seats_are_told_from_those_about_paid_ones() {
     {
         assert!(!topic.is_of_hold(&facts) && !topic.is_bounded(&facts), "{topic:?}");
     }
-    facts.attendee.as_mut().unwrap().told.total = eur(0);
+    facts.attendee.as_mut().unwrap().reservation.total = eur(0);
     assert!(Topic::ReservationConfirmed.is_bounded(&facts), "free tickets cost a stranger nothing");
 }
 
@@ -273,7 +272,7 @@ fn every_kind_has_words() {
         );
         let button = words.button.expect("a way on");
         assert!(!button.label.is_empty() && button.url.starts_with("https://kino.example/"), "{topic:?}");
-        assert!(subjects.insert(words.subject), "{topic:?} is told apart by its subject");
+        assert!(subjects.insert(words.subject), "{topic:?} has a subject of its own");
     }
     assert!(subjects.contains("Held until 19:00: Heat"), "{subjects:?}");
     assert!(subjects.contains("Refunded: €12.00"), "{subjects:?}");
@@ -282,7 +281,7 @@ fn every_kind_has_words() {
 #[test]
 fn a_mail_of_a_free_order_names_no_sum_and_no_payment() {
     let mut facts = facts(ReservationStatus::Confirmed, "Heat");
-    facts.attendee.as_mut().unwrap().told.total = eur(0);
+    facts.attendee.as_mut().unwrap().reservation.total = eur(0);
     let topics = [
         Topic::ReservationCreated { expires_at: at("2026-03-07T18:00:00Z") },
         Topic::ReservationConfirmed,

@@ -1,6 +1,6 @@
 //! The tickets as a PDF: one page a seat, with the seat's signed code as a QR code and, below it, in letters.
 //!
-//! The code is a compact JWS (`rpc.auth.sign_tickets`): whoever has the house's public keys checks it without a network.
+//! The code is a compact JWS (`rpc.auth.sign_tickets`): a door with the deployment's public keys checks it without a network.
 
 use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 use qrcode::canvas::{Canvas, MaskPattern};
@@ -34,7 +34,7 @@ pub fn short_code(reservation: Uuid) -> String {
 /// The tickets of an order; `tokens` are in the order of its seats.
 pub fn pdf(facts: &Facts, tokens: &[String]) -> Result<Vec<u8>, String> {
     let attendee = facts.attendee.as_ref().ok_or("the reservation is unknown")?;
-    let seats = &attendee.told.seats;
+    let seats = &attendee.reservation.seats;
     if seats.len() != tokens.len() {
         return Err(format!("{} codes for {} seats", tokens.len(), seats.len()));
     }
@@ -72,25 +72,25 @@ pub fn pdf(facts: &Facts, tokens: &[String]) -> Result<Vec<u8>, String> {
         pages.push(page_id);
     }
     pdf.pages(tree).count(pages.len() as i32).kids(pages);
-    pdf.document_info(info).title(TextStr(&format!("Tickets: {}", attendee.told.movie_title)));
+    pdf.document_info(info).title(TextStr(&format!("Tickets: {}", attendee.reservation.movie_title)));
     Ok(pdf.finish())
 }
 
 fn sheet(facts: &Facts, seat: &str, token: &str) -> Result<Vec<u8>, String> {
-    let told = &facts.attendee.as_ref().ok_or("the reservation is unknown")?.told;
+    let reservation = &facts.attendee.as_ref().ok_or("the reservation is unknown")?.reservation;
     let showtime = facts.showtime.as_ref();
     let zone = showtime.map_or("UTC", |showtime| showtime.time_zone.as_str());
-    let starts_at = showtime.map_or(told.starts_at, |showtime| showtime.starts_at);
+    let starts_at = showtime.map_or(reservation.starts_at, |showtime| showtime.starts_at);
     let mut sheet = Sheet { content: Content::new(), y: PAGE.1 };
     sheet.band();
-    for line in wrap(&told.movie_title, 22.0, true, PAGE.0 - 2.0 * MARGIN, 2) {
+    for line in wrap(&reservation.movie_title, 22.0, true, PAGE.0 - 2.0 * MARGIN, 2) {
         sheet.line(BOLD, 22.0, INK, &line);
     }
     sheet.y -= 4.0;
     sheet.line(REGULAR, 11.0, GREY, &encode(&format::date_time(starts_at, zone)));
     sheet.y -= 10.0;
     let hall = showtime.map_or_else(String::new, |showtime| showtime.auditorium_name.clone());
-    sheet.columns(&[("SEAT", seat), ("HALL", &hall), ("ORDER", &short_code(told.reservation_id))]);
+    sheet.columns(&[("SEAT", seat), ("HALL", &hall), ("ORDER", &short_code(reservation.reservation_id))]);
     sheet.code(token)?;
     let letters = token.as_bytes().chunks(88);
     for chunk in letters {

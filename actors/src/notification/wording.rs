@@ -1,13 +1,13 @@
-//! The words of every mail, once for its HTML and its text. Calm and short: what happened, what follows, what to do.
+//! The texts of every mail, the same for HTML and plain text. Calm and short: what happened, what follows, what to do.
 
 use bus::contract::{Timestamp, seat_list};
 use uuid::Uuid;
 
-use super::letter::{Button, Enclosed, Line, Words};
+use super::message::{Button, Enclosed, TableRow, Words};
 use super::model::{Facts, Topic};
 use super::{day, format, order};
 
-/// The words of a mail about `topic`. What is not known is left out.
+/// The texts of a mail about `topic`. Unknown facts are left out.
 pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str, now: Timestamp) -> Words {
     let about = About::new(facts);
     let title = about.title.clone();
@@ -110,7 +110,7 @@ pub fn of(topic: &Topic, facts: &Facts, enclosed: &Enclosed, public_url: &str, n
     words
 }
 
-/// What a mail's button says, and whether it leads to the order or to the programme.
+/// The label of a mail's button, and whether it leads to the order or to the programme.
 fn leads(topic: &Topic, free: bool) -> (&'static str, bool) {
     match topic {
         Topic::ReservationCreated { .. } if free => ("Get your tickets", true),
@@ -205,12 +205,12 @@ fn cancelled(about: &About, facts: &Facts) -> &'static str {
     }
 }
 
-/// Adds what is paid back by the cancellation.
+/// Adds the refund of the cancellation.
 fn given_back(mut words: Words, facts: &Facts) -> Words {
     let refunds = order::refunds(facts);
     for refund in &refunds {
         let label = if refund.is_completed { "Refunded" } else { "Refund" };
-        words.lines.insert(0, Line { label, value: refund.total.shown() });
+        words.lines.insert(0, TableRow { label, value: refund.total.shown() });
     }
     if !refunds.is_empty() {
         words.paragraphs.push(if refunds.iter().all(|refund| refund.is_completed) {
@@ -247,7 +247,7 @@ fn reset(expires_at: Timestamp, enclosed: &Enclosed, public_url: &str) -> Words 
     }
 }
 
-/// What a mail says of an order.
+/// The facts of an order in a mail.
 struct About {
     reservation: Option<Uuid>,
     title: String,
@@ -263,24 +263,26 @@ struct About {
 
 impl About {
     fn new(facts: &Facts) -> Self {
-        let told = facts.attendee.as_ref().map(|attendee| &attendee.told);
+        let reservation = facts.attendee.as_ref().map(|attendee| &attendee.reservation);
         let showtime = facts.showtime.as_ref();
         let zone = showtime.map_or("UTC", |showtime| showtime.time_zone.as_str());
-        let starts_at = showtime.map(|showtime| showtime.starts_at).or(told.map(|told| told.starts_at));
+        let starts_at = showtime
+            .map(|showtime| showtime.starts_at)
+            .or(reservation.map(|reservation| reservation.starts_at));
         Self {
-            reservation: told.map(|told| told.reservation_id),
-            title: told.map(|told| told.movie_title.clone()).unwrap_or_default(),
+            reservation: reservation.map(|reservation| reservation.reservation_id),
+            title: reservation.map(|reservation| reservation.movie_title.clone()).unwrap_or_default(),
             zone: zone.to_owned(),
-            order: told.map(|told| super::ticket::short_code(told.reservation_id)),
+            order: reservation.map(|reservation| super::ticket::short_code(reservation.reservation_id)),
             when: starts_at.map(|at| format::date_time(at, zone)),
             hall: showtime.map(|showtime| showtime.auditorium_name.clone()),
-            seats: told.map(|told| seat_list(&told.seats)),
-            total: told.map(|told| format::price(told.total)),
-            free: told.is_some_and(|told| told.total.amount == 0),
+            seats: reservation.map(|reservation| seat_list(&reservation.seats)),
+            total: reservation.map(|reservation| format::price(reservation.total)),
+            free: reservation.is_some_and(|reservation| reservation.total.amount == 0),
         }
     }
 
-    /// The way to the page about it; a mail of no order has none.
+    /// The link to its page; a mail without an order has none.
     fn button(&self, topic: &Topic, public_url: &str) -> Option<Button> {
         let reservation = self.reservation?;
         let (label, to_order) = leads(topic, self.free);
@@ -292,7 +294,7 @@ impl About {
         Some(Button { label: label.to_owned(), url })
     }
 
-    fn lines(&self, with_total: bool) -> Vec<Line> {
+    fn lines(&self, with_total: bool) -> Vec<TableRow> {
         let film = Some(self.title.clone()).filter(|title| !title.is_empty());
         let total = self.total.clone().filter(|_| with_total);
         let lines = [
@@ -302,13 +304,14 @@ impl About {
             ("Seats", self.seats.clone()),
             ("Total", total),
         ];
-        let line = |(label, value): (&'static str, Option<String>)| value.map(|value| Line { label, value });
+        let line =
+            |(label, value): (&'static str, Option<String>)| value.map(|value| TableRow { label, value });
         lines.into_iter().filter_map(line).collect()
     }
 
-    fn with_amount(&self, label: &'static str, value: String) -> Vec<Line> {
+    fn with_amount(&self, label: &'static str, value: String) -> Vec<TableRow> {
         let mut lines = self.lines(false);
-        lines.insert(0, Line { label, value });
+        lines.insert(0, TableRow { label, value });
         lines
     }
 }

@@ -1,9 +1,9 @@
-//! Scheduler: reminds of showtimes that start soon. It keeps nothing: what was reminded of is movie's to know, when to
-//! ask is a cron line.
+//! Scheduler publishes reminders of showtimes that start soon. It stores nothing: movie knows which showtimes had their
+//! reminder, and a cron line says when to look.
 //!
 //! Invariant: one `movie.reminder` for each showtime and start, however many schedulers run or restart: its id is derived
-//! from both, and consumers know it. Movie is told only after JetStream's ack, so none is lost in between; and since movie
-//! is asked for all that start soon and were not reminded of, none is lost while no scheduler ran.
+//! from both, so that consumers handle it once. A showtime is marked only after JetStream's ack, so that no reminder is lost
+//! in between; and movie lists all showtimes that start soon without a mark, so that none is lost while no scheduler ran.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,12 +40,13 @@ pub const DOMAIN: Domain = Domain {
 
 /// Starts the host.
 pub async fn spawn(builder: HostBuilder, settings: SchedulerSettings) -> anyhow::Result<Host> {
-    let (_, well) = tokio::sync::watch::channel(true);
+    // It has no database that could be down.
+    let (_, database_up) = tokio::sync::watch::channel(true);
     let bus = builder.bus.clone();
     let children = vec![
         builder.worker(Stage::Intake, "reminders", move |stop| run(bus.clone(), settings.clone(), stop)),
     ];
-    builder.start(None, well, move || children.clone()).await
+    builder.start(None, database_up, move || children.clone()).await
 }
 
 async fn run(bus: Bus, settings: SchedulerSettings, stop: CancellationToken) -> anyhow::Result<()> {
@@ -71,20 +72,20 @@ async fn run(bus: Bus, settings: SchedulerSettings, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// One round: asks, tells, marks, until nothing is left or a page brings nothing new.
+/// One round: lists, publishes, marks, until nothing is left.
 async fn remind(bus: &Bus, within_minutes: u32) -> anyhow::Result<()> {
     for _ in 0..PAGES_MAX {
         let context = Context::new();
         let ask = Ask::new(context.clone());
-        let upcoming = bus.ask(&ListUpcoming { within_minutes }, &ask).await.map_err(refused)?;
+        let upcoming = bus.ask(&ListUpcoming { within_minutes }, &ask).await.map_err(failed)?;
         let found = upcoming.showtimes.len();
         if found == 0 {
             return Ok(());
         }
-        let reminded = tell(bus, upcoming.showtimes, &context).await?;
+        let reminded = publish(bus, upcoming.showtimes, &context).await?;
         metrics::counter!("reminders_total").increment(reminded.len() as u64);
         tracing::info!(showtimes = reminded.len(), request_id = context.correlation_id, "reminded");
-        bus.ask(&MarkReminded { reminded }, &ask).await.map_err(refused)?;
+        bus.ask(&MarkReminded { reminded }, &ask).await.map_err(failed)?;
         if found < UPCOMING_MAX {
             return Ok(());
         }
@@ -93,7 +94,11 @@ async fn remind(bus: &Bus, within_minutes: u32) -> anyhow::Result<()> {
 }
 
 /// Publishes the reminders and waits for every ack.
-async fn tell(bus: &Bus, showtimes: Vec<MovieReminder>, context: &Context) -> anyhow::Result<Vec<Reminded>> {
+async fn publish(
+    bus: &Bus,
+    showtimes: Vec<MovieReminder>,
+    context: &Context,
+) -> anyhow::Result<Vec<Reminded>> {
     let now = Timestamp::wall_clock();
     let mut acks = Vec::with_capacity(showtimes.len());
     for reminder in &showtimes {
@@ -104,13 +109,13 @@ async fn tell(bus: &Bus, showtimes: Vec<MovieReminder>, context: &Context) -> an
     for ack in acks {
         tokio::time::timeout(ACK_MAX, ack).await.context("no ack from JetStream")??;
     }
-    let told = |reminder: &MovieReminder| Reminded {
+    let reminded = |reminder: &MovieReminder| Reminded {
         showtime_id: reminder.showtime_id,
         starts_at: reminder.starts_at,
     };
-    Ok(showtimes.iter().map(told).collect())
+    Ok(showtimes.iter().map(reminded).collect())
 }
 
-fn refused(problem: bus::Problem) -> anyhow::Error {
+fn failed(problem: bus::Problem) -> anyhow::Error {
     anyhow::anyhow!("{} {}: {}", problem.status, problem.code, problem.detail)
 }

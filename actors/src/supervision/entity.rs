@@ -1,8 +1,8 @@
-//! Entities: one actor for each id, spawned by its first message, gone when quiet and idle.
+//! Entities: one actor for each id, spawned by its first message, stopped when quiet and idle.
 //!
 //! Invariant: a message that was accepted is handled, also while the entity passivates: it leaves the map first,
 //! under the map's lock, and stops only when everything sent before that is handled.
-//! An entity's rows are the truth and it a cache, so two of one id (on two hosts, or for a moment in one) are safe.
+//! The rows are the truth and the entity is a cache, so two of one id (on two hosts, or for a moment in one) are safe.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,17 +21,16 @@ pub trait Entity: Send + Sized + 'static {
     type Message: Send + 'static;
     /// For logs and metrics.
     const KIND: &'static str;
-    /// Quiet this long, it passivates.
+    /// It stops when it was quiet for this long.
     const IDLE: Duration;
 
     fn new(id: Uuid, env: Self::Env, me: Address<Self>) -> Self;
     fn handle(&mut self, message: Self::Message);
-    /// Nothing waits and nothing is under way.
+    /// Nothing waits and nothing is in progress.
     fn is_quiet(&self) -> bool;
 }
 
-/// Where an entity's messages go. Sending to one that has stopped is a no-op: whoever waits for an answer sees its
-/// channel close.
+/// The address of an entity. Sending to one that has stopped does nothing: a waiting request sees its channel close.
 pub struct Address<E: Entity>(ActorRef<Envelope<E::Message>>);
 
 impl<E: Entity> Clone for Address<E> {
@@ -52,9 +51,9 @@ impl<E: Entity> Address<E> {
 
 enum Envelope<M> {
     Message(M),
-    LookIfIdle,
-    /// No message comes after this one.
-    Gone,
+    CheckIdle,
+    /// The last message: the entity is out of the map.
+    Retired,
 }
 
 /// All live entities of one kind in this host.
@@ -101,13 +100,6 @@ impl<E: Entity> Entities<E> {
         metrics::gauge!("entities_live", "kind" => E::KIND).set(live.len() as f64);
     }
 
-    /// Sends to the entity `id` only if it is there.
-    pub fn send_if_live(&self, id: Uuid, message: E::Message) {
-        if let Some(actor) = self.live().get(&id) {
-            let _ = actor.cast(Envelope::Message(message));
-        }
-    }
-
     pub fn len(&self) -> usize {
         self.live().len()
     }
@@ -122,7 +114,8 @@ impl<E: Entity> Entities<E> {
         Child::new(E::KIND, move |supervisor| {
             let entities = entities.clone();
             async move {
-                let (actor, _) = Actor::spawn_linked(None, Nursery::<E>(entities), (), supervisor).await?;
+                let (actor, _) =
+                    Actor::spawn_linked(None, KindSupervisor::<E>(entities), (), supervisor).await?;
                 Ok(actor.get_cell())
             }
             .boxed()
@@ -139,7 +132,7 @@ impl<E: Entity> Entities<E> {
         if live.get(&id).is_some_and(|known| known.get_id() == actor.get_id()) {
             live.remove(&id);
         }
-        let _ = actor.cast(Envelope::Gone);
+        let _ = actor.cast(Envelope::Retired);
     }
 }
 
@@ -154,7 +147,7 @@ struct CellState<E: Entity> {
     id: Uuid,
     entity: E,
     last: Instant,
-    gone: bool,
+    retired: bool,
 }
 
 #[async_trait]
@@ -164,9 +157,9 @@ impl<E: Entity> Actor for Cell<E> {
     type Arguments = Uuid;
 
     async fn pre_start(&self, me: ActorRef<Self::Msg>, id: Uuid) -> Result<Self::State, ActorProcessingErr> {
-        me.send_after(E::IDLE, || Envelope::LookIfIdle);
+        me.send_after(E::IDLE, || Envelope::CheckIdle);
         let entity = E::new(id, self.0.0.env.clone(), Address(me));
-        Ok(CellState { id, entity, last: Instant::now(), gone: false })
+        Ok(CellState { id, entity, last: Instant::now(), retired: false })
     }
 
     async fn handle(
@@ -180,28 +173,28 @@ impl<E: Entity> Actor for Cell<E> {
                 state.last = Instant::now();
                 state.entity.handle(message);
             }
-            Envelope::LookIfIdle => {
+            Envelope::CheckIdle => {
                 let left = E::IDLE.saturating_sub(state.last.elapsed());
                 if left.is_zero() && state.entity.is_quiet() {
                     self.0.retire(state.id, &me);
                 } else {
-                    me.send_after(left.max(E::IDLE / 4), || Envelope::LookIfIdle);
+                    me.send_after(left.max(E::IDLE / 4), || Envelope::CheckIdle);
                 }
             }
-            Envelope::Gone => state.gone = true,
+            Envelope::Retired => state.retired = true,
         }
-        if state.gone && state.entity.is_quiet() {
+        if state.retired && state.entity.is_quiet() {
             me.stop(None);
         }
         Ok(())
     }
 }
 
-/// Supervises the entities of one kind: a failed one is forgotten and spawned anew by its next message.
-struct Nursery<E: Entity>(Entities<E>);
+/// Supervises the entities of one kind: a failed one is removed, and spawned anew by its next message.
+struct KindSupervisor<E: Entity>(Entities<E>);
 
 #[async_trait]
-impl<E: Entity> Actor for Nursery<E> {
+impl<E: Entity> Actor for KindSupervisor<E> {
     type Msg = ();
     type State = ();
     type Arguments = ();
@@ -312,7 +305,7 @@ mod tests {
         counters.send(id, Ask::Crash);
         let afresh = async {
             loop {
-                // A message that reaches the dying actor is lost, as in any crash; its asker sees the channel close.
+                // A message that reaches the dying actor is lost, as in any crash; its sender sees the channel close.
                 if let Some(count) = next(&counters, id).await {
                     return count;
                 }

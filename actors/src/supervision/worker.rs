@@ -55,7 +55,7 @@ impl Actor for Worker {
         me: ActorRef<Ended>,
         (run, stop): Self::Arguments,
     ) -> Result<Running, ActorProcessingErr> {
-        // Two tasks: the inner one may panic, the outer one tells of it.
+        // Two tasks: the inner one may panic, the outer one reports it.
         Ok(Running(tokio::spawn(async move {
             let inner = AbortOnDrop(tokio::spawn(run(stop)));
             let ended = match inner.join().await {

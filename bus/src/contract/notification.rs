@@ -151,7 +151,6 @@ pub enum Rejection {
     NoSuchNotification,
     /// It waits to be sent anyway.
     StillQueued,
-    IdempotencyMismatch,
 }
 
 impl From<Rejection> for Problem {
@@ -161,7 +160,6 @@ impl From<Rejection> for Problem {
             Rejection::StillQueued => {
                 Problem::new(409, "notification-queued", "The mail waits to be sent already.")
             }
-            Rejection::IdempotencyMismatch => super::reservation::idempotency_mismatch(),
         }
     }
 }

@@ -1,6 +1,60 @@
-//! What a source file contains: its description, no time zone in SQL, no rule kept by a debug assertion.
+//! Where files are and what they contain: the same files in every domain, a description in each file, no time zone in SQL,
+//! no rule kept by a debug assertion.
+
+use std::path::Path;
+
+use actors::DOMAINS;
 
 use super::{SOURCES, TESTS, offences, sources};
+
+/// A newcomer who knows one domain finds the way in every other.
+#[test]
+fn every_domain_has_the_same_files() {
+    const STATELESS: [&str; 1] = ["mod"];
+    const STATEFUL: [&str; 6] = ["mod", "model", "endpoints", "consumer", "store", "tests"];
+    // Former names, each of which meant something else in every domain.
+    const FORMER: [&str; 5] = ["hear", "desk", "endpoint", "letter", "telling"];
+    // Checked from when they have endpoints.rs; then remove them here.
+    const NOT_YET: [&str; 2] = ["reservation", "payment"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src");
+    let mut broken = Vec::new();
+    for domain in &DOMAINS {
+        let folder = root.join(domain.name);
+        let has = |name: &str| {
+            folder.join(format!("{name}.rs")).is_file() || folder.join(name).join("mod.rs").is_file()
+        };
+        if NOT_YET.contains(&domain.name) && !has("endpoints") {
+            continue;
+        }
+        let required = if domain.migrations.is_some() { &STATEFUL[..] } else { &STATELESS[..] };
+        broken.extend(
+            required.iter().filter(|name| !has(name)).map(|name| format!("{} lacks {name}", domain.name)),
+        );
+        broken
+            .extend(FORMER.iter().filter(|name| has(name)).map(|name| format!("{} has {name}", domain.name)));
+        let entity = std::fs::read_to_string(folder.join("actor.rs")).unwrap_or_default();
+        if has("actor") && !entity.contains("impl Entity for") && !entity.contains("impl Actor for") {
+            broken.push(format!("{}/actor.rs has no actor", domain.name));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The registration is the only list: no other source names all domains.
+#[test]
+fn no_other_list_names_every_domain() {
+    let names: Vec<String> = DOMAINS.iter().map(|domain| format!("\"{}\"", domain.name)).collect();
+    for folder in SOURCES {
+        let broken: Vec<String> = sources(folder)
+            .into_iter()
+            // A test may compare the list with what it expects.
+            .filter(|(path, _)| !path.ends_with("tests.rs"))
+            .filter(|(_, text)| names.iter().all(|name| text.contains(name.as_str())))
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        assert!(broken.is_empty(), "use actors::DOMAINS: {broken:?}");
+    }
+}
 
 #[test]
 fn every_file_says_what_it_is() {

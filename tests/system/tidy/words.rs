@@ -11,25 +11,17 @@ const BANNED: [&str; 6] = ["told", "hear", "heard", "whoever", "house", "desk"];
 
 /// Folders and files that still use them; remove each from this list when it is rewritten.
 const NOT_YET: &[&str] = &[
-    "actors/src/auth/",
-    "actors/src/config.rs",
-    "actors/src/delivery/",
-    "actors/src/fsck/",
     "actors/src/model_check.rs",
-    "actors/src/movie/",
-    "actors/src/notification/",
+    "actors/src/delivery/",
     "actors/src/payment/",
     "actors/src/reservation/",
-    "actors/src/scheduler/",
-    "actors/src/seed.rs",
-    "actors/src/supervision/",
     "bus/src/",
     "chaos/src/",
     "tests/system/",
 ];
 
 /// Lines in which such a word is the right one, by a part of the line.
-const ALLOWED: [&str; 0] = [];
+const ALLOWED: [&str; 2] = ["heard_at", "told the truth"];
 
 /// The words of a text in lower case; `HouseKeeper` and `house_keeper` are two words each.
 fn words(text: &str) -> impl Iterator<Item = String> {

@@ -1,7 +1,7 @@
-//! The SQL of what ends access before its time: roles, passwords, resets, logouts everywhere. And of the list of users.
+//! SQL of changes that revoke access (roles, passwords, resets, logouts everywhere), and of the list of users.
 //!
 //! Invariant: each of them raises the user's epoch in the same transaction, so that no token signed from an older row is
-//! good after it. Invariant: a SUPER_ADMIN is demoted only while there is another one.
+//! valid after it. Invariant: a SUPER_ADMIN is demoted only while there is another one.
 
 use bus::contract::auth::{Revocation, Role, User};
 use bus::contract::{Paging, Timestamp};
@@ -15,12 +15,10 @@ use super::{Refused, Result, Written};
 use crate::auth::model::{EndReason, RoleChange, Standing, role_name};
 use crate::delivery::WriteError;
 
-/// Resets that an account may ask for within an hour: a mail that is slow is asked for twice, a flood of mails annoys.
-const RESETS_AN_HOUR: i64 = 3;
 /// Revocations in one answer: some 150 bytes each, in a message of at most 1 MiB.
 pub const REVOCATIONS_MAX: i64 = 2_000;
 
-/// A password that takes the place of `proven`; of the logins only `keeps` goes on.
+/// A password that replaces `proven`; of the logins only `keeps` stays.
 #[derive(Debug)]
 pub struct NewPassword {
     pub user: Uuid,
@@ -29,7 +27,7 @@ pub struct NewPassword {
     pub keeps: Uuid,
 }
 
-/// Whether an account is disabled, by its state of before.
+/// Disables or enables an account that is still as it was read.
 #[derive(Debug)]
 pub struct DisabledChange {
     pub user: Uuid,
@@ -38,17 +36,7 @@ pub struct DisabledChange {
     pub disabled: bool,
 }
 
-/// A reset that was asked for.
-#[derive(Debug)]
-pub struct NewReset {
-    pub id: Uuid,
-    pub user: Uuid,
-    pub token_hash: [u8; 32],
-    pub requested_at: Timestamp,
-    pub expires_at: Timestamp,
-}
-
-/// Whoever counts SUPER_ADMINs to decide does so one after another, on every host.
+/// Decisions that count SUPER_ADMINs are made one after another, on all hosts.
 pub async fn lock_super_admins(db: &mut PgConnection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtext('auth.first_super_admin'))").execute(db).await?;
     Ok(())
@@ -85,9 +73,9 @@ async fn check_other_super_admin(db: &mut PgConnection, but: Uuid) -> Result<()>
     if others { Ok(()) } else { Err(WriteError::Rejected(Refused::LastSuperAdmin)) }
 }
 
-/// Disables an account that stands as it was read, with all that would let somebody in; or enables it.
+/// Disables an account, with its logins and reset links, or enables it. Stale unless it is as it was read.
 pub async fn set_disabled(db: &mut PgConnection, change: &DisabledChange) -> Result<Written> {
-    // The lock first, as everywhere: two who disable each other come one after another.
+    // The lock first, as everywhere: two SUPER_ADMINs who disable each other are handled one after another.
     if change.disabled && change.role == Role::SuperAdmin {
         lock_super_admins(db).await?;
         check_other_super_admin(db, change.user).await?;
@@ -123,7 +111,7 @@ pub async fn rename(db: &mut PgConnection, id: Uuid, name: &str) -> Result<()> {
 }
 
 pub async fn change_password(db: &mut PgConnection, new: &NewPassword) -> Result<Written> {
-    // What the kept login had before stays good, but nothing of before an earlier change.
+    // Tokens that the kept login has stay valid, but none from before an earlier change.
     let changed = sqlx::query(
         "update users set password_hash = $3, epoch = epoch + 1, kept_session = $4,
                 kept_from = case when kept_session = $4 then kept_from else epoch end,
@@ -143,28 +131,7 @@ pub async fn change_password(db: &mut PgConnection, new: &NewPassword) -> Result
     Ok(written)
 }
 
-pub async fn request_reset(db: &mut PgConnection, new: &NewReset) -> Result<()> {
-    // One after another, so that the count holds.
-    sqlx::query("select from users where id = $1 for no key update").bind(new.user).execute(&mut *db).await?;
-    let inserted = sqlx::query(
-        "insert into password_resets (id, user_id, token_hash, requested_at, expires_at)
-         select $1, $2, $3, $4, $5
-         where (select count(*) from password_resets
-                where user_id = $2 and requested_at > $4 - interval '1 hour') < $6",
-    )
-    .bind(new.id)
-    .bind(new.user)
-    .bind(new.token_hash.as_slice())
-    .bind(new.requested_at.date_time())
-    .bind(new.expires_at.date_time())
-    .bind(RESETS_AN_HOUR)
-    .execute(db)
-    .await?
-    .rows_affected();
-    if inserted == 0 { Err(WriteError::Rejected(Refused::ResetLimit)) } else { Ok(()) }
-}
-
-/// A mail's link was used, which proves the address. `takes_over` is the account's new name where the address was not proven
+/// A mailed link was used, which proves the address. `takes_over` is the account's new name where the address was not proven
 /// when this was decided; stale where that has changed.
 pub async fn reset(
     db: &mut PgConnection,
@@ -237,7 +204,7 @@ async fn end_families(db: &mut PgConnection, user: Uuid, but: Option<Uuid>, reas
     Ok(())
 }
 
-/// Mails that are still under way must not undo a password that was set since.
+/// Links in mails that are still on their way must not replace a password that was set since.
 async fn void_resets(db: &mut PgConnection, user: Uuid) -> Result<()> {
     sqlx::query("update password_resets set used_at = now() where user_id = $1 and used_at is null")
         .bind(user)
@@ -260,9 +227,9 @@ fn revocation(row: &PgRow) -> sqlx::Result<Revocation> {
     })
 }
 
-/// What was revoked so recently that a token of before may still be good, by user, after this one.
+/// Revocations so recent that an earlier token may not have expired yet, by user id, after this one.
 pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<Revocation>> {
-    // An access token is good for 15 minutes; a little more, for clocks that disagree.
+    // An access token is valid for 15 minutes; two more for clocks that differ.
     let rows = sqlx::query(
         "select id, epoch, kept_session, kept_from from users
          where revoked_at > now() - interval '17 minutes' and ($1::uuid is null or id > $1)
@@ -275,7 +242,7 @@ pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<R
     rows.iter().map(revocation).collect()
 }
 
-/// Logins that ended by themselves so recently that one of their tokens may still be good, after this one.
+/// Logins that ended so recently, by a logout or a reused token, that one of their tokens may not have expired yet.
 pub async fn ended_sessions(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select id from families
@@ -307,7 +274,7 @@ pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>
 
 /// A page of users and how many there are; `part` is lower case.
 pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx::Result<(Vec<User>, u64)> {
-    // Every row is looked at: staff search now and then, and a chain has thousands of accounts, not millions.
+    // Reads every row: staff search now and then, and a chain has thousands of accounts, not millions.
     const FOUND: &str =
         "where $1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0";
     let page = format!(

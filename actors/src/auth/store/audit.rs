@@ -1,4 +1,5 @@
-//! The audit's SQL: records are inserted, in the transaction of what they tell of, and read. A trigger refuses the rest.
+//! The audit's SQL: records are inserted in the transaction of the change that they record, and read. A trigger refuses
+//! every update and delete.
 
 use std::net::IpAddr;
 
@@ -12,10 +13,10 @@ use uuid::Uuid;
 
 use super::read::timestamp;
 
-/// A record to be kept.
+/// A record to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where it keeps an event, of that event: a copy is not kept again. UUIDv7, or nearly so, since it is also the order.
+    /// Of an event that is recorded, its id: a copy of the event is not recorded again. UUIDv7, or nearly so, since it is also the order.
     pub id: Uuid,
     pub at: Timestamp,
     pub kind: AuditKind,
@@ -55,7 +56,7 @@ pub async fn insert(db: &mut PgConnection, entries: &[&Entry]) -> sqlx::Result<(
     Ok(())
 }
 
-/// A page of the audit and how many records it is of.
+/// A page of the audit, and the number of all matching records.
 pub async fn list(db: &PgPool, wanted: &ListAudit) -> sqlx::Result<(Vec<AuditRecord>, u64)> {
     const FOUND: &str =
         "where ($1::text is null or kind = $1) and ($2::uuid is null or user_id = $2 or actor_id = $2)

@@ -1,4 +1,4 @@
-//! What is read of accounts and logins, one row at a time, outside of any transaction.
+//! Reads of accounts and logins, one row at a time, outside of any transaction.
 
 use bus::contract::Timestamp;
 use bus::contract::auth::User;
@@ -43,7 +43,7 @@ pub async fn user_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<O
     row.as_ref().map(user).transpose()
 }
 
-/// What is known of the token with this hash.
+/// The facts about the token with this hash.
 pub async fn presented<'e>(db: impl PgExecutor<'e>, hash: &[u8; 32]) -> sqlx::Result<Option<Presented>> {
     let row = sqlx::query(
         "select u.id, u.email, u.name, u.role, u.verified_at, u.disabled_at, u.created_at, u.epoch, t.id as token_id, t.family, t.issued_at, t.expires_at,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{DELAY_FIRST, DELAY_MAX, FORGOTTEN_AFTER};
+use super::{COUNT_EXPIRES_AFTER, DELAY_FIRST, DELAY_MAX};
 
 /// Accounts and addresses counted, some 150 bytes each.
 const COUNTED_MAX: usize = 100_000;
@@ -14,38 +14,38 @@ const COUNTED_MAX: usize = 100_000;
 pub struct Counts(Mutex<HashMap<String, Count>>);
 
 impl Counts {
-    /// Counts a try of each key, with its free tries; or how long to wait, and whether that is news.
+    /// Counts a try of each key, with its free tries; or returns how long to wait, and whether this is the first refusal.
     pub fn begin(&self, wanted: &[(String, u32)], now: Instant) -> (Duration, bool) {
-        let mut here = self.lock();
-        if here.len() + wanted.len() > COUNTED_MAX {
-            here.retain(|_, count| !count.is_forgotten(now));
-            if here.len() + wanted.len() > COUNTED_MAX {
-                here.clear();
+        let mut counts = self.lock();
+        if counts.len() + wanted.len() > COUNTED_MAX {
+            counts.retain(|_, count| !count.has_expired(now));
+            if counts.len() + wanted.len() > COUNTED_MAX {
+                counts.clear();
             }
         }
         let mut wait = (Duration::ZERO, false);
         for (key, _) in wanted {
-            if let Some((left, is_news)) = here.get_mut(key).and_then(|count| count.refuses(now)) {
-                wait = (wait.0.max(left), wait.1 || is_news);
+            if let Some((left, is_first)) = counts.get_mut(key).and_then(|count| count.refuses(now)) {
+                wait = (wait.0.max(left), wait.1 || is_first);
             }
         }
         if wait.0.is_zero() {
             for (key, free) in wanted {
-                here.entry(key.clone()).or_insert(Count::new(now)).begin(*free, now);
+                counts.entry(key.clone()).or_insert(Count::new(now)).begin(*free, now);
             }
         }
         wait
     }
 
-    pub fn forget(&self, key: &str) {
+    pub fn clear(&self, key: &str) {
         self.lock().remove(key);
     }
 
     /// Takes one try of each back.
     pub fn take_back(&self, keys: &[String]) {
-        let mut here = self.lock();
+        let mut counts = self.lock();
         for key in keys {
-            if let Some(count) = here.get_mut(key) {
+            if let Some(count) = counts.get_mut(key) {
                 count.wrong = count.wrong.saturating_sub(1);
             }
         }
@@ -60,34 +60,34 @@ impl Counts {
 struct Count {
     wrong: u32,
     until: Instant,
-    told: bool,
+    refused: bool,
     last: Instant,
 }
 
 impl Count {
     fn new(now: Instant) -> Self {
-        Self { wrong: 0, until: now, told: false, last: now }
+        Self { wrong: 0, until: now, refused: false, last: now }
     }
 
-    fn is_forgotten(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) >= FORGOTTEN_AFTER
+    fn has_expired(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= COUNT_EXPIRES_AFTER
     }
 
-    /// How long to wait yet, and whether this is news.
+    /// How long to wait, and whether this is the first refusal.
     fn refuses(&mut self, now: Instant) -> Option<(Duration, bool)> {
         let left = self.until.saturating_duration_since(now);
-        (!left.is_zero()).then(|| (left, !std::mem::replace(&mut self.told, true)))
+        (!left.is_zero()).then(|| (left, !std::mem::replace(&mut self.refused, true)))
     }
 
     fn begin(&mut self, free: u32, now: Instant) {
-        if self.is_forgotten(now) {
+        if self.has_expired(now) {
             *self = Self::new(now);
         }
         self.wrong = self.wrong.saturating_add(1);
         self.last = now;
         if let Some(over) = self.wrong.checked_sub(free + 1) {
             self.until = now + (DELAY_FIRST * 2u32.pow(over.min(30))).min(DELAY_MAX);
-            self.told = false;
+            self.refused = false;
         }
     }
 }
@@ -121,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_without_a_wrong_password_forgets() {
+    fn an_hour_without_a_wrong_password_clears_the_count() {
         let counts = Counts::default();
         let now = Instant::now();
         for _ in 0..4 {
             counts.begin(&wanted("ada"), now);
         }
         assert_eq!(counts.begin(&wanted("ada"), now).0, DELAY_FIRST);
-        let later = now + FORGOTTEN_AFTER;
+        let later = now + COUNT_EXPIRES_AFTER;
         for _ in 0..3 {
             assert_eq!(counts.begin(&wanted("ada"), later).0, Duration::ZERO);
         }

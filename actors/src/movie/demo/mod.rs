@@ -17,11 +17,12 @@ use jiff::tz::TimeZone;
 use time::{Date, Time};
 use uuid::Uuid;
 
-use super::actor::{self, Desk};
+use super::Env;
+use super::endpoints;
 use super::model;
 use super::store::Write;
 use crate::config::MovieSettings;
-use crate::delivery::{Change, Outcome, stored_answers};
+use crate::delivery::{Change, Outcome};
 use crate::host::DomainBuilder;
 use crate::zone;
 use cinema::{DAYS, HALLS, Hall, MOVIES, Reel, TIME_ZONE};
@@ -36,48 +37,41 @@ pub struct Added {
     pub showtimes: usize,
 }
 
-/// Adds what is missing of the demo cinema; `staff` is who creates it, `currency` what its prices are in.
+/// Adds what is missing of the demo cinema: created by `staff`, with prices in `currency`.
 pub async fn seed(builder: DomainBuilder, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
-    let (journal, wellness, children) = builder.delivery(None);
-    let desk = Desk {
-        journal,
-        pool: builder.database.pool.clone(),
-        clock: builder.clock.clone(),
-        bus: builder.bus.clone(),
-        settings: MovieSettings::default(),
-        answers: stored_answers(builder.database.pool.clone()),
-    };
-    // Titles are not unique, so two that seed at once take turns.
+    let (journal, database_up, children) = builder.delivery(None);
+    let env = Env::new(&builder, journal, MovieSettings::default());
+    // Titles are not unique, so two processes that seed at once take turns.
     let turn = store::take_turn(&builder.database).await?;
-    let host = builder.start(wellness, move || children.clone()).await?;
-    let added = add_missing(&desk, staff, currency).await;
+    let host = builder.start(database_up, move || children.clone()).await?;
+    let added = add_missing(&env, staff, currency).await;
     drop(turn);
-    // Publishes what was written, too.
+    // Also publishes the events.
     host.stop().await;
     added
 }
 
-async fn add_missing(desk: &Desk, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
-    let mut added = Added { genres: add_genres(desk).await?, ..Added::default() };
-    let (movies, new) = add_movies(desk, staff).await?;
+async fn add_missing(env: &Env, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
+    let mut added = Added { genres: add_genres(env).await?, ..Added::default() };
+    let (movies, new) = add_movies(env, staff).await?;
     added.movies = new;
-    let (auditoriums, new) = add_auditoriums(desk).await?;
+    let (auditoriums, new) = add_auditoriums(env).await?;
     added.auditoriums = new;
     let mut changes = Vec::new();
     for (index, hall) in HALLS.iter().enumerate() {
         // Staff may have deleted it.
         let Some(auditorium) = auditoriums.iter().find(|a| a.name == hall.name) else { continue };
-        changes.extend(programme(desk, (index, hall), auditorium, &movies, currency).await?);
+        changes.extend(programme(env, (index, hall), auditorium, &movies, currency).await?);
     }
-    added.showtimes = write(desk, changes).await?;
+    added.showtimes = write(env, changes).await?;
     Ok(added)
 }
 
-async fn add_genres(desk: &Desk) -> anyhow::Result<usize> {
+async fn add_genres(env: &Env) -> anyhow::Result<usize> {
     let names = cinema::genres();
-    let there = store::ids(&desk.pool, Named::Genre, &names).await?;
+    let there = store::ids(&env.pool, Named::Genre, &names).await?;
     let there: Vec<String> = there.into_keys().map(|name| name.to_lowercase()).collect();
-    let now = desk.clock.now();
+    let now = env.clock.now();
     let missing = names.iter().filter(|name| !there.contains(&name.to_lowercase())).map(|name| {
         Change::new(Write::Genre(Genre {
             id: Uuid::now_v7(),
@@ -87,31 +81,31 @@ async fn add_genres(desk: &Desk) -> anyhow::Result<usize> {
             updated_at: now,
         }))
     });
-    write(desk, missing.collect()).await
+    write(env, missing.collect()).await
 }
 
-async fn add_movies(desk: &Desk, staff: Uuid) -> anyhow::Result<(Vec<Movie>, usize)> {
+async fn add_movies(env: &Env, staff: Uuid) -> anyhow::Result<(Vec<Movie>, usize)> {
     let titles: Vec<&str> = MOVIES.iter().map(|reel| reel.title).collect();
-    let there = store::ids(&desk.pool, Named::Movie, &titles).await?;
-    let genres = store::ids(&desk.pool, Named::Genre, &cinema::genres()).await?;
+    let there = store::ids(&env.pool, Named::Movie, &titles).await?;
+    let genres = store::ids(&env.pool, Named::Genre, &cinema::genres()).await?;
     let genres: HashMap<String, Uuid> =
         genres.into_iter().map(|(name, id)| (name.to_lowercase(), id)).collect();
     let found: Vec<Uuid> = genres.values().copied().collect();
-    let found = super::store::genres(&desk.pool, &found).await?;
-    let now = desk.clock.now();
+    let found = super::store::genres(&env.pool, &found).await?;
+    let now = env.clock.now();
     let mut changes = Vec::new();
     for reel in MOVIES.iter().filter(|reel| !there.contains_key(reel.title)) {
         let ids = reel.genres.iter().filter_map(|name| genres.get(&name.to_lowercase()).copied()).collect();
         let movie = model::movie(create_movie(reel, ids, now), &found, now)
             .map_err(|rejection| anyhow::anyhow!("demo movie {}: {rejection:?}", reel.title))?;
-        let created = actor::created(&movie, staff, &Context::new());
+        let created = endpoints::created_event(env, &movie, staff, &Context::new());
         changes.push(Change { outbox: vec![created], ..Change::new(Write::Movie(movie)) });
     }
-    let new = write(desk, changes).await?;
-    let ids = store::ids(&desk.pool, Named::Movie, &titles).await?;
+    let new = write(env, changes).await?;
+    let ids = store::ids(&env.pool, Named::Movie, &titles).await?;
     // In the order of the programme, whatever order they were written in.
     let ids: Vec<Uuid> = titles.iter().filter_map(|title| ids.get(*title).copied()).collect();
-    let mut movies = super::store::movies(&desk.pool, &ids).await?;
+    let mut movies = super::store::movies(&env.pool, &ids).await?;
     movies.sort_by_key(|movie| ids.iter().position(|id| *id == movie.id));
     Ok((movies, new))
 }
@@ -129,10 +123,10 @@ fn create_movie(reel: &Reel, genre_ids: Vec<Uuid>, now: Timestamp) -> CreateMovi
     }
 }
 
-async fn add_auditoriums(desk: &Desk) -> anyhow::Result<(Vec<Auditorium>, usize)> {
+async fn add_auditoriums(env: &Env) -> anyhow::Result<(Vec<Auditorium>, usize)> {
     let names: Vec<&str> = HALLS.iter().map(|hall| hall.name).collect();
-    let there = store::ids(&desk.pool, Named::Auditorium, &names).await?;
-    let now = desk.clock.now();
+    let there = store::ids(&env.pool, Named::Auditorium, &names).await?;
+    let now = env.clock.now();
     let is_there = |hall: &&Hall| there.keys().any(|name| name.eq_ignore_ascii_case(hall.name));
     let missing = HALLS.iter().filter(|hall| !is_there(hall)).map(|hall| {
         let auditorium = Auditorium {
@@ -146,22 +140,22 @@ async fn add_auditoriums(desk: &Desk) -> anyhow::Result<(Vec<Auditorium>, usize)
         };
         Change::new(Write::Auditorium(auditorium, vec![]))
     });
-    let new = write(desk, missing.collect()).await?;
-    let ids = store::ids(&desk.pool, Named::Auditorium, &names).await?;
+    let new = write(env, missing.collect()).await?;
+    let ids = store::ids(&env.pool, Named::Auditorium, &names).await?;
     let ids: Vec<Uuid> = ids.into_values().collect();
-    Ok((super::store::auditoriums(&desk.pool, &ids).await?, new))
+    Ok((super::store::auditoriums(&env.pool, &ids).await?, new))
 }
 
 /// The showtimes that an auditorium lacks.
 async fn programme(
-    desk: &Desk,
+    env: &Env,
     (index, hall): (usize, &Hall),
     auditorium: &Auditorium,
     movies: &[Movie],
     currency: Currency,
 ) -> anyhow::Result<Vec<Change<Write>>> {
-    let mut busy = store::busy(&desk.pool, auditorium.id).await?;
-    let (now, cleaning) = (desk.clock.now(), desk.settings.cleaning);
+    let mut busy = store::busy(&env.pool, auditorium.id).await?;
+    let (now, cleaning) = (env.clock.now(), env.settings.cleaning);
     let mut changes = Vec::new();
     for (date, slot, at) in instants(&auditorium.time_zone, hall.times, now) {
         let Some(movie) = cinema::playing(movies, date, index, slot) else { break };
@@ -171,7 +165,7 @@ async fn programme(
             starts_at: at,
             prices: cinema::prices(&auditorium.rows, hall.times[slot], currency),
         };
-        // The only no that is left here: today's slot has begun.
+        // The only rejection that can happen: today's slot has begun.
         let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), cleaning, now) else {
             continue;
         };
@@ -180,7 +174,7 @@ async fn programme(
             continue;
         }
         busy.push((at, until));
-        let event = actor::scheduled_event(&scheduled, &Context::new());
+        let event = endpoints::scheduled_event(env, &scheduled, &Context::new());
         changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![scheduled])) });
     }
     Ok(changes)
@@ -206,10 +200,10 @@ fn instants(time_zone: &str, times: &[Time], now: Timestamp) -> Vec<(Date, usize
     instants
 }
 
-/// Commits all changes together and tells how many there were. What somebody else was quicker to add is fine.
-async fn write(desk: &Desk, changes: Vec<Change<Write>>) -> anyhow::Result<usize> {
+/// Commits all changes together and returns how many there were. What another process added meanwhile does not count.
+async fn write(env: &Env, changes: Vec<Change<Write>>) -> anyhow::Result<usize> {
     let outcomes = try_join_all(changes.into_iter().map(|change| async {
-        match desk.journal.commit(change).await {
+        match env.journal.commit(change).await {
             Outcome::Committed { .. } => Ok(1),
             Outcome::Rejected(
                 Rejection::GenreTaken | Rejection::AuditoriumNameTaken | Rejection::AuditoriumTaken(_),

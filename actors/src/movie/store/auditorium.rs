@@ -1,4 +1,4 @@
-//! SQL of auditoriums. A deleted one keeps its row, for the showtimes that were, and gives its name back.
+//! SQL of auditoriums. A deleted one keeps its row, for past showtimes, and gives its name back.
 
 use bus::contract::movie::{Auditorium, Row as SeatRow};
 use bus::contract::{Page, Paging};
@@ -54,7 +54,7 @@ pub async fn list_auditoriums<'e>(
     found.page(db, paging, "lower(name)", "", auditorium).await
 }
 
-/// Those that are there and not deleted.
+/// The auditoriums with these ids that are not deleted.
 pub async fn auditoriums<'e>(db: impl PgExecutor<'e>, ids: &[Uuid]) -> sqlx::Result<Vec<Auditorium>> {
     let query = sqlx::query("select * from auditoriums where id = any($1) and deleted_at is null");
     query.bind(ids).fetch_all(db).await?.iter().map(auditorium).collect()

@@ -1,7 +1,7 @@
 //! SQL of movies and genres.
 //!
-//! A deleted movie keeps its row, for the showtimes that were, and loses its genres, which may then be deleted too, and its
-//! files, which the sweep then takes from the store.
+//! A deleted movie keeps its row, for past showtimes, and loses its genres, which may then be deleted too, and its files,
+//! which the sweep then deletes from the store.
 
 use bus::contract::movie::{Genre, ListMovies, Movie, MovieSort};
 use bus::contract::{Page, Paging, Timestamp};
@@ -45,7 +45,7 @@ pub async fn delete_genre(db: &mut PgConnection, genre: &Genre) -> Result<()> {
     expect(gone.execute(db).await?.rows_affected(), 1)
 }
 
-/// Poster and trailer are left as they are: those come by another way.
+/// Poster and trailer are left as they are: `media` writes those.
 pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
     let query = if movie.version == 1 {
         "insert into movies (id, title, synopsis, duration_minutes, rating, release_date, language, created_at,
@@ -142,7 +142,7 @@ pub async fn list_movies(pool: &PgPool, wanted: &ListMovies, now: Timestamp) -> 
             .push(")))");
     }
     if wanted.date.is_some() || wanted.show_time.is_some() {
-        // One and the same showtime fits the date and the time.
+        // The same showtime matches the date and the time.
         let date = wanted.date.as_deref().and_then(model::date);
         let time = wanted.show_time.as_deref().and_then(model::time_of_day);
         let wall = Wall::new(pool, date, time, Some(now)).await?;
@@ -156,7 +156,7 @@ pub async fn list_movies(pool: &PgPool, wanted: &ListMovies, now: Timestamp) -> 
     found.page(pool, &wanted.paging, order, concat!(", ", genres_of!("page")), movie).await
 }
 
-/// Those that are there and not deleted.
+/// The movies with these ids that are not deleted.
 pub async fn movies<'e>(db: impl PgExecutor<'e>, ids: &[Uuid]) -> sqlx::Result<Vec<Movie>> {
     let query =
         concat!("select m.*, ", genres_of!("m"), " from movies m where id = any($1) and deleted_at is null");

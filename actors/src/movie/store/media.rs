@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Result, expect};
 use crate::delivery::WriteError;
 
-/// An upload that takes longer has failed; a picture that was replaced may still be on somebody's screen. In seconds.
+/// An upload that takes longer has failed; a page may still show a picture that was replaced. In seconds.
 const ORPHAN_AFTER: f64 = 3_600.0;
 
 pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Result<()> {
@@ -33,7 +33,7 @@ pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Resu
     }
 }
 
-/// Shows a file with its movie, which is as `movie` afterwards.
+/// Attaches a file to its movie; `movie` is the row after it.
 pub async fn attach(db: &mut PgConnection, media: &Media, movie: &Movie) -> Result<()> {
     let shown = sqlx::query(
         "with attached as (
@@ -107,7 +107,7 @@ fn of_row(row: &PgRow) -> sqlx::Result<Media> {
     Ok(Media { id: row.try_get("id")?, movie_id: row.try_get("movie_id")?, kind })
 }
 
-/// As the contract spells it.
+/// Spelled as in the contract.
 fn kind_name(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Poster => "POSTER",

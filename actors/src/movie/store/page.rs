@@ -1,7 +1,7 @@
-//! One page of what a query finds, with the total: one statement, so that both agree.
+//! One page of a query's rows, with the total: one statement, so that both agree.
 //!
-//! A listing is put together from the conditions that were asked for. A condition that is switched off by a parameter
-//! (`$1 is null or …`) would keep a prepared statement's general plan from using any index.
+//! A listing has only the conditions that were requested. A condition that is switched off by a parameter
+//! (`$1 is null or …`) would keep a prepared statement's generic plan from using any index.
 
 use bus::contract::{Page, Paging, Timestamp};
 use sqlx::postgres::PgRow;
@@ -9,7 +9,7 @@ use sqlx::{PgExecutor, Postgres, QueryBuilder, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// What is found, so far as it is said.
+/// A query with the conditions so far.
 pub struct Listing(QueryBuilder<Postgres>);
 
 impl Listing {
@@ -38,7 +38,7 @@ impl Listing {
         let query = &mut self.0;
         query.push("), page as (select * from found order by ").push(order);
         query.push(" limit ").push_bind(paging.limit()).push(" offset ").push_bind(paging.offset());
-        // The total comes in each row, also where the page lies beyond the end and its one row is empty.
+        // Each row has the total, also the one empty row of a page beyond the end.
         query.push(") select (select count(*) from found) as total, page.*").push(more);
         query.push(" from (values (1)) as always left join page on true order by ").push(order);
         let rows = query.build().fetch_all(db).await?;

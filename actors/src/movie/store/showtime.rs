@@ -18,14 +18,14 @@ use crate::delivery::WriteError;
 use crate::movie::length::Neighbour;
 use crate::movie::model::{self, Busy, Scheduled};
 
-/// Whose showtimes.
+/// The showtimes of a movie or of an auditorium.
 #[derive(Debug, Clone, Copy)]
 pub enum Of {
     Movie(Uuid),
     Auditorium(Uuid),
 }
 
-/// Inserts those of version 1 and changes the others. Movie and auditorium are locked.
+/// Inserts showtimes of version 1 and changes the others. Movie and auditorium are locked.
 pub async fn put_showtimes(db: &mut PgConnection, showtimes: &[Scheduled]) -> Result<()> {
     let (new, known): (Vec<_>, Vec<_>) =
         showtimes.iter().partition(|scheduled| scheduled.showtime.version == 1);
@@ -33,7 +33,7 @@ pub async fn put_showtimes(db: &mut PgConnection, showtimes: &[Scheduled]) -> Re
         return Err(WriteError::Rejected(Rejection::AuditoriumTaken(Some(in_the_way))));
     }
     if !new.is_empty() {
-        // Of a movie that is there and as long as it was, and of an auditorium that still has the seats that were frozen; else none.
+        // Only of a movie that exists with the same length, and of an auditorium that still has the frozen seats.
         let inserted = put(
             db,
             "insert into showtimes (id, version, starts_at, ends_at, free_at, layout, prices, status, updated_at,
@@ -96,7 +96,7 @@ async fn put(db: &mut PgConnection, query: &'static str, showtimes: &[&Scheduled
     Ok(done.rows_affected())
 }
 
-/// A showtime that has an auditorium when one of these wants it. The constraint would refuse as well, and not say which.
+/// A showtime that has an auditorium when one of these needs it. The constraint would refuse as well, but not name it.
 async fn in_the_way(db: &mut PgConnection, showtimes: &[Scheduled]) -> sqlx::Result<Option<InTheWay>> {
     let wanted: Vec<&Scheduled> =
         showtimes.iter().filter(|scheduled| scheduled.showtime.status == ShowtimeStatus::OnSale).collect();
@@ -132,8 +132,8 @@ async fn in_the_way(db: &mut PgConnection, showtimes: &[Scheduled]) -> sqlx::Res
     found.map(read).transpose()
 }
 
-/// Whether there are showtimes to come besides those that are known.
-pub async fn has_others_to_come(db: &mut PgConnection, of: Of, known: &[Uuid]) -> Result<bool> {
+/// Whether there are future showtimes besides those that were read.
+pub async fn has_other_future_showtimes(db: &mut PgConnection, of: Of, read: &[Uuid]) -> Result<bool> {
     let (query, id) = match of {
         Of::Movie(id) => (
             "select exists (select from showtimes where movie_id = $1 and status = 'ON_SALE' and starts_at > now()
@@ -146,10 +146,10 @@ pub async fn has_others_to_come(db: &mut PgConnection, of: Of, known: &[Uuid]) -
             id,
         ),
     };
-    Ok(sqlx::query_scalar(query).bind(id).bind(known).fetch_one(db).await?)
+    Ok(sqlx::query_scalar(query).bind(id).bind(read).fetch_one(db).await?)
 }
 
-/// A showtime with the names that it shows, and what it froze.
+/// A showtime with the names of its movie and auditorium, and with its frozen seats.
 macro_rules! showtimes {
     () => {
         "select s.id, s.movie_id, m.title as movie_title, s.auditorium_id, a.name as auditorium_name, a.time_zone,
@@ -200,8 +200,12 @@ pub async fn scheduled<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Op
     query.bind(id).fetch_optional(db).await?.as_ref().map(whole).transpose()
 }
 
-/// Those on sale that have not begun, at most so many.
-pub async fn to_come<'e>(db: impl PgExecutor<'e>, of: Of, most: usize) -> sqlx::Result<Vec<Scheduled>> {
+/// Showtimes on sale that have not begun, at most `most`.
+pub async fn future_showtimes<'e>(
+    db: impl PgExecutor<'e>,
+    of: Of,
+    most: usize,
+) -> sqlx::Result<Vec<Scheduled>> {
     let (query, id) = match of {
         Of::Movie(id) => (
             concat!(

@@ -124,9 +124,9 @@ fn a_refitted_showtime_has_the_auditoriums_seats_and_name() {
 
 #[test]
 fn a_showtime_event_from_before_versions_is_the_first() {
-    let told = ShowtimeUpdated { showtime: a_showtime().event(), by: None, previous_prices: None };
-    let mut json = serde_json::to_value(&told).unwrap();
-    assert_eq!(json["version"], 1, "an update tells what a scheduling told");
+    let updated = ShowtimeUpdated { showtime: a_showtime().event(), by: None, previous_prices: None };
+    let mut json = serde_json::to_value(&updated).unwrap();
+    assert_eq!(json["version"], 1, "an update has the fields of a scheduling");
     json.as_object_mut().unwrap().remove("version");
-    assert_eq!(serde_json::from_value::<ShowtimeScheduled>(json).unwrap(), told.showtime);
+    assert_eq!(serde_json::from_value::<ShowtimeScheduled>(json).unwrap(), updated.showtime);
 }

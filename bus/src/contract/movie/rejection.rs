@@ -55,7 +55,6 @@ pub enum Rejection {
     ShowtimeSold(Vec<(Uuid, Timestamp, Vec<SeatId>)>),
     /// Seats held or sold that would vanish or change, by showtime.
     SeatsSold(Vec<(Uuid, Timestamp, Vec<SeatId>)>),
-    IdempotencyMismatch,
     /// A file that was given up before it was attached, or whose movie is gone.
     MediaGone,
 }
@@ -126,9 +125,6 @@ impl From<Rejection> for Problem {
                 "media-gone",
                 "The upload took too long, or its movie is gone. Send it again.",
             ),
-            Rejection::IdempotencyMismatch => {
-                Problem::new(422, "idempotency-mismatch", "This Idempotency-Key was used with another body.")
-            }
         }
     }
 }

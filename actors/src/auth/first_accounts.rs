@@ -1,4 +1,4 @@
-//! The accounts that nobody registers: the first SUPER_ADMIN of a new database, and those of the demo.
+//! Accounts that are made without registering: the first SUPER_ADMIN of a new database, and those of the demo.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,21 @@ use bus::contract::auth::{Register, Role};
 use bus::contract::{Fields, Request};
 use bus::{Context, Problem};
 
-use super::actor::{Desk, registered};
+use super::endpoints::registered_event;
 use super::password::Proof;
 use super::store::{self, Act, Refused};
-use super::{Seeded, model};
+use super::{Env, Seeded, model};
 use crate::delivery::{Change, Outcome};
-use crate::seed::{DEMO_EMAILS, DEMO_PASSWORD};
+
+/// The published password.
+pub const DEMO_PASSWORD: &str = "popcorn-2026";
+
+/// The accounts of a demo; the last one is `marquee up`'s SUPER_ADMIN.
+pub const DEMO_EMAILS: [&str; 3] = ["staff@marquee.example", "ada@marquee.example", "owner@marquee.example"];
 
 /// Makes the first SUPER_ADMIN of a new database, once, however many hosts start.
-pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> anyhow::Result<()> {
-    if store::super_admin_exists(&desk.pool).await.context("looking for a SUPER_ADMIN")? {
+pub async fn ensure_super_admin(env: &Env, email: &str, password: &str) -> anyhow::Result<()> {
+    if store::super_admin_exists(&env.pool).await.context("looking for a SUPER_ADMIN")? {
         return Ok(());
     }
     let wanted =
@@ -28,15 +33,15 @@ pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> any
             problem.errors.iter().map(|e| format!("the {} {}", e.field, e.message)).collect();
         anyhow::bail!("SUPER_ADMIN_EMAIL and SUPER_ADMIN_PASSWORD: {}", wrong.join("; "));
     }
-    let mut account = desk
+    let mut account = env
         .account(wanted.email, wanted.password, wanted.name, Role::SuperAdmin)
         .await
         .map_err(|problem| anyhow::anyhow!("making the first SUPER_ADMIN: {}", problem.detail))?;
     // The operator named the address.
     account.user.email_verified = true;
-    let registered = registered(&account.user, &Context::new());
+    let registered = registered_event(env, &account.user, &Context::new());
     let change = Change { outbox: vec![registered], ..Change::new(Act::FirstSuperAdmin(account).into()) };
-    match desk.journal.commit(change).await {
+    match env.journal.commit(change).await {
         Outcome::Committed { .. } => tracing::info!("made the first SUPER_ADMIN"),
         Outcome::Rejected(Refused::SuperAdminExists) => {}
         Outcome::Rejected(Refused::EmailTaken) => {
@@ -47,16 +52,16 @@ pub async fn ensure_super_admin(desk: &Desk, email: &str, password: &str) -> any
     Ok(())
 }
 
-/// Accounts of a demo keep their passwords when its database is opened to the world.
+/// Refuses to start where other machines reach the deployment while an account still has the published demo password.
 pub async fn refuse_published_passwords(
-    desk: &Desk,
+    env: &Env,
     super_admin: Option<&(String, String)>,
 ) -> anyhow::Result<()> {
     let known = DEMO_EMAILS.into_iter().chain(super_admin.map(|(email, _)| email.as_str()));
     let mut published = BTreeSet::new();
     for key in known.map(model::email_key).collect::<BTreeSet<_>>() {
-        let Some(account) = store::account_of(&desk.pool, &key).await? else { continue };
-        let proof = desk.passwords.verify(DEMO_PASSWORD.to_owned(), Some(account.password_hash)).await;
+        let Some(account) = store::account_of(&env.pool, &key).await? else { continue };
+        let proof = env.passwords.verify(DEMO_PASSWORD.to_owned(), Some(account.password_hash)).await;
         if proof.map_err(|problem| anyhow::anyhow!("comparing passwords: {}", problem.detail))?
             != Proof::Wrong
         {
@@ -74,31 +79,31 @@ pub async fn refuse_published_passwords(
 
 /// Makes an account unless its e-mail has one.
 pub async fn ensure_account(
-    desk: &Desk,
+    env: &Env,
     email: &str,
     password: &str,
     name: &str,
     role: Role,
 ) -> anyhow::Result<Seeded> {
     let key = model::email_key(email);
-    if let Some(account) = store::account_of(&desk.pool, &key).await? {
+    if let Some(account) = store::account_of(&env.pool, &key).await? {
         return Ok(Seeded { id: account.user.id, is_new: false });
     }
     let made = async {
-        let mut account = desk.account(email.to_owned(), password.to_owned(), name.to_owned(), role).await?;
+        let mut account = env.account(email.to_owned(), password.to_owned(), name.to_owned(), role).await?;
         // No mail reaches the demo's addresses.
         account.user.email_verified = true;
-        let (id, registered) = (account.user.id, registered(&account.user, &Context::new()));
-        desk.commit(Act::Account { account, login: None, verification: None }.into(), vec![registered])
-            .await?;
+        let (id, registered) = (account.user.id, registered_event(env, &account.user, &Context::new()));
+        let write = Act::Account { account, login: None, verification: None }.into();
+        env.commit(Change { outbox: vec![registered], ..Change::new(write) }).await?;
         Ok::<_, Problem>(id)
     };
     match made.await {
         Ok(id) => Ok(Seeded { id, is_new: true }),
-        // Somebody was quicker.
+        // Another process made it meanwhile.
         Err(problem) if problem.status == 409 => {
-            let account = store::account_of(&desk.pool, &key).await?;
-            let id = account.context("the account that was there is gone")?.user.id;
+            let account = store::account_of(&env.pool, &key).await?;
+            let id = account.context("the account was deleted meanwhile")?.user.id;
             Ok(Seeded { id, is_new: false })
         }
         Err(problem) => anyhow::bail!("making the account {email}: {}", problem.detail),

@@ -1,4 +1,4 @@
-//! The SQL of reminders: `showtimes.reminded_for` is the start that was told.
+//! SQL of reminders: `showtimes.reminded_for` is the start that the reminder named.
 
 use bus::contract::reminder::{MovieReminder, Reminded, UPCOMING_MAX};
 use sqlx::{PgConnection, PgExecutor, Row};
@@ -31,17 +31,17 @@ pub async fn upcoming<'e>(
         .collect()
 }
 
-/// Those that still start when the reminder said; sorted, so that hosts wait for each other in one order.
+/// Marks the showtimes that still start when the reminder said; sorted, so that hosts lock rows in one order.
 pub async fn mark(db: &mut PgConnection, reminded: &[Reminded]) -> Result<(), sqlx::Error> {
     let mut sorted = reminded.to_vec();
-    sorted.sort_by_key(|one| one.showtime_id);
+    sorted.sort_by_key(|reminded| reminded.showtime_id);
     sqlx::query(
-        "update showtimes s set reminded_for = told.starts_at
-         from unnest($1::uuid[], $2::timestamptz[]) as told (id, starts_at)
-         where s.id = told.id and s.starts_at = told.starts_at",
+        "update showtimes s set reminded_for = reminded.starts_at
+         from unnest($1::uuid[], $2::timestamptz[]) as reminded (id, starts_at)
+         where s.id = reminded.id and s.starts_at = reminded.starts_at",
     )
-    .bind(sorted.iter().map(|one| one.showtime_id).collect::<Vec<_>>())
-    .bind(sorted.iter().map(|one| one.starts_at.date_time()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|reminded| reminded.showtime_id).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|reminded| reminded.starts_at.date_time()).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())

@@ -1,8 +1,8 @@
 //! Signs tickets, so that a door can check them offline against the public keys.
 //!
-//! Invariant: the same ticket gets the same token however often it is asked for (Ed25519 is deterministic, and nothing in
-//! the token tells when it was signed), so a mail that is sent again brings the same codes.
-//! Whether somebody may have a ticket is the asker's to know: hosts ask, never a caller from outside.
+//! Invariant: the same ticket gets the same token in every request (Ed25519 is deterministic, and the token has no time of
+//! signing), so a mail that is sent again has the same codes.
+//! The requesting host decides who may have a ticket; callers from outside cannot send this request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use bus::Problem;
 use bus::contract::auth::{SignTickets, SignedTickets, Ticket, TicketClaims};
 use bus::service::{Answered, Call, json};
 
-use super::actor::Desk;
+use crate::auth::Env;
 
-/// How long after the start a ticket still verifies: longer than any film, so that whoever steps out gets in again.
+/// How long after the start a ticket is valid: longer than any film, so that a guest who steps out gets in again.
 const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub async fn sign(desk: Arc<Desk>, call: Call<SignTickets>) -> Answered {
-    let tokens = call.request.tickets.into_iter().map(|ticket| desk.signer.sign_ticket(&claims(ticket)));
+pub async fn sign(env: Arc<Env>, call: Call<SignTickets>) -> Answered {
+    let tokens = call.request.tickets.into_iter().map(|ticket| env.signer.sign_ticket(&claims(ticket)));
     let tokens = tokens.collect::<anyhow::Result<Vec<String>>>().map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "tickets not signed");
         Problem::internal()
@@ -36,14 +36,14 @@ fn claims(ticket: Ticket) -> TicketClaims {
 
 #[cfg(test)]
 mod tests {
-    use super::super::token::{Signer, generate_pem};
     use super::*;
+    use crate::auth::token::{Signer, generate_pem};
     use bus::contract::Timestamp;
     use bus::contract::auth::TICKET_TYP;
     use uuid::Uuid;
 
     #[test]
-    fn a_ticket_is_told_from_an_access_token_and_signed_alike_each_time() {
+    fn a_ticket_differs_from_an_access_token_and_is_signed_alike_each_time() {
         let signer = Signer::from_pem(&generate_pem()).unwrap();
         let starts_at = Timestamp::wall_clock();
         let ticket = Ticket {

@@ -1,7 +1,5 @@
-//! A mail as a message: words poured into the HTML and the text template, with tickets and a calendar entry where they
-//! belong.
-//!
-//! Invariant: both parts say the same, since both templates are filled from the same words.
+//! A mail as a message: the HTML and the text template filled with the same words, tickets and a calendar entry attached
+//! where they belong.
 
 use askama::Template;
 use lettre::Message;
@@ -12,7 +10,7 @@ use super::address::in_ascii;
 use super::model::{Facts, Mail, Trouble, message_id};
 use super::{calendar, ticket};
 
-/// What only other hosts can give.
+/// What only other hosts have.
 pub enum Enclosed {
     Nothing,
     /// One signed code for each seat of the order, in the seats' order.
@@ -27,8 +25,8 @@ pub enum Enclosed {
     },
 }
 
-/// One fact of the table.
-pub struct Line {
+/// One row of the table of facts.
+pub struct TableRow {
     pub label: &'static str,
     pub value: String,
 }
@@ -38,31 +36,31 @@ pub struct Button {
     pub url: String,
 }
 
-/// What a mail says.
+/// The texts of a mail.
 #[derive(Default)]
 pub struct Words {
     pub subject: String,
     pub heading: String,
     pub paragraphs: Vec<String>,
-    pub lines: Vec<Line>,
+    pub lines: Vec<TableRow>,
     pub button: Option<Button>,
     /// The short name of the order.
     pub order: Option<String>,
 }
 
 #[derive(Template)]
-#[template(path = "letter.html")]
+#[template(path = "mail.html")]
 struct Html<'a> {
     words: &'a Words,
 }
 
 #[derive(Template)]
-#[template(path = "letter.txt")]
+#[template(path = "mail.txt")]
 struct Text<'a> {
     words: &'a Words,
 }
 
-/// The whole message. A recipient that no mail can be addressed to is refused for good.
+/// The whole message. An invalid recipient is refused for good.
 pub fn message(
     from: &Mailbox,
     to: &str,
@@ -73,10 +71,7 @@ pub fn message(
 ) -> Result<Message, Trouble> {
     let broken = |what: &str, error: &dyn std::fmt::Display| Trouble::Refused(format!("{what}: {error}"));
     #[cfg(feature = "planted")]
-    let mail = &Mail {
-        id: if bus::config::planted("mail-without-name") { uuid::Uuid::new_v4() } else { mail.id },
-        ..mail.clone()
-    };
+    let mail = &planted_id(mail);
     let to = in_ascii(to).parse().map_err(|error| broken("the recipient is no address", &error))?;
     let to = Mailbox::new(None, to);
     let html = Html { words: &words }.render().map_err(|error| broken("the HTML", &error))?;
@@ -108,4 +103,10 @@ pub fn message(
 fn attachment(name: &str, kind: &str, content: Vec<u8>) -> lettre::message::SinglePart {
     let kind = ContentType::parse(kind).expect("our content types are well formed");
     Attachment::new(name.to_owned()).body(content, kind)
+}
+
+#[cfg(feature = "planted")]
+fn planted_id(mail: &Mail) -> Mail {
+    let id = if bus::config::planted("mail-without-name") { uuid::Uuid::new_v4() } else { mail.id };
+    Mail { id, ..mail.clone() }
 }
