@@ -1,8 +1,8 @@
 //! Addresses of servers (`scheme://user:password@host:port/path?query`), read in one way for every server.
 //!
-//! RFC 3986 decides where a part begins and ends, and each part is percent-decoded once. Two kindnesses: any character but
-//! `/`, `?` and `#` may stand in a password as it is, and a `%` that begins no code stands for itself. The clients' own
-//! parsers differ: some keep the brackets of `[::1]`, one takes an IPv6 address for localhost, one does not decode.
+//! RFC 3986 defines where a part begins and ends, and each part is percent-decoded once. Two extensions: any character except
+//! `/`, `?` and `#` may be unencoded in a password, and a `%` that begins no code stands for itself. The clients' own parsers
+//! differ: some keep the brackets of `[::1]`, one reads an IPv6 address as localhost, one does not decode.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub struct Address {
     pub scheme: String,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// Without the brackets of an IPv6 address; empty where the scheme allows none (a unix socket).
+    /// Without the brackets of an IPv6 address; empty if the scheme allows that (a unix socket).
     pub host: String,
     pub port: Option<u16>,
     /// Without the slash at its beginning; `None` when nothing follows the host.
@@ -23,7 +23,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// An error says what is wrong, without any part of the text.
+    /// The error describes the problem without any part of the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let shape = "must be an address such as scheme://user:password@host:port";
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -33,7 +33,7 @@ impl Address {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         if rest.contains('@') {
-            // Most likely in the password, and then what looks like the host is a part of it.
+            // Most likely it is in the password, and what looks like the host is a part of it.
             return Err(
                 "has an @ after the host: in a user or password write / as %2F, ? as %3F, # as %23, and \
                         elsewhere @ as %40",
@@ -70,7 +70,7 @@ impl Address {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The address for a client that parses it again: all that could be misread is encoded. `host` replaces the host.
+    /// The address for a client that parses it again: everything ambiguous is encoded. `host` replaces the host.
     pub fn canonical(&self, host: &str) -> String {
         let mut text = format!("{}://", self.scheme);
         if self.user.is_some() || self.password.is_some() {
@@ -97,7 +97,7 @@ impl Address {
     }
 }
 
-/// An address as it may be shown: without user, password and parameters. What is no address is not shown at all.
+/// An address for logs: without user, password and parameters. A text that is no address is not shown.
 pub fn shown(text: &str) -> String {
     let Ok(address) = Address::parse(text.trim()) else { return "(not an address)".to_owned() };
     let bare = Address { user: None, password: None, query: Vec::new(), fragment: None, ..address.clone() };
@@ -108,7 +108,7 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// The addresses of a list. A comma ends one only where a scheme follows it: in a password it is a character as any other.
+/// The addresses of a list. A comma separates two only if a scheme follows it: it may also be part of a password.
 pub fn list<'a>(text: &'a str, schemes: &[&str]) -> Vec<&'a str> {
     let mut parts = Vec::new();
     let mut begin = 0;
@@ -157,7 +157,7 @@ fn place_of(place: &str) -> Result<(String, Option<u16>), &'static str> {
     Ok((host, port))
 }
 
-/// Percent-decoding of RFC 3986: `+` is a plus. What is no code stands for itself.
+/// Percent-decoding by RFC 3986: `+` is a plus. An invalid code stands for itself.
 fn decoded(text: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -175,7 +175,7 @@ fn decoded(text: &str) -> Result<String, &'static str> {
         }
     }
     let text = String::from_utf8(bytes).map_err(|_| "has a %-code that is not UTF-8")?;
-    // No server takes it, and C's texts end there.
+    // No server accepts it, and C strings end there.
     if text.contains('\0') { Err("has a %00") } else { Ok(text) }
 }
 
@@ -183,7 +183,7 @@ fn is_hex(two: &str) -> bool {
     two.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// All but RFC 3986's unreserved characters is encoded.
+/// Encodes all but RFC 3986's unreserved characters.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,7 +1,7 @@
-//! Settings from the environment: every `config.rs` reads through this, so that a start with bad values stops with
-//! one message that lists them all, and never shows a value.
+//! Settings from the environment: every `config.rs` reads through this, so that a start with invalid values fails with one
+//! message that lists all of them and never shows a value.
 //!
-//! It remembers which names it was asked for, so that a test can hold `config/*.env.example` against the code.
+//! It records which names were read, so that a test can compare `config/*.env.example` with the code.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -16,15 +16,15 @@ mod production;
 
 pub use production::{is_loopback, is_published};
 
-/// Whether this bug is planted in this process. Only in builds with the feature `planted`, which nothing that is shipped has:
-/// the chaos harness must find each of them, or its checks are worth nothing.
+/// Whether this bug is planted in this process. Only in builds with the feature `planted`, which no release has: the chaos
+/// harness must find each planted bug, which proves its checks.
 #[cfg(feature = "planted")]
 pub fn planted(bug: &str) -> bool {
     static PLANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     PLANTED.get_or_init(|| std::env::var("MARQUEE_PLANTED").ok()).as_deref() == Some(bug)
 }
 
-/// The environment and what was found wrong with it so far.
+/// The environment and the problems found so far.
 #[derive(Default, Clone)]
 pub struct Environment {
     values: HashMap<String, String>,
@@ -32,7 +32,7 @@ pub struct Environment {
     asked: Arc<Mutex<Asked>>,
 }
 
-/// Names that were asked for, with the default where it is known.
+/// Names that were read, with the default if it is known.
 type Asked = BTreeMap<String, Option<String>>;
 
 impl Environment {
@@ -41,8 +41,8 @@ impl Environment {
         Self { values: std::env::vars().collect(), ..Self::default() }
     }
 
-    /// Fills in what is not set from a file of `NAME=value` lines, as Docker's `--env-file` reads them: no quotes, no
-    /// expansion, `#` begins a comment line. A file that is not there is an empty one.
+    /// Sets unset names from a file of `NAME=value` lines in the format of Docker's `--env-file`: no quotes, no expansion, `#`
+    /// begins a comment line. A missing file counts as empty.
     pub fn or_file(mut self, path: &Path) -> Self {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -65,7 +65,7 @@ impl Environment {
         self
     }
 
-    /// Fills in what is not set.
+    /// Sets a name that is not set.
     pub fn or(mut self, name: &str, value: impl Into<String>) -> Self {
         if self.value(name).is_none() {
             self.set(name, value);
@@ -82,7 +82,7 @@ impl Environment {
         self.value(name)
     }
 
-    /// Whether it is set to nothing, for the few names where that means something else than not at all.
+    /// Whether it is set to an empty value, for the few names for which that differs from not set.
     pub fn is_blank(&self, name: &str) -> bool {
         self.ask(name, None);
         self.values.get(name).is_some_and(|value| value.trim().is_empty())
@@ -102,7 +102,7 @@ impl Environment {
         self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Every name that was asked for so far, here and in clones, with its default where that is a number or a flag.
+    /// Every name that was read so far, here and in clones, with its default if that is a number or a flag.
     pub fn asked(&self) -> BTreeMap<String, Option<String>> {
         self.asked_so_far().clone()
     }
@@ -137,7 +137,7 @@ impl Environment {
         urls.into_iter().map(str::to_owned).collect()
     }
 
-    /// `PUBLIC_URL`: the address that people type, without a slash at its end, so that paths can be put behind it.
+    /// `PUBLIC_URL`: the public address, without a slash at its end, so that paths can be appended.
     pub fn public_url(&mut self) -> Option<String> {
         let url = self.url("PUBLIC_URL", &["https://", "http://"])?;
         let parsed = Address::parse(&url).ok();
@@ -171,7 +171,7 @@ impl Environment {
         }
     }
 
-    /// `CURRENCY`: what new prices are in, EUR when it is not set.
+    /// `CURRENCY`: the currency of new prices, EUR if it is not set.
     pub fn currency(&mut self) -> Currency {
         self.ask("CURRENCY", Some(Currency::default().as_str().to_owned()));
         let Some(code) = self.value("CURRENCY") else { return Currency::default() };
@@ -197,10 +197,10 @@ impl Environment {
         }
     }
 
-    /// Notes what is wrong with a name; never with its value in it.
+    /// Records a problem with a name, without its value.
     pub fn problem(&mut self, name: &str, what: &str) {
         let problem = format!("{name} {what}");
-        // A setting of several parts is read several times.
+        // A setting that several parts use is read several times.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

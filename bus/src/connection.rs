@@ -21,15 +21,15 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// Unacknowledged publishes of this process; the relay's own window is smaller.
 const ACKS_IN_FLIGHT_MAX: usize = 8_192;
-/// Messages that may wait in one subscription before the server calls us a slow consumer.
+/// Messages that may wait in one subscription before the client drops some as a slow consumer.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
-/// Longest wait between two tries to reconnect: a restarted server is found within it.
+/// Longest delay between two attempts to reconnect: a restarted server is reconnected within it.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 
-/// How `NATS_URL` may begin.
+/// Schemes of `NATS_URL`.
 pub const SCHEMES: [&str; 2] = ["nats://", "tls://"];
 
-/// Where NATS is and how to speak to it.
+/// The settings of the connection to NATS.
 #[derive(Clone)]
 pub struct Config {
     /// The servers of one cluster.
@@ -42,7 +42,7 @@ pub struct Config {
     pub streams: Streams,
 }
 
-/// How a connection says who it is.
+/// How a connection authenticates.
 #[derive(Clone)]
 pub enum Credentials {
     Password(String),
@@ -77,8 +77,8 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects, and waits for a server that is just starting. What can only be mended by a person (a refused login, a
-    /// certificate that is not trusted, a server that is no NATS) is an error at once.
+    /// Connects, and waits for a server that is just starting. An error that only a person can correct (a refused login, a
+    /// certificate that is not trusted, a server that is not NATS) is returned at once.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
         let addresses = addresses(&config.urls)?;
         let shown = config.urls.iter().map(|url| address::shown(url)).collect::<Vec<_>>().join(",");
@@ -125,13 +125,13 @@ impl Bus {
             .ack_timeout(ACK_TIMEOUT)
             .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
             .build(client.clone());
-        // The first connection is told of as well, a moment later; nobody shall take it for a second one.
+        // The event of the first connection arrives a moment later; wait for it, so that it does not count as a reconnect.
         let first = connections.wait_for(|made| *made > 0);
         tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
         Ok(Self { client, jetstream, streams: config.streams, in_process: InProcess::default(), connections })
     }
 
-    /// Changes whenever the connection has been made anew after this call.
+    /// Changes on every reconnect after this call.
     pub fn connections(&self) -> watch::Receiver<u64> {
         let mut connections = self.connections.clone();
         connections.mark_unchanged();
@@ -142,8 +142,8 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// Publishes on core NATS: heard by whoever listens now, kept by nobody. Errors are logged, since the fact
-    /// itself is in the database and listeners reload on a gap.
+    /// Publishes on core NATS, which delivers to current subscribers only and stores nothing. Errors are logged, since the
+    /// fact itself is in the database and subscribers reload after a gap.
     pub async fn notify<T: serde::Serialize>(&self, subject: String, notice: &T) {
         match serde_json::to_vec(notice) {
             Ok(payload) => {
@@ -167,7 +167,7 @@ fn note_event(event: Event, connections: &watch::Sender<u64>) {
             metrics::counter!("nats_slow_consumer_total").increment(1);
             tracing::warn!(sid, "messages dropped: a subscription is too slow");
         }
-        // A refused permission comes only this way; the caller sees a time-out.
+        // A missing permission is reported only here; the caller sees a time-out.
         Event::ServerError(error) => {
             metrics::counter!("nats_server_error_total").increment(1);
             tracing::error!(%error, "NATS refused something");
@@ -176,7 +176,7 @@ fn note_event(event: Event, connections: &watch::Sender<u64>) {
     }
 }
 
-/// Where answers to this user come: permissions let each user hear its own only.
+/// The prefix of this user's reply subjects: permissions allow each user only its own.
 fn inbox(user: &str) -> String {
     let token: String = user.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect();
     if token.is_empty() { "_INBOX".to_owned() } else { format!("_INBOX.{token}") }
@@ -185,14 +185,14 @@ fn inbox(user: &str) -> String {
 fn addresses(urls: &[String]) -> anyhow::Result<Vec<ServerAddr>> {
     let address = |url: &String| {
         let address = Address::parse(url).map_err(|why| anyhow::anyhow!("NATS_URL {why}"))?;
-        // Who we are is said by the login; the client would not read it from here.
+        // The credentials are passed separately; the client ignores those in the address.
         let bare = Address { user: None, password: None, ..address };
         bare.canonical(&bare.host).parse().context("NATS_URL is not the address of a NATS server")
     };
     urls.iter().map(address).collect()
 }
 
-/// Why a server refuses for good, which no waiting mends; `None` when it is away, or may let us in later.
+/// Why a server refuses the connection for good; `None` if it is unavailable or may accept a later attempt.
 fn refusal(error: &ConnectError) -> Option<String> {
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation => {
@@ -206,7 +206,7 @@ fn refusal(error: &ConnectError) -> Option<String> {
     }
 }
 
-/// A server that greets, but not as NATS does; or that ends a login for a reason of its own.
+/// A server that answers, but not with the protocol of NATS; or that rejects a login for another reason.
 fn speaks_otherwise(error: &ConnectError) -> Option<String> {
     let text = error.to_string();
     let source = std::error::Error::source(error);

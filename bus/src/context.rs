@@ -5,8 +5,8 @@ use async_nats::HeaderMap;
 pub const CORRELATION_ID: &str = "X-Correlation-Id";
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The request that caused a message. `traceparent` names the last span on its way that somebody records: whoever
-/// records one of their own puts it there, everybody else passes it on as it came (W3C Trace Context).
+/// The request that caused a message. `traceparent` names the last recorded span: a part that records spans replaces it by
+/// its own, every other part passes it on unchanged (W3C Trace Context).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Context {
     pub correlation_id: String,
@@ -53,8 +53,8 @@ pub fn is_request_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// A `traceparent` header (W3C Trace Context) as version 00 has it; of a later version what this one knows. Its flags tell
-/// whether the caller records the trace, and we follow.
+/// A `traceparent` header (W3C Trace Context) in the form of version 00; of a later version only the fields of version 00.
+/// Its flags say whether the caller records the trace, which we follow.
 fn well_formed(text: &str) -> Option<String> {
     let mut parts = text.split('-');
     let mut hex = |length| {

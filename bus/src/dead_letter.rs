@@ -1,9 +1,9 @@
-//! Dead letters listed, shown, handled again and dropped, for the gateway and the command line alike.
+//! Lists, shows, replays and drops dead letters, for the gateway and the command line.
 //!
-//! A replay does not publish: an event's copy would have to be published by somebody who may say everything, and every other
-//! consumer has handled it already. Instead the consumer's own host is asked, at `replay.<consumer>`, to take the letter from the stream and
-//! to handle it as if it had been delivered, under the event's own id. The answer tells how that went.
-//! Invariant: a letter leaves the stream only after its consumer has committed it, or by a person's decision.
+//! A replay does not publish: that would need the right to publish every event, and all other consumers have handled the
+//! event already. Instead a host of the consumer is requested, at `replay.<consumer>`, to read the dead letter from the
+//! stream and to handle it like a delivery, under the event's id. The reply is the result.
+//! Invariant: a dead letter is deleted only after its consumer has committed it, or by a person's decision.
 
 use std::time::Duration;
 
@@ -27,30 +27,30 @@ pub const DLQ_REASON: &str = "Marquee-Reason";
 pub const DLQ_CONSUMER: &str = "Marquee-Consumer";
 pub const DLQ_ATTEMPTS: &str = "Marquee-Attempts";
 
-/// How long a consumer may take to handle one letter; a commit takes milliseconds, asking another host some seconds.
+/// How long a consumer may take to handle one dead letter; a commit takes milliseconds, a request to another host seconds.
 pub(crate) const HANDLING_MAX: Duration = Duration::from_secs(8);
-/// A little longer, so that the host's own answer arrives.
+/// A little longer, so that the host's own reply arrives.
 const ANSWER_MAX: Duration = Duration::from_secs(9);
 
-/// Where a consumer's hosts are asked to handle a dead letter again.
+/// The subject on which a consumer's hosts serve replay requests.
 pub fn replay_subject(consumer: &str) -> String {
     format!("replay.{consumer}")
 }
 
-/// What is asked there.
+/// A replay request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Replay {
     pub sequence: u64,
 }
 
-/// How it went.
+/// The result of a replay.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Replayed {
     Handled,
-    /// Not now: something that it needs is away.
+    /// It failed and may succeed later: something that it needs is not available.
     Later(String),
-    /// It is as poisonous as before.
+    /// It failed for good, as before.
     Poison(String),
 }
 
@@ -73,9 +73,9 @@ pub async fn answer(bus: &Bus, subject: &str, payload: &[u8], context: &Context)
     }
 }
 
-/// One page of letters, the oldest first, without payloads.
+/// One page of dead letters, the oldest first, without payloads.
 pub async fn list(bus: &Bus, paging: Paging) -> Result<Page<DeadLetter>, Problem> {
-    let stream = bus.jetstream.get_stream(DLQ).await.map_err(away)?;
+    let stream = bus.jetstream.get_stream(DLQ).await.map_err(unavailable)?;
     let total = stream.cached_info().state.messages;
     let mut next = stream.cached_info().state.first_sequence.max(1);
     let mut items = Vec::new();
@@ -84,9 +84,9 @@ pub async fn list(bus: &Bus, paging: Paging) -> Result<Page<DeadLetter>, Problem
         let found = stream.direct_get_builder().sequence(next).next_by_subject(format!("{DLQ_PREFIX}>"));
         let message = match found.send().await {
             Ok(message) => message,
-            // Some left meanwhile.
+            // Some were deleted meanwhile.
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-            Err(error) => return Err(away(error)),
+            Err(error) => return Err(unavailable(error)),
         };
         next = message.sequence + 1;
         if rank >= paging.offset().cast_unsigned() {
@@ -96,13 +96,13 @@ pub async fn list(bus: &Bus, paging: Paging) -> Result<Page<DeadLetter>, Problem
     Ok(paging.of(items, total))
 }
 
-/// One letter with its payload; 404 when there is none at this place (any more).
+/// One dead letter with its payload; 404 if it does not exist (any more).
 pub async fn get(bus: &Bus, sequence: u64) -> Result<DeadLetter, Problem> {
     Ok(letter(&message(&stream(bus).await?, sequence).await?))
 }
 
-/// Has the letter's consumer handle it, and drops it when that succeeded. 409 `still-poison`; 503 when no host of the consumer
-/// runs or what it needs is away: the letter stays.
+/// Has the consumer handle the dead letter, and deletes it if that succeeded. 409 `still-poison` if it failed for good; 503 if
+/// no host of the consumer runs, or something that it needs is not available. Then the dead letter stays.
 pub async fn replay(bus: &Bus, sequence: u64, context: &Context) -> Result<DeadLetter, Problem> {
     let stream = stream(bus).await?;
     let letter = letter(&message(&stream, sequence).await?);
@@ -117,7 +117,7 @@ pub async fn replay(bus: &Bus, sequence: u64, context: &Context) -> Result<DeadL
             Problem::unavailable(format!("No host of the consumer {} runs.", letter.consumer))
         }
         _ => Problem::unavailable(format!(
-            "The consumer {} did not answer in time. Look again before another try.",
+            "The consumer {} did not answer in time. Check it before you replay it again.",
             letter.consumer
         )),
     })?;
@@ -141,7 +141,7 @@ pub async fn replay(bus: &Bus, sequence: u64, context: &Context) -> Result<DeadL
     }
 }
 
-/// Drops a letter for good.
+/// Deletes a dead letter.
 pub async fn remove(bus: &Bus, sequence: u64) -> Result<(), Problem> {
     let stream = stream(bus).await?;
     let letter = letter(&message(&stream, sequence).await?);
@@ -160,31 +160,31 @@ async fn delete(stream: &Stream<()>, sequence: u64) -> Result<(), Problem> {
     match stream.delete_message(sequence).await {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
-            // Somebody else was quicker.
+            // It is already deleted.
             DeleteMessageErrorKind::JetStream(e) if e.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(()),
-            _ => Err(away(error)),
+            _ => Err(unavailable(error)),
         },
     }
 }
 
 pub(crate) async fn stream(bus: &Bus) -> Result<Stream<()>, Problem> {
-    bus.jetstream.get_stream_no_info(DLQ).await.map_err(away)
+    bus.jetstream.get_stream_no_info(DLQ).await.map_err(unavailable)
 }
 
 pub(crate) async fn message(stream: &Stream<()>, sequence: u64) -> Result<StreamMessage, Problem> {
-    // The server takes 0 for "not said".
+    // The server reads 0 as "not specified".
     if sequence == 0 {
         return Err(Problem::not_found("dead letter"));
     }
     stream.direct_get(sequence).await.map_err(|error| match error.kind() {
         DirectGetErrorKind::NotFound => Problem::not_found("dead letter"),
-        _ => away(error),
+        _ => unavailable(error),
     })
 }
 
-fn away(error: impl std::fmt::Display) -> Problem {
-    tracing::warn!(%error, "the dead letters are away");
-    Problem::unavailable("The dead letters are away. Try again shortly.")
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    tracing::warn!(%error, "the dead letters cannot be read");
+    Problem::unavailable("The dead letters are not available. Please try again shortly.")
 }
 
 fn letter(message: &StreamMessage) -> DeadLetter {

@@ -1,4 +1,4 @@
-//! An event on its way out: CloudEvents 1.0 in binary mode, that is: attributes in headers, data alone in the body.
+//! An event that is published: CloudEvents 1.0 in binary mode, that is, attributes in headers and only data in the body.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishErrorKind;
@@ -14,10 +14,10 @@ pub const CE_TYPE: &str = "ce-type";
 pub const CE_SOURCE: &str = "ce-source";
 pub const CE_TIME: &str = "ce-time";
 pub const CE_SPECVERSION: &str = "ce-specversion";
-/// Names the one consumer that a replay is for; others acknowledge and skip.
+/// The only consumer that handles a replayed event; others acknowledge and skip it.
 pub const MARQUEE_ONLY: &str = "Marquee-Only";
 
-/// One event as it is kept in the outbox and sent. What is sent again is the same `Outgoing`, with the same id.
+/// One event as it is stored in the outbox and published. When it is published again, it has the same id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     /// UUIDv7 made with the decision: `ce-id` and `Nats-Msg-Id`.
@@ -35,7 +35,7 @@ pub fn read<E: Event>(payload: &[u8]) -> Result<E, Failure> {
 }
 
 impl Outgoing {
-    /// `domain` is who says it; `time` is when it became true.
+    /// `domain` is the source; `time` is when the event occurred.
     pub fn new<E: Event>(domain: &str, event: &E, time: Timestamp, context: &Context) -> Self {
         let payload = serde_json::to_vec(event).expect("contract types are plain data and always serialize");
         Self {
@@ -48,7 +48,7 @@ impl Outgoing {
         }
     }
 
-    /// The same event under a span of its being published, where spans are recorded. It ends with the span's last clone.
+    /// The same event in a new span of its publishing, if spans are recorded. The span ends with its last clone.
     pub fn traced(self) -> (tracing::Span, Self) {
         if !trace::is_on() {
             return (tracing::Span::none(), self);
@@ -71,7 +71,7 @@ impl Outgoing {
         headers
     }
 
-    /// Sends without waiting for the ack; await the future for it. Poison: NATS will never take it.
+    /// Publishes without waiting for the ack; await the returned future for it. Poison: NATS will never accept it.
     pub async fn send(&self, bus: &Bus) -> Result<async_nats::jetstream::context::PublishAckFuture, Failure> {
         let message = PublishMessage::build().payload(self.payload.clone()).headers(self.headers());
         bus.jetstream.send_publish(self.subject.clone(), message).await.map_err(|error| match error.kind() {

@@ -1,8 +1,8 @@
-//! The events of the house for people who watch them: the last ones from the stream, then each as it is published.
+//! The event feed for staff: the last events of the stream, then each event as it is published.
 //!
-//! Watching takes no consumer, which would be a right to make any: it hears the subjects on core NATS, where an event is
-//! published once it is committed, and reads the stream by place. Invariant: a copy that is replayed for some consumer is no news.
-//! An event that its relay sends again is; whoever watches knows it by its id.
+//! The feed uses no consumer, because that would need the right to create consumers: it subscribes to the subjects on core
+//! NATS, where an event is published after its commit, and reads the stream by sequence. Invariant: a copy that is replayed
+//! for a consumer is not shown. An event that its relay publishes again is shown again, with the same id.
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
@@ -16,25 +16,25 @@ use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
 use crate::event_replay::COPY;
 use crate::{Bus, context, topology};
 
-/// Events of the stream asked for at once.
+/// Events of the stream requested at once.
 const READ_AT_ONCE: usize = 16;
 
 /// Every event from when this returns until the stream is dropped.
 pub async fn listen(bus: &Bus) -> Result<BoxStream<'static, Happened>, Problem> {
     let mut all = Vec::new();
     for noun in topology::NOUNS {
-        all.push(bus.client.subscribe(format!("{noun}.*")).await.map_err(away)?);
+        all.push(bus.client.subscribe(format!("{noun}.*")).await.map_err(unavailable)?);
     }
-    let heard = stream::select_all(all).filter_map(|message| async move {
+    let events = stream::select_all(all).filter_map(|message| async move {
         let headers = message.headers.unwrap_or_default();
         happened(&message.subject, &headers, &message.payload, Timestamp::wall_clock())
     });
-    Ok(heard.boxed())
+    Ok(events.boxed())
 }
 
 /// The last events of the stream, the oldest first.
 pub async fn last(bus: &Bus, most: u64) -> Result<Vec<Happened>, Problem> {
-    let stream = topology::events(bus).await.map_err(away)?;
+    let stream = topology::events(bus).await.map_err(unavailable)?;
     let state = &stream.cached_info().state;
     let first = state.first_sequence.max((state.last_sequence + 1).saturating_sub(most)).max(1);
     let read = stream::iter(first..=state.last_sequence).map(|sequence| {
@@ -42,21 +42,21 @@ pub async fn last(bus: &Bus, most: u64) -> Result<Vec<Happened>, Problem> {
         async move {
             match stream.direct_get(sequence).await {
                 Ok(message) => Ok(Some(message)),
-                // Too old by now.
+                // It has expired.
                 Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-                Err(error) => Err(away(error)),
+                Err(error) => Err(unavailable(error)),
             }
         }
     });
     let found: Vec<_> = read.buffered(READ_AT_ONCE).try_collect().await?;
-    let told = found.into_iter().flatten().filter_map(|message| {
+    let events = found.into_iter().flatten().filter_map(|message| {
         happened(&message.subject, &message.headers, &message.payload, Timestamp::from(message.time))
     });
-    Ok(told.collect())
+    Ok(events.collect())
 }
 
-/// `came` is when, where the event does not say it. `None` for a copy.
-fn happened(subject: &str, headers: &HeaderMap, payload: &[u8], came: Timestamp) -> Option<Happened> {
+/// `received` is used as the time of an event without one. `None` for a copy.
+fn happened(subject: &str, headers: &HeaderMap, payload: &[u8], received: Timestamp) -> Option<Happened> {
     let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
     let id = header(CE_ID).unwrap_or_default();
     if headers.get(NATS_MESSAGE_ID).is_some_and(|message| message.as_str().contains(COPY)) {
@@ -67,15 +67,15 @@ fn happened(subject: &str, headers: &HeaderMap, payload: &[u8], came: Timestamp)
         id,
         subject: subject.to_owned(),
         source: header(CE_SOURCE).unwrap_or_default(),
-        time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()).unwrap_or(came),
+        time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()).unwrap_or(received),
         correlation_id: header(context::CORRELATION_ID),
         data: serde_json::from_slice(payload).unwrap_or_else(|_| text()),
     })
 }
 
-fn away(error: impl std::fmt::Display) -> Problem {
-    tracing::warn!(%error, "the events are away");
-    Problem::unavailable("The events are away. Try again shortly.")
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    tracing::warn!(%error, "the events cannot be read");
+    Problem::unavailable("The events are not available. Please try again shortly.")
 }
 
 #[cfg(test)]
@@ -90,15 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn a_replayed_copy_is_no_news() {
+    fn a_replayed_copy_is_not_shown() {
         let now = Timestamp::wall_clock();
-        let told = |message| happened("movie.created", &headers("7", message), b"{}", now);
-        assert_eq!(told("7").map(|event| event.id).as_deref(), Some("7"));
-        assert_eq!(told("7#1764"), None);
+        let shown = |message| happened("movie.created", &headers("7", message), b"{}", now);
+        assert_eq!(shown("7").map(|event| event.id).as_deref(), Some("7"));
+        assert_eq!(shown("7#1764"), None);
     }
 
     #[test]
-    fn what_is_no_event_of_ours_is_shown_as_far_as_it_can_be() {
+    fn a_message_that_is_no_event_is_shown_as_far_as_possible() {
         let now = Timestamp::wall_clock();
         let event = happened("movie.odd", &HeaderMap::new(), b"no JSON", now).unwrap();
         assert_eq!((event.id.as_str(), event.data, event.time), ("", "no JSON".into(), now));

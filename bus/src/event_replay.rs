@@ -1,4 +1,4 @@
-//! Publishes events again that the stream already holds: for a consumer that is new, or whose tables were lost.
+//! Publishes events of the stream again: for a consumer that is new, or whose tables were lost.
 //!
 //! Invariant: a copy is the same event with the same id, and handlers are idempotent: one that has handled it changes nothing.
 //! It is a new message to the stream by `Nats-Msg-Id = <event id>#<run>`. Copies are not copied again.
@@ -18,11 +18,11 @@ use crate::{Bus, Failure, topology};
 
 /// Events read and published together.
 const PAGE: usize = 500;
-/// Events of one run: their ids are kept in memory. Whoever needs more replays one subject after another.
+/// Most events of one run, whose ids are kept in memory. To replay more, replay one subject after another.
 const EVENTS_MAX: usize = 2_000_000;
-/// Longest wait for a page that should be there.
+/// Longest wait for a page.
 const PAGE_WAIT: Duration = Duration::from_secs(5);
-/// Stands between the event's id and the run in a copy's message id.
+/// Separates the event's id and the run in a copy's message id.
 pub(crate) const COPY: char = '#';
 
 /// Where a replay begins.
@@ -42,11 +42,11 @@ pub struct Selection {
     pub only: Option<String>,
 }
 
-/// What was done.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Replayed {
     pub events: usize,
-    /// The last place that was looked at.
+    /// The last sequence that was read.
     pub last_sequence: u64,
 }
 
@@ -64,7 +64,7 @@ pub async fn replay(bus: &Bus, selection: &Selection, run: u64) -> anyhow::Resul
         },
         filter_subject: selection.subject.clone(),
         ack_policy: AckPolicy::None,
-        // Longer than a page may take; then the server forgets it.
+        // Longer than a page may take; after that the server deletes the consumer.
         inactive_threshold: Duration::from_secs(120),
         ..Default::default()
     };
@@ -98,7 +98,7 @@ pub async fn replay(bus: &Bus, selection: &Selection, run: u64) -> anyhow::Resul
     }
 }
 
-/// The event's id; none for what is itself a copy, or no event.
+/// The event's id; `None` for a copy and for a message that is no event.
 fn original(message: &Message) -> Option<String> {
     let headers = message.headers.as_ref()?;
     let is_copy = headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str().contains(COPY));
@@ -124,7 +124,7 @@ async fn publish(
     }
     while let Some(ack) = acks.next().await {
         let ack = ack.map_err(Failure::transient)?;
-        anyhow::ensure!(!ack.duplicate, "the stream took an event for one that it has; try again");
+        anyhow::ensure!(!ack.duplicate, "the stream took a copy for a duplicate; try again");
     }
     Ok(())
 }

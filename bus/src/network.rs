@@ -1,4 +1,4 @@
-//! Which addresses count as one client, for bounds that nobody shall pass by changing the address.
+//! Which addresses count as one client, for limits that a client must not evade by changing its address.
 //!
 //! Addresses of IPv4 that are written as IPv6 (`::ffff:192.0.2.1`) count as IPv4.
 
@@ -27,7 +27,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The network as people write it, such as `203.0.113.0/24` or `2001:db8:1:2::/64`.
+/// The network in CIDR notation, such as `203.0.113.0/24` or `2001:db8:1:2::/64`.
 pub fn name(address: IpAddr) -> String {
     let network = network(address);
     format!("{network}/{}", if network.is_ipv4() { 24 } else { 64 })

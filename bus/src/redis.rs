@@ -1,4 +1,4 @@
-//! A client of Redis for `REDIS_URL`: the one place that reads the address and says whom to trust.
+//! Creates the client of Redis for `REDIS_URL`, with the address and the trusted roots.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::tls;
 /// How `REDIS_URL` may begin.
 pub const SCHEMES: [&str; 3] = ["redis://", "rediss://", "redis+unix://"];
 
-/// Longest wait of a look whether Redis is there.
+/// Time limit of [`why_away`].
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// Nothing connects before the first use.
+/// Creates a client, which connects when it is first used.
 pub fn client(url: &str) -> anyhow::Result<Client> {
     let wrong = "REDIS_URL is not the address of a Redis";
     if url.starts_with("redis+unix://") {
@@ -31,8 +31,8 @@ pub fn client(url: &str) -> anyhow::Result<Client> {
     }
 }
 
-/// Connects once, on its own, to learn why nothing comes back: the client that connects again by itself keeps the reason for
-/// itself, and what waits for it sees a time-out.
+/// Connects once to find out why Redis does not answer: the client that reconnects by itself does not report the reason, and
+/// its calls only time out.
 pub async fn why_away(client: &Client) -> Option<String> {
     let connecting = async {
         let mut connection = client.get_multiplexed_async_connection().await?;

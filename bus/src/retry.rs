@@ -1,26 +1,24 @@
-//! When to try again, as one pure function; whoever waits for something outside asks here. And how a process that starts
-//! waits for its servers.
+//! Retry delays, as one pure function that all parts use; and how a process waits for its servers at the start.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// First delay; a passing fault (failover, deadlock) is over within it.
+/// First delay; a short fault (failover, deadlock) is over within it.
 const FIRST_MS: u64 = 100;
-/// Longest delay: an operator who mends something sees it picked up within this.
+/// Longest delay: after an operator fixed a fault, processing continues within this.
 const LONGEST_MS: u64 = 30_000;
 
-/// How long a process that starts waits for a server that is starting too, or recovers from a crash. After it whoever
-/// started the process shall know.
+/// How long a process waits at its start for a server that is starting too, or recovers from a crash. After that the start
+/// fails.
 const THERE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Deliveries after which a message is parked, given that the infrastructure is well: about three minutes of
-/// trying with the delays below.
+/// Deliveries after which a message is parked if the infrastructure works: about three minutes with the delays below.
 pub const DELIVERIES_MAX: u64 = 12;
 
 /// The delay before try number `attempt + 1`, where `attempt` counts from 1: doubling from 100 ms to 30 s,
-/// with up to a fifth more, drawn from `seed` so that a crowd that failed together does not return together.
+/// with up to a fifth more, derived from `seed` so that clients that failed together do not retry together.
 pub fn delay(attempt: u64, seed: u64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(20) as u32;
     let base = (FIRST_MS << doublings).min(LONGEST_MS);
@@ -29,8 +27,8 @@ pub fn delay(attempt: u64, seed: u64) -> Duration {
     Duration::from_millis(base + base / 5 * spread / u32::MAX as u64)
 }
 
-/// Connects to a server that may be just starting: tries again while `is_away` says so of the error, and logs the first one.
-/// Any other error, or one after half a minute, is returned. `connect` limits each try.
+/// Connects to a server that may be just starting: retries while `is_away` returns true for the error, and logs the first
+/// one. Any other error, or one after half a minute, is returned. `connect` limits the time of each attempt.
 pub async fn until_there<T, E: Display>(
     server: &str,
     domain: Option<&str>,

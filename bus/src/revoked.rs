@@ -1,11 +1,11 @@
-//! Access tokens that are void before they expire, as every verifier of the house knows them.
+//! Revoked access tokens: those that are void before they expire, as every verifier knows them.
 //!
-//! A user has an *access epoch*, which each token carries and which rises when the user's role or password changes, so
-//! that no clock decides what is old. Notices tell of it as it happens; what was missed is asked for at the start and
-//! after each reconnect. A login that ends by a logout, or by a refresh token that was used twice, voids its own tokens only: its
-//! session id is remembered. Invariant: a verifier's epoch of a user never falls.
-//! Quirk: a process that starts while no auth host answers does not know what was voided in the quarter of an hour
-//! before; it goes on asking, and refusing everybody meanwhile would be worse.
+//! Each user has an *access epoch*, which is part of every token and rises when the user's role or password changes, so that
+//! no clock decides which tokens are old. Notices publish each change; missed notices are requested at the start and after
+//! each reconnect. A login that ends by a logout, or by a refresh token that was used twice, voids only its own tokens: its
+//! session id is stored. Invariant: a verifier's epoch of a user never falls.
+//! Quirk: a process that starts while no auth host answers does not know the revocations of the last quarter of an hour; it
+//! keeps requesting them, because rejecting every user meanwhile would be worse.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -20,17 +20,17 @@ use crate::contract::auth::{ACCESS_LIFETIME, ListRevocations, REVOKED, Revocatio
 use crate::request::Ask;
 use crate::{Bus, Context, retry};
 
-/// A token signed just before its epoch fell may be told of a little later, by a clock that runs a little slower.
+/// A little longer than a token's lifetime: clocks differ, and the notice arrives after the revocation.
 const KEPT_FOR: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_secs(60));
-/// Users remembered, some 100 bytes each. Each stands for a password hashed or an act of a SUPER_ADMIN in the last
-/// quarter of an hour, so this is far from reach.
+/// Users that are stored, some 100 bytes each. Each one means a hashed password or an action of a SUPER_ADMIN in the last
+/// quarter of an hour, so the limit is never reached in practice.
 const USERS_MAX: usize = 200_000;
-/// Sessions remembered, some 50 bytes each. Each stands for a login and its end in the last quarter of an hour.
+/// Sessions that are stored, some 50 bytes each. Each one means a login and its end in the last quarter of an hour.
 const SESSIONS_MAX: usize = 500_000;
-/// Tries to ask grow apart up to this: 3 s.
+/// The retry delay grows up to that of this attempt: 3 s.
 const TRIES_GROW: u64 = 6;
 
-/// What is void.
+/// The revocations that this process knows.
 #[derive(Default)]
 pub struct Revoked {
     users: RwLock<HashMap<Uuid, (Revocation, Instant)>>,
@@ -47,7 +47,7 @@ impl Revoked {
         known.get(&user).is_some_and(|(revocation, _)| revocation.voids(session, epoch))
     }
 
-    /// Takes a revocation in, unless a later one is known.
+    /// Adds a revocation, unless a later one is stored.
     pub fn add(&self, revocation: Revocation) {
         let mut known = self.users.write().unwrap_or_else(|e| e.into_inner());
         if known.get(&revocation.user_id).is_some_and(|(held, _)| held.epoch >= revocation.epoch) {
@@ -63,7 +63,7 @@ impl Revoked {
         known.insert(revocation.user_id, (revocation, Instant::now()));
     }
 
-    /// Takes the end of a login in.
+    /// Adds an ended login.
     pub fn end(&self, session: Uuid) {
         let mut ended = self.sessions.write().unwrap_or_else(|e| e.into_inner());
         if ended.len() >= SESSIONS_MAX {
@@ -98,7 +98,7 @@ pub async fn listen(bus: Bus, revoked: std::sync::Arc<Revoked>, stop: Cancellati
                 Ok(notices) => notices,
                 Err(error) => return tracing::warn!(%error, "not subscribed to revoked tokens"),
             };
-            // After the subscription, so that nothing falls between.
+            // After the subscription, so that none is missed in between.
             if let Err(problem) = ask_for_all(&bus, &revoked).await {
                 return tracing::debug!(code = problem.code, "revoked tokens not known yet");
             }
@@ -110,7 +110,7 @@ pub async fn listen(bus: Bus, revoked: std::sync::Arc<Revoked>, stop: Cancellati
                         Some(notice) => take(&revoked, &notice.payload),
                         None => return,
                     },
-                    // The server may have been away, and notices with it.
+                    // Notices may have been missed while the connection was down.
                     _ = connections.changed() => return,
                     _ = forgetting.tick() => revoked.forget(),
                 }
@@ -146,7 +146,7 @@ async fn ask_for_all(bus: &Bus, revoked: &Revoked) -> Result<(), Problem> {
         if page.next.is_none() && page.ended_next.is_none() {
             return Ok(());
         }
-        // A list that is at its end is read from its last place again, which adds nothing new.
+        // A list that is complete is read again from its last position, which adds nothing.
         after = page.next.or(after);
         ended_after = page.ended_next.or(ended_after);
     }

@@ -1,8 +1,8 @@
-//! Whom this process trusts: the certificate authorities that everybody knows, those of the machine (`SSL_CERT_FILE`,
+//! The certificate authorities that this process trusts: the public ones, those of the machine (`SSL_CERT_FILE`,
 //! `SSL_CERT_DIR` or the system's store), and those of `CA_CERT_FILE`. The same for every server: Postgres, NATS, Redis,
 //! RabbitMQ, the mail server, the payment provider, Cloudinary and the collector of spans.
 //!
-//! The client libraries come with stores of their own, each with another one; here each is given all roots.
+//! Each client library has a different store of its own; here all of them are given the same roots.
 
 use std::error::Error;
 use std::io;
@@ -17,10 +17,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::Environment;
 
-/// What an operator trusts besides, the machine's included. Once in a process, as the crypto provider is.
+/// The roots that are trusted in addition to the public ones, including the machine's. Set once in a process.
 static TRUSTED_BESIDES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
 
-/// Reads `CA_CERT_FILE`, the PEM file of one's own certificate authorities. What is wrong with it is noted.
+/// Reads `CA_CERT_FILE`, a PEM file of the operator's own certificate authorities. Problems are recorded.
 pub fn read(environment: &mut Environment) -> Vec<CertificateDer<'static>> {
     let Some(path) = environment.get("CA_CERT_FILE") else { return Vec::new() };
     let wanted = "must be a readable PEM file with certificates of authorities (BEGIN CERTIFICATE)";
@@ -37,13 +37,13 @@ pub fn read(environment: &mut Environment) -> Vec<CertificateDer<'static>> {
     })
 }
 
-/// Trusts what `CA_CERT_FILE` names from now on. To be called before anything is connected; later calls change nothing.
+/// Trusts the authorities of `CA_CERT_FILE` from now on. Call it before the first connection; later calls have no effect.
 pub fn install(environment: &mut Environment) {
     let own = read(environment);
     let _ = TRUSTED_BESIDES.set(besides(own));
 }
 
-/// The roots that the libraries' own store (Mozilla's) does not have.
+/// The roots that are not in the libraries' own store (Mozilla's).
 fn trusted_besides() -> &'static [CertificateDer<'static>] {
     TRUSTED_BESIDES.get_or_init(|| besides(Vec::new()))
 }
@@ -56,7 +56,7 @@ fn besides(own: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
     let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
     let mut besides: Vec<CertificateDer<'static>> = Vec::new();
     for certificate in own.into_iter().chain(machine.certs) {
-        // One that rustls cannot parse would make a client refuse all of them.
+        // A client would reject all of them if rustls cannot parse one.
         let is_new = !public.contains(&certificate) && !besides.contains(&certificate);
         if is_new && RootCertStore::empty().add(certificate.clone()).is_ok() {
             besides.push(certificate);
@@ -65,18 +65,18 @@ fn besides(own: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
     besides
 }
 
-/// The roots besides Mozilla's as PEM, for clients that have those already. `None`: there are no others.
+/// The roots other than Mozilla's as PEM, for clients that have Mozilla's already. `None` if there are no others.
 pub fn besides_pem() -> Option<String> {
     let besides = trusted_besides();
     (!besides.is_empty()).then(|| besides.iter().map(pem).collect())
 }
 
-/// All roots as PEM, for a client that trusts what it is given alone.
+/// All roots as PEM, for a client that trusts only the given ones.
 pub fn all_pem() -> String {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(trusted_besides()).map(pem).collect()
 }
 
-/// TLS that trusts all of them, for clients that take a configuration of rustls.
+/// A configuration of rustls that trusts all roots.
 pub fn client_config() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(trusted_besides());
@@ -95,8 +95,8 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
-/// Why TLS did not come about, when it cannot until somebody changes a setting or a certificate: the peer is not trusted, or
-/// does not speak TLS. `None` for everything else, such as a server that is away.
+/// Why TLS failed, if retrying cannot help until a setting or a certificate is changed: the peer is not trusted, or does not
+/// support TLS. `None` for every other error, such as an unavailable server.
 pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(match tls {
@@ -107,7 +107,7 @@ pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
             _ => tls.to_string(),
         });
     }
-    // Some clients share their errors; `source` of such a one, as of an I/O error, would leave the inner one out.
+    // Some clients share their errors in an `Arc`; `source` of such an error, as of an I/O error, omits the inner one.
     if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
         return refusal(&**shared);
     }
@@ -115,7 +115,7 @@ pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     within.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source()).and_then(refusal)
 }
 
-/// An error with all its causes: many clients show only the outermost, such as "connection error".
+/// The text of an error with all its causes: many clients show only the outermost, such as "connection error".
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,8 @@
 //! Verifies access tokens: Ed25519 JWTs whose key is named by `kid`.
 //!
-//! A verified token is remembered by the hash of its text until it expires, so that a busy moviegoer's token is
-//! verified once. Keys come from configuration or, on a `kid` not seen before, from `rpc.auth.keys`. Whether a token
-//! was voided before its time is asked each time, of memory ([`crate::revoked`]).
+//! A verified token is cached by the hash of its text, so that the token of an active user is verified once. Keys come from
+//! the configuration or, for an unknown `kid`, from `rpc.auth.keys`. Whether a token was revoked is checked each time, in
+//! memory ([`crate::revoked`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
@@ -19,16 +19,16 @@ use crate::request::Ask;
 use crate::revoked::{self, Revoked};
 use crate::{Bus, Context};
 
-/// Issuer and audience of an instance that has no public address of its own.
+/// Issuer and audience of a deployment that has no public address.
 pub const ISSUER: &str = "marquee";
-/// Tokens remembered: some 200 bytes each, so at most 20 MB.
-const REMEMBERED_MAX: usize = 100_000;
-/// A token that is remembered is verified again after this, which bounds how long a removed key still works.
-const REMEMBERED_FOR: Duration = Duration::from_secs(300);
-/// An unknown `kid` asks for the key set at most this often, so that forged tokens cannot make us ask.
-const KEYS_ASKED_EVERY: Duration = Duration::from_secs(2);
+/// Cached tokens: some 200 bytes each, so at most 20 MB.
+const CACHED_MAX: usize = 100_000;
+/// A cached token is verified again after this, which bounds how long a removed key still works.
+const CACHED_FOR: Duration = Duration::from_secs(300);
+/// An unknown `kid` causes a request for the key set at most this often, so that forged tokens cannot cause a flood of them.
+const KEYS_REQUESTED_EVERY: Duration = Duration::from_secs(2);
 
-/// Who sent a request, as their token proves.
+/// The caller of a request, as proved by the token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
     pub user_id: Uuid,
@@ -49,18 +49,18 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     bus: Bus,
     keys: RwLock<HashMap<String, DecodingKey>>,
-    /// `iss` and `aud` of this instance's tokens, once configuration or auth has said it.
+    /// `iss` and `aud` of this deployment's tokens, once they are known from the configuration or from auth.
     issuer: RwLock<Option<String>>,
-    /// Ids of those that are configured here, not learned from auth.
+    /// Ids of the keys from the configuration, in contrast to those from auth.
     configured: RwLock<HashSet<String>>,
-    asked: tokio::sync::Mutex<Option<Instant>>,
-    remembered: RwLock<HashMap<[u8; 32], Remembered>>,
+    keys_requested_at: tokio::sync::Mutex<Option<Instant>>,
+    cache: RwLock<HashMap<[u8; 32], CachedToken>>,
     revoked: Arc<Revoked>,
     _listening: DropGuard,
 }
 
 #[derive(Clone)]
-struct Remembered {
+struct CachedToken {
     identity: Arc<Identity>,
     /// The user's access epoch when the token was signed.
     epoch: i64,
@@ -68,7 +68,7 @@ struct Remembered {
 }
 
 impl Verifier {
-    /// Listens from now on for tokens that are voided; needs a runtime.
+    /// Subscribes to revocations from now on; needs a runtime.
     pub fn new(bus: Bus, keys: &KeySet) -> Self {
         let (revoked, stop) = (Arc::<Revoked>::default(), CancellationToken::new());
         tokio::spawn(revoked::listen(bus.clone(), revoked.clone(), stop.clone()));
@@ -77,8 +77,8 @@ impl Verifier {
             keys: RwLock::default(),
             issuer: RwLock::default(),
             configured: RwLock::default(),
-            asked: tokio::sync::Mutex::new(None),
-            remembered: RwLock::default(),
+            keys_requested_at: tokio::sync::Mutex::new(None),
+            cache: RwLock::default(),
             revoked,
             _listening: stop.drop_guard(),
         }));
@@ -86,7 +86,7 @@ impl Verifier {
         verifier
     }
 
-    /// Accepts tokens of these keys too, whatever auth tells.
+    /// Accepts tokens of these keys, whatever keys auth has.
     pub fn add(&self, set: &KeySet) {
         let mut configured = self.0.configured.write().unwrap_or_else(|e| e.into_inner());
         configured.extend(set.keys.iter().map(|key| key.kid.clone()));
@@ -109,14 +109,14 @@ impl Verifier {
         }
     }
 
-    /// Who the token belongs to; 401 when it is missing its signature, its time, or its key. 503 when the key set
-    /// is needed and nobody has it.
+    /// The token's owner; 401 if the signature, the times or the key are not valid. 503 if the key set is needed and not
+    /// available.
     pub async fn verify(&self, token: &str) -> Result<Arc<Identity>, Problem> {
         let now = Timestamp::wall_clock().unix_seconds();
         let hash = hash(token);
-        if let Some(Remembered { identity, epoch, .. }) = self.remembered(&hash) {
+        if let Some(CachedToken { identity, epoch, .. }) = self.cached(&hash) {
             return if identity.expires_at > now {
-                self.unless_void(identity, epoch)
+                self.unless_revoked(identity, epoch)
             } else {
                 Err(expired())
             };
@@ -125,7 +125,7 @@ impl Verifier {
         let key = match self.key(&kid) {
             Some(key) => key,
             None => {
-                self.ask_for_keys().await?;
+                self.request_keys().await?;
                 self.key(&kid).ok_or_else(invalid)?
             }
         };
@@ -139,24 +139,24 @@ impl Verifier {
             email_verified: claims.email_verified,
             expires_at: claims.exp,
         });
-        self.remember(hash, identity.clone(), claims.epoch);
-        self.unless_void(identity, claims.epoch)
+        self.store(hash, identity.clone(), claims.epoch);
+        self.unless_revoked(identity, claims.epoch)
     }
 
-    /// What the token says, once its signature, times, issuer and audience are right.
+    /// The token's claims, after signature, times, issuer and audience were verified.
     async fn claims(&self, token: &str, key: &DecodingKey) -> Result<Claims, Problem> {
         let mut issuer = self.issuer();
         if issuer.is_none() {
-            self.ask_for_keys().await?;
+            self.request_keys().await?;
             issuer = self.issuer();
         }
         let first = read_claims(token, key, issuer.as_deref().unwrap_or(ISSUER));
-        // The instance may have a new address since: auth tells it. Only tokens that are well signed get so far.
-        let foreign =
+        // The deployment's address may have changed: read it from auth again. Only correctly signed tokens get here.
+        let is_foreign =
             |error: &ErrorKind| matches!(error, ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience);
         let read = match first {
-            Err(error) if foreign(&error) => {
-                self.ask_for_keys().await?;
+            Err(error) if is_foreign(&error) => {
+                self.request_keys().await?;
                 read_claims(token, key, self.issuer().as_deref().unwrap_or(ISSUER))
             }
             read => read,
@@ -168,11 +168,11 @@ impl Verifier {
         self.0.issuer.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    fn unless_void(&self, identity: Arc<Identity>, epoch: i64) -> Result<Arc<Identity>, Problem> {
+    fn unless_revoked(&self, identity: Arc<Identity>, epoch: i64) -> Result<Arc<Identity>, Problem> {
         if self.0.revoked.is_void(identity.user_id, identity.session_id, epoch) {
             return Err(Problem::unauthorized(
                 "token-revoked",
-                "The access token was withdrawn. Use the refresh token, or log in again.",
+                "The access token was revoked. Use the refresh token, or log in again.",
             ));
         }
         Ok(identity)
@@ -182,43 +182,43 @@ impl Verifier {
         self.0.keys.read().unwrap_or_else(|e| e.into_inner()).get(kid).cloned()
     }
 
-    async fn ask_for_keys(&self) -> Result<(), Problem> {
-        let mut asked = self.0.asked.lock().await;
-        if asked.is_some_and(|at| at.elapsed() < KEYS_ASKED_EVERY) {
+    async fn request_keys(&self) -> Result<(), Problem> {
+        let mut requested_at = self.0.keys_requested_at.lock().await;
+        if requested_at.is_some_and(|at| at.elapsed() < KEYS_REQUESTED_EVERY) {
             return Ok(());
         }
         let ask = Ask::new(Context::new());
         let mut keys = self.0.bus.ask(&GetKeys {}, &ask).await?;
-        // An auth host of before does not say it.
+        // An auth host of an earlier version does not send it.
         keys.issuer.get_or_insert_with(|| ISSUER.to_owned());
         self.learn(&keys);
-        // What auth tells no more is out of use: after a rotation a leaked key must not live on in a host's memory.
+        // A key that auth no longer has is not used any more: after a rotation a leaked key must not stay valid here.
         let configured = self.0.configured.read().unwrap_or_else(|e| e.into_inner());
-        let told: HashSet<&str> = keys.keys.iter().map(|key| key.kid.as_str()).collect();
-        let mut known = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
-        known.retain(|kid, _| configured.contains(kid) || told.contains(kid.as_str()));
-        *asked = Some(Instant::now());
+        let current: HashSet<&str> = keys.keys.iter().map(|key| key.kid.as_str()).collect();
+        let mut stored = self.0.keys.write().unwrap_or_else(|e| e.into_inner());
+        stored.retain(|kid, _| configured.contains(kid) || current.contains(kid.as_str()));
+        *requested_at = Some(Instant::now());
         Ok(())
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<Remembered> {
-        let remembered = self.0.remembered.read().unwrap_or_else(|e| e.into_inner());
-        remembered.get(hash).filter(|known| known.at.elapsed() < REMEMBERED_FOR).cloned()
+    fn cached(&self, hash: &[u8; 32]) -> Option<CachedToken> {
+        let cache = self.0.cache.read().unwrap_or_else(|e| e.into_inner());
+        cache.get(hash).filter(|cached| cached.at.elapsed() < CACHED_FOR).cloned()
     }
 
-    fn remember(&self, hash: [u8; 32], identity: Arc<Identity>, epoch: i64) {
-        let mut remembered = self.0.remembered.write().unwrap_or_else(|e| e.into_inner());
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.retain(|_, known| known.at.elapsed() < REMEMBERED_FOR);
-            if remembered.len() >= REMEMBERED_MAX {
-                remembered.clear();
+    fn store(&self, hash: [u8; 32], identity: Arc<Identity>, epoch: i64) {
+        let mut cache = self.0.cache.write().unwrap_or_else(|e| e.into_inner());
+        if cache.len() >= CACHED_MAX {
+            cache.retain(|_, cached| cached.at.elapsed() < CACHED_FOR);
+            if cache.len() >= CACHED_MAX {
+                cache.clear();
             }
         }
-        remembered.insert(hash, Remembered { identity, epoch, at: Instant::now() });
+        cache.insert(hash, CachedToken { identity, epoch, at: Instant::now() });
     }
 }
 
-/// Whether `identity` may ask what `access` guards: 401 without a token, 403 without the role.
+/// Whether `identity` has the rights that `access` demands: 401 without a token, 403 without the role.
 pub fn authorize(access: Access, identity: Option<&Identity>) -> Result<(), Problem> {
     let needed = match access {
         Access::Public | Access::Internal => return Ok(()),
@@ -239,7 +239,7 @@ pub fn authorize(access: Access, identity: Option<&Identity>) -> Result<(), Prob
     }
 }
 
-/// The JWK of an Ed25519 public key; its `kid` is derived from it, so that every host names it alike.
+/// The JWK of an Ed25519 public key; its `kid` is derived from the key, so that it is the same on every host.
 pub fn jwk(public_key: &[u8]) -> Key {
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
@@ -258,7 +258,7 @@ fn read_claims(token: &str, key: &DecodingKey, issuer: &str) -> Result<Claims, E
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[issuer]);
-    // An auth host of before names no audience; its issuer is that of an instance without an address.
+    // Tokens of an earlier version have no audience; their issuer is that of a deployment without an address.
     let required = if issuer == ISSUER { &["exp", "iss"][..] } else { &["exp", "iss", "aud"] };
     validation.set_required_spec_claims(required);
     validation.leeway = 0;
@@ -279,10 +279,10 @@ fn invalid() -> Problem {
     Problem::unauthorized("token-invalid", "The access token is not valid.")
 }
 
-/// The key that an access token says it is signed with; what is no access token is refused before anything is verified.
+/// The id of the key that an access token names; a text that is no access token is rejected before anything is verified.
 pub fn key_id(token: &str) -> Result<String, Problem> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
-    // What else the house signs, such as a ticket, says so in its `typ` (RFC 8725, 3.11).
+    // Other signed tokens, such as tickets, have another `typ` (RFC 8725, 3.11).
     let access = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
     header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)
 }

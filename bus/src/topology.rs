@@ -1,8 +1,8 @@
-//! The streams and consumers of the house with every limit.
+//! The streams and durable consumers with all their limits.
 //!
-//! Invariant: nobody else creates a stream or a consumer. All of it can be run again at any time; after NATS's
-//! data was wiped it builds everything anew. Hosts make what is missing; only the operator (`marquee migrate`) changes a
-//! stream that is there, so that during a deploy old and new hosts do not undo each other.
+//! Invariant: nothing else creates a stream or a durable consumer. Every function can be repeated at any time; after NATS's
+//! data was wiped they create everything again. Hosts create what is missing; only the operator (`marquee migrate`) changes
+//! an existing stream, so that during a deployment old and new hosts do not undo each other's changes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const EVENTS: &str = "EVENTS";
 pub const DLQ: &str = "DLQ";
 pub const DLQ_PREFIX: &str = "dlq.";
 
-/// What events are about: the first word of their subjects.
+/// The first token of every event's subject.
 pub(crate) const NOUNS: [&str; 6] = ["movie", "showtime", "reservation", "payment", "refund", "user"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,24 +27,24 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long `EVENTS` keeps an event: a host that was away for a week still finds everything.
 /// The outbox keeps as long.
 pub const EVENTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Dead letters wait for a person, who may be on holiday.
+/// Dead letters wait for a person, who may be on leave.
 const DLQ_MAX_AGE: Duration = DAY.saturating_mul(90);
 /// Only guards against quick repeats; the handlers are idempotent by the rows that they change.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Larger than any payload of the contract (a layout of 2,000 seats is some 80 KiB).
 pub const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
 
-/// The server redelivers what was not acknowledged within this: a hundred times what handling takes, and as long
-/// as a moviegoer waits for a ticket when the host that had the message was killed.
+/// The server redelivers a message that is not acknowledged within this: a hundred times what handling takes, and the
+/// longest that a customer waits for a ticket if the host that had the message was killed.
 pub const ACK_WAIT: Duration = Duration::from_secs(10);
-/// Messages in the hands of one consumer's hosts: enough to keep group commits full, few enough to bound memory.
+/// Unacknowledged messages of one consumer: enough to fill group commits, few enough to bound memory.
 pub const ACK_PENDING_MAX: i64 = 2_048;
 
-/// Looks for a stream that another process makes at the same time: the room for it is taken before it can be found.
-const MADE_BY_ANOTHER_TRIES: u32 = 10;
-const MADE_BY_ANOTHER_EVERY: Duration = Duration::from_millis(200);
+/// Waits for a stream that another process creates at the same time: its storage is reserved before it can be found.
+const CREATED_ELSEWHERE_TRIES: u32 = 10;
+const CREATED_ELSEWHERE_EVERY: Duration = Duration::from_millis(200);
 
-/// A durable consumer of `EVENTS`: who listens, and to exactly which subjects.
+/// A durable consumer of `EVENTS`, with its subjects.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerSpec {
     /// The durable name.
@@ -52,45 +52,48 @@ pub struct ConsumerSpec {
     pub subjects: &'static [&'static str],
 }
 
-/// Makes the streams that are missing. One with other limits is left as it is, with a warning.
+/// Creates missing streams. A stream with other limits is not changed, and logged as a warning.
 pub async fn ensure_streams(bus: &Bus) -> Result<(), Failure> {
     for wanted in wanted_streams(&bus.streams) {
-        let found = find_or_make(bus, &wanted).await?;
+        let found = find_or_create(bus, &wanted).await?;
         let limits = |c: &Config| (c.subjects.clone(), c.max_age, c.max_bytes, c.num_replicas);
         if limits(&found) != limits(&wanted) {
-            tracing::warn!(name = wanted.name, "a stream of another version; `marquee migrate` updates it");
+            tracing::warn!(
+                name = wanted.name,
+                "a stream has limits of another version; `marquee migrate` updates it"
+            );
         }
     }
     Ok(())
 }
 
-/// The stream as it is, made if it was missing.
-async fn find_or_make(bus: &Bus, wanted: &Config) -> Result<Config, Failure> {
-    // Looked for first: the server refuses to make a stream again, even the same one, when there is no room for a second.
+/// The stream's configuration; creates the stream if it is missing.
+async fn find_or_create(bus: &Bus, wanted: &Config) -> Result<Config, Failure> {
+    // Without this the server would refuse an existing stream if there is no storage for a second one.
     if let Some(found) = find(bus, &wanted.name).await? {
         return Ok(found);
     }
     let error = match bus.jetstream.create_stream(wanted.clone()).await {
-        Ok(made) => return Ok(made.cached_info().config.clone()),
+        Ok(created) => return Ok(created.cached_info().config.clone()),
         Err(error) => error,
     };
-    // Another process was quicker and has not finished, or it really failed.
-    for _ in 0..MADE_BY_ANOTHER_TRIES {
+    // Either another process is creating it, or it failed.
+    for _ in 0..CREATED_ELSEWHERE_TRIES {
         if let Some(found) = find(bus, &wanted.name).await? {
             return Ok(found);
         }
-        tokio::time::sleep(MADE_BY_ANOTHER_EVERY).await;
+        tokio::time::sleep(CREATED_ELSEWHERE_EVERY).await;
     }
     Err(match error.kind() {
-        CreateStreamErrorKind::JetStream(refused) if is_lack_of_room(refused.error_code()) => {
-            Failure::transient(lack_of_room(wanted, &refused))
+        CreateStreamErrorKind::JetStream(refused) if is_lack_of_storage(refused.error_code()) => {
+            Failure::transient(lack_of_storage(wanted, &refused))
         }
         _ => Failure::transient(error),
     })
 }
 
 /// The server's disk, its `max_file_store`, or an account's limit.
-fn is_lack_of_room(code: ErrorCode) -> bool {
+fn is_lack_of_storage(code: ErrorCode) -> bool {
     [
         ErrorCode::STORAGE_RESOURCES_EXCEEDED,
         ErrorCode::INSUFFICIENT_RESOURCES,
@@ -100,12 +103,12 @@ fn is_lack_of_room(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-fn lack_of_room(wanted: &Config, refused: &impl std::fmt::Display) -> String {
+fn lack_of_storage(wanted: &Config, refused: &impl std::fmt::Display) -> String {
     let (name, bytes, copies) = (&wanted.name, wanted.max_bytes, wanted.num_replicas);
     format!(
-        "NATS has too little room for the stream {name}: it reserves {bytes} bytes ({:.1} GiB) on each of {copies} \
+        "NATS has too little storage for the stream {name}: it reserves {bytes} bytes ({:.1} GiB) on each of {copies} \
          server(s). Give NATS more (max_file_store in nats.conf, its disk, or the account's limit), or the stream less by \
-         NATS_{name}_MAX_BYTES, with the same value for every host and `marquee migrate`. NATS says: {refused}",
+         NATS_{name}_MAX_BYTES, with the same value for every host and `marquee migrate`. NATS's answer: {refused}",
         bytes as f64 / f64::from(1 << 30),
     )
 }
@@ -122,17 +125,17 @@ async fn find(bus: &Bus, name: &str) -> Result<Option<Config>, Failure> {
     }
 }
 
-/// Makes both streams, or brings them up to date. Needs the operator's rights. Several may do so at once.
+/// Creates or updates both streams. Needs the operator's rights. May run concurrently.
 pub async fn update_streams(bus: &Bus) -> Result<(), Failure> {
     for wanted in wanted_streams(&bus.streams) {
-        let found = find_or_make(bus, &wanted).await?;
+        let found = find_or_create(bus, &wanted).await?;
         let updated = updated(&found, &wanted);
         if updated == found {
             continue;
         }
         bus.jetstream.update_stream(updated).await.map_err(|error| match error.kind() {
-            UpdateStreamErrorKind::JetStream(refused) if is_lack_of_room(refused.error_code()) => {
-                Failure::transient(lack_of_room(&wanted, &refused))
+            UpdateStreamErrorKind::JetStream(refused) if is_lack_of_storage(refused.error_code()) => {
+                Failure::transient(lack_of_storage(&wanted, &refused))
             }
             _ => Failure::transient(error),
         })?;
@@ -140,7 +143,7 @@ pub async fn update_streams(bus: &Bus) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What we decide of a stream, on top of what the server fills in.
+/// The stream's configuration with our fields changed and the server's own fields kept.
 fn updated(found: &Config, wanted: &Config) -> Config {
     Config {
         description: wanted.description.clone(),

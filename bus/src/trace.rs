@@ -1,8 +1,8 @@
-//! Spans: what a request causes, from the gateway over every host to the last mail, is one trace.
+//! Spans: everything that a request causes, from the gateway over all hosts to the last mail, is one trace.
 //!
-//! Parent and child meet only by the [`Context`] that every message carries, never by what happens to run around them.
-//! A span also puts the request's id on each log line within it. Invariant: unless [`turn_on`] was called nothing is made
-//! but that log span, and the context goes on as it came.
+//! A span's parent is only taken from the [`Context`] of the message, never from the surrounding code. A span also adds the
+//! request's id to each log line within it. Invariant: unless [`turn_on`] was called, only that log span is created, and the
+//! context is passed on unchanged.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +19,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::Context;
 
-/// Only spans of this target are sent: libraries make some of their own, with other parents.
+/// Only spans of this target are exported: libraries create spans of their own, with other parents.
 pub const TARGET: &str = "marquee::trace";
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// From now on spans are recorded; whoever sends them has installed itself before.
+/// Records spans from now on. The exporter has to be installed before.
 pub fn turn_on() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-/// A span for what a request or message with these headers causes here, and the context that goes on from it. It lasts
+/// A span for the handling of a request or message with these headers, and the context for what it causes. The span lasts
 /// until its last clone is dropped.
 pub fn enter(
     kind: Kind,
@@ -65,7 +65,7 @@ pub fn enter(
 ) -> (Span, Context) {
     let mut context = Context::from_parts(correlation_id, traceparent);
     let request_id = context.correlation_id.as_str();
-    // The highest level, so that no log filter but `off` takes the request's id from the lines within it.
+    // The highest level, so that no log filter except `off` removes the request's id from the lines within it.
     if !is_on() {
         return (tracing::error_span!(target: TARGET, parent: None, "work", request_id), context);
     }
@@ -74,7 +74,7 @@ pub fn enter(
         otel.name = name.to_string(), otel.kind = kind.name(), otel.status_code = Empty
     );
     if let Some(parent) = traceparent.and_then(remote) {
-        // Fails only where nobody records.
+        // Fails only if no spans are recorded.
         let _ = span.set_parent(parent);
     }
     if let Some(traceparent) = traceparent_of(span.context().span().span_context()) {
@@ -83,17 +83,17 @@ pub fn enter(
     (span, context)
 }
 
-/// A span for the next step of what `parent` stands for.
+/// A span for the next step of the work of `parent`.
 pub fn begin(kind: Kind, name: impl Display, parent: &Context) -> (Span, Context) {
     enter(kind, name, Some(&parent.correlation_id), Some(&parent.traceparent))
 }
 
-/// A step that would need no line in a log: nothing is made where nobody records.
+/// A span without a log span: nothing is created unless spans are recorded.
 pub fn step(kind: Kind, name: impl Display, parent: &Context) -> Span {
     if is_on() { begin(kind, name, parent).0 } else { Span::none() }
 }
 
-/// Records a step that is just over.
+/// Records a step that has just ended.
 pub fn note(kind: Kind, name: &'static str, parent: &Context, took: Duration, facts: &[(&'static str, i64)]) {
     if !is_on() {
         return;
@@ -120,10 +120,10 @@ pub fn fail(span: &Span) {
     }
 }
 
-/// Names a span anew, once it is known what it is about.
+/// Renames a span, once its subject is known.
 pub fn rename(span: &Span, name: impl Display) {
     if is_on() {
-        // Not `record`: a span that has begun keeps the name of its field.
+        // `record` does not work: a span that has begun keeps the name of its field.
         span.context().span().update_name(name.to_string());
     }
 }

@@ -1,7 +1,7 @@
-//! What must not be so where `PUBLIC_URL` begins with https://, since then real people buy with real money: passwords and
-//! keys that this repository publishes, short ones, and settings for demos and load tests.
+//! Checks for production, that is, if `PUBLIC_URL` begins with https://: passwords and keys that this repository publishes,
+//! short ones, and settings for demos and load tests are rejected.
 //!
-//! Invariant: nobody reaches such a house with what is written in the repository. Each part checks what it reads.
+//! Invariant: nobody can log in to a production deployment with a secret from the repository. Each part checks its settings.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ const PUBLISHED: [&str; 8] = [
     "whsec_test",
 ];
 
-/// Characters of a key or password between servers: 16 random ones take longer to guess than the house stands.
+/// Least characters of a key or password between servers: 16 random ones cannot be guessed in practice.
 const SECRET_LENGTH_MIN: usize = 16;
 
 /// Whether the repository publishes this password or key.
@@ -29,7 +29,7 @@ pub fn is_published(secret: &str) -> bool {
     PUBLISHED.contains(&secret)
 }
 
-/// Whether an address leads to this machine: 127.0.0.0/8, ::1, localhost.
+/// Whether an address is of this machine: 127.0.0.0/8, ::1, localhost.
 pub fn is_loopback(url: &str) -> bool {
     let Ok(address) = Address::parse(url) else { return false };
     let host = address.host.trim_end_matches('.').to_ascii_lowercase();
@@ -38,13 +38,13 @@ pub fn is_loopback(url: &str) -> bool {
 }
 
 impl Environment {
-    /// Whether users come by https, and so from everywhere.
+    /// Whether users connect by https, and so from anywhere.
     pub fn is_public(&mut self) -> bool {
         let url = self.public_url();
         url.is_some_and(|url| url.starts_with("https://"))
     }
 
-    /// Whether others than this machine reach the house, by `PUBLIC_URL` alone.
+    /// Whether other machines can reach the deployment, judged by `PUBLIC_URL` alone.
     pub fn is_shared(&mut self) -> bool {
         let url = self.public_url();
         url.is_some_and(|url| url.starts_with("https://") || !is_loopback(&url))
@@ -55,8 +55,8 @@ impl Environment {
         self.flag("SANDBOX", false)
     }
 
-    /// Whether only this machine reaches the house, by what it is told of its address. Then accounts may have passwords that
-    /// the README names.
+    /// Whether only this machine can reach the deployment, judged by its addresses. Then accounts may have the passwords of the
+    /// README.
     pub fn is_demo(&mut self) -> bool {
         match self.public_url() {
             Some(url) => !url.starts_with("https://") && is_loopback(&url),
@@ -79,7 +79,7 @@ impl Environment {
         disabled
     }
 
-    /// Notes a key or password between servers that is published or short.
+    /// Records a problem if a key or password between servers is published or short.
     pub fn check_secret(&mut self, name: &str, secret: &str) {
         if !self.is_public() || secret.is_empty() {
             return;
@@ -93,7 +93,7 @@ impl Environment {
         }
     }
 
-    /// Notes a password of a person that is published, where others than this machine may try it.
+    /// Records a problem if a person's password is published and other machines can reach the deployment.
     pub fn check_password(&mut self, name: &str, password: &str) {
         if is_published(password) && self.is_shared() {
             let wanted = "is published in Marquee's repository; it may be an account's only where PUBLIC_URL is of this machine";

@@ -1,5 +1,5 @@
-//! Handles a dead letter again when an operator asks: it is read from the stream `DLQ` and handed on as a delivery is,
-//! and what becomes of it is the answer. The asker drops the letter; see [`crate::dead_letter`].
+//! Handles a dead letter again when an operator requests it: the message is read from the stream `DLQ` and handled like a
+//! delivery, and the result is the reply. The requester deletes the dead letter; see [`crate::dead_letter`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
 use crate::topology::DLQ_PREFIX;
 use crate::{Bus, Context};
 
-/// Between tries to subscribe; it fails only when the connection is closed for good.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Delay between attempts to subscribe, which fail only when the connection is closed for good.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Answers until `stop`, one letter after another: a person asks.
+/// Serves replay requests until `stop`, one after another: they come from a person.
 pub async fn serve(
     bus: Bus,
     consumer: &'static str,
@@ -27,26 +27,26 @@ pub async fn serve(
 ) {
     while !stop.is_cancelled() {
         let subscribed = bus.client.queue_subscribe(replay_subject(consumer), consumer.to_owned()).await;
-        let mut asked = match subscribed {
-            Ok(asked) => asked,
+        let mut requests = match subscribed {
+            Ok(requests) => requests,
             Err(error) => {
                 tracing::warn!(consumer, %error, "dead letters cannot be replayed");
-                let again = tokio::time::sleep(AGAIN);
+                let again = tokio::time::sleep(SUBSCRIBE_AGAIN);
                 tokio::select! { _ = stop.cancelled() => return, _ = again => continue }
             }
         };
         while let Some(request) =
-            tokio::select! { _ = stop.cancelled() => return, next = asked.next() => next }
+            tokio::select! { _ = stop.cancelled() => return, next = requests.next() => next }
         {
             let Some(reply) = request.reply.clone() else { continue };
             let replayed = match serde_json::from_slice(&request.payload) {
-                Ok(Replay { .. }) if !*database_up.borrow() => Replayed::Later("the database is away".into()),
+                Ok(Replay { .. }) if !*database_up.borrow() => Replayed::Later("the database is down".into()),
                 Ok(Replay { sequence }) => replay(&bus, consumer, sequence, &*handle).await,
-                Err(error) => Replayed::Poison(format!("the question is unreadable: {error}")),
+                Err(error) => Replayed::Poison(format!("the request is unreadable: {error}")),
             };
             let answer = serde_json::to_vec(&replayed).expect("an enum of texts serializes");
             if let Err(error) = bus.client.publish(reply, answer.into()).await {
-                tracing::warn!(consumer, %error, "the answer to a replay was not sent");
+                tracing::warn!(consumer, %error, "the reply to a replay was not sent");
             }
         }
     }
@@ -87,8 +87,8 @@ async fn replay(
         Ok(Ok(Verdict::Retry(why))) => Replayed::Later(why),
         Ok(Ok(Verdict::Park(reason))) => Replayed::Poison(reason),
         Ok(Err(_)) => Replayed::Later("dropped unsettled".into()),
-        Err(_) => {
-            Replayed::Later(format!("it took more than {HANDLING_MAX:?}; look again before another try"))
-        }
+        Err(_) => Replayed::Later(format!(
+            "it took more than {HANDLING_MAX:?}; check it before you replay it again"
+        )),
     }
 }

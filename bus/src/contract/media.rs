@@ -163,9 +163,9 @@ impl From<Rejection> for Problem {
             Rejection::TooLarge(limit) => {
                 Problem::new(413, "too-large", format!("The file may have at most {limit} bytes."))
             }
-            Rejection::Busy => Problem::unavailable("Too many uploads at once. Try again shortly."),
+            Rejection::Busy => Problem::unavailable("Too many uploads at once. Please try again shortly."),
             Rejection::Store => {
-                Problem::unavailable("The store of pictures and films is away. Try again shortly.")
+                Problem::unavailable("The media store is not available. Please try again shortly.")
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The contract: every event and request with its subject, payload and bounds, one file a domain.
+//! The contract: every event and request with its subject, payload and bounds, one module for each domain.
 //!
-//! Invariant: fields are only ever added. A request from outside refuses unknown fields; an event, which an
-//! older host may have to read, does not.
+//! Invariant: fields are only added. A request from outside rejects unknown fields; an event, which an older host may have
+//! to read, does not.
 
 pub mod auth;
 pub mod currency;
@@ -38,7 +38,7 @@ pub trait Event: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'stat
     const SUBJECT: &'static str;
 }
 
-/// Who may ask. The gateway checks it early, the host decides.
+/// Who may send a request. The gateway checks it early, the host decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Public,
@@ -50,7 +50,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// As a service's metadata tells it.
+    /// The name in a service's metadata.
     pub fn name(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -62,7 +62,7 @@ impl Access {
     }
 }
 
-/// A request over the NATS services API and the answer it gets.
+/// A request over the NATS services API, with its answer.
 pub trait Request: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const SUBJECT: &'static str;
     const ACCESS: Access;
@@ -81,8 +81,8 @@ pub fn decode<R: Request>(bytes: &[u8]) -> Result<R, Problem> {
     Ok(request)
 }
 
-/// Reads JSON into `T`: 400 where it is not JSON or has a key twice, 422 with the path of the first field that does not fit
-/// or has control characters.
+/// Reads JSON into `T`: 400 if it is not JSON or has a key twice, 422 with the path of the first field that does not fit or
+/// has control characters.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     strict::check(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -105,7 +105,7 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// serde_json's message without its position, which means nothing after a re-encoding.
+/// serde_json's message without its position, which is wrong after a re-encoding.
 fn plain(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
@@ -136,7 +136,7 @@ pub fn event_schemas() -> Vec<(&'static str, schemars::Schema)> {
     .concat()
 }
 
-/// Whether a payload is the event that it is said to be.
+/// Checks whether a payload is the event of its subject.
 pub(crate) type Check = fn(&Value) -> Result<(), String>;
 
 fn check<E: Event>(payload: &Value) -> Result<(), String> {
@@ -163,8 +163,8 @@ static CHECKS: LazyLock<BTreeMap<&str, Check>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Whether a payload from outside is the event that it is said to be, as every hearer would read it; `None` when there
-/// is no such event.
+/// Whether a payload from outside is the event of this subject, as every consumer would read it; `None` if there is no such
+/// event.
 pub fn check_event(subject: &str, payload: &Value) -> Option<Result<(), String>> {
     CHECKS.get(subject).map(|check| check(payload))
 }

@@ -1,6 +1,6 @@
-//! What an error looks like to whoever asked: RFC 9457 problem details with a stable code.
+//! Errors as callers receive them: RFC 9457 problem details with a stable code.
 //!
-//! Every domain's `Rejection` becomes a [`Problem`] by its own exhaustive match; nothing else makes statuses.
+//! Every domain's `Rejection` is converted to a [`Problem`] by one exhaustive match; nothing else sets a status.
 
 mod details;
 
@@ -86,7 +86,7 @@ impl Problem {
         Self { errors, ..Self::new(422, "invalid", "Some fields are not valid; see errors.") }
     }
 
-    /// 503: the one who would know is away; the same request may be sent again.
+    /// 503: something that the request needs is not available; the same request may be sent again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(503, "unavailable", detail) }
     }
@@ -121,12 +121,12 @@ impl Problem {
 }
 
 impl From<crate::Failure> for Problem {
-    /// A transient failure may be asked again; poison is our own bug and tells nothing.
+    /// After a transient failure the request may be repeated; poison is a bug of ours, about which nothing is told.
     fn from(failure: crate::Failure) -> Self {
         tracing::warn!(%failure, "a request failed");
         match failure {
             crate::Failure::Transient(_) => {
-                Self::unavailable("A part of the house is away. Try again shortly.")
+                Self::unavailable("A part of the system is not available. Please try again shortly.")
             }
             crate::Failure::Poison(_) => Self::internal(),
         }

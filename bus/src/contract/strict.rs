@@ -1,8 +1,8 @@
-//! What JSON allows and no request may use: a key that is given twice, and control characters in a text.
+//! Checks what JSON allows and requests may not contain: duplicate keys, and control characters in texts.
 //!
-//! Of a key that is given twice one reader takes the first value and another the last, so that a proxy may check one and a
-//! host obey the other (RFC 8259, 4). Control characters cannot be seen, Postgres cannot keep U+0000, and no text here
-//! needs any but the tab and the line breaks.
+//! Of a duplicate key one parser uses the first value and another the last, so a proxy could check one and a host use the
+//! other (RFC 8259, 4). Control characters are invisible, Postgres cannot store U+0000, and no text here needs any except
+//! the tab and line breaks.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -19,8 +19,8 @@ pub fn is_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\n' | '\r')
 }
 
-/// 400 for a key that is given twice at any depth, 422 for a control character in a text or a key. JSON that is not
-/// readable at all passes: its reader says what is wrong with it.
+/// 400 for a duplicate key at any depth, 422 for a control character in a text or a key. Invalid JSON passes: the parser that
+/// follows reports it.
 pub fn check(json: &[u8]) -> Result<(), Problem> {
     let fault = RefCell::new(None);
     let mut track = serde_path_to_error::Track::new();
@@ -38,7 +38,7 @@ pub fn check(json: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// Whether some text or key in it has a control character.
+/// Whether any text or key in the value has a control character.
 pub fn has_control(value: &Value) -> bool {
     let in_text = |text: &str| text.chars().any(is_control);
     match value {
@@ -54,7 +54,7 @@ enum Fault {
     Control,
 }
 
-/// Visits every value and stops at the first fault, which it leaves in the cell.
+/// Visits every value and stops at the first fault, which it stores in the cell.
 #[derive(Clone, Copy)]
 struct Walk<'a>(&'a RefCell<Option<Fault>>);
 
@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed if it has no escapes.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {

@@ -1,18 +1,18 @@
-//! Which characters a text may have, so that what is shown is what is stored: nothing that looks empty, nothing that turns
-//! the reading direction of what stands beside it, no line breaks where one line is shown.
+//! Which characters a text may have, so that it is displayed as it is stored: no texts that look empty, no characters that
+//! change the reading direction of the text around them, no line breaks in texts of one line.
 //!
 //! Source: Unicode Standard Annex 9 (directional formatting), Unicode's property Default_Ignorable_Code_Point; Unicode
 //! Technical Standard 55 on what the override characters were abused for.
 
 use super::Fields;
 
-/// Turn the direction of all that follows: embeddings, overrides, isolates. Single marks, which Hebrew and Arabic texts
-/// use, turn nothing but themselves.
+/// Whether a character changes the direction of the text after it: embeddings, overrides, isolates. Single marks, which
+/// Hebrew and Arabic texts use, do not.
 fn turns_direction(letter: char) -> bool {
     matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Shows nothing: Default_Ignorable_Code_Point, and characters that fonts draw as blanks.
+/// Whether a character is invisible: Default_Ignorable_Code_Point, and characters that fonts draw as blanks.
 pub fn is_invisible(letter: char) -> bool {
     let ignorable = matches!(letter,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
@@ -22,14 +22,14 @@ pub fn is_invisible(letter: char) -> bool {
     ignorable || letter.is_whitespace() || letter.is_control()
 }
 
-/// No text has it (Unicode, 23.7).
+/// Whether it is a noncharacter, which no text has (Unicode, 23.7).
 pub fn is_noncharacter(letter: char) -> bool {
     matches!(letter, '\u{FDD0}'..='\u{FDEF}') || (u32::from(letter) & 0xFFFE) == 0xFFFE
 }
 
 impl Fields {
-    /// Length in characters, and something to see when `bounds` starts above zero. Of control characters only line breaks
-    /// and tabs.
+    /// Checks the length in characters, and that something is visible if `bounds` starts above zero. Of control characters
+    /// only line breaks and tabs are allowed.
     pub fn text(&mut self, value: &str, bounds: std::ops::RangeInclusive<usize>, field: &str) {
         let length = value.chars().count();
         let (least, most) = (*bounds.start(), *bounds.end());
@@ -43,7 +43,7 @@ impl Fields {
         self.check(straight, field, "must not hold characters that turn the reading direction");
     }
 
-    /// The same for what is shown in one line, such as names and titles.
+    /// The same for texts of one line, such as names and titles.
     pub fn line(&mut self, value: &str, bounds: std::ops::RangeInclusive<usize>, field: &str) {
         self.text(value, bounds, field);
         let breaks = ['\n', '\r', '\t', '\u{2028}', '\u{2029}'];

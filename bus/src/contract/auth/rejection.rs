@@ -44,7 +44,7 @@ impl From<Rejection> for Problem {
                 "refresh-token",
                 "The refresh token is unknown, expired or was used before.",
             ),
-            Rejection::Busy => Problem::unavailable("Too many logins at once. Try again shortly."),
+            Rejection::Busy => Problem::unavailable("Too many logins at once. Please try again shortly."),
             Rejection::Throttled(seconds) => Problem::new(
                 429,
                 "login-throttled",
@@ -62,10 +62,12 @@ impl From<Rejection> for Problem {
                 Problem::new(422, "reset-token", "The token is unknown, expired or was used before.")
             }
             Rejection::VerifyToken => Problem::new(422, "verify-token", "The token is unknown or expired."),
-            Rejection::VerificationLimit => {
-                Problem::new(429, "mails-limit", "Enough links were sent lately. Try again in an hour.")
-                    .with_retry_after(60 * 60)
-            }
+            Rejection::VerificationLimit => Problem::new(
+                429,
+                "mails-limit",
+                "Too many links were requested. Please try again in an hour.",
+            )
+            .with_retry_after(60 * 60),
             Rejection::LastSuperAdmin => Problem::new(
                 409,
                 "last-super-admin",

@@ -179,7 +179,7 @@ fn hold_limit(of: HoldLimitOf, most: usize) -> Problem {
             format!("You may hold at most {most} unpaid seats of a showtime. Pay or cancel a reservation.")
         }
         HoldLimitOf::Network => {
-            "Too many seats are held unpaid from your network. Try again when some are paid or free."
+            "Too many seats are held unpaid from your network. Please try again when some are paid or released."
                 .to_owned()
         }
     };
