@@ -79,6 +79,18 @@ create table payment.declines (
 );
 create index declines_of_user on payment.declines (user_id, at);
 
+-- Locks the accounts that begin a direct charge, and only then counts the declines of each and its charges whose outcome is not
+-- known: each statement of a volatile function sees what was committed before it began. One order on every host.
+create function payment.lock_and_count_1(payers uuid[], since timestamptz[]) returns json language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('declines:' || payer, 0)) from unnest(payers) as payer order by payer;
+  return (
+    select coalesce(json_object_agg(bound.payer,
+      (select count(*) from payment.declines where user_id = bound.payer and at > bound.since)
+      + (select count(*) from payment.payments where user_id = bound.payer and charging)), '{}')
+    from unnest(payers, since) as bound (payer, since));
+end $$;
+
 -- The provider's events, as they came.
 create table payment.provider_events (
   id          text primary key,

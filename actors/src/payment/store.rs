@@ -3,18 +3,19 @@
 //!
 //! Invariant: a payment's row is written only over the version that was decided on, and its postings, declines and log only
 //! together with it. A batch is one statement.
-//! Invariant: the declines of an account are counted under a lock of that account, which the statement before takes, so that
+//! Invariant: the declines of an account are counted under a lock of that account, which `lock` takes, so that
 //! two hosts cannot both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
 
 mod report;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bus::contract::Timestamp;
 use bus::contract::payment::{ListPayments, LogEntry, PaymentStatus, Rejection};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row as _};
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use super::ledger::Posting;
 use super::machine::{LogLine, Step};
 use super::model::{FORMAT, Payment};
-use crate::delivery::{self, Reads, WriteError};
+use crate::delivery::{self, Loss, Reads, Statement, WriteError};
 pub use report::revenue;
 
 /// What one change writes.
@@ -111,92 +112,157 @@ impl delivery::Rows for Rows {
     type Rejection = Rejection;
     type Written = ();
 
+    fn statement(rows: &[&Self]) -> Option<Statement> {
+        let is_cursor = |rows: &&Self| matches!(rows, Self::Cursor(_));
+        (!rows.iter().any(is_cursor)).then(|| statement(rows))
+    }
+
+    fn lock<'a>(
+        db: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, Result<(), WriteError<Self::Rejection>>> {
+        async move {
+            let excess = over_limit(db, rows).await?;
+            let refused = excess
+                .into_iter()
+                .map(|row| (row, Loss::Rejected(Rejection::DeclinesLimit)))
+                .collect::<Vec<_>>();
+            if refused.is_empty() { Ok(()) } else { Err(WriteError::Lost(refused)) }
+        }
+        .boxed()
+    }
+
+    fn written(rows: &[&Self], _: &Value) -> Vec<()> {
+        rows.iter().map(|_| ()).collect()
+    }
+
+    /// `found` has the payments whose rows were at the expected version.
+    fn lost(rows: &[&Self], found: &Value) -> Vec<(usize, Loss<Self::Rejection>)> {
+        let found: HashSet<Uuid> = Deserialize::deserialize(found).unwrap_or_default();
+        let is_stale = |rows: &Self| rows.expected_row().is_some_and(|id| !found.contains(&id));
+        let stale = rows.iter().enumerate().filter(|(_, rows)| is_stale(rows));
+        stale.map(|(row, _)| (row, Loss::Stale)).collect()
+    }
+
+    /// Only cursors are written so, one at a time.
     fn write<'a>(
         db: &'a mut PgConnection,
         rows: &'a [&'a Self],
     ) -> BoxFuture<'a, Result<Vec<()>, WriteError<Self::Rejection>>> {
         async move {
-            let is_alone = rows.len() == 1;
-            let written = write_all(&mut *db, rows).await?;
-            let stale = rows.iter().enumerate().filter(|(_, rows)| match rows {
-                Self::Step(rows) => !written.contains(&rows.payment.id),
-                Self::Check { id, .. } => !written.contains(id),
-                Self::Event(_) | Self::Cursor(_) => false,
-            });
-            let mut stale: Vec<usize> = stale.map(|(row, _)| row).collect();
-            for (row, rows) in rows.iter().enumerate() {
-                if let Self::Cursor(cursor) = rows
-                    && !advance(&mut *db, cursor).await?
-                {
-                    stale.push(row);
+            match rows {
+                [Self::Cursor(cursor)] if advance(db, cursor).await? => Ok(vec![()]),
+                [Self::Cursor(_)] => Err(WriteError::Stale),
+                _ => {
+                    let cursors = (0..rows.len()).filter(|row| matches!(rows[*row], Self::Cursor(_)));
+                    Err(WriteError::Short(cursors.collect()))
                 }
-            }
-            if !stale.is_empty() {
-                return Err(if is_alone { WriteError::Stale } else { WriteError::Short(stale) });
-            }
-            let excess = over_limit(db, rows).await?;
-            match (excess.is_empty(), is_alone) {
-                (true, _) => Ok(rows.iter().map(|_| ()).collect()),
-                (false, true) => Err(WriteError::Rejected(Rejection::DeclinesLimit)),
-                (false, false) => Err(WriteError::Short(excess)),
             }
         }
         .boxed()
     }
 }
 
-/// Writes the whole batch, and returns the payments whose rows were at the expected version.
-async fn write_all(db: &mut PgConnection, rows: &[&Rows]) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let written: Vec<Uuid> = sqlx::query_scalar(
-        "with locked as (
-           select pg_advisory_xact_lock(hashtextextended('declines:' || payer, 0))
-           from jsonb_array_elements_text($1::jsonb -> 'payers') as payer),
-         new as (
-           select * from jsonb_to_recordset($1::jsonb -> 'payments') as new (expected bigint, id uuid,
-             reservation_id uuid, user_id uuid, status text, charging bool, version bigint, next_check_at timestamptz,
-             attention text, provider_refs text[], checkpoint jsonb, log jsonb, created_at timestamptz,
-             updated_at timestamptz)),
-         opened as (
-           insert into payments (id, reservation_id, user_id, status, charging, version, next_check_at, attention,
-             provider_refs, checkpoint, log, created_at, updated_at)
-           select id, reservation_id, user_id, status, charging, version, next_check_at, attention, provider_refs,
-             checkpoint, log, created_at, updated_at
-           from new where expected = 0
-           on conflict do nothing returning id),
-         changed as (
-           update payments as p set status = new.status, charging = new.charging, version = new.version,
-             next_check_at = new.next_check_at, attention = new.attention, provider_refs = new.provider_refs,
-             checkpoint = new.checkpoint, log = shortened(p.log) || new.log, updated_at = new.updated_at
-           from new where new.expected > 0 and p.id = new.id and p.version = new.expected
-           returning p.id),
-         checked as (
-           update payments as p set next_check_at = new.at
-           from jsonb_to_recordset($1::jsonb -> 'checks') as new (id uuid, version bigint, at timestamptz)
-           where p.id = new.id and p.version = new.version
-           returning p.id),
-         booked as (
-           insert into postings (payment_id, transaction, leg, account, amount, currency, tickets, entry, at,
-             showtime_id, movie_id, movie_title, starts_at)
-           select * from jsonb_to_recordset($1::jsonb -> 'postings') as new (payment_id uuid, transaction text,
-             leg smallint, account text, amount bigint, currency text, tickets int, entry text, at timestamptz,
-             showtime_id uuid, movie_id uuid, movie_title text, starts_at timestamptz)),
-         declined as (
-           insert into declines (payment_id, attempt, user_id, at)
-           select * from jsonb_to_recordset($1::jsonb -> 'declines') as new (payment_id uuid, attempt int,
-             user_id uuid, at timestamptz)
-           on conflict do nothing),
-         received as (
-           insert into provider_events (id, kind, body, payment_id)
-           select * from jsonb_to_recordset($1::jsonb -> 'events') as new (id text, kind text, body text,
-             payment_id uuid)
-           on conflict do nothing)
-         select id from (select id from opened union all select id from changed union all select id from checked) as ids
-         where (select count(*) from locked) >= 0",
-    )
-    .bind(batch(rows))
-    .fetch_all(db)
-    .await?;
-    Ok(written.into_iter().collect())
+impl Rows {
+    /// The payment whose row must be at the expected version.
+    fn expected_row(&self) -> Option<Uuid> {
+        match self {
+            Self::Step(rows) => Some(rows.payment.id),
+            Self::Check { id, .. } => Some(*id),
+            Self::Event(_) | Self::Cursor(_) => None,
+        }
+    }
+
+    fn bound(&self) -> Option<Bound> {
+        match self {
+            Self::Step(rows) => rows.bound,
+            Self::Event(_) | Self::Check { .. } | Self::Cursor(_) => None,
+        }
+    }
+}
+
+/// The batch as parts of one statement, which read their rows from one document. Parts without rows are left out.
+fn statement(rows: &[&Rows]) -> Statement {
+    let mut statement = Statement::new(rows.iter().any(|rows| rows.bound().is_some()));
+    let batch = batch(rows);
+    let is_empty = |field: &str| batch[field].as_array().is_none_or(Vec::is_empty);
+    let parts = [
+        (
+            "payments",
+            "new as (
+               select * from jsonb_to_recordset({doc} -> 'payments') as new (expected bigint, id uuid,
+                 reservation_id uuid, user_id uuid, status text, charging bool, version bigint,
+                 next_check_at timestamptz, attention text, provider_refs text[], checkpoint jsonb, log jsonb,
+                 created_at timestamptz, updated_at timestamptz)),
+             opened as (
+               insert into payments (id, reservation_id, user_id, status, charging, version, next_check_at, attention,
+                 provider_refs, checkpoint, log, created_at, updated_at)
+               select id, reservation_id, user_id, status, charging, version, next_check_at, attention, provider_refs,
+                 checkpoint, log, created_at, updated_at
+               from new where expected = 0
+               on conflict do nothing returning id),
+             changed as (
+               update payments as p set status = new.status, charging = new.charging, version = new.version,
+                 next_check_at = new.next_check_at, attention = new.attention, provider_refs = new.provider_refs,
+                 checkpoint = new.checkpoint, log = shortened(p.log) || new.log, updated_at = new.updated_at
+               from new where new.expected > 0 and p.id = new.id and p.version = new.expected
+               returning p.id)",
+        ),
+        (
+            "checks",
+            "checked as (
+               update payments as p set next_check_at = new.at
+               from jsonb_to_recordset({doc} -> 'checks') as new (id uuid, version bigint, at timestamptz)
+               where p.id = new.id and p.version = new.version
+               returning p.id)",
+        ),
+        (
+            "postings",
+            "booked as (
+               insert into postings (payment_id, transaction, leg, account, amount, currency, tickets, entry, at,
+                 showtime_id, movie_id, movie_title, starts_at)
+               select * from jsonb_to_recordset({doc} -> 'postings') as new (payment_id uuid, transaction text,
+                 leg smallint, account text, amount bigint, currency text, tickets int, entry text, at timestamptz,
+                 showtime_id uuid, movie_id uuid, movie_title text, starts_at timestamptz))",
+        ),
+        (
+            "declines",
+            "declined as (
+               insert into declines (payment_id, attempt, user_id, at)
+               select * from jsonb_to_recordset({doc} -> 'declines') as new (payment_id uuid, attempt int,
+                 user_id uuid, at timestamptz)
+               on conflict do nothing)",
+        ),
+        (
+            "events",
+            "received as (
+               insert into provider_events (id, kind, body, payment_id)
+               select * from jsonb_to_recordset({doc} -> 'events') as new (id text, kind text, body text,
+                 payment_id uuid)
+               on conflict do nothing)",
+        ),
+    ];
+    let parts: Vec<&str> =
+        parts.into_iter().filter(|(field, _)| !is_empty(field)).map(|(_, part)| part).collect();
+    let mut found = Vec::new();
+    if !is_empty("payments") {
+        found.extend(["select id from opened", "select id from changed"]);
+    }
+    if !is_empty("checks") {
+        found.push("select id from checked");
+    }
+    let expected = rows.iter().filter(|rows| rows.expected_row().is_some()).count();
+    let document = statement.add(batch) + "::jsonb";
+    for part in parts {
+        statement.part(part.replace("{doc}", &document));
+    }
+    if !found.is_empty() {
+        let found = found.join(" union all ");
+        let expected = statement.add(expected as i64);
+        statement.condition(format!("(select count(*) from ({found}) as ids) = {expected}"));
+        statement.found = Some(format!("(select coalesce(json_agg(id), '[]'::json) from ({found}) as ids)"));
+    }
+    statement
 }
 
 /// The batch as one document. Rows are sorted, so that all hosts lock them in one order.
@@ -216,16 +282,11 @@ fn batch(rows: &[&Rows]) -> Value {
     }
     steps.sort_by_key(|rows| rows.payment.id);
     events.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut payers: Vec<String> =
-        steps.iter().filter_map(|rows| Some(rows.bound?.payer.to_string())).collect();
-    payers.sort_unstable();
-    payers.dedup();
     let event = |event: &&ProviderEvent| {
         let ProviderEvent { id, kind, body, payment_id } = event;
         json!({ "id": id, "kind": kind, "body": body, "payment_id": payment_id })
     };
     json!({
-        "payers": payers,
         "payments": steps.iter().map(|rows| payment_row(rows)).collect::<Vec<_>>(),
         "checks": checks,
         "postings": steps.iter().flat_map(|rows| posting_rows(rows)).collect::<Vec<_>>(),
@@ -290,33 +351,21 @@ fn decline_rows(rows: &PaymentRows) -> impl Iterator<Item = Value> {
     })
 }
 
-/// The rows of the batch that begin one direct charge too many of their account. Counted after the batch is written, so that
-/// its own charges count.
+/// Locks the accounts that begin a direct charge, and returns the rows of the batch that begin one too many of their account,
+/// the batch's own included.
 async fn over_limit(db: &mut PgConnection, rows: &[&Rows]) -> Result<Vec<usize>, sqlx::Error> {
-    let bound = |rows: &Rows| match rows {
-        Rows::Step(rows) => rows.bound,
-        Rows::Event(_) | Rows::Check { .. } | Rows::Cursor(_) => None,
-    };
-    let bounds: Vec<Bound> = rows.iter().filter_map(|rows| bound(rows)).collect();
-    if bounds.is_empty() {
-        return Ok(Vec::new());
+    let mut begun: BTreeMap<Uuid, (i64, Timestamp)> = BTreeMap::new();
+    for bound in rows.iter().filter_map(|rows| rows.bound()) {
+        begun.entry(bound.payer).or_insert((0, bound.since)).0 += 1;
     }
-    let counted = sqlx::query(
-        "select bound.payer,
-           (select count(*) from declines where user_id = bound.payer and at > bound.since)
-           + (select count(*) from payments where user_id = bound.payer and charging)
-         from unnest($1::uuid[], $2::timestamptz[]) as bound (payer, since)",
-    )
-    .bind(bounds.iter().map(|bound| bound.payer).collect::<Vec<_>>())
-    .bind(bounds.iter().map(|bound| bound.since.date_time()).collect::<Vec<_>>())
-    .fetch_all(db)
-    .await?;
-    let counted: HashMap<Uuid, i64> = counted
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<_, sqlx::Error>>()?;
-    let is_over = |bound: Bound| counted.get(&bound.payer).is_some_and(|count| *count > bound.most as i64);
-    Ok((0..rows.len()).filter(|row| bound(rows[*row]).is_some_and(is_over)).collect())
+    let counted: Json<HashMap<Uuid, i64>> = sqlx::query_scalar("select lock_and_count_1($1, $2)")
+        .bind(begun.keys().copied().collect::<Vec<_>>())
+        .bind(begun.values().map(|(_, since)| since.date_time()).collect::<Vec<_>>())
+        .fetch_one(db)
+        .await?;
+    let count = |payer: &Uuid| counted.0.get(payer).copied().unwrap_or_default() + begun[payer].0;
+    let is_over = |bound: Bound| count(&bound.payer) > bound.most as i64;
+    Ok((0..rows.len()).filter(|row| rows[*row].bound().is_some_and(is_over)).collect())
 }
 
 /// Payments by reservation, those of many requests in one query.
