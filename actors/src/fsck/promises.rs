@@ -126,7 +126,7 @@ pub const ALL: &[Promise] = &[
              select format('payment %s: %s of %s were given back', p.id, sum(f.amount), p.amount)
              from payment.refunds f join payment.overview p on p.id = f.payment_id
              where f.status in ('REQUESTED', 'COMPLETED')
-             group by p.id, f.intent having sum(f.amount) > p.amount",
+             group by p.id, p.amount, f.intent having sum(f.amount) > p.amount",
     },
     Promise {
         name: "saga-log",
@@ -170,7 +170,7 @@ pub const ALL: &[Promise] = &[
                  p.id, sum(b.amount), b.currency, sum(b.tickets), b.showtime_id, b.account, p.showtime_id)
              from payment.postings b join payment.overview p on p.id = b.payment_id
              where b.showtime_id <> p.showtime_id
-             group by p.id, b.showtime_id, b.account, b.currency having sum(b.amount) <> 0 or sum(b.tickets) <> 0
+             group by p.id, p.showtime_id, b.showtime_id, b.account, b.currency having sum(b.amount) <> 0 or sum(b.tickets) <> 0
              union all
              select format('payment %s of %s %s for %s tickets has booked %s sold, %s refunded and %s tickets for showtime %s',
                  p.id, p.amount, p.currency, p.tickets, booked.sold, booked.refunded, booked.tickets, p.showtime_id)
