@@ -1,7 +1,7 @@
-//! Small disks for Postgres and NATS, which can be filled to the last byte. Needs root: they are tmpfs mounts.
+//! Small file systems for Postgres and NATS that can be filled to the last byte. They are tmpfs mounts and need root.
 //!
-//! Invariant: no mount outlives the run: the harness goes on in a mount namespace of its own (`unshare`), which the kernel
-//! takes down with the last process in it.
+//! Invariant: no mount outlives the run. This program runs in its own mount namespace (`unshare`), which the kernel removes
+//! with the last process in it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,11 +13,11 @@ use anyhow::{Context, Result};
 use marquee::local::Folder;
 use nix::unistd::Uid;
 
-/// Postgres's cluster is some 40 MB, its log up to 256 MB; NATS needs little.
+/// The cluster of Postgres has some 40 MB and its WAL up to 256 MB; NATS needs little.
 const DISKS: [(&str, &str); 2] = [("postgres", "640m"), ("nats", "192m")];
 const BALLAST: &str = "ballast";
 
-/// Whether disks can be made here: root in a container may have a namespace and yet no right to mount.
+/// Whether this process may mount: root in a container may create a namespace and still have no right to mount.
 pub fn is_possible() -> bool {
     let probe = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
@@ -25,8 +25,8 @@ pub fn is_possible() -> bool {
     Uid::effective().is_root() && probe.is_ok_and(|probe| probe.status.success())
 }
 
-/// Starts this program again in a mount namespace of its own; returns only when that fails.
-pub fn go_private(flag: &str) -> Result<()> {
+/// Replaces this process by the same program in its own mount namespace; returns only when that fails.
+pub fn restart_in_namespace(flag: &str) -> Result<()> {
     let program = std::env::current_exe()?;
     let error = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
@@ -37,7 +37,7 @@ pub fn go_private(flag: &str) -> Result<()> {
     Err(error).context("cannot make a mount namespace")
 }
 
-/// Mounts the disks into the house's folder, before the servers start.
+/// Mounts the file systems into the folder of the deployment, before the servers start.
 pub fn mount(folder: &Folder) -> Result<()> {
     for (name, size) in DISKS {
         let path = folder.join(name)?.path().to_owned();
@@ -53,7 +53,7 @@ fn ballast(folder: &Folder, disk: &str) -> PathBuf {
     folder.path().join(disk).join(BALLAST)
 }
 
-/// Writes until nothing more fits.
+/// Fills a file system to the last byte.
 pub fn fill(folder: &Folder, disk: &str) -> Result<()> {
     let mut file = File::create(ballast(folder, disk))?;
     for size in [1 << 20, 4 << 10, 1] {
@@ -63,8 +63,8 @@ pub fn fill(folder: &Folder, disk: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes room again.
-pub fn empty(folder: &Folder, disk: &str) -> Result<()> {
+/// Frees the space again.
+pub fn free(folder: &Folder, disk: &str) -> Result<()> {
     let path = ballast(folder, disk);
     if Path::new(&path).exists() {
         fs::remove_file(path)?;

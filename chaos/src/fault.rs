@@ -1,7 +1,7 @@
-//! What can go wrong, how it is done, and how it is undone.
+//! The faults, how they are injected and how they are removed.
 //!
-//! Invariant: undoing leaves nothing behind: a fault that is over leaves its part as it was before, so that what is still
-//! broken after the last one is the house's own doing.
+//! Invariant: removing a fault restores its part completely, so that everything that is still broken after the last fault is
+//! a fault of the deployment.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::deployment::{self, Deployment};
 use crate::disk;
-use crate::house::{self, House};
-use crate::link::Mode;
 use crate::process;
+use crate::proxy::Mode;
 
-/// A process has looked at its clock's file by then (it does so every second).
-const CLOCK_SEEN: Duration = Duration::from_secs(2);
+/// A process reads the file of its clock every second.
+const CLOCK_READ: Duration = Duration::from_secs(2);
 
 /// A kind of fault; the order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -46,16 +46,18 @@ pub enum Fault {
     RedisKilled,
     ProviderSlow,
     ProviderFailing,
-    /// done and booked, and then the connection is cut instead of an answer
+    /// the call is done, and then the connection is closed without an answer
     AnswersLost,
     ProviderKilled,
-    /// webhooks are lost until the fault is over, and come then, late beyond any hold
+    /// webhooks are withheld until the fault is over, longer than any hold, and sent then
     WebhooksLate,
-    /// webhooks do not come, now or later: only the provider's list of events tells
+    /// webhooks are lost: only the provider's list of events has the events
     WebhooksLost,
     WebhooksDoubled,
     WebhooksReordered,
-    PostAway,
+    /// the mail server cannot be reached
+    #[value(name = "post-away")]
+    MailServerAway,
     LinkSlow,
     LinkDropping,
     LinkOneWay,
@@ -63,13 +65,13 @@ pub enum Fault {
     LinkReset,
 }
 
-/// Which faults exclude each other in time: one lane does one at a time.
+/// The faults of a lane are injected one after another; two lanes run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Servers and the ways to them.
-    Ground,
-    /// Processes and the provider.
-    People,
+    /// Servers and the connections to them.
+    Infrastructure,
+    /// Processes of Marquee and the provider.
+    Processes,
 }
 
 impl Fault {
@@ -77,20 +79,20 @@ impl Fault {
         use Fault as F;
         match self {
             F::KillOne | F::KillAll | F::RollingRestart | F::Freeze | F::ClockAhead | F::ClockBehind => {
-                Lane::People
+                Lane::Processes
             }
-            F::ProviderSlow | F::ProviderFailing | F::AnswersLost | F::ProviderKilled => Lane::People,
-            F::WebhooksLate | F::WebhooksLost | F::WebhooksDoubled | F::WebhooksReordered => Lane::People,
-            _ => Lane::Ground,
+            F::ProviderSlow | F::ProviderFailing | F::AnswersLost | F::ProviderKilled => Lane::Processes,
+            F::WebhooksLate | F::WebhooksLost | F::WebhooksDoubled | F::WebhooksReordered => Lane::Processes,
+            _ => Lane::Infrastructure,
         }
     }
 
-    /// How long it lasts, in seconds, from the shortest to the longest; what takes its own time has none.
+    /// The shortest and the longest duration in seconds; 0 for a fault that takes the time that it needs.
     pub fn seconds(self) -> (u64, u64) {
         use Fault as F;
         match self {
             F::Freeze => (30, 30),
-            // Beyond the longest hold and its grace.
+            // Longer than the longest hold with its grace period.
             F::WebhooksLate => (28, 32),
             F::KillAll
             | F::NatsKilled
@@ -104,7 +106,7 @@ impl Fault {
         }
     }
 
-    /// Why it cannot be done on this machine, if it cannot.
+    /// Why it cannot be injected on this machine, if it cannot.
     pub fn impossible(self, small_disks: bool) -> Option<&'static str> {
         match self {
             Fault::NatsDiskFull | Fault::PostgresDiskFull if !small_disks => {
@@ -118,154 +120,162 @@ impl Fault {
     }
 }
 
-/// One fault at one place: `die` chooses among the parts that it may hit.
+/// A fault at one place: `choice` selects one of the parts that it may hit.
 #[derive(Clone, Copy, Debug)]
-pub struct Strike {
+pub struct Injection {
     pub fault: Fault,
-    pub die: u64,
-    /// The link that a fault of links hits, where it is not left to the die.
+    pub choice: u64,
+    /// The proxy that a network fault hits, where it is not selected by `choice`.
     pub at: Option<&'static str>,
 }
 
-impl Strike {
+impl Injection {
     fn pick<'a, T>(&self, among: &'a [T]) -> &'a T {
-        &among[(self.die % among.len() as u64) as usize]
+        &among[(self.choice % among.len() as u64) as usize]
     }
 
-    /// Begins it; tells where.
-    pub async fn begin(&self, house: &House) -> Result<String> {
+    /// Injects the fault; returns its place.
+    pub async fn begin(&self, deployment: &Deployment) -> Result<String> {
         use Fault as F;
-        let whole = |name: &str| Ok(name.to_owned());
+        let place = |name: &str| Ok(name.to_owned());
         match self.fault {
-            F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.begin_at_host(house).await,
+            F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.begin_at_host(deployment).await,
             F::KillAll => {
-                for name in house.hosts() {
-                    house.processes[name].lock().await.kill().await?;
+                for name in deployment.hosts() {
+                    deployment.processes[name].lock().await.kill().await?;
                 }
-                whole("every host and gateway")
+                place("every host and gateway")
             }
-            F::RollingRestart => rolling_restart(house).await,
-            F::NatsStopped => stopped(house.nats.lock().await.stop().await, "nats"),
+            F::RollingRestart => rolling_restart(deployment).await,
+            F::NatsStopped => at(deployment.nats.lock().await.stop().await, "nats"),
             F::NatsKilled => {
-                house.nats.lock().await.kill().await;
-                whole("nats")
+                deployment.nats.lock().await.kill().await;
+                place("nats")
             }
             F::NatsFrozen => {
-                house.nats.lock().await.pause();
-                whole("nats")
+                deployment.nats.lock().await.pause();
+                place("nats")
             }
-            F::NatsWiped => stopped(house.nats.lock().await.wipe().await, "nats"),
-            F::NatsDiskFull => full(house, "nats").await,
-            F::PostgresStopped => stopped(house.postgres.lock().await.stop().await, "postgres"),
+            F::NatsWiped => at(deployment.nats.lock().await.wipe().await, "nats"),
+            F::NatsDiskFull => fill(deployment, "nats").await,
+            F::PostgresStopped => at(deployment.postgres.lock().await.stop().await, "postgres"),
             F::PostgresKilled => {
-                house.postgres.lock().await.kill().await;
-                whole("postgres")
+                deployment.postgres.lock().await.kill().await;
+                place("postgres")
             }
             F::PostgresFrozen => {
-                house.postgres.lock().await.pause();
-                whole("postgres")
+                deployment.postgres.lock().await.pause();
+                place("postgres")
             }
-            F::PostgresDiskFull => full(house, "postgres").await,
-            F::RedisStopped => stopped(house.redis.lock().await.stop().await, "redis"),
+            F::PostgresDiskFull => fill(deployment, "postgres").await,
+            F::RedisStopped => at(deployment.redis.lock().await.stop().await, "redis"),
             F::RedisKilled => {
-                house.redis.lock().await.kill().await;
-                whole("redis")
+                deployment.redis.lock().await.kill().await;
+                place("redis")
             }
             F::ProviderKilled => {
-                house.processes["provider"].lock().await.kill().await?;
-                whole("provider")
+                deployment.processes["provider"].lock().await.kill().await?;
+                place("provider")
             }
-            F::LinkSlow | F::LinkDropping | F::LinkOneWay | F::LinkHalfOpen | F::LinkReset | F::PostAway => {
-                Ok(self.links(house, self.mode()))
-            }
-            _ => switch(house, &self.switches()).await.map(|()| "provider".to_owned()),
+            F::LinkSlow
+            | F::LinkDropping
+            | F::LinkOneWay
+            | F::LinkHalfOpen
+            | F::LinkReset
+            | F::MailServerAway => Ok(self.set_proxies(deployment, self.mode())),
+            _ => switch(deployment, &self.switches()).await.map(|()| "provider".to_owned()),
         }
     }
 
-    /// Undoes it.
-    pub async fn end(&self, house: &House) -> Result<()> {
+    /// Removes the fault.
+    pub async fn end(&self, deployment: &Deployment) -> Result<()> {
         use Fault as F;
         match self.fault {
-            F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.end_at_host(house).await,
+            F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.end_at_host(deployment).await,
             F::KillAll => {
-                for name in house.hosts() {
-                    house.processes[name].lock().await.start()?;
+                for name in deployment.hosts() {
+                    deployment.processes[name].lock().await.start()?;
                 }
                 Ok(())
             }
             F::RollingRestart => Ok(()),
             F::NatsFrozen => {
-                house.nats.lock().await.resume();
+                deployment.nats.lock().await.resume();
                 Ok(())
             }
             F::PostgresFrozen => {
-                house.postgres.lock().await.resume();
+                deployment.postgres.lock().await.resume();
                 Ok(())
             }
             F::NatsDiskFull => {
-                disk::empty(&house.folder, "nats")?;
-                house.nats.lock().await.start_again().await
+                disk::free(&deployment.folder, "nats")?;
+                deployment.nats.lock().await.start_again().await
             }
             F::PostgresDiskFull => {
-                disk::empty(&house.folder, "postgres")?;
-                let mut postgres = house.postgres.lock().await;
-                // It may have ended for want of room; then whoever watches over it starts it, as here.
+                disk::free(&deployment.folder, "postgres")?;
+                let mut postgres = deployment.postgres.lock().await;
+                // It may have ended because the disk was full; a supervisor would start it again.
                 postgres.kill().await;
                 postgres.start_again().await
             }
-            F::NatsStopped | F::NatsKilled | F::NatsWiped => house.nats.lock().await.start_again().await,
-            F::PostgresStopped | F::PostgresKilled => house.postgres.lock().await.start_again().await,
-            F::RedisStopped | F::RedisKilled => house.redis.lock().await.start_again().await,
-            F::ProviderKilled => house.processes["provider"].lock().await.start(),
-            F::LinkSlow | F::LinkDropping | F::LinkOneWay | F::LinkHalfOpen | F::LinkReset | F::PostAway => {
-                self.links(house, Mode::Well);
+            F::NatsStopped | F::NatsKilled | F::NatsWiped => deployment.nats.lock().await.start_again().await,
+            F::PostgresStopped | F::PostgresKilled => deployment.postgres.lock().await.start_again().await,
+            F::RedisStopped | F::RedisKilled => deployment.redis.lock().await.start_again().await,
+            F::ProviderKilled => deployment.processes["provider"].lock().await.start(),
+            F::LinkSlow
+            | F::LinkDropping
+            | F::LinkOneWay
+            | F::LinkHalfOpen
+            | F::LinkReset
+            | F::MailServerAway => {
+                self.set_proxies(deployment, Mode::Normal);
                 Ok(())
             }
             F::WebhooksLost => {
-                // What it holds back is not sent afterwards.
-                switch(house, &json!({})).await
+                // The withheld webhooks are not sent afterwards.
+                switch(deployment, &json!({})).await
             }
             _ => {
-                switch(house, &json!({})).await?;
-                flush(house).await
+                switch(deployment, &json!({})).await?;
+                flush(deployment).await
             }
         }
     }
 
-    async fn begin_at_host(&self, house: &House) -> Result<String> {
-        let hosts = house.hosts();
+    async fn begin_at_host(&self, deployment: &Deployment) -> Result<String> {
+        let hosts = deployment.hosts();
         let name = *self.pick(&hosts);
-        let mut process = house.processes[name].lock().await;
+        let mut process = deployment.processes[name].lock().await;
         match self.fault {
             Fault::Freeze => process.freeze(),
             Fault::KillOne => process.kill().await?,
             fault => {
-                // Started again under a clock that can be set, which then jumps while it works.
+                // The process is started again with a clock that can be changed, which then jumps while it runs.
                 process.set_clock(Some("+0"))?;
                 process.stop().await?;
                 process.start()?;
                 drop(process);
-                house.one_ready(name, house::READY_WITHIN).await?;
-                let mut process = house.processes[name].lock().await;
+                deployment.until_process_ready(name, deployment::READY_WITHIN).await?;
+                let mut process = deployment.processes[name].lock().await;
                 process.set_clock(Some(if fault == Fault::ClockAhead { "+2h" } else { "-2h" }))?;
             }
         }
         Ok(name.clone())
     }
 
-    async fn end_at_host(&self, house: &House) -> Result<()> {
-        let hosts = house.hosts();
-        let mut process = house.processes[*self.pick(&hosts)].lock().await;
+    async fn end_at_host(&self, deployment: &Deployment) -> Result<()> {
+        let hosts = deployment.hosts();
+        let mut process = deployment.processes[*self.pick(&hosts)].lock().await;
         match self.fault {
             Fault::Freeze => {
-                process.thaw();
+                process.unfreeze();
                 Ok(())
             }
             Fault::KillOne => process.start(),
             _ => {
-                // It jumps back, too, while it works; without the library from its next start on.
+                // The clock jumps back while the process runs; its next start is without the library.
                 process.set_clock(Some("+0"))?;
-                tokio::time::sleep(CLOCK_SEEN).await;
+                tokio::time::sleep(CLOCK_READ).await;
                 process.set_clock(None)?;
                 process.stop().await?;
                 process.start()
@@ -275,7 +285,7 @@ impl Strike {
 
     fn mode(&self) -> Mode {
         match self.fault {
-            Fault::LinkSlow => Mode::Slow(Duration::from_millis(40 + self.die % 200)),
+            Fault::LinkSlow => Mode::Slow(Duration::from_millis(40 + self.choice % 200)),
             Fault::LinkDropping => Mode::Dropping,
             Fault::LinkOneWay => Mode::OneWay,
             Fault::LinkHalfOpen => Mode::HalfOpen,
@@ -283,30 +293,36 @@ impl Strike {
         }
     }
 
-    /// One link, or all to the mail server.
-    fn links(&self, house: &House, mode: Mode) -> String {
-        if self.fault == Fault::PostAway {
-            house.links.iter().filter(|link| link.name.ends_with(">post")).for_each(|link| link.set(mode));
-            return "every way to the mail server".to_owned();
+    /// Sets the mode of one proxy, or of all proxies to the mail server; returns the place.
+    fn set_proxies(&self, deployment: &Deployment, mode: Mode) -> String {
+        if self.fault == Fault::MailServerAway {
+            deployment
+                .proxies
+                .iter()
+                .filter(|proxy| proxy.name.ends_with(">mail"))
+                .for_each(|proxy| proxy.set(mode));
+            return "every connection to the mail server".to_owned();
         }
-        let link = match self.at {
-            Some(at) => {
-                house.links.iter().find(|link| link.name == at).expect("a planned link is the house's")
-            }
-            None => self.pick(&house.links),
+        let proxy = match self.at {
+            Some(at) => deployment
+                .proxies
+                .iter()
+                .find(|proxy| proxy.name == at)
+                .expect("the deployment has the proxy of a planted bug"),
+            None => self.pick(&deployment.proxies),
         };
-        link.set(mode);
-        link.name.clone()
+        proxy.set(mode);
+        proxy.name.clone()
     }
 
     fn switches(&self) -> Value {
         match self.fault {
-            Fault::ProviderSlow => json!({"call_delay_ms": 1_500 + self.die % 3_000}),
+            Fault::ProviderSlow => json!({"call_delay_ms": 1_500 + self.choice % 3_000}),
             Fault::ProviderFailing => {
-                let status = [429, 500, 503][(self.die % 3) as usize];
+                let status = [429, 500, 503][(self.choice % 3) as usize];
                 json!({"fail_calls": {"status": status, "next": -1}})
             }
-            Fault::AnswersLost => json!({"answer_lost": 10 + self.die % 20}),
+            Fault::AnswersLost => json!({"answer_lost": 10 + self.choice % 20}),
             Fault::WebhooksDoubled => json!({"webhook_duplicate": true}),
             Fault::WebhooksReordered => json!({"webhook_reorder": true}),
             Fault::WebhooksLate | Fault::WebhooksLost => json!({"webhook_drop": true}),
@@ -315,43 +331,43 @@ impl Strike {
     }
 }
 
-fn stopped(done: Result<()>, name: &str) -> Result<String> {
+fn at(done: Result<()>, name: &str) -> Result<String> {
     done.map(|()| name.to_owned())
 }
 
-async fn full(house: &House, disk: &'static str) -> Result<String> {
-    let folder = house.folder.clone();
+async fn fill(deployment: &Deployment, disk: &'static str) -> Result<String> {
+    let folder = deployment.folder.clone();
     tokio::task::spawn_blocking(move || disk::fill(&folder, disk)).await??;
     Ok(format!("{disk}'s disk"))
 }
 
-/// Each is told to stop, waited for, and started; the next only when it is ready, as a deploy does it.
-async fn rolling_restart(house: &House) -> Result<String> {
+/// Stops each process, starts it again and waits until it is ready before the next one, as a deployment tool does.
+async fn rolling_restart(deployment: &Deployment) -> Result<String> {
     let mut longest = Duration::ZERO;
-    for name in house.hosts() {
-        let mut process = house.processes[name].lock().await;
+    for name in deployment.hosts() {
+        let mut process = deployment.processes[name].lock().await;
         longest = longest.max(process.stop().await?);
         process.start()?;
         drop(process);
-        house.one_ready(name, house::READY_WITHIN).await?;
+        deployment.until_process_ready(name, deployment::READY_WITHIN).await?;
     }
     Ok(format!("every host and gateway, one by one; the longest stop took {longest:.1?}"))
 }
 
-async fn switch(house: &House, switches: &Value) -> Result<()> {
-    provider(house, "switches", switches).await
+async fn switch(deployment: &Deployment, switches: &Value) -> Result<()> {
+    provider(deployment, "switches", switches).await
 }
 
-async fn flush(house: &House) -> Result<()> {
-    provider(house, "webhooks/flush", &json!({})).await
+async fn flush(deployment: &Deployment) -> Result<()> {
+    provider(deployment, "webhooks/flush", &json!({})).await
 }
 
-/// Asks the provider past all links; with patience, since it may just be starting.
-async fn provider(house: &House, path: &str, body: &Value) -> Result<()> {
-    let url = format!("http://{}/sandbox/{path}", house.provider);
-    let until = Instant::now() + house::READY_WITHIN;
+/// Sends a request to the provider without a proxy; repeats it, since the provider may just be starting.
+async fn provider(deployment: &Deployment, path: &str, body: &Value) -> Result<()> {
+    let url = format!("http://{}/sandbox/{path}", deployment.provider);
+    let until = Instant::now() + deployment::READY_WITHIN;
     loop {
-        match house.rest.http.post(&url).json(body).send().await {
+        match deployment.client.http.post(&url).json(body).send().await {
             Ok(answer) => {
                 answer.error_for_status()?;
                 return Ok(());

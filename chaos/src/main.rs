@@ -1,24 +1,24 @@
-//! Chaos: breaks a whole cinema of real processes while it sells, mends it, and checks from outside that nothing was lost.
+//! Chaos: injects faults into a whole deployment of real processes under load, and checks from outside that nothing is lost.
 //!
 //! `make chaos` is a short seeded run, `chaos --minutes 60` a long one; `make chaos-selftest` plants bugs that the checks must find.
-//! It ends with 1 when a promise was broken, and tells the seed that repeats the schedule.
+//! The exit code is 1 when a promise was broken. The printed seed repeats the schedule of faults.
 
 mod check;
-mod crowd;
+mod client;
+mod deployment;
 mod disk;
+mod end_state;
 mod fault;
-mod house;
-mod link;
-mod owner;
+mod load;
+mod mail_server;
 mod planted;
-mod post;
 mod process;
-mod rest;
+mod proxy;
+mod record;
+mod recovery;
 mod run;
 mod schedule;
-mod settle;
-mod story;
-mod truth;
+mod staff;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,42 +26,45 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
+use deployment::DeploymentSpec;
 use fault::{Fault, Lane};
-use house::Blueprint;
 use planted::{BUGS, Bug, CONTROL};
-use run::{Plan, Report};
+use run::{Report, RunPlan};
 
-/// Rest must come within two minutes; half a minute more tells by how much it was missed.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// The deployment must be idle within two minutes; half a minute more shows by how much it was late.
+const MAX_WAIT: Duration = Duration::from_secs(150);
 
 #[derive(Parser)]
-#[command(version, about = "Breaks a whole cinema while it sells, and checks that nothing is lost")]
+#[command(
+    version,
+    about = "Injects faults into a whole deployment under load, and checks that nothing is lost"
+)]
 struct Arguments {
     /// Repeats the schedule of an earlier run
     #[arg(long)]
     seed: Option<u64>,
-    /// How long the crowd comes and things break
+    /// How long the load and the faults last
     #[arg(long, default_value_t = 2.5)]
     minutes: f64,
     /// Only these faults
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
-    /// Nothing breaks: what the checks say of a quiet house
+    /// No faults: what the checks find without any
     #[arg(long)]
     quiet: bool,
-    /// Moviegoers at once
-    #[arg(long, default_value_t = 6)]
-    crowd: usize,
-    /// Two of `marquee up`, each with every host in it, instead of a process for each host
+    /// Concurrent customers
+    #[arg(long = "crowd", default_value_t = 6)]
+    customers: usize,
+    /// Two processes of `marquee up`, each with all hosts, instead of a process for each host
     #[arg(long)]
     together: bool,
-    /// The program; `marquee` beside this one without it
+    /// The program; by default `marquee` in the folder of this one
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Plant these bugs one after another, or `all`; each must be found. Needs a program with the feature `planted`
+    /// Plant these bugs one after another, or `all`; the checks must find each. Needs a program with the feature `planted`
     #[arg(long, value_delimiter = ',')]
     planted: Vec<String>,
-    /// Set by this program itself when it has made its own mount namespace
+    /// Set by this program itself when it runs in its own mount namespace
     #[arg(long, hide = true)]
     private: bool,
 }
@@ -70,12 +73,12 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let wants_disks = arguments.planted.is_empty() && !arguments.quiet;
     if wants_disks && !arguments.private && disk::is_possible() {
-        disk::go_private("--private")?;
+        disk::restart_in_namespace("--private")?;
     }
-    // Fails when somebody else was first, which is as good.
+    // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
-    // Its threads live as long as this program; a process that they start is ended with them.
+    // Child processes end with the thread that started them, so the threads live as long as this program.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let broken = runtime.block_on(go(arguments))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -85,7 +88,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// True when a promise was broken, or a planted bug not found.
+/// Returns whether a promise was broken or a planted bug was not found.
 async fn go(arguments: Arguments) -> Result<bool> {
     let program = match arguments.program.clone() {
         Some(program) => program,
@@ -95,13 +98,13 @@ async fn go(arguments: Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
     match arguments.planted.as_slice() {
         [] => chaos(program, &arguments, seed).await,
-        which => selftest(&program, which, seed, arguments.crowd).await,
+        names => selftest(&program, names, seed, arguments.customers).await,
     }
 }
 
 async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<bool> {
     let together = arguments.together;
-    let blueprint = Blueprint { program, small_disks: arguments.private, together, planted: None };
+    let spec = DeploymentSpec { program, small_disks: arguments.private, together, planted: None };
     let mut kinds = match (arguments.quiet, arguments.faults.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Fault::value_variants().to_vec(),
@@ -117,15 +120,16 @@ async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<boo
         None => true,
     });
     let load = Duration::from_secs_f64(arguments.minutes * 60.0);
-    let lanes = [Lane::Ground, Lane::People].map(|lane| schedule::lane(seed, lane, load, &kinds)).to_vec();
-    let plan = Plan { seed, load, crowd: arguments.crowd, lanes, only: None, patience: PATIENCE };
-    let report = run::run(&blueprint, &plan, &logs(&format!("{seed}"))?).await?;
-    report.checked.iter().for_each(check::Checked::print);
+    let lanes =
+        [Lane::Infrastructure, Lane::Processes].map(|lane| schedule::lane(seed, lane, load, &kinds)).to_vec();
+    let plan = RunPlan { seed, load, customers: arguments.customers, lanes, only: None, max_wait: MAX_WAIT };
+    let report = run::run(&spec, &plan, &logs(&format!("{seed}"))?).await?;
+    report.results.iter().for_each(check::CheckResult::print);
     let failed = report.failed();
     println!(
         "  {} faults; {} processes ended by themselves and were started again",
         report.windows.len(),
-        report.revived
+        report.restarts
     );
     if failed.is_empty() {
         println!("every promise held");
@@ -139,24 +143,28 @@ async fn chaos(program: PathBuf, arguments: &Arguments, seed: u64) -> Result<boo
     Ok(!failed.is_empty())
 }
 
-/// Plants each bug and tells which checks found it; true when one was missed, or the control was not clean.
-async fn selftest(program: &std::path::Path, which: &[String], seed: u64, crowd: usize) -> Result<bool> {
-    let bugs: Vec<&Bug> = match which {
+/// Plants each bug and prints the checks that found it. Returns whether a bug was missed or the control found something.
+async fn selftest(program: &std::path::Path, names: &[String], seed: u64, customers: usize) -> Result<bool> {
+    let bugs: Vec<&Bug> = match names {
         [all] if all == "all" => std::iter::once(&CONTROL).chain(&BUGS).collect(),
-        names => names.iter().map(|name| known(name)).collect::<Result<_>>()?,
+        names => names.iter().map(|name| bug_named(name)).collect::<Result<_>>()?,
     };
     let (mut missed, mut table) = (false, Vec::new());
     for bug in bugs {
         println!("{}: {}", bug.name, bug.what);
         let begun = std::time::Instant::now();
         let (program, planted) = (program.to_owned(), bug.planted());
-        let blueprint = Blueprint { program, small_disks: false, together: false, planted };
-        let report: Report = run::run(&blueprint, &bug.plan(seed, crowd), &logs(bug.name)?).await?;
-        report.checked.iter().filter(|checked| !checked.findings.is_empty()).for_each(check::Checked::print);
+        let spec = DeploymentSpec { program, small_disks: false, together: false, planted };
+        let report: Report = run::run(&spec, &bug.plan(seed, customers), &logs(bug.name)?).await?;
+        report
+            .results
+            .iter()
+            .filter(|result| !result.findings.is_empty())
+            .for_each(check::CheckResult::print);
         let failed = report.failed();
-        let shown = bug.is_shown_by(&failed);
-        missed |= !shown;
-        let verdict = if shown { "as it should" } else { "NOT AS IT SHOULD" };
+        let is_found = bug.is_found_by(&failed);
+        missed |= !is_found;
+        let verdict = if is_found { "as expected" } else { "NOT AS EXPECTED" };
         let found = if failed.is_empty() { "nothing".to_owned() } else { failed.join(", ") };
         let line = format!("  {:<22} {verdict}, {:.0?}: {found}", bug.name, begun.elapsed());
         println!("{line}");
@@ -167,13 +175,13 @@ async fn selftest(program: &std::path::Path, which: &[String], seed: u64, crowd:
     Ok(missed)
 }
 
-fn known(name: &str) -> Result<&'static Bug> {
+fn bug_named(name: &str) -> Result<&'static Bug> {
     Bug::named(name).with_context(|| {
         format!("there is no bug {name}; there are control, {}", BUGS.map(|bug| bug.name).join(", "))
     })
 }
 
-/// Beside the program, in the build's own folder.
+/// The folder for logs, beside the program.
 fn logs(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     Ok(program.with_file_name("chaos-logs").join(name))

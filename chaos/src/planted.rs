@@ -1,52 +1,57 @@
-//! Bugs that are planted into the house, and the run that must find each: the test of the checks.
+//! Planted bugs, and the run that must find each of them: the test of the checks.
 //!
-//! The program must be built with the feature `planted`; each process is told its bug by `MARQUEE_PLANTED`. A bug counts as
-//! found only when a check of its own kind failed. The control is the same program without any bug: there nothing may fail.
+//! The program must be built with the feature `planted`; each process gets its bug by `MARQUEE_PLANTED`. A bug counts as
+//! found only when one of its own checks fails. The control is the same program without a bug, where no check may fail.
 
 use std::time::Duration;
 
-use crate::crowd::Habit;
-use crate::fault::{Fault, Strike};
-use crate::run::Plan;
-use crate::schedule::Planned;
+use crate::fault::{Fault, Injection};
+use crate::load::Behaviour;
+use crate::run::RunPlan;
+use crate::schedule::ScheduledFault;
 
-/// How long rest is waited for: twice what a house without a bug takes. Most bugs never let it come.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait until everything is idle: twice as long as without a bug. With most bugs it never is.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// A fault of a run that looks for a bug; any two may overlap.
+/// A fault of the run for a bug; these may overlap.
 #[derive(Clone, Copy, Debug)]
-struct Blow {
+struct BugFault {
     fault: Fault,
-    /// Of a link; the others strike where the seed says.
+    /// The proxy of a network fault; other faults select their place by the seed.
     at: Option<&'static str>,
     begin_seconds: u64,
     seconds: u64,
 }
 
-const fn blow(fault: Fault, begin_seconds: u64, seconds: u64) -> Blow {
-    Blow { fault, at: None, begin_seconds, seconds }
+const fn bug_fault(fault: Fault, begin_seconds: u64, seconds: u64) -> BugFault {
+    BugFault { fault, at: None, begin_seconds, seconds }
 }
 
-/// A bug, what it is, and what shows it.
+/// A bug, its description, and the checks that find it.
 #[derive(Clone, Copy, Debug)]
 pub struct Bug {
     pub name: &'static str,
     pub what: &'static str,
-    /// The checks whose business it is. One of them must fail; none of them, and no other, for the control.
-    pub by: &'static [&'static str],
-    faults: &'static [Blow],
-    only: Option<Habit>,
+    /// The checks for this bug, one of which must fail; empty for the control, where no check may fail.
+    pub found_by: &'static [&'static str],
+    faults: &'static [BugFault],
+    only: Option<Behaviour>,
     seconds: u64,
 }
 
-/// Postgres answers nobody, and then every host is killed: what was only in their memory is gone.
-const FROZEN_AND_KILLED: &[Blow] = &[blow(Fault::PostgresFrozen, 4, 9), blow(Fault::KillAll, 9, 1)];
+/// Postgres does not answer, and then every host is killed: what they had only in memory is lost.
+const FROZEN_AND_KILLED: &[BugFault] =
+    &[bug_fault(Fault::PostgresFrozen, 4, 9), bug_fault(Fault::KillAll, 9, 1)];
 
 pub const CONTROL: Bug = Bug {
     name: "control",
-    what: "no bug: nothing may be found",
-    by: &[],
-    faults: &[blow(Fault::PostgresFrozen, 4, 6), blow(Fault::KillAll, 8, 1), blow(Fault::AnswersLost, 1, 14)],
+    what: "no bug: no check may fail",
+    found_by: &[],
+    faults: &[
+        bug_fault(Fault::PostgresFrozen, 4, 6),
+        bug_fault(Fault::KillAll, 8, 1),
+        bug_fault(Fault::AnswersLost, 1, 14),
+    ],
     only: None,
     seconds: 18,
 };
@@ -54,114 +59,114 @@ pub const CONTROL: Bug = Bug {
 pub const BUGS: [Bug; 13] = [
     Bug {
         name: "ignore-versions",
-        what: "a step of a saga is written over whatever version there is",
-        by: &["history-is-legal", "captured-is-settled", "ticket-is-paid-once", "fsck-agrees"],
+        what: "a step of a saga is written whatever version is stored",
+        found_by: &["history-is-legal", "captured-is-settled", "ticket-is-paid-once", "fsck-agrees"],
         faults: &[],
-        only: Some(Habit::ExchangesTwiceAtOnce),
+        only: Some(Behaviour::ExchangesTwiceAtOnce),
         seconds: 14,
     },
     Bug {
         name: "ack-before-commit",
         what: "events are acknowledged when they arrive",
-        by: &["events-are-handled", "facts-have-mails"],
+        found_by: &["events-are-handled", "events-have-mails"],
         faults: &[
-            Blow { at: Some("notification-1>postgres"), ..blow(Fault::LinkDropping, 3, 9) },
-            blow(Fault::KillAll, 9, 1),
+            BugFault { at: Some("notification-1>postgres"), ..bug_fault(Fault::LinkDropping, 3, 9) },
+            bug_fault(Fault::KillAll, 9, 1),
         ],
-        only: Some(Habit::Pays),
+        only: Some(Behaviour::Pays),
         seconds: 14,
     },
     Bug {
         name: "confirm-before-commit",
         what: "an order is answered before it is written",
-        by: &["accepted-exists-once"],
+        found_by: &["accepted-exists-once"],
         faults: FROZEN_AND_KILLED,
         only: None,
         seconds: 15,
     },
     Bug {
         name: "publish-before-commit",
-        what: "events leave before the transaction that they tell of",
-        by: &["outbox-is-stream"],
+        what: "events are published before their transaction is committed",
+        found_by: &["outbox-is-stream"],
         faults: FROZEN_AND_KILLED,
         only: None,
         seconds: 15,
     },
     Bug {
         name: "claim-without-owner",
-        what: "a claim takes a seat whoever has it",
-        by: &["seat-sold-once", "holds-disjoint"],
+        what: "a claim takes a seat even if it is taken",
+        found_by: &["seat-sold-once", "holds-disjoint"],
         faults: &[],
-        only: Some(Habit::Forgets),
+        only: Some(Behaviour::Forgets),
         seconds: 14,
     },
     Bug {
         name: "no-deadline-sweep",
-        what: "nobody looks for holds that have ended",
-        by: &["holds-end"],
+        what: "holds that have ended are not looked for",
+        found_by: &["holds-end"],
         faults: &[],
         only: None,
         seconds: 10,
     },
     Bug {
         name: "pointer-relay",
-        what: "the relay goes on from the last event that it published",
-        by: &["outbox-is-stream"],
-        // What one host ends meanwhile waits in its memory, and the other one's later events move the pointer past it.
+        what: "the relay continues after the last event that it has published",
+        found_by: &["outbox-is-stream"],
+        // The events of one host wait in its memory, and later events of the other host move the pointer past them.
         faults: &[
-            Blow { at: Some("reservation-1>nats"), ..blow(Fault::LinkDropping, 8, 33) },
-            blow(Fault::KillAll, 40, 1),
+            BugFault { at: Some("reservation-1>nats"), ..bug_fault(Fault::LinkDropping, 8, 33) },
+            bug_fault(Fault::KillAll, 40, 1),
         ],
-        only: Some(Habit::Forgets),
+        only: Some(Behaviour::Forgets),
         seconds: 43,
     },
     Bug {
         name: "blind-to-wipes",
         what: "the relay does not notice that NATS has lost everything",
-        by: &["outbox-is-stream"],
-        // What was published in the last minute is published again after any connect.
-        faults: &[blow(Fault::NatsWiped, 70, 1)],
+        found_by: &["outbox-is-stream"],
+        // The events of the last minute are published again after every reconnect, so the wipe has to come later.
+        faults: &[bug_fault(Fault::NatsWiped, 70, 1)],
         only: None,
         seconds: 72,
     },
     Bug {
         name: "refund-without-key",
-        what: "each try to give money back has a key of its own",
-        by: &["refunds-once"],
-        faults: &[blow(Fault::AnswersLost, 1, 14)],
-        only: Some(Habit::RefundedInPart),
+        what: "each attempt of a refund has a key of its own",
+        found_by: &["refunds-once"],
+        faults: &[bug_fault(Fault::AnswersLost, 1, 14)],
+        only: Some(Behaviour::RefundedInPart),
         seconds: 16,
     },
     Bug {
         name: "forget-keys",
-        what: "idempotency keys are not kept",
-        by: &["same-key-same-bytes"],
+        what: "idempotency keys are not stored",
+        found_by: &["same-key-same-bytes"],
         faults: &[],
-        only: Some(Habit::Forgets),
+        only: Some(Behaviour::Forgets),
         seconds: 8,
     },
     Bug {
         name: "mail-without-name",
-        what: "each try to send a mail has a Message-ID of its own",
-        by: &["mails-tell-facts"],
+        what: "each attempt to send a mail has a Message-ID of its own",
+        found_by: &["mails-match-events"],
         faults: &[],
-        only: Some(Habit::Pays),
+        only: Some(Behaviour::Pays),
         seconds: 8,
     },
     Bug {
         name: "exchange-on-another-version",
-        what: "an exchange is applied to another version than it was planned on",
-        by: &["captured-is-settled", "ticket-is-paid-once"],
+        what: "an exchange is applied to another version than the one it was planned on",
+        found_by: &["captured-is-settled", "ticket-is-paid-once"],
         faults: &[],
-        only: Some(Habit::ExchangesTwiceAtOnce),
+        only: Some(Behaviour::ExchangesTwiceAtOnce),
         seconds: 14,
     },
     Bug {
         name: "keep-late-money",
-        what: "money for a reservation that was cancelled meanwhile is kept",
-        by: &["captured-is-settled"],
-        faults: &[blow(Fault::WebhooksLate, 1, 10)],
-        only: Some(Habit::PaysOnPageAndCancels),
+        what: "a capture for a reservation that was cancelled meanwhile is not refunded",
+        found_by: &["captured-is-settled"],
+        faults: &[bug_fault(Fault::WebhooksLate, 1, 10)],
+        only: Some(Behaviour::PaysOnPageAndCancels),
         seconds: 12,
     },
 ];
@@ -172,33 +177,33 @@ impl Bug {
         std::iter::once(&CONTROL).chain(&BUGS).find(|bug| bug.name == name)
     }
 
-    /// What the processes are told; nothing for the control.
+    /// The bug for the processes; `None` for the control.
     pub fn planted(&self) -> Option<String> {
-        (!self.by.is_empty()).then(|| self.name.to_owned())
+        (!self.found_by.is_empty()).then(|| self.name.to_owned())
     }
 
-    /// Whether the checks that failed are those that should.
-    pub fn is_shown_by(&self, failed: &[&str]) -> bool {
-        match self.by {
+    /// Whether the failed checks are the expected ones.
+    pub fn is_found_by(&self, failed: &[&str]) -> bool {
+        match self.found_by {
             [] => failed.is_empty(),
             by => by.iter().any(|name| failed.contains(name)),
         }
     }
 
     /// The run that finds it.
-    pub fn plan(&self, seed: u64, crowd: usize) -> Plan {
-        let planned = |blow: &Blow| {
-            let strike = Strike { fault: blow.fault, die: seed, at: blow.at };
-            let begin = Duration::from_secs(blow.begin_seconds);
-            vec![Planned { strike, begin, lasts: Duration::from_secs(blow.seconds) }]
+    pub fn plan(&self, seed: u64, customers: usize) -> RunPlan {
+        let planned = |bug_fault: &BugFault| {
+            let injection = Injection { fault: bug_fault.fault, choice: seed, at: bug_fault.at };
+            let begin = Duration::from_secs(bug_fault.begin_seconds);
+            vec![ScheduledFault { injection, begin, lasts: Duration::from_secs(bug_fault.seconds) }]
         };
-        Plan {
+        RunPlan {
             seed,
             load: Duration::from_secs(self.seconds),
-            crowd,
+            customers,
             lanes: self.faults.iter().map(planned).collect(),
             only: self.only,
-            patience: PATIENCE,
+            max_wait: MAX_WAIT,
         }
     }
 }

@@ -83,7 +83,7 @@ async fn the_door_opens_offline_and_its_camera_reads_a_ticket() {
     browser.sees("Ready for the next ticket").await;
     browser.until("document.documentElement.dataset.kept === 'true'").await;
 
-    cinema.close_doors().await;
+    cinema.stop_hosts().await;
     browser.reload().await;
     browser.sees("No connection").await;
     browser.press("Use the camera").await;

@@ -74,7 +74,7 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     picture(&staff, "operations").await;
     staff.close().await;
     // The other customers keep their holds, so the cinema is only closed.
-    cinema.close_doors().await;
+    cinema.stop_hosts().await;
 }
 
 /// The date of a showtime; none of the demo's begins near midnight in UTC but not in Berlin.

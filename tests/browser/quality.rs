@@ -219,9 +219,9 @@ async fn where_payments_are_tests_every_page_says_that_no_money_is_charged() {
     browser.find("#fascia nav").await;
     assert_eq!(browser.script("return document.querySelectorAll('.sandbox').length").await, 0);
     browser.close().await;
-    cinema.close_doors().await;
+    cinema.stop_hosts().await;
     cinema.set("SANDBOX", "true");
-    cinema.open_doors().await;
+    cinema.start_hosts().await;
     let browser = Browser::open(&cinema.url(), DESKTOP).await;
     for path in ["/", &format!("/showtimes/{}", cinema.showtime), "/staff", "/door"] {
         browser.go(path).await;

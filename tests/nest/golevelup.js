@@ -1,21 +1,21 @@
-// @golevelup/nestjs-rabbitmq: a topic exchange with bare JSON, one queue, bound to every event that the service handles.
+// @golevelup/nestjs-rabbitmq: a topic exchange with JSON without an envelope, and one queue bound to every handled event.
 'use strict';
 
-module.exports = async (nest, settings, heard) => {
+module.exports = async (nest, settings, received) => {
   const { Injectable, Module } = nest('@nestjs/common');
   const { NestFactory } = nest('@nestjs/core');
   const { AmqpConnection, RabbitMQModule, RabbitSubscribe } = nest('@golevelup/nestjs-rabbitmq');
 
   class Listener {
-    hear(data, message) {
-      heard(message.fields.routingKey, data, message);
+    handle(data, message) {
+      received(message.fields.routingKey, data, message);
     }
   }
   if (settings.events.length > 0) {
     RabbitSubscribe({ exchange: settings.exchange, routingKey: settings.events, queue: settings.queue })(
       Listener.prototype,
-      'hear',
-      Object.getOwnPropertyDescriptor(Listener.prototype, 'hear'),
+      'handle',
+      Object.getOwnPropertyDescriptor(Listener.prototype, 'handle'),
     );
   }
   Injectable()(Listener);
@@ -37,7 +37,7 @@ module.exports = async (nest, settings, heard) => {
     emit: async (event, data, messageId) => {
       await amqp.publish(settings.exchange, event, data, messageId ? { messageId, persistent: true } : {});
     },
-    ask: (pattern, { authorization, ...data } = {}) =>
+    request: (pattern, { authorization, ...data } = {}) =>
       amqp.request({
         exchange: settings.exchange,
         routingKey: pattern,

@@ -1,11 +1,11 @@
-// A NestJS service for the tests of the AMQP bridge, on the transport that its settings name. Nest is not changed, and
-// the service contains nothing specific to Marquee: it handles events, emits events and sends requests like any other.
+// A NestJS service for the tests of the AMQP bridge, on the transport of its settings. It uses Nest unmodified and contains
+// nothing of Marquee: it handles events, emits and sends requests as any other service does.
 //
 //   node main.js '{"transport": "default" | "topic" | "golevelup", "nest": <folder of its packages>, "url", "queue", …}'
 //
-// Prints one JSON line to standard output for each result: {"ready"}, {"heard"}, {"emitted"}, {"answer"}, {"error"},
-// {"failed"}. Reads one JSON line from standard input for each command: {"emit", "data", "messageId"?}, {"ask", "data"}.
-// It ends with its standard input; a failed assertion of a queue (406) ends it with code 1, like any Nest service.
+// It writes one JSON line for each thing that happens to standard output: {"ready"}, {"received"}, {"emitted"}, {"answer"},
+// {"error"}, {"failed"}. It reads one JSON line for each task from standard input: {"emit", "data", "messageId"?},
+// {"request", "data"}. It ends with its standard input. A refused declaration (406) ends it with code 1, as any Nest service.
 'use strict';
 const { createRequire } = require('node:module');
 const readline = require('node:readline');
@@ -14,12 +14,12 @@ const settings = JSON.parse(process.argv[2]);
 const nest = createRequire(`${settings.nest}/package.json`);
 nest('reflect-metadata');
 
-const tell = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const report = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
-// A received event, with what a handler needs to recognise a repeat.
-const heard = (event, data, message) =>
-  tell({
-    heard: event,
+// The event of a handler, with the fields that identify a redelivery.
+const received = (event, data, message) =>
+  report({
+    received: event,
     data,
     messageId: message.properties.messageId,
     headers: message.properties.headers,
@@ -28,18 +28,18 @@ const heard = (event, data, message) =>
 
 async function main() {
   const service = require(settings.transport === 'golevelup' ? './golevelup.js' : './stock.js');
-  const { emit, ask, close } = await service(nest, settings, heard);
-  tell({ ready: settings.transport });
+  const { emit, request, close } = await service(nest, settings, received);
+  report({ ready: settings.transport });
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const task = JSON.parse(line);
     if ('emit' in task) {
       emit(task.emit, task.data, task.messageId)
-        .then(() => tell({ emitted: task.emit }))
-        .catch((error) => tell({ failed: task.emit, error: String(error) }));
+        .then(() => report({ emitted: task.emit }))
+        .catch((error) => report({ failed: task.emit, error: String(error) }));
     } else {
-      ask(task.ask, task.data)
-        .then((answer) => tell({ answer, to: task.ask }))
-        .catch((error) => tell({ error: error instanceof Error ? error.message : error, to: task.ask }));
+      request(task.request, task.data)
+        .then((answer) => report({ answer, to: task.request }))
+        .catch((error) => report({ error: error instanceof Error ? error.message : error, to: task.request }));
     }
   }
   await close();

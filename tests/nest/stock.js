@@ -1,8 +1,8 @@
-// Nest's own RabbitMQ transport, in both variants: one queue on the default exchange ("default"), and a topic exchange
-// that its patterns are bound to ("topic").
+// The RabbitMQ transport of Nest in both variants: one queue on the default exchange ("default"), and a topic exchange to
+// which the patterns are bound ("topic").
 'use strict';
 
-module.exports = async (nest, settings, heard) => {
+module.exports = async (nest, settings, received) => {
   const { Module } = nest('@nestjs/common');
   const { NestFactory } = nest('@nestjs/core');
   const microservices = nest('@nestjs/microservices');
@@ -10,11 +10,11 @@ module.exports = async (nest, settings, heard) => {
   const { Controller } = nest('@nestjs/common');
   const { firstValueFrom, timeout } = nest('rxjs');
 
-  // What a decorated class compiles to: one handler for each event, acknowledged by the handler as with noAck: false.
+  // The compiled form of a decorated class: one handler for each event, which acknowledges it as with noAck: false.
   class Listener {}
   for (const event of settings.events) {
     Listener.prototype[event] = (data, context) => {
-      heard(event, data, context.getMessage());
+      received(event, data, context.getMessage());
       context.getChannelRef().ack(context.getMessage());
     };
     const handler = Object.getOwnPropertyDescriptor(Listener.prototype, event);
@@ -46,8 +46,8 @@ module.exports = async (nest, settings, heard) => {
       firstValueFrom(client.emit(event, messageId ? record(data, { messageId, persistent: true }) : data), {
         defaultValue: undefined,
       }),
-    // `authorization` beside the data is sent as the caller's token, in the headers.
-    ask: (pattern, { authorization, ...data } = {}) =>
+    // `authorization` beside the data is sent as a header, where the token of the caller belongs.
+    request: (pattern, { authorization, ...data } = {}) =>
       firstValueFrom(
         client
           .send(pattern, authorization ? record(data, { headers: { authorization } }) : data)

@@ -1,15 +1,15 @@
-//! The auth domain on real servers: logins here, in the folder what else befalls an account.
+//! The auth domain on real servers: logins and tokens here, everything else about accounts in the folder.
 
-mod access;
+mod account;
 mod audit;
-mod creators;
+mod cookies;
 mod disabled;
-mod ends;
-mod member;
-mod page;
+mod email_verification;
 mod passwords;
+mod promotion;
+mod revocation;
+mod roles;
 mod throttling;
-mod verified;
 
 use bus::contract::Timestamp;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,12 +63,12 @@ async fn a_refresh_token_is_exchanged_once_and_its_reuse_ends_the_token_family()
         let refused = system.ask(&refresh(session), None).await.unwrap_err();
         assert_eq!((refused.status, refused.code.as_str()), (401, "refresh-token"));
     }
-    system.ask(&refresh(&other_login), None).await.expect("another login of the same user lives on");
-    let kept: i64 = sqlx::query_scalar("select count(*) from auth.families where end_reason = 'REUSE'")
+    system.ask(&refresh(&other_login), None).await.expect("another login of the same user is still valid");
+    let families: i64 = sqlx::query_scalar("select count(*) from auth.families where end_reason = 'REUSE'")
         .fetch_one(&system.database)
         .await
         .unwrap();
-    assert_eq!(kept, 1);
+    assert_eq!(families, 1);
     system.finish().await;
 }
 
@@ -77,8 +77,8 @@ async fn of_concurrent_refreshes_on_two_hosts_one_succeeds_and_the_others_end_th
     let system = TestSystem::start().await.with_auth().await.with_auth().await;
     for round in 0..10 {
         let session = system.register(&format!("ada{round}@example.org")).await;
-        let asked = refresh(&session);
-        let answers = join_all((0..4).map(|_| system.ask(&asked, None))).await;
+        let request = refresh(&session);
+        let answers = join_all((0..4).map(|_| system.ask(&request, None))).await;
         let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
         assert_eq!((won.len(), lost.len()), (1, 3), "round {round}");
         for refused in lost {
@@ -101,10 +101,10 @@ async fn an_expired_refresh_token_is_refused_and_deleted() {
     }
     let refused = system.ask(&refresh(&session), None).await.unwrap_err();
     assert_eq!(refused.status, 401);
-    // A host tidies up when it starts.
+    // A host deletes expired logins when it starts.
     let system = system.with_auth().await;
     system
-        .until("expired logins are forgotten", async |db| {
+        .until("expired logins are deleted", async |db| {
             let left: i64 = sqlx::query_scalar(
                 "select (select count(*) from auth.families) + (select count(*) from auth.refresh_tokens)",
             )
@@ -150,7 +150,7 @@ async fn an_unknown_email_and_a_wrong_password_get_the_same_answer_after_the_sam
     }
     assert!(wrong.iter().zip(&unknown).all(|((_, a), (_, b))| a == b));
     assert_eq!((wrong[0].1.status, wrong[0].1.code.as_str()), (401, "credentials"));
-    // Without the dummy hash the unknown would be told some twenty times sooner.
+    // Without the dummy hash the unknown e-mail would be answered some twenty times faster.
     let median = |times: &mut Vec<(Duration, _)>| {
         times.sort_by_key(|(time, _)| *time);
         times[times.len() / 2].0
@@ -184,7 +184,10 @@ async fn expired_and_forged_tokens_are_refused() {
     assert_eq!((problem.status, problem.code.as_str()), (401, "token-expired"));
 
     let valid = Claims { exp: now + 900, ..claims };
-    system.ask(&Me {}, Some(&ours.sign(&valid).unwrap())).await.expect("these claims are fine as such");
+    system
+        .ask(&Me {}, Some(&ours.sign(&valid).unwrap()))
+        .await
+        .expect("the claims are valid with the right signature");
     let theirs = Signer::from_pem(&token::generate_pem()).unwrap().sign(&valid).unwrap();
     let part = |token: &str, n: usize| token.split('.').nth(n).unwrap().to_owned();
     let theirs_as_ours = [part(&session.access_token, 0), part(&theirs, 1), part(&theirs, 2)].join(".");
@@ -221,7 +224,7 @@ async fn a_token_signed_for_another_use_is_not_an_access_token() {
         let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header.to_string()));
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())))
     };
-    system.ask(&Me {}, Some(&token(Some("JWT")))).await.expect("this is how an access token is made");
+    system.ask(&Me {}, Some(&token(Some("JWT")))).await.expect("a token made like an access token is valid");
     for typ in [Some("ticket+jwt"), Some(""), None] {
         let refused = system.ask(&Me {}, Some(&token(typ))).await.unwrap_err();
         assert_eq!((refused.status, refused.code.as_str()), (401, "token-invalid"), "{typ:?}");
@@ -244,7 +247,7 @@ async fn an_imported_account_logs_in_with_its_bcrypt_hash_which_is_then_replaced
     .await
     .unwrap();
     assert_eq!(system.log_in("old@example.org", "not this one").await.unwrap_err().code, "credentials");
-    // Two at once: both prove the old hash, one of them replaces it.
+    // Two at once: both match the old hash, one of them replaces it.
     let both = join_all((0..2).map(|_| system.log_in("old@example.org", PASSWORD))).await;
     both.into_iter().for_each(|session| drop(session.unwrap()));
     let hash: String =
@@ -291,32 +294,32 @@ async fn a_refreshed_token_has_the_current_role_and_the_database_stores_no_secre
 async fn concurrent_logins_are_bounded_and_do_not_block_other_requests() {
     let system = TestSystem::start().await.with_auth().await;
     let session = system.register("ada@example.org").await;
-    let storming = AtomicUsize::new(200);
-    let storm = join_all((0..200).map(|_| async {
+    let unanswered = AtomicUsize::new(200);
+    let logins = join_all((0..200).map(|_| async {
         let answer = system.log_in("ada@example.org", PASSWORD).await;
-        storming.fetch_sub(1, Ordering::SeqCst);
+        unanswered.fetch_sub(1, Ordering::SeqCst);
         answer
     }));
     let others = async {
-        // From when the queue is full and the surplus has been sent away.
-        while storming.load(Ordering::SeqCst) > 66 {
+        // By then the queue is full and the surplus has been refused.
+        while unanswered.load(Ordering::SeqCst) > 66 {
             tokio::task::yield_now().await;
         }
         for _ in 0..20 {
             system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
         }
-        storming.load(Ordering::SeqCst)
+        unanswered.load(Ordering::SeqCst)
     };
-    let (answers, left) = tokio::join!(storm, others);
-    assert!(left > 0, "the others waited until the storm was over");
+    let (answers, left) = tokio::join!(logins, others);
+    assert!(left > 0, "the other requests waited until all logins were answered");
     let (ok, busy): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert!(ok.len() >= 64, "only {} were let in", ok.len());
+    assert!(ok.len() >= 64, "only {} logins succeeded", ok.len());
     for refused in &busy {
         let problem = refused.as_ref().unwrap_err();
         assert_eq!((problem.status, problem.retry_after), (503, Some(1)));
     }
-    assert!(!busy.is_empty(), "everybody was let in");
-    system.log_in("ada@example.org", PASSWORD).await.expect("afterwards all is as before");
+    assert!(!busy.is_empty(), "no login was refused");
+    system.log_in("ada@example.org", PASSWORD).await.expect("a login works again afterwards");
     system.finish().await;
 }
 
@@ -360,7 +363,7 @@ async fn a_host_answers_again_after_nats_was_killed_and_loses_no_event() {
     system.nats.start_again().await.unwrap();
     let session = system.log_in("ada@example.org", PASSWORD).await.unwrap();
     system.ask(&Me {}, Some(&session.access_token)).await.unwrap();
-    let heard: Vec<_> = system.events::<UserRegistered>(2).await.into_iter().map(|e| e.email).collect();
-    assert!(heard.contains(&"ada@example.org".to_owned()), "{heard:?}");
+    let emails: Vec<_> = system.events::<UserRegistered>(2).await.into_iter().map(|e| e.email).collect();
+    assert!(emails.contains(&"ada@example.org".to_owned()), "{emails:?}");
     system.finish().await;
 }

@@ -36,16 +36,16 @@ async fn every_kind_of_bad_order_has_its_own_code_and_leaves_nothing_behind() {
     assert_problem(&both, 422, "invalid");
     assert_problem(&order(seats(json!([]))).await, 422, "invalid");
     assert_problem(&order(seats(json!("A1"))).await, 422, "invalid");
-    let sneaky = order(json!({"showtimeId": cinema.showtime, "seats": ["A1"], "total": 1})).await;
-    assert_problem(&sneaky, 422, "invalid");
+    let with_total = order(json!({"showtimeId": cinema.showtime, "seats": ["A1"], "total": 1})).await;
+    assert_problem(&with_total, 422, "invalid");
     assert_problem(
         &order(json!({"showtimeId": uuid::Uuid::now_v7(), "seats": ["A1"]})).await,
         404,
         "not-found",
     );
-    let no_id = order(json!({"showtimeId": "tonight", "seats": ["A1"]})).await;
-    assert_problem(&no_id, 422, "invalid");
-    assert_eq!(no_id.body["errors"][0]["field"], "showtimeId");
+    let not_an_id = order(json!({"showtimeId": "tonight", "seats": ["A1"]})).await;
+    assert_problem(&not_an_id, 422, "invalid");
+    assert_eq!(not_an_id.body["errors"][0]["field"], "showtimeId");
 
     let key = "a key with spaces";
     let body = seats(json!(["A1"]));
@@ -79,7 +79,7 @@ async fn every_kind_of_bad_order_has_its_own_code_and_leaves_nothing_behind() {
     assert_eq!(cinema.count("select count(*) from reservation.claims").await, 0);
     assert_eq!(cinema.count("select count(*) from reservation.idempotency").await, 0);
     assert_eq!(cinema.count("select count(*) from reservation.events").await, 0);
-    // After all that the seat is still to be had.
+    // The seat can still be reserved afterwards.
     order(body).await.expect(201);
     cinema.close().await;
 }
@@ -98,7 +98,7 @@ async fn a_showtime_that_has_started_sells_no_seats() {
             break;
         }
         cinema.cancel(&ada, &crate::cinema::id(&late.expect(201))).await.expect(200);
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "it still sells");
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "it still sells seats");
     }
     cinema.close().await;
 }
@@ -142,7 +142,11 @@ async fn forged_spent_and_missing_tokens_are_refused() {
     };
     let second = refresh(&session["refreshToken"]).await.expect(200);
     assert_eq!(refresh(&session["refreshToken"]).await.status.as_u16(), 401, "a spent token");
-    assert_eq!(refresh(&second["refreshToken"]).await.status.as_u16(), 401, "its reuse has ended the family");
+    assert_eq!(
+        refresh(&second["refreshToken"]).await.status.as_u16(),
+        401,
+        "the reuse has ended the token family"
+    );
 
     let mut forged = session["accessToken"].as_str().unwrap().to_owned();
     forged.replace_range(forged.len() - 6.., "AAAAAA");
@@ -164,17 +168,17 @@ async fn texts_with_invisible_or_direction_changing_characters_and_names_with_li
         json!({"name": name, "timeZone": "Europe/Berlin",
                "rows": [{"label": "A", "seats": [{"number": 1, "kind": "STANDARD"}]}]})
     };
-    for odd in ["\u{200b}", "a\u{202e}b", "a\u{2066}b", "a\nb", "a\rb", "\u{ffff}"] {
+    for bad in ["\u{200b}", "a\u{202e}b", "a\u{2066}b", "a\nb", "a\rb", "\u{ffff}"] {
         let refused = [
-            ("/v1/auth/register", account("ada@example.org", odd), "name"),
-            ("/v1/auth/register", account(&format!("{odd}@example.org"), "Ada"), "email"),
-            ("/v1/movies", movie(odd), "title"),
-            ("/v1/genres", json!({"name": odd}), "name"),
-            ("/v1/auditoriums", hall(odd), "name"),
+            ("/v1/auth/register", account("ada@example.org", bad), "name"),
+            ("/v1/auth/register", account(&format!("{bad}@example.org"), "Ada"), "email"),
+            ("/v1/movies", movie(bad), "title"),
+            ("/v1/genres", json!({"name": bad}), "name"),
+            ("/v1/auditoriums", hall(bad), "name"),
         ];
         for (path, body, field) in refused {
             let answer = cinema.call(Method::POST, path, Some(&owner), Some(body)).await.expect(422);
-            assert_eq!(answer["errors"][0]["field"], field, "{path} {odd:?}: {answer}");
+            assert_eq!(answer["errors"][0]["field"], field, "{path} {bad:?}: {answer}");
         }
     }
     let made = cinema.call(Method::POST, "/v1/movies", Some(&owner), Some(movie("Ζοή: עדה\u{200f}"))).await;

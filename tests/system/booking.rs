@@ -1,4 +1,4 @@
-//! Reserving: from register to CONFIRMED, the fight for seats, holds, idempotency, the live seat map.
+//! Reservations: from registration to CONFIRMED, competition for seats, holds, idempotency, the live seat map.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::{Plan, TestCinema, id};
-use crate::live::Live;
+use crate::event_stream::EventStream;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moviegoer_reserves_pays_and_is_confirmed() {
@@ -46,9 +46,9 @@ async fn two_hundred_clients_compete_for_twenty_seats_on_two_hosts() {
         TestCinema::open_with(Plan { reservation_hosts: 2, redis: true, ..Plan::default() }).await;
     cinema.showtime = cinema.schedule(&["SSSSSSSSSS", "SSSSSSSSSS"], 3600).await;
     let cinema = Arc::new(cinema);
-    // One account is enough: what is fought for is seats, not holds.
+    // The clients compete for seats, not for holds, so a few accounts are enough.
     let people = futures::future::join_all((0..8).map(|_| cinema.register())).await;
-    let fights = (0..200).map(|client| {
+    let attempts = (0..200).map(|client| {
         let (cinema, who) = (cinema.clone(), people[client % people.len()].clone());
         tokio::spawn(async move {
             let seat = format!("{}{}", ["A", "B"][client % 2], client / 2 % 10 + 1);
@@ -56,15 +56,15 @@ async fn two_hundred_clients_compete_for_twenty_seats_on_two_hosts() {
         })
     });
     let mut owners: Vec<(String, String)> = Vec::new();
-    for fought in futures::future::join_all(fights).await {
-        let (seat, answer) = fought.unwrap();
+    for attempt in futures::future::join_all(attempts).await {
+        let (seat, answer) = attempt.unwrap();
         match answer.status.as_u16() {
             201 => owners.push((seat, id(&answer.body))),
             409 => {
                 assert_eq!(answer.code(), "seats-taken", "{}", answer.text);
                 assert_eq!(answer.body["seats"], json!([seat]), "{}", answer.text);
             }
-            _ => panic!("answered {}", answer.text),
+            _ => panic!("unexpected answer {}", answer.text),
         }
     }
     let seats: HashSet<&String> = owners.iter().map(|(seat, _)| seat).collect();
@@ -118,7 +118,7 @@ async fn the_same_idempotency_key_gives_the_same_bytes() {
     let body = json!({"showtimeId": cinema.showtime, "seats": ["B1"]});
     let create =
         |body: Value| cinema.call_with_key(Method::POST, "/v1/reservations", Some(&ada), Some(body), "key-1");
-    // At once, over both hosts, and again later: one reservation.
+    // Six times at once over both hosts, and again later: one reservation.
     let answers = futures::future::join_all((0..6).map(|_| create(body.clone()))).await;
     let first = answers.iter().find(|a| a.status.as_u16() == 201).expect("one is created").text.clone();
     for answer in &answers {
@@ -153,8 +153,8 @@ async fn a_hold_expires_even_if_all_hosts_were_restarted() {
     assert_eq!(cinema.seat("A1").await, "FREE");
 
     let second = cinema.reserve(&ada, &["A1"]).await;
-    cinema.close_doors().await;
-    cinema.open_doors().await;
+    cinema.stop_hosts().await;
+    cinema.start_hosts().await;
     cinema.until_status(&ada, &second, "CANCELLED").await;
     assert_eq!(cinema.seat("A1").await, "FREE");
     cinema.close().await;
@@ -169,13 +169,13 @@ async fn seats_per_order_and_open_holds_are_limited() {
     let ada = cinema.register().await;
     let large = cinema.try_reserve(&ada, &["A1", "A2", "A3", "A4"]).await;
     assert_eq!((large.status.as_u16(), large.code()), (422, "seats-per-order"));
-    // Six at once over two hosts: two are given, however they are spread.
+    // Six at once over two hosts: two succeed, however they are spread.
     let seats = ["B1", "B2", "B3", "B4", "B5", "B6"];
     let answers = futures::future::join_all(seats.chunks(1).map(|seat| cinema.try_reserve(&ada, seat))).await;
-    let given: Vec<_> = answers.iter().filter(|answer| answer.status.as_u16() == 201).collect();
-    assert_eq!(given.len(), 2);
+    let reserved: Vec<_> = answers.iter().filter(|answer| answer.status.as_u16() == 201).collect();
+    assert_eq!(reserved.len(), 2);
     assert!(answers.iter().all(|a| a.status.as_u16() == 201 || a.code() == "hold-limit"), "{answers:?}");
-    cinema.cancel(&ada, &id(&given[0].body)).await.expect(200);
+    cinema.cancel(&ada, &id(&reserved[0].body)).await.expect(200);
     cinema.reserve(&ada, &["C1"]).await;
     cinema.close().await;
 }
@@ -185,11 +185,11 @@ async fn a_second_browser_sees_held_and_freed_seats_live() {
     let cinema = TestCinema::open_with(Plan { reservation_hosts: 2, ..Plan::default() }).await;
     let ada = cinema.register().await;
     let url = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
-    let mut live = Live::open(cinema.http.get(url)).await;
+    let mut live = EventStream::open(cinema.http.get(url)).await;
     live.until("event: snapshot").await;
     let reservation = cinema.reserve(&ada, &["D4"]).await;
     live.until(r#"{"id":"D4","status":"HELD"}"#).await;
-    live.seen.clear();
+    live.received.clear();
     cinema.cancel(&ada, &reservation).await.expect(200);
     live.until(r#"{"id":"D4","status":"FREE"}"#).await;
     drop(live);
@@ -223,7 +223,7 @@ async fn a_lost_notice_delays_answers_only_briefly() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     cinema.reserve(&ada, &["A1"]).await;
-    // As if other hosts had changed seats and their notices were dropped.
+    // As if other hosts had changed seats and their notices were lost.
     sqlx::query("update reservation.showtimes set sequence = sequence + 3")
         .execute(&cinema.database)
         .await
@@ -246,7 +246,7 @@ async fn a_request_id_and_its_trace_are_on_every_event_that_the_request_causes()
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
-    // The webhook may be first to tell, or the provider's answer: the cause is the request either way.
+    // Payment learns of the charge from the provider's answer or from a webhook; the request is the cause in either case.
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let paid = cinema
         .http
@@ -261,7 +261,7 @@ async fn a_request_id_and_its_trace_are_on_every_event_that_the_request_causes()
         .unwrap();
     assert_eq!(paid.headers()["x-request-id"], "order-4711");
     cinema.until_confirmed(&ada, &reservation).await;
-    cinema.until_sql("select count(*) from reservation.unsent", 0).await;
+    cinema.until_published().await;
     let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
     for subject in ["payment.success", "reservation.confirmed"] {
         let message = stream.get_last_raw_message_by_subject(subject).await.unwrap();

@@ -1,12 +1,12 @@
-//! The bridge to RabbitMQ on real servers.
+//! The bridge to RabbitMQ on real servers. `system.rs`, `outbound_system.rs` and `nest.rs` have the helpers.
 
+mod broker_setup;
 mod dead_letters;
 mod inbound;
-mod journeys;
 mod nest;
-mod operator;
+mod nest_services;
 mod outbound;
-mod outlet;
+mod outbound_system;
 mod process;
 mod rpc;
-mod station;
+mod system;

@@ -36,7 +36,7 @@ struct Reading {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_sale_costs_few_exchanges() {
-    let plan = Plan { neighbours: true, metered: true, ..Plan::default() };
+    let plan = Plan { in_process: true, metered: true, ..Plan::default() };
     let cinema = TestCinema::open_with(plan.with("HOLD_MAIL_AFTER_SECONDS", "30")).await;
     let customer = cinema.register().await;
     for sale in 0..WARM {

@@ -1,4 +1,4 @@
-//! Currencies end to end: what the provider is asked for, what comes back, which prices are taken, what the demo is sold in.
+//! Currencies end to end: charges and refunds at the provider, valid prices, and the currency of the demo.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::cinema::{Person, Plan, TestCinema};
 
 const VISA: &str = "4242424242424242";
 
-/// Puts the cinema's showtime on sale in another currency, and waits until seats have the price.
+/// Schedules a showtime with prices in this currency, and waits until its seats have the price.
 async fn sell_in(cinema: &mut TestCinema, code: &str, amount: i64) {
     cinema.showtime = cinema.schedule(&["SSSS"], 24 * 3600).await;
     let price = json!({"amount": amount, "currency": code});
@@ -19,7 +19,7 @@ async fn sell_in(cinema: &mut TestCinema, code: &str, amount: i64) {
         let map = cinema.call(Method::GET, &map, None, None).await;
         map.body["seats"][0]["price"] == price
     };
-    cinema.until(&format!("seats for {price}"), priced).await;
+    cinema.until(&format!("seats cost {price}"), priced).await;
 }
 
 async fn payment(cinema: &TestCinema, who: &Person, reservation: &str) -> Value {
@@ -28,14 +28,14 @@ async fn payment(cinema: &TestCinema, who: &Person, reservation: &str) -> Value 
     cinema.call(Method::GET, &path, Some(who), None).await.expect(200)
 }
 
-/// What was paid back of a reservation by staff, once it is done.
+/// Refunds a part of a reservation as staff, waits until it is completed and returns its total.
 async fn refund_part(cinema: &TestCinema, who: &Person, reservation: &str, amount: i64) -> Value {
     let paid = payment(cinema, who, reservation).await;
     let path = format!("/v1/payments/{}/refund", paid["id"].as_str().unwrap());
     let body = json!({"amount": amount, "reason": "a part"});
     cinema.call(Method::POST, &path, Some(&cinema.owner()), Some(body)).await.expect(202);
     let refunded = async || payment(cinema, who, reservation).await["refunds"][0]["status"] == "COMPLETED";
-    cinema.until("the part is back", refunded).await;
+    cinema.until("the partial refund is completed", refunded).await;
     payment(cinema, who, reservation).await["refunds"][0]["total"].clone()
 }
 
@@ -43,7 +43,7 @@ async fn refund_part(cinema: &TestCinema, who: &Person, reservation: &str, amoun
 async fn charges_and_refunds_match_the_price_in_every_kind_of_currency() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
-    // A price in our minor units; the same as Stripe counts and shows it.
+    // Currency, price in our minor units, the same in Stripe's units, and as its page shows it.
     let cases = [
         ("ISK", 3_500, 350_000, "ISK 3500.00"),
         ("UGX", 40_000, 4_000_000, "UGX 40000.00"),
@@ -56,9 +56,9 @@ async fn charges_and_refunds_match_the_price_in_every_kind_of_currency() {
         sell_in(&mut cinema, code, amount).await;
         let total = json!({"amount": amount, "currency": code});
         let (on_page, by_token) = (cinema.reserve(&ada, &["A1"]).await, cinema.reserve(&ada, &["A2"]).await);
-        let page = cinema.open_pay_page(&ada, &on_page).await;
-        let asked = cinema.http.get(&page).send().await.unwrap().text().await.unwrap();
-        assert!(asked.contains(&format!("Pay {shown}<")), "{code}: {asked}");
+        let page = cinema.open_payment_page(&ada, &on_page).await;
+        let shown_page = cinema.http.get(&page).send().await.unwrap().text().await.unwrap();
+        assert!(shown_page.contains(&format!("Pay {shown}<")), "{code}: {shown_page}");
         assert!(cinema.pay_on_page(&page, VISA).await);
         cinema.pay(&ada, &by_token, "pm_card_visa").await.expect(201);
         for reservation in [&on_page, &by_token] {
@@ -72,9 +72,9 @@ async fn charges_and_refunds_match_the_price_in_every_kind_of_currency() {
         assert_eq!(part, json!({"amount": amount / 5, "currency": code}));
         assert_eq!(cinema.captured(&on_page).await, units - units / 5, "{code}");
         cinema.cancel(&ada, &on_page).await.expect(200);
-        let back = cinema.until_status(&ada, &on_page, "REFUNDED").await;
-        assert_eq!(back["refund"]["status"], "COMPLETED", "{back}");
-        assert_eq!(back["refund"]["total"]["amount"], amount - amount / 5, "{back}");
+        let refunded = cinema.until_status(&ada, &on_page, "REFUNDED").await;
+        assert_eq!(refunded["refund"]["status"], "COMPLETED", "{refunded}");
+        assert_eq!(refunded["refund"]["total"]["amount"], amount - amount / 5, "{refunded}");
         assert_eq!((cinema.captured(&on_page).await, cinema.captured(&by_token).await), (0, units), "{code}");
     }
     cinema.until_sql("select count(*) from payment.payments where attention is not null", 0).await;
@@ -93,10 +93,10 @@ async fn refunds_are_rounded_to_amounts_that_the_provider_accepts() {
     let refused = cinema.call(Method::POST, &path, Some(&cinema.owner()), Some(uneven)).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (422, "refund-not-whole"), "{}", refused.text);
     assert_eq!(refused.body["errors"][0]["field"], "amount");
-    // Half of 3.530 is 1.765, and the provider's dinars end in 0.
+    // Half of 3.530 is 1.765, and the provider's amounts in dinars end in 0.
     cinema.cancel(&ada, &reservation).await.expect(200);
-    let back = cinema.until_status(&ada, &reservation, "REFUNDED").await;
-    assert_eq!(back["refund"]["total"], json!({"amount": 1_770, "currency": "KWD"}), "{back}");
+    let refunded = cinema.until_status(&ada, &reservation, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], json!({"amount": 1_770, "currency": "KWD"}), "{refunded}");
     assert_eq!(cinema.captured(&reservation).await, 3_530 - 1_770);
     cinema.close().await;
 }
@@ -118,7 +118,7 @@ async fn a_price_that_cannot_be_charged_is_refused_when_it_is_set() {
         (price(49, "JPY"), "prices.STANDARD"),
         (price(-1_200, "EUR"), "prices.STANDARD"),
         (price(1_000_000_000, "EUR"), "prices.STANDARD"),
-        // The last of three decimals is 0 at the provider, and it knows no fifth of an ariary.
+        // At the provider the last of three decimals is 0, and an ariary has no fifths.
         (price(3_505, "KWD"), "prices.STANDARD"),
         (price(1_500_050, "MGA"), "prices.STANDARD"),
         (price(1_200, "XXX"), "prices.STANDARD.currency"),
@@ -137,10 +137,10 @@ async fn a_price_that_cannot_be_charged_is_refused_when_it_is_set() {
     let mixed = set(json!({"STANDARD": price(1_200, "EUR"), "WHEELCHAIR": price(1_200, "CHF")})).await;
     assert_eq!(mixed.expect(422)["errors"][0]["field"], "prices");
     let before = cinema.call(Method::GET, &path, None, None).await.expect(200);
-    assert_eq!(before["prices"]["STANDARD"], price(1_200, "EUR"), "nothing of it was set");
-    for fine in [price(50, "EUR"), price(20_000_000, "IDR"), price(60_000_000, "LBP"), price(50, "JPY")] {
-        let set = set(json!({"STANDARD": fine})).await.expect(200);
-        assert_eq!(set["prices"]["STANDARD"], fine);
+    assert_eq!(before["prices"]["STANDARD"], price(1_200, "EUR"), "a refused change changes nothing");
+    for valid in [price(50, "EUR"), price(20_000_000, "IDR"), price(60_000_000, "LBP"), price(50, "JPY")] {
+        let set = set(json!({"STANDARD": valid})).await.expect(200);
+        assert_eq!(set["prices"]["STANDARD"], valid);
     }
     let companions = json!({"STANDARD": price(1_200, "CHF"), "WHEELCHAIR": price(0, "CHF")});
     assert_eq!(set(companions.clone()).await.expect(200)["prices"], companions);
@@ -157,7 +157,7 @@ async fn the_demo_uses_the_configured_currency() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|one| one["id"] != cinema.showtime.as_str())
+        .filter(|showtime| showtime["id"] != cinema.showtime.as_str())
         .collect();
     assert!(!demo.is_empty());
     for showtime in demo {

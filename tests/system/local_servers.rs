@@ -1,7 +1,8 @@
-//! The servers that `marquee up` and all other tests stand on: they start, stop, die and come back with what they had, and
-//! none outlives the process that started it.
+//! The servers of `marquee up` and of all other tests: they start and stop, and keep their data when they are killed.
 
-mod strangers;
+mod other_users;
+mod ownership;
+mod processes;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -20,8 +21,7 @@ use marquee::local::{
 use nix::unistd::{Pid, getpgid};
 use sqlx::{Connection, PgConnection};
 
-/// In a process that a test started to be killed: the folder in which it shall start servers.
-const OWNER_FOLDER: &str = "MARQUEE_TEST_OWNER_FOLDER";
+use processes::{LOOPBACK, descendants, listeners};
 
 async fn until(what: &str, mut fact: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
@@ -44,13 +44,13 @@ async fn nats(server: &Nats) -> async_nats::Client {
 }
 
 /// The number of messages in the stream SEATS; None when there is no such stream.
-async fn messages_kept(server: &Nats) -> Option<u64> {
+async fn messages_stored(server: &Nats) -> Option<u64> {
     let jetstream = async_nats::jetstream::new(nats(server).await);
     let mut stream = jetstream.get_stream("SEATS").await.ok()?;
     Some(stream.info().await.unwrap().state.messages)
 }
 
-async fn keep_a_message(server: &Nats) {
+async fn store_a_message(server: &Nats) {
     let jetstream = async_nats::jetstream::new(nats(server).await);
     let config = async_nats::jetstream::stream::Config {
         name: "SEATS".into(),
@@ -72,7 +72,7 @@ async fn channel(url: &str) -> lapin::Channel {
     connection.create_channel().await.unwrap()
 }
 
-/// Puts one persistent message into the durable queue `seats` and returns when RabbitMQ answers for it.
+/// Puts one persistent message into the durable queue `seats` and waits for the confirm of RabbitMQ.
 async fn queue_a_message(url: &str) {
     let channel = channel(url).await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
@@ -91,7 +91,7 @@ async fn messages_queued(url: &str) -> Option<u32> {
     Some(queue.message_count())
 }
 
-fn listens(port: u16) -> bool {
+fn is_listening(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
@@ -110,7 +110,7 @@ async fn postgres_keeps_its_rows_and_its_port_after_stop_and_kill() {
     drop(connection);
 
     postgres.stop().await.unwrap();
-    assert!(!listens(port));
+    assert!(!is_listening(port));
     postgres.start_again().await.unwrap();
     assert_eq!(postgres.port(), port);
     assert_eq!(sql(&url, "select count(*) from seat").await.unwrap(), 1);
@@ -118,9 +118,9 @@ async fn postgres_keeps_its_rows_and_its_port_after_stop_and_kill() {
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("insert into seat values (2)").execute(&mut connection).await.unwrap();
     postgres.kill().await;
-    assert!(!listens(port));
-    assert!(connection.ping().await.is_err(), "the connection's own process is killed too");
-    // As if the kernel had given its process id to somebody else.
+    assert!(!is_listening(port));
+    assert!(connection.ping().await.is_err(), "the process of the connection is killed too");
+    // As if the process id in the file now belonged to another process.
     let pid_file = postgres.folder().path().join("data/postmaster.pid");
     let stale = fs::read_to_string(&pid_file).unwrap();
     let (_, rest) = stale.split_once('\n').unwrap();
@@ -138,29 +138,22 @@ async fn nats_keeps_its_streams_after_stop_and_kill_and_loses_them_when_wiped() 
     let folder = Folder::temporary().unwrap();
     let mut server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
     let port = server.port();
-    keep_a_message(&server).await;
+    store_a_message(&server).await;
 
     server.stop().await.unwrap();
-    assert!(!listens(port));
+    assert!(!is_listening(port));
     server.start_again().await.unwrap();
-    assert_eq!(messages_kept(&server).await, Some(1));
+    assert_eq!(messages_stored(&server).await, Some(1));
 
-    keep_a_message(&server).await;
+    store_a_message(&server).await;
     server.kill().await;
-    assert!(!listens(port));
+    assert!(!is_listening(port));
     server.start_again().await.unwrap();
-    assert_eq!(messages_kept(&server).await, Some(2));
+    assert_eq!(messages_stored(&server).await, Some(2));
 
     server.wipe().await.unwrap();
     assert_eq!(server.port(), port);
-    assert_eq!(messages_kept(&server).await, None);
-}
-
-#[tokio::test]
-async fn nats_lets_nobody_in_without_the_password() {
-    let folder = Folder::temporary().unwrap();
-    let server = Nats::start(&folder.join("nats").unwrap()).await.unwrap();
-    assert!(async_nats::connect(server.url()).await.is_err());
+    assert_eq!(messages_stored(&server).await, None);
 }
 
 #[tokio::test]
@@ -175,7 +168,7 @@ async fn redis_starts_empty_after_stop_and_kill() {
         } else {
             server.stop().await.unwrap()
         }
-        assert!(!listens(server.port()));
+        assert!(!is_listening(server.port()));
         server.start_again().await.unwrap();
         let mut connection = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
         assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut connection).unwrap(), 0);
@@ -191,17 +184,19 @@ async fn rabbitmq_keeps_its_messages_and_its_port_after_stop_and_kill() {
     assert_eq!(messages_queued(&server.url()).await, None, "a virtual host has its own queues");
 
     server.stop().await.unwrap();
-    assert!(!listens(port));
+    assert!(!is_listening(port));
     server.start_again().await.unwrap();
     assert_eq!(messages_queued(&url).await, Some(1));
 
     queue_a_message(&url).await;
-    let family = family(server.pid().unwrap());
-    assert!(family.len() > 2, "its name service and its own children: {family:?}");
+    let family = descendants(server.pid().unwrap());
+    assert!(family.len() > 2, "the name service and the child processes: {family:?}");
     server.kill().await;
-    assert!(!listens(port));
-    until("nothing of it is left", || family.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()))
-        .await;
+    assert!(!is_listening(port));
+    until("all its processes have ended", || {
+        family.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    })
+    .await;
     server.start_again().await.unwrap();
     assert_eq!(server.port(), port);
     assert_eq!(messages_queued(&url).await, Some(2));
@@ -216,11 +211,11 @@ async fn two_rabbitmqs_run_side_by_side_and_listen_on_loopback_only() {
     assert_eq!(messages_queued(&shared.url()).await, None);
 
     for server in [shared, &other] {
-        let foreign: Vec<String> = listeners(&family(server.pid().unwrap()))
+        let foreign: Vec<String> = listeners(&descendants(server.pid().unwrap()))
             .into_iter()
             .filter(|address| !LOOPBACK.iter().any(|loopback| address.starts_with(loopback)))
             .collect();
-        assert!(foreign.is_empty(), "listens beyond this machine: {foreign:?}");
+        assert!(foreign.is_empty(), "it listens on other addresses: {foreign:?}");
     }
 }
 
@@ -229,7 +224,7 @@ async fn a_failed_expression_returns_the_error_text_of_rabbitmq() {
     let shared = shared_rabbitmq().await.unwrap();
     let sums = (0..8).map(|n| async move { shared.evaluate(&format!("{n} + {n}.")).await.unwrap() });
     let sums = futures::future::join_all(sums).await;
-    assert_eq!(sums, ["0", "2", "4", "6", "8", "10", "12", "14"], "eight ask at once");
+    assert_eq!(sums, ["0", "2", "4", "6", "8", "10", "12", "14"], "eight expressions at once");
     let error = shared.evaluate("no_such_module:run().").await.unwrap_err().to_string();
     assert!(error.contains("no_such_module"), "{error}");
 }
@@ -251,7 +246,7 @@ async fn a_paused_server_keeps_its_connections_and_answers_when_resumed() {
     server.pause();
     assert!(
         tokio::time::timeout(Duration::from_millis(300), client.flush()).await.is_ok(),
-        "written, not answered"
+        "a flush needs no answer of the server"
     );
     let jetstream = async_nats::jetstream::new(client);
     let mut answer = Box::pin(jetstream.query_account());
@@ -259,7 +254,7 @@ async fn a_paused_server_keeps_its_connections_and_answers_when_resumed() {
     server.resume();
     tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap().unwrap();
 
-    // A stop in the middle of a pause is heard, too.
+    // A paused server can be stopped as well.
     server.pause();
     server.stop().await.unwrap();
 }
@@ -338,181 +333,6 @@ async fn ctrl_c_in_the_terminal_does_not_reach_the_servers() {
     }
 }
 
-/// Not a test of its own: the process that the tests below start in order to kill it.
-#[tokio::test]
-async fn owner_process() {
-    let Some(folder) = std::env::var_os(OWNER_FOLDER) else { return };
-    let folder = Folder::permanent(folder).unwrap();
-    let servers = Servers::start(&folder, External::default()).await.unwrap();
-    let temporary = Folder::temporary().unwrap();
-    let redis = Redis::start(&temporary.join("redis").unwrap()).await.unwrap();
-    let pids = [
-        servers.postgres.as_ref().and_then(Postgres::pid),
-        servers.nats.as_ref().and_then(Nats::pid),
-        servers.redis.as_ref().and_then(Redis::pid),
-        redis.pid(),
-    ];
-    let pids = pids.map(|pid| pid.unwrap().to_string()).join(" ");
-    println!("\nready|{}|{}|{pids}", servers.database_url, temporary.path().display());
-    std::future::pending::<()>().await;
-}
-
-struct Owner {
-    process: Child,
-    database_url: String,
-    temporary: String,
-    pids: Vec<u32>,
-}
-
-impl Owner {
-    fn start(folder: &Path) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["local_servers::owner_process", "--exact", "--nocapture"])
-            .env(OWNER_FOLDER, folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let ready =
-            lines.find(|line| line.starts_with("ready|")).expect("the owner process starts its servers");
-        let [_, database_url, temporary, pids] = ready.split('|').collect::<Vec<_>>()[..] else {
-            panic!("{ready}")
-        };
-        let pids = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
-        Self { process, database_url: database_url.into(), temporary: temporary.into(), pids }
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn living(&self) -> Vec<u32> {
-        self.pids.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect()
-    }
-}
-
-#[tokio::test]
-async fn servers_end_with_their_killed_owner_and_the_next_start_finds_the_data() {
-    let folder = Folder::temporary().unwrap();
-    let mut owner = Owner::start(folder.path());
-    let mut connection = PgConnection::connect(&owner.database_url).await.unwrap();
-    sqlx::raw_sql("create table seat (n int); insert into seat values (1)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(owner.living().len(), 4);
-
-    owner.kill();
-    // At once, while the old servers are still going down.
-    let servers = Servers::start(&folder, External::default()).await.unwrap();
-    assert_eq!(sql(&servers.database_url, "select count(*) from seat").await.unwrap(), 1);
-    until("the killed owner's servers end", || owner.living().is_empty()).await;
-    until("its temporary folder is gone", || !Path::new(&owner.temporary).exists()).await;
-    servers.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_paused_server_and_its_children_end_with_their_killed_owner() {
-    let folder = Folder::temporary().unwrap();
-    let mut owner = Owner::start(folder.path());
-    let _connection = PgConnection::connect(&owner.database_url).await.unwrap();
-    let postgres = owner.pids[0];
-    let children: Vec<u32> =
-        parents().into_iter().filter(|(_, of)| *of == postgres).map(|(pid, _)| pid).collect();
-    assert!(children.len() > 3, "{children:?}");
-    // One that served a connection of before may just end.
-    for pid in children.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
-        let _ = Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
-    }
-    signal("-STOP", postgres);
-    owner.pids.extend(&children);
-    owner.kill();
-    until("the paused server and its children end", || owner.living().is_empty()).await;
-}
-
-/// (process, parent) of all processes.
-fn parents() -> Vec<(u32, u32)> {
-    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        Some((pid, stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?))
-    });
-    stats.collect()
-}
-
-/// A process and its descendants.
-fn family(root: u32) -> Vec<u32> {
-    let parents = parents();
-    let mut family = vec![root];
-    let mut next = 0;
-    while let Some(&of) = family.get(next) {
-        family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| pid));
-        next += 1;
-    }
-    family
-}
-
-/// 127.0.0.1 and ::1, as the kernel writes them.
-const LOOPBACK: [&str; 2] = ["0100007F:", "00000000000000000000000001000000:"];
-
-/// Where these processes listen by TCP, as the kernel writes it.
-fn listeners(pids: &[u32]) -> Vec<String> {
-    let sockets: Vec<String> = pids
-        .iter()
-        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten())
-        .filter_map(|fd| Some(fs::read_link(fd.path()).ok()?.to_str()?.to_owned()))
-        .collect();
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap());
-    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
-    let listening = lines.filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        // State 0A is LISTEN, the tenth field is the socket.
-        let ours = fields.get(3) == Some(&"0A") && sockets.contains(&format!("socket:[{}]", fields.get(9)?));
-        ours.then(|| fields[1].to_owned())
-    });
-    let listening: Vec<String> = listening.collect();
-    assert!(!listening.is_empty(), "not even its own port: {sockets:?}");
-    listening
-}
-
-fn signal(signal: &str, pid: u32) {
-    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-}
-
-#[tokio::test]
-async fn leftover_servers_without_a_guard_are_killed_by_the_next_start() {
-    let folder = Folder::temporary().unwrap();
-    let mut owner = Owner::start(folder.path());
-    let parents = parents();
-    // Those in the folder that is started again: frozen, so that they hear nothing, and without their guards.
-    let left: Vec<u32> = owner.pids[..3].to_vec();
-    for server in &left {
-        signal("-STOP", *server);
-        let (_, guard) = parents.iter().find(|(pid, _)| pid == server).unwrap();
-        signal("-KILL", *guard);
-        parents
-            .iter()
-            .filter(|(pid, of)| of == guard && pid != server)
-            .for_each(|(watcher, _)| signal("-KILL", *watcher));
-    }
-    owner.kill();
-    until("the guarded one ends", || owner.living().len() == 3).await;
-    assert_eq!(owner.living(), left);
-
-    let servers = Servers::start(&folder, External::default()).await.unwrap();
-    // Dead they are; init takes a moment to bury them.
-    until("the leftovers are gone", || owner.living().is_empty()).await;
-    assert_eq!(
-        sql(&servers.database_url, "select count(*) from pg_database where datname = 'marquee'")
-            .await
-            .unwrap(),
-        1
-    );
-    servers.stop().await.unwrap();
-}
-
-/// The streams of the one that started first are not touched by the one that comes second.
 #[tokio::test]
 async fn servers_in_two_folders_run_side_by_side() {
     let (one, other) = (Folder::temporary().unwrap(), Folder::temporary().unwrap());
@@ -522,12 +342,16 @@ async fn servers_in_two_folders_run_side_by_side() {
     )
     .unwrap();
     let (first, second) = (one.nats.as_ref().unwrap(), other.nats.as_ref().unwrap());
-    keep_a_message(first).await;
-    assert_eq!(messages_kept(first).await, Some(1));
-    assert_eq!(messages_kept(second).await, None);
-    let mut subscription = nats(second).await.subscribe("test.>").await.unwrap();
-    nats(first).await.publish("test.seats", "B1".into()).await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_millis(100), subscription.next()).await.is_err());
+    store_a_message(first).await;
+    assert_eq!(messages_stored(first).await, Some(1));
+    assert_eq!(messages_stored(second).await, None);
+    let (to_first, to_second) = (nats(first).await, nats(second).await);
+    let mut subscription = to_second.subscribe("test.>").await.unwrap();
+    to_first.publish("test.seats", "B1".into()).await.unwrap();
+    to_first.flush().await.unwrap();
+    to_second.publish("test.seats", "C1".into()).await.unwrap();
+    let received = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await;
+    assert_eq!(received.unwrap().unwrap().payload, "C1", "a message of the other server arrived");
     one.stop().await.unwrap();
     other.stop().await.unwrap();
 }

@@ -1,9 +1,9 @@
-//! Mails: each step of an order is told once, with the right words, and never when it is not true any more.
+//! Mails: each step of an order is mailed once, with the right text, and not when it is outdated.
 
-mod letters;
 mod outages;
+mod received_mail;
 mod reminders;
-mod sink;
+mod smtp_server;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::cinema::{Person, Plan, TestCinema};
-use letters::{Letter, at_the_door, read_folder};
+use received_mail::{ReceivedMail, read_folder, verify_ticket};
 
 impl TestCinema {
     fn mail_dir(&self) -> PathBuf {
@@ -20,27 +20,27 @@ impl TestCinema {
     }
 
     /// The mails that were written to the folder.
-    fn letters(&self) -> Vec<Letter> {
+    fn mails(&self) -> Vec<ReceivedMail> {
         read_folder(&self.mail_dir())
     }
 
-    /// The one mail in the folder whose subject begins so.
+    /// The only mail in the folder whose subject begins with this.
     #[track_caller]
-    pub fn letter(&self, subject: &str) -> Letter {
-        let mut found = self.letters();
-        let subjects: Vec<_> = found.iter().map(|letter| letter.subject.clone()).collect();
-        found.retain(|letter| letter.subject.starts_with(subject));
+    pub fn mail(&self, subject: &str) -> ReceivedMail {
+        let mut found = self.mails();
+        let subjects: Vec<_> = found.iter().map(|mail| mail.subject.clone()).collect();
+        found.retain(|mail| mail.subject.starts_with(subject));
         assert_eq!(found.len(), 1, "{subject}: {subjects:?}");
         found.remove(0)
     }
 
-    /// The mail log of a reservation, newest first.
+    /// The mail records of a reservation, newest first.
     pub async fn mail_log(&self, reservation: &str) -> Vec<Value> {
         let path = format!("/v1/notifications?reservationId={reservation}&pageSize=100");
         let began = Instant::now();
         loop {
             let page = self.call(Method::GET, &path, Some(&self.owner()), None).await;
-            // The only host was killed and the next one does not serve yet.
+            // The only host was killed and the next one does not answer yet.
             if page.status == 503 && began.elapsed() < Duration::from_secs(15) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -49,7 +49,7 @@ impl TestCinema {
         }
     }
 
-    /// Waits until a reservation's mail of this kind has this status.
+    /// Waits until a mail of this kind about the reservation has this status.
     pub async fn until_mail(&self, reservation: &str, kind: &str, status: &str) -> Value {
         let began = Instant::now();
         loop {
@@ -70,19 +70,19 @@ async fn each_step_of_an_order_is_mailed_once_and_its_tickets_verify_offline() {
     let reservation = cinema.reserve(&ada, &["A1", "A2"]).await;
     let log = cinema.until_mail(&reservation, "RESERVATION_CREATED", "SENT").await;
     assert_eq!((log["recipient"].as_str(), log["attempts"].as_i64()), (Some("p0@example.org"), Some(1)));
-    let held = cinema.letter("Held until ");
+    let held = cinema.mail("Held until ");
     assert!(held.subject.ends_with(": The Long Night"), "{}", held.subject);
     assert_eq!(held.to, "p0@example.org");
     assert_eq!(Some(held.message_id.as_str()), log["messageId"].as_str());
     for part in [&held.text, &held.html] {
         assert!(part.contains("A1, A2") && part.contains("€24.00") && part.contains("Hall "), "{part}");
-        // In Berlin's time.
+        // In the time zone of the hall.
         assert!(part.contains("(CET)") || part.contains("(CEST)"), "{part}");
     }
 
     cinema.pay(&ada, &reservation, "pm_card_visa").await.expect(201);
     cinema.until_mail(&reservation, "RESERVATION_CONFIRMED", "SENT").await;
-    let confirmed = cinema.letter("Your tickets: The Long Night");
+    let confirmed = cinema.mail("Your tickets: The Long Night");
     assert!(confirmed.text.contains("A1, A2"), "{}", confirmed.text);
     let entry = String::from_utf8(confirmed.attachment("show.ics").to_vec()).unwrap();
     assert!(entry.contains("BEGIN:VEVENT") && entry.contains("SUMMARY:The Long Night"), "{entry}");
@@ -91,7 +91,7 @@ async fn each_step_of_an_order_is_mailed_once_and_its_tickets_verify_offline() {
     let seats: Vec<Value> = codes
         .iter()
         .map(|code| {
-            let (header, claims) = at_the_door(code, &keys);
+            let (header, claims) = verify_ticket(code, &keys);
             assert_eq!(header["typ"], "ticket+jwt");
             assert_eq!(
                 (&claims["sub"], &claims["show"]),
@@ -101,11 +101,11 @@ async fn each_step_of_an_order_is_mailed_once_and_its_tickets_verify_offline() {
         })
         .collect();
     assert_eq!(seats, ["A1", "A2"]);
-    // A ticket opens the door of the hall and no other, and a login's token is no ticket.
+    // A ticket is not an access token, and an access token is not a ticket.
     let thief = Person { token: codes[0].clone() };
     let refused = cinema.call(Method::GET, "/v1/me", Some(&thief), None).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (401, "token-invalid"), "{}", refused.text);
-    assert_ne!(at_the_door(&ada.token, &keys).0["typ"], "ticket+jwt");
+    assert_ne!(verify_ticket(&ada.token, &keys).0["typ"], "ticket+jwt");
 
     cinema.cancel(&ada, &reservation).await.expect(200);
     cinema.until_mail(&reservation, "RESERVATION_CANCELLED", "SENT").await;
@@ -113,7 +113,7 @@ async fn each_step_of_an_order_is_mailed_once_and_its_tickets_verify_offline() {
         let skipped = cinema.until_mail(&reservation, kind, "SKIPPED").await;
         assert!(skipped["reason"].is_string(), "{skipped}");
     }
-    let cancelled = cinema.letter("Your reservation is cancelled");
+    let cancelled = cinema.mail("Your reservation is cancelled");
     assert!(
         cancelled.text.contains("€24.00") && cancelled.text.contains("The Long Night"),
         "{}",
@@ -125,7 +125,7 @@ async fn each_step_of_an_order_is_mailed_once_and_its_tickets_verify_offline() {
     }
     assert!(sequence(&off) > sequence(&entry), "{entry} {off}");
     let log = cinema.mail_log(&reservation).await;
-    assert_eq!((log.len(), cinema.letters().len()), (5, 3), "{log:#?}");
+    assert_eq!((log.len(), cinema.mails().len()), (5, 3), "{log:#?}");
     let refused = cinema.call(Method::GET, "/v1/notifications", Some(&ada), None).await;
     assert_eq!(refused.status.as_u16(), 403);
     cinema.close().await;
@@ -146,7 +146,7 @@ async fn an_order_paid_before_the_mail_delay_gets_no_mail_about_its_hold() {
     let skipped = cinema.until_mail(&paid, "RESERVATION_CREATED", "SKIPPED").await;
     assert_eq!(skipped["reason"], "the reservation is already paid");
     cinema.until_mail(&held, "RESERVATION_CREATED", "SENT").await;
-    assert_eq!(cinema.letters().iter().filter(|letter| letter.subject.starts_with("Held until")).count(), 1);
+    assert_eq!(cinema.mails().iter().filter(|mail| mail.subject.starts_with("Held until")).count(), 1);
     cinema.close().await;
 }
 
@@ -160,8 +160,8 @@ async fn an_exchange_replaces_the_calendar_entry_of_the_order() {
     let path = format!("/v1/reservations/{order}/exchange");
     cinema.call_with_key(Method::POST, &path, Some(&ada), Some(body), "other-seat").await.expect(200);
     cinema.until_mail(&order, "RESERVATION_EXCHANGED", "SENT").await;
-    let entry = |letter: Letter| String::from_utf8(letter.attachment("show.ics").to_vec()).unwrap();
-    let (first, second) = (entry(cinema.letter("Your tickets")), entry(cinema.letter("Your new tickets")));
+    let entry = |mail: ReceivedMail| String::from_utf8(mail.attachment("show.ics").to_vec()).unwrap();
+    let (first, second) = (entry(cinema.mail("Your tickets")), entry(cinema.mail("Your new tickets")));
     let uid = format!("UID:{order}@marquee");
     assert!(first.contains(&uid) && second.contains(&uid), "{first} {second}");
     assert!(sequence(&second) > sequence(&first) && second.contains("Seats B2"), "{first} {second}");
@@ -175,14 +175,14 @@ async fn staff_correct_the_address_of_an_order_and_its_tickets_are_sent_again() 
     let order = cinema.buy(&ada, &["A1"]).await;
     let wrong = cinema.until_mail(&order, "RESERVATION_CONFIRMED", "SENT").await;
     let path = format!("/v1/reservations/{order}");
-    let change = |who: Person, email: &'static str| {
+    let set_email = |who: Person, email: &'static str| {
         let body = serde_json::json!({"email": email});
         let (cinema, path) = (&cinema, &path);
         async move { cinema.call(Method::PATCH, path, Some(&who), Some(body)).await }
     };
-    change(ada.clone(), "ada@right.example").await.expect(403);
-    change(cinema.owner(), "ada").await.expect(422);
-    let changed = change(cinema.owner(), "ada@right.example").await.expect(202);
+    set_email(ada.clone(), "ada@right.example").await.expect(403);
+    set_email(cinema.owner(), "ada").await.expect(422);
+    let changed = set_email(cinema.owner(), "ada@right.example").await.expect(202);
     assert_eq!((&changed["email"], &changed["status"]), (&"ada@right.example".into(), &"CONFIRMED".into()));
     let began = Instant::now();
     let mails = loop {
@@ -195,8 +195,8 @@ async fn staff_correct_the_address_of_an_order_and_its_tickets_are_sent_again() 
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!((&mails[0]["recipient"], &mails[1]["id"]), (&"ada@right.example".into(), &wrong["id"]));
-    // The same again changes nothing; a mail that is sent again goes to the address that is right now.
-    let again = change(cinema.owner(), "ada@right.example").await.expect(202);
+    // The same address again changes nothing; a mail that is sent again goes to the current address.
+    let again = set_email(cinema.owner(), "ada@right.example").await.expect(202);
     assert_eq!(again["version"], changed["version"]);
     let resend = format!("/v1/notifications/{}/resend", wrong["id"].as_str().unwrap());
     let ignored = serde_json::json!({"recipient": "eve@example.org"});
@@ -204,8 +204,8 @@ async fn staff_correct_the_address_of_an_order_and_its_tickets_are_sent_again() 
     assert_eq!(refused.expect(422)["errors"][0]["field"], "recipient");
     cinema.call(Method::POST, &resend, Some(&cinema.owner()), None).await.expect(202);
     let began = Instant::now();
-    while cinema.letters().iter().filter(|letter| letter.to == "ada@right.example").count() < 2 {
-        assert!(began.elapsed() < Duration::from_secs(30), "the resent mail did not come");
+    while cinema.mails().iter().filter(|mail| mail.to == "ada@right.example").count() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(30), "the mail was not sent again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let saga = format!("/v1/admin/sagas/{order}");
@@ -230,19 +230,19 @@ async fn a_cancelled_showtime_is_mailed_to_everyone_who_had_seats() {
         cinema.until_mail(reservation, "SHOWTIME_CANCELLED", "SENT").await;
     }
     cinema.until_mail(&paid, "REFUND_COMPLETED", "SKIPPED").await;
-    let told: Vec<Letter> = cinema
-        .letters()
+    let cancellations: Vec<ReceivedMail> = cinema
+        .mails()
         .into_iter()
-        .filter(|letter| letter.subject == "This showing will not take place: The Long Night")
+        .filter(|mail| mail.subject == "This showing will not take place: The Long Night")
         .collect();
-    let mut whom: Vec<&str> = told.iter().map(|letter| letter.to.as_str()).collect();
-    whom.sort_unstable();
-    assert_eq!(whom, ["p0@example.org", "p1@example.org"]);
-    for letter in &told {
-        // Who had paid had an entry in the calendar, which goes; who held seats had none.
-        let off = letter.attachments.iter().find(|(name, _)| name == "show.ics");
-        assert_eq!(off.is_some(), letter.to == "p0@example.org", "{}", letter.to);
-        assert_eq!(letter.text.contains("€12.00"), letter.to == "p0@example.org", "{}", letter.text);
+    let mut recipients: Vec<&str> = cancellations.iter().map(|mail| mail.to.as_str()).collect();
+    recipients.sort_unstable();
+    assert_eq!(recipients, ["p0@example.org", "p1@example.org"]);
+    for mail in &cancellations {
+        // The user who had paid has a calendar entry, which is cancelled; the one who held seats has none.
+        let calendar = mail.attachments.iter().find(|(name, _)| name == "show.ics");
+        assert_eq!(calendar.is_some(), mail.to == "p0@example.org", "{}", mail.to);
+        assert_eq!(mail.text.contains("€12.00"), mail.to == "p0@example.org", "{}", mail.text);
     }
     cinema.close().await;
 }
@@ -252,32 +252,32 @@ async fn redelivered_events_send_no_mail() {
     let mut cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let kept = cinema.buy(&ada, &["A1"]).await;
-    let given_back = cinema.buy(&ada, &["A2"]).await;
-    cinema.cancel(&ada, &given_back).await.expect(200);
+    let cancelled = cinema.buy(&ada, &["A2"]).await;
+    cinema.cancel(&ada, &cancelled).await.expect(200);
     cinema.until_mail(&kept, "RESERVATION_CONFIRMED", "SENT").await;
-    cinema.until_mail(&given_back, "RESERVATION_CANCELLED", "SENT").await;
+    cinema.until_mail(&cancelled, "RESERVATION_CANCELLED", "SENT").await;
     cinema.until_sql("select count(*) from notification.mails where status = 'QUEUED'", 0).await;
     let rows = "select (count(*) * 1000000 + sum(version))::bigint from notification.mails";
-    let (before, files) = (cinema.count(rows).await, cinema.letters().len());
+    let (before, files) = (cinema.count(rows).await, cinema.mails().len());
     let events = cinema
         .count(
             "select (select count(*) from reservation.events) + (select count(*) from payment.events)
                   + (select count(*) from movie.events) + (select count(*) from auth.events)",
         )
         .await;
-    // Every relay publishes its whole archive again.
+    // Every relay publishes all archived events again.
     cinema.nats.wipe().await.unwrap();
     cinema
-        .until("every event came again", async || {
+        .until("every event is in the stream again", async || {
             match cinema.cinema().bus.jetstream.get_stream(bus::topology::EVENTS).await {
                 Ok(mut stream) => stream.info().await.is_ok_and(|info| info.state.messages as i64 >= events),
                 Err(_) => false,
             }
         })
         .await;
-    crate::operator::until_all_is_heard(&cinema).await;
+    crate::operator::until_all_is_handled(&cinema).await;
     assert_eq!(cinema.count(rows).await, before, "a mail was added or changed");
-    assert_eq!(cinema.letters().len(), files);
+    assert_eq!(cinema.mails().len(), files);
     cinema.close().await;
 }
 
@@ -287,7 +287,7 @@ async fn a_mail_without_its_reservation_requests_it_from_the_reservation_host() 
     let ada = cinema.register().await;
     let reservation = cinema.buy(&ada, &["A1"]).await;
     cinema.until_mail(&reservation, "RESERVATION_CONFIRMED", "SENT").await;
-    // A host whose projection is lost, as after a week's absence.
+    // The tables that the host fills from events are lost, as after a week without this host.
     for lost in ["delete from notification.attendees", "delete from notification.showtimes"] {
         sqlx::query(lost).execute(&cinema.database).await.unwrap();
     }
@@ -303,18 +303,18 @@ async fn a_mail_without_its_reservation_requests_it_from_the_reservation_host() 
         refund_id: uuid::Uuid::now_v7(),
         ..refund.clone()
     };
-    for told in [&refund, &unknown] {
+    for event in [&refund, &unknown] {
         let now = bus::contract::Timestamp::wall_clock();
-        let event = bus::event::Outgoing::new("payment", told, now, &bus::Context::new());
-        event.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+        let outgoing = bus::event::Outgoing::new("payment", event, now, &bus::Context::new());
+        outgoing.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
     }
     let mail = cinema.until_mail(&reservation, "REFUND_COMPLETED", "SENT").await;
     assert_eq!(mail["recipient"], "p0@example.org");
-    assert!(cinema.letter("Refunded: €1.00").text.contains("Hall "));
+    assert!(cinema.mail("Refunded: €1.00").text.contains("Hall "));
     let skipped = cinema.until_mail(&unknown.reservation_id.to_string(), "REFUND_COMPLETED", "SKIPPED").await;
     assert_eq!(skipped["reason"], "nobody knows the reservation");
-    // Reservation knows no such refunds: whatever it does with them is not looked at here.
-    cinema.close_doors().await;
+    // The reservation host does not know these refunds and parks the events, so there is no `close()`.
+    cinema.stop_hosts().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -335,7 +335,7 @@ async fn two_hosts_share_the_work_and_send_each_mail_once() {
         0
     );
     let ids: std::collections::BTreeSet<String> =
-        cinema.letters().into_iter().map(|letter| letter.message_id).collect();
+        cinema.mails().into_iter().map(|mail| mail.message_id).collect();
     assert_eq!(ids.len(), 40);
     cinema.close().await;
 }

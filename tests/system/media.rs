@@ -1,4 +1,4 @@
-//! Posters and trailers: sent by staff, kept in a folder or at Cloudinary, shown to all.
+//! Posters and trailers: uploaded by staff, stored in a folder or at Cloudinary, served to everybody.
 
 mod cloudinary;
 
@@ -13,7 +13,7 @@ use cloudinary::CloudinaryStandIn;
 const MP4: &[u8] = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom and the rest of a film";
 
 impl TestCinema {
-    async fn movie(&self) -> String {
+    async fn create_movie(&self) -> String {
         let movie = json!({"title": "The Poster", "durationMinutes": 90, "releaseDate": "2026-01-01"});
         let movie = self.call(Method::POST, "/v1/movies", Some(&self.owner()), Some(movie)).await.expect(201);
         movie["id"].as_str().unwrap().to_owned()
@@ -37,17 +37,17 @@ impl TestCinema {
         self.upload(&self.owner(), &path, "file", file, "poster.png").await.expect(200)
     }
 
-    async fn file(&self, url: &Value) -> reqwest::Response {
+    async fn download(&self, url: &Value) -> reqwest::Response {
         let url = format!("{}{}", self.url(), url.as_str().unwrap());
         self.http.get(url).send().await.unwrap()
     }
 
-    async fn shown(&self, movie: &str) -> Value {
+    async fn get_movie(&self, movie: &str) -> Value {
         self.call(Method::GET, &format!("/v1/movies/{movie}"), None, None).await.expect(200)
     }
 
-    /// Lets an hour pass for every file.
-    async fn an_hour_later(&self) {
+    /// Makes every file an hour older.
+    async fn pass_an_hour(&self) {
         let query = sqlx::query("update movie.media set touched_at = touched_at - interval '61 minutes'");
         query.execute(&self.database).await.unwrap();
     }
@@ -62,21 +62,21 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poster_is_stored_in_two_sizes_and_served_as_immutable() {
     let cinema = TestCinema::open().await;
-    let movie = cinema.movie().await;
+    let movie = cinema.create_movie().await;
     let stored = cinema.put_poster(&movie, png(2_000, 3_000)).await;
     assert_eq!((&stored["width"], &stored["height"]), (&json!(1_000), &json!(1_500)), "{stored}");
-    let shown = cinema.shown(&movie).await;
+    let shown = cinema.get_movie(&movie).await;
     assert_eq!((&shown["posterUrl"], &shown["posterSmallUrl"]), (&stored["url"], &stored["smallUrl"]));
     assert_eq!(shown["version"], 2);
-    let told = "select count(*) from movie.events where subject = 'movie.updated' and payload->>'posterUrl' is not null";
-    assert_eq!(cinema.count(told).await, 1);
-    let large = cinema.file(&shown["posterUrl"]).await;
+    let updates = "select count(*) from movie.events where subject = 'movie.updated' and payload->>'posterUrl' is not null";
+    assert_eq!(cinema.count(updates).await, 1);
+    let large = cinema.download(&shown["posterUrl"]).await;
     assert_eq!(large.status(), 200);
     assert_eq!(large.headers()[CONTENT_TYPE], "image/jpeg");
     assert_eq!(large.headers()[CACHE_CONTROL], "public, max-age=31536000, immutable");
     let tag = large.headers()[ETAG].clone();
     assert_eq!(large.bytes().await.unwrap().len() as u64, stored["bytes"].as_u64().unwrap());
-    let small = cinema.file(&shown["posterSmallUrl"]).await.bytes().await.unwrap();
+    let small = cinema.download(&shown["posterSmallUrl"]).await.bytes().await.unwrap();
     assert_eq!(image::load_from_memory(&small).unwrap().width(), 400);
     let url = format!("{}{}", cinema.url(), shown["posterUrl"].as_str().unwrap());
     let again = cinema.http.get(url).header(IF_NONE_MATCH, tag).send().await.unwrap();
@@ -87,11 +87,11 @@ async fn a_poster_is_stored_in_two_sizes_and_served_as_immutable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trailer_is_served_in_byte_ranges() {
     let cinema = TestCinema::open().await;
-    let movie = cinema.movie().await;
+    let movie = cinema.create_movie().await;
     let path = format!("/v1/movies/{movie}/trailer");
     let stored = cinema.upload(&cinema.owner(), &path, "file", MP4.to_vec(), "film.avi").await.expect(200);
     assert_eq!(stored["contentType"], "video/mp4");
-    let url = format!("{}{}", cinema.url(), cinema.shown(&movie).await["trailerUrl"].as_str().unwrap());
+    let url = format!("{}{}", cinema.url(), cinema.get_movie(&movie).await["trailerUrl"].as_str().unwrap());
     let part = cinema.http.get(&url).header(RANGE, "bytes=4-7").send().await.unwrap();
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.headers()["content-range"], format!("bytes 4-7/{}", MP4.len()));
@@ -110,7 +110,7 @@ async fn a_trailer_is_served_in_byte_ranges() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_not_an_image_is_refused_whatever_its_name() {
     let cinema = TestCinema::open().await;
-    let (owner, movie) = (cinema.owner(), cinema.movie().await);
+    let (owner, movie) = (cinema.owner(), cinema.create_movie().await);
     let path = format!("/v1/movies/{movie}/poster");
     let refused = async |who: &Person, part, file: Vec<u8>, status: u16, code: &str| {
         let answer = cinema.upload(who, &path, part, file, "poster.png").await;
@@ -127,7 +127,7 @@ async fn a_file_that_is_not_an_image_is_refused_whatever_its_name() {
     let nobody = format!("/v1/movies/{}/poster", uuid::Uuid::now_v7());
     let unknown = cinema.upload(&owner, &nobody, "file", png(4, 4), "poster.png").await;
     assert_eq!(unknown.status, 404, "{}", unknown.text);
-    assert_eq!(cinema.shown(&movie).await["posterUrl"], Value::Null);
+    assert_eq!(cinema.get_movie(&movie).await["posterUrl"], Value::Null);
     let rows: i64 =
         sqlx::query_scalar("select count(*) from movie.media").fetch_one(&cinema.database).await.unwrap();
     assert_eq!(rows, 0, "a refused file leaves nothing behind");
@@ -140,21 +140,21 @@ async fn a_file_that_is_not_an_image_is_refused_whatever_its_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_poster_is_deleted_an_hour_later_and_the_new_one_stays() {
     let cinema = TestCinema::open_with(Plan::default().with("MEDIA_SWEEP_SECONDS", 1)).await;
-    let movie = cinema.movie().await;
+    let movie = cinema.create_movie().await;
     let first = cinema.put_poster(&movie, png(40, 60)).await;
-    cinema.an_hour_later().await;
+    cinema.pass_an_hour().await;
     let second = cinema.put_poster(&movie, png(60, 40)).await;
-    assert_eq!(cinema.file(&first["url"]).await.status(), 200, "somebody may still look at it");
-    cinema.an_hour_later().await;
+    assert_eq!(cinema.download(&first["url"]).await.status(), 200, "a page that is open may still show it");
+    cinema.pass_an_hour().await;
     cinema
         .until("the old poster is gone", async || {
-            cinema.file(&first["url"]).await.status() == 404
-                && cinema.file(&first["smallUrl"]).await.status() == 404
+            cinema.download(&first["url"]).await.status() == 404
+                && cinema.download(&first["smallUrl"]).await.status() == 404
         })
         .await;
-    assert_eq!(cinema.file(&second["url"]).await.status(), 200);
+    assert_eq!(cinema.download(&second["url"]).await.status(), 200);
     cinema
-        .until("only the new one is known", async || {
+        .until("only the new poster is recorded", async || {
             let query = sqlx::query_scalar::<_, i64>("select count(*) from movie.media");
             query.fetch_one(&cinema.database).await.unwrap() == 1
         })
@@ -168,10 +168,10 @@ async fn cloudinary_gets_signed_uploads_under_our_own_ids() {
         let stand_in = CloudinaryStandIn::start(algorithm).await;
         let plan = Plan::default().with("CLOUDINARY_URL", stand_in.account()).with("MEDIA_SWEEP_SECONDS", 1);
         let cinema = TestCinema::open_with(plan).await;
-        let movie = cinema.movie().await;
+        let movie = cinema.create_movie().await;
         stand_in.fail_next(1);
         let stored = cinema.put_poster(&movie, png(500, 500)).await;
-        let shown = cinema.shown(&movie).await;
+        let shown = cinema.get_movie(&movie).await;
         assert_eq!(shown["posterUrl"], stored["url"]);
         let id: uuid::Uuid =
             sqlx::query_scalar("select id from movie.media").fetch_one(&cinema.database).await.unwrap();
@@ -180,7 +180,7 @@ async fn cloudinary_gets_signed_uploads_under_our_own_ids() {
         cinema.upload(&cinema.owner(), &film, "file", MP4.to_vec(), "film.mp4").await.expect(200);
         assert!(stand_in.ids().iter().any(|id| id.starts_with("video/marquee/")), "{:?}", stand_in.ids());
         cinema.put_poster(&movie, png(50, 50)).await;
-        cinema.an_hour_later().await;
+        cinema.pass_an_hour().await;
         let old_poster = [format!("image/marquee/{id}"), format!("image/marquee/{id}-small")];
         cinema
             .until("both sizes of the old poster are destroyed", async || {

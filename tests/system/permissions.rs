@@ -1,7 +1,7 @@
-//! The users of `nats.conf`: each host may do what it needs and nothing of what another does; whole journeys under these
-//! users are what the other tests show.
+//! The users of `nats.conf`: each host may do what it needs and nothing that is another host's. That the permissions are
+//! sufficient is shown by all other tests, which run under these users.
 //!
-//! Asked of a real server in its own protocol, since it answers a refusal to a connection and not to a call.
+//! The tests use the protocol of NATS directly, since the server reports a refusal to the connection and not to the call.
 
 use std::collections::BTreeMap;
 
@@ -20,41 +20,46 @@ fn users() -> impl Iterator<Item = &'static str> {
     ["gateway"].into_iter().chain(marquee::hosts::all())
 }
 
-/// One connection as one user.
-struct Line(BufReader<TcpStream>);
+/// A connection as one user.
+struct Connection(BufReader<TcpStream>);
 
-impl Line {
+impl Connection {
     async fn open(nats: &Nats, user: &str) -> Self {
-        let mut line = Self(BufReader::new(TcpStream::connect(("127.0.0.1", nats.port())).await.unwrap()));
-        let hello = format!(
+        let mut connection =
+            Self(BufReader::new(TcpStream::connect(("127.0.0.1", nats.port())).await.unwrap()));
+        let connect = format!(
             r#"CONNECT {{"user":"{user}","pass":"{}","verbose":false,"pedantic":false}}"#,
             nats.password()
         );
-        assert_eq!(line.say(&hello).await, Vec::<String>::new(), "{user} may come in");
-        line
+        assert_eq!(connection.send(&connect).await, Vec::<String>::new(), "{user} cannot log in");
+        connection
     }
 
-    /// Says it and returns what the server has against it.
-    async fn say(&mut self, command: &str) -> Vec<String> {
+    /// Sends a command and returns the errors of the server.
+    async fn send(&mut self, command: &str) -> Vec<String> {
         self.0.get_mut().write_all(format!("{command}\r\nPING\r\n").as_bytes()).await.unwrap();
-        let mut refusals = Vec::new();
+        let mut errors = Vec::new();
         loop {
             let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).await.unwrap(), 0, "cut off after {refusals:?}");
+            assert_ne!(
+                self.0.read_line(&mut line).await.unwrap(),
+                0,
+                "the connection was closed after {errors:?}"
+            );
             match line.trim() {
-                "PONG" => return refusals,
-                line if line.starts_with("-ERR") => refusals.push(line.to_owned()),
+                "PONG" => return errors,
+                line if line.starts_with("-ERR") => errors.push(line.to_owned()),
                 _ => {}
             }
         }
     }
 
     async fn may_publish(&mut self, subject: &str) -> bool {
-        self.say(&format!("PUB {subject} 0\r\n")).await.is_empty()
+        self.send(&format!("PUB {subject} 0\r\n")).await.is_empty()
     }
 
     async fn may_subscribe(&mut self, subject: &str) -> bool {
-        self.say(&format!("SUB {subject} 1\r\nUNSUB 1")).await.is_empty()
+        self.send(&format!("SUB {subject} 1\r\nUNSUB 1")).await.is_empty()
     }
 }
 
@@ -66,12 +71,12 @@ async fn empty_nats() -> Nats {
 async fn only_movie_and_the_bridge_may_publish_movie_created() {
     let nats = empty_nats().await;
     for host in users() {
-        let mut line = Line::open(&nats, host).await;
-        let may = line.may_publish("movie.created").await;
+        let mut connection = Connection::open(&nats, host).await;
+        let may = connection.may_publish("movie.created").await;
         assert_eq!(may, ["movie", "bridge"].contains(&host), "{host}");
-        // Nor through the dead letters, from which an operator replays.
-        let parks = line.may_publish("dlq.movie.created").await;
-        assert_eq!(parks, ["auth", "bridge"].contains(&host), "{host} parks what it hears");
+        // Nor indirectly as a dead letter, which an operator may replay.
+        let parks = connection.may_publish("dlq.movie.created").await;
+        assert_eq!(parks, ["auth", "bridge"].contains(&host), "{host} parks movie.created");
     }
 }
 
@@ -82,23 +87,27 @@ async fn a_host_publishes_only_its_own_events_and_reads_no_replies_to_others() {
     let events = DOMAINS.iter().flat_map(|domain| domain.publishes.iter().map(|event| (domain.name, *event)));
     let owned: Vec<(&str, &str)> = events.chain(notices).collect();
     for host in users() {
-        let mut line = Line::open(&nats, host).await;
+        let mut connection = Connection::open(&nats, host).await;
         for &(owner, subject) in &owned {
-            // The bridge brings in events of services on RabbitMQ.
+            // The bridge publishes the events of services on RabbitMQ.
             let may = owner == host || (host == BRIDGE && subject == "movie.created");
-            assert_eq!(line.may_publish(subject).await, may, "{host} publishes {subject}");
+            assert_eq!(connection.may_publish(subject).await, may, "{host} publishes {subject}");
         }
         for other in users() {
             let inbox = format!("_INBOX.{other}.>");
-            assert_eq!(line.may_subscribe(&inbox).await, other == host, "{host} listens at {inbox}");
+            assert_eq!(connection.may_subscribe(&inbox).await, other == host, "{host} subscribes to {inbox}");
             let requests = format!("rpc.{other}.login");
             let answers = other == host && !["gateway", "scheduler", "bridge"].contains(&host);
-            assert_eq!(line.may_subscribe(&requests).await, answers, "{host} answers {requests}");
+            assert_eq!(connection.may_subscribe(&requests).await, answers, "{host} answers {requests}");
         }
-        // The gateway shows events to staff; hosts hear theirs by their consumers.
-        assert_eq!(line.may_subscribe("movie.>").await, host == "gateway", "{host} listens at events");
+        // The gateway shows events to staff; hosts receive theirs through their consumers.
+        assert_eq!(
+            connection.may_subscribe("movie.>").await,
+            host == "gateway",
+            "{host} subscribes to events"
+        );
         for forbidden in [">", "$JS.API.>", "_INBOX.>", "dlq.>"] {
-            assert!(!line.may_subscribe(forbidden).await, "{host} listens at {forbidden}");
+            assert!(!connection.may_subscribe(forbidden).await, "{host} subscribes to {forbidden}");
         }
         for forbidden in [
             "$JS.API.STREAM.DELETE.EVENTS",
@@ -108,14 +117,14 @@ async fn a_host_publishes_only_its_own_events_and_reads_no_replies_to_others() {
             "$JS.API.CONSUMER.CREATE.EVENTS.somebody-else",
             "$JS.ACK.EVENTS.somebody-else.1.1.1.1.1",
         ] {
-            assert!(!line.may_publish(forbidden).await, "{host} does {forbidden}");
+            assert!(!connection.may_publish(forbidden).await, "{host} publishes {forbidden}");
         }
     }
-    let mut operator = Line::open(&nats, "operator").await;
+    let mut operator = Connection::open(&nats, "operator").await;
     assert!(operator.may_publish("movie.created").await && operator.may_subscribe(">").await);
 }
 
-/// What `nats micro info` shows of each service, by name: the endpoints.
+/// The endpoints of each service by its name, as `nats micro info` shows them.
 async fn services(cinema: &TestCinema) -> BTreeMap<String, Vec<Value>> {
     let client = &cinema.cinema().bus.client;
     let inbox = client.new_inbox();
@@ -131,8 +140,8 @@ async fn services(cinema: &TestCinema) -> BTreeMap<String, Vec<Value>> {
     services
 }
 
-/// What nobody asks from outside and the gateway asks by itself: it keeps the files that the movie host names.
-const SWEEP: [&str; 2] = ["rpc.movie.condemn_media", "rpc.movie.forget_media"];
+/// Internal requests that the gateway sends by itself: it deletes the media files that the movie host names.
+const MEDIA_SWEEP: [&str; 2] = ["rpc.movie.condemn_media", "rpc.movie.forget_media"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_publishes_its_schemas_and_internal_ones_are_closed_to_the_gateway() {
@@ -141,11 +150,11 @@ async fn every_endpoint_publishes_its_schemas_and_internal_ones_are_closed_to_th
     for domain in actors::migrations::schemas().map(|domain| domain.name) {
         assert!(services.contains_key(domain), "{:?}", services.keys());
     }
-    // Nobody answers there, so that asking does nothing.
+    // A NATS without hosts, where a request has no effect.
     let nats = empty_nats().await;
-    let mut gateway = Line::open(&nats, "gateway").await;
+    let mut gateway = Connection::open(&nats, "gateway").await;
     for (service, endpoints) in &services {
-        let mut host = Line::open(&nats, service).await;
+        let mut host = Connection::open(&nats, service).await;
         for endpoint in endpoints {
             let subject = endpoint["subject"].as_str().unwrap();
             for schema in ["request", "response"] {
@@ -153,11 +162,11 @@ async fn every_endpoint_publishes_its_schemas_and_internal_ones_are_closed_to_th
                 let schema: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{subject}: {e}"));
                 assert!(schema.get("title").is_some(), "{subject} has no schema: {text}");
             }
-            let internal = endpoint["metadata"]["access"] == "internal" && !SWEEP.contains(&subject);
+            let internal = endpoint["metadata"]["access"] == "internal" && !MEDIA_SWEEP.contains(&subject);
             let may = gateway.may_publish(subject).await;
             assert_eq!(
                 may, !internal,
-                "whether the gateway may ask {subject}: see its deny list in nats.conf"
+                "whether the gateway may request {subject}: see its deny list in nats.conf"
             );
             assert!(host.may_subscribe(subject).await, "{service} may not answer {subject}");
         }
@@ -171,20 +180,20 @@ async fn a_host_may_park_every_event_that_its_consumer_receives() {
     let stream = bus::topology::events(&cinema.cinema().bus).await.unwrap();
     let nats = empty_nats().await;
     let mut consumers = stream.consumers();
-    let mut seen = 0;
+    let mut checked = 0;
     while let Some(consumer) = consumers.next().await {
         let consumer = consumer.unwrap();
-        // The bridge has one for each exchange.
+        // The bridge has one consumer for each exchange.
         let user = consumer.name.split('-').next().unwrap();
-        let mut host = Line::open(&nats, user).await;
+        let mut host = Connection::open(&nats, user).await;
         let mut filters = consumer.config.filter_subjects.clone();
-        filters.extend(Some(consumer.config.filter_subject.clone()).filter(|one| !one.is_empty()));
+        filters.extend(Some(consumer.config.filter_subject.clone()).filter(|subject| !subject.is_empty()));
         for subject in filters {
             assert!(host.may_publish(&format!("dlq.{subject}")).await, "{}: {subject}", consumer.name);
-            seen += 1;
+            checked += 1;
         }
         assert!(host.may_subscribe(&format!("replay.{}", consumer.name)).await, "{}", consumer.name);
     }
-    assert!(seen > 5, "{seen} subjects");
+    assert!(checked > 5, "only {checked} subjects");
     cinema.close().await;
 }

@@ -1,4 +1,4 @@
-//! The step from a demo to a house that everybody reaches: `marquee up` and `marquee seed` beside an https address.
+//! From a demo to a public deployment: `marquee up` and `marquee seed` with an https address.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,7 +19,7 @@ fn up(data: &Path, settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// `marquee up` with servers of its own, and what it printed until it was open.
+/// A running `marquee up` with its own servers, and what it printed until it was ready.
 struct Up {
     child: Child,
     printed: String,
@@ -33,13 +33,19 @@ impl Up {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut printed = String::new();
         while !printed.contains("README.md has a walk") {
-            assert_ne!(output.read_line(&mut printed).unwrap(), 0, "ended: {:?} {printed}", child.wait());
+            assert_ne!(
+                output.read_line(&mut printed).unwrap(),
+                0,
+                "it ended with {:?}: {printed}",
+                child.wait()
+            );
         }
         let port = settings.iter().find(|(name, _)| *name == "HTTP_ADDR").unwrap().1;
         Self { child, printed, url: format!("http://{port}"), _output: output }
     }
 
-    async fn logs_in(&self, email: &str, password: &str) -> bool {
+    /// Whether a login succeeds.
+    async fn can_log_in(&self, email: &str, password: &str) -> bool {
         let body = json!({"email": email, "password": password});
         let request = reqwest::Client::new().post(format!("{}/v1/auth/login", self.url)).json(&body);
         match answer(request.send().await.unwrap()).await.unwrap().status.as_u16() {
@@ -49,8 +55,8 @@ impl Up {
         }
     }
 
-    /// The password that was shown beside an account.
-    fn shown(&self, email: &str) -> Option<&str> {
+    /// The password that was printed for an account.
+    fn printed_password(&self, email: &str) -> Option<&str> {
         let line = self.printed.lines().find(|line| line.contains(email))?;
         let words: Vec<&str> = line.split_whitespace().collect();
         words.windows(2).find(|pair| pair[1] == "(shown").map(|pair| pair[0])
@@ -94,13 +100,13 @@ fn up_with_an_https_address_names_every_unsafe_setting_before_it_writes_anything
         ("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f"),
     ];
     let output = up(&data, &settings).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
     for name in settings[1..].iter().map(|(name, _)| *name).filter(|name| *name != "SUPER_ADMIN_EMAIL") {
-        assert!(told.contains(&format!("  {name} ")), "{name}: {told}");
+        assert!(error.contains(&format!("  {name} ")), "{name}: {error}");
     }
-    assert!(told.contains("PAYMENT_API_URL is not set"), "its sandbox charges nobody: {told}");
-    assert!(!told.contains(KNOWN) && !told.contains("whsec_"), "{told}");
+    assert!(error.contains("PAYMENT_API_URL is not set"), "the sandbox charges nobody: {error}");
+    assert!(!error.contains(KNOWN) && !error.contains("whsec_"), "{error}");
     assert!(!data.exists());
 }
 
@@ -112,12 +118,13 @@ async fn with_an_https_address_passwords_are_random_and_shown_once_and_the_page_
     let settings =
         [("PUBLIC_URL", "https://kino.example"), ("SANDBOX", "true"), ("HTTP_ADDR", addr.as_str())];
     let first = Up::start(&data, &settings);
-    let mut shown = Vec::new();
+    let mut passwords = Vec::new();
     for email in ACCOUNTS {
-        let password = first.shown(email).unwrap_or_else(|| panic!("{email}: {}", first.printed)).to_owned();
-        assert!(!first.logs_in(email, KNOWN).await, "{email}");
-        assert!(first.logs_in(email, &password).await, "{email}");
-        shown.push(password);
+        let password =
+            first.printed_password(email).unwrap_or_else(|| panic!("{email}: {}", first.printed)).to_owned();
+        assert!(!first.can_log_in(email, KNOWN).await, "{email}");
+        assert!(first.can_log_in(email, &password).await, "{email}");
+        passwords.push(password);
     }
     let page = reqwest::get(&first.url).await.unwrap().text().await.unwrap();
     assert!(page.contains(r#"<meta name="marquee-sandbox" content="true">"#), "{page}");
@@ -128,9 +135,9 @@ async fn with_an_https_address_passwords_are_random_and_shown_once_and_the_page_
     first.stop();
 
     let second = Up::start(&data, &settings);
-    for (email, password) in ACCOUNTS.into_iter().zip(&shown) {
-        assert!(!second.printed.contains(password.as_str()), "shown again: {}", second.printed);
-        assert!(second.logs_in(email, password).await, "{email}");
+    for (email, password) in ACCOUNTS.into_iter().zip(&passwords) {
+        assert!(!second.printed.contains(password.as_str()), "printed again: {}", second.printed);
+        assert!(second.can_log_in(email, password).await, "{email}");
     }
     second.stop();
 }
@@ -144,12 +151,12 @@ async fn a_demo_has_the_readmes_password_and_does_not_print_a_configured_one() {
         [("HTTP_ADDR", addr.as_str()), ("SUPER_ADMIN_EMAIL", email), ("SUPER_ADMIN_PASSWORD", own)];
     let demo = Up::start(&folder.path().join("data"), &settings);
     assert!(demo.printed.contains(KNOWN) && !demo.printed.contains(own), "{}", demo.printed);
-    assert!(demo.logs_in("ada@marquee.example", KNOWN).await && demo.logs_in(email, own).await);
+    assert!(demo.can_log_in("ada@marquee.example", KNOWN).await && demo.can_log_in(email, own).await);
     let page = reqwest::get(&demo.url).await.unwrap().text().await.unwrap();
     assert!(page.contains(r#"<meta name="marquee-sandbox" content="false">"#), "{page}");
     demo.stop();
 
-    // The same data beside https would leave that account open to everybody.
+    // With an https address the same data would leave that account open to everybody.
     let settings = [
         ("HTTP_ADDR", addr.as_str()),
         ("SUPER_ADMIN_EMAIL", email),
@@ -158,9 +165,9 @@ async fn a_demo_has_the_readmes_password_and_does_not_print_a_configured_one() {
         ("SANDBOX", "true"),
     ];
     let output = up(&folder.path().join("data"), &settings).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("ada@marquee.example, staff@marquee.example"), "{told}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("ada@marquee.example, staff@marquee.example"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The README's walk, pasted as it stands: it must end with a confirmed ticket.
+//! The commands of the README, run as they are: they must end with a confirmed ticket.
 
 use crate::cinema::{Plan, TestCinema};
 
@@ -6,15 +6,15 @@ use crate::cinema::{Plan, TestCinema};
 async fn the_commands_of_the_readme_sell_a_seat() {
     let cinema = TestCinema::open_with(Plan { seed: true, ..Plan::default() }).await;
     let readme = include_str!("../../README.md");
-    let walk = readme.split("```sh\n").find(|block| block.starts_with("URL=")).unwrap();
-    let walk = walk.split("```").next().unwrap();
-    assert!(walk.contains("URL=http://127.0.0.1:8080\n"), "the walk names the default address");
-    let walk = walk.replace("URL=http://127.0.0.1:8080\n", &format!("URL={}\n", cinema.url()));
+    let commands = readme.split("```sh\n").find(|block| block.starts_with("URL=")).unwrap();
+    let commands = commands.split("```").next().unwrap();
+    assert!(commands.contains("URL=http://127.0.0.1:8080\n"), "the commands use the default address");
+    let commands = commands.replace("URL=http://127.0.0.1:8080\n", &format!("URL={}\n", cinema.url()));
     let ran = tokio::process::Command::new("bash")
         .arg("-euo")
         .arg("pipefail")
         .arg("-c")
-        .arg(walk)
+        .arg(commands)
         .output()
         .await
         .unwrap();

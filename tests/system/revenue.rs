@@ -1,4 +1,4 @@
-//! What staff see of money by REST: revenue from the ledger, payments that need a look, and who may see them.
+//! Revenue and payments over REST: sums from the ledger, payments that need attention, and who may see them.
 
 use reqwest::Method;
 use sandbox::{Switches, Verdict};
@@ -7,14 +7,14 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::cinema::{Person, Plan, TestCinema, id};
-use crate::operator::{marquee, until_all_is_heard, well};
+use crate::operator::{expect_success, marquee, until_all_is_handled};
 
 pub fn euros(amount: i64) -> Value {
     json!({"amount": amount, "currency": "EUR"})
 }
 
-pub fn day(away: i64) -> String {
-    let day = OffsetDateTime::now_utc() + time::Duration::days(away);
+pub fn day(days_ahead: i64) -> String {
+    let day = OffsetDateTime::now_utc() + time::Duration::days(days_ahead);
     day.format(format_description!("[year]-[month]-[day]")).unwrap()
 }
 
@@ -27,13 +27,13 @@ async fn revenue_adds_up_by_day_movie_and_showtime() {
     cinema.until_confirmed(&ada, &two).await;
     let first = std::mem::take(&mut cinema.showtime);
     cinema.showtime = cinema.schedule(&["SSS"], 24 * 3600).await;
-    let (kept, given) = (cinema.reserve(&ada, &["A1"]).await, cinema.reserve(&ada, &["A2"]).await);
-    for reservation in [&kept, &given] {
+    let (kept, cancelled) = (cinema.reserve(&ada, &["A1"]).await, cinema.reserve(&ada, &["A2"]).await);
+    for reservation in [&kept, &cancelled] {
         cinema.pay(&ada, reservation, "pm_card_visa").await.expect(201);
         cinema.until_confirmed(&ada, reservation).await;
     }
-    cinema.cancel(&ada, &given).await.expect(200);
-    cinema.until_status(&ada, &given, "REFUNDED").await;
+    cinema.cancel(&ada, &cancelled).await.expect(200);
+    cinema.until_status(&ada, &cancelled, "REFUNDED").await;
 
     let report = async |query: &str| {
         let path = format!("/v1/admin/reports/revenue?from={}&to={}{query}", day(-1), day(1));
@@ -43,15 +43,15 @@ async fn revenue_adds_up_by_day_movie_and_showtime() {
     let whole = json!({"gross": euros(4800), "refunded": euros(1200), "disputed": euros(0), "net": euros(3600), "tickets": 3});
     assert_eq!(days["totals"], json!([whole]), "{days}");
     let mut sum = 0;
-    for line in days["items"].as_array().unwrap() {
-        assert!(line["day"].as_str().is_some_and(|text| text.len() == 10), "{line}");
-        sum += line["net"]["amount"].as_i64().unwrap();
+    for row in days["items"].as_array().unwrap() {
+        assert!(row["day"].as_str().is_some_and(|text| text.len() == 10), "{row}");
+        sum += row["net"]["amount"].as_i64().unwrap();
     }
     assert_eq!(sum, 3600);
     let showtimes = report("&by=showtime&timeZone=Pacific/Auckland").await;
     assert_eq!((showtimes["total"].as_i64(), &showtimes["totals"]), (Some(2), &json!([whole])));
     let items = showtimes["items"].as_array().unwrap();
-    let of = |showtime: &str| items.iter().find(|line| line["showtimeId"] == showtime).unwrap().clone();
+    let of = |showtime: &str| items.iter().find(|row| row["showtimeId"] == showtime).unwrap().clone();
     assert_eq!((of(&first)["net"].clone(), of(&first)["tickets"].clone()), (euros(2400), json!(2)));
     assert_eq!(of(&cinema.showtime)["refunded"], euros(1200));
     assert_eq!(of(&cinema.showtime)["tickets"], 1);
@@ -95,17 +95,17 @@ async fn revenue_and_payments_are_for_staff_only_and_bad_queries_are_refused() {
     cinema.close().await;
 }
 
-/// What a showtime or its film is to show: payments that belong to it, and the seats that are sold.
-struct Wanted<'a> {
+/// What the report must contain for a showtime or its movie: the sums of these payments, and the seats that are sold.
+struct Expected<'a> {
     payments: &'a [&'a Value],
     tickets: i64,
 }
 
-impl Wanted<'_> {
-    fn line(&self) -> Value {
+impl Expected<'_> {
+    fn row(&self) -> Value {
         let of = |list: &Value, status: &str| -> i64 {
-            let counted = list.as_array().unwrap().iter().filter(|one| one["status"] == status);
-            counted.map(|one| one["total"]["amount"].as_i64().unwrap()).sum()
+            let counted = list.as_array().unwrap().iter().filter(|item| item["status"] == status);
+            counted.map(|item| item["total"]["amount"].as_i64().unwrap()).sum()
         };
         let sum = |of: &dyn Fn(&Value) -> i64| self.payments.iter().map(|payment| of(payment)).sum::<i64>();
         let gross = sum(&|payment| payment["total"]["amount"].as_i64().unwrap());
@@ -122,13 +122,14 @@ impl TestCinema {
         self.call(Method::GET, &path, Some(&self.owner()), None).await.expect(200)
     }
 
-    async fn paid_for(&self, reservation: &str) -> Value {
+    /// The payment of a reservation, as staff see it.
+    async fn payment_details(&self, reservation: &str) -> Value {
         let owner = self.owner();
         let payment = id(&self.reservation(&owner, reservation).await["payment"]);
         self.call(Method::GET, &format!("/v1/payments/{payment}"), Some(&owner), None).await.expect(200)
     }
 
-    async fn exchange_for(&self, who: &Person, reservation: &str, showtime: &str, seats: &[&str]) -> Value {
+    async fn exchange_to(&self, who: &Person, reservation: &str, showtime: &str, seats: &[&str]) -> Value {
         let path = format!("/v1/reservations/{reservation}/exchange");
         let body = json!({"showtimeId": showtime, "seats": seats});
         let answer = self.call(Method::POST, &path, Some(who), Some(body)).await;
@@ -136,20 +137,20 @@ impl TestCinema {
         answer.body
     }
 
-    async fn until_nothing_is_under_way(&self) {
-        self.until_sql("select count(*) from reservation.unsent", 0).await;
-        self.until_sql("select count(*) from payment.unsent", 0).await;
-        until_all_is_heard(self).await;
+    /// Waits until all events are handled and all refunds are settled.
+    async fn until_idle(&self) {
+        self.until_published().await;
+        until_all_is_handled(self).await;
         self.until_sql("select count(*) from payment.refunds where status = 'REQUESTED'", 0).await;
-        self.until_sql("select count(*) from payment.unsent", 0).await;
-        until_all_is_heard(self).await;
+        self.until_published().await;
+        until_all_is_handled(self).await;
     }
 }
 
-/// The sums of a line, without what it is about.
-fn sums(line: &Value) -> Value {
+/// The sums of a row, without the fields that name its showtime or movie.
+fn sums(row: &Value) -> Value {
     let keys = ["gross", "refunded", "disputed", "net", "tickets"];
-    keys.into_iter().map(|key| (key.to_owned(), line[key].clone())).collect::<serde_json::Map<_, _>>().into()
+    keys.into_iter().map(|key| (key.to_owned(), row[key].clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,87 +161,87 @@ async fn revenue_and_tickets_follow_exchanges_cancellations_refunds_and_disputes
     let second = cinema.schedule(&["WWWWSSSSSS"], 48 * 3600).await;
     let third = cinema.schedule(&["WW"], 72 * 3600).await;
 
-    // Goodwill, then a cheaper exchange to another film, and from there on to a third.
+    // A partial refund by staff, then a cheaper exchange to another movie, and from there to a third.
     let moved = cinema.buy(&ada, &["A1", "A2"]).await;
-    let payment = id(&cinema.paid_for(&moved).await);
+    let payment = id(&cinema.payment_details(&moved).await);
     let part = json!({"amount": 300, "reason": "the sound was off"});
     let refund = format!("/v1/payments/{payment}/refund");
     cinema.call(Method::POST, &refund, Some(&owner), Some(part)).await.expect(202);
-    cinema.exchange_for(&ada, &moved, &second, &["A1", "A2"]).await;
-    cinema.exchange_for(&ada, &moved, &third, &["A1"]).await;
+    cinema.exchange_to(&ada, &moved, &second, &["A1", "A2"]).await;
+    cinema.exchange_to(&ada, &moved, &third, &["A1"]).await;
     // Fewer seats of the same showtime.
     let fewer = cinema.buy(&ada, &["A4", "A5"]).await;
-    cinema.exchange_for(&ada, &fewer, &first, &["A6"]).await;
-    // Dearer: the new order is paid, the old one goes back.
+    cinema.exchange_to(&ada, &fewer, &first, &["A6"]).await;
+    // A dearer exchange: the new order is paid, the old one is refunded.
     let old = cinema.buy(&ada, &["B1"]).await;
-    let new = id(&cinema.exchange_for(&ada, &old, &second, &["A5", "A6"]).await);
+    let new = id(&cinema.exchange_to(&ada, &old, &second, &["A5", "A6"]).await);
     cinema.pay(&ada, &new, "pm_card_visa").await.expect(201);
     cinema.until_confirmed(&ada, &new).await;
     cinema.until_status(&ada, &old, "REFUNDED").await;
-    // Cancelled for a half, for nothing, and after an exchange.
+    // Cancelled with half a refund, without one, and after an exchange.
     let half = cinema.buy(&ada, &["C1"]).await;
     cinema.cancel(&ada, &half).await.expect(200);
     cinema.until_status(&ada, &half, "REFUNDED").await;
     let kept = cinema.buy(&ada, &["C2"]).await;
     let cancel = format!("/v1/reservations/{kept}/cancel");
     cinema.call(Method::POST, &cancel, Some(&owner), Some(json!({"refundPercent": 0}))).await.expect(200);
-    let gone = cinema.buy(&ada, &["C3", "C4"]).await;
-    cinema.exchange_for(&ada, &gone, &second, &["A7", "A8"]).await;
-    cinema.cancel(&ada, &gone).await.expect(200);
-    cinema.until_status(&ada, &gone, "REFUNDED").await;
-    // Disputed, exchanged for the same price, and lost.
+    let exchanged = cinema.buy(&ada, &["C3", "C4"]).await;
+    cinema.exchange_to(&ada, &exchanged, &second, &["A7", "A8"]).await;
+    cinema.cancel(&ada, &exchanged).await.expect(200);
+    cinema.until_status(&ada, &exchanged, "REFUNDED").await;
+    // Disputed, exchanged for the same price, and then the dispute is lost.
     let disputed = cinema.reserve(&ada, &["D1"]).await;
     cinema.pay(&ada, &disputed, "pm_card_createDispute").await.expect(201);
     cinema.until_confirmed(&ada, &disputed).await;
     cinema.until_sql("select count(*) from payment.disputes where status = 'OPEN'", 1).await;
-    cinema.exchange_for(&ada, &disputed, &second, &["A9"]).await;
+    cinema.exchange_to(&ada, &disputed, &second, &["A9"]).await;
     cinema.switch(Switches { decide_disputes: Some(Verdict::Lost), ..Switches::default() });
     cinema.until_sql("select count(*) from payment.disputes where status = 'LOST'", 1).await;
-    cinema.until_nothing_is_under_way().await;
+    cinema.until_idle().await;
 
     let mut paid = Vec::new();
-    for reservation in [&moved, &fewer, &old, &new, &half, &kept, &gone, &disputed] {
-        paid.push(cinema.paid_for(reservation).await);
+    for reservation in [&moved, &fewer, &old, &new, &half, &kept, &exchanged, &disputed] {
+        paid.push(cinema.payment_details(reservation).await);
     }
-    let [moved, fewer, old, new, half, kept, gone, disputed] = &paid[..] else { unreachable!() };
-    let wanted = [
-        (&first, Wanted { payments: &[fewer, old, half, kept], tickets: 1 }),
-        (&second, Wanted { payments: &[new, gone, disputed], tickets: 3 }),
-        (&third, Wanted { payments: &[moved], tickets: 1 }),
+    let [moved, fewer, old, new, half, kept, exchanged, disputed] = &paid[..] else { unreachable!() };
+    let expected = [
+        (&first, Expected { payments: &[fewer, old, half, kept], tickets: 1 }),
+        (&second, Expected { payments: &[new, exchanged, disputed], tickets: 3 }),
+        (&third, Expected { payments: &[moved], tickets: 1 }),
     ];
-    let all = Wanted { payments: &paid.iter().collect::<Vec<_>>(), tickets: 5 }.line();
+    let all = Expected { payments: &paid.iter().collect::<Vec<_>>(), tickets: 5 }.row();
     assert_eq!(disputed["disputes"][0]["status"], "LOST");
 
-    let is_right = async || {
+    let check_reports = async || {
         let report = cinema.revenue("showtime").await;
         assert_eq!(report["totals"], json!([all]), "{report}");
-        let lines = report["items"].as_array().unwrap();
-        assert_eq!(lines.len(), wanted.len(), "{report}");
-        let films = cinema.revenue("movie").await;
-        for (showtime, wanted) in &wanted {
-            let line = lines.iter().find(|line| line["showtimeId"] == json!(showtime)).unwrap();
-            assert_eq!(sums(line), wanted.line(), "{report}");
-            let films = films["items"].as_array().unwrap();
-            let film = films.iter().find(|film| film["movieId"] == line["movieId"]).unwrap();
-            assert_eq!(sums(film), wanted.line());
+        let rows = report["items"].as_array().unwrap();
+        assert_eq!(rows.len(), expected.len(), "{report}");
+        let movies = cinema.revenue("movie").await;
+        for (showtime, expected) in &expected {
+            let row = rows.iter().find(|row| row["showtimeId"] == json!(showtime)).unwrap();
+            assert_eq!(sums(row), expected.row(), "{report}");
+            let movies = movies["items"].as_array().unwrap();
+            let movie = movies.iter().find(|movie| movie["movieId"] == row["movieId"]).unwrap();
+            assert_eq!(sums(movie), expected.row());
         }
         let days = cinema.revenue("day").await;
         let tickets = days["items"].as_array().unwrap().iter().map(|day| day["tickets"].as_i64().unwrap());
         assert_eq!((tickets.sum::<i64>(), &days["totals"]), (5, &json!([all])));
     };
-    is_right().await;
-    // Every event of reservation once more, as if it had never come.
+    check_reports().await;
+    // Payment handles every event of reservation again as if for the first time.
     let again = ["events", "replay", "--from", "1", "--subject", "reservation.>", "--again", "payment"];
-    well(&marquee(&cinema, &again));
-    cinema.until_nothing_is_under_way().await;
-    is_right().await;
+    expect_success(&marquee(&cinema, &again));
+    cinema.until_idle().await;
+    check_reports().await;
     for sql in [
         "update reservation.reservations set updated_at = updated_at - interval '1 hour'",
         "update payment.payments set updated_at = updated_at - interval '1 hour', attention = null",
     ] {
         sqlx::query(sql).execute(&cinema.database).await.unwrap();
     }
-    let checked = well(&marquee(&cinema, &["fsck"]));
+    let checked = expect_success(&marquee(&cinema, &["fsck"]));
     assert!(checked.contains("5 seats sold, 5 tickets counted"), "{checked}");
     cinema.close().await;
 }

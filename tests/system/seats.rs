@@ -1,4 +1,4 @@
-//! Seats over REST: their names, places and neighbours, what is sold only together, and the best of them.
+//! Seats over REST: ids and columns, seats sold only together, the best seats, and layouts.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,22 +15,23 @@ fn seat(number: u16, column: u16, kind: &str) -> Value {
     json!({"number": number, "column": column, "kind": kind})
 }
 
-fn of_unit(number: u16, column: u16, unit: u16) -> Value {
+/// One seat of a love seat; the seats with the same `unit` are sold together.
+fn love_seat(number: u16, column: u16, unit: u16) -> Value {
     json!({"number": number, "column": column, "kind": "LOVESEAT", "unit": unit})
 }
 
-/// Wheelchair with a companion on each side and two more seats; two love seats for two and one for three.
-fn special() -> Value {
+/// A wheelchair space with a companion seat on each side and a standard seat; two love seats for two and one for three.
+fn special_layout() -> Value {
     let first =
         [seat(1, 1, "COMPANION"), seat(2, 2, "WHEELCHAIR"), seat(3, 3, "COMPANION"), seat(4, 4, "STANDARD")];
     let last = [
-        of_unit(1, 1, 1),
-        of_unit(2, 2, 1),
-        of_unit(3, 4, 2),
-        of_unit(4, 5, 2),
-        of_unit(5, 6, 3),
-        of_unit(6, 7, 3),
-        of_unit(7, 8, 3),
+        love_seat(1, 1, 1),
+        love_seat(2, 2, 1),
+        love_seat(3, 4, 2),
+        love_seat(4, 5, 2),
+        love_seat(5, 6, 3),
+        love_seat(6, 7, 3),
+        love_seat(7, 8, 3),
     ];
     json!([{"label": "A", "seats": first}, {"label": "B", "seats": last}])
 }
@@ -58,20 +59,20 @@ async fn in_a_hall_with_numbered_rows_row_1_seat_11_is_not_row_11_seat_1() {
     assert_eq!(tickets["tickets"][0]["seat"], "1-11");
     cinema.buy(&ada, &["11-1"]).await;
     assert_eq!(cinema.seat("11-1").await, "SOLD");
-    let glued = cinema.try_reserve(&ada, &["111"]).await;
-    assert_eq!((glued.status.as_u16(), glued.code()), (422, "invalid"), "{}", glued.text);
+    let ambiguous = cinema.try_reserve(&ada, &["111"]).await;
+    assert_eq!((ambiguous.status.as_u16(), ambiguous.code()), (422, "invalid"), "{}", ambiguous.text);
     let map = format!("/v1/showtimes/{}/seats", cinema.showtime);
     let map = cinema.call(Method::GET, &map, None, None).await.expect(200);
     let mirrored = map["seats"].as_array().unwrap().iter().filter(|seat| seat["row"] == "2");
-    let places: Vec<_> = mirrored.map(|seat| (seat["number"].clone(), seat["column"].clone())).collect();
-    assert_eq!(places[..2], [(json!(12), json!(1)), (json!(11), json!(2))]);
+    let columns: Vec<_> = mirrored.map(|seat| (seat["number"].clone(), seat["column"].clone())).collect();
+    assert_eq!(columns[..2], [(json!(12), json!(1)), (json!(11), json!(2))]);
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_companion_seat_alone_or_a_split_love_seat_is_refused_and_holds_nothing() {
     let mut cinema = TestCinema::open().await;
-    cinema.showtime = cinema.schedule_layout(special(), 24 * 3600).await;
+    cinema.showtime = cinema.schedule_layout(special_layout(), 24 * 3600).await;
     let ada = cinema.register().await;
     let refusal = async |seats: &[&str]| {
         let refused = cinema.try_reserve(&ada, seats).await;
@@ -88,7 +89,7 @@ async fn a_companion_seat_alone_or_a_split_love_seat_is_refused_and_holds_nothin
 
     let order = cinema.buy(&ada, &["A1", "A2"]).await;
     cinema.reserve(&ada, &["B5", "B6", "B7"]).await;
-    // An exchange counts the new order as a whole.
+    // An exchange is checked on the whole new order.
     let path = format!("/v1/reservations/{order}/exchange");
     let exchange = async |seats: Value| {
         cinema.call(Method::POST, &path, Some(&ada), Some(json!({"seats": seats}))).await
@@ -99,7 +100,7 @@ async fn a_companion_seat_alone_or_a_split_love_seat_is_refused_and_holds_nothin
     assert_eq!((half.status.as_u16(), half.code()), (422, "unit-split"), "{}", half.text);
     let moved = exchange(json!(["A2", "A3"])).await.expect(200);
     assert_eq!(moved["seats"], json!(["A2", "A3"]));
-    cinema.until("the companion place is free", async || cinema.seat("A1").await == "FREE").await;
+    cinema.until("the companion seat is free", async || cinema.seat("A1").await == "FREE").await;
     cinema.close().await;
 }
 
@@ -130,7 +131,7 @@ async fn the_best_seats_are_those_that_an_order_would_get_and_are_not_held() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_best_seats_are_whole_love_seats_and_no_companion_seats() {
     let mut cinema = TestCinema::open().await;
-    cinema.showtime = cinema.schedule_layout(special(), 3600).await;
+    cinema.showtime = cinema.schedule_layout(special_layout(), 3600).await;
     let ada = cinema.register().await;
     let found = best(&cinema, "count=2&kind=LOVESEAT").await.expect(200);
     assert_eq!((found["seats"].clone(), found["together"].clone()), (json!(["B3", "B4"]), json!(true)));
@@ -184,8 +185,8 @@ async fn an_inconsistent_layout_is_refused_with_the_name_of_its_field() {
             "rows[0].seats[1].column",
         ),
         (json!([{"label": "A", "seats": [seat(1, 101, "STANDARD")]}]), "rows[0].seats[0].column"),
-        (json!([{"label": "A", "seats": [of_unit(1, 1, 1)]}]), "rows[0].seats[0].unit"),
-        (json!([{"label": "A", "seats": [of_unit(1, 1, 1), of_unit(2, 3, 1)]}]), "rows[0].seats[0].unit"),
+        (json!([{"label": "A", "seats": [love_seat(1, 1, 1)]}]), "rows[0].seats[0].unit"),
+        (json!([{"label": "A", "seats": [love_seat(1, 1, 1), love_seat(2, 3, 1)]}]), "rows[0].seats[0].unit"),
     ] {
         let refused = send("Refused", rows.clone()).await;
         assert_eq!((refused.status.as_u16(), refused.code()), (422, "invalid"), "{rows}: {}", refused.text);
@@ -200,6 +201,6 @@ async fn an_inconsistent_layout_is_refused_with_the_name_of_its_field() {
         .iter()
         .map(|s| s["column"].clone())
         .collect();
-    assert_eq!(columns, [json!(1), json!(2), json!(3)], "stored with the columns written down");
+    assert_eq!(columns, [json!(1), json!(2), json!(3)], "the columns are stored");
     cinema.close().await;
 }

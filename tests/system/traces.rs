@@ -1,5 +1,4 @@
-//! One trace from a request to the last thing that it causes, received by a collector of the test's own, and its id on
-//! the log's lines.
+//! One trace from a request to its last effect, received by a collector of the test, and the request id in the log.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +22,7 @@ struct Span {
     name: String,
 }
 
-/// What a collector was sent.
+/// The spans that the collector has received.
 type Spans = Arc<Mutex<Vec<Span>>>;
 
 #[handler]
@@ -50,7 +49,7 @@ async fn collector() -> (String, Spans) {
     (url, spans)
 }
 
-/// `marquee up` on the cinema's servers, ended with the test.
+/// A process that is killed at the end of the test.
 struct Process(Child);
 
 impl Drop for Process {
@@ -63,7 +62,7 @@ impl Drop for Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paying_is_one_trace_from_the_request_to_the_mail() {
     let mut cinema = TestCinema::open_with(Plan { own_postgres: true, ..Plan::default() }).await;
-    cinema.close_doors().await;
+    cinema.stop_hosts().await;
     let database = cinema.postgres.as_ref().unwrap().create_database("traced").await.unwrap();
     let (collector, spans) = collector().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -90,7 +89,7 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
         let ready = cinema.http.get(format!("{url}/health/ready")).send().await;
         ready.is_ok_and(|ready| ready.status().is_success()).then_some(())
     };
-    until("the house is open", ready).await;
+    until("the process is ready", ready).await;
 
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let caller = "00f067aa0ba902b7";
@@ -105,7 +104,8 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
     let session = call("/v1/auth/login", String::new(), account).await.expect(200);
     let token = session["accessToken"].as_str().unwrap().to_owned();
     let listed = cinema.http.get(format!("{url}/v1/showtimes?pageSize=100")).send().await.unwrap();
-    let showtime = answer(listed).await.unwrap().body["items"][99]["id"].clone();
+    let showtimes = answer(listed).await.unwrap().body["items"].as_array().unwrap().clone();
+    let showtime = showtimes.last().expect("the demo has showtimes")["id"].clone();
     let order = json!({"showtimeId": showtime, "bestAvailable": {"count": 1}});
     let reserved = call("/v1/reservations", token.clone(), order).await.expect(201);
     let pay = json!({"reservationId": reserved["id"], "paymentMethod": "pm_card_visa"});
@@ -131,47 +131,48 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
         "notification hears reservation.confirmed",
         "send mail",
     ];
-    let told = || async {
+    let all_received = || async {
         let spans = spans.lock().unwrap().clone();
         let names: HashSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
         wanted.iter().all(|name| names.contains(name)).then_some(())
     };
-    let came = tokio::time::timeout(Duration::from_secs(20), until("all spans", told)).await;
+    let received = tokio::time::timeout(Duration::from_secs(20), until("all spans", all_received)).await;
     let spans: Vec<Span> = spans.lock().unwrap().iter().filter(|span| span.trace == trace).cloned().collect();
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     spans.iter().for_each(|span| *names.entry(&span.name).or_default() += 1);
-    assert!(came.is_ok(), "only {names:#?}");
+    assert!(received.is_ok(), "only {names:#?}");
     for name in wanted {
         assert!(names.contains_key(name), "no {name} in the trace: {names:#?}");
     }
-    // Every span has its parent in the trace, up to the caller's own.
+    // The parent of every span is in the trace or is the span of the client.
     let ids: HashSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
-    let lost: Vec<_> =
+    let orphans: Vec<_> =
         spans.iter().filter(|s| s.parent != caller && !ids.contains(s.parent.as_str())).collect();
-    assert!(lost.is_empty(), "without their parents: {lost:#?}");
-    // The last link hangs, over hosts and streams, on the request that paid.
+    assert!(orphans.is_empty(), "spans without their parents: {orphans:#?}");
+    // The last event descends, through hosts and the stream, from the payment request.
     let by_id: HashMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     let last = spans.iter().find(|span| span.name == "publish reservation.confirmed").unwrap();
-    let way: Vec<&str> = std::iter::successors(Some(last), |span| by_id.get(span.parent.as_str()).copied())
-        .map(|span| span.name.as_str())
-        .collect();
-    assert!(way.contains(&"reservation hears payment.success"), "{way:?}");
-    assert_eq!(way.last(), Some(&"POST /v1/payments"), "{way:?}");
+    let ancestors: Vec<&str> =
+        std::iter::successors(Some(last), |span| by_id.get(span.parent.as_str()).copied())
+            .map(|span| span.name.as_str())
+            .collect();
+    assert!(ancestors.contains(&"reservation hears payment.success"), "{ancestors:?}");
+    assert_eq!(ancestors.last(), Some(&"POST /v1/payments"), "{ancestors:?}");
 
     drop(process);
     let log = std::fs::read_to_string(log).unwrap();
     let lines = log.lines().filter(|line| line.contains("order-4711"));
     let lines: Vec<Value> =
         lines.map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
-    let about =
+    let has_line =
         |text: &str| lines.iter().any(|line| line["message"].as_str().is_some_and(|m| m.contains(text)));
-    assert!(about("request") && about("saga"), "{lines:#?}");
+    assert!(has_line("request") && has_line("saga"), "{lines:#?}");
 }
 
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, fact: impl Fn() -> F) -> T {
     let began = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = fact().await {
             return found;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "not within a minute: {what}");

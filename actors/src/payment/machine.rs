@@ -184,12 +184,8 @@ impl Step {
     }
 
     /// The same for each of the items, one after the other.
-    pub fn for_each<T>(
-        self,
-        items: impl IntoIterator<Item = T>,
-        mut step: impl FnMut(Self, T) -> Self,
-    ) -> Self {
-        items.into_iter().fold(self, |before, item| step(before, item))
+    pub fn for_each<T>(self, items: impl IntoIterator<Item = T>, step: impl FnMut(Self, T) -> Self) -> Self {
+        items.into_iter().fold(self, step)
     }
 
     /// Whether there is a new version to write.

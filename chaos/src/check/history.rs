@@ -1,14 +1,14 @@
-//! Sagas: every history is gapless, goes only ways that there are, and was told as it went.
+//! Sagas: every history is without gaps, has only allowed transitions, and was published as events.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::seat::owns;
-use super::{Checked, Scene};
+use super::{CheckResult, Observations};
 
-/// The ways from state to state, as `docs/architecture.md` tells them.
-const WAYS: [(&str, &[&str]); 9] = [
+/// The allowed transitions between states.
+const TRANSITIONS: [(&str, &[&str]); 9] = [
     ("", &["awaiting-payment"]),
     ("awaiting-payment", &["awaiting-payment", "paying", "confirmed", "cancelled"]),
     ("paying", &["paying", "ending", "confirmed", "cancelled"]),
@@ -20,9 +20,9 @@ const WAYS: [(&str, &[&str]); 9] = [
     ("needs-attention", &["refunding", "refunded"]),
 ];
 
-pub fn legal(scene: &Scene<'_>) -> Checked {
+pub fn legal(seen: &Observations<'_>) -> CheckResult {
     let (mut findings, mut steps) = (Vec::new(), 0);
-    for reservation in scene.truth.reservations.values() {
+    for reservation in seen.state.reservations.values() {
         let mut state = "";
         for (at, step) in reservation.steps.iter().enumerate() {
             steps += 1;
@@ -34,8 +34,8 @@ pub fn legal(scene: &Scene<'_>) -> Checked {
                     at + 1
                 ));
             }
-            let ways = WAYS.iter().find(|(from, _)| *from == state).map_or(&[][..], |(_, to)| to);
-            if !ways.contains(&step.state.as_str()) {
+            let allowed = TRANSITIONS.iter().find(|(from, _)| *from == state).map_or(&[][..], |(_, to)| to);
+            if !allowed.contains(&step.state.as_str()) {
                 findings.push(format!(
                     "{} went from {state:?} to {} by {}",
                     reservation.id, step.state, step.input
@@ -47,23 +47,23 @@ pub fn legal(scene: &Scene<'_>) -> Checked {
             findings.push(format!("{} has no history", reservation.id));
         }
     }
-    let evidence = format!("{steps} steps of {} sagas", scene.truth.reservations.len());
-    Checked::new("history-is-legal", evidence, findings)
+    let evidence = format!("{steps} steps of {} sagas", seen.state.reservations.len());
+    CheckResult::new("history-is-legal", evidence, findings)
 }
 
-/// One event for each creation, confirmation and cancellation, no more and no less.
-pub fn told(scene: &Scene<'_>) -> Checked {
-    let mut told: BTreeMap<(&str, Uuid), i64> = BTreeMap::new();
+/// Exactly one event was committed for each creation, confirmation and cancellation.
+pub fn published(seen: &Observations<'_>) -> CheckResult {
+    let mut balances: BTreeMap<(&str, Uuid), i64> = BTreeMap::new();
     let mut count = 0;
     for subject in ["reservation.created", "reservation.confirmed", "reservation.cancelled"] {
-        for fact in scene.truth.told(subject) {
+        for event in seen.state.events_of(subject) {
             count += 1;
-            if let Some(id) = fact.payload["reservationId"].as_str().and_then(|id| id.parse().ok()) {
-                *told.entry((subject, id)).or_default() += 1;
+            if let Some(id) = event.payload["reservationId"].as_str().and_then(|id| id.parse().ok()) {
+                *balances.entry((subject, id)).or_default() += 1;
             }
         }
     }
-    for reservation in scene.truth.reservations.values() {
+    for reservation in seen.state.reservations.values() {
         let mut state = "";
         for step in &reservation.steps {
             let subject = match (state, step.state.as_str()) {
@@ -73,13 +73,13 @@ pub fn told(scene: &Scene<'_>) -> Checked {
                 _ => None,
             };
             if let Some(subject) = subject {
-                *told.entry((subject, reservation.id)).or_default() -= 1;
+                *balances.entry((subject, reservation.id)).or_default() -= 1;
             }
             state = &step.state;
         }
     }
-    let wrong = told.into_iter().filter(|(_, balance)| *balance != 0);
-    let findings =
-        wrong.map(|((subject, id), balance)| format!("{subject} of {id}: {balance:+} beside its history"));
-    Checked::new("history-is-told", format!("{count} events"), findings.collect())
+    let wrong = balances.into_iter().filter(|(_, balance)| *balance != 0);
+    let findings = wrong
+        .map(|((subject, id), balance)| format!("{subject} of {id}: {balance:+} compared with its history"));
+    CheckResult::new("history-is-published", format!("{count} events"), findings.collect())
 }

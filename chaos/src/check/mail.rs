@@ -1,18 +1,18 @@
-//! Mails: each tells something that is true, and nothing true is left untold.
+//! Mails: each received mail belongs to a committed event, and each event has its mail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Checked, Scene};
-use crate::truth::Fact;
+use super::{CheckResult, Observations};
+use crate::end_state::OutboxEvent;
 
-/// Kinds of mails by the event that they tell of, and what names it there.
-const TOLD_BY: [(&str, &[&str], &[&str]); 7] = [
+/// The kinds of mails for each event, and the fields of the event that are the subject of the mail record.
+const KINDS: [(&str, &[&str], &[&str]); 7] = [
     ("reservation.created", &["RESERVATION_CREATED"], &["reservationId"]),
     ("reservation.confirmed", &["RESERVATION_CONFIRMED"], &["reservationId"]),
-    // There may be several of one order.
+    // An order may be exchanged several times.
     ("reservation.exchanged", &["RESERVATION_EXCHANGED"], &["reservationId", "version"]),
     (
         "reservation.cancelled",
@@ -24,79 +24,84 @@ const TOLD_BY: [(&str, &[&str], &[&str]); 7] = [
     ("user.verification_requested", &["EMAIL_VERIFICATION"], &["verificationId"]),
 ];
 
-/// A mail's subject: the values of these fields of its event.
-fn named(fact: &Fact, fields: &[&str]) -> String {
-    let text = |field: &&str| match &fact.payload[*field] {
+/// The subject of a mail record: the values of these fields of its event.
+fn subject_of(event: &OutboxEvent, fields: &[&str]) -> String {
+    let text = |field: &&str| match &event.payload[*field] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
     fields.iter().map(text).collect::<Vec<_>>().join("/")
 }
 
-/// The mail that a Message-ID names: its id comes first.
+/// The id of the mail record, with which its Message-ID begins.
 fn mail_of(message_id: &str) -> Option<Uuid> {
     message_id.split(['.', '@']).next()?.parse().ok()
 }
 
-/// Every letter that came is of a mail whose fact was committed; copies of it have one Message-ID.
-pub fn tells_facts(scene: &Scene<'_>) -> Checked {
-    let truth = scene.truth;
-    let mails: BTreeMap<Uuid, _> = truth.mails.iter().map(|mail| (mail.id, mail)).collect();
-    let mut facts: BTreeSet<(&str, String)> = BTreeSet::new();
-    for (subject, kinds, fields) in TOLD_BY {
-        for fact in truth.told(subject) {
-            facts.extend(kinds.iter().map(|kind| (*kind, named(fact, fields))));
+/// Every received mail belongs to a mail record whose event was committed; copies have the same Message-ID.
+pub fn match_events(seen: &Observations<'_>) -> CheckResult {
+    let state = seen.state;
+    let mails: BTreeMap<Uuid, _> = state.mails.iter().map(|mail| (mail.id, mail)).collect();
+    let mut events: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (subject, kinds, fields) in KINDS {
+        for event in state.events_of(subject) {
+            events.extend(kinds.iter().map(|kind| (*kind, subject_of(event, fields))));
         }
     }
     let mut findings = Vec::new();
     let mut names: BTreeMap<Uuid, BTreeSet<&str>> = BTreeMap::new();
-    for letter in &truth.letters {
-        let Some(mail) = mail_of(&letter.message_id).and_then(|id| mails.get(&id)) else {
-            findings.push(format!("nobody knows the mail {} to {}", letter.message_id, letter.to));
+    for received in &state.received_mails {
+        let Some(mail) = mail_of(&received.message_id).and_then(|id| mails.get(&id)) else {
+            findings.push(format!("there is no mail record for {} to {}", received.message_id, received.to));
             continue;
         };
-        names.entry(mail.id).or_default().insert(&letter.message_id);
-        if letter.at < mail.created_at {
-            findings.push(format!("{} came at {} before {}", letter.message_id, letter.at, mail.created_at));
+        names.entry(mail.id).or_default().insert(&received.message_id);
+        if received.at < mail.created_at {
+            findings.push(format!(
+                "{} was received at {} before its record of {}",
+                received.message_id, received.at, mail.created_at
+            ));
         }
-        if !facts.contains(&(mail.kind.as_str(), mail.subject.clone())) {
-            findings.push(format!("a mail {} about {}, which never was", mail.kind, mail.subject));
+        if !events.contains(&(mail.kind.as_str(), mail.subject.clone())) {
+            findings.push(format!("a mail {} about {} without a committed event", mail.kind, mail.subject));
         }
     }
     let several = names.iter().filter(|(_, ids)| ids.len() > 1);
-    findings.extend(several.map(|(mail, ids)| format!("the mail {mail} came under {ids:?}")));
-    let copies = truth.letters.len().saturating_sub(names.len());
-    Checked::new(
-        "mails-tell-facts",
-        format!("{} letters, {copies} of them copies", truth.letters.len()),
+    findings.extend(several.map(|(mail, ids)| format!("the mail {mail} was received under {ids:?}")));
+    let copies = state.received_mails.len().saturating_sub(names.len());
+    CheckResult::new(
+        "mails-match-events",
+        format!("{} mails, {copies} of them copies", state.received_mails.len()),
         findings,
     )
 }
 
-/// Every fact has its mail, and what counts as sent has come.
-pub fn facts_are_told(scene: &Scene<'_>) -> Checked {
-    let truth = scene.truth;
-    let came: BTreeSet<Uuid> =
-        truth.letters.iter().filter_map(|letter| mail_of(&letter.message_id)).collect();
+/// Every event has its mail record, and every mail that counts as sent was received.
+pub fn events_have_mails(seen: &Observations<'_>) -> CheckResult {
+    let state = seen.state;
+    let received: BTreeSet<Uuid> =
+        state.received_mails.iter().filter_map(|received| mail_of(&received.message_id)).collect();
     let mails: BTreeMap<(&str, &str), _> =
-        truth.mails.iter().map(|mail| ((mail.kind.as_str(), mail.subject.as_str()), mail)).collect();
-    let (mut findings, mut told, mut skipped) = (Vec::new(), 0, 0);
-    for (subject, kinds, fields) in TOLD_BY {
-        for fact in truth.told(subject) {
-            let about = named(fact, fields);
+        state.mails.iter().map(|mail| ((mail.kind.as_str(), mail.subject.as_str()), mail)).collect();
+    let (mut findings, mut sent, mut skipped) = (Vec::new(), 0, 0);
+    for (subject, kinds, fields) in KINDS {
+        for event in state.events_of(subject) {
+            let about = subject_of(event, fields);
             let mail = kinds.iter().find_map(|kind| mails.get(&(*kind, about.as_str())));
             match mail.map(|mail| (mail.status.as_str(), mail)) {
-                None => findings.push(format!("no mail tells {subject} of {about}")),
-                Some(("SENT", mail)) if !came.contains(&mail.id) => {
-                    findings
-                        .push(format!("the mail {} ({subject} of {about}) is sent and never came", mail.id));
+                None => findings.push(format!("there is no mail for {subject} of {about}")),
+                Some(("SENT", mail)) if !received.contains(&mail.id) => {
+                    findings.push(format!(
+                        "the mail {} ({subject} of {about}) counts as sent and was not received",
+                        mail.id
+                    ));
                 }
-                Some(("SENT", _)) => told += 1,
-                // It was no longer true when its turn came.
+                Some(("SENT", _)) => sent += 1,
+                // It was outdated when it would have been sent.
                 Some(("SKIPPED", _)) => skipped += 1,
                 Some((status, _)) => findings.push(format!("the mail of {subject} of {about} is {status}")),
             }
         }
     }
-    Checked::new("facts-have-mails", format!("{told} told, {skipped} no longer true at their turn"), findings)
+    CheckResult::new("events-have-mails", format!("{sent} sent, {skipped} outdated"), findings)
 }

@@ -1,7 +1,8 @@
-//! The promises, each a named check of the end state against what the outside was told; each says in figures what it looked at.
+//! The promises, each a named check that compares the end state with the answers that the customers got. Each check prints
+//! how much it has compared.
 //!
-//! Invariant: a check knows nothing of how the house works inside; it reads rows, events, mails, the provider's books and its
-//! own moviegoers' record, and believes none of them alone.
+//! Invariant: a check does not use the code of the deployment. It compares rows, events, mails, the records of the provider
+//! and the record of the customers with each other, and trusts none of them alone.
 
 mod delivery;
 mod history;
@@ -13,16 +14,16 @@ mod time;
 
 use ::time::OffsetDateTime;
 
-use crate::settle::Settled;
-use crate::story::Told;
-use crate::truth::Truth;
+use crate::end_state::EndState;
+use crate::record::Record;
+use crate::recovery::Recovery;
 
 pub use seat::{SeatMap, seat_maps};
 
-/// Findings that are shown of one check; the rest is counted.
+/// How many findings of a check are printed; the others are counted.
 const SHOWN: usize = 6;
 
-/// When something was broken.
+/// The time of a fault.
 #[derive(Clone, Debug)]
 pub struct Window {
     pub name: String,
@@ -30,28 +31,28 @@ pub struct Window {
     pub end: OffsetDateTime,
 }
 
-/// All that is known at the end.
-pub struct Scene<'a> {
-    pub truth: &'a Truth,
-    pub told: &'a Told,
+/// Everything that the checks compare.
+pub struct Observations<'a> {
+    pub state: &'a EndState,
+    pub record: &'a Record,
     pub windows: &'a [Window],
     pub maps: &'a [SeatMap],
-    pub settled: &'a Settled,
-    /// Ids of messages that nobody can handle.
+    pub recovery: &'a Recovery,
+    /// The ids of the poison messages.
     pub poison: &'a [String],
-    /// What `marquee fsck` said, if it found something.
+    /// The output of `marquee fsck`, if it found something.
     pub fsck: &'a str,
 }
 
-/// What one check found.
+/// The result of a check.
 #[derive(Clone, Debug)]
-pub struct Checked {
+pub struct CheckResult {
     pub name: &'static str,
     pub evidence: String,
     pub findings: Vec<String>,
 }
 
-impl Checked {
+impl CheckResult {
     fn new(name: &'static str, evidence: impl Into<String>, findings: Vec<String>) -> Self {
         Self { name, evidence: evidence.into(), findings }
     }
@@ -69,32 +70,32 @@ impl Checked {
 }
 
 /// Every check, in the order of the report.
-pub fn all(scene: &Scene<'_>) -> Vec<Checked> {
+pub fn all(seen: &Observations<'_>) -> Vec<CheckResult> {
     vec![
-        seat::one_owner(scene),
-        seat::holds_disjoint(scene),
-        seat::capacity(scene),
-        money::settled(scene),
-        money::tickets_are_paid(scene),
-        money::refunds_once(scene),
-        money::ledger(scene),
-        request::accepted_exists(scene),
-        request::unknown_at_most_once(scene),
-        request::refused_never(scene),
-        request::same_key_same_bytes(scene),
-        request::promises_kept(scene),
-        mail::tells_facts(scene),
-        mail::facts_are_told(scene),
-        history::legal(scene),
-        history::told(scene),
-        time::holds_end(scene),
-        delivery::outbox_is_stream(scene),
-        delivery::events_are_handled(scene),
-        delivery::poison(scene),
-        time::rolling_restart(scene),
-        time::healed(scene),
-        time::came_to_rest(scene),
-        time::nobody_waits(scene),
-        time::fsck(scene),
+        seat::one_owner(seen),
+        seat::holds_disjoint(seen),
+        seat::capacity(seen),
+        money::settled(seen),
+        money::tickets_are_paid(seen),
+        money::refunds_once(seen),
+        money::ledger(seen),
+        request::accepted_exists(seen),
+        request::unknown_at_most_once(seen),
+        request::refused_never(seen),
+        request::same_key_same_bytes(seen),
+        request::promises_kept(seen),
+        mail::match_events(seen),
+        mail::events_have_mails(seen),
+        history::legal(seen),
+        history::published(seen),
+        time::holds_end(seen),
+        delivery::outbox_is_stream(seen),
+        delivery::events_are_handled(seen),
+        delivery::poison(seen),
+        time::rolling_restart(seen),
+        time::healed(seen),
+        time::comes_to_rest(seen),
+        time::no_attention(seen),
+        time::fsck(seen),
     ]
 }

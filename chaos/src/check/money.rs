@@ -1,17 +1,17 @@
-//! Money, by the provider's books: kept only for a ticket, of its price, given back once, and booked as it moved.
+//! Money, by the records of the provider: kept only for a ticket and of its price, refunded once, and booked in the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Checked, Scene};
+use super::{CheckResult, Observations};
 
 /// The price of a seat in every hall of a run.
-const PRICE: i64 = crate::owner::PRICE;
+const PRICE: i64 = crate::staff::PRICE;
 
-/// What was promised back of a reservation that lives on: by staff, or as the difference of exchanges.
-fn parts(scene: &Scene<'_>, reservation: Uuid, differences: bool) -> i64 {
-    let parts = scene.truth.refunds.iter().filter(|refund| {
+/// The partial refunds of a confirmed reservation: those by staff, or the differences of exchanges.
+fn parts(seen: &Observations<'_>, reservation: Uuid, differences: bool) -> i64 {
+    let parts = seen.state.refunds.iter().filter(|refund| {
         refund.reservation == reservation
             && refund.status != "FAILED"
             && refund.is_difference() == differences
@@ -19,46 +19,44 @@ fn parts(scene: &Scene<'_>, reservation: Uuid, differences: bool) -> i64 {
     parts.map(|refund| refund.amount).sum()
 }
 
-/// Every captured payment ends in a confirmed reservation, or all of it is back.
-pub fn settled(scene: &Scene<'_>) -> Checked {
-    let paid: BTreeSet<Uuid> = scene.truth.captures.iter().map(|capture| capture.reservation).collect();
+/// Every captured payment belongs to a confirmed reservation or is refunded completely.
+pub fn settled(seen: &Observations<'_>) -> CheckResult {
+    let paid: BTreeSet<Uuid> = seen.state.captures.iter().map(|capture| capture.reservation).collect();
     let (mut findings, mut kept, mut returned) = (Vec::new(), 0, 0);
     for id in &paid {
-        let held = scene.truth.held(*id);
-        let Some(reservation) = scene.truth.reservations.get(id) else {
-            findings.push(format!("{held} are held for {id}, which is not there"));
+        let balance = seen.state.balance(*id);
+        let Some(reservation) = seen.state.reservations.get(id) else {
+            findings.push(format!("{balance} are captured for {id}, which does not exist"));
             continue;
         };
         let wanted = match reservation.status.as_str() {
             "CONFIRMED" => {
                 kept += 1;
-                reservation.total - parts(scene, *id, false)
+                reservation.total - parts(seen, *id, false)
             }
             _ => {
                 returned += 1;
                 0
             }
         };
-        if held != wanted {
+        if balance != wanted {
             findings.push(format!(
-                "{held} of {} are held for {id}, which is {} with {:?}",
+                "the provider has {balance} of {} for {id}, which is {} with {:?}",
                 reservation.total,
                 reservation.status,
                 reservation.steps.last().map(|step| &step.state)
             ));
         }
     }
-    let evidence = format!(
-        "{} captures: {kept} reservations confirmed, {returned} given back",
-        scene.truth.captures.len()
-    );
-    Checked::new("captured-is-settled", evidence, findings)
+    let evidence =
+        format!("{} captures: {kept} reservations confirmed, {returned} refunded", seen.state.captures.len());
+    CheckResult::new("captured-is-settled", evidence, findings)
 }
 
-/// No ticket without exactly one capture of the frozen price that is not given back whole.
-pub fn tickets_are_paid(scene: &Scene<'_>) -> Checked {
+/// Every ticket has exactly one capture of its price that is not refunded completely.
+pub fn tickets_are_paid(seen: &Observations<'_>) -> CheckResult {
     let (mut findings, mut tickets) = (Vec::new(), 0);
-    for reservation in scene.truth.reservations.values() {
+    for reservation in seen.state.reservations.values() {
         if reservation.total != PRICE * reservation.seats.len() as i64 {
             findings.push(format!("{} costs {}", reservation.id, reservation.total));
         }
@@ -66,62 +64,63 @@ pub fn tickets_are_paid(scene: &Scene<'_>) -> Checked {
             continue;
         }
         tickets += reservation.seats.len();
-        let left: Vec<i64> = scene
-            .truth
+        let left: Vec<i64> = seen
+            .state
             .captures
             .iter()
             .filter(|capture| capture.reservation == reservation.id)
             .filter(|capture| {
-                let back = scene.truth.given_back.iter().filter(|back| back.intent == capture.intent);
-                back.map(|back| back.amount).sum::<i64>() < capture.amount
+                let refunds =
+                    seen.state.provider_refunds.iter().filter(|refund| refund.intent == capture.intent);
+                refunds.map(|refund| refund.amount).sum::<i64>() < capture.amount
             })
             .map(|capture| capture.amount)
             .collect();
-        // The difference of an exchange was captured and is part of the price no longer.
-        if left != [reservation.total + parts(scene, reservation.id, true)] {
+        // The difference of an exchange was captured and is no longer part of the price.
+        if left != [reservation.total + parts(seen, reservation.id, true)] {
             findings.push(format!("{} of {} has captures {left:?}", reservation.id, reservation.total));
         }
     }
-    Checked::new("ticket-is-paid-once", format!("{tickets} tickets"), findings)
+    CheckResult::new("ticket-is-paid-once", format!("{tickets} tickets"), findings)
 }
 
-/// Never more back than was taken, and each refund once.
-pub fn refunds_once(scene: &Scene<'_>) -> Checked {
+/// No refund exceeds its capture, and each refund was made once.
+pub fn refunds_once(seen: &Observations<'_>) -> CheckResult {
     let mut findings = Vec::new();
     let mut of_intent: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for back in &scene.truth.given_back {
-        *of_intent.entry(&back.intent).or_default() += back.amount;
-        if !seen.insert(&back.refund) {
-            findings.push(format!("refund {} was made twice, of {}", back.refund, back.intent));
+    let mut made = BTreeSet::new();
+    for refund in &seen.state.provider_refunds {
+        *of_intent.entry(&refund.intent).or_default() += refund.amount;
+        if !made.insert(&refund.refund) {
+            findings.push(format!("refund {} was made twice, of {}", refund.refund, refund.intent));
         }
     }
-    for (intent, back) in of_intent {
-        let taken: i64 =
-            scene.truth.captures.iter().filter(|capture| capture.intent == intent).map(|c| c.amount).sum();
-        if back > taken {
-            findings.push(format!("{back} were given back of {intent}, which took {taken}"));
+    for (intent, refunded) in of_intent {
+        let captured: i64 =
+            seen.state.captures.iter().filter(|capture| capture.intent == intent).map(|c| c.amount).sum();
+        if refunded > captured {
+            findings.push(format!("{refunded} were refunded of {intent}, which captured {captured}"));
         }
     }
-    Checked::new("refunds-once", format!("{} refunds", scene.truth.given_back.len()), findings)
+    CheckResult::new("refunds-once", format!("{} refunds", seen.state.provider_refunds.len()), findings)
 }
 
-/// The ledger sums to zero and says what the provider's books say.
-pub fn ledger(scene: &Scene<'_>) -> Checked {
-    let truth = scene.truth;
-    let taken: i64 = truth.captures.iter().map(|capture| capture.amount).sum();
-    let back: i64 = truth.given_back.iter().map(|back| back.amount).sum();
+/// The ledger sums to zero and agrees with the records of the provider.
+pub fn ledger(seen: &Observations<'_>) -> CheckResult {
+    let state = seen.state;
+    let captured: i64 = state.captures.iter().map(|capture| capture.amount).sum();
+    let refunded: i64 = state.provider_refunds.iter().map(|refund| refund.amount).sum();
     let mut findings = Vec::new();
-    if truth.unbalanced > 0 {
-        findings.push(format!("{} movements do not sum to zero", truth.unbalanced));
+    if state.unbalanced > 0 {
+        findings.push(format!("{} transactions do not sum to zero", state.unbalanced));
     }
-    if truth.ledger != taken - back {
+    if state.ledger != captured - refunded {
         findings.push(format!(
-            "the ledger says that the provider holds {}; it holds {}",
-            truth.ledger,
-            taken - back
+            "by the ledger the provider has {}, by its records {}",
+            state.ledger,
+            captured - refunded
         ));
     }
-    let evidence = format!("{} postings; the provider holds {}", truth.postings, taken - back);
-    Checked::new("ledger-is-the-books", evidence, findings)
+    let evidence = format!("{} postings; the provider has {}", state.postings, captured - refunded);
+    CheckResult::new("ledger-is-the-books", evidence, findings)
 }

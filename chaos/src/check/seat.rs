@@ -1,4 +1,4 @@
-//! Seats: one owner each, one after another, and every one of them free, held or sold.
+//! Seats: each has one owner at a time and is free, held or sold.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -8,9 +8,9 @@ use reqwest::Method;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Checked, Scene};
-use crate::house::{Hall, House};
-use crate::truth::Reservation;
+use super::{CheckResult, Observations};
+use crate::deployment::{Deployment, Showtime};
+use crate::end_state::Reservation;
 
 /// Whether a saga in this state owns its seats.
 pub fn owns(state: &str) -> bool {
@@ -18,12 +18,12 @@ pub fn owns(state: &str) -> bool {
 }
 
 /// Confirmed reservations share no seat, and claims are exactly those of the reservations that own seats.
-pub fn one_owner(scene: &Scene<'_>) -> Checked {
-    let truth = scene.truth;
+pub fn one_owner(seen: &Observations<'_>) -> CheckResult {
+    let state = seen.state;
     let mut findings = Vec::new();
     let mut sold: HashMap<(Uuid, &str), Uuid> = HashMap::new();
     let mut wanted: HashSet<(Uuid, &str, Uuid, &str)> = HashSet::new();
-    for reservation in truth.reservations.values() {
+    for reservation in state.reservations.values() {
         let status = match reservation.status.as_str() {
             "CONFIRMED" => "SOLD",
             "PENDING" => "HELD",
@@ -39,18 +39,19 @@ pub fn one_owner(scene: &Scene<'_>) -> Checked {
             }
         }
     }
-    let found: HashSet<_> = truth
+    let found: HashSet<_> = state
         .claims
         .iter()
         .map(|(at, seat, of, status)| (*at, seat.as_str(), *of, status.as_str()))
         .collect();
     findings.extend(wanted.difference(&found).map(|claim| format!("no claim {claim:?}")));
-    findings.extend(found.difference(&wanted).map(|claim| format!("nobody's claim {claim:?}")));
-    let evidence = format!("{} seats owned by {} reservations", found.len(), truth.reservations.len());
-    Checked::new("seat-sold-once", evidence, findings)
+    findings
+        .extend(found.difference(&wanted).map(|claim| format!("a claim without a reservation: {claim:?}")));
+    let evidence = format!("{} seats owned by {} reservations", found.len(), state.reservations.len());
+    CheckResult::new("seat-sold-once", evidence, findings)
 }
 
-/// From when to when a reservation owned its seats, by the commits that began and ended it.
+/// The intervals in which a reservation owned its seats, by the commit times of its steps.
 fn intervals(reservation: &Reservation) -> Vec<(OffsetDateTime, Option<OffsetDateTime>)> {
     let mut intervals: Vec<(OffsetDateTime, Option<OffsetDateTime>)> = Vec::new();
     for step in &reservation.steps {
@@ -68,12 +69,12 @@ fn intervals(reservation: &Reservation) -> Vec<(OffsetDateTime, Option<OffsetDat
     intervals
 }
 
-/// Nobody owned a seat before the one before had given it back.
-pub fn holds_disjoint(scene: &Scene<'_>) -> Checked {
+/// No reservation owned a seat before the previous one had freed it.
+pub fn holds_disjoint(seen: &Observations<'_>) -> CheckResult {
     type Owned = (OffsetDateTime, Option<OffsetDateTime>, Uuid);
     let mut of_seat: BTreeMap<(Uuid, &str), Vec<Owned>> = BTreeMap::new();
-    // Of an exchanged one it is not known here which seats it had when.
-    for reservation in scene.truth.reservations.values().filter(|r| !r.was_exchanged()) {
+    // The record does not say when an exchanged reservation had which seats.
+    for reservation in seen.state.reservations.values().filter(|r| !r.was_exchanged()) {
         for (begin, end) in intervals(reservation) {
             for seat in &reservation.seats {
                 of_seat.entry((reservation.showtime, seat)).or_default().push((begin, end, reservation.id));
@@ -92,11 +93,11 @@ pub fn holds_disjoint(scene: &Scene<'_>) -> Checked {
             }
         }
     }
-    let evidence = format!("{total} intervals, {again} of them after another owner's");
-    Checked::new("holds-disjoint", evidence, findings)
+    let evidence = format!("{total} intervals, {again} of them after another owner");
+    CheckResult::new("holds-disjoint", evidence, findings)
 }
 
-/// A seat map as one gateway shows it.
+/// The seat map of a gateway.
 #[derive(Clone, Debug)]
 pub struct SeatMap {
     pub gateway: SocketAddr,
@@ -105,20 +106,20 @@ pub struct SeatMap {
     pub status: BTreeMap<String, String>,
 }
 
-/// Reads every hall's map from every gateway.
-pub async fn seat_maps(house: &House, halls: &[Hall]) -> Result<Vec<SeatMap>> {
+/// Reads the seat map of every showtime from every gateway.
+pub async fn seat_maps(deployment: &Deployment, showtimes: &[Showtime]) -> Result<Vec<SeatMap>> {
     let mut maps = Vec::new();
-    for hall in halls {
-        for gateway in house.rest.gateways.iter() {
-            let path = format!("/v1/showtimes/{}/seats", hall.showtime);
-            let answer = house.rest.ask(*gateway, Method::GET, &path, None, "", None).await;
+    for showtime in showtimes {
+        for gateway in deployment.client.gateways.iter() {
+            let path = format!("/v1/showtimes/{}/seats", showtime.id);
+            let answer = deployment.client.send_to(*gateway, Method::GET, &path, None, "", None).await;
             let map = answer.filter(|answer| answer.is_done()).context("a seat map cannot be read")?.json();
             let seats = map["seats"].as_array().cloned().unwrap_or_default();
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             maps.push(SeatMap {
                 gateway: *gateway,
-                showtime: hall.showtime.parse()?,
-                capacity: hall.rows.len() * hall.seats_a_row,
+                showtime: showtime.id.parse()?,
+                capacity: showtime.rows.len() * showtime.seats_per_row,
                 status: seats.iter().map(|seat| (text(&seat["id"]), text(&seat["status"]))).collect(),
             });
         }
@@ -126,16 +127,16 @@ pub async fn seat_maps(house: &House, halls: &[Hall]) -> Result<Vec<SeatMap>> {
     Ok(maps)
 }
 
-/// Free, held and sold are all seats there are, and every gateway shows what the database says.
-pub fn capacity(scene: &Scene<'_>) -> Checked {
-    let claims: HashMap<(Uuid, &str), &str> = scene
-        .truth
+/// All seats are free, held or sold, and the maps of both gateways agree with the database.
+pub fn capacity(seen: &Observations<'_>) -> CheckResult {
+    let claims: HashMap<(Uuid, &str), &str> = seen
+        .state
         .claims
         .iter()
         .map(|(at, seat, _, status)| ((*at, seat.as_str()), status.as_str()))
         .collect();
     let (mut findings, mut seats) = (Vec::new(), 0);
-    for map in scene.maps {
+    for map in seen.maps {
         let counted = ["FREE", "HELD", "SOLD"]
             .map(|status| map.status.values().filter(|shown| shown.as_str() == status).count());
         seats += map.capacity;
@@ -150,9 +151,9 @@ pub fn capacity(scene: &Scene<'_>) -> Checked {
             }
         }
     }
-    Checked::new(
+    CheckResult::new(
         "free+held+sold",
-        format!("{seats} seats on {} maps of both gateways", scene.maps.len()),
+        format!("{seats} seats on {} maps of both gateways", seen.maps.len()),
         findings,
     )
 }

@@ -1,4 +1,4 @@
-//! The audit: what it keeps, who may read it, and that nobody changes it.
+//! The audit log: what is recorded, who may read it, and that no record can be changed.
 
 use bus::Context;
 use bus::contract::{Timestamp, movie::MovieCreated};
@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::member::{Member, set_role, try_log_in};
+use super::account::{Account, set_role, try_log_in};
 use crate::cinema::{Person, TestCinema};
 use crate::harness::PASSWORD;
 
@@ -22,11 +22,11 @@ fn kinds(page: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_super_admin_reads_who_did_what_to_whom() {
     let cinema = TestCinema::open().await;
-    let owner = Member::log_in(&cinema, "owner@marquee.example", "the first of all").await;
-    let ada = Member::join(&cinema, "ada@example.org").await;
+    let owner = Account::log_in(&cinema, "owner@marquee.example", "the first of all").await;
+    let ada = Account::register(&cinema, "ada@example.org").await;
     try_log_in(&cinema, "ada@example.org", "a guess").await.expect(401);
     try_log_in(&cinema, "nobody@example.org", "a guess").await.expect(401);
-    let ada = Member::log_in(&cinema, &ada.email, PASSWORD).await;
+    let ada = Account::log_in(&cinema, &ada.email, PASSWORD).await;
     let body = json!({"oldPassword": PASSWORD, "newPassword": "battery staple"});
     cinema.call(Method::POST, "/v1/me/password", Some(&ada.person), Some(body)).await.expect(204);
     set_role(&cinema, &owner.person, &ada.id, "ADMIN").await.expect(200);
@@ -41,7 +41,7 @@ async fn a_super_admin_reads_who_did_what_to_whom() {
 
     let failed = read(&cinema, &owner.person, "?kind=LOGIN_FAILED&pageSize=1").await;
     assert_eq!((failed["items"].as_array().unwrap().len(), &failed["total"]), (1, &json!(2)));
-    assert_eq!(failed["items"][0]["details"]["email"], "nobody@example.org", "the latest first");
+    assert_eq!(failed["items"][0]["details"]["email"], "nobody@example.org", "the latest record comes first");
     let at = change["at"].as_str().unwrap();
     let before = read(&cinema, &owner.person, &format!("?userId={}&to={at}", ada.id)).await;
     assert_eq!(before["total"], 3);
@@ -72,7 +72,7 @@ async fn refunds_and_price_changes_are_recorded_with_their_author() {
     let details = &refunds["items"][0]["details"];
     assert_eq!((&details["reservationId"], &details["total"]["amount"]), (&json!(reservation), &json!(1200)));
 
-    // As movie says it, and once more as a relay may; a change that leaves the prices is not kept.
+    // As the movie host publishes it, and a second time as a relay may. A change that keeps the prices is not recorded.
     let by = Uuid::now_v7();
     let price = |amount: u32| json!({"STANDARD": {"amount": amount, "currency": "EUR"}});
     for (previous, times) in [(Some(price(1200)), 2), (None, 1)] {
@@ -81,13 +81,14 @@ async fn refunds_and_price_changes_are_recorded_with_their_author() {
             "previousPrices": previous, "by": by,
         });
         let nothing = MovieCreated { movie_id: by, title: String::new(), genres: vec![], created_by: by };
-        let said = Outgoing::new("movie", &nothing, Timestamp::wall_clock(), &Context::new());
-        let said = Outgoing { subject: "showtime.updated".into(), payload: event.to_string().into(), ..said };
+        let event_of_movie = Outgoing::new("movie", &nothing, Timestamp::wall_clock(), &Context::new());
+        let payload = event.to_string().into();
+        let update = Outgoing { subject: "showtime.updated".into(), payload, ..event_of_movie };
         for _ in 0..times {
-            said.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+            update.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
         }
     }
-    crate::operator::until_all_is_heard(&cinema).await;
+    crate::operator::until_all_is_handled(&cinema).await;
     let changes = read(&cinema, &owner, &format!("?userId={by}")).await;
     assert_eq!(kinds(&changes), ["PRICES_CHANGED"]);
     let details = &changes["items"][0]["details"];
@@ -98,12 +99,12 @@ async fn refunds_and_price_changes_are_recorded_with_their_author() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_records_cannot_be_changed_or_deleted() {
     let cinema = TestCinema::open().await;
-    let kept = cinema.count("select count(*) from auth.audit").await;
-    assert!(kept > 0, "the owner has logged in");
+    let before = cinema.count("select count(*) from auth.audit").await;
+    assert!(before > 0, "the login of the owner is recorded");
     for change in ["update auth.audit set actor_id = null", "delete from auth.audit", "truncate auth.audit"] {
         let error = sqlx::query(change).execute(&cinema.database).await.unwrap_err().to_string();
         assert!(error.contains("append-only"), "{change}: {error}");
     }
-    assert_eq!(cinema.count("select count(*) from auth.audit").await, kept);
+    assert_eq!(cinema.count("select count(*) from auth.audit").await, before);
     cinema.close().await;
 }

@@ -1,4 +1,4 @@
-//! Guessing passwords gets slower, for whoever guesses and for nobody longer than that.
+//! Wrong passwords delay further logins from the same network, and nobody else's.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use marquee::local::{Folder, Redis};
 use reqwest::Method;
 use serde_json::json;
 
-use super::member::{Member, try_log_in};
+use super::account::{Account, try_log_in};
 use crate::cinema::{Plan, TestCinema};
 use crate::harness::{PASSWORD, TestSystem};
 
-const HERE: [u8; 4] = [192, 0, 2, 1];
+const HOME: [u8; 4] = [192, 0, 2, 1];
 
 async fn throttled(system: TestSystem) -> TestSystem {
     let throttle = ThrottleSettings { free_tries_account: 3, free_tries_account_all: 100, free_tries_ip: 8 };
@@ -28,7 +28,7 @@ async fn try_from(system: &TestSystem, ip: [u8; 4], email: &str, password: &str)
     system.bus.ask(&login, &ask).await
 }
 
-/// The codes of so many wrong tries in a row.
+/// Logs in with a wrong password several times and returns the problem codes.
 async fn guess(system: &TestSystem, ip: [u8; 4], email: &str, times: usize) -> Vec<String> {
     let mut codes = Vec::new();
     for _ in 0..times {
@@ -37,15 +37,15 @@ async fn guess(system: &TestSystem, ip: [u8; 4], email: &str, times: usize) -> V
     codes
 }
 
-/// Waits until the right password passes; it must have been refused as throttled until then.
-async fn until_let_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Duration {
+/// Waits until the right password is accepted; it must be refused as throttled until then.
+async fn until_logged_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Duration {
     let began = Instant::now();
     loop {
         match try_from(system, ip, email, PASSWORD).await {
             Ok(_) => return began.elapsed(),
             Err(problem) => assert_eq!(problem.code, "login-throttled"),
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "locked out");
+        assert!(began.elapsed() < Duration::from_secs(10), "still throttled");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -54,17 +54,21 @@ async fn until_let_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Duration
 async fn wrong_passwords_are_delayed_and_the_right_one_resets_the_count_after_the_delay() {
     let system = throttled(TestSystem::start().await).await;
     system.register("ada@example.org").await;
-    // Who does not exist is treated alike.
+    // An unknown account is treated alike.
     for email in ["ada@example.org", "nobody@example.org"] {
-        let ip = if email.starts_with("ada") { HERE } else { [192, 0, 2, 2] };
+        let ip = if email.starts_with("ada") { HOME } else { [192, 0, 2, 2] };
         let codes = guess(&system, ip, email, 5).await;
         let wrong = "credentials";
         assert_eq!(codes, [wrong, wrong, wrong, wrong, "login-throttled"], "{email}");
     }
-    let refused = try_from(&system, HERE, "ADA@example.org", PASSWORD).await.unwrap_err();
-    assert_eq!((refused.status, refused.retry_after), (429, Some(1)), "the right one has to wait as well");
-    until_let_in(&system, HERE, "ada@example.org").await;
-    assert_eq!(guess(&system, HERE, "ada@example.org", 3).await, ["credentials"; 3], "it begins anew");
+    let refused = try_from(&system, HOME, "ADA@example.org", PASSWORD).await.unwrap_err();
+    assert_eq!(
+        (refused.status, refused.retry_after),
+        (429, Some(1)),
+        "the right password is delayed as well"
+    );
+    until_logged_in(&system, HOME, "ada@example.org").await;
+    assert_eq!(guess(&system, HOME, "ada@example.org", 3).await, ["credentials"; 3], "the count was reset");
     let kinds: Vec<(String, i64)> = sqlx::query_as(
         "select kind, count(*) from auth.audit where user_id is not null and details ->> 'email' = 'ada@example.org'
          group by kind order by kind",
@@ -76,7 +80,7 @@ async fn wrong_passwords_are_delayed_and_the_right_one_resets_the_count_after_th
     assert_eq!(
         kinds,
         [("LOGIN_FAILED", 7), ("LOGIN_THROTTLED", 1)],
-        "a delay is kept once, however many it refuses"
+        "a delay is recorded once, however many logins it refuses"
     );
     system.finish().await;
 }
@@ -86,12 +90,14 @@ async fn an_address_that_guesses_at_many_accounts_is_delayed_and_others_are_not(
     let system = throttled(TestSystem::start().await).await;
     system.register("ada@example.org").await;
     for number in 0..9 {
-        let codes = guess(&system, HERE, &format!("somebody{number}@example.org"), 1).await;
+        let codes = guess(&system, HOME, &format!("somebody{number}@example.org"), 1).await;
         assert_eq!(codes, ["credentials"], "{number}");
     }
-    let refused = try_from(&system, HERE, "ada@example.org", PASSWORD).await.unwrap_err();
+    let refused = try_from(&system, HOME, "ada@example.org", PASSWORD).await.unwrap_err();
     assert_eq!((refused.status, refused.code.as_str()), (429, "login-throttled"));
-    try_from(&system, [192, 0, 2, 9], "ada@example.org", PASSWORD).await.expect("ada is elsewhere");
+    try_from(&system, [192, 0, 2, 9], "ada@example.org", PASSWORD)
+        .await
+        .expect("another address is not delayed");
     system.finish().await;
 }
 
@@ -101,7 +107,7 @@ async fn wrong_passwords_from_another_network_do_not_lock_the_owner_out() {
     system.register("ada@example.org").await;
     let codes = guess(&system, [198, 51, 100, 9], "ada@example.org", 6).await;
     assert!(codes.contains(&"login-throttled".to_owned()), "{codes:?}");
-    try_from(&system, HERE, "ada@example.org", PASSWORD).await.expect("another network");
+    try_from(&system, HOME, "ada@example.org", PASSWORD).await.expect("another network is not delayed");
     system.finish().await;
 }
 
@@ -117,15 +123,15 @@ async fn a_known_device_can_log_in_while_others_guess_and_is_limited_itself() {
         guess(&system, [198, 51, network, 9], "ada@example.org", 1).await;
     }
     let log_in = async |device: &Option<String>, password: &str| {
-        let ask = Ask { client_ip: Some(IpAddr::from(HERE)), ..Ask::new(Context::new()) };
+        let ask = Ask { client_ip: Some(IpAddr::from(HOME)), ..Ask::new(Context::new()) };
         let (email, password) = ("ada@example.org".to_owned(), password.to_owned());
         system.bus.ask(&Login { email, password, device_token: device.clone() }, &ask).await
     };
     let code = async |device: &Option<String>| log_in(device, PASSWORD).await.unwrap_err().code;
-    assert_eq!(code(&None).await, "login-throttled", "guessed at from very many networks");
-    assert_eq!(code(&eve.device_token).await, "login-throttled", "another's device");
+    assert_eq!(code(&None).await, "login-throttled", "the account was guessed at from many networks");
+    assert_eq!(code(&eve.device_token).await, "login-throttled", "the device of another account");
     assert_eq!(code(&Some("made up".to_owned())).await, "login-throttled");
-    let again = log_in(&ada.device_token, PASSWORD).await.expect("known on this device");
+    let again = log_in(&ada.device_token, PASSWORD).await.expect("the device is known");
     assert_eq!(again.device_token, ada.device_token);
     for _ in 0..4 {
         assert_eq!(log_in(&ada.device_token, "a guess").await.unwrap_err().code, "credentials");
@@ -139,16 +145,16 @@ async fn hosts_share_the_count_in_redis_and_count_alone_without_it() {
     let mut redis = Redis::start(&Folder::temporary().unwrap()).await.unwrap();
     let mut system = TestSystem::start().await;
     system.config.redis_url = Some(redis.url());
-    // Requests go to either.
+    // A request may go to either host.
     let system = throttled(throttled(system).await).await;
     system.register("ada@example.org").await;
-    let codes = guess(&system, HERE, "ada@example.org", 5).await;
+    let codes = guess(&system, HOME, "ada@example.org", 5).await;
     assert_eq!(codes.iter().filter(|code| *code == "login-throttled").count(), 1, "{codes:?}");
-    let waited = until_let_in(&system, HERE, "ada@example.org").await;
+    let waited = until_logged_in(&system, HOME, "ada@example.org").await;
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     redis.kill().await;
-    try_from(&system, HERE, "ada@example.org", PASSWORD).await.expect("a login does not need Redis");
-    // Eleven tries exhaust both hosts, whoever gets them.
+    try_from(&system, HOME, "ada@example.org", PASSWORD).await.expect("a login does not need Redis");
+    // Eleven tries exceed the limit of one of the two hosts, however they are spread.
     let codes = guess(&system, [192, 0, 2, 3], "bob@example.org", 11).await;
     assert!(codes.contains(&"login-throttled".to_owned()), "{codes:?}");
     system.finish().await;
@@ -158,14 +164,14 @@ async fn hosts_share_the_count_in_redis_and_count_alone_without_it() {
 async fn the_answer_to_a_throttled_login_says_when_to_retry() {
     let plan = Plan::default().with("RATE_LIMIT_DISABLED", "false").with("LOGIN_TRIES_ACCOUNT", 1);
     let cinema = TestCinema::open_with(plan).await;
-    let ada = Member::join(&cinema, "ada@example.org").await;
+    let ada = Account::register(&cinema, "ada@example.org").await;
     for _ in 0..2 {
         assert_eq!(try_log_in(&cinema, "ada@example.org", "a guess").await.code(), "credentials");
     }
     let refused = try_log_in(&cinema, "ada@example.org", PASSWORD).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "login-throttled"), "{}", refused.text);
     assert_eq!(refused.headers["retry-after"], "1");
-    // A stolen token is no way around it.
+    // A change of the password with a stolen token is delayed as well.
     let body = json!({"oldPassword": "a guess", "newPassword": "battery staple"});
     let refused = cinema.call(Method::POST, "/v1/me/password", Some(&ada.person), Some(body)).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (429, "login-throttled"), "{}", refused.text);

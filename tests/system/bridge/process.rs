@@ -1,5 +1,5 @@
-//! The bridge as an operator runs it, `marquee host bridge`: what its `/health/ready` and `/metrics` tell while RabbitMQ does
-//! not answer, and after.
+//! The bridge as a process, `marquee host bridge`: its `/health/ready` and `/metrics` while RabbitMQ does not answer, and
+//! afterwards.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,24 +8,21 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::station::{Said, Station, Wire};
-
-/// Longest wait for a fact; the lag is measured every 15 s, and the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::system::{AmqpMessage, BridgeSystem, MAX_WAIT, StallingProxy};
 
 struct Process {
-    /// Ends with the test.
+    /// Killed at the end of the test.
     _child: Child,
-    /// Where health and metrics are.
+    /// The address of health and metrics.
     address: String,
     http: reqwest::Client,
 }
 
 impl Process {
-    async fn start(station: &Station, amqp_url: &str) -> Self {
+    async fn start(system: &BridgeSystem, amqp_url: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_marquee"))
             .args(["host", "bridge"])
-            .env("NATS_URL", &station.nats_url)
+            .env("NATS_URL", &system.nats_url)
             .env("NATS_PASSWORD", marquee::local::temporary_password())
             .env("AMQP_URL", amqp_url)
             .env("RUST_LOG", "info")
@@ -36,17 +33,18 @@ impl Process {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = async {
+        let logged = async {
             loop {
-                let line = log.next_line().await.unwrap().expect("a process that lives");
+                let line = log.next_line().await.unwrap().expect("the process runs");
                 let line: Value = serde_json::from_str(&line).unwrap();
                 if line["message"] == "health at /health/ready" {
                     return line["addr"].as_str().unwrap().to_owned();
                 }
             }
         };
-        let address = tokio::time::timeout(PATIENCE, said).await.expect("it tells where its health is");
-        // Whoever does not read stops whom he does not read.
+        let address =
+            tokio::time::timeout(MAX_WAIT, logged).await.expect("the log has the address of health");
+        // The rest of the log is read and dropped: a full pipe would block the process.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -55,12 +53,12 @@ impl Process {
 
     async fn get(&self, path: &str) -> String {
         let answer = self.http.get(format!("http://{}{path}", self.address)).send().await.unwrap();
-        // Ready all the time, whatever RabbitMQ does.
+        // The bridge is ready all the time, whatever RabbitMQ does.
         assert_eq!(answer.status(), 200, "{path}");
         answer.text().await.unwrap()
     }
 
-    /// What it says of itself when it is degraded.
+    /// The reasons for which it is degraded, as JSON.
     async fn degraded(&self) -> String {
         let health: Value = serde_json::from_str(&self.get("/health/ready").await).unwrap();
         health["degraded"].to_string()
@@ -70,7 +68,7 @@ impl Process {
         let began = Instant::now();
         while !fact(self).await {
             let (health, metrics) = (self.degraded().await, self.get("/metrics").await);
-            assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{health}\n{metrics}");
+            assert!(began.elapsed() < MAX_WAIT, "not within {MAX_WAIT:?}: {what}\n{health}\n{metrics}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -82,7 +80,7 @@ impl Process {
         .await;
     }
 
-    /// For what may happen once more on a busy machine.
+    /// For counters that may be higher on a busy machine.
     async fn until_metric_is_at_least(&self, name: &str, least: f64) {
         self.until(&format!("{name} is {least} or more"), async |process| {
             number(&process.get("/metrics").await, name).is_some_and(|is| is >= least)
@@ -97,48 +95,48 @@ fn number(metrics: &str, name: &str) -> Option<f64> {
     lines.next()?.trim().parse().ok()
 }
 
-async fn say(station: &Station, from: usize, count: usize) {
+async fn publish(system: &BridgeSystem, from: usize, count: usize) {
     for number in from..from + count {
-        let headers = super::outlet::headers(&format!("m{number}"), "movie.updated");
-        let said =
-            station.bus.jetstream.publish_with_headers("movie.updated", headers, r#"{"number":1}"#.into());
-        said.await.unwrap().await.unwrap();
+        let headers = super::outbound_system::headers(&format!("m{number}"), "movie.updated");
+        let sent =
+            system.bus.jetstream.publish_with_headers("movie.updated", headers, r#"{"number":1}"#.into());
+        sent.await.unwrap().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rabbitmq_that_does_not_answer_is_visible_in_health_and_metrics_and_loses_no_event() {
-    let station = Station::closed(&[]).await;
-    let wire = Wire::to(&station.amqp_url).await;
-    let bridge = Process::start(&station, &wire.url(&station.amqp_url)).await;
-    bridge.until("it is well", async |bridge| bridge.degraded().await == "null").await;
+    let system = BridgeSystem::without_bridge(&[]).await;
+    let proxy = StallingProxy::to(&system.amqp_url).await;
+    let bridge = Process::start(&system, &proxy.url(&system.amqp_url)).await;
+    bridge.until("it is not degraded", async |bridge| bridge.degraded().await == "null").await;
     bridge.until_metric("amqp_connected", 1.0).await;
     let (nest, raw) = (r#"{target="bridge-nest"}"#, r#"{target="bridge-raw"}"#);
-    // All of them are there from the start, so that an alarm can be set on each.
+    // All metrics exist from the start, so that an alert can be defined on each.
     for name in ["amqp_unroutable_total", "amqp_published_total", "amqp_kept_total", "amqp_confirms_pending"]
     {
         bridge.until_metric(&format!("{name}{nest}"), 0.0).await;
         bridge.until_metric(&format!("{name}{raw}"), 0.0).await;
     }
-    // Nobody has a queue so far.
-    say(&station, 0, 3).await;
+    // There is no service queue yet.
+    publish(&system, 0, 3).await;
     for target in [nest, raw] {
         bridge.until_metric(&format!("amqp_published_total{target}"), 3.0).await;
         bridge.until_metric(&format!("amqp_unroutable_total{target}"), 3.0).await;
     }
 
-    wire.hold();
-    say(&station, 3, 2).await;
+    proxy.stall();
+    publish(&system, 3, 2).await;
     for target in [nest, raw] {
         bridge.until_metric(&format!("amqp_confirms_pending{target}"), 2.0).await;
     }
     bridge
-        .until("it says that RabbitMQ is away", async |bridge| {
+        .until("it reports that RabbitMQ is away", async |bridge| {
             bridge.degraded().await.contains("RabbitMQ is away since")
         })
         .await;
     bridge.until_metric("amqp_connected", 0.0).await;
-    say(&station, 5, 3).await;
+    publish(&system, 5, 3).await;
     for consumer in ["bridge-nest", "bridge-raw"] {
         bridge
             .until("five events wait", async |bridge| {
@@ -149,15 +147,15 @@ async fn a_rabbitmq_that_does_not_answer_is_visible_in_health_and_metrics_and_lo
             .await;
     }
 
-    wire.release();
-    bridge.until("it is well again", async |bridge| bridge.degraded().await == "null").await;
+    proxy.resume();
+    bridge.until("it is no longer degraded", async |bridge| bridge.degraded().await == "null").await;
     for target in [nest, raw] {
         bridge.until_metric_is_at_least(&format!("amqp_published_total{target}"), 8.0).await;
         bridge.until_metric(&format!("amqp_confirms_pending{target}"), 0.0).await;
     }
     bridge.until_metric("amqp_connected", 1.0).await;
     bridge.until_metric_is_at_least("amqp_reconnects_total", 1.0).await;
-    // And what is refused on the way in.
-    station.say(&Said::new("marquee.events.raw", "movie.created", "{").id("bad")).await;
+    // Refused messages are counted as well.
+    system.publish(&AmqpMessage::new("marquee.events.raw", "movie.created", "{").id("bad")).await;
     bridge.until_metric(r#"amqp_rejected_total{reason="not-json"}"#, 1.0).await;
 }

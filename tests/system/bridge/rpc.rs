@@ -1,4 +1,4 @@
-//! What services ask by `send()` and `request()`, of a whole cinema.
+//! Requests of services by `send()` and `request()`, answered by the hosts of a whole cinema.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Consumer};
 use serde_json::{Value, json};
 
-use super::station::Station;
+use super::system::{AmqpMessage, BridgeSystem, movie};
 use crate::cinema::TestCinema;
 
-/// A client with RabbitMQ's direct reply-to, as Nest's and golevelup's are.
+/// A client with RabbitMQ's direct reply-to, which Nest and golevelup use.
 struct Client {
     channel: Channel,
     replies: Consumer,
@@ -21,15 +21,15 @@ struct Client {
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 impl Client {
-    async fn new(station: &Station) -> Self {
-        let channel = station.new_channel().await;
+    async fn new(system: &BridgeSystem) -> Self {
+        let channel = system.new_channel().await;
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
         let consuming = channel.basic_consume(REPLY_TO.into(), "".into(), options, FieldTable::default());
         let replies = consuming.await.unwrap();
         Self { channel, replies }
     }
 
-    /// Asks and returns the reply's text, which has to have the request's correlation id.
+    /// Sends a request and returns the text of the reply, which must have the correlation id of the request.
     async fn ask(&mut self, exchange: &str, key: &str, headers: &[(&str, &str)], body: &Value) -> String {
         let mut table = FieldTable::default();
         for (name, value) in headers {
@@ -68,29 +68,36 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
-    let mut station = Station::at(&cinema.nats.url(), &[]).await;
-    station.start_bridge().await;
-    let mut client = Client::new(&station).await;
+    let mut system = BridgeSystem::at(&cinema.nats.url(), &[]).await;
+    system.start_bridge().await;
+    let mut client = Client::new(&system).await;
 
     let all = json_of(&client.send("movie.showtimes", &[], json!({})).await);
     assert_eq!(all["isDisposed"], true, "{all}");
     assert_eq!(all["response"]["items"][0]["id"], cinema.showtime.as_str(), "{all}");
     let none = json_of(&client.send("movie.showtimes", &[], json!({"date": "2020-01-01"})).await);
     assert_eq!(none["response"]["total"], 0, "{none}");
-    let typo = json_of(&client.send("movie.showtimes", &[], json!({"movieID": "m1"})).await);
-    assert_eq!((&typo["err"]["status"], &typo["isDisposed"]), (&json!(422), &json!(true)), "{typo}");
+    let misspelt = json_of(&client.send("movie.showtimes", &[], json!({"movieID": "m1"})).await);
+    assert_eq!(
+        (&misspelt["err"]["status"], &misspelt["isDisposed"]),
+        (&json!(422), &json!(true)),
+        "{misspelt}"
+    );
 
-    // Who asks is what the token says.
+    // The caller is who the token says.
     let bearer = format!("Bearer {}", ada.token);
     let mine =
         client.send("reservation.get", &[("authorization", &bearer)], json!({"id": reservation})).await;
     assert_eq!(json_of(&mine)["response"]["id"], reservation.as_str(), "{mine}");
-    let nobody = json_of(&client.send("reservation.get", &[], json!({"id": reservation})).await);
-    assert_eq!((&nobody["err"]["status"], &nobody["err"]["code"]), (&json!(401), &json!("token-missing")));
-    assert!(nobody["err"]["message"].is_string() && nobody.get("response").is_none(), "{nobody}");
+    let anonymous = json_of(&client.send("reservation.get", &[], json!({"id": reservation})).await);
+    assert_eq!(
+        (&anonymous["err"]["status"], &anonymous["err"]["code"]),
+        (&json!(401), &json!("token-missing"))
+    );
+    assert!(anonymous["err"]["message"].is_string() && anonymous.get("response").is_none(), "{anonymous}");
     let claimed = json!({"id": reservation, "token": ada.token, "authorization": bearer});
     let claimed = json_of(&client.send("reservation.get", &[], claimed).await);
-    assert_eq!(claimed["err"]["status"], 401, "a body proves nothing: {claimed}");
+    assert_eq!(claimed["err"]["status"], 401, "a token in the body does not count: {claimed}");
     let bob = format!("Bearer {}", cinema.register().await.token);
     let other = client.send("reservation.get", &[("authorization", &bob)], json!({"id": reservation})).await;
     assert_eq!(json_of(&other)["err"]["status"], 404, "{other}");
@@ -102,11 +109,11 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
             r#"service.","status":"error"}"#
         )
     );
-    // A request that hosts ask each other is none of AMQP_RPC, so nobody's.
+    // An internal request of the hosts is not in AMQP_RPC, so nobody answers it.
     let internal = json_of(&client.send("rpc.payment.end", &[], json!({})).await);
     assert_eq!(internal["status"], "error", "{internal}");
 
-    // Nest's topic transport, and golevelup's bare request.
+    // The topic transport of Nest, and the request of golevelup without an envelope.
     let body = json!({"pattern": "movie.showtimes", "data": {}, "id": "1"});
     let topic = json_of(&client.ask("marquee.events", "movie.showtimes", &[], &body).await);
     assert_eq!(topic["response"]["total"], 1, "{topic}");
@@ -119,44 +126,48 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
         (&json!("error"), &json!(401)),
         "{refused}"
     );
-    assert_eq!(station.queue(&station.names.dead_letter_queue).await.unwrap().0, 0, "none is a dead letter");
-    station.stop_bridge().await;
+    assert_eq!(
+        system.queue(&system.names.dead_letter_queue).await.unwrap().0,
+        0,
+        "no request became a dead letter"
+    );
+    system.stop_bridge().await;
     cinema.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_to_an_unavailable_host_is_an_error_and_delays_no_event() {
-    let station = Station::open().await;
-    let mut client = Client::new(&station).await;
-    let away = json_of(&client.send("movie.showtimes", &[], json!({})).await);
+    let system = BridgeSystem::open().await;
+    let mut client = Client::new(&system).await;
+    let unavailable = json_of(&client.send("movie.showtimes", &[], json!({})).await);
     assert_eq!(
-        (&away["err"]["status"], &away["err"]["code"]),
+        (&unavailable["err"]["status"], &unavailable["err"]["code"]),
         (&json!(503), &json!("unavailable")),
-        "{away}"
+        "{unavailable}"
     );
-    // A host that is there and silent.
-    let mut silent = station.bus.client.subscribe("rpc.movie.list_showtimes").await.unwrap();
+    // A host that is subscribed and does not answer.
+    let mut silent = system.bus.client.subscribe("rpc.movie.list_showtimes").await.unwrap();
     let body = json!({"pattern": "movie.showtimes", "data": {}, "id": "1"}).to_string();
-    let asked = |n: usize| {
-        let mut said = super::station::Said::new("", "marquee.bridge.inbox", body.clone());
-        said.properties = said
+    let request = |n: usize| {
+        let mut message = AmqpMessage::new("", "marquee.bridge.inbox", body.clone());
+        message.properties = message
             .properties
             .with_reply_to("nobody".into())
             .with_correlation_id(format!("c{n}").as_str().into());
-        said
+        message
     };
-    // More than are worked on at once, and more than the prefetch count.
-    station.say_all((0..200).map(asked)).await;
-    let event = super::station::movie("Dune").to_string();
-    station.say(&super::station::Said::new("marquee.events.raw", "movie.created", event).id("dune")).await;
+    // More than are handled at once, and more than the prefetch count.
+    system.publish_all((0..200).map(request)).await;
+    let event = movie("Dune").to_string();
+    system.publish(&AmqpMessage::new("marquee.events.raw", "movie.created", event).id("dune")).await;
     let began = std::time::Instant::now();
-    station.until_stored("dune").await;
+    system.until_stored("dune").await;
     assert!(began.elapsed() < Duration::from_secs(8), "events wait for requests: {:?}", began.elapsed());
-    let mut asked = BTreeMap::<String, usize>::new();
+    let mut requests = BTreeMap::<String, usize>::new();
     while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(300), silent.next()).await {
         let headers = message.headers.unwrap();
-        *asked.entry(headers.get("X-Correlation-Id").unwrap().to_string()).or_default() += 1;
+        *requests.entry(headers.get("X-Correlation-Id").unwrap().to_string()).or_default() += 1;
     }
-    assert!((1..=64).contains(&asked.len()), "{} in work at once", asked.len());
-    assert!(asked.values().all(|times| *times == 1), "{asked:?}");
+    assert!((1..=64).contains(&requests.len()), "{} handled at once", requests.len());
+    assert!(requests.values().all(|times| *times == 1), "{requests:?}");
 }

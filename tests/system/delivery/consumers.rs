@@ -1,4 +1,4 @@
-//! Consumers: poison is parked, outages park nothing, an ack follows its commit, and NATS may go and come.
+//! Consumers: poison is parked, outages park nothing, an ack follows its commit, and consumers survive restarts of NATS.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,40 +15,40 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::probe::Probe;
-use super::{Probing, SOON, bounded, connect, database, event, own_nats, read_stream, seen, until};
+use super::{ProbeHost, SOON, bounded, check, connect, database, event, own_nats, read_stream, until};
 
 const SPEC: ConsumerSpec = ConsumerSpec { name: "probe-listener", subjects: &["movie.>"] };
 
-/// A consumer whose deliveries go to the test.
-struct Listening {
+/// A consumer that passes its deliveries to the test.
+struct TestConsumer {
     deliveries: tokio::sync::mpsc::UnboundedReceiver<Delivery>,
-    well: watch::Sender<bool>,
+    database_up: watch::Sender<bool>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), Failure>>,
 }
 
-impl Listening {
+impl TestConsumer {
     fn start(bus: &Bus) -> Self {
         Self::start_when(bus, true)
     }
 
-    /// `well`: whether the database is there at the start.
-    fn start_when(bus: &Bus, well: bool) -> Self {
+    /// As [`Self::start`], with the availability of the database at the start.
+    fn start_when(bus: &Bus, is_up: bool) -> Self {
         let (sender, deliveries) = tokio::sync::mpsc::unbounded_channel();
-        let (well, wellness) = watch::channel(well);
+        let (database_up, availability) = watch::channel(is_up);
         let stop = CancellationToken::new();
         let handle = Arc::new(move |delivery: Delivery| {
             let _ = sender.send(delivery);
         });
-        let running = tokio::spawn(bus::consumer::run(bus.clone(), SPEC, wellness, stop.clone(), handle));
-        Self { deliveries, well, stop, running }
+        let running = tokio::spawn(bus::consumer::run(bus.clone(), SPEC, availability, stop.clone(), handle));
+        Self { deliveries, database_up, stop, running }
     }
 
     async fn next(&mut self) -> Delivery {
         bounded("a delivery", self.deliveries.recv()).await.expect("the consumer runs")
     }
 
-    /// Takes deliveries until it is this one; acknowledges others.
+    /// Takes deliveries until this event is delivered, and acknowledges the others.
     async fn next_of(&mut self, id: &str) -> Delivery {
         loop {
             let delivery = self.next().await;
@@ -66,7 +66,7 @@ impl Listening {
     }
 }
 
-/// Publishes an event, however long NATS is not there, and returns its id.
+/// Publishes an event, waiting while NATS is down, and returns its id.
 async fn publish(bus: &Bus, text: &str) -> String {
     let event = event(text, bus::contract::Timestamp::wall_clock());
     until("an event is published", SOON, async || {
@@ -87,11 +87,14 @@ async fn ack_pending(bus: &Bus) -> usize {
 }
 
 async fn until_ack_pending(bus: &Bus, wanted: usize) {
-    until("what is not acknowledged", SOON, async || seen(ack_pending(bus).await, |n| *n == wanted)).await;
+    until("the number of unacknowledged messages", SOON, async || {
+        check(ack_pending(bus).await, |n| *n == wanted)
+    })
+    .await;
 }
 
-/// Gives a message `times` deliveries before anybody else sees it.
-async fn deliver_in_vain(bus: &Bus, times: u64) {
+/// Delivers a message several times without handling it.
+async fn deliver_and_reject(bus: &Bus, times: u64) {
     topology::ensure_streams(bus).await.unwrap();
     let consumer = topology::ensure_consumer(bus, SPEC).await.unwrap();
     for _ in 0..times {
@@ -109,12 +112,12 @@ async fn a_poison_message_is_parked_with_its_reason_and_later_messages_are_handl
     let bus = connect(&nats).await;
     let poison = publish(&bus, "poison").await;
     let good = publish(&bus, "good").await;
-    let mut listening = Listening::start(&bus);
-    let delivery = listening.next_of(&poison).await;
+    let mut consumer = TestConsumer::start(&bus);
+    let delivery = consumer.next_of(&poison).await;
     delivery.fail(Failure::poison("not a\nmovie"));
-    listening.next_of(&good).await.ack();
+    consumer.next_of(&good).await.ack();
     let parked = until("one dead letter", SOON, async || {
-        seen(read_stream(&bus, topology::DLQ).await, |letters| letters.len() == 1)
+        check(read_stream(&bus, topology::DLQ).await, |messages| messages.len() == 1)
     })
     .await;
     let (id, headers) = &parked[0];
@@ -124,7 +127,7 @@ async fn a_poison_message_is_parked_with_its_reason_and_later_messages_are_handl
     assert_eq!(text(DLQ_CONSUMER), SPEC.name);
     assert_eq!(text(DLQ_ATTEMPTS), "1");
     until_ack_pending(&bus, 0).await;
-    listening.nothing_within(Duration::from_millis(300)).await;
+    consumer.nothing_within(Duration::from_millis(300)).await;
 }
 
 #[tokio::test]
@@ -132,14 +135,14 @@ async fn a_transient_failure_is_retried_after_growing_delays() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let id = publish(&bus, "try").await;
-    let mut listening = Listening::start(&bus);
+    let mut consumer = TestConsumer::start(&bus);
     let mut times = Vec::new();
     for attempt in 1..=5 {
-        let delivery = listening.next_of(&id).await;
+        let delivery = consumer.next_of(&id).await;
         times.push(Instant::now());
         assert_eq!(delivery.attempt, attempt);
         if attempt < 5 {
-            delivery.fail(Failure::transient("the provider is away"));
+            delivery.fail(Failure::transient("the provider is down"));
         } else {
             delivery.ack();
         }
@@ -157,27 +160,27 @@ async fn a_message_delivered_too_often_is_parked_before_it_is_handled() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     publish(&bus, "again and again").await;
-    deliver_in_vain(&bus, bus::retry::DELIVERIES_MAX - 1).await;
-    let mut listening = Listening::start(&bus);
+    deliver_and_reject(&bus, bus::retry::DELIVERIES_MAX - 1).await;
+    let mut consumer = TestConsumer::start(&bus);
     let parked = until("one dead letter", SOON, async || {
-        seen(read_stream(&bus, topology::DLQ).await, |letters| letters.len() == 1)
+        check(read_stream(&bus, topology::DLQ).await, |messages| messages.len() == 1)
     })
     .await;
     assert_eq!(parked[0].1.get(DLQ_ATTEMPTS).map(|v| v.to_string()).as_deref(), Some("12"));
-    listening.nothing_within(Duration::from_millis(100)).await;
+    consumer.nothing_within(Duration::from_millis(100)).await;
 }
 
 #[tokio::test]
 async fn a_database_outage_parks_no_message() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let id = publish(&bus, "patience").await;
-    deliver_in_vain(&bus, bus::retry::DELIVERIES_MAX + 3).await;
-    let mut listening = Listening::start_when(&bus, false);
-    listening.nothing_within(Duration::from_millis(500)).await;
-    // Back: the deliveries of the outage are not held against it.
-    listening.well.send_replace(true);
-    listening.next_of(&id).await.ack();
+    let id = publish(&bus, "outage").await;
+    deliver_and_reject(&bus, bus::retry::DELIVERIES_MAX + 3).await;
+    let mut consumer = TestConsumer::start_when(&bus, false);
+    consumer.nothing_within(Duration::from_millis(500)).await;
+    // The deliveries of the outage do not count when the database is up again.
+    consumer.database_up.send_replace(true);
+    consumer.next_of(&id).await.ack();
     until_ack_pending(&bus, 0).await;
     assert!(read_stream(&bus, topology::DLQ).await.is_empty());
 }
@@ -187,15 +190,18 @@ async fn pulling_stops_while_the_database_is_down() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let first = publish(&bus, "before").await;
-    let mut listening = Listening::start(&bus);
-    listening.next_of(&first).await.ack();
-    listening.well.send_replace(false);
-    // The pull ends within moments; what came before that is given back.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut consumer = TestConsumer::start(&bus);
+    consumer.next_of(&first).await.ack();
+    consumer.database_up.send_replace(false);
+    until("no pull request is open", SOON, async || {
+        let stream = topology::events(&bus).await.unwrap();
+        check(stream.consumer_info(SPEC.name).await.unwrap().num_waiting, |waiting| *waiting == 0)
+    })
+    .await;
     let second = publish(&bus, "meanwhile").await;
-    listening.nothing_within(Duration::from_millis(500)).await;
-    listening.well.send_replace(true);
-    let delivery = listening.next_of(&second).await;
+    consumer.nothing_within(Duration::from_millis(500)).await;
+    consumer.database_up.send_replace(true);
+    let delivery = consumer.next_of(&second).await;
     assert!(delivery.attempt <= 2, "{}", delivery.attempt);
     delivery.ack();
 }
@@ -212,49 +218,37 @@ async fn a_replay_for_another_consumer_is_acknowledged_and_skipped() {
         let ack = bus.jetstream.publish_with_headers(event.subject, headers, event.payload).await.unwrap();
         ack.await.unwrap();
     }
-    let ours = super::stream_ids(&bus).await[1].clone();
-    let mut listening = Listening::start(&bus);
-    let delivery = listening.next().await;
-    assert_eq!(delivery.id, ours);
+    let own = super::stream_ids(&bus).await[1].clone();
+    let mut consumer = TestConsumer::start(&bus);
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.id, own);
     delivery.ack();
     until_ack_pending(&bus, 0).await;
-    listening.nothing_within(Duration::from_millis(100)).await;
-}
-
-#[tokio::test]
-async fn a_dropped_delivery_comes_again() {
-    let nats = own_nats().await;
-    let bus = connect(&nats).await;
-    let id = publish(&bus, "drop").await;
-    let mut listening = Listening::start(&bus);
-    drop(listening.next_of(&id).await);
-    let again = listening.next_of(&id).await;
-    assert_eq!(again.attempt, 2);
-    again.ack();
-    until_ack_pending(&bus, 0).await;
+    consumer.nothing_within(Duration::from_millis(100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_acknowledged_after_its_commit_and_changes_rows_once_despite_a_crash_in_between() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let probing = Probing::start(&database().await, &bus).await;
+    let host = ProbeHost::start(&database().await, &bus).await;
     let id = publish(&bus, "commit").await;
-    let mut listening = Listening::start(&bus);
+    let mut consumer = TestConsumer::start(&bus);
     let account = Probe::open();
-    assert!(matches!(probing.journal.commit(Change::new(account.clone())).await, Outcome::Committed { .. }));
-    let handle = async || probing.journal.commit(Change::new(Probe::raise(account.id, 1))).await;
-    let delivery = listening.next_of(&id).await;
+    assert!(matches!(host.journal.commit(Change::new(account.clone())).await, Outcome::Committed { .. }));
+    let handle = async || host.journal.commit(Change::new(Probe::raise(account.id, 1))).await;
+    let delivery = consumer.next_of(&id).await;
     until_ack_pending(&bus, 1).await;
     assert!(matches!(handle().await, Outcome::Committed { .. }));
     assert_eq!(ack_pending(&bus).await, 1, "the commit alone acknowledges nothing");
-    // The task that would have acknowledged it dies.
+    // As if the host was killed before its ack: a dropped delivery is delivered again.
     drop(delivery);
-    let again = listening.next_of(&id).await;
-    assert!(matches!(handle().await, Outcome::Stale), "the version tells that it is handled");
+    let again = consumer.next_of(&id).await;
+    assert_eq!(again.attempt, 2);
+    assert!(matches!(handle().await, Outcome::Stale), "the version shows that the event is handled");
     again.ack();
     until_ack_pending(&bus, 0).await;
-    assert_eq!(probing.count("select count(*) from accounts where version = 2").await, 1);
+    assert_eq!(host.count("select count(*) from accounts where version = 2").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,29 +256,29 @@ async fn a_consumer_survives_a_restart_and_a_wipe_of_nats_and_an_old_ack_affects
     let mut nats = own_nats().await;
     let bus = connect(&nats).await;
     let first = publish(&bus, "first").await;
-    let mut listening = Listening::start(&bus);
-    listening.next_of(&first).await.ack();
+    let mut consumer = TestConsumer::start(&bus);
+    consumer.next_of(&first).await.ack();
 
     nats.kill().await;
     nats.start_again().await.unwrap();
     let second = publish(&bus, "second").await;
-    let old = listening.next_of(&second).await;
+    let old = consumer.next_of(&second).await;
 
     nats.wipe().await.unwrap();
-    // The new stream's second message has the place of the one in hand.
+    // In the new stream the second message has the same sequence as the unacknowledged one of the old stream.
     publish(&bus, "third").await;
     let fourth = publish(&bus, "fourth").await;
-    let new = listening.next_of(&fourth).await;
+    let new = consumer.next_of(&fourth).await;
     until_ack_pending(&bus, 1).await;
     old.ack();
     let fifth = publish(&bus, "fifth").await;
-    listening.next_of(&fifth).await.ack();
+    consumer.next_of(&fifth).await.ack();
     until_ack_pending(&bus, 1).await;
     drop(new);
-    listening.next_of(&fourth).await.ack();
+    consumer.next_of(&fourth).await.ack();
     until_ack_pending(&bus, 0).await;
-    listening.stop.cancel();
-    bounded("the consumer ends", listening.running).await.unwrap().unwrap();
+    consumer.stop.cancel();
+    bounded("the consumer ends", consumer.running).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -297,20 +291,24 @@ async fn a_consumer_that_stops_returns_its_unhandled_messages_at_once() {
     for n in 0..100 {
         publish(&bus, &n.to_string()).await;
     }
-    // Stops at the first message, when the others are already in its hands.
+    // Stops at the first message, when the others are already delivered.
     let handle = Arc::new(move |delivery: Delivery| {
         *counting.lock().unwrap() += 1;
         stopping.cancel();
         delivery.ack();
     });
-    let (_well, wellness) = watch::channel(true);
-    bus::consumer::run(bus.clone(), SPEC, wellness, stop, handle).await.unwrap();
+    let (_database_up, availability) = watch::channel(true);
+    bus::consumer::run(bus.clone(), SPEC, availability, stop, handle).await.unwrap();
     let taken = *handled.lock().unwrap();
-    let mut next = Listening::start(&bus);
+    let mut next = TestConsumer::start(&bus);
     let began = Instant::now();
     for _ in taken..100 {
         next.next().await.ack();
     }
-    assert!(began.elapsed() < bus::topology::ACK_WAIT / 2, "not after the ack wait: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < bus::topology::ACK_WAIT / 2,
+        "they came back only after the ack wait: {:?}",
+        began.elapsed()
+    );
     until_ack_pending(&bus, 0).await;
 }

@@ -1,4 +1,4 @@
-//! The journal while all servers are well: group commit, refusals, duplicates, idempotency keys.
+//! The journal without faults: group commit, rejections, duplicates, idempotency keys.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::probe::{Act, Probe, Rejection};
-use super::{Probing, bounded, connect, database, own_nats, seen, until};
+use super::{ProbeHost, bounded, check, connect, database, own_nats, until};
 
-/// Hands all in at once, in order, and returns the outcomes in the same order.
-pub async fn write_all(probing: &Probing, changes: Vec<Change<Probe>>) -> Vec<Outcome<Probe>> {
-    let told: Vec<oneshot::Receiver<Outcome<Probe>>> = changes
+/// Passes all changes to the journal at once, in order, and returns their outcomes in the same order.
+pub async fn write_all(host: &ProbeHost, changes: Vec<Change<Probe>>) -> Vec<Outcome<Probe>> {
+    let outcomes: Vec<oneshot::Receiver<Outcome<Probe>>> = changes
         .into_iter()
         .map(|change| {
-            let (sender, told) = oneshot::channel();
-            probing.journal.write(change, move |outcome| {
+            let (sender, outcome) = oneshot::channel();
+            host.journal.write(change, move |outcome| {
                 let _ = sender.send(outcome);
             });
-            told
+            outcome
         })
         .collect();
-    bounded("everyone is told", join_all(told)).await.into_iter().map(|told| told.unwrap()).collect()
+    bounded("every outcome", join_all(outcomes)).await.into_iter().map(|outcome| outcome.unwrap()).collect()
 }
 
 fn committed(outcomes: &[Outcome<Probe>]) -> usize {
@@ -37,48 +37,47 @@ fn committed(outcomes: &[Outcome<Probe>]) -> usize {
 async fn waiting_changes_share_transactions_and_each_gets_its_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let probing = Probing::start(&database().await, &bus).await;
-    let before = probing.count("select count(*) from outbox").await;
-    let askers = (0..500).map(|_| {
-        let journal = probing.journal.clone();
-        let change = probing.change(Probe::open());
+    let host = ProbeHost::start(&database().await, &bus).await;
+    let before = host.count("select count(*) from outbox").await;
+    let commits = (0..500).map(|_| {
+        let journal = host.journal.clone();
+        let change = host.change(Probe::open());
         tokio::spawn(async move { journal.commit(change).await })
     });
-    let outcomes = bounded("everyone is told", join_all(askers)).await;
+    let outcomes = bounded("every outcome", join_all(commits)).await;
     let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap()).collect();
     assert_eq!(committed(&outcomes), 500);
-    let batches = probing.count("select count(*) from outbox").await - before;
+    let batches = host.count("select count(*) from outbox").await - before;
     assert!(batches <= 100, "{batches} transactions for 500 changes");
-    assert_eq!(probing.count("select count(*) from accounts").await, 500);
-    assert_eq!(probing.until_all_is_out(&bus).await.len(), 500);
+    assert_eq!(host.count("select count(*) from accounts").await, 500);
+    assert_eq!(host.until_all_is_published(&bus).await.len(), 500);
 }
 
 #[tokio::test]
 async fn changes_with_a_delay_are_batched_and_an_urgent_change_commits_them_early() {
     let nats = own_nats().await;
-    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let host = ProbeHost::start(&database().await, &connect(&nats).await).await;
     let delayed = |seconds| Change { max_delay: Duration::from_secs(seconds), ..Change::new(Probe::open()) };
-    // So far apart that each would have a transaction of its own.
+    // So far apart that without a delay each would have a transaction of its own.
     let one_by_one = (0..8).map(|number| {
-        let (journal, change) = (probing.journal.clone(), delayed(2));
+        let (journal, change) = (host.journal.clone(), delayed(2));
         async move {
             tokio::time::sleep(Duration::from_millis(30 * number)).await;
             journal.commit(change).await
         }
     });
-    let outcomes = bounded("all are told", join_all(one_by_one)).await;
+    let outcomes = bounded("every outcome", join_all(one_by_one)).await;
     assert_eq!(committed(&outcomes), 8, "{outcomes:?}");
-    assert_eq!(probing.count("select count(distinct xmin::text) from accounts").await, 1);
-    // Nobody would be told for an hour, if nobody in a hurry came.
-    let outcomes =
-        write_all(&probing, vec![delayed(3_600), delayed(3_600), Change::new(Probe::open())]).await;
+    assert_eq!(host.count("select count(distinct xmin::text) from accounts").await, 1);
+    // Without the urgent change these would be committed after an hour.
+    let outcomes = write_all(&host, vec![delayed(3_600), delayed(3_600), Change::new(Probe::open())]).await;
     assert_eq!(committed(&outcomes), 3, "{outcomes:?}");
 }
 
 #[tokio::test]
 async fn changes_of_one_key_are_written_in_order() {
     let nats = own_nats().await;
-    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let host = ProbeHost::start(&database().await, &connect(&nats).await).await;
     let ids: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
     let mut changes = Vec::new();
     for version in 0..6 {
@@ -87,28 +86,28 @@ async fn changes_of_one_key_are_written_in_order() {
             _ => Change::new(Probe::raise(*id, version)),
         }));
     }
-    let outcomes = write_all(&probing, changes).await;
-    // Out of order one would be stale.
+    let outcomes = write_all(&host, changes).await;
+    // A change out of order would be stale.
     assert_eq!(committed(&outcomes), 60, "{outcomes:?}");
-    assert_eq!(probing.count("select count(*) from accounts where version = 6").await, 10);
+    assert_eq!(host.count("select count(*) from accounts where version = 6").await, 10);
 }
 
 #[tokio::test]
 async fn a_bad_change_fails_alone_and_the_rest_of_its_batch_is_written() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let probing = Probing::start(&database().await, &bus).await;
-    write_all(&probing, vec![probing.change(Probe::open_for("ada"))]).await;
+    let host = ProbeHost::start(&database().await, &bus).await;
+    write_all(&host, vec![host.change(Probe::open_for("ada"))]).await;
 
-    let mut changes: Vec<_> = (0..60).map(|_| probing.change(Probe::open())).collect();
+    let mut changes: Vec<_> = (0..60).map(|_| host.change(Probe::open())).collect();
     changes[10] = Change::new(Probe::open_for("ada"));
     changes[20] = Change::new(Probe::poison());
     changes[30] = Change::new(Probe::raise(Uuid::now_v7(), 7));
     for bad in [10, 20, 30] {
-        let event = probing.event(&changes[bad].rows);
+        let event = host.event(&changes[bad].rows);
         changes[bad].outbox.push(event);
     }
-    let outcomes = write_all(&probing, changes).await;
+    let outcomes = write_all(&host, changes).await;
 
     assert!(matches!(outcomes[10], Outcome::Rejected(Rejection::OwnerHasAnAccount)), "{:?}", outcomes[10]);
     assert!(
@@ -118,28 +117,28 @@ async fn a_bad_change_fails_alone_and_the_rest_of_its_batch_is_written() {
     );
     assert!(matches!(outcomes[30], Outcome::Stale), "{:?}", outcomes[30]);
     assert_eq!(committed(&outcomes), 57, "{outcomes:?}");
-    assert_eq!(probing.count("select count(*) from accounts").await, 58);
-    assert_eq!(probing.count("select count(*) from events").await, 58, "nothing of a refused change stays");
-    assert_eq!(probing.until_all_is_out(&bus).await.len(), 58);
+    assert_eq!(host.count("select count(*) from accounts").await, 58);
+    assert_eq!(host.count("select count(*) from events").await, 58, "a refused change leaves no event");
+    assert_eq!(host.until_all_is_published(&bus).await.len(), 58);
 }
 
 #[tokio::test]
 async fn stale_changes_are_reported_and_the_rest_of_the_batch_stays_together() {
     let nats = own_nats().await;
-    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let host = ProbeHost::start(&database().await, &connect(&nats).await).await;
     let mut changes: Vec<_> = (0..100).map(|_| Change::new(Probe::open())).collect();
     for stale in [40, 60, 80] {
         changes[stale] = Change::new(Probe::raise(Uuid::now_v7(), 7));
     }
     let batches = "select count(*) from outbox";
-    let before = probing.count(batches).await;
-    let outcomes = write_all(&probing, changes).await;
+    let before = host.count(batches).await;
+    let outcomes = write_all(&host, changes).await;
     assert_eq!(committed(&outcomes), 97, "{outcomes:?}");
     for stale in [40, 60, 80] {
         assert!(matches!(outcomes[stale], Outcome::Stale), "{:?}", outcomes[stale]);
     }
-    // The first to come may have gone ahead, and a batch may end anywhere.
-    let transactions = probing.count(batches).await - before;
+    // The first change may be committed alone, and a batch may end at any change.
+    let transactions = host.count(batches).await - before;
     assert!(transactions <= 5, "{transactions} transactions for 97 changes");
 }
 
@@ -147,25 +146,25 @@ async fn stale_changes_are_reported_and_the_rest_of_the_batch_stays_together() {
 async fn a_refused_change_releases_its_row_locks_before_its_outcome_is_sent() {
     let nats = own_nats().await;
     let url = database().await;
-    let probing = Probing::start(&url, &connect(&nats).await).await;
+    let host = ProbeHost::start(&url, &connect(&nats).await).await;
     let probe = Probe::open();
-    write_all(&probing, vec![Change::new(probe.clone())]).await;
+    write_all(&host, vec![Change::new(probe.clone())]).await;
     let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
     sqlx::query("set lock_timeout = '150ms'").execute(&mut other).await.unwrap();
-    let outcomes = write_all(&probing, vec![Change::new(Probe::new(probe.id, Act::RaiseInVain))]).await;
+    let outcomes = write_all(&host, vec![Change::new(Probe::new(probe.id, Act::RaiseAndReportStale))]).await;
     assert!(matches!(outcomes[0], Outcome::Stale), "{outcomes:?}");
     sqlx::query("update probe.accounts set version = 9 where id = $1")
         .bind(probe.id)
         .execute(&mut other)
         .await
-        .expect("the row is free");
+        .expect("the row is not locked");
 }
 
 #[tokio::test]
 async fn hosts_that_deadlock_both_commit() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
-    let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
+    let (one, other) = (ProbeHost::start(&url, &bus).await, ProbeHost::start(&url, &bus).await);
     let (a, b) = (Probe::open(), Probe::open());
     write_all(&one, vec![Change::new(a.clone()), Change::new(b.clone())]).await;
 
@@ -178,7 +177,7 @@ async fn hosts_that_deadlock_both_commit() {
     until("Postgres counts the deadlock", super::SOON, async || {
         let deadlocks =
             one.count("select deadlocks from pg_stat_database where datname = current_database()").await;
-        seen(deadlocks, |deadlocks| *deadlocks >= 1)
+        check(deadlocks, |deadlocks| *deadlocks >= 1)
     })
     .await;
 }
@@ -187,13 +186,13 @@ async fn hosts_that_deadlock_both_commit() {
 async fn of_two_hosts_that_write_over_one_version_one_wins_and_the_other_is_stale() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
-    let (one, other) = (Probing::start(&url, &bus).await, Probing::start(&url, &bus).await);
+    let (one, other) = (ProbeHost::start(&url, &bus).await, ProbeHost::start(&url, &bus).await);
     let accounts: Vec<Probe> = (0..100).map(|_| Probe::open()).collect();
     write_all(&one, accounts.iter().cloned().map(Change::new).collect()).await;
     let raise = |account: &Probe| Change::new(Probe::raise(account.id, 1));
-    let there = accounts.iter().map(raise).collect();
-    let back = accounts.iter().rev().map(raise).collect();
-    let (left, mut right) = tokio::join!(write_all(&one, there), write_all(&other, back));
+    let forward = accounts.iter().map(raise).collect();
+    let backward = accounts.iter().rev().map(raise).collect();
+    let (left, mut right) = tokio::join!(write_all(&one, forward), write_all(&other, backward));
     right.reverse();
     for (n, pair) in left.iter().zip(&right).enumerate() {
         let is_once = matches!(
@@ -206,9 +205,9 @@ async fn of_two_hosts_that_write_over_one_version_one_wins_and_the_other_is_stal
 }
 
 #[tokio::test]
-async fn a_repeated_request_gets_its_first_answer_though_its_first_copy_took_what_it_wants() {
+async fn a_repeated_request_gets_the_first_answer_even_in_the_same_batch() {
     let nats = own_nats().await;
-    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let host = ProbeHost::start(&database().await, &connect(&nats).await).await;
     let key = IdempotencyKey { user_id: Uuid::now_v7(), route: "rpc.probe.open", key: "k".to_owned() };
     for probe in [Probe::open_for("ada"), Probe::new(Uuid::now_v7(), Act::OpenSlowly)] {
         let key = IdempotencyKey { key: probe.id.to_string(), ..key.clone() };
@@ -220,7 +219,7 @@ async fn a_repeated_request_gets_its_first_answer_though_its_first_copy_took_wha
             }),
             ..Change::new(probe.clone())
         };
-        let outcomes = write_all(&probing, vec![change("first"), change("second")]).await;
+        let outcomes = write_all(&host, vec![change("first"), change("second")]).await;
         assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
         match &outcomes[1] {
             Outcome::Repeated(stored) => assert_eq!(stored.response.as_deref(), Some(b"first".as_slice())),
@@ -230,22 +229,22 @@ async fn a_repeated_request_gets_its_first_answer_though_its_first_copy_took_wha
 }
 
 #[tokio::test]
-async fn an_event_that_no_stream_can_take_keeps_its_change_from_being_written() {
+async fn a_change_with_an_event_too_large_for_the_stream_is_not_written() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let probing = Probing::start(&database().await, &bus).await;
-    let mut large = probing.change(Probe::open());
+    let host = ProbeHost::start(&database().await, &bus).await;
+    let mut large = host.change(Probe::open());
     large.outbox[0].payload = format!("{:?}", "x".repeat(1_100_000)).into();
-    let outcomes = write_all(&probing, vec![large, probing.change(Probe::open())]).await;
+    let outcomes = write_all(&host, vec![large, host.change(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Failed(Failure::Poison(_))), "{outcomes:?}");
     assert!(matches!(outcomes[1], Outcome::Committed { .. }), "{outcomes:?}");
-    assert_eq!(probing.until_all_is_out(&bus).await.len(), 1);
+    assert_eq!(host.until_all_is_published(&bus).await.len(), 1);
 }
 
 #[tokio::test]
 async fn an_idempotency_key_repeats_its_first_answer_for_a_day() {
     let nats = own_nats().await;
-    let probing = Probing::start(&database().await, &connect(&nats).await).await;
+    let host = ProbeHost::start(&database().await, &connect(&nats).await).await;
     let user_id = Uuid::now_v7();
     let key = |name: &str| IdempotencyKey { user_id, route: "rpc.probe.open", key: name.to_owned() };
     let claim = |name: &str, hash: u8, response: Option<&'static str>| Change {
@@ -257,7 +256,7 @@ async fn an_idempotency_key_repeats_its_first_answer_for_a_day() {
         ..Change::new(Probe::open())
     };
     let settle = |write| Change { idempotency: Some(write), ..Change::new(Probe::open()) };
-    let one = async |change| write_all(&probing, vec![change]).await.remove(0);
+    let one = async |change| write_all(&host, vec![change]).await.remove(0);
     let repeated = |outcome: &Outcome<Probe>, hash: u8, response: Option<&str>| match outcome {
         Outcome::Repeated(stored) => {
             assert_eq!(stored.request_hash, [hash; 32]);
@@ -266,23 +265,23 @@ async fn an_idempotency_key_repeats_its_first_answer_for_a_day() {
         other => panic!("{other:?}"),
     };
 
-    // Answered in the same change; asked again, also with another request.
+    // Claimed and answered in one change; repeated with the same and with another request.
     assert!(matches!(one(claim("a", 1, Some("first"))).await, Outcome::Committed { .. }));
     repeated(&one(claim("a", 1, Some("second"))).await, 1, Some("first"));
     repeated(&one(claim("a", 2, Some("third"))).await, 1, Some("first"));
-    // Still running, then done.
-    let both = write_all(&probing, vec![claim("b", 1, None), claim("b", 1, None)]).await;
+    // Claimed without an answer, then completed.
+    let both = write_all(&host, vec![claim("b", 1, None), claim("b", 1, None)]).await;
     assert!(matches!(both[0], Outcome::Committed { .. }), "{both:?}");
     repeated(&both[1], 1, None);
     one(settle(IdempotencyWrite::Complete { key: key("b"), response: Bytes::from("done") })).await;
     repeated(&one(claim("b", 1, None)).await, 1, Some("done"));
-    // Forgotten: may be tried again.
+    // A deleted key can be claimed again.
     one(claim("c", 1, None)).await;
     one(settle(IdempotencyWrite::Forget { key: key("c") })).await;
     assert!(matches!(one(claim("c", 1, None)).await, Outcome::Committed { .. }));
     // Claimed and settled in one batch, in either order.
     write_all(
-        &probing,
+        &host,
         vec![
             claim("d", 1, None),
             settle(IdempotencyWrite::Complete { key: key("d"), response: Bytes::from("at once") }),
@@ -293,55 +292,55 @@ async fn an_idempotency_key_repeats_its_first_answer_for_a_day() {
     .await;
     repeated(&one(claim("d", 1, None)).await, 1, Some("at once"));
     repeated(&one(claim("c", 3, None)).await, 3, Some("anew"));
-    // After a day it is free.
+    // After a day the key can be claimed again.
     sqlx::query(
         "update idempotency set created_at = created_at - interval '24 hours 1 second' where key = 'a'",
     )
-    .execute(&probing.pool)
+    .execute(&host.pool)
     .await
     .unwrap();
     assert!(matches!(one(claim("a", 2, Some("next day"))).await, Outcome::Committed { .. }));
     repeated(&one(claim("a", 2, None)).await, 2, Some("next day"));
-    // Only what was told as committed is there: 7 claims, 4 settlements.
-    assert_eq!(probing.count("select count(*) from accounts").await, 11);
+    // One account for each committed change: 7 claims, 4 settlements.
+    assert_eq!(host.count("select count(*) from accounts").await, 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_event_is_published_before_its_commit() {
     let nats = own_nats().await;
     let (url, bus) = (database().await, connect(&nats).await);
-    let probing = Probing::start(&url, &bus).await;
-    let mut said = bus.client.subscribe("movie.>").await.unwrap();
+    let host = ProbeHost::start(&url, &bus).await;
+    let mut published = bus.client.subscribe("movie.>").await.unwrap();
     bus.client.flush().await.unwrap();
-    write_all(&probing, vec![Change::new(Probe::open_for("ada"))]).await;
+    write_all(&host, vec![Change::new(Probe::open_for("ada"))]).await;
 
     let mut changes = Vec::new();
     for n in 0..90 {
-        changes.push(probing.change(match n % 3 {
+        changes.push(host.change(match n % 3 {
             0 => Probe::open(),
             1 => Probe::open_for("ada"),
             _ => Probe::poison(),
         }));
     }
-    let told = write_all(&probing, changes);
-    let listening = async {
+    let writing = write_all(&host, changes);
+    let receiving = async {
         for n in 0..30 {
-            let message = bounded("an event is heard", said.next()).await.unwrap();
+            let message = bounded("an event", published.next()).await.unwrap();
             let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
             let id: Uuid = event["probe"].as_str().unwrap().parse().unwrap();
-            assert!(probing.accounts().await.contains(&id), "event {n} came before its row");
+            assert!(host.accounts().await.contains(&id), "event {n} came before its row");
         }
     };
-    let (outcomes, ()) = tokio::join!(told, listening);
+    let (outcomes, ()) = tokio::join!(writing, receiving);
     assert_eq!(committed(&outcomes), 30, "{outcomes:?}");
-    assert_eq!(probing.until_all_is_out(&bus).await.len(), 30);
+    assert_eq!(host.until_all_is_published(&bus).await.len(), 30);
     bus.client.flush().await.unwrap();
-    // A busy machine may make the sweep say something twice, but never what was refused.
-    let accounts = probing.accounts().await;
-    while let Some(Some(message)) = said.next().now_or_never() {
+    // On a busy machine the sweep may publish an event twice, but never one of a refused change.
+    let accounts = host.accounts().await;
+    while let Some(Some(message)) = published.next().now_or_never() {
         let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         let id: Uuid = event["probe"].as_str().unwrap().parse().unwrap();
-        assert!(accounts.contains(&id), "a refused change was said");
+        assert!(accounts.contains(&id), "an event of a refused change was published");
     }
 }
 
@@ -349,44 +348,44 @@ async fn no_event_is_published_before_its_commit() {
 async fn a_change_of_a_row_locked_for_long_fails_as_transient_and_the_others_commit() {
     let nats = own_nats().await;
     let url = database().await;
-    let probing = Probing::start(&url, &connect(&nats).await).await;
+    let host = ProbeHost::start(&url, &connect(&nats).await).await;
     let probe = Probe::open();
-    write_all(&probing, vec![Change::new(probe.clone())]).await;
-    let mut hog = sqlx::PgConnection::connect(&url).await.unwrap();
-    let mut held = hog.begin().await.unwrap();
+    write_all(&host, vec![Change::new(probe.clone())]).await;
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
     sqlx::query("select from probe.accounts where id = $1 for update")
         .bind(probe.id)
-        .execute(&mut *held)
+        .execute(&mut *lock)
         .await
         .unwrap();
 
     let changes =
         vec![Change::new(Probe::open()), Change::new(Probe::raise(probe.id, 1)), Change::new(Probe::open())];
-    let outcomes = write_all(&probing, changes).await;
+    let outcomes = write_all(&host, changes).await;
     assert!(matches!(outcomes[1], Outcome::Failed(Failure::Transient(_))), "{outcomes:?}");
     assert_eq!(committed(&outcomes), 2, "{outcomes:?}");
-    held.rollback().await.unwrap();
-    assert_eq!(committed(&write_all(&probing, vec![Change::new(Probe::raise(probe.id, 1))]).await), 1);
+    lock.rollback().await.unwrap();
+    assert_eq!(committed(&write_all(&host, vec![Change::new(Probe::raise(probe.id, 1))]).await), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_changes_with_an_event_each_are_published_within_seconds() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
-    let probing = Probing::start(&database().await, &bus).await;
+    let host = ProbeHost::start(&database().await, &bus).await;
     let started = std::time::Instant::now();
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     for _ in 0..8 {
-        let changes = (0..250).map(|_| probing.change(Probe::open())).collect();
-        told.extend(write_all(&probing, changes).await);
+        let changes = (0..250).map(|_| host.change(Probe::open())).collect();
+        outcomes.extend(write_all(&host, changes).await);
     }
-    assert_eq!(committed(&told), 2_000);
+    assert_eq!(committed(&outcomes), 2_000);
     let written = started.elapsed();
     until("all are published", Duration::from_secs(30), async || {
-        seen(probing.count("select count(*) from unsent").await, |left| *left == 0)
+        check(host.count("select count(*) from unsent").await, |left| *left == 0)
     })
     .await;
-    let out = started.elapsed();
-    println!("2000 changes written in {written:?}, their events out in {out:?}");
-    assert!(out < Duration::from_secs(5), "took {out:?}");
+    let published = started.elapsed();
+    println!("2000 changes written in {written:?}, their events published in {published:?}");
+    assert!(published < Duration::from_secs(5), "took {published:?}");
 }

@@ -1,18 +1,18 @@
-//! Delivery on real servers, which are killed, paused, wiped and cut off in the middle.
+//! Delivery on real servers, which are killed, paused, wiped and disconnected.
 //!
-//! The domain under test is `probe`: accounts with an owner and a version, just enough to be refused, to be stale and
-//! to break a constraint. It is assembled by the same `DomainBuilder` as every domain. Whatever is told must be what is in the
-//! database, and whatever was committed must leave exactly once by its id.
+//! The domain under test is `probe`: accounts with an owner and a version, just enough for a rejection, a stale change and
+//! a broken constraint. It is assembled from the same `DomainBuilder` as every domain. Every outcome must agree with the database,
+//! and every committed event must be in the stream exactly once by its id.
 
 mod consumers;
 mod journal;
 mod outages;
-mod plans;
 mod probe;
 mod proxy;
-mod relaying;
+mod query_plans;
+mod relay;
 mod seat_lock;
-mod tree;
+mod supervision;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -38,25 +38,25 @@ use probe::Probe;
 /// Long enough for a busy machine; only a failing test waits so long.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Asks until the answer is `Ok`; when that takes too long it shows the last answer.
+/// Waits until `fact` is `Ok`; panics with the last error otherwise.
 async fn until<T, S: Debug>(what: &str, bound: Duration, mut fact: impl AsyncFnMut() -> Result<T, S>) -> T {
     let end = Instant::now() + bound;
     loop {
         match tokio::time::timeout(bound, fact()).await {
             Ok(Ok(found)) => return found,
             Ok(Err(seen)) => assert!(Instant::now() < end, "not within {bound:?}: {what}; seen: {seen:?}"),
-            Err(_) => panic!("not within {bound:?}: {what}; the question itself hung"),
+            Err(_) => panic!("not within {bound:?}: {what}; it did not return"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// `Ok` where `fact` holds, else what was seen instead.
-fn seen<T: Debug>(value: T, fact: impl Fn(&T) -> bool) -> Result<T, T> {
+/// `Ok` with the value if `fact` is true for it, else `Err` with the value.
+fn check<T: Debug>(value: T, fact: impl Fn(&T) -> bool) -> Result<T, T> {
     if fact(&value) { Ok(value) } else { Err(value) }
 }
 
-/// Fails instead of waiting for ever.
+/// Panics instead of waiting for ever.
 async fn bounded<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("not within {SOON:?}: {what}"))
 }
@@ -79,7 +79,7 @@ async fn make_probe_schema(url: &str) {
     connection.close().await.unwrap();
 }
 
-/// A database of this test's own on the Postgres that all tests share.
+/// A database for this test on the Postgres that all tests share.
 async fn database() -> String {
     static TEMPLATE: OnceCell<()> = OnceCell::const_new();
     let postgres = shared_postgres().await.unwrap();
@@ -89,7 +89,7 @@ async fn database() -> String {
     postgres.create_database_from("delivery").await.unwrap()
 }
 
-/// A Postgres of this test's own, to be killed.
+/// A Postgres that this test may kill.
 async fn own_postgres() -> (Postgres, String) {
     let folder = Folder::temporary().unwrap().join("postgres").unwrap();
     let postgres = Postgres::start(&folder, false).await.unwrap();
@@ -106,17 +106,17 @@ async fn connect(nats: &Nats) -> Bus {
     crate::harness::connect(&nats.url(), OPERATOR).await
 }
 
-/// One host of the domain `probe`.
-struct Probing {
+/// A host of the domain `probe`.
+struct ProbeHost {
     journal: Journal<Probe>,
-    well: DatabaseUp,
+    database_up: DatabaseUp,
     builder: DomainBuilder,
-    host: Host,
-    /// Straight to the database, also where the host goes through a proxy.
+    running: Host,
+    /// A direct connection, even where the host connects through a proxy.
     pool: PgPool,
 }
 
-impl Probing {
+impl ProbeHost {
     async fn start(database: &str, bus: &Bus) -> Self {
         Self::start_with(database, database, None, bus).await
     }
@@ -129,13 +129,13 @@ impl Probing {
         };
         let builder = DomainBuilder::connect(&config, bus.clone(), "probe").await.unwrap();
         let lock = builder.redis.clone().map(SeatLock::new);
-        let (journal, well, children) = builder.delivery::<Probe>(lock);
-        let host = builder.clone().start(well.clone(), move || children.clone()).await.unwrap();
+        let (journal, database_up, children) = builder.delivery::<Probe>(lock);
+        let running = builder.clone().start(database_up.clone(), move || children.clone()).await.unwrap();
         let pool = actors::database::Database::new(direct, "probe").unwrap().pool;
-        Self { journal, well, builder, host, pool }
+        Self { journal, database_up, builder, running, pool }
     }
 
-    /// An event that says what `probe` does.
+    /// An event with the id of a probe.
     fn event(&self, probe: &Probe) -> Outgoing {
         event(&probe.id.to_string(), self.builder.clock.now())
     }
@@ -162,8 +162,8 @@ impl Probing {
         ids.into_iter().collect()
     }
 
-    /// Until the stream holds every event of the outbox, once by its id, and nothing else, and all are marked.
-    async fn until_all_is_out(&self, bus: &Bus) -> BTreeSet<String> {
+    /// Waits until the stream has exactly the events of the outbox, once each by id, and all are marked as published.
+    async fn until_all_is_published(&self, bus: &Bus) -> BTreeSet<String> {
         let outbox = self.outbox_ids().await;
         until("every outbox row is in the stream once", SOON, async || {
             let stream = stream_ids(bus).await;
@@ -196,35 +196,37 @@ fn event(text: &str, time: Timestamp) -> Outgoing {
     }
 }
 
-/// The ids of everything in EVENTS; empty while it cannot be read.
+/// The ids of all events in EVENTS.
 async fn stream_ids(bus: &Bus) -> Vec<String> {
     read_stream(bus, bus::topology::EVENTS).await.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Id and headers of everything in a stream; empty while it cannot be read.
+/// The ids and headers of all messages in a stream. Waits while the stream cannot be read.
 async fn read_stream(bus: &Bus, name: &str) -> Vec<(String, async_nats::HeaderMap)> {
-    let read = async {
-        let mut stream = bus.jetstream.get_stream(name).await.ok()?;
-        let messages = stream.info().await.ok()?.state.messages as usize;
-        let config = async_nats::jetstream::consumer::pull::Config {
-            ack_policy: async_nats::jetstream::consumer::AckPolicy::None,
-            ..Default::default()
-        };
-        let consumer = stream.create_consumer(config).await.ok()?;
-        let mut found = Vec::new();
-        while found.len() < messages {
-            let mut batch = consumer.fetch().max_messages(5_000).messages().await.ok()?;
-            let before = found.len();
-            while let Some(Ok(message)) = batch.next().await {
-                let headers = message.headers.clone().unwrap_or_default();
-                let id = headers.get(bus::event::CE_ID).map(|id| id.to_string()).unwrap_or_default();
-                found.push((id, headers));
-            }
-            if found.len() == before {
-                break;
-            }
-        }
-        Some(found)
+    until("the stream can be read", SOON, async || {
+        try_read_stream(bus, name).await.map_err(|e| e.to_string())
+    })
+    .await
+}
+
+async fn try_read_stream(bus: &Bus, name: &str) -> anyhow::Result<Vec<(String, async_nats::HeaderMap)>> {
+    let mut stream = bus.jetstream.get_stream(name).await?;
+    let messages = stream.info().await?.state.messages as usize;
+    let config = async_nats::jetstream::consumer::pull::Config {
+        ack_policy: async_nats::jetstream::consumer::AckPolicy::None,
+        ..Default::default()
     };
-    read.await.unwrap_or_default()
+    let consumer = stream.create_consumer(config).await?;
+    let mut found = Vec::new();
+    while found.len() < messages {
+        let mut batch = consumer.fetch().max_messages(5_000).messages().await?;
+        let before = found.len();
+        while let Some(Ok(message)) = batch.next().await {
+            let headers = message.headers.clone().unwrap_or_default();
+            let id = headers.get(bus::event::CE_ID).map(|id| id.to_string()).unwrap_or_default();
+            found.push((id, headers));
+        }
+        anyhow::ensure!(found.len() > before, "only {before} of {messages} messages can be read");
+    }
+    Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Postgres is killed, paused, cut off and made to refuse writes while changes are written: what is told is true.
+//! Postgres is killed, paused, disconnected and read-only while changes are written: every outcome must be true.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,71 +13,70 @@ use uuid::Uuid;
 
 use super::journal::write_all;
 use super::probe::Probe;
-use super::proxy::cutting;
-use super::{Probing, SOON, bounded, connect, database, own_nats, own_postgres, seen, until};
+use super::proxy;
+use super::{ProbeHost, SOON, bounded, check, connect, database, own_nats, own_postgres, until};
 
-/// What the writers were told.
+/// The outcomes of the changes of all writers.
 #[derive(Debug, Default)]
-struct Told {
+struct Outcomes {
     committed: BTreeSet<Uuid>,
     failed: BTreeSet<Uuid>,
     longest: Duration,
 }
 
-/// Writers that never rest until told to.
+/// Writers that commit changes without a pause until they are stopped.
 struct Load {
     over: Arc<AtomicBool>,
-    writers: JoinSet<Told>,
+    writers: JoinSet<Outcomes>,
 }
 
 impl Load {
-    fn start(probing: &Probing, writers: usize) -> Self {
+    fn start(host: &ProbeHost, writers: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let mut running = JoinSet::new();
         for _ in 0..writers {
-            let (journal, clock, over) =
-                (probing.journal.clone(), probing.builder.clock.clone(), over.clone());
+            let (journal, clock, over) = (host.journal.clone(), host.builder.clock.clone(), over.clone());
             running.spawn(async move {
-                let mut told = Told::default();
+                let mut outcomes = Outcomes::default();
                 while !over.load(Ordering::SeqCst) {
                     let probe = Probe::open();
                     let id = probe.id;
                     let outbox = vec![super::event(&id.to_string(), clock.now())];
                     let began = Instant::now();
                     match journal.commit(Change { outbox, ..Change::new(probe) }).await {
-                        Outcome::Committed { .. } => told.committed.insert(id),
-                        Outcome::Failed(Failure::Transient(_)) => told.failed.insert(id),
+                        Outcome::Committed { .. } => outcomes.committed.insert(id),
+                        Outcome::Failed(Failure::Transient(_)) => outcomes.failed.insert(id),
                         other => panic!("{id}: {other:?}"),
                     };
-                    told.longest = told.longest.max(began.elapsed());
+                    outcomes.longest = outcomes.longest.max(began.elapsed());
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-                told
+                outcomes
             });
         }
         Self { over, writers: running }
     }
 
-    async fn stop(mut self) -> Told {
+    async fn stop(mut self) -> Outcomes {
         self.over.store(true, Ordering::SeqCst);
-        let mut all = Told::default();
-        while let Some(told) = bounded("every writer is told", self.writers.join_next()).await {
-            let told = told.unwrap();
-            all.committed.extend(told.committed);
-            all.failed.extend(told.failed);
-            all.longest = all.longest.max(told.longest);
+        let mut all = Outcomes::default();
+        while let Some(outcomes) = bounded("every writer ends", self.writers.join_next()).await {
+            let outcomes = outcomes.unwrap();
+            all.committed.extend(outcomes.committed);
+            all.failed.extend(outcomes.failed);
+            all.longest = all.longest.max(outcomes.longest);
         }
         all
     }
 }
 
-async fn assert_told_is_true(probing: &Probing, told: &Told) {
-    let there = probing.accounts().await;
-    let lost: Vec<_> = told.committed.difference(&there).collect();
-    let denied: Vec<_> = told.failed.intersection(&there).collect();
-    assert!(lost.is_empty(), "told as committed and not there: {lost:?}");
-    assert!(denied.is_empty(), "told as failed and there: {denied:?}");
-    assert_eq!(there.len(), told.committed.len(), "there and told nobody");
+async fn assert_outcomes_are_true(host: &ProbeHost, outcomes: &Outcomes) {
+    let existing = host.accounts().await;
+    let lost: Vec<_> = outcomes.committed.difference(&existing).collect();
+    let denied: Vec<_> = outcomes.failed.intersection(&existing).collect();
+    assert!(lost.is_empty(), "committed and not in the database: {lost:?}");
+    assert!(denied.is_empty(), "failed and in the database: {denied:?}");
+    assert_eq!(existing.len(), outcomes.committed.len(), "in the database without an outcome");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,35 +84,40 @@ async fn a_killed_postgres_loses_no_change_and_every_change_gets_an_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let (mut postgres, url) = own_postgres().await;
-    let probing = Probing::start(&url, &bus).await;
-    let load = Load::start(&probing, 16);
+    let host = ProbeHost::start(&url, &bus).await;
+    let load = Load::start(&host, 16);
     for _ in 0..3 {
-        let before = probing.accounts().await.len();
+        let before = host.accounts().await.len();
         until("changes are written", SOON, async || {
-            seen(probing.accounts().await.len(), |now| *now >= before + 200)
+            check(host.accounts().await.len(), |now| *now >= before + 200)
         })
         .await;
         postgres.kill().await;
         postgres.start_again().await.unwrap();
     }
-    // Away for longer than anybody waits.
+    // Down for longer than a change waits.
     postgres.kill().await;
-    let mut well = probing.well.clone();
-    bounded("the journal notices", well.wait_for(|well| !*well)).await.unwrap();
+    let mut database_up = host.database_up.clone();
+    bounded("the journal notices", database_up.wait_for(|is_up| !*is_up)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
     postgres.start_again().await.unwrap();
-    bounded("the journal goes on", well.wait_for(|well| *well)).await.unwrap();
-    let before = probing.accounts().await.len();
+    bounded("the journal goes on", database_up.wait_for(|is_up| *is_up)).await.unwrap();
+    let before = host.accounts().await.len();
     until("changes are written again", SOON, async || {
-        seen(probing.accounts().await.len(), |now| *now >= before + 200)
+        check(host.accounts().await.len(), |now| *now >= before + 200)
     })
     .await;
-    let told = load.stop().await;
-    println!("{} committed, {} failed, longest {:?}", told.committed.len(), told.failed.len(), told.longest);
-    assert!(told.failed.len() >= 16, "the last outage was told to everyone who waited");
-    assert!(told.longest < Duration::from_secs(10), "{:?}", told.longest);
-    assert_told_is_true(&probing, &told).await;
-    assert_eq!(probing.until_all_is_out(&bus).await.len(), told.committed.len());
+    let outcomes = load.stop().await;
+    println!(
+        "{} committed, {} failed, longest {:?}",
+        outcomes.committed.len(),
+        outcomes.failed.len(),
+        outcomes.longest
+    );
+    assert!(outcomes.failed.len() >= 16, "every waiting change fails in the last outage");
+    assert!(outcomes.longest < Duration::from_secs(10), "{:?}", outcomes.longest);
+    assert_outcomes_are_true(&host, &outcomes).await;
+    assert_eq!(host.until_all_is_published(&bus).await.len(), outcomes.committed.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,21 +126,21 @@ async fn a_commit_whose_connection_is_cut_gets_its_true_outcome() {
     let bus = connect(&nats).await;
     let url = database().await;
     let port = marquee::local::shared_postgres().await.unwrap().port();
-    let (own, cuts) = cutting(port).await;
-    let wire = url.replace(&format!(":{port}/"), &format!(":{own}/"));
-    let probing = Probing::start_with(&wire, &url, None, &bus).await;
-    let load = Load::start(&probing, 4);
+    let (own, cuts) = proxy::start(port).await;
+    let proxied = url.replace(&format!(":{port}/"), &format!(":{own}/"));
+    let host = ProbeHost::start_with(&proxied, &url, None, &bus).await;
+    let load = Load::start(&host, 4);
     until("many commits were cut", SOON, async || {
-        let counts = [&cuts.before_commit, &cuts.after_commit, &cuts.after_question];
-        seen(counts.map(|count| count.load(Ordering::SeqCst)), |counts| {
+        let counts = [&cuts.before_commit, &cuts.after_commit, &cuts.after_query];
+        check(counts.map(|count| count.load(Ordering::SeqCst)), |counts| {
             counts[0] >= 25 && counts[1] >= 25 && counts[2] >= 10
         })
     })
     .await;
-    let told = load.stop().await;
-    println!("{} committed, {} failed; {cuts:?}", told.committed.len(), told.failed.len());
-    assert!(!told.committed.is_empty());
-    assert_told_is_true(&probing, &told).await;
+    let outcomes = load.stop().await;
+    println!("{} committed, {} failed; {cuts:?}", outcomes.committed.len(), outcomes.failed.len());
+    assert!(!outcomes.committed.is_empty());
+    assert_outcomes_are_true(&host, &outcomes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,8 +148,8 @@ async fn terminated_backends_never_cause_a_wrong_outcome() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
-    let probing = Probing::start(&url, &bus).await;
-    let load = Load::start(&probing, 8);
+    let host = ProbeHost::start(&url, &bus).await;
+    let load = Load::start(&host, 8);
     let mut killer = PgConnection::connect(&url).await.unwrap();
     let mut killed = 0;
     let end = Instant::now() + Duration::from_secs(3);
@@ -160,10 +164,10 @@ async fn terminated_backends_never_cause_a_wrong_outcome() {
         killed += hit;
         tokio::time::sleep(Duration::from_millis(7)).await;
     }
-    let told = load.stop().await;
-    println!("{killed} killed; {} committed, {} failed", told.committed.len(), told.failed.len());
+    let outcomes = load.stop().await;
+    println!("{killed} killed; {} committed, {} failed", outcomes.committed.len(), outcomes.failed.len());
     assert!(killed >= 10, "only {killed} were killed");
-    assert_told_is_true(&probing, &told).await;
+    assert_outcomes_are_true(&host, &outcomes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,32 +175,31 @@ async fn a_paused_postgres_blocks_no_change_and_every_outcome_is_true() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let (postgres, url) = own_postgres().await;
-    let probing = Probing::start(&url, &bus).await;
-    let load = Load::start(&probing, 8);
-    until("changes are written", SOON, async || seen(probing.accounts().await.len(), |now| *now >= 100))
-        .await;
+    let host = ProbeHost::start(&url, &bus).await;
+    let load = Load::start(&host, 8);
+    until("changes are written", SOON, async || check(host.accounts().await.len(), |now| *now >= 100)).await;
     postgres.pause();
-    let mut well = probing.well.clone();
+    let mut database_up = host.database_up.clone();
     let began = Instant::now();
-    bounded("the journal notices", well.wait_for(|well| !*well)).await.unwrap();
+    bounded("the journal notices", database_up.wait_for(|is_up| !*is_up)).await.unwrap();
     let noticed = began.elapsed();
     assert!(noticed < Duration::from_secs(12), "noticed only after {noticed:?}");
-    // New ones meanwhile are told, though what was cut off at its commit still asks.
-    for outcome in write_all(&probing, vec![Change::new(Probe::open()), Change::new(Probe::open())]).await {
+    // New changes get an outcome although the host still queries the outcome of an interrupted commit.
+    for outcome in write_all(&host, vec![Change::new(Probe::open()), Change::new(Probe::open())]).await {
         assert!(matches!(outcome, Outcome::Failed(Failure::Transient(_))), "{outcome:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     postgres.resume();
-    bounded("the journal goes on", well.wait_for(|well| *well)).await.unwrap();
-    let before = probing.accounts().await.len();
+    bounded("the journal goes on", database_up.wait_for(|is_up| *is_up)).await.unwrap();
+    let before = host.accounts().await.len();
     until("changes are written again", SOON, async || {
-        seen(probing.accounts().await.len(), |now| *now >= before + 100)
+        check(host.accounts().await.len(), |now| *now >= before + 100)
     })
     .await;
-    let told = load.stop().await;
-    println!("noticed after {noticed:?}; longest wait {:?}", told.longest);
-    assert_told_is_true(&probing, &told).await;
-    probing.until_all_is_out(&bus).await;
+    let outcomes = load.stop().await;
+    println!("noticed after {noticed:?}; longest wait {:?}", outcomes.longest);
+    assert_outcomes_are_true(&host, &outcomes).await;
+    host.until_all_is_published(&bus).await;
 }
 
 #[tokio::test]
@@ -204,13 +207,13 @@ async fn an_idle_journal_notices_a_paused_postgres_and_its_return() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let (postgres, url) = own_postgres().await;
-    let mut probing = Probing::start(&url, &bus).await;
-    write_all(&probing, vec![Change::new(Probe::open())]).await;
+    let mut host = ProbeHost::start(&url, &bus).await;
+    write_all(&host, vec![Change::new(Probe::open())]).await;
     postgres.pause();
-    bounded("notices", probing.well.wait_for(|well| !*well)).await.unwrap();
+    bounded("notices", host.database_up.wait_for(|is_up| !*is_up)).await.unwrap();
     postgres.resume();
-    bounded("comes back", probing.well.wait_for(|well| *well)).await.unwrap();
-    let outcomes = write_all(&probing, vec![Change::new(Probe::open())]).await;
+    bounded("comes back", host.database_up.wait_for(|is_up| *is_up)).await.unwrap();
+    let outcomes = write_all(&host, vec![Change::new(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
 }
 
@@ -219,8 +222,8 @@ async fn a_read_only_database_counts_as_down_and_produces_no_poison() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
-    let mut probing = Probing::start(&url, &bus).await;
-    write_all(&probing, vec![Change::new(Probe::open())]).await;
+    let mut host = ProbeHost::start(&url, &bus).await;
+    write_all(&host, vec![Change::new(Probe::open())]).await;
     let read_only = async |is: &'static str| {
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let name: String =
@@ -238,14 +241,15 @@ async fn a_read_only_database_counts_as_down_and_produces_no_poison() {
         .unwrap();
     };
     read_only("on").await;
-    bounded("notices", probing.well.wait_for(|well| !*well)).await.unwrap();
-    let outcomes = write_all(&probing, vec![Change::new(Probe::open())]).await;
+    bounded("notices", host.database_up.wait_for(|is_up| !*is_up)).await.unwrap();
+    let outcomes = write_all(&host, vec![Change::new(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Failed(Failure::Transient(_))), "{outcomes:?}");
-    let lured =
-        tokio::time::timeout(Duration::from_millis(1_500), probing.well.wait_for(|well| *well)).await.is_ok();
-    assert!(!lured, "it lets us in, but is not well");
+    let is_up = tokio::time::timeout(Duration::from_millis(1_500), host.database_up.wait_for(|is_up| *is_up))
+        .await
+        .is_ok();
+    assert!(!is_up, "a database that accepts connections but no writes counts as up");
     read_only("off").await;
-    bounded("comes back", probing.well.wait_for(|well| *well)).await.unwrap();
-    let outcomes = write_all(&probing, vec![Change::new(Probe::open())]).await;
+    bounded("comes back", host.database_up.wait_for(|is_up| *is_up)).await.unwrap();
+    let outcomes = write_all(&host, vec![Change::new(Probe::open())]).await;
     assert!(matches!(outcomes[0], Outcome::Committed { .. }), "{outcomes:?}");
 }

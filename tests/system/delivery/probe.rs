@@ -19,22 +19,22 @@ pub struct Probe {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// A new account. `version` 0 breaks a constraint that the code does not know: poison.
+    /// Opens an account. `version` 0 breaks a constraint for which there is no rejection: poison.
     Open {
         owner: String,
         version: i64,
     },
-    /// To the next version, if it is this one.
+    /// Raises the version, if it is this one.
     Raise {
         from: i64,
     },
-    /// Raises this account, waits, then raises the other: two that do so crosswise deadlock.
+    /// Raises this account, waits, then raises the other one: two of these in opposite order deadlock.
     RaiseAlsoSlowly {
         other: Uuid,
     },
-    /// Raises the account and then finds that it should not have: stale, with the row's lock in hand.
-    RaiseInVain,
-    /// A new account, after a while.
+    /// Raises the account and then reports the change as stale, while it holds the lock of the row.
+    RaiseAndReportStale,
+    /// Opens an account after half a second.
     OpenSlowly,
     Panic,
 }
@@ -49,7 +49,7 @@ impl Probe {
         Self { id, act, locks: Vec::new() }
     }
 
-    /// A new account of a new owner: nothing speaks against it.
+    /// A new account of a new owner, which always succeeds.
     pub fn open() -> Self {
         let id = Uuid::now_v7();
         Self::new(id, Act::Open { owner: id.to_string(), version: 1 })
@@ -154,10 +154,10 @@ impl Rows for Probe {
             let raised = raise(db, rows).await?;
             let slow = slowly(db, rows).await?;
             if opened + raised.len() + slow < rows.len() {
-                let is_short =
+                let is_missing =
                     |row: &Self| matches!(row.act, Act::Raise { from } if !raised.contains(&(row.id, from)));
-                let short = (0..rows.len()).filter(|row| is_short(rows[*row])).collect();
-                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short(short) });
+                let missing = (0..rows.len()).filter(|row| is_missing(rows[*row])).collect();
+                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short(missing) });
             }
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             let versions: Vec<(Uuid, i64)> =
@@ -196,7 +196,7 @@ async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Err
     Ok(inserted.rows_affected() as usize)
 }
 
-/// Which accounts were raised from which version.
+/// Raises accounts; returns the raised ones with their former version.
 async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<HashSet<(Uuid, i64)>, sqlx::Error> {
     let raises: Vec<(Uuid, i64)> = rows.iter().filter_map(|row| row.raises()).collect();
     let raised: Vec<(Uuid, i64)> = sqlx::query_as(
@@ -222,7 +222,7 @@ async fn slowly(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::E
                 raise_any(db, other).await?;
                 done += 1;
             }
-            Act::RaiseInVain => raise_any(db, row.id).await?,
+            Act::RaiseAndReportStale => raise_any(db, row.id).await?,
             Act::OpenSlowly => {
                 sqlx::query("insert into accounts select $1, $1::text, 1 from pg_sleep(0.5)")
                     .bind(row.id)

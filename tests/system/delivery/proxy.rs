@@ -1,5 +1,5 @@
-//! A wire to Postgres that is cut at the worst moments: at a commit, and at the answer to the question how that commit
-//! went.
+//! A proxy to Postgres that cuts connections at the worst moments: at a commit, and at the answer to the query whether
+//! that commit succeeded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How often the wire was cut, by where.
+/// How often a connection was cut, by the place of the cut.
 #[derive(Debug, Default)]
 pub struct Cuts {
     pub before_commit: AtomicUsize,
     pub after_commit: AtomicUsize,
-    pub after_question: AtomicUsize,
+    pub after_query: AtomicUsize,
     commits: AtomicUsize,
-    questions: AtomicUsize,
+    queries: AtomicUsize,
 }
 
-/// Every third commit is cut before it reaches Postgres, every third after it, without its answer; and of the questions
-/// every second, after it has reached Postgres.
-pub async fn cutting(port: u16) -> (u16, Arc<Cuts>) {
+/// Starts the proxy. It cuts every third commit before it reaches Postgres and every third one before its answer arrives;
+/// and every second query for the outcome of a commit, before its answer arrives.
+pub async fn start(port: u16) -> (u16, Arc<Cuts>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let own = listener.local_addr().unwrap().port();
     let cuts = Arc::new(Cuts::default());
@@ -35,8 +35,8 @@ pub async fn cutting(port: u16) -> (u16, Arc<Cuts>) {
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, cuts: Arc<Cuts>) {
     let (mut from_client, mut from_server) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    // sqlx parses a statement once and then refers to it, so the question is known by its place: after this.
-    let mut questioned = false;
+    // sqlx parses a statement once and refers to it afterwards, so the query is recognized by the statement before it.
+    let mut is_queried = false;
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
@@ -45,9 +45,9 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cuts: Arc<Cuts>) {
                     _ => return,
                 };
                 let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-                // A batch of one statement is told by the event that it writes.
+                // A batch that is a single statement has no COMMIT; it is recognized by the subject of its events.
                 let is_commit = has(b"COMMIT\0") || has(b"movie.probed");
-                let is_question = has(b"is_question, questions) values");
+                let is_query = has(b"is_question, questions) values");
                 let turn = if is_commit { cuts.commits.fetch_add(1, Ordering::SeqCst) % 3 } else { 2 };
                 if turn == 0 {
                     cuts.before_commit.fetch_add(1, Ordering::SeqCst);
@@ -57,25 +57,25 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cuts: Arc<Cuts>) {
                     return;
                 }
                 if turn == 1 {
-                    // Some of the answers are on their way when the wire is cut, some commits still under way.
+                    // Half of the cuts wait for the answer of Postgres, the others are made during the commit.
                     if cuts.after_commit.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                         let _ = server.read(&mut from_server).await;
                     }
                     return;
                 }
-                questioned |= is_question;
+                is_queried |= is_query;
             }
             read = server.read(&mut from_server) => {
                 let bytes = match read {
                     Ok(n) if n > 0 => &from_server[..n],
                     _ => return,
                 };
-                // "INSERT 0 1": the question has made its row.
-                let answered = questioned && bytes.windows(10).any(|window| window == b"INSERT 0 1");
+                // "INSERT 0 1" is the answer to the query, which inserts a row.
+                let answered = is_queried && bytes.windows(10).any(|window| window == b"INSERT 0 1");
                 if answered {
-                    questioned = false;
-                    if cuts.questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-                        cuts.after_question.fetch_add(1, Ordering::SeqCst);
+                    is_queried = false;
+                    if cuts.queries.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+                        cuts.after_query.fetch_add(1, Ordering::SeqCst);
                         return;
                     }
                 }

@@ -1,4 +1,4 @@
-//! The seat lock on a real Redis, which is killed and paused: it only ever delays.
+//! The seat lock on a real Redis, which is killed and paused: the lock delays changes and never prevents them.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use marquee::local::{Folder, Redis};
 
 use super::journal::write_all;
 use super::probe::{Act, Probe};
-use super::{Probing, SOON, connect, database, own_nats, seen, until};
+use super::{ProbeHost, SOON, check, connect, database, own_nats, until};
 
 async fn own_redis() -> Redis {
     Redis::start(&Folder::temporary().unwrap().join("redis").unwrap()).await.unwrap()
@@ -24,31 +24,31 @@ fn committed_at(outcome: &Outcome<Probe>) -> bus::contract::Timestamp {
 async fn a_seat_that_another_host_is_writing_is_deferred_to_the_next_batch() {
     let (nats, redis) = (own_nats().await, own_redis().await);
     let (url, bus) = (database().await, connect(&nats).await);
-    let one = Probing::start_with(&url, &url, Some(redis.url()), &bus).await;
-    let other = Probing::start_with(&url, &url, Some(redis.url()), &bus).await;
-    // The first tries may find Redis slow, and then nothing is locked for 2 s.
+    let one = ProbeHost::start_with(&url, &url, Some(redis.url()), &bus).await;
+    let other = ProbeHost::start_with(&url, &url, Some(redis.url()), &bus).await;
+    // Redis may be slow at first, and then nothing is locked for 2 s.
     let mut round = 0;
-    until("the contended one comes in the next batch", SOON, async || {
+    until("the contended change is written in the next batch", SOON, async || {
         round += 1;
         let key = format!("A{round}");
         let slow = Probe::new(uuid::Uuid::now_v7(), Act::OpenSlowly).locking(&key);
         let (left, right) = tokio::join!(write_all(&one, vec![Change::new(slow)]), async {
-            // While the first one's transaction sleeps.
+            // While the transaction of the first host sleeps.
             tokio::time::sleep(Duration::from_millis(150)).await;
             let contended = Change::new(Probe::open().locking(&key));
             let free = Change::new(Probe::open().locking(&format!("B{round}")));
             write_all(&other, vec![contended, free, Change::new(Probe::open())]).await
         });
         let at: Vec<_> = right.iter().map(committed_at).collect();
-        // Those that nobody contends share a batch; it is put off by one batch, and then Postgres alone decides.
+        // The other two changes share a batch; the contended one is deferred by one batch, and then Postgres decides.
         if at[1] == at[2] && at[1] < at[0] && at[0] < committed_at(&left[0]) { Ok(()) } else { Err(at) }
     })
     .await;
     // Released after the commit, long before they would expire.
     let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
     until("no lock is left", Duration::from_secs(3), async || {
-        let kept: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
-        seen(kept, Vec::is_empty)
+        let locks: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+        check(locks, Vec::is_empty)
     })
     .await;
 }
@@ -57,32 +57,32 @@ async fn a_seat_that_another_host_is_writing_is_deferred_to_the_next_batch() {
 async fn without_redis_batches_are_written_with_little_delay() {
     let (nats, mut redis) = (own_nats().await, own_redis().await);
     let (url, bus) = (database().await, connect(&nats).await);
-    let probing = Probing::start_with(&url, &url, Some(redis.url()), &bus).await;
-    let twenty = async |what: &str| {
+    let host = ProbeHost::start_with(&url, &url, Some(redis.url()), &bus).await;
+    let write_twenty = async |what: &str| {
         let began = Instant::now();
         let mut longest = Duration::ZERO;
         for n in 0..20 {
-            let one = Instant::now();
-            let told = write_all(&probing, vec![Change::new(Probe::open().locking(&format!("A{n}")))]).await;
-            committed_at(&told[0]);
-            longest = longest.max(one.elapsed());
+            let batch = Instant::now();
+            let outcomes = write_all(&host, vec![Change::new(Probe::open().locking(&format!("A{n}")))]).await;
+            committed_at(&outcomes[0]);
+            longest = longest.max(batch.elapsed());
         }
         println!("{what}: 20 batches in {:?}, longest {longest:?}", began.elapsed());
-        // 50 ms is the limit, once or twice in 2 s; the rest is a busy machine.
+        // A batch waits at most 50 ms for Redis, once or twice in 2 s; the rest is for a busy machine.
         assert!(longest < Duration::from_millis(800), "{what}: {longest:?}");
         assert!(began.elapsed() < Duration::from_secs(3), "{what}: {:?}", began.elapsed());
     };
-    twenty("well").await;
+    write_twenty("running").await;
     redis.pause();
-    twenty("paused").await;
+    write_twenty("paused").await;
     redis.resume();
     tokio::time::sleep(Duration::from_millis(2_100)).await;
-    twenty("resumed").await;
+    write_twenty("resumed").await;
     redis.kill().await;
-    twenty("killed").await;
+    write_twenty("killed").await;
     tokio::time::sleep(Duration::from_millis(2_100)).await;
-    twenty("still killed").await;
+    write_twenty("still killed").await;
     redis.start_again().await.unwrap();
-    twenty("started again").await;
-    assert_eq!(probing.count("select count(*) from accounts").await, 120);
+    write_twenty("started again").await;
+    assert_eq!(host.count("select count(*) from accounts").await, 120);
 }

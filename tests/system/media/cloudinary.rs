@@ -1,4 +1,4 @@
-//! A server that takes uploads as Cloudinary does, and checks each signature as its official libraries make it.
+//! A server that accepts uploads as Cloudinary does, and checks each signature as its official libraries compute it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,15 +13,15 @@ use serde_json::json;
 const SECRET: &str = "s3cret";
 
 pub struct CloudinaryStandIn {
-    books: Arc<Books>,
+    uploads: Arc<Uploads>,
     addr: String,
     algorithm: &'static str,
     server: tokio::task::JoinHandle<()>,
 }
 
-struct Books {
-    /// Type and public id of what is kept.
-    kept: Mutex<BTreeSet<String>>,
+struct Uploads {
+    /// Type and public id of each stored file.
+    stored: Mutex<BTreeSet<String>>,
     failing: AtomicU32,
     algorithm: &'static ring::digest::Algorithm,
 }
@@ -32,28 +32,29 @@ impl CloudinaryStandIn {
             "sha256" => &ring::digest::SHA256,
             _ => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
         };
-        let books = Arc::new(Books { kept: Mutex::default(), failing: AtomicU32::new(0), algorithm: digest });
+        let uploads =
+            Arc::new(Uploads { stored: Mutex::default(), failing: AtomicU32::new(0), algorithm: digest });
         let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
         let addr = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
-        let routes = Route::new().at("/v1_1/demo/:kind/:action", post(take)).data(books.clone());
+        let routes = Route::new().at("/v1_1/demo/:kind/:action", post(take)).data(uploads.clone());
         let server =
             tokio::spawn(async move { Server::new_with_acceptor(acceptor).run(routes).await.unwrap() });
-        Self { books, addr, algorithm, server }
+        Self { uploads, addr, algorithm, server }
     }
 
-    /// The `CLOUDINARY_URL` of its account.
+    /// The `CLOUDINARY_URL` of this server.
     pub fn account(&self) -> String {
         let (addr, algorithm) = (&self.addr, self.algorithm);
         format!("cloudinary://key:{SECRET}@demo?upload_prefix=http://{addr}&signature_algorithm={algorithm}")
     }
 
-    /// The next calls are answered 500.
+    /// Answers the next calls with 500.
     pub fn fail_next(&self, calls: u32) {
-        self.books.failing.store(calls, Ordering::Relaxed);
+        self.uploads.failing.store(calls, Ordering::Relaxed);
     }
 
     pub fn ids(&self) -> Vec<String> {
-        self.books.kept.lock().unwrap().iter().cloned().collect()
+        self.uploads.stored.lock().unwrap().iter().cloned().collect()
     }
 }
 
@@ -66,7 +67,7 @@ impl Drop for CloudinaryStandIn {
 #[handler]
 async fn take(
     Path((kind, action)): Path<(String, String)>,
-    Data(books): Data<&Arc<Books>>,
+    Data(uploads): Data<&Arc<Uploads>>,
     mut form: Multipart,
 ) -> Response {
     let mut fields = BTreeMap::new();
@@ -80,27 +81,27 @@ async fn take(
         }
     }
     let failing =
-        books.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        uploads.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
     if failing.is_ok() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let given = fields.remove("signature").unwrap_or_default();
     let key = fields.remove("api_key").unwrap_or_default();
-    // As `api_sign_request` of the official libraries: all but file, api_key and the type, sorted, joined, salted.
+    // As `api_sign_request` of the official libraries: all but file, api_key and the type, sorted, joined, and the secret.
     let signed: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let digest = ring::digest::digest(books.algorithm, format!("{}{SECRET}", signed.join("&")).as_bytes());
+    let digest = ring::digest::digest(uploads.algorithm, format!("{}{SECRET}", signed.join("&")).as_bytes());
     if key != "key" || given != hex::encode(digest.as_ref()) {
         let answer = Json(json!({"error": {"message": format!("Invalid Signature {given}")}}));
         return answer.with_status(StatusCode::UNAUTHORIZED).into_response();
     }
     let id = fields["public_id"].clone();
     let named = format!("{kind}/{id}");
-    let mut kept = books.kept.lock().unwrap();
+    let mut stored = uploads.stored.lock().unwrap();
     if action == "destroy" {
-        let result = if kept.remove(&named) { "ok" } else { "not found" };
+        let result = if stored.remove(&named) { "ok" } else { "not found" };
         return Json(json!({"result": result})).into_response();
     }
-    kept.insert(named.clone());
+    stored.insert(named.clone());
     let bytes = file.map_or(0, |file| file.len());
     let url = format!("https://res.cloudinary.com/demo/{kind}/upload/v1/{id}");
     Json(json!({"public_id": id, "secure_url": url, "bytes": bytes, "width": 50, "height": 50}))

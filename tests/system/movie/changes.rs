@@ -1,10 +1,11 @@
-//! Changing and deleting by REST: what is told, what is refused, what stays readable.
+//! Changing and deleting over REST: what is published, what is refused, what stays readable.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::ahead;
 use crate::cinema::{Answer, Person, TestCinema, id};
+use crate::event_stream::EventStream;
 
 async fn change(cinema: &TestCinema, path: &str, body: Value) -> Answer {
     cinema.call(Method::PATCH, path, Some(&cinema.owner()), Some(body)).await
@@ -26,9 +27,8 @@ async fn total(cinema: &TestCinema, path: &str) -> u64 {
     get(cinema, path).await.expect(200)["total"].as_u64().unwrap()
 }
 
-/// Waits until so many events of this subject are in the stream.
-async fn told(cinema: &TestCinema, subject: &str, count: usize) -> Vec<Value> {
-    cinema.until_sql("select count(*) from movie.unsent", 0).await;
+/// The events of a subject, of which there must be so many.
+async fn published(cinema: &TestCinema, subject: &str, count: usize) -> Vec<Value> {
     let events = cinema.events(subject).await;
     assert_eq!(events.len(), count, "{subject}: {events:#?}");
     events
@@ -50,7 +50,7 @@ async fn a_movie_is_changed_field_by_field_and_its_version_is_published() {
     );
     assert_eq!(changed["genres"][0]["name"], "Drama");
     assert_eq!(get(&cinema, &path).await.expect(200), changed);
-    let event = told(&cinema, "movie.updated", 1).await.remove(0);
+    let event = published(&cinema, "movie.updated", 1).await.remove(0);
     assert_eq!(
         (&event["movieId"], &event["version"], &event["genres"]),
         (&movie["id"], &json!(2), &json!(["Drama"]))
@@ -74,7 +74,7 @@ async fn a_movie_is_changed_field_by_field_and_its_version_is_published() {
     cinema.call(Method::DELETE, &path, Some(&ada), None).await.expect(403);
     cinema.call(Method::DELETE, &path, None, None).await.expect(401);
 
-    // All at once: each is one version, none is lost.
+    // Concurrent changes: each makes a version and none is lost.
     let all = futures::future::join_all(
         (1..=6).map(|n| change(&cinema, &path, json!({"durationMinutes": 100 + n}))),
     )
@@ -106,8 +106,8 @@ async fn a_genre_is_renamed_and_can_be_deleted_when_no_movie_has_it() {
     cinema.close().await;
 }
 
-/// The movie and the auditorium of the cinema's showtime.
-async fn of_showtime(cinema: &TestCinema) -> (String, String) {
+/// The movie and the auditorium of the showtime of the cinema.
+async fn movie_and_hall(cinema: &TestCinema) -> (String, String) {
     let showtime = get(cinema, &format!("/v1/showtimes/{}", cinema.showtime)).await.expect(200);
     let text = |field: &str| showtime[field].as_str().unwrap().to_owned();
     (text("movieId"), text("auditoriumId"))
@@ -118,7 +118,7 @@ async fn a_movie_with_sold_seats_cannot_be_deleted_and_one_without_is_deleted_wi
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let reservation = cinema.reserve(&ada, &["A1"]).await;
-    let (movie, hall) = of_showtime(&cinema).await;
+    let (movie, hall) = movie_and_hall(&cinema).await;
     let path = format!("/v1/movies/{movie}");
     let sold = delete(&cinema, &path).await;
     assert_eq!((sold.status.as_u16(), sold.code()), (409, "showtime-sold"));
@@ -140,16 +140,16 @@ async fn a_movie_with_sold_seats_cannot_be_deleted_and_one_without_is_deleted_wi
     delete(&cinema, &path).await.expect(404);
     get(&cinema, &path).await.expect(404);
     assert_eq!(total(&cinema, "/v1/movies").await, 0);
-    assert_eq!(total(&cinema, "/v1/showtimes").await, 0, "what was deleted is in no list");
+    assert_eq!(total(&cinema, "/v1/showtimes").await, 0, "deleted showtimes are in no list");
     let showtime = get(&cinema, &format!("/v1/showtimes/{}", cinema.showtime)).await.expect(200);
     assert_eq!(
         (&showtime["status"], &showtime["movieTitle"]),
         (&json!("CANCELLED"), &json!("The Long Night"))
     );
     assert_eq!(cinema.reservation(&ada, &reservation).await["movieTitle"], "The Long Night");
-    let event = told(&cinema, "movie.deleted", 1).await.remove(0);
+    let event = published(&cinema, "movie.deleted", 1).await.remove(0);
     assert_eq!((&event["movieId"], &event["version"]), (&json!(movie), &json!(2)));
-    let event = told(&cinema, "showtime.cancelled", 1).await.remove(0);
+    let event = published(&cinema, "showtime.cancelled", 1).await.remove(0);
     assert_eq!(
         (&event["showtimeId"], &event["status"], &event["version"]),
         (&json!(cinema.showtime), &json!("CANCELLED"), &json!(2))
@@ -176,7 +176,7 @@ async fn price_of(cinema: &TestCinema, seat: &str) -> Value {
     seats.iter().find(|s| s["id"] == seat).unwrap()["price"]["amount"].clone()
 }
 
-/// Asks until the seat map has this price.
+/// Waits until the seat map has this price.
 async fn until_price(cinema: &TestCinema, seat: &str, amount: i64) {
     let began = std::time::Instant::now();
     while price_of(cinema, seat).await != amount {
@@ -190,13 +190,10 @@ async fn new_prices_apply_to_new_reservations_only_and_appear_in_live_seat_maps(
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;
     let before = cinema.reserve(&ada, &["A1"]).await;
-    let mut live = cinema
-        .http
-        .get(format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime))
-        .send()
-        .await
-        .unwrap();
-    let mut seen = String::new();
+    let url = format!("{}/v1/showtimes/{}/seats/events", cinema.url(), cinema.showtime);
+    let mut live = EventStream::open(cinema.http.get(url)).await;
+    live.until("event: snapshot").await;
+    live.received.clear();
     let path = format!("/v1/showtimes/{}", cinema.showtime);
     let prices = json!({"STANDARD": {"amount": 1500, "currency": "EUR"}, "WHEELCHAIR": {"amount": 800, "currency": "EUR"}});
     let changed = change(&cinema, &path, json!({"prices": prices})).await.expect(200);
@@ -205,17 +202,11 @@ async fn new_prices_apply_to_new_reservations_only_and_appear_in_live_seat_maps(
     assert_eq!(cinema.reservation(&ada, &before).await["total"]["amount"], 1200);
     let after = cinema.try_reserve(&ada, &["A2"]).await.expect(201);
     assert_eq!(after["total"]["amount"], 1500);
-    let event = told(&cinema, "showtime.updated", 1).await.remove(0);
+    let event = published(&cinema, "showtime.updated", 1).await.remove(0);
     assert_eq!(event["previousPrices"]["STANDARD"]["amount"], 1200);
     assert!(event["by"].is_string(), "{event}");
-    while seen.matches("event: snapshot").count() < 2 || !seen.contains("1500") {
-        let chunk = tokio::time::timeout(std::time::Duration::from_secs(30), live.chunk()).await;
-        let chunk = chunk
-            .unwrap_or_else(|_| panic!("no new snapshot in {seen}"))
-            .unwrap()
-            .expect("the stream goes on");
-        seen.push_str(&String::from_utf8_lossy(&chunk));
-    }
+    live.until("event: snapshot").await;
+    live.until("1500").await;
     drop(live);
     let lacking = json!({"prices": {"WHEELCHAIR": {"amount": 800, "currency": "EUR"}}});
     assert_eq!(change(&cinema, &path, lacking).await.expect(422)["errors"][0]["field"], "prices");
@@ -254,7 +245,7 @@ async fn a_cancelled_showtime_frees_every_seat_and_refunds_every_payment() {
     cinema.until_status(&ada, &paid, "REFUNDED").await;
     assert_eq!(cinema.until_status(&bob, &held, "CANCELLED").await["reason"], "SHOWTIME_CANCELLED");
     assert_eq!(cinema.captured(&paid).await, 0);
-    told(&cinema, "showtime.cancelled", 1).await;
+    published(&cinema, "showtime.cancelled", 1).await;
     let cancelled = change(&cinema, &path, json!({"startsAt": ahead(72)})).await;
     assert_eq!((cancelled.status.as_u16(), cancelled.code()), (409, "showtime-cancelled"));
     cinema.close().await;

@@ -1,4 +1,4 @@
-//! The demo cinema, seeded once and again.
+//! The demo: its accounts, movies and showtimes, and what a second seed adds.
 
 use super::*;
 use actors::movie::Added;
@@ -7,9 +7,9 @@ use bus::contract::Currency;
 
 #[tokio::test]
 async fn the_demo_has_showtimes_for_two_weeks_and_a_second_seed_adds_only_what_is_missing() {
-    let cinema = Cinema::open().await;
-    let config = &cinema.system.config;
-    let seed = || seed(config, cinema.system.bus.clone(), Currency::EUR, Passwords::Demo);
+    let catalogue = Catalogue::open().await;
+    let config = &catalogue.system.config;
+    let seed = || seed(config, catalogue.system.bus.clone(), Currency::EUR, Passwords::Demo);
     let seeds = join_all((0..2).map(|_| seed())).await;
     let added: Vec<Added> = seeds.into_iter().map(|seeded| seeded.unwrap().added).collect();
     let (first, second) = if added[0].movies > 0 { (added[0], added[1]) } else { (added[1], added[0]) };
@@ -17,7 +17,7 @@ async fn the_demo_has_showtimes_for_two_weeks_and_a_second_seed_adds_only_what_i
     assert!(first.movies >= 6 && first.genres > 0 && first.auditoriums == 3, "{first:?}");
     assert!(first.showtimes >= 14 * 3 * 3, "{first:?}");
     for account in accounts(Passwords::Demo) {
-        let session = cinema.system.log_in(account.email, &account.password).await.unwrap();
+        let session = catalogue.system.log_in(account.email, &account.password).await.unwrap();
         assert_eq!((session.user.role, session.user.name.as_str()), (account.role, account.name));
     }
 
@@ -27,8 +27,10 @@ async fn the_demo_has_showtimes_for_two_weeks_and_a_second_seed_adds_only_what_i
     for ahead in 1..=13 {
         let date = (today + Duration::from_secs(ahead * 86_400)).date().to_string();
         let paging = Paging { page: 1, page_size: 100 };
-        let page =
-            cinema.ask(&ListShowtimes { date: Some(date.clone()), paging, ..any_showtime() }).await.unwrap();
+        let page = catalogue
+            .ask(&ListShowtimes { date: Some(date.clone()), paging, ..any_showtime() })
+            .await
+            .unwrap();
         days.insert(date, page.total);
         for showtime in page.items {
             halls.entry(showtime.auditorium_name.clone()).or_default().push(showtime);
@@ -41,13 +43,13 @@ async fn the_demo_has_showtimes_for_two_weeks_and_a_second_seed_adds_only_what_i
         assert!(hours.iter().all(|hour| (8..23).contains(hour)), "{hours:?} UTC");
     }
 
-    // The last two days are lost, as if those had only now been reached.
+    // Without the showtimes of the last two days, as two days later.
     let gone = "delete from movie.showtimes where starts_at > now() + interval '12 days'";
-    let gone = sqlx::query(gone).execute(&cinema.system.database).await.unwrap().rows_affected();
+    let gone = sqlx::query(gone).execute(&catalogue.system.database).await.unwrap().rows_affected();
     let again = seed().await.unwrap();
     assert_eq!(again.added, Added { showtimes: gone as usize, ..Added::default() });
-    let told = cinema.system.events::<ShowtimeScheduled>(first.showtimes + gone as usize).await;
-    let ids: HashSet<Uuid> = told.iter().map(|event| event.showtime_id).collect();
-    assert_eq!(ids.len(), told.len());
-    cinema.system.finish().await;
+    let scheduled = catalogue.system.events::<ShowtimeScheduled>(first.showtimes + gone as usize).await;
+    let ids: HashSet<Uuid> = scheduled.iter().map(|event| event.showtime_id).collect();
+    assert_eq!(ids.len(), scheduled.len());
+    catalogue.system.finish().await;
 }

@@ -1,31 +1,36 @@
-//! Showtimes: what they freeze, what is refused, and that an auditorium shows one at a time.
+//! Showtimes: what they keep from their creation, what is refused, and that they do not overlap in an auditorium.
 
 use super::*;
 
 #[tokio::test]
 async fn a_new_showtime_keeps_its_seats_and_prices_and_is_published() {
-    let cinema = Cinema::open().await;
-    let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
-    let made = cinema.show(&movie, &hall, ahead(24)).await.unwrap();
+    let catalogue = Catalogue::open().await;
+    let (movie, hall) =
+        (catalogue.movie("Comets", &[]).await, catalogue.auditorium("One", "Europe/Berlin").await);
+    let made = catalogue.show(&movie, &hall, ahead(24)).await.unwrap();
     assert_eq!((made.ends_at, made.movie_title.as_str()), (ahead(24).plus(HOUR * 3 / 2), "Comets"));
-    let event = cinema.system.events::<ShowtimeScheduled>(1).await.remove(0);
+    let event = catalogue.system.events::<ShowtimeScheduled>(1).await.remove(0);
     assert_eq!((event.showtime_id, &event.rows, &event.prices), (made.id, &hall.rows, &made.prices));
 
-    sqlx::query("update movie.auditoriums set layout = '[]'").execute(&cinema.system.database).await.unwrap();
-    let described = cinema.system.ask(&DescribeShowtime { id: made.id }, None).await.unwrap();
+    sqlx::query("update movie.auditoriums set layout = '[]'")
+        .execute(&catalogue.system.database)
+        .await
+        .unwrap();
+    let described = catalogue.system.ask(&DescribeShowtime { id: made.id }, None).await.unwrap();
     assert_eq!(described, event);
-    assert_eq!(cinema.ask(&GetShowtime { id: made.id }).await.unwrap(), made);
-    assert_eq!(refusal(cinema.ask(&GetShowtime { id: Uuid::now_v7() }).await).0, 404);
-    assert_eq!(refusal(cinema.ask(&DescribeShowtime { id: Uuid::now_v7() }).await).0, 404);
-    cinema.system.finish().await;
+    assert_eq!(catalogue.ask(&GetShowtime { id: made.id }).await.unwrap(), made);
+    assert_eq!(refusal(catalogue.ask(&GetShowtime { id: Uuid::now_v7() }).await).0, 404);
+    assert_eq!(refusal(catalogue.ask(&DescribeShowtime { id: Uuid::now_v7() }).await).0, 404);
+    catalogue.system.finish().await;
 }
 
 #[tokio::test]
 async fn an_invalid_showtime_is_refused_with_the_name_of_its_field() {
-    let cinema = Cinema::open().await;
-    let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "Europe/Berlin").await);
+    let catalogue = Catalogue::open().await;
+    let (movie, hall) =
+        (catalogue.movie("Comets", &[]).await, catalogue.auditorium("One", "Europe/Berlin").await);
     let refused = async |wanted: CreateShowtime| {
-        let (status, _, field) = refusal(cinema.ask(&wanted).await);
+        let (status, _, field) = refusal(catalogue.ask(&wanted).await);
         assert_eq!(status, 422);
         field
     };
@@ -38,17 +43,17 @@ async fn an_invalid_showtime_is_refused_with_the_name_of_its_field() {
     assert_eq!(refused(nowhere).await, "auditoriumId names an auditorium that does not exist");
     let nothing = CreateShowtime { movie_id: Uuid::now_v7(), ..fine };
     assert_eq!(refused(nothing).await, "movieId names a movie that does not exist");
-    assert!(cinema.starts(any_showtime()).await.is_empty());
-    cinema.system.finish().await;
+    assert!(catalogue.starts(any_showtime()).await.is_empty());
+    catalogue.system.finish().await;
 }
 
 #[tokio::test]
 async fn of_concurrent_overlapping_showtimes_on_two_hosts_one_gets_the_auditorium() {
-    let mut cinema = Cinema::open().await;
-    cinema.system = cinema.system.with_movie().await;
-    let (movie, hall) = (cinema.movie("Comets", &[]).await, cinema.auditorium("One", "UTC").await);
+    let mut catalogue = Catalogue::open().await;
+    catalogue.system = catalogue.system.with_movie().await;
+    let (movie, hall) = (catalogue.movie("Comets", &[]).await, catalogue.auditorium("One", "UTC").await);
     let minutes = |n: u32| ahead(24).plus(Duration::from_secs(60) * n);
-    let answers = join_all((0..24).map(|n| cinema.show(&movie, &hall, minutes(n)))).await;
+    let answers = join_all((0..24).map(|n| catalogue.show(&movie, &hall, minutes(n)))).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!((won.len(), lost.len()), (1, 23));
     let won = won.into_iter().next().unwrap().unwrap();
@@ -58,19 +63,23 @@ async fn of_concurrent_overlapping_showtimes_on_two_hosts_one_gets_the_auditoriu
         assert_eq!((problem.showtimes[0].id, problem.showtimes[0].starts_at), (won.id, won.starts_at));
     }
     let cleaned = won.ends_at.plus(Duration::from_secs(15 * 60));
-    let too_soon = cinema.show(&movie, &hall, cleaned.minus(Duration::from_secs(60))).await;
-    assert_eq!(refusal(too_soon).1, "auditorium-taken", "it is cleaned between showtimes");
-    let after = cinema.show(&movie, &hall, cleaned).await.expect("one may begin when it is clean");
-    let elsewhere = cinema.auditorium("Two", "UTC").await;
-    cinema.show(&movie, &elsewhere, won.starts_at).await.expect("another auditorium is free");
-    assert_eq!(refusal(cinema.show(&movie, &hall, won.starts_at).await).0, 409);
+    let too_soon = catalogue.show(&movie, &hall, cleaned.minus(Duration::from_secs(60))).await;
+    assert_eq!(refusal(too_soon).1, "auditorium-taken", "the auditorium is cleaned between showtimes");
+    let after =
+        catalogue.show(&movie, &hall, cleaned).await.expect("a showtime may start after the cleaning");
+    let elsewhere = catalogue.auditorium("Two", "UTC").await;
+    catalogue.show(&movie, &elsewhere, won.starts_at).await.expect("another auditorium is free");
+    assert_eq!(refusal(catalogue.show(&movie, &hall, won.starts_at).await).0, 409);
     sqlx::query("update movie.showtimes set status = 'CANCELLED' where id = $1")
         .bind(won.id)
-        .execute(&cinema.system.database)
+        .execute(&catalogue.system.database)
         .await
         .unwrap();
-    cinema.show(&movie, &hall, won.starts_at).await.expect("a cancelled showtime frees its auditorium");
-    cinema.system.events::<ShowtimeScheduled>(4).await;
-    assert_eq!(cinema.starts(ListShowtimes { from: Some(after.starts_at), ..any_showtime() }).await.len(), 1);
-    cinema.system.finish().await;
+    catalogue.show(&movie, &hall, won.starts_at).await.expect("a cancelled showtime frees its auditorium");
+    catalogue.system.events::<ShowtimeScheduled>(4).await;
+    assert_eq!(
+        catalogue.starts(ListShowtimes { from: Some(after.starts_at), ..any_showtime() }).await.len(),
+        1
+    );
+    catalogue.system.finish().await;
 }

@@ -54,8 +54,7 @@ fn only_stores_and_delivery_speak_sql() {
 #[test]
 fn only_config_files_read_the_environment() {
     let reads = |line: &str| line.contains("env::var") || line.contains("Environment::of_process");
-    // Where a program is found is no setting.
-    // A test may be told to write what it compares.
+    // The path of a program is not a setting, and a test may read whether it shall write the files that it compares.
     let allowed =
         |path: &str| ["config.rs", "local/binary.rs", "tests.rs"].iter().any(|end| path.ends_with(end));
     for folder in SOURCES {
