@@ -318,7 +318,7 @@ async fn a_server_that_cannot_start_shows_the_end_of_its_log() {
     let postgres_folder = postgres.folder().path().to_owned();
     fs::remove_file(postgres_folder.join("data/global/pg_control")).unwrap();
     let error = postgres.start_again().await.unwrap_err().to_string();
-    assert!(error.contains("pg_control") && error.contains("ended at its start"), "{error}");
+    assert!(error.contains("pg_control") && error.contains("ended while starting"), "{error}");
 }
 
 #[tokio::test]
