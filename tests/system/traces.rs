@@ -120,15 +120,15 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
         "rpc.reservation.create",
         "journal commit",
         "publish reservation.created",
-        "payment hears reservation.created",
+        "payment receives reservation.created",
         "POST /v1/payments",
         "rpc.payment.pay",
         "rpc.reservation.begin_payment",
         "provider begin",
         "publish payment.success",
-        "reservation hears payment.success",
+        "reservation receives payment.success",
         "publish reservation.confirmed",
-        "notification hears reservation.confirmed",
+        "notification receives reservation.confirmed",
         "send mail",
     ];
     let all_received = || async {
@@ -156,7 +156,7 @@ async fn paying_is_one_trace_from_the_request_to_the_mail() {
         std::iter::successors(Some(last), |span| by_id.get(span.parent.as_str()).copied())
             .map(|span| span.name.as_str())
             .collect();
-    assert!(ancestors.contains(&"reservation hears payment.success"), "{ancestors:?}");
+    assert!(ancestors.contains(&"reservation receives payment.success"), "{ancestors:?}");
     assert_eq!(ancestors.last(), Some(&"POST /v1/payments"), "{ancestors:?}");
 
     drop(process);
