@@ -11,6 +11,10 @@ use serde_json::json;
 use crate::cinema::{TestCinema, answer};
 
 const KNOWN: &str = "popcorn-2026";
+/// Part of the last line that `marquee up` prints once it is ready.
+const LAST_LINE: &str = "README.md";
+/// Servers, migrations and the demo take a while on a busy machine.
+const START_MAX: Duration = Duration::from_secs(120);
 
 fn up(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_marquee"));
@@ -24,24 +28,31 @@ struct Up {
     child: Child,
     printed: String,
     url: String,
-    _output: BufReader<std::process::ChildStdout>,
 }
 
 impl Up {
     fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
+        // For the requests of this test. Another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut child = up(data, settings).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                // The test may have ended.
+                let _ = sender.send(line.unwrap());
+            }
+        });
         let mut printed = String::new();
-        while !printed.contains("README.md has a walk") {
-            assert_ne!(
-                output.read_line(&mut printed).unwrap(),
-                0,
-                "it ended with {:?}: {printed}",
-                child.wait()
-            );
+        while !printed.contains(LAST_LINE) {
+            let line = lines.recv_timeout(START_MAX).unwrap_or_else(|error| {
+                panic!("{error}; it ended with {:?} and printed {printed}", child.try_wait())
+            });
+            printed.push_str(&line);
+            printed.push('\n');
         }
         let port = settings.iter().find(|(name, _)| *name == "HTTP_ADDR").unwrap().1;
-        Self { child, printed, url: format!("http://{port}"), _output: output }
+        Self { child, printed, url: format!("http://{port}") }
     }
 
     /// Whether a login succeeds.

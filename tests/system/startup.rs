@@ -287,7 +287,7 @@ async fn a_start_that_cannot_succeed_ends_at_once_with_the_reason() {
     let other = of_port("nats");
     expect_refusal(&["host", "scheduler"], &[("NATS_URL", &*other)], &["no NATS server"]).await;
     let other = of_port("amqp");
-    expect_refusal(&["host", "bridge"], &[good_nats, ("AMQP_URL", &*other)], &["no RabbitMQ"]).await;
+    expect_refusal(&["host", "bridge"], &[good_nats, ("AMQP_URL", &*other)], &["not RabbitMQ"]).await;
 
     let (server, _) = database_url.rsplit_once('/').unwrap();
     let missing = format!("{server}/nowhere");
