@@ -23,7 +23,7 @@ pub trait Rows: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Locks what the statement rests on and judges what must be counted under the locks, where [`Statement::locks`].
+    /// Locks what the statement rests on and judges what must be counted under the locks, where the statement was made with `locks`.
     fn lock<'a>(
         _connection: &'a mut PgConnection,
         _rows: &'a [&'a Self],
