@@ -8,7 +8,7 @@ use bus::event::Outgoing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 use time::Date;
 use uuid::Uuid;
 
@@ -29,45 +29,43 @@ pub type Places = HashMap<Uuid, i64>;
 /// Batches above the marks that are older than the relay needs for what it has in memory: of every journal, also of hosts
 /// that are gone. Those up to `after` are skipped.
 pub async fn overdue(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select batch.day, batch.journal, batch.number, batch.events
-         from journals as journal
-         left join unnest($2::uuid[], $3::bigint[]) as skipped (journal, number) on skipped.journal = journal.id
-         cross join lateral (
-           select day, journal, number, events from outbox
-           where journal = journal.id and number > greatest(journal.published_to, skipped.number)
-             and day >= (journal.opened_at at time zone 'utc')::date
-             and event_ids <> '{}' and committed_at < now() - interval '5 seconds'
-           order by number limit $1) as batch
-         limit $1",
-    )
-    .bind(PAGE)
-    .bind(after.keys().copied().collect::<Vec<_>>())
-    .bind(after.values().copied().collect::<Vec<_>>())
-    .fetch_all(db)
-    .await?;
-    rows.iter().map(batch).collect()
+    let unsent = "number > greatest(journal.published_to, skipped.number)
+                  and day >= (journal.opened_at at time zone 'utc')::date
+                  and committed_at < now() - interval '5 seconds'";
+    of_journals(db, after, unsent, "true").await
 }
 
 /// What was published in the last minutes before the last mark: JetStream may have acknowledged and then lost it.
 pub async fn recent(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
-    let rows = sqlx::query(
+    let sent = "number > greatest(journal.safe_to, skipped.number) and number <= journal.published_to";
+    let marked_lately = "journal.marked_at >= (select max(marked_at) from journals) - interval '60 seconds'";
+    of_journals(db, after, sent, marked_lately).await
+}
+
+/// A page of batches with events that are `wanted`, of the journals that are `chosen`: conditions on `outbox`, `journal` and
+/// `skipped`, where the walk has come to.
+async fn of_journals(
+    db: &mut PgConnection,
+    after: &Places,
+    wanted: &'static str,
+    chosen: &'static str,
+) -> Result<Vec<Batch>, sqlx::Error> {
+    let statement = format!(
         "select batch.day, batch.journal, batch.number, batch.events
          from journals as journal
          left join unnest($2::uuid[], $3::bigint[]) as skipped (journal, number) on skipped.journal = journal.id
          cross join lateral (
            select day, journal, number, events from outbox
-           where journal = journal.id and number > greatest(journal.safe_to, skipped.number)
-             and number <= journal.published_to and event_ids <> '{}'
+           where journal = journal.id and {wanted} and event_ids <> '{{}}'
            order by number limit $1) as batch
-         where journal.marked_at >= (select max(marked_at) from journals) - interval '60 seconds'
-         limit $1",
-    )
-    .bind(PAGE)
-    .bind(after.keys().copied().collect::<Vec<_>>())
-    .bind(after.values().copied().collect::<Vec<_>>())
-    .fetch_all(db)
-    .await?;
+         where {chosen} limit $1"
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(PAGE)
+        .bind(after.keys().copied().collect::<Vec<_>>())
+        .bind(after.values().copied().collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
     rows.iter().map(batch).collect()
 }
 
