@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Action, Job, Machine, Message, Refusal, Requester, Shell, Written};
-use crate::delivery::{Clock, IdempotencyKey, Journal, Reads, StoredAnswer};
+use crate::delivery::Reads;
+use crate::domain::Tools;
 use crate::supervision::entity::{Address, Entities, Entity};
 
 /// A machine with what its actions need.
@@ -19,9 +20,7 @@ pub trait Hosted: Machine {
 
     fn new(env: &Self::Env) -> Self;
     fn reads(env: &Self::Env) -> &Reads<Uuid, Self::State>;
-    fn answers(env: &Self::Env) -> &Reads<IdempotencyKey, StoredAnswer>;
-    fn journal(env: &Self::Env) -> &Journal<Self::Rows>;
-    fn clock(env: &Self::Env) -> &Clock;
+    fn tools(env: &Self::Env) -> &Tools<Self::Rows>;
     /// Makes the call, and returns what its outcome means to this entity.
     fn perform(
         env: Self::Env,
@@ -56,7 +55,7 @@ impl<M: Hosted> Entity for EntityActor<M> {
     }
 
     fn handle(&mut self, message: Message<M>) {
-        for action in self.shell.handle(message, M::clock(&self.env).now()) {
+        for action in self.shell.handle(message, M::tools(&self.env).clock.now()) {
             self.perform(action);
         }
     }
@@ -69,7 +68,7 @@ impl<M: Hosted> EntityActor<M> {
             Action::Read => {
                 tokio::spawn(async move { me.send(Message::Read(M::reads(&env).get(id).await)) });
             }
-            Action::Write(change, job, plan) => M::journal(&env).write(change, move |outcome| {
+            Action::Write(change, job, plan) => M::tools(&env).journal.write(change, move |outcome| {
                 me.send(Message::Written(Box::new(Written { job: *job, plan: *plan, outcome })));
             }),
             Action::Call { call, state, context, until } => {
@@ -89,7 +88,7 @@ impl<M: Hosted> EntityActor<M> {
 /// Gives the first answer to a request that is repeated; returns one that is not.
 async fn unless_answered<M: Hosted>(env: &M::Env, job: Box<Job<M>>) -> Option<Box<Job<M>>> {
     let Some((key, hash)) = job.requester.key().cloned() else { return Some(job) };
-    match M::answers(env).get(key).await {
+    match M::tools(env).answers.get(key).await {
         Ok(Some(stored)) => {
             job.requester.done(M::new(env).repeated(&stored, &hash).map_err(Refusal::Rejected));
             None

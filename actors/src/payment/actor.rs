@@ -26,7 +26,8 @@ use super::machine::{self, Input, KeyWrite, LogLine, PayRequest, PaymentEvent, P
 use super::model::{Payment, Stage};
 use super::provider::{self, objects::About};
 use super::store::{Bound, PaymentRows, ProviderEvent, Rows};
-use crate::delivery::{Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Reads, StoredAnswer};
+use crate::delivery::{Change, IdempotencyWrite, Reads, StoredAnswer};
+use crate::domain::Tools;
 use crate::entity_shell::actor::{EntityActor, Hosted};
 use crate::entity_shell::{self, Machine, Plan, Poll, Refusal, Reply, Requester, nothing};
 
@@ -248,14 +249,8 @@ impl Hosted for PaymentMachine {
     fn reads(env: &Env) -> &Reads<Uuid, Payment> {
         &env.payments
     }
-    fn answers(env: &Env) -> &Reads<IdempotencyKey, StoredAnswer> {
-        &env.answers
-    }
-    fn journal(env: &Env) -> &Journal<Rows> {
-        &env.journal
-    }
-    fn clock(env: &Env) -> &Clock {
-        &env.clock
+    fn tools(env: &Env) -> &Tools<Rows> {
+        &env.tools
     }
 
     async fn perform(

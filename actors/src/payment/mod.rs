@@ -25,7 +25,6 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
-use bus::Bus;
 use bus::contract::Event;
 use bus::contract::payment::{
     PaymentDisputed, PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
@@ -36,8 +35,8 @@ use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use crate::config::{DeclineLimits, PaymentSettings};
-use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, StoredAnswer, sweep};
-use crate::domain::{Domain, configure};
+use crate::delivery::{Reads, sweep};
+use crate::domain::{Domain, Tools, configure};
 use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
 use crate::supervision::entity::Entities;
@@ -73,15 +72,11 @@ pub const DOMAIN: Domain = Domain {
 pub struct Env(Arc<Inner>);
 
 pub struct Inner {
-    bus: Bus,
-    pool: PgPool,
-    clock: Clock,
+    tools: Tools<Rows>,
     declines: Option<DeclineLimits>,
     webhook_secret: String,
     provider: Arc<dyn Provider>,
-    journal: Journal<Rows>,
     payments: Reads<Uuid, Payment>,
-    answers: Reads<IdempotencyKey, StoredAnswer>,
     entities: OnceLock<Entities<PaymentActor>>,
 }
 
@@ -89,6 +84,13 @@ impl std::ops::Deref for Env {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+impl std::ops::Deref for Inner {
+    type Target = Tools<Rows>;
+    fn deref(&self) -> &Tools<Rows> {
+        &self.tools
     }
 }
 
@@ -108,15 +110,11 @@ pub async fn spawn(builder: DomainBuilder, settings: PaymentSettings) -> anyhow:
     let (journal, well, mut children) = builder.delivery::<Rows>(None);
     let pool = builder.database.pool.clone();
     let env = Env(Arc::new(Inner {
-        bus: builder.bus.clone(),
-        clock: builder.clock.clone(),
+        tools: Tools::new(&builder, journal),
         declines: settings.declines,
         webhook_secret: settings.webhook_secret.clone(),
         provider: Arc::new(Stripe::new(settings)?),
-        journal,
-        payments: store::payments(pool.clone()),
-        answers: delivery::stored_answers(pool.clone()),
-        pool,
+        payments: store::payments(pool),
         entities: OnceLock::new(),
     }));
     let (serving, consuming, sweeping) = (env.clone(), env.clone(), env.clone());

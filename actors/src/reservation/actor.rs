@@ -26,7 +26,8 @@ use super::order::replay;
 use super::saga::{Input, SagaCall, SagaEvent, Step as SagaStep};
 use super::store::{Logged, Rows, Step};
 use crate::config::ReservationSettings;
-use crate::delivery::{Change, Clock, IdempotencyKey, IdempotencyWrite, Journal, Reads, StoredAnswer};
+use crate::delivery::{Change, IdempotencyWrite, Reads, StoredAnswer};
+use crate::domain::Tools;
 use crate::entity_shell::actor::{EntityActor, Hosted};
 use crate::entity_shell::{self, Machine, Plan, Poll, Refusal, Reply, Requester};
 
@@ -209,14 +210,8 @@ impl Hosted for SagaMachine {
     fn reads(env: &Env) -> &Reads<Uuid, Reservation> {
         &env.reservations
     }
-    fn answers(env: &Env) -> &Reads<IdempotencyKey, StoredAnswer> {
-        &env.answers
-    }
-    fn journal(env: &Env) -> &Journal<Rows> {
-        &env.journal
-    }
-    fn clock(env: &Env) -> &Clock {
-        &env.clock
+    fn tools(env: &Env) -> &Tools<Rows> {
+        &env.tools
     }
 
     async fn perform(

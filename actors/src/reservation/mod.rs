@@ -22,7 +22,6 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
-use bus::Bus;
 use bus::contract::Event;
 use bus::contract::movie::ShowtimeChangeRefused;
 use bus::contract::reservation::{
@@ -35,8 +34,8 @@ use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use crate::config::ReservationSettings;
-use crate::delivery::{self, Clock, IdempotencyKey, Journal, Reads, SeatLock, StoredAnswer, sweep};
-use crate::domain::{Domain, configure};
+use crate::delivery::{self, Reads, SeatLock, sweep};
+use crate::domain::{Domain, Tools, configure};
 use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
 use crate::supervision::entity::Entities;
@@ -73,14 +72,10 @@ pub const DOMAIN: Domain = Domain {
 pub struct Env(Arc<Inner>);
 
 pub struct Inner {
-    bus: Bus,
-    pool: PgPool,
-    clock: Clock,
+    tools: Tools<Rows>,
     settings: Arc<ReservationSettings>,
-    journal: Journal<Rows>,
     reservations: Reads<Uuid, Reservation>,
     sequences: Reads<Uuid, i64>,
-    answers: Reads<IdempotencyKey, StoredAnswer>,
     entities: OnceLock<(Entities<ShowtimeActor>, Entities<SagaActor>)>,
 }
 
@@ -88,6 +83,13 @@ impl std::ops::Deref for Env {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+impl std::ops::Deref for Inner {
+    type Target = Tools<Rows>;
+    fn deref(&self) -> &Tools<Rows> {
+        &self.tools
     }
 }
 
@@ -111,10 +113,8 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
     let pool = builder.database.pool.clone();
     let (by_id, of_showtime) = (pool.clone(), pool.clone());
     let env = Env(Arc::new(Inner {
-        bus: builder.bus.clone(),
-        clock: builder.clock.clone(),
+        tools: Tools::new(&builder, journal),
         settings: Arc::new(settings),
-        journal,
         reservations: Reads::new(move |ids| {
             let pool = by_id.clone();
             async move { store::reservations(&pool, &ids).await }.boxed()
@@ -123,8 +123,6 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
             let pool = of_showtime.clone();
             async move { store::sequences(&pool, &ids).await }.boxed()
         }),
-        answers: delivery::stored_answers(pool.clone()),
-        pool,
         entities: OnceLock::new(),
     }));
     let (serving, consuming, sweeping) = (env.clone(), env.clone(), env.clone());
