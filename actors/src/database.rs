@@ -1,12 +1,16 @@
 //! Connections to Postgres: each domain has its own pool whose `search_path` is the domain's schema, so that the
 //! delivery tables are found under one name in every domain.
+//!
+//! Invariant: every connection of a host sets its session by a statement ([`connect::open`]), since a connection pooler
+//! does not pass on the `options` of a startup message.
 
 use std::time::Duration;
 
-use crate::delivery::{DaysAhead, connect};
+use crate::delivery::DaysAhead;
+use crate::delivery::connect::{self, Setting};
 use bus::contract::SeatId;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 
 /// Connections of one domain's pool in one host, for reads and sweeps; journal and relay have their own. With six
 /// domains of two hosts each this stays below Postgres's usual 100–200.
@@ -16,30 +20,40 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A statement is planned for the table as it is now. After five runs Postgres would keep a plan of its own: made while a
 /// table was small it reads all of it, each time, however large it grows (measured: rows by id in 226 µs instead of 18, until
 /// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`delivery/journal/connection.rs`).
-const PLANNED: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
+const PLANNED: Setting = ("plan_cache_mode", "force_custom_plan");
 
 /// One domain's connections to its schema.
 #[derive(Clone)]
 pub struct Database {
     pub domain: &'static str,
     pub pool: PgPool,
-    pub options: PgConnectOptions,
+    options: PgConnectOptions,
+    settings: [Setting; 3],
     pub days_ahead: DaysAhead,
 }
 
 impl Database {
     /// `url` is `DATABASE_URL`. Nothing connects before the first use.
     pub fn new(url: &str, domain: &'static str) -> anyhow::Result<Self> {
-        let options = connect::options(url)?.application_name(&format!("marquee-{domain}")).options([
-            ("search_path", domain),
-            ("timezone", "UTC"),
-            PLANNED,
-        ]);
+        let options = connect::options(url)?.application_name(&format!("marquee-{domain}"));
+        let settings = [("search_path", domain), ("timezone", "UTC"), PLANNED];
         let pool = PgPoolOptions::new()
             .max_connections(POOL_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| Box::pin(connect::set(connection, settings.to_vec())))
             .connect_lazy_with(options.clone());
-        Ok(Self { domain, pool, options, days_ahead: DaysAhead::default() })
+        Ok(Self { domain, pool, options, settings, days_ahead: DaysAhead::default() })
+    }
+
+    /// How its connections are opened, without the settings of their sessions.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// A connection of its own, outside the pool, with these settings in addition.
+    pub async fn open(&self, settings: &[Setting]) -> Result<PgConnection, sqlx::Error> {
+        let settings = self.settings.iter().chain(settings).copied().collect();
+        connect::open(&self.options, settings).await
     }
 }
 

@@ -287,8 +287,8 @@ impl<R: Rows> Tools<R> {
 /// Handles one event. `Ok` acknowledges it, a transient failure has it delivered again later, poison parks it.
 pub type Handle<S> = for<'a> fn(&'a S, &'a Delivery) -> BoxFuture<'a, Result<(), Failure>>;
 
-/// Handles each message of a consumer in a task of its own, and settles it by the result. The consumer's `max_ack_pending`
-/// bounds the number of tasks.
+/// Handles each message of a consumer in a task of its own, and settles it by the result. The consumer's places
+/// (`bus::consumer`) bound the number of tasks.
 pub fn consume<S>(shared: &S, handle: Handle<S>) -> Arc<dyn Fn(Delivery) + Send + Sync>
 where
     S: Clone + Send + Sync + 'static,

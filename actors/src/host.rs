@@ -20,10 +20,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::DOMAINS;
 use crate::config::HostConfig;
 use crate::database::Database;
 use crate::delivery::relay::Relay;
-use crate::delivery::{Clock, DaysAhead, Journal, JournalParts, Rows, SeatLock, maintain, measure};
+use crate::delivery::{
+    Clock, DaysAhead, GapWatch, Journal, JournalParts, Rows, SeatLock, Warnings, maintain, measure,
+    serve_archive,
+};
+use crate::domain::Domain;
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
 
 /// Longest wait for each stage when the host stops; a request's own deadline is shorter.
@@ -55,6 +60,7 @@ struct Workers {
 pub struct HostBuilder {
     pub domain: &'static str,
     pub bus: Bus,
+    warnings: Warnings,
     intake: Workers,
     write: Workers,
     publish: Workers,
@@ -63,7 +69,7 @@ pub struct HostBuilder {
 impl HostBuilder {
     pub fn new(bus: Bus, domain: &'static str) -> Self {
         let (intake, write, publish) = (Workers::default(), Workers::default(), Workers::default());
-        Self { domain, bus, intake, write, publish }
+        Self { domain, bus, warnings: Warnings::default(), intake, write, publish }
     }
 
     /// A supervised loop that is waited for when the host stops.
@@ -166,17 +172,24 @@ impl DomainBuilder {
             self.bus.client.clone(),
             lock,
         );
-        let (database, measured) = (self.database.clone(), self.database.clone());
-        let children = vec![
+        let (database, measured, archived) =
+            (self.database.clone(), self.database.clone(), self.database.clone());
+        let bus = self.bus.clone();
+        let mut children = vec![
             self.worker(Stage::Write, "journal", move |stop| parts.clone().run(stop)),
             self.worker(Stage::Publish, "relay", move |stop| relay.clone().run(stop)),
             self.worker(Stage::Intake, "maintenance", move |stop| maintain(database.clone(), stop)),
             self.worker(Stage::Intake, "gauges", move |stop| measure(measured.clone(), stop)),
         ];
+        if publishes(self.domain) {
+            children.push(self.worker(Stage::Intake, "archive", move |stop| {
+                serve_archive(archived.clone(), bus.clone(), subjects_of, stop)
+            }));
+        }
         (journal, database_up, children)
     }
 
-    /// A durable consumer whose messages go to `handle`.
+    /// A durable consumer whose messages go to `handle`, with a watch for what its stream discards before that.
     pub fn consumer(
         &self,
         spec: ConsumerSpec,
@@ -184,9 +197,29 @@ impl DomainBuilder {
         handle: Arc<dyn Fn(Delivery) + Send + Sync>,
     ) -> Child {
         let bus = self.bus.clone();
+        let watch = GapWatch {
+            database: self.database.clone(),
+            bus: bus.clone(),
+            spec,
+            publishers: publishers_of(&spec),
+            database_up: database_up.clone(),
+            handle: handle.clone(),
+            warnings: self.warnings.clone(),
+        };
         self.worker(Stage::Intake, "consumer", move |stop| {
+            let watch_stop = stop.child_token();
             let running = bus::consumer::run(bus.clone(), spec, database_up.clone(), stop, handle.clone());
-            async move { Ok(running.await?) }
+            let watching = watch.clone().run(watch_stop.clone());
+            async move {
+                let consuming = async {
+                    let ended = running.await;
+                    watch_stop.cancel();
+                    ended
+                };
+                let (consumed, watched) = tokio::join!(consuming, watching);
+                consumed?;
+                watched
+            }
         })
     }
 
@@ -255,6 +288,24 @@ impl DomainBuilder {
     }
 }
 
+/// Whether a domain publishes any event.
+fn publishes(name: &str) -> bool {
+    DOMAINS.iter().any(|domain| domain.name == name && !domain.publishes.is_empty())
+}
+
+/// The domains that publish events of this consumer and keep them.
+fn publishers_of(spec: &ConsumerSpec) -> Vec<&'static str> {
+    let publishes = |domain: &&Domain| domain.publishes.iter().any(|subject| spec.subjects.contains(subject));
+    let keeping = DOMAINS.iter().filter(|domain| domain.migrations.is_some());
+    keeping.filter(publishes).map(|domain| domain.name).collect()
+}
+
+/// The subjects of a registered consumer.
+fn subjects_of(consumer: &str) -> Option<&'static [&'static str]> {
+    let mut consumers = DOMAINS.iter().filter_map(|domain| domain.consumer);
+    consumers.find(|spec| spec.name == consumer).map(|spec| spec.subjects)
+}
+
 /// A running host.
 pub struct Host {
     builder: HostBuilder,
@@ -307,13 +358,15 @@ impl Host {
             (self.builder.domain, self.builder.bus.clone(), self.database_up.clone());
         let (has_database, degraded) = (self.database.is_some(), self.degraded.clone());
         let days_ahead = self.database.as_ref().map(|database| database.days_ahead.clone());
-        let warning = move || days_ahead.as_ref().and_then(DaysAhead::warning);
+        let warnings = self.builder.warnings.clone();
+        let of_delivery =
+            move || warnings.all().into_iter().chain(days_ahead.as_ref().and_then(DaysAhead::warning));
         move || Health {
             domain,
             nats: bus.is_connected(),
             database: has_database.then(|| *database_up.borrow()),
             restarts: crate::supervision::restarts(),
-            degraded: degraded().into_iter().chain(warning()).collect(),
+            degraded: degraded().into_iter().chain(of_delivery()).collect(),
         }
     }
 

@@ -5,8 +5,13 @@
 //! the N-th time while the infrastructure works. While the database is down ([`DatabaseUp`]) nothing is pulled and nothing
 //! is parked.
 
+mod parking;
+mod places;
+mod refill;
 mod replay;
 
+pub use parking::park;
+pub use refill::Refill;
 pub use replay::serve as serve_replays;
 
 use std::sync::Arc;
@@ -23,12 +28,12 @@ use tracing::{Instrument, Span};
 
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::{Event, Timestamp};
-use crate::dead_letter::{DLQ_ATTEMPTS, DLQ_CONSUMER, DLQ_REASON};
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME, MARQUEE_ONLY};
-use crate::topology::{self, ConsumerSpec, DLQ_PREFIX};
+use crate::topology::{self, ConsumerSpec};
 use crate::{Bus, Context, Failure, retry, trace};
+use places::{Place, Places};
 
-/// Messages requested at once; the consumer's `max_ack_pending` bounds all that are unacknowledged.
+/// Messages requested at once; [`Places`] bounds those that are handled.
 const PULL_MAX: usize = 512;
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -36,8 +41,6 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const AFTER_OUTAGE: Duration = Duration::from_secs(60);
 /// How often a consumer's lag is measured: as often as metrics are scraped.
 const LAG_EVERY: Duration = Duration::from_secs(15);
-/// Characters of a reason in a dead letter's header.
-const REASON_MAX: usize = 500;
 /// How long a consumer that stops waits for messages that the server has already sent, to return them.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 
@@ -81,9 +84,11 @@ enum Origin {
         settler: mpsc::UnboundedSender<Settlement>,
         /// Lasts until the message is settled.
         span: Span,
+        /// Taken while it is handled.
+        place: Option<Place>,
     },
-    /// A replay that an operator requested and waits for.
-    DeadLetter(oneshot::Sender<Verdict>),
+    /// The requester waits for the result: a dead letter that is replayed, an event of an archive.
+    Waiting(oneshot::Sender<Verdict>),
 }
 
 struct Settlement {
@@ -97,17 +102,24 @@ impl Ticket {
     fn settle(&mut self, verdict: Verdict) {
         match self.0.take() {
             // A closed channel means that the consumer has ended; the server redelivers the message.
-            Some(Origin::Stream { message, connection, settler, span }) => {
+            Some(Origin::Stream { message, connection, settler, span, place }) => {
+                drop(place);
                 if !matches!(verdict, Verdict::Done) {
                     trace::fail(&span);
                 }
                 let _ = settler.send(Settlement { message, connection, verdict, span });
             }
-            // A closed channel means that the operator no longer waits; the dead letter is still stored.
-            Some(Origin::DeadLetter(operator)) => {
-                let _ = operator.send(verdict);
+            // A closed channel means that the requester no longer waits; the event is still stored.
+            Some(Origin::Waiting(requester)) => {
+                let _ = requester.send(verdict);
             }
             None => {}
+        }
+    }
+
+    fn hold(&mut self, taken: Place) {
+        if let Some(Origin::Stream { place, .. }) = &mut self.0 {
+            *place = Some(taken);
         }
     }
 }
@@ -153,7 +165,7 @@ pub async fn run(
     stop: CancellationToken,
     handle: Arc<dyn Fn(Delivery) + Send + Sync>,
 ) -> Result<(), Failure> {
-    // Bounded in practice: at most `max_ack_pending` messages are unacknowledged at a time.
+    // Bounded in practice: by the places, and by the retries that wait for one.
     let (settler, verdicts) = mpsc::unbounded_channel();
     let settling = tokio::spawn(settle(bus.clone(), spec.name, verdicts));
     let replaying = tokio::spawn(replay::serve(
@@ -163,7 +175,8 @@ pub async fn run(
         stop.clone(),
         handle.clone(),
     ));
-    let mut intake = Intake { spec, settler, handle, down_at: None };
+    let places = Places::new();
+    let mut intake = Intake { spec, settler, handle, places, down_at: None };
     let mut failures = 0u64;
     while !stop.is_cancelled() {
         let is_down = !*database_up.borrow();
@@ -222,8 +235,12 @@ async fn pull(
         .map_err(Failure::transient)?;
     let mut look = tokio::time::interval(LAG_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Retries that wait for a place are returned when the pull ends.
+    let pulling = stop.child_token();
+    let _ended = pulling.clone().drop_guard();
     loop {
-        let message = tokio::select! {
+        let next = async { (intake.places.for_new().await, messages.next().await) };
+        let (place, message) = tokio::select! {
             biased;
             _ = stop.cancelled() => break,
             // The database is down: stop pulling, so that the outage does not count as failed deliveries.
@@ -235,14 +252,15 @@ async fn pull(
                 tokio::spawn(measure(watch.clone(), intake.spec.name));
                 continue;
             }
-            message = messages.next() => message,
+            next = next => next,
         };
         match message {
-            Some(Ok(message)) => intake.receive(message, connection),
+            Some(Ok(message)) => intake.receive(message, connection, place, &pulling),
             Some(Err(error)) => return Err(Failure::transient(error)),
             None => return Err(Failure::transient("the pull ended")),
         }
     }
+    pulling.cancel();
     // Return pulled messages that were not handled, including those still in transfer, before their ack wait ends.
     let until = Instant::now() + DRAIN_MAX;
     while let Ok(Some(Ok(message))) = tokio::time::timeout_at(until, messages.next()).await {
@@ -266,16 +284,23 @@ struct Intake {
     spec: ConsumerSpec,
     settler: mpsc::UnboundedSender<Settlement>,
     handle: Arc<dyn Fn(Delivery) + Send + Sync>,
+    places: Places,
     /// When this process last saw the database down.
     down_at: Option<Instant>,
 }
 
 impl Intake {
     fn ticket(&self, message: jetstream::Message, connection: u64, span: Span) -> Ticket {
-        Ticket(Some(Origin::Stream { message, connection, settler: self.settler.clone(), span }))
+        Ticket(Some(Origin::Stream { message, connection, settler: self.settler.clone(), span, place: None }))
     }
 
-    fn receive(&self, message: jetstream::Message, connection: u64) {
+    fn receive(
+        &self,
+        message: jetstream::Message,
+        connection: u64,
+        place: Place,
+        pulling: &CancellationToken,
+    ) {
         #[cfg(feature = "planted")]
         if crate::config::planted("ack-before-commit") {
             let early = message.clone();
@@ -294,6 +319,7 @@ impl Intake {
             correlation_id.as_deref(),
             traceparent.as_deref(),
         );
+        let retried = (attempt > 1).then(|| message.clone());
         let delivery = Delivery {
             id: id.clone().unwrap_or_default(),
             subject: message.subject.to_string(),
@@ -317,7 +343,39 @@ impl Intake {
         if attempt >= retry::DELIVERIES_MAX && was_up {
             return delivery.park(format!("delivered {attempt} times"));
         }
+        match retried {
+            None => self.pass(delivery, place, &span),
+            Some(message) => {
+                drop(place);
+                self.pass_retry(delivery, message, span, pulling.clone());
+            }
+        }
+    }
+
+    fn pass(&self, mut delivery: Delivery, place: Place, span: &Span) {
+        delivery.ticket.hold(place);
         span.in_scope(|| (self.handle)(delivery));
+    }
+
+    /// Passes a retry to the domain once it has a place.
+    fn pass_retry(
+        &self,
+        mut delivery: Delivery,
+        message: jetstream::Message,
+        span: Span,
+        pulling: CancellationToken,
+    ) {
+        if let Some(place) = self.places.for_retry() {
+            return self.pass(delivery, place, &span);
+        }
+        let (places, handle) = (self.places.clone(), self.handle.clone());
+        tokio::spawn(async move {
+            // Without a place it is dropped, which returns it to the server.
+            if let Some(place) = places.until_retry(&message, &pulling).await {
+                delivery.ticket.hold(place);
+                span.in_scope(|| handle(delivery));
+            }
+        });
     }
 }
 
@@ -350,38 +408,5 @@ async fn settle(bus: Bus, consumer: &'static str, mut verdicts: mpsc::UnboundedR
             // The server redelivers it after the ack wait; its handler is idempotent.
             tracing::warn!(consumer, error, "message not settled");
         }
-    }
-}
-
-/// Publishes the message to the dead letter stream, and acknowledges it only after that stream's ack.
-pub async fn park(bus: Bus, consumer: &'static str, message: jetstream::Message, reason: String) {
-    let attempts = message.info().map(|i| i.delivered).unwrap_or(0);
-    let mut headers = message.headers.clone().unwrap_or_default();
-    // One dead letter for each message and consumer, however often parking is repeated.
-    let id = headers.get(CE_ID).map(|v| v.to_string()).unwrap_or_else(|| message.subject.to_string());
-    let sequence = message.info().map(|i| i.stream_sequence).unwrap_or(0);
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("{consumer}/{id}/{sequence}").as_str());
-    let reason: String = reason.replace(['\r', '\n'], " ").chars().take(REASON_MAX).collect();
-    headers.insert(DLQ_REASON, reason.as_str());
-    headers.insert(DLQ_CONSUMER, consumer);
-    headers.insert(DLQ_ATTEMPTS, attempts.to_string().as_str());
-    let subject = format!("{DLQ_PREFIX}{}", message.subject);
-    let stored = match bus.jetstream.publish_with_headers(subject, headers, message.payload.clone()).await {
-        Ok(ack) => ack.await.map(|_| ()).map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    let settled = match stored {
-        Ok(()) => {
-            metrics::counter!("dead_letters_total", "consumer" => consumer).increment(1);
-            tracing::error!(consumer, subject = %message.subject, id, reason, attempts, "parked in the dead letter stream");
-            message.ack_with(AckKind::Term).await
-        }
-        Err(error) => {
-            tracing::error!(consumer, error, "dead letter not stored; again later");
-            message.ack_with(AckKind::Nak(Some(retry::delay(5, sequence)))).await
-        }
-    };
-    if let Err(error) = settled {
-        tracing::warn!(consumer, %error, "message not settled");
     }
 }

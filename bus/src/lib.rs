@@ -10,9 +10,10 @@
 //! - `request` → `contract`; `in_process` → `request`; `streams` → `config`;
 //! - `connection` (the [`Bus`]) → `in_process`, `streams`, `tls`;
 //! - `ask`, `topology`, `event` → `connection`; `revoked` → `ask`; `token` → `revoked`; `service` → `token`;
-//! - `event_replay`, `event_feed`, `dead_letter` → `topology`; `consumer` → `dead_letter`.
+//! - `archive` → `event`; `event_replay`, `event_feed`, `dead_letter` → `topology`; `consumer` → `archive`, `dead_letter`.
 
 pub mod address;
+pub mod archive;
 mod ask;
 pub mod config;
 pub mod connection;

@@ -37,8 +37,10 @@ pub const MESSAGE_MAX_BYTES: i32 = 512 * 1024;
 /// The server redelivers a message that is not acknowledged within this: a hundred times what handling takes, and the
 /// longest that a customer waits for a ticket if the host that had the message was killed.
 pub const ACK_WAIT: Duration = Duration::from_secs(10);
-/// Unacknowledged messages of one consumer: enough to fill group commits, few enough to bound memory.
-pub const ACK_PENDING_MAX: i64 = 2_048;
+/// Unacknowledged messages of one consumer. Messages that wait for their next delivery count, so it is much more than what its
+/// hosts work on (`consumer/places.rs`): with the delays of `retry.rs` a message that fails waits three minutes until it is
+/// parked, so 360 messages a second may fail before new ones have to wait.
+const ACK_PENDING_MAX: i64 = 65_536;
 
 /// Waits for a stream that another process creates at the same time: its storage is reserved before it can be found.
 const CREATED_ELSEWHERE_TRIES: u32 = 10;

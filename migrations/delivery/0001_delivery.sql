@@ -87,6 +87,39 @@ begin
       only_row          boolean primary key default true check (only_row),
       stream_created_at text not null
     );
+
+    -- How far the domain's consumer has come, since the stream discards its oldest events when it is full, handled or not.
+    create table %1$I.consumers (
+      name              text primary key,
+      -- which EVENTS stream the sequences belong to
+      stream_created_at text not null,
+      -- every event of the stream up to this sequence was handled, parked, or delivered again from the archive
+      handled_to        bigint not null,
+      -- every event published before was handled, or delivered again
+      handled_until     timestamptz not null,
+      -- the end of the stream at `seen_at`: when `handled_to` reaches it, `handled_until` becomes `seen_at`
+      seen_to           bigint not null,
+      seen_at           timestamptz not null,
+      -- of the stream's `max_bytes`
+      stream_percent    int not null,
+      checked_at        timestamptz not null default clock_timestamp()
+    );
+
+    -- Events that the stream discarded before the consumer had handled them, with what was delivered again for them.
+    create table %1$I.consumer_gaps (
+      consumer        text not null,
+      found_at        timestamptz not null default clock_timestamp(),
+      -- sequences of the stream, of events of every kind
+      first_sequence  bigint not null,
+      last_sequence   bigint not null,
+      -- the time whose events are delivered again
+      since           timestamptz not null,
+      until           timestamptz not null,
+      -- null until it is finished
+      delivered_again bigint,
+      finished_at     timestamptz,
+      primary key (consumer, found_at)
+    );
   $sql$, domain);
   perform delivery.make_partitions(domain);
 end $$;
@@ -139,6 +172,7 @@ begin
     where opened_at < now() - interval '2 days' and not exists (
       select from %1$I.outbox where outbox.journal = journal.id and number > journal.published_to and event_ids <> '{}')
   $sql$, domain);
+  execute format('delete from %I.consumer_gaps where finished_at < now() - make_interval(days => %s)', domain, keep_days);
   -- last, since it holds up the outbox until the end of the transaction
   for old in
     select c.relname, to_date(right(c.relname, 8), 'YYYYMMDD') as day

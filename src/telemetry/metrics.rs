@@ -49,6 +49,18 @@ fn describe() {
         "consumer_in_hand",
         "Events that were delivered to a consumer and not settled yet, over all hosts."
     );
+    describe_gauge!(
+        "stream_full_percent",
+        "Bytes of a stream, of its max_bytes; above 90 it is about to discard events."
+    );
+    describe_counter!(
+        "events_discarded_unhandled_total",
+        "Events that the stream discarded before a consumer had handled them all, by consumer."
+    );
+    describe_counter!(
+        "events_refilled_total",
+        "Events that were delivered again from the archives in their place, by consumer."
+    );
     describe_gauge!("outbox_pending", "Committed events that JetStream has not acknowledged.");
     describe_gauge!("outbox_oldest_seconds", "Age of the oldest of them.");
     describe_gauge!("rpc_in_flight", "Requests that this host works on, by endpoint.");

@@ -14,6 +14,7 @@ mod event_stream;
 mod exchanges;
 mod faults;
 mod free_showtimes;
+mod full_stream;
 mod harness;
 mod holds;
 mod in_process_requests;

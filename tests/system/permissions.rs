@@ -124,6 +124,25 @@ async fn a_host_publishes_only_its_own_events_and_reads_no_replies_to_others() {
     assert!(operator.may_publish("movie.created").await && operator.may_subscribe(">").await);
 }
 
+#[tokio::test]
+async fn a_host_requests_only_archived_events_that_its_consumer_handles() {
+    let nats = empty_nats().await;
+    for host in users() {
+        let mut connection = Connection::open(&nats, host).await;
+        for owner in DOMAINS.iter().filter(|domain| domain.migrations.is_some()) {
+            for consumer in DOMAINS.iter().filter_map(|domain| domain.consumer) {
+                let handles = owner.publishes.iter().any(|event| consumer.subjects.contains(event));
+                let subject = format!("archive.{}.{}", owner.name, consumer.name);
+                let may = connection.may_publish(&subject).await;
+                assert_eq!(may, host == consumer.name && handles, "{host} requests {subject}");
+            }
+            let requests = format!("archive.{}.*", owner.name);
+            let serves = host == owner.name && !owner.publishes.is_empty();
+            assert_eq!(connection.may_subscribe(&requests).await, serves, "{host} serves {requests}");
+        }
+    }
+}
+
 /// The endpoints of each service by its name, as `nats micro info` shows them.
 async fn services(cinema: &TestCinema) -> BTreeMap<String, Vec<Value>> {
     let client = &cinema.cinema().bus.client;

@@ -1,6 +1,8 @@
 //! Starting against servers that somebody else runs: TLS with a private certificate authority, other logins, too little
 //! storage, the wrong protocol; and signals during the start.
 
+mod poolers;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

@@ -21,7 +21,7 @@ impl Clock {
     /// Asks the database for its time, and waits for one that is just starting. What it refuses (a password, a name, a
     /// version) is an error at once.
     pub async fn read(database: &Database) -> anyhow::Result<Self> {
-        Ok(Self::new(connect::first_look(&database.options, database.domain).await?))
+        Ok(Self::new(connect::first_look(database).await?))
     }
 
     /// `at` was the database's time at `read`, which may be some seconds ago.

@@ -1,8 +1,10 @@
 //! How Postgres is reached: `DATABASE_URL` read, one way to connect for hosts and commands, and what is looked at first.
 //!
-//! Invariant: a server that is too old, or one behind a connection pooler, is refused before anything is written. Which
-//! errors no waiting mends is decided here, for starts only: a running host takes every error of a connection as an outage.
+//! Invariant: a server that is too old, or one behind a connection pooler in transaction mode, is refused before anything is
+//! written. Which errors no waiting mends is decided here, for starts only: a running host takes every error of a connection
+//! as an outage.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{is_away, within};
+use crate::database::Database;
 
 /// The oldest major version that has all that is used: the body of a SQL function after `return` came with 14.
 pub const LEAST_VERSION: i32 = 14;
@@ -21,8 +24,17 @@ pub const LEAST_VERSION: i32 = 14;
 /// One try: a database that is frozen, or behind a network that drops everything, never refuses.
 const TRY_MAX: Duration = Duration::from_secs(3);
 
-const NO_POOLER: &str = "DATABASE_URL leads to a connection pooler (such as pgbouncer), behind which Marquee does not run: \
-                         give it the address of Postgres itself";
+/// How long a session may wait for another one that holds a transaction open, before that counts as sharing a connection.
+const SHARED_MAX: Duration = Duration::from_secs(1);
+/// Rounds of the check for a pooler: other hosts that start now may take the connection that a round expects to be shared.
+const POOLER_ROUNDS: usize = 3;
+
+const NO_POOLER: &str = "DATABASE_URL leads to a connection pooler (such as pgbouncer) in transaction mode, in which a session's settings, \
+                         locks and prepared statements are lost or another's: give it the address of Postgres itself, or of a \
+                         pooler in session mode";
+
+/// A setting of a session and its value.
+pub type Setting = (&'static str, &'static str);
 
 /// The options of a connection to `DATABASE_URL`.
 pub fn options(url: &str) -> anyhow::Result<PgConnectOptions> {
@@ -35,7 +47,24 @@ pub fn options(url: &str) -> anyhow::Result<PgConnectOptions> {
         Some(pem) => options.ssl_root_cert_from_pem(pem.into_bytes()),
         None => options,
     };
-    Ok(options.disable_statement_logging())
+    // Poolers refuse this parameter of the startup message; since Postgres 12 numbers are exact without it.
+    Ok(options.extra_float_digits(None).disable_statement_logging())
+}
+
+/// Connects and sets the session.
+pub async fn open(options: &PgConnectOptions, settings: Vec<Setting>) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    set(&mut connection, settings).await?;
+    Ok(connection)
+}
+
+/// Sets the session by a statement, which a pooler passes on.
+pub async fn set(connection: &mut PgConnection, settings: Vec<Setting>) -> Result<(), sqlx::Error> {
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.into_iter().unzip();
+    let statement =
+        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
+    sqlx::query(statement).bind(names).bind(values).execute(connection).await?;
+    Ok(())
 }
 
 /// The address as sqlx reads it right: an IPv6 host is a parameter, since sqlx would look up the name `[::1]`.
@@ -57,6 +86,7 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
         let opened = async {
             let mut connection = PgConnection::connect_with(&options).await?;
             look(&mut connection, None).await?;
+            refuse_shared_sessions(&mut connection, &options).await?;
             Ok(connection)
         };
         within(TRY_MAX, opened).await
@@ -65,11 +95,13 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
 }
 
 /// Connects as a host does, looks, and returns the database's time.
-pub async fn first_look(options: &PgConnectOptions, domain: &'static str) -> anyhow::Result<Timestamp> {
+pub async fn first_look(database: &Database) -> anyhow::Result<Timestamp> {
+    let domain = database.domain;
     let connect = async || {
         let looked = async {
-            let mut connection = PgConnection::connect_with(options).await?;
+            let mut connection = database.open(&[]).await?;
             let now = look(&mut connection, Some(domain)).await?;
+            refuse_shared_sessions(&mut connection, database.options()).await?;
             connection.close().await?;
             Ok(now)
         };
@@ -102,11 +134,43 @@ async fn look(connection: &mut PgConnection, schema: Option<&str>) -> Result<Tim
     if let Some(what) = too_old(version, &name).or_else(|| of_another_encoding(&encoding)) {
         return Err(sqlx::Error::Configuration(what.into()));
     }
-    // The server took our settings, and does not have them: something between us dropped them.
+    // The session took our settings, and does not have them: the next statement ran in another one.
     if schema.is_some_and(|schema| path != schema) {
         return Err(sqlx::Error::Configuration(NO_POOLER.into()));
     }
     Ok(now.into())
+}
+
+/// Refuses a pooler that lends a connection to Postgres for one transaction. A second session holds a transaction open: if it
+/// took the connection that the first one used, the first one is moved to another, or waits.
+async fn refuse_shared_sessions(
+    first: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    let mut second = PgConnection::connect_with(options).await?;
+    for _ in 0..POOLER_ROUNDS {
+        let before = server_process(first).await?;
+        sqlx::raw_sql("begin").execute(&mut second).await?;
+        let held = server_process(&mut second).await?;
+        let mut asked = pin!(server_process(first));
+        let after = match tokio::time::timeout(SHARED_MAX, &mut asked).await {
+            Ok(after) => Some(after?),
+            Err(_) => None,
+        };
+        sqlx::raw_sql("rollback").execute(&mut second).await?;
+        if after.is_none() {
+            // It answers once the other transaction has ended; a server that hangs does not, and the try's limit ends it.
+            asked.await?;
+        }
+        if held == before || after != Some(before) {
+            return Err(sqlx::Error::Configuration(NO_POOLER.into()));
+        }
+    }
+    second.close().await
+}
+
+async fn server_process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await
 }
 
 fn too_old(version: i32, name: &str) -> Option<String> {

@@ -5,8 +5,10 @@
 //! Invariant: nothing leaves before the commit, and what was received is acknowledged only after it.
 //! Invariant: every transaction of a deployment is opened here.
 
+mod archive;
 mod clock;
 pub mod connect;
+mod gaps;
 mod gauges;
 mod journal;
 mod lock;
@@ -21,7 +23,9 @@ mod sweep;
 mod tests;
 mod write;
 
+pub use archive::serve_archive;
 pub use clock::Clock;
+pub use gaps::{GapWatch, Warnings};
 pub use gauges::measure;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;

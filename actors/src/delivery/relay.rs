@@ -15,7 +15,7 @@ use anyhow::{Context, ensure};
 use async_nats::jetstream::context::PublishErrorKind;
 use bus::Bus;
 use bus::event::Outgoing;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -132,8 +132,8 @@ impl Relay {
     async fn relay(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connections = self.bus.connections();
         // Marks need no fsync of their own: a lost mark only means that the batches are published once more.
-        let options = self.database.options.clone().options([("synchronous_commit", "off")]);
-        let connecting = within(DATABASE_MAX, PgConnection::connect_with(&options));
+        let settings = [("synchronous_commit", "off")];
+        let connecting = within(DATABASE_MAX, self.database.open(&settings));
         let mut db = connecting.await.context("connecting to the database")?;
         let State { queue, overflow, progress } = &mut *self.state.lock().await;
         // What an earlier life left.

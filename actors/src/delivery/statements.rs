@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod consumers;
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;

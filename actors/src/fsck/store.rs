@@ -19,6 +19,7 @@ pub async fn check(url: &str, promises: &'static [Promise]) -> anyhow::Result<Ve
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut connection).await?;
     let mut checked = outboxes(&mut connection).await?;
+    checked.extend(consumers(&mut connection).await?);
     for promise in promises {
         let there: bool =
             sqlx::query_scalar("select bool_and(to_regclass(name) is not null) from unnest($1::text[]) name")
@@ -87,6 +88,56 @@ async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>>
     ] {
         let (found, findings) = findings(connection, query).await?;
         checked.push(Checked { name, promise, evidence: evidence.clone(), found, findings });
+    }
+    Ok(checked)
+}
+
+/// Every domain's consumer: whether the stream discards, or has discarded, events that it had not handled.
+async fn consumers(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
+    let domains: Vec<String> = sqlx::query_scalar(
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relname = 'consumer_gaps' and c.relkind = 'r' order by 1",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if domains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let each = |query: &str| {
+        let of_each = domains.iter().map(|domain| query.replace("{domain}", domain));
+        of_each.collect::<Vec<_>>().join(" union all ")
+    };
+    let positions = each(r#"select * from "{domain}".consumers"#);
+    let gaps = each(r#"select * from "{domain}".consumer_gaps"#);
+    // A host that is away stores nothing, so the others say how full the stream is and where it ends.
+    let behind = format!(
+        "select format('%s has not handled everything since %s, and the stream EVENTS is %s %% full', name, handled_until, percent)
+         from ({positions}) as consumer cross join (
+           select max(seen_to) as seen_to, (array_agg(stream_percent order by checked_at desc))[1] as percent
+           from ({positions}) as any_consumer) as stream
+         where percent > 90 and handled_to < stream.seen_to and handled_until < now() - interval '1 minute'"
+    );
+    let unfilled = format!(
+        "select format('%s: of the events %s to %s, which the stream discarded at %s, those unhandled are not all delivered again',
+             consumer, first_sequence, last_sequence, found_at)
+         from ({gaps}) as gap where finished_at is null and found_at < now() - interval '1 minute'"
+    );
+    let figures = format!(
+        "select coalesce(string_agg(format('%s: %s discarded, %s delivered again', consumer, discarded, delivered), '; ' order by consumer),
+             'nothing was discarded unhandled within a week')
+         from (select consumer, sum(last_sequence - first_sequence + 1) as discarded,
+               coalesce(sum(delivered_again), 0) as delivered from ({gaps}) as gap group by consumer) as counted"
+    );
+    let figures: String =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(figures)).fetch_one(&mut *connection).await?;
+    let evidence = format!("the consumers of {}", domains.join(", "));
+    let mut checked = Vec::new();
+    for (name, promise, evidence, query) in [
+        ("stream-room", "the stream has room for what its consumers have not handled", evidence, behind),
+        ("discarded", "what the stream discarded unhandled was delivered again", figures, unfilled),
+    ] {
+        let (found, findings) = findings(connection, query).await?;
+        checked.push(Checked { name, promise, evidence, found, findings });
     }
     Ok(checked)
 }

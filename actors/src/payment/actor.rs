@@ -35,7 +35,7 @@ pub const CONSUMER: &str = "payment";
 /// For a call that nobody waits for; shorter than the pause before the next check.
 const CALL_WITHIN: Duration = Duration::from_secs(8);
 /// A `reservation.created` waits so long for its payer. At full speed the request to pay comes within 60 ms (measured), and
-/// then one change opens the payment and begins the attempt. The consumer's `max_ack_pending` lets 8,000 a second wait.
+/// then one change opens the payment and begins the attempt. The consumer's places let 6,000 a second wait.
 const PAYER_WITHIN: Duration = Duration::from_millis(250);
 /// How long a decline counts to its account.
 const DECLINES_FOR: Duration = Duration::from_secs(24 * 60 * 60);

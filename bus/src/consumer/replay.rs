@@ -80,7 +80,7 @@ async fn replay(
         source: header(CE_SOURCE).unwrap_or_default().to_owned(),
         time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
         attempt: 1,
-        ticket: Ticket(Some(Origin::DeadLetter(sender))),
+        ticket: Ticket(Some(Origin::Waiting(sender))),
     });
     match tokio::time::timeout(HANDLING_MAX, verdict).await {
         Ok(Ok(Verdict::Done)) => Replayed::Handled,

@@ -155,6 +155,41 @@ async fn a_transient_failure_is_retried_after_growing_delays() {
     assert!(read_stream(&bus, topology::DLQ).await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_messages_that_wait_for_their_retry_hold_up_no_new_one() {
+    const FAILING: usize = 2_500;
+    let nats = own_nats().await;
+    let bus = connect(&nats).await;
+    topology::ensure_streams(&bus).await.unwrap();
+    for _ in 0..FAILING {
+        let event = event("failing", bus::contract::Timestamp::wall_clock());
+        event.send(&bus).await.unwrap().await.unwrap();
+    }
+    let mut consumer = TestConsumer::start(&bus);
+    let mut failed = std::collections::HashSet::new();
+    // At least as many as are handled at a time, each of which is delivered again and fails again.
+    bounded("every message was tried", async {
+        while failed.len() < FAILING {
+            let delivery = consumer.next().await;
+            failed.insert(delivery.id.clone());
+            delivery.retry("its provider is away");
+        }
+    })
+    .await;
+    let good = publish(&bus, "good").await;
+    bounded("a new message is handled", async {
+        loop {
+            let delivery = consumer.next().await;
+            if delivery.id == good {
+                return delivery.ack();
+            }
+            delivery.retry("its provider is away");
+        }
+    })
+    .await;
+    assert!(read_stream(&bus, topology::DLQ).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_message_delivered_too_often_is_parked_before_it_is_handled() {
     let nats = own_nats().await;

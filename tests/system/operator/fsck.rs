@@ -24,7 +24,13 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
     let healthy = expect_success(&marquee(&cinema, &["fsck"]));
     assert!(!healthy.contains("FAIL"), "{healthy}");
 
-    let corruptions: [(&str, &'static str, &'static str); 15] = [
+    let corruptions: [(&str, &'static str, &'static str); 16] = [
+        (
+            "discarded",
+            "insert into notification.consumer_gaps (consumer, found_at, first_sequence, last_sequence, since, until)
+             values ('notification', now() - interval '1 hour', 1, 5, now() - interval '2 hours', now())",
+            "delete from notification.consumer_gaps",
+        ),
         (
             "outbox-days",
             "do $$ begin execute 'alter table auth.outbox_' || to_char(now() at time zone 'utc' + interval '2 days', 'YYYYMMDD')

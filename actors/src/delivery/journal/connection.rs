@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use bus::contract::Timestamp;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::database::Database;
+use crate::delivery::connect::Setting;
 use crate::delivery::statements::batch::{self, BatchKey, Reported};
 use crate::delivery::{Clock, statements as sql, within};
 
@@ -26,7 +26,7 @@ const LIFE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Settings of the session with which the server gives up too: a journal that hangs or is cut off must not keep row locks that
 /// every other host waits for.
-const SESSION: [(&str, &str); 10] = [
+const SESSION: [Setting; 10] = [
     // Longer than any wait of ours for an answer. When it ends a commit's wait for a synchronous standby, Postgres
     // answers as if the standby had it; we must have given up by then.
     ("statement_timeout", "20s"),
@@ -143,8 +143,7 @@ impl<'a> Connection<'a> {
     /// A database that lets us in but takes no writes (disk full, a standby) is as good as away: the journal's row shows
     /// it, before consumers pull messages that would only fail.
     async fn open(&mut self) -> Result<Life, sqlx::Error> {
-        let options: PgConnectOptions = self.database.options.clone().options(SESSION);
-        let mut db = PgConnection::connect_with(&options).await?;
+        let mut db = self.database.open(&SESSION).await?;
         if let Some(session) = self.abandoned {
             end(&mut db, session).await?;
             self.abandoned = None;
@@ -172,10 +171,12 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// A role may end its own sessions. One that has gone already is no error.
+/// A role may end its own sessions. One that has gone already is no error. Behind a pooler in session mode the new connection
+/// may have got the old one's session, which the pooler has reset: it holds nothing any more.
 async fn end(db: &mut PgConnection, Session { pid, started }: Session) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2",
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2
+           and pid <> pg_backend_pid()",
     )
     .bind(pid)
     .bind(started)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bus::Context;
+use bus::archive::Place;
 use bus::contract::Timestamp;
 use bus::event::Outgoing;
 use serde::Deserialize;
@@ -95,6 +96,30 @@ pub async fn of_day(
     .bind(day)
     .bind(journal)
     .bind(number)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// A day's batches from this place on that were committed in a time and have an event of one of these subjects.
+pub async fn of_day_with(
+    db: &mut PgConnection,
+    place: Place,
+    (since, until): (Timestamp, Timestamp),
+    subjects: &[&str],
+) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select day, journal, number, events from outbox
+         where day = $2 and (journal, number) >= ($3, $4) and committed_at between $5 and $6 and subjects && $7
+         order by journal, number limit $1",
+    )
+    .bind(PAGE)
+    .bind(place.day)
+    .bind(place.journal)
+    .bind(place.number)
+    .bind(since.date_time())
+    .bind(until.date_time())
+    .bind(subjects)
     .fetch_all(db)
     .await?;
     rows.iter().map(batch).collect()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bus::contract::Timestamp;
-use sqlx::{Connection, PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::database::Database;
 
 /// Waits until nobody else seeds. The turn ends with the connection.
 pub async fn take_turn(database: &Database) -> sqlx::Result<PgConnection> {
-    let mut turn = PgConnection::connect_with(&database.options).await?;
+    let mut turn = database.open(&[]).await?;
     sqlx::query("select pg_advisory_lock(hashtext('movie.demo'))").execute(&mut turn).await?;
     Ok(turn)
 }
