@@ -1,4 +1,4 @@
-//! How fast the bridge is on its way out, and what it keeps in memory while RabbitMQ is away: `cargo run --release --example
+//! Measures the outbound speed of the bridge, and its memory while RabbitMQ is away: `cargo run --release --example
 //! bridge_speed`. It starts a NATS and a RabbitMQ of its own, and the bridge as a process of its own.
 
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const OUTAGE_EVENTS: usize = 100_000;
 /// Bytes of a payload, as a reservation's event has.
 const TEXT: usize = 400;
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// Ended when dropped.
 struct Bridge(Child);
@@ -75,7 +75,7 @@ async fn measure() -> Result<()> {
     bus::topology::ensure_streams(&bus).await?;
     let channel = queues(&rabbitmq).await?;
 
-    say(&bus, 0..EVENTS).await?;
+    publish(&bus, 0..EVENTS).await?;
     let mut readers = [reader(&channel, EXCHANGES[0]).await?, reader(&channel, EXCHANGES[1]).await?];
     let started = Instant::now();
     let bridge = Bridge::start(&nats, &rabbitmq.url())?;
@@ -91,10 +91,10 @@ async fn measure() -> Result<()> {
 
     let mut took = Vec::with_capacity(SINGLE_EVENTS);
     for number in 0..SINGLE_EVENTS {
-        let said = Instant::now();
-        say(&bus, EVENTS + number..EVENTS + number + 1).await?;
+        let published = Instant::now();
+        publish(&bus, EVENTS + number..EVENTS + number + 1).await?;
         read(&mut readers[0], 1).await?;
-        took.push(said.elapsed());
+        took.push(published.elapsed());
         read(&mut readers[1], 1).await?;
         tokio::time::sleep(PAUSE).await;
     }
@@ -108,7 +108,7 @@ async fn measure() -> Result<()> {
     drop(readers);
     let before = bridge.memory()?;
     rabbitmq.stop().await?;
-    say(&bus, 1_000_000..1_000_000 + OUTAGE_EVENTS).await?;
+    publish(&bus, 1_000_000..1_000_000 + OUTAGE_EVENTS).await?;
     let during = bridge.memory()?;
     rabbitmq.start_again().await?;
     let channel = queues(&rabbitmq).await?;
@@ -163,14 +163,15 @@ async fn reader(channel: &Channel, queue: &str) -> Result<Consumer> {
 /// Reads so many messages; repeats count as any other.
 async fn read(reader: &mut Consumer, count: usize) -> Result<()> {
     for _ in 0..count {
-        let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
+        let next =
+            tokio::time::timeout(MAX_WAIT, reader.next()).await.context("no further message arrives")?;
         next.context("the reader ended")??;
     }
     Ok(())
 }
 
-/// Says events and waits until JetStream has them.
-async fn say(bus: &Bus, numbers: std::ops::Range<usize>) -> Result<()> {
+/// Publishes events and waits until JetStream has them.
+async fn publish(bus: &Bus, numbers: std::ops::Range<usize>) -> Result<()> {
     let mut acks = Vec::with_capacity(1_000);
     for number in numbers.clone() {
         let mut headers = HeaderMap::new();

@@ -1,11 +1,11 @@
 //! The shell of an entity whose state is one row: it takes one input at a time, reads the row where it must, lets the pure
 //! [`Machine`] decide, has the decision written, and only then acknowledges, answers and performs the calls.
 //!
-//! [`Shell`] itself does no I/O: it takes messages and returns actions, so that tests drive what production runs.
+//! [`Shell`] itself does no I/O: it takes messages and returns actions, so that tests run the same code as production.
 //! [`actor`] performs the actions.
-//! Invariant: at most one change of an entity is in the journal, and no call leaves before its change is committed.
-//! Invariant: a cached row may be written over, since the version decides; a decision that writes nothing is made on a row
-//! that was read after the input came. Exceptions are named in [`Machine::cached_is_enough`].
+//! Invariant: at most one change of an entity is in the journal, and no call is made before its change is committed.
+//! Invariant: a cached row may be written over, since the version decides; a decision that writes nothing is made on a row that
+//! was read after the input arrived. Exceptions are named in [`Machine::cached_is_enough`].
 
 pub mod actor;
 mod requester;
@@ -31,15 +31,15 @@ pub trait Machine: Sized + Send + 'static {
     /// The row.
     type State: Clone + Send + Sync + 'static;
     type Input: Send + 'static;
-    /// A call to another part, made after the commit; the same one is in flight once.
+    /// A call to another part, made after the commit; equal calls are in flight only once.
     type Call: Clone + Eq + Hash + Send + 'static;
-    /// What a request waits for that is not answered by its own step.
+    /// The outcome that a request waits for, where its own step does not answer it.
     type Wait: Clone + PartialEq + Send + 'static;
     /// The log lines of a decision.
     type Log: Send + 'static;
     type Rows: Rows;
 
-    /// What follows from the input, given the row or that there is none.
+    /// The result of the input, given the row or its absence.
     fn decide(
         &self,
         state: Option<&Self::State>,
@@ -48,11 +48,11 @@ pub trait Machine: Sized + Send + 'static {
         now: Timestamp,
     ) -> Result<Plan<Self>, Refusal>;
 
-    /// Whether a cached row is good enough for this decision. The rule is `writes`; an exception needs a reason.
+    /// Whether a cached row suffices for this decision. The rule is `writes`; an exception needs a reason.
     fn cached_is_enough(&self, state: Option<&Self::State>, input: &Self::Input, writes: bool) -> bool;
 
-    /// Whether two of these inputs that wait are one.
-    fn is_same(&self, one: &Self::Input, other: &Self::Input) -> bool;
+    /// Whether two waiting inputs count as one.
+    fn is_same(&self, first: &Self::Input, second: &Self::Input) -> bool;
 
     /// The database rejected the change: another input instead, or the refusal.
     fn rejected(
@@ -74,7 +74,7 @@ pub trait Machine: Sized + Send + 'static {
         None
     }
 
-    /// What becomes of a request that waits, given the row as far as it is known.
+    /// Whether a waiting request is answered, waits on or is decided again, given the row if it is cached.
     fn poll(
         &self,
         wait: &Self::Wait,
@@ -82,7 +82,7 @@ pub trait Machine: Sized + Send + 'static {
         in_flight: &HashSet<Self::Call>,
     ) -> Poll<Self::Input>;
 
-    /// Whether a call that is in flight makes this one needless.
+    /// Whether a call in flight makes this one unnecessary.
     fn is_needless(&self, _call: &Self::Call, _in_flight: &HashSet<Self::Call>) -> bool {
         false
     }
@@ -97,7 +97,7 @@ pub struct Plan<M: Machine> {
     pub next: Option<M::State>,
     /// Whether `next` is a new version, and not only another deadline.
     pub is_new_version: bool,
-    /// What is written; nothing where there is none.
+    /// The change to write; none where nothing is written.
     pub change: Option<Change<M::Rows>>,
     /// Performed after the commit.
     pub calls: Vec<M::Call>,
@@ -111,7 +111,7 @@ pub struct Plan<M: Machine> {
 /// How a requester is answered once its step is committed.
 pub enum Reply<W> {
     Now(Bytes),
-    /// It waits for another input.
+    /// The requester waits for another input.
     Later(W),
 }
 
@@ -124,11 +124,11 @@ pub enum Poll<I> {
 
 pub enum Message<M: Machine> {
     Input(M::Input, Requester),
-    /// The row as this process has just committed it elsewhere.
+    /// The row that another part of this process has just committed.
     Cached(Box<M::State>),
     Read(Result<Option<M::State>, Failure>),
     Written(Box<Written<M>>),
-    /// A call has ended; what it means, if anything.
+    /// A call has ended, with the input that follows from it, if any.
     CallDone(M::Call, Option<M::Input>),
     /// The key of a request was looked up; the request, where the key is new.
     KeyRead(Option<Box<Job<M>>>),
@@ -136,7 +136,7 @@ pub enum Message<M: Machine> {
     Deferred,
 }
 
-/// What the shell wants done. Reads and writes are answered by a message.
+/// An action that the shell requests. Reads and writes are answered by a message.
 pub enum Action<M: Machine> {
     Read,
     Write(Change<M::Rows>, Box<Job<M>>, Box<Plan<M>>),
@@ -146,7 +146,7 @@ pub enum Action<M: Machine> {
         context: Context,
         until: Option<Instant>,
     },
-    /// Read the key of the request, and give the first answer where it was used before.
+    /// Read the key of the request, and answer with the first answer where it was used before.
     ReadKey(Box<Job<M>>),
     Wake(Duration),
 }
@@ -204,7 +204,7 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Nothing waits and nothing is in flight.
+    /// Whether nothing waits and nothing is in flight.
     pub fn is_quiet(&self) -> bool {
         let is_idle = self.queue.is_empty() && self.deferred.is_none() && !self.is_busy;
         is_idle && self.in_flight.is_empty() && self.keys_in_flight == 0 && self.waiting.is_empty()
@@ -247,7 +247,7 @@ impl<M: Machine> Shell<M> {
             && self.queue.is_empty()
             && let Some(pause) = self.machine.defers(&job.input)
         {
-            // The row of a first input is almost never there: if it is after all, the write shows it.
+            // The row of a first input almost never exists: if it does, the write fails and shows it.
             self.cached = Cached::Absent;
             self.deferred = Some(job);
             return actions.push(Action::Wake(pause));
@@ -371,7 +371,7 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// What follows a decision once it is committed, or where there was nothing to commit.
+    /// The actions after a decision, once it is committed or where there was nothing to commit.
     fn perform(&mut self, mut job: Job<M>, plan: Plan<M>, actions: &mut Vec<Action<M>>) {
         if let Some(call) = job.call.take() {
             self.in_flight.remove(&call);
@@ -410,7 +410,7 @@ impl<M: Machine> Shell<M> {
         done.into_iter().for_each(|(_, requester)| requester.done(Ok(answer.clone())));
     }
 
-    /// Answers the requests that wait for nothing any more. True where one is decided again.
+    /// Answers the requests whose outcome is known now. True where a request is decided again.
     fn poll_waiting(&mut self) -> bool {
         for (wait, requester) in std::mem::take(&mut self.waiting) {
             match self.machine.poll(&wait, self.state(), &self.in_flight) {
@@ -425,12 +425,12 @@ impl<M: Machine> Shell<M> {
     }
 }
 
-/// The answer where nothing has to be said.
+/// The empty answer.
 pub fn nothing() -> Bytes {
     Bytes::from_static(b"null")
 }
 
-/// What a process holds in memory of an entity that waits for nothing but calls, for model checks.
+/// The memory of a process about an entity that waits only for calls, for model checks.
 #[cfg(test)]
 pub struct Memory<M: Machine> {
     cached: Cached<M::State>,
@@ -479,7 +479,7 @@ impl<M: Machine> Shell<M> {
         Self { cached, in_flight, waiting, ..Self::new(machine) }
     }
 
-    /// Panics where an input is still handled.
+    /// Panics while an input is handled.
     pub fn memory(self) -> Memory<M> {
         assert!(self.queue.is_empty() && self.deferred.is_none() && !self.is_busy, "an input is lost");
         let waiting = self.waiting.into_iter().map(|(wait, _)| wait).collect();

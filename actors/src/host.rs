@@ -22,10 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::DOMAINS;
 use crate::config::HostConfig;
-use crate::database::Database;
 use crate::delivery::relay::Relay;
 use crate::delivery::{
-    Clock, DaysAhead, GapWatch, Journal, JournalParts, Rows, SeatLock, Warnings, maintain, measure,
+    Clock, Database, DaysAhead, GapWatch, Journal, JournalParts, Rows, SeatLock, Warnings, maintain, measure,
     serve_archive,
 };
 use crate::domain::Domain;

@@ -4,7 +4,6 @@
 //! Invariant: only `store.rs` files and `delivery/` speak SQL; only `config.rs` files read the environment.
 
 pub mod config;
-pub mod database;
 pub mod delivery;
 pub mod domain;
 pub mod entity_shell;
@@ -20,6 +19,7 @@ pub mod payment;
 pub mod reservation;
 pub mod scheduler;
 
+mod seat_column;
 pub mod seed;
 mod zone;
 

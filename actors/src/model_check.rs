@@ -2,8 +2,8 @@
 //! moviegoers who want two seats, one of them both; messages late, doubled and out of order, each again at any later point;
 //! answers lost; either process killed between any two steps, or an event handled by another process with its own cache.
 //!
-//! Breadth first, each state once. From each the model is let come to rest, and seats and money must agree. No inbox is
-//! assumed: a message that comes twice is handled twice, and must change nothing.
+//! Breadth first, each state once. From each state all outstanding messages are delivered, and then seats and money must agree.
+//! No deduplication is assumed: a message that arrives twice is handled twice, and must change nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,27 +19,28 @@ use uuid::Uuid;
 use crate::config::ReservationSettings;
 use crate::delivery::{Change, IdempotencyKey, Outcome};
 use crate::entity_shell::{Action as ShellAction, Machine, Memory, Message, Poll, Requester, Shell, Written};
-use crate::payment::attempt::Kind;
+use crate::payment::call::{ProviderCall, ProviderReply};
 use crate::payment::endpoints::refund_answer;
-use crate::payment::machine::{
-    Input as PaymentInput, PayRequest, ProviderCall, ProviderReply, WebhookEvent, sale,
-};
-use crate::payment::model::{EXPIRED, Facts, Payment, payment_id};
+use crate::payment::machine::{Input as PaymentInput, WebhookEvent};
+use crate::payment::model::{EXPIRED, Facts, Payment, payment_id, sale};
 use crate::payment::provider::objects::About;
-use crate::payment::provider::{Answer, AttemptView, ProviderState, RefundState, RefundView};
+use crate::payment::provider::{Answer, AttemptView, Kind, ProviderState, RefundState, RefundView};
+use crate::payment::step::PayRequest;
 use crate::payment::store::Rows as PaymentRows;
 use crate::payment::{PaymentMachine, Wait, consumer as payment_consumer};
-use crate::reservation::model::{Reservation, SeatWrite};
-use crate::reservation::saga::{Cancel, CancelledBy, Claim, Input, Saga, SagaCall, State, Step, Terms};
+use crate::reservation::model::{Reservation, Seats};
+use crate::reservation::saga::{
+    Cancel, CancelledBy, Claim, Input, Saga, SagaCall, State, Step, Terms, ended_input, refund_input,
+};
 use crate::reservation::store::Rows as ReservationRows;
-use crate::reservation::{SagaMachine, consumer as reservation_consumer, ended_input, refund_input};
+use crate::reservation::{SagaMachine, consumer as reservation_consumer};
 
-/// Longest history; the model comes to rest from each of its states.
+/// Longest history; every state on the way is settled once.
 const DEPTH: usize = 9;
-/// Further depths are for longer runs: what was searched until then is printed.
+/// Further depths are for longer runs: the depths searched until then are printed.
 const TIME_MAX: Duration = Duration::from_secs(40);
 const PRICE: i64 = 1_200;
-/// Which seats each moviegoer wants.
+/// The seats that each moviegoer orders.
 const WANTS: [&[u8]; 2] = [&[1, 2], &[2]];
 /// Attempts to pay of one moviegoer.
 const ATTEMPTS_MAX: usize = 2;
@@ -53,7 +54,7 @@ struct User {
     /// The rows.
     reservation: Option<Reservation>,
     payment: Option<Payment>,
-    /// What the processes hold in memory of them.
+    /// The memory of the two processes.
     saga_memory: Memory<SagaMachine>,
     payment_memory: Memory<PaymentMachine>,
     /// Calls of the payment process that are at the provider, with the try of a refund.
@@ -62,11 +63,11 @@ struct User {
     requests: Vec<SagaCall>,
     /// Every event that was published, and whether it was delivered yet.
     events: BTreeMap<Published, bool>,
-    /// In the payment process's memory: reservation has agreed to the next attempt.
+    /// In the payment process's memory: whether reservation has agreed to the next attempt.
     agreed: bool,
-    /// What the ledger counts.
+    /// The sum of the ledger's tickets.
     tickets: i64,
-    /// The provider's books.
+    /// The provider's payments and refunds.
     intents: BTreeMap<String, ProviderState>,
     refunds: BTreeMap<(Uuid, i32), i64>,
     cancelled: bool,
@@ -83,14 +84,14 @@ fn at(seconds: i64) -> Timestamp {
     (time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)).into()
 }
 
-/// The same for everybody: random ids would make each state another.
-fn nobody() -> Context {
+/// The same for every request: random ids would make equal states differ.
+fn fixed_context() -> Context {
     Context { correlation_id: String::new(), traceparent: String::new() }
 }
 
 /// The requester of an event: as in a delivery, the event has a context.
 fn delivery() -> Requester {
-    Requester::internal(nobody()).0
+    Requester::internal(fixed_context()).0
 }
 
 fn euros(amount: i64) -> Money {
@@ -103,8 +104,8 @@ trait Side: Machine {
     fn memory(user: &mut User) -> &mut Memory<Self>;
     fn read(user: &User) -> Option<Self::State>;
     /// The transaction of the journal.
-    fn write(world: &mut World, who: usize, change: &Change<Self::Rows>) -> Outcome<Self::Rows>;
-    fn call(world: &mut World, who: usize, call: Self::Call, state: Option<Self::State>);
+    fn write(world: &mut World, index: usize, change: &Change<Self::Rows>) -> Outcome<Self::Rows>;
+    fn call(world: &mut World, index: usize, call: Self::Call, state: Option<Self::State>);
 }
 
 impl Side for SagaMachine {
@@ -132,38 +133,40 @@ impl Side for SagaMachine {
         user.reservation.clone()
     }
 
-    fn write(world: &mut World, who: usize, change: &Change<ReservationRows>) -> Outcome<ReservationRows> {
-        let version = world.users[who].reservation.as_ref().map_or(0, |row| row.version);
+    fn write(world: &mut World, index: usize, change: &Change<ReservationRows>) -> Outcome<ReservationRows> {
+        let version = world.users[index].reservation.as_ref().map_or(0, |row| row.version);
         match &change.rows {
             ReservationRows::Step(step) if step.reservation.version != version + 1 => return Outcome::Stale,
             ReservationRows::Step(step) => {
                 match step.seats {
-                    SeatWrite::Claim(_) if WANTS[who].iter().any(|seat| world.claims.contains_key(seat)) => {
+                    Seats::Reclaim if WANTS[index].iter().any(|seat| world.claims.contains_key(seat)) => {
                         return Outcome::Rejected(Rejection::SeatsTaken(Vec::new()));
                     }
-                    SeatWrite::Claim(_) => world.claims.extend(WANTS[who].iter().map(|seat| (*seat, who))),
-                    SeatWrite::Free => world.claims.retain(|_, owner| *owner != who),
-                    SeatWrite::Keep | SeatWrite::Sell => {}
-                    SeatWrite::Exchange => unreachable!("nobody exchanges here"),
+                    Seats::Reclaim => world.claims.extend(WANTS[index].iter().map(|seat| (*seat, index))),
+                    Seats::Free => world.claims.retain(|_, owner| *owner != index),
+                    Seats::Keep | Seats::Sell => {}
+                    Seats::New { .. } | Seats::Move { .. } => {
+                        unreachable!("the model makes its reservations itself and exchanges none")
+                    }
                 }
-                world.users[who].reservation = Some(step.reservation.clone());
+                world.users[index].reservation = Some(step.reservation.clone());
             }
             ReservationRows::Deadline { version: expected, deadline, .. } => {
-                let row = world.users[who].reservation.as_mut();
+                let row = world.users[index].reservation.as_mut();
                 match row.filter(|row| row.version == *expected) {
                     Some(row) => row.deadline = *deadline,
                     None => return Outcome::Stale,
                 }
             }
-            _ => unreachable!("no other rows are written here"),
+            _ => unreachable!("this model writes no other rows"),
         }
-        world.publish(who, &change.outbox);
+        world.publish(index, &change.outbox);
         Outcome::Committed { written: Vec::new(), at: at(world.now) }
     }
 
-    fn call(world: &mut World, who: usize, call: SagaCall, _state: Option<Reservation>) {
-        if !world.users[who].requests.contains(&call) {
-            world.users[who].requests.push(call);
+    fn call(world: &mut World, index: usize, call: SagaCall, _state: Option<Reservation>) {
+        if !world.users[index].requests.contains(&call) {
+            world.users[index].requests.push(call);
         }
     }
 }
@@ -181,14 +184,14 @@ impl Side for PaymentMachine {
         user.payment.clone()
     }
 
-    fn write(world: &mut World, who: usize, change: &Change<PaymentRows>) -> Outcome<PaymentRows> {
-        let user = &mut world.users[who];
+    fn write(world: &mut World, index: usize, change: &Change<PaymentRows>) -> Outcome<PaymentRows> {
+        let user = &mut world.users[index];
         let version = user.payment.as_ref().map_or(0, |row| row.version);
         match &change.rows {
-            PaymentRows::Step(rows) if rows.expected() != version => return Outcome::Stale,
+            PaymentRows::Step(rows) if rows.expected != version => return Outcome::Stale,
             PaymentRows::Step(rows) => {
-                user.tickets += rows.postings().iter().map(|posting| posting.tickets).sum::<i64>();
-                user.payment = Some(rows.payment().clone());
+                user.tickets += rows.postings.iter().map(|posting| posting.tickets).sum::<i64>();
+                user.payment = Some(rows.payment.clone());
             }
             PaymentRows::Check { version: expected, at, .. } => {
                 match user.payment.as_mut().filter(|row| row.version == *expected) {
@@ -197,13 +200,13 @@ impl Side for PaymentMachine {
                 }
             }
             PaymentRows::Event(_) => {}
-            PaymentRows::Cursor(_) => unreachable!("nothing is reconciled here"),
+            PaymentRows::Cursor(_) => unreachable!("this model has no reconciliation"),
         }
-        world.publish(who, &change.outbox);
+        world.publish(index, &change.outbox);
         Outcome::Committed { written: (), at: at(world.now) }
     }
 
-    fn call(world: &mut World, who: usize, call: ProviderCall, state: Option<Payment>) {
+    fn call(world: &mut World, index: usize, call: ProviderCall, state: Option<Payment>) {
         let tries = match call {
             ProviderCall::Refund(id) | ProviderCall::LookAtRefund(id) | ProviderCall::FindRefund(id) => {
                 state.as_ref().and_then(|payment| payment.refund(id)).map_or(1, |refund| refund.tries)
@@ -213,7 +216,7 @@ impl Side for PaymentMachine {
             | ProviderCall::Close(_)
             | ProviderCall::LookAtDispute(_) => 0,
         };
-        world.users[who].calls.push((call, tries));
+        world.users[index].calls.push((call, tries));
     }
 }
 
@@ -276,7 +279,7 @@ impl User {
         self.payment.as_ref().and_then(|row| row.next_check_at)
     }
 
-    /// Something still has to arrive.
+    /// Whether a message or reply still has to arrive.
     fn is_in_flight(&self) -> bool {
         !self.requests.is_empty()
             || !self.calls.is_empty()
@@ -289,39 +292,39 @@ impl World {
         Self { users: vec![User::new(0), User::new(1)], claims: BTreeMap::new(), now: 10 }
     }
 
-    fn publish(&mut self, who: usize, outbox: &[bus::event::Outgoing]) {
+    fn publish(&mut self, index: usize, outbox: &[bus::event::Outgoing]) {
         for event in outbox {
             let payload = String::from_utf8(event.payload.to_vec()).expect("JSON");
-            self.users[who].events.entry((event.subject.clone(), payload)).or_insert(false);
+            self.users[index].events.entry((event.subject.clone(), payload)).or_insert(false);
         }
     }
 
-    /// Runs the shell with what its process remembers, until it waits for something outside.
-    fn send<M: Side>(&mut self, who: usize, message: Message<M>) {
-        let memory = std::mem::take(M::memory(&mut self.users[who]));
-        *M::memory(&mut self.users[who]) = self.run(who, memory, message);
+    /// Runs the shell with its process's memory, until it waits for a message or reply.
+    fn send<M: Side>(&mut self, index: usize, message: Message<M>) {
+        let memory = std::mem::take(M::memory(&mut self.users[index]));
+        *M::memory(&mut self.users[index]) = self.run(index, memory, message);
     }
 
-    /// The same in another process, which remembers nothing and is forgotten.
-    fn send_elsewhere<M: Side>(&mut self, who: usize, message: Message<M>) {
-        self.run(who, Memory::default(), message);
+    /// The same in another process, which starts without memory and ends afterwards.
+    fn send_elsewhere<M: Side>(&mut self, index: usize, message: Message<M>) {
+        self.run(index, Memory::default(), message);
     }
 
-    fn run<M: Side>(&mut self, who: usize, memory: Memory<M>, message: Message<M>) -> Memory<M> {
+    fn run<M: Side>(&mut self, index: usize, memory: Memory<M>, message: Message<M>) -> Memory<M> {
         let mut shell = Shell::remembering(M::machine(), memory);
         let mut messages = VecDeque::from([message]);
         while let Some(message) = messages.pop_front() {
             for action in shell.handle(message, at(self.now)) {
                 match action {
                     ShellAction::Read => {
-                        messages.push_back(Message::Read(Ok(M::read(&self.users[who]))));
+                        messages.push_back(Message::Read(Ok(M::read(&self.users[index]))));
                     }
                     ShellAction::Write(change, job, plan) => {
-                        let outcome = M::write(self, who, &change);
+                        let outcome = M::write(self, index, &change);
                         let written = Written { job: *job, plan: *plan, outcome };
                         messages.push_back(Message::Written(Box::new(written)));
                     }
-                    ShellAction::Call { call, state, .. } => M::call(self, who, call, state),
+                    ShellAction::Call { call, state, .. } => M::call(self, index, call, state),
                     ShellAction::ReadKey(job) => messages.push_back(Message::KeyRead(Some(job))),
                     ShellAction::Wake(_) => messages.push_back(Message::Deferred),
                 }
@@ -330,23 +333,23 @@ impl World {
         shell.memory()
     }
 
-    fn saga(&mut self, who: usize, input: Input) {
-        self.send::<SagaMachine>(who, Message::Input(input, Requester::Nobody));
+    fn saga(&mut self, index: usize, input: Input) {
+        self.send::<SagaMachine>(index, Message::Input(input, Requester::Nobody));
     }
 
-    fn payment(&mut self, who: usize, input: PaymentInput) {
-        self.send::<PaymentMachine>(who, Message::Input(input, Requester::Nobody));
+    fn payment(&mut self, index: usize, input: PaymentInput) {
+        self.send::<PaymentMachine>(index, Message::Input(input, Requester::Nobody));
     }
 
     /// A new reservation with its seats, as the showtime actor makes it.
-    fn order(&mut self, who: usize) {
-        if WANTS[who].iter().any(|seat| self.claims.contains_key(seat)) {
+    fn order(&mut self, index: usize) {
+        if WANTS[index].iter().any(|seat| self.claims.contains_key(seat)) {
             return;
         }
-        let user = &self.users[who];
+        let user = &self.users[index];
         let line = |seat: &u8| Line { seat: SeatId::new("A", (*seat).into()), price: euros(PRICE) };
         let terms = Terms {
-            lines: WANTS[who].iter().map(line).collect(),
+            lines: WANTS[index].iter().map(line).collect(),
             total: user.total(),
             starts_at: at(36_000),
             hold_seconds: 600,
@@ -370,37 +373,37 @@ impl World {
             created_at: at(self.now),
             updated_at: at(self.now),
         };
-        self.publish(who, &row.events(&row, &events, &nobody()));
-        self.users[who].reservation = Some(row.clone());
-        self.claims.extend(WANTS[who].iter().map(|seat| (*seat, who)));
-        self.send::<SagaMachine>(who, Message::Cached(Box::new(row)));
+        self.publish(index, &row.events(&row, &events, &fixed_context()));
+        self.users[index].reservation = Some(row.clone());
+        self.claims.extend(WANTS[index].iter().map(|seat| (*seat, index)));
+        self.send::<SagaMachine>(index, Message::Cached(Box::new(row)));
     }
 
-    fn deliver(&mut self, who: usize, event: &Published, elsewhere: bool) {
-        self.users[who].events.insert(event.clone(), true);
+    fn deliver(&mut self, index: usize, event: &Published, elsewhere: bool) {
+        self.users[index].events.insert(event.clone(), true);
         let (subject, payload) = event;
         if let Ok((_, input)) = payment_consumer::input(subject, payload.as_bytes()) {
             let message = Message::<PaymentMachine>::Input(input, delivery());
-            if elsewhere { self.send_elsewhere(who, message) } else { self.send(who, message) }
+            if elsewhere { self.send_elsewhere(index, message) } else { self.send(index, message) }
         }
         if let Ok((_, input)) = reservation_consumer::input(subject, payload.as_bytes()) {
             let message = Message::<SagaMachine>::Input(input, delivery());
-            if elsewhere { self.send_elsewhere(who, message) } else { self.send(who, message) }
+            if elsewhere { self.send_elsewhere(index, message) } else { self.send(index, message) }
         }
     }
 
-    fn begin_payment(&mut self, who: usize) {
-        let payment_id = payment_id(self.users[who].id());
-        self.saga(who, Input::BeginPayment { payment_id });
-        let row = self.users[who].reservation.as_ref();
+    fn begin_payment(&mut self, index: usize) {
+        let payment_id = payment_id(self.users[index].id());
+        self.saga(index, Input::BeginPayment { payment_id });
+        let row = self.users[index].reservation.as_ref();
         let is_begun = |row: &Reservation| {
             row.saga.state == State::AwaitingPayment { begun: true } && row.saga.expires_at > at(self.now)
         };
-        self.users[who].agreed = row.is_some_and(is_begun);
+        self.users[index].agreed = row.is_some_and(is_begun);
     }
 
-    fn attempt(&mut self, who: usize) {
-        let user = &mut self.users[who];
+    fn attempt(&mut self, index: usize) {
+        let user = &mut self.users[index];
         user.agreed = false;
         let Some(row) = &user.reservation else { return };
         let facts = Facts {
@@ -414,21 +417,21 @@ impl World {
             expires_at: row.saga.expires_at,
         };
         let key = IdempotencyKey { user_id: Uuid::nil(), route: "pay", key: String::new() };
-        let (kind, context) = (user.kind(), nobody());
+        let (kind, context) = (user.kind(), fixed_context());
         let request =
             PayRequest { facts, kind, key, hash: [0; 32], context, declines: None, has_waited: false };
-        self.payment(who, PaymentInput::Pay(Box::new(request)));
+        self.payment(index, PaymentInput::Pay(Box::new(request)));
     }
 
     /// The provider executes a call; a charge ends as `outcome`, and the reply may get lost.
     fn execute(
         &mut self,
-        who: usize,
+        index: usize,
         (call, tries): (ProviderCall, i32),
         outcome: &ProviderState,
         replies: bool,
     ) {
-        let user = &mut self.users[who];
+        let user = &mut self.users[index];
         user.calls.retain(|other| *other != (call, tries));
         let reply = match call {
             ProviderCall::Begin(number) | ProviderCall::Look(number) | ProviderCall::Close(number) => {
@@ -468,15 +471,15 @@ impl World {
             }
             ProviderCall::LookAtDispute(_) => return,
         };
-        self.send::<PaymentMachine>(who, Message::CallDone(call, Some(PaymentInput::Replied(call, reply))));
+        self.send::<PaymentMachine>(index, Message::CallDone(call, Some(PaymentInput::Replied(call, reply))));
     }
 
     /// Payment answers a request of the saga, or the answer gets lost.
-    fn answer(&mut self, who: usize, request: &SagaCall, arrives: bool) {
+    fn answer(&mut self, index: usize, request: &SagaCall, arrives: bool) {
         let input = match request {
             SagaCall::EndPayment { payment_id } => {
-                self.payment(who, PaymentInput::End { code: EXPIRED });
-                let user = &self.users[who];
+                self.payment(index, PaymentInput::End { code: EXPIRED });
+                let user = &self.users[index];
                 let in_flight = user.payment_memory.in_flight();
                 match PaymentMachine::machine().poll(&Wait::End, user.payment.as_ref(), in_flight) {
                     Poll::Answer(Ok(bytes)) => {
@@ -487,32 +490,32 @@ impl World {
                 }
             }
             SagaCall::GetRefund { refund_id } => {
-                refund_input(*refund_id, refund_answer(self.users[who].payment.as_ref(), *refund_id))
+                refund_input(*refund_id, refund_answer(self.users[index].payment.as_ref(), *refund_id))
             }
             SagaCall::NotifyReplaced { .. } | SagaCall::ReadReplacement { .. } => None,
         };
-        self.users[who].requests.retain(|other| other != request);
-        self.send::<SagaMachine>(who, Message::CallDone(request.clone(), input.filter(|_| arrives)));
+        self.users[index].requests.retain(|other| other != request);
+        self.send::<SagaMachine>(index, Message::CallDone(request.clone(), input.filter(|_| arrives)));
     }
 
-    fn webhook(&mut self, who: usize, intent: &str) {
+    fn webhook(&mut self, index: usize, intent: &str) {
         let number = intent.trim_start_matches("pi_").parse().ok();
-        let about = About::Attempt { number, view: self.users[who].view(intent) };
+        let about = About::Attempt { number, view: self.users[index].view(intent) };
         let (id, kind, body) = (String::new(), String::new(), String::new());
         let event = WebhookEvent { id, kind, body, payment_id: None, about };
-        self.payment(who, PaymentInput::Webhook(Box::new(event)));
+        self.payment(index, PaymentInput::Webhook(Box::new(event)));
     }
 
-    fn check_provider(&mut self, who: usize) {
-        let Some(next) = self.users[who].next_check() else { return };
+    fn check_provider(&mut self, index: usize) {
+        let Some(next) = self.users[index].next_check() else { return };
         self.now = self.now.max(next.unix_seconds());
-        self.payment(who, PaymentInput::Due);
+        self.payment(index, PaymentInput::Due);
     }
 
-    fn deadline(&mut self, who: usize) {
-        let Some(deadline) = self.users[who].deadline() else { return };
+    fn deadline(&mut self, index: usize) {
+        let Some(deadline) = self.users[index].deadline() else { return };
         self.now = self.now.max(deadline.unix_seconds());
-        self.saga(who, Input::Deadline);
+        self.saga(index, Input::Deadline);
     }
 
     fn kill_payment(&mut self) {
@@ -543,25 +546,26 @@ fn actions(world: &World) -> Vec<Action> {
         action("the reservation process is killed".into(), World::kill_reservation),
     ];
     for user in &world.users {
-        let who = user.number;
-        let mut add = |name: &str, does: Box<dyn Fn(&mut World)>| next.push((format!("{who}: {name}"), does));
+        let index = user.number;
+        let mut add =
+            |name: &str, does: Box<dyn Fn(&mut World)>| next.push((format!("{index}: {name}"), does));
         if user.reservation.is_none() {
-            add("orders", Box::new(move |world| world.order(who)));
+            add("orders", Box::new(move |world| world.order(index)));
             continue;
         }
         let attempts = user.payment.as_ref().map_or(0, |payment| payment.attempts.len());
         if attempts < ATTEMPTS_MAX && !user.agreed {
-            add("begins to pay", Box::new(move |world| world.begin_payment(who)));
+            add("begins to pay", Box::new(move |world| world.begin_payment(index)));
         }
         if user.agreed {
-            add("attempts", Box::new(move |world| world.attempt(who)));
+            add("attempts", Box::new(move |world| world.attempt(index)));
         }
         if !user.cancelled {
             add(
                 "cancels",
                 Box::new(move |world| {
-                    world.users[who].cancelled = true;
-                    world.saga(who, Input::Cancel(Cancel::by(CancelledBy::User)));
+                    world.users[index].cancelled = true;
+                    world.saga(index, Input::Cancel(Cancel::by(CancelledBy::User)));
                 }),
             );
         }
@@ -573,27 +577,27 @@ fn actions(world: &World) -> Vec<Action> {
                 add(
                     "pays on the page",
                     Box::new(move |world| {
-                        world.users[who].intents.insert(intent.clone(), ProviderState::Captured);
+                        world.users[index].intents.insert(intent.clone(), ProviderState::Captured);
                     }),
                 );
             }
-            add(&format!("webhook of {intent}"), Box::new(move |world| world.webhook(who, &intent)));
+            add(&format!("webhook of {intent}"), Box::new(move |world| world.webhook(index, &intent)));
         }
-        add("its deadline", Box::new(move |world| world.deadline(who)));
-        add("its payment is checked", Box::new(move |world| world.check_provider(who)));
+        add("its deadline", Box::new(move |world| world.deadline(index)));
+        add("its payment is checked", Box::new(move |world| world.check_provider(index)));
     }
     next
 }
 
 fn add_messages(user: &User, add: &mut impl FnMut(&str, Box<dyn Fn(&mut World)>)) {
-    let who = user.number;
+    let index = user.number;
     for event in user.events.keys() {
         for elsewhere in [false, true] {
             let event = event.clone();
             let place = if elsewhere { "another process" } else { "its process" };
             add(
                 &format!("{} comes to {place}: {}", event.0, event.1),
-                Box::new(move |world| world.deliver(who, &event, elsewhere)),
+                Box::new(move |world| world.deliver(index, &event, elsewhere)),
             );
         }
     }
@@ -602,13 +606,13 @@ fn add_messages(user: &User, add: &mut impl FnMut(&str, Box<dyn Fn(&mut World)>)
             let request = request.clone();
             add(
                 &format!("{request:?} is answered, the answer arrives: {arrives}"),
-                Box::new(move |world| world.answer(who, &request, arrives)),
+                Box::new(move |world| world.answer(index, &request, arrives)),
             );
         }
     }
     for call in user.calls.clone() {
         let declined = ProviderState::Declined { code: "no".into() };
-        let outcomes = match (call.0, who) {
+        let outcomes = match (call.0, index) {
             (ProviderCall::Begin(_), 0) => vec![ProviderState::Captured, declined],
             _ => vec![ProviderState::Captured],
         };
@@ -617,7 +621,7 @@ fn add_messages(user: &User, add: &mut impl FnMut(&str, Box<dyn Fn(&mut World)>)
                 let outcome = outcome.clone();
                 add(
                     &format!("{call:?} {outcome:?}, the reply arrives: {replies}"),
-                    Box::new(move |world| world.execute(who, call, &outcome, replies)),
+                    Box::new(move |world| world.execute(index, call, &outcome, replies)),
                 );
             }
         }
@@ -625,7 +629,7 @@ fn add_messages(user: &User, add: &mut impl FnMut(&str, Box<dyn Fn(&mut World)>)
 }
 
 impl World {
-    /// Two states that differ only in what no rule reads are one.
+    /// States that differ only in values that no rule reads have the same fingerprint.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.claims, self.now).hash(&mut hasher);
@@ -645,7 +649,7 @@ impl World {
         hasher.finish()
     }
 
-    /// True of every state, at rest or not.
+    /// The invariants of every state, settled or not.
     fn check(&self, history: &[String]) {
         for user in &self.users {
             let claim = user.claim();
@@ -662,43 +666,43 @@ impl World {
         }
     }
 
-    /// Nobody acts any more and nothing is lost from now on: everything arrives, and every deadline passes.
+    /// From now on no moviegoer acts and nothing is lost: everything arrives, and every deadline passes.
     fn settle(mut self, history: &[String]) {
         for _ in 0..60 {
             let mut moved = false;
-            for who in 0..self.users.len() {
-                while let Some(call) = self.users[who].calls.first().copied() {
-                    self.execute(who, call, &ProviderState::Captured, true);
+            for index in 0..self.users.len() {
+                while let Some(call) = self.users[index].calls.first().copied() {
+                    self.execute(index, call, &ProviderState::Captured, true);
                     moved = true;
                 }
-                let new = self.users[who].events.iter().filter(|(_, delivered)| !**delivered);
+                let new = self.users[index].events.iter().filter(|(_, delivered)| !**delivered);
                 for event in new.map(|(event, _)| event.clone()).collect::<Vec<_>>() {
-                    self.deliver(who, &event, false);
+                    self.deliver(index, &event, false);
                     moved = true;
                 }
-                for intent in self.users[who].intents.keys().cloned().collect::<Vec<_>>() {
-                    self.webhook(who, &intent);
+                for intent in self.users[index].intents.keys().cloned().collect::<Vec<_>>() {
+                    self.webhook(index, &intent);
                 }
-                while let Some(request) = self.users[who].requests.first().cloned() {
-                    self.answer(who, &request, true);
+                while let Some(request) = self.users[index].requests.first().cloned() {
+                    self.answer(index, &request, true);
                     moved = true;
                 }
             }
             self.check(history);
-            // A webhook moves by what it causes: the same one comes in every round.
+            // Webhooks are repeated in every round, so only their effects count as progress.
             if moved || self.users.iter().any(User::is_in_flight) {
                 continue;
             }
             let next = |user: &User| user.deadline().into_iter().chain(user.next_check()).min();
-            let due = (0..2).filter(|who| next(&self.users[*who]).is_some());
-            let Some(who) = due.min_by_key(|who| next(&self.users[*who])) else {
+            let due = (0..2).filter(|index| next(&self.users[*index]).is_some());
+            let Some(index) = due.min_by_key(|index| next(&self.users[*index])) else {
                 return self.check_rest(history);
             };
-            let (deadline, check) = (self.users[who].deadline(), self.users[who].next_check());
+            let (deadline, check) = (self.users[index].deadline(), self.users[index].next_check());
             if deadline.is_some_and(|at| check.is_none_or(|check| at <= check)) {
-                self.deadline(who);
+                self.deadline(index);
             } else {
-                self.check_provider(who);
+                self.check_provider(index);
             }
         }
         panic!("it does not come to rest after {history:#?}: {}", self.printed());
@@ -741,11 +745,11 @@ impl World {
 fn saga_payment_and_delivery_agree_in_every_order_of_events_for_two_users_and_two_seats() {
     let begun = Instant::now();
     let mut seen = HashSet::from([World::new().fingerprint()]);
-    let mut front: Vec<(World, Vec<String>)> = vec![(World::new(), Vec::new())];
+    let mut frontier: Vec<(World, Vec<String>)> = vec![(World::new(), Vec::new())];
     let mut steps = 0u64;
     'search: for depth in 1..=DEPTH {
-        let mut further = Vec::new();
-        for (world, history) in &front {
+        let mut next_frontier = Vec::new();
+        for (world, history) in &frontier {
             if begun.elapsed() > TIME_MAX {
                 println!("depth {depth} is not done: {} states, {steps} steps in {TIME_MAX:?}", seen.len());
                 break 'search;
@@ -761,10 +765,10 @@ fn saga_payment_and_delivery_agree_in_every_order_of_events_for_two_users_and_tw
                 history.push(name);
                 next.check(&history);
                 next.clone().settle(&history);
-                further.push((next, history));
+                next_frontier.push((next, history));
             }
         }
-        front = further;
+        frontier = next_frontier;
         println!("depth {depth}: {} states, {steps} steps, {:.1?}", seen.len(), begun.elapsed());
     }
     assert!(seen.len() > 1_000, "only {} states: the model has become too small", seen.len());

@@ -1,6 +1,6 @@
-//! The connection to NATS: one client a process, told apart by name, reconnecting for ever.
+//! The connection to NATS: one client for each process, with the process's name, which reconnects for ever.
 //!
-//! Whoever must act after a reconnect (the relay, consumers) watches [`Bus::connections`].
+//! Code that must act after a reconnect (the relay, consumers) watches [`Bus::connections`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +127,9 @@ impl Bus {
             .build(client.clone());
         // The event of the first connection arrives a moment later; wait for it, so that it does not count as a reconnect.
         let first = connections.wait_for(|made| *made > 0);
-        tokio::time::timeout(Duration::from_secs(2), first).await.context("NATS told of no connection")??;
+        tokio::time::timeout(Duration::from_secs(2), first)
+            .await
+            .context("no connection event from NATS")??;
         Ok(Self { client, jetstream, streams: config.streams, in_process: InProcess::default(), connections })
     }
 
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_waiting_mends_is_told_from_a_server_that_is_away() {
+    fn an_error_that_no_waiting_repairs_differs_from_a_server_that_is_away() {
         let io = |error: std::io::Error| ConnectError::with_source(ConnectErrorKind::Io, error);
         let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let refused = [

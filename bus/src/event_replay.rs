@@ -50,8 +50,8 @@ pub struct Replayed {
     pub last_sequence: u64,
 }
 
-/// Publishes page by page, up to what was the end of the stream when it began. `run` tells this replay from others within
-/// the stream's duplicate window.
+/// Publishes page by page, up to what was the end of the stream when it began. `run` distinguishes this replay from others
+/// within the stream's duplicate window.
 pub async fn replay(bus: &Bus, selection: &Selection, run: u64) -> anyhow::Result<Replayed> {
     let mut stream = topology::events(bus).await?;
     let end = stream.info().await?.state.last_sequence;

@@ -165,7 +165,7 @@ fn updated(found: &Config, wanted: &Config) -> Config {
 fn wanted_streams(streams: &Streams) -> [Config; 2] {
     let events = Config {
         name: EVENTS.into(),
-        description: Some("Every fact of the house, by RabbitMQ routing key".into()),
+        description: Some("Every event of Marquee, by RabbitMQ routing key".into()),
         subjects: NOUNS.map(|noun| format!("{noun}.>")).into(),
         retention: RetentionPolicy::Limits,
         max_age: EVENTS_MAX_AGE,

@@ -40,12 +40,12 @@ pub fn raise(intent: &PaymentIntent, now: i64) -> Vec<Record> {
 }
 
 pub fn decide(store: &Store, id: &str, verdict: Verdict, moment: Moment) -> Decision {
-    let known = store.disputes.get(id).ok_or_else(|| Fault::missing(404, "dispute", id, "dispute"))?;
+    let stored = store.disputes.get(id).ok_or_else(|| Fault::missing(404, "dispute", id, "dispute"))?;
     let status = match verdict {
         Verdict::Won => DisputeStatus::Won,
         Verdict::Lost => DisputeStatus::Lost,
     };
-    let dispute = Arc::new(Dispute { status, ..Dispute::clone(known) });
+    let dispute = Arc::new(Dispute { status, ..Dispute::clone(stored) });
     let mut records = vec![Record::Dispute(dispute.clone())];
     if verdict == Verdict::Won {
         records.push(event("charge.dispute.funds_reinstated", id, moment.now));

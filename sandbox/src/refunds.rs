@@ -1,5 +1,5 @@
 //! The rules of refunds.
-//! Invariant: the sum of a payment's refunds, without failed ones, never exceeds what was captured; the charge has that sum,
+//! Invariant: the sum of a payment's refunds, without failed ones, never exceeds the captured amount; the charge has that sum,
 //! so the check is one subtraction.
 
 use std::sync::Arc;

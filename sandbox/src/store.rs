@@ -31,7 +31,7 @@ pub enum Record {
     Settled(String),
 }
 
-/// An event with the id of its object, whose snapshot is what the records before it say.
+/// An event with the id of its object, whose snapshot follows from the records before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventRecord {
     pub id: String,

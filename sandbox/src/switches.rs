@@ -1,5 +1,5 @@
-//! Switches for tests and chaos runs: delayed, duplicated, reordered or dropped webhooks, failing and slow calls, answers
-//! that are lost after their effect. They are set together: an absent switch is off, so `{}` resets all.
+//! Switches for tests and chaos runs: delayed, duplicated, reordered or dropped webhooks, failing and slow calls, answers that
+//! are lost after their effect. They are set together: an absent switch is off, so `{}` resets all.
 //! Switches are not stored: a restart turns all of them off.
 
 use std::sync::Mutex;
@@ -50,7 +50,7 @@ pub struct FailCalls {
     pub kept: bool,
 }
 
-/// What the switches do to one call.
+/// The effect of the switches on one call.
 #[derive(Debug)]
 pub struct Interference {
     pub fail: Option<(u16, bool)>,
@@ -84,7 +84,7 @@ impl SwitchState {
         read(&lock(&self.0))
     }
 
-    /// What the switches do to this call; counts it.
+    /// The effect of the switches on this call; counts it.
     pub fn interference(&self, path: &str) -> Interference {
         let mut switches = lock(&self.0);
         let delay = Duration::from_millis(switches.call_delay_ms);

@@ -23,7 +23,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
-use crate::delivery::{Rows, WriteError};
+use crate::delivery::{RowError, Rows, WriteError};
 use access::{DisabledChange, NewPassword};
 use link::{LinkKind, NewLink};
 
@@ -149,7 +149,7 @@ impl From<Refused> for Problem {
     }
 }
 
-type Result<T> = std::result::Result<T, WriteError<Refused>>;
+type Result<T> = std::result::Result<T, RowError<Refused>>;
 
 impl Rows for Write {
     type Rejection = Refused;
@@ -158,18 +158,11 @@ impl Rows for Write {
     fn write<'a>(
         connection: &'a mut PgConnection,
         rows: &'a [&'a Self],
-    ) -> BoxFuture<'a, Result<Vec<Written>>> {
+    ) -> BoxFuture<'a, std::result::Result<Vec<Written>, WriteError<Refused>>> {
         async move {
             let mut written = Vec::with_capacity(rows.len());
             for (index, row) in rows.iter().enumerate() {
-                match row.act.write(connection).await {
-                    Ok(done) => written.push(done),
-                    // A violated constraint has aborted the transaction; written alone, the change shows whether it is the cause.
-                    Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
-                        return Err(WriteError::Short(vec![index]));
-                    }
-                    Err(error) => return Err(error),
-                }
+                written.push(row.act.write(connection).await.map_err(|error| error.at(index))?);
             }
             let entries: Vec<&audit::Entry> = rows.iter().flat_map(|row| &row.audit).collect();
             audit::insert(connection, &entries).await?;
@@ -212,7 +205,7 @@ impl Act {
             Self::FirstSuperAdmin(account) => {
                 access::lock_super_admins(db).await?;
                 if super_admin_exists(&mut *db).await? {
-                    return Err(WriteError::Rejected(Refused::SuperAdminExists));
+                    return Err(RowError::Rejected(Refused::SuperAdminExists));
                 }
                 insert_account(db, account).await?;
             }
@@ -260,8 +253,8 @@ async fn insert_account(db: &mut PgConnection, account: &Account) -> Result<()> 
     .execute(db)
     .await
     .map_err(|error| match error.as_database_error().and_then(|e| e.constraint()) {
-        Some("one_email") => WriteError::Rejected(Refused::EmailTaken),
-        _ => WriteError::Sql(error),
+        Some("one_email") => RowError::Rejected(Refused::EmailTaken),
+        _ => RowError::Sql(error),
     })?;
     Ok(())
 }
@@ -282,7 +275,7 @@ async fn insert_login(db: &mut PgConnection, user: Uuid, proven: &str, token: &R
     .await?
     .rows_affected();
     if inserted == 0 {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     insert_token(db, token, None).await
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::statements::archive::{self as sql, Batch, PAGE};
 use super::{read_failure, within};
-use crate::database::Database;
+use crate::delivery::Database;
 
 /// A day of which little is wanted is read whole for one page.
 const QUERY_MAX: std::time::Duration = std::time::Duration::from_secs(10);

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use bus::contract::Timestamp;
 
-use super::connect;
-use crate::database::Database;
+use super::{Database, connect};
 
 #[derive(Clone)]
 pub struct Clock(Arc<Mutex<(Timestamp, Instant)>>);
@@ -18,8 +17,8 @@ impl Clock {
         Self(Arc::new(Mutex::new((at, Instant::now()))))
     }
 
-    /// Asks the database for its time, and waits for one that is just starting. What it refuses (a password, a name, a
-    /// version) is an error at once.
+    /// Reads the database's time, and waits for a database that is just starting. A refusal (of a password, a name, a version)
+    /// is an error at once.
     pub async fn read(database: &Database) -> anyhow::Result<Self> {
         Ok(Self::new(connect::first_look(database).await?))
     }

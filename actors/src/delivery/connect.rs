@@ -1,8 +1,8 @@
-//! How Postgres is reached: `DATABASE_URL` read, one way to connect for hosts and commands, and what is looked at first.
+//! How Postgres is reached: reads `DATABASE_URL`, connects for hosts and commands, and checks the server first.
 //!
 //! Invariant: a server that is too old, or one behind a connection pooler in transaction mode, is refused before anything is
-//! written. Which errors no waiting mends is decided here, for starts only: a running host takes every error of a connection
-//! as an outage.
+//! written. This file decides which errors no waiting repairs, for starts only: a running host treats every error of a
+//! connection as an outage.
 
 use std::pin::pin;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::{is_away, within};
-use crate::database::Database;
+use crate::delivery::Database;
 
 /// The oldest major version that has all that is used: the body of a SQL function after `return` came with 14.
 pub const LEAST_VERSION: i32 = 14;
@@ -67,7 +67,7 @@ pub async fn set(connection: &mut PgConnection, settings: Vec<Setting>) -> Resul
     Ok(())
 }
 
-/// The address as sqlx reads it right: an IPv6 host is a parameter, since sqlx would look up the name `[::1]`.
+/// The address in a form that sqlx reads correctly: an IPv6 host is a parameter, since sqlx would look up the name `[::1]`.
 fn for_sqlx(mut address: Address) -> String {
     if !address.host.contains(':') {
         let host = address.host.clone();
@@ -85,7 +85,7 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     let connect = async || {
         let opened = async {
             let mut connection = PgConnection::connect_with(&options).await?;
-            look(&mut connection, None).await?;
+            check_server(&mut connection, None).await?;
             refuse_shared_sessions(&mut connection, &options).await?;
             Ok(connection)
         };
@@ -94,13 +94,13 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     until_there(None, connect).await
 }
 
-/// Connects as a host does, looks, and returns the database's time.
+/// Connects as a host does, checks the server, and returns the database's time.
 pub async fn first_look(database: &Database) -> anyhow::Result<Timestamp> {
     let domain = database.domain;
     let connect = async || {
         let looked = async {
             let mut connection = database.open(&[]).await?;
-            let now = look(&mut connection, Some(domain)).await?;
+            let now = check_server(&mut connection, Some(domain)).await?;
             refuse_shared_sessions(&mut connection, database.options()).await?;
             connection.close().await?;
             Ok(now)
@@ -124,8 +124,8 @@ async fn until_there<T>(
     }
 }
 
-/// Refuses what Marquee does not run on. `schema` is what the session should search, if the connection asked for one.
-async fn look(connection: &mut PgConnection, schema: Option<&str>) -> Result<Timestamp, sqlx::Error> {
+/// Refuses servers that Marquee does not run on. `schema` is the session's expected `search_path`, if the connection sets one.
+async fn check_server(connection: &mut PgConnection, schema: Option<&str>) -> Result<Timestamp, sqlx::Error> {
     let statement = "select clock_timestamp(), current_setting('server_version_num')::int, \
                      current_setting('server_version'), current_setting('server_encoding'), \
                      current_setting('search_path')";
@@ -134,7 +134,7 @@ async fn look(connection: &mut PgConnection, schema: Option<&str>) -> Result<Tim
     if let Some(what) = too_old(version, &name).or_else(|| of_another_encoding(&encoding)) {
         return Err(sqlx::Error::Configuration(what.into()));
     }
-    // The session took our settings, and does not have them: the next statement ran in another one.
+    // The session accepted our settings but does not have them: the next statement ran in another session.
     if schema.is_some_and(|schema| path != schema) {
         return Err(sqlx::Error::Configuration(NO_POOLER.into()));
     }
@@ -191,7 +191,7 @@ fn of_another_encoding(encoding: &str) -> Option<String> {
     })
 }
 
-/// Why a server refuses for good, which no waiting mends; `None` when it is away, or may let us in later.
+/// Why a server refuses permanently; `None` when it is away, or may accept us later.
 pub fn refusal(error: &sqlx::Error) -> Option<String> {
     match error {
         sqlx::Error::Configuration(what) => Some(what.to_string()),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_waiting_mends_ends_a_start() {
+    fn only_an_error_that_no_waiting_repairs_ends_a_start() {
         for refused in ["28P01", "28000", "3D000", "08P01", "0A000", "42501", "42P05"] {
             assert!(refused_by(refused), "{refused}");
         }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::statements::consumers::{self as sql, Gap, Position};
 use super::within;
-use crate::database::Database;
+use crate::delivery::Database;
 
 /// As often as metrics are scraped.
 const EVERY: Duration = Duration::from_secs(15);

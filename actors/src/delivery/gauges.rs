@@ -1,13 +1,12 @@
-//! Numbers that no single message shows: what waits in the outbox and since when, what the pool's connections do.
+//! Numbers that no single message shows: the unpublished events in the outbox and their age, the use of the pool's connections.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::within;
-use crate::database::Database;
+use super::{Database, within};
 
-/// As often as metrics are scraped; the query reads only what is unpublished, by its own index.
+/// As often as metrics are scraped; the query reads only unpublished events, by an index of their own.
 const EVERY: Duration = Duration::from_secs(15);
 const QUERY_MAX: Duration = Duration::from_secs(3);
 

@@ -1,11 +1,12 @@
-//! The journal: group commit. It takes all changes that wait and writes them in one transaction; the next batch
-//! gathers while one commits, or longer where all of its changes have a delay. One connection a domain and host.
+//! The journal: group commit. It takes all changes that wait and writes them in one transaction; the next batch gathers while
+//! one commits, or longer where all of its changes have a delay. One connection for each domain and host.
 //!
-//! It writes as if every change wins. Where rows are not found as expected nothing of the batch is written; those changes
-//! run one by one and the others together again; if a statement fails, all run one by one. Only a change that fails alone
-//! is rejected or poison. Deadlocks are tried again. When the answer to a commit is lost, the journal asks for the batch
+//! It writes as if every change would succeed, those that are part of one statement apart from those that take a dialogue. Where rows
+//! are not found as expected nothing of the batch is written; those changes run one by one, since others of the batch may be
+//! the reason, and the others together again; if a statement fails, all run one by one. Only a change that fails alone
+//! is rejected or poison. Deadlocks are tried again. When the answer to a commit is lost, the journal reads the batch
 //! by its key before it reports any outcome.
-//! Invariant: no wait for the database is without a limit of our own: a server that hangs does not close its socket.
+//! Invariant: every wait for the database has a limit of our own: a server that hangs does not close its socket.
 
 mod connection;
 mod queue;
@@ -27,14 +28,13 @@ use super::statements as sql;
 use super::statements::batch::{BatchKey, Reported};
 use super::write::{Failed, STATEMENTS_MAX, write};
 use super::{
-    Change, Clock, IdempotencyWrite, Loss, Outcome, Rows, SeatLock, WriteError, is_away, is_collision, relay,
-    within,
+    Change, Clock, Database, IdempotencyWrite, Loss, Outcome, Rows, SeatLock, WriteError, is_away,
+    is_collision, relay, within,
 };
-use crate::database::Database;
 use connection::Connection;
 use queue::{Entry, Queue, Reply};
 
-/// An idle journal checks this often whether the database is there, so that consumers stop pulling when it is not.
+/// An idle journal checks this often whether the database is available, so that consumers stop pulling when it is not.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries of one batch that collides with another host's.
 const COLLISIONS_MAX: u32 = 5;
@@ -75,8 +75,8 @@ impl<R: Rows> Journal<R> {
     }
 }
 
-/// What a journal works with. It outlives the worker that runs it, so that a restarted worker goes on with what
-/// still waits.
+/// The environment and queue of a journal. It outlives the worker that runs it, so that a restarted worker continues with the
+/// changes that still wait.
 pub struct JournalParts<R: Rows> {
     database: Database,
     clock: Clock,
@@ -102,7 +102,7 @@ impl<R: Rows> JournalParts<R> {
         (Journal(sender), Arc::new(parts), availability)
     }
 
-    /// Runs until `stop`, then writes what still waits and returns.
+    /// Runs until `stop`, then writes the changes that still wait and returns.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut queue = self.queue.lock().await;
         let mut connection = Connection::new(&self.database, &self.clock, &self.database_up);
@@ -174,10 +174,17 @@ impl<R: Rows> JournalParts<R> {
                 let events = batch.iter().flat_map(|entry| entry.change.outbox.iter().cloned()).collect();
                 self.relay.send_uncommitted(events);
             }
-            let (put_off, alone) = self.together(connection, batch).await;
+            // What is one statement does not wait for the dialogues, of which there are few.
+            let (statements, dialogues): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|entry| entry.change.rows.is_statement());
+            let mut alone = Vec::new();
+            for part in [statements, dialogues].into_iter().filter(|part| !part.is_empty()) {
+                let (put_off, lost) = self.together(connection, part).await;
+                left.extend(put_off);
+                alone.extend(lost);
+            }
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
-            left.extend(put_off);
             left.extend(self.one_by_one(connection, alone).await);
         }
         if let Some(lock) = &self.lock {
@@ -186,7 +193,7 @@ impl<R: Rows> JournalParts<R> {
         left
     }
 
-    /// An event that no stream can take would stay in the outbox for ever: its change is not written.
+    /// An event that no stream accepts would stay in the outbox for ever: its change is not written.
     fn refuse_too_large(&self, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         let is_too_large =
             |entry: &Entry<R>| entry.change.outbox.iter().any(|event| event.payload.len() > EVENT_MAX);
@@ -294,7 +301,7 @@ impl<R: Rows> JournalParts<R> {
             let sent = Instant::now();
             match write(&mut life.db, key, changes).await {
                 Ok(written) => {
-                    // It was read before the commit: a slow one would set the clock back.
+                    // The time was read before the commit: a slow commit would set the clock back.
                     if sent.elapsed() < CLOCK_ERROR_MAX {
                         self.clock.set(written.reported.committed_at, Instant::now());
                     }
@@ -337,7 +344,7 @@ impl<R: Rows> JournalParts<R> {
         }
     }
 
-    /// Nothing in here waits or fails: whatever happens, a committed change is reported as such.
+    /// Nothing in this function waits or fails: a committed change is always reported as such.
     fn report(&self, batch: Vec<Entry<R>>, Committed { key, reported, rows }: Committed<R>) {
         let mut events = Vec::new();
         let mut committed = Vec::new();
@@ -361,8 +368,8 @@ impl<R: Rows> JournalParts<R> {
         self.notify(notices);
     }
 
-    /// Why a change that was written alone is not in the database. A request whose key was used before gets the stored
-    /// answer, whatever else it has lost: its first copy may have taken the very seats that this one lacks.
+    /// Why a change that was written alone is not in the database. A request whose key was used before gets the stored answer,
+    /// even if the change failed for another reason too: its first copy may have taken the same seats.
     async fn report_refused(
         &self,
         connection: &mut Connection<'_>,
@@ -389,7 +396,7 @@ impl<R: Rows> JournalParts<R> {
         if let WriteError::Sql(error) = &error
             && is_of_the_tables(error)
         {
-            // Every change would fail the same way: an outage, and no fault of this one.
+            // Every change would fail the same way: an outage, and no fault of this change.
             tracing::error!(domain = self.database.domain, %error, "the host's own tables fail");
             connection.lose();
         }
@@ -409,7 +416,7 @@ impl<R: Rows> JournalParts<R> {
     }
 }
 
-/// A batch that is in the database, and what each of its changes is to know.
+/// A batch that is in the database, with the result for each of its changes.
 struct Committed<R: Rows> {
     key: BatchKey,
     reported: Reported,
@@ -446,13 +453,11 @@ enum BatchError<R> {
 /// The outcome of a change that was written alone.
 fn outcome_of<R: Rows>(error: WriteError<R::Rejection>) -> Outcome<R> {
     match error {
-        WriteError::Rejected(rejection) => Outcome::Rejected(rejection),
-        WriteError::Stale | WriteError::Short(_) => Outcome::Stale,
         WriteError::Lost(lost) => match lost.into_iter().next().map(|(_, loss)| loss) {
             Some(Loss::Rejected(rejection)) => Outcome::Rejected(rejection),
             Some(Loss::Stale) => Outcome::Stale,
             Some(Loss::Broken(what)) => Outcome::Failed(Failure::poison(what)),
-            // Its record has expired meanwhile, or was freed.
+            // The key's record has expired meanwhile, or was freed.
             Some(Loss::Repeated) => Outcome::Failed(Failure::transient("the idempotency key was just used")),
             None => Outcome::Failed(Failure::poison("the batch is incomplete, and nothing of it is missing")),
         },
@@ -464,7 +469,7 @@ fn outcome_of<R: Rows>(error: WriteError<R::Rejection>) -> Outcome<R> {
     }
 }
 
-/// Stuck behind a lock (57014, 55P03).
+/// Timed out behind a lock (57014, 55P03).
 fn is_passing(error: &sqlx::Error) -> bool {
     has_code(error, |code| code == "57014" || code == "55P03")
 }
@@ -475,7 +480,7 @@ fn is_without_partition(error: &sqlx::Error) -> bool {
         && e.table().is_some_and(|table| table.starts_with("outbox")))
 }
 
-/// A host that is newer than its tables, or has not the rights (3F, 42), or whose day cannot be written.
+/// A host that is newer than its tables, or lacks the rights (3F, 42), or whose day has no partition.
 fn is_of_the_tables(error: &sqlx::Error) -> bool {
     is_without_partition(error) || has_code(error, |code| code.starts_with("3F") || code.starts_with("42"))
 }

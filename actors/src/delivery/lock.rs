@@ -1,4 +1,4 @@
-//! The seat lock: one pipelined call to Redis for a whole batch, so that hosts turn away what would lose in Postgres
+//! The seat lock: one pipelined call to Redis for a whole batch, so that hosts delay changes that would lose in Postgres
 //! anyway. Only an optimisation: without Redis, or when it is slow, everything is granted and Postgres decides.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 const LIMIT: Duration = Duration::from_millis(50);
 /// A lock outlives its host by this at most; a commit that takes longer is decided by Postgres.
 const TTL_MS: u64 = 5_000;
-/// After a failure Redis is left alone for this long, so that an outage does not cost every batch the limit.
+/// After a failure Redis is not called for this long, so that an outage does not cost every batch the limit.
 const REST: Duration = Duration::from_secs(2);
 
 /// Takes all keys of a change or none: KEYS[i] are one change's keys, ARGV[1] the token, ARGV[2] the TTL in ms.

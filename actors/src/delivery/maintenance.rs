@@ -1,41 +1,17 @@
 //! The hourly upkeep of the delivery tables: partitions are made ahead, old rows are deleted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::database::Database;
+use super::Database;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Days that the outbox keeps, as long as the stream.
 const OUTBOX_DAYS: i32 = 7;
-/// A week is made ahead. With fewer days left than this, upkeep has failed for days, and a person has days to look.
-const DAYS_AHEAD_MIN: i64 = 3;
 
-/// For how many days after today the outbox can take rows, as upkeep found last.
-#[derive(Clone)]
-pub struct DaysAhead(Arc<AtomicI64>);
-
-impl Default for DaysAhead {
-    fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(i64::MAX)))
-    }
-}
-
-impl DaysAhead {
-    /// Why a host is degraded by it.
-    pub fn warning(&self) -> Option<String> {
-        let days = self.0.load(Ordering::Relaxed);
-        let text =
-            || format!("the outbox has partitions for {days} days ahead only: upkeep fails, see the log");
-        (days < DAYS_AHEAD_MIN).then(text)
-    }
-}
-
-/// The upkeep worker of one domain. Days ahead are necessary and have a transaction of their own; what fails to drop what
-/// is old (a dump that runs, a long report) must not keep the next days from being made.
+/// The upkeep worker of one domain. Days ahead are necessary and have a transaction of their own; a failure to drop old rows (a
+/// running dump, a long report) must not keep the next days from being created.
 pub async fn maintain(database: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut every = tokio::time::interval(EVERY);
     loop {
@@ -63,9 +39,9 @@ async fn upkeep(database: &Database) {
            is null",
     );
     if let Ok(days) = days.bind(domain).fetch_one(&database.pool).await {
-        database.days_ahead.0.store(days, Ordering::Relaxed);
-        if days < DAYS_AHEAD_MIN {
-            tracing::error!(domain, days, "the outbox has few partitions ahead");
+        database.days_ahead.set(days);
+        if let Some(warning) = database.days_ahead.warning() {
+            tracing::error!(domain, days, "{warning}");
         }
     }
     let dropped =

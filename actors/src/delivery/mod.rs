@@ -1,13 +1,14 @@
 //! Delivery: how a decision becomes rows and messages, exactly once in effect.
 //!
-//! A domain gives a [`Change`] to its [`Journal`], which writes many changes in one transaction (rows, idempotency
-//! records, events) and reports each one's [`Outcome`]. After the commit the [`relay`] publishes the events.
-//! Invariant: nothing leaves before the commit, and what was received is acknowledged only after it.
+//! A domain gives a [`Change`] to its [`Journal`], which writes many changes in one transaction (rows, idempotency records,
+//! events) and reports each one's [`Outcome`]. After the commit the [`relay`] publishes the events.
+//! Invariant: nothing is published before the commit, and a received message is acknowledged only after it.
 //! Invariant: every transaction of a deployment is opened here.
 
 mod archive;
 mod clock;
 pub mod connect;
+mod database;
 mod gaps;
 mod gauges;
 mod journal;
@@ -25,14 +26,15 @@ mod write;
 
 pub use archive::serve_archive;
 pub use clock::Clock;
+pub use database::{Database, DaysAhead};
 pub use gaps::{GapWatch, Warnings};
 pub use gauges::measure;
 pub use journal::{Journal, JournalParts};
 pub use lock::SeatLock;
-pub use maintenance::{DaysAhead, maintain};
+pub use maintenance::maintain;
 pub use reads::Reads;
 pub use roles::{RolePasswords, grant as grant_roles};
-pub use rows::{Loss, Rows, Statement, WriteError};
+pub use rows::{Loss, RowError, Rows, Statement, WriteError};
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use std::time::Duration;
@@ -43,13 +45,13 @@ use bus::{Failure, Problem};
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// One decision: what it writes and what leaves after it is written.
+/// One decision: the rows that it writes, and the messages published after the commit.
 pub struct Change<R> {
     pub rows: R,
     pub idempotency: Option<IdempotencyWrite>,
     pub outbox: Vec<Outgoing>,
-    /// How long it may wait for others to share its transaction: a batch costs nearly as much for one change as for
-    /// many. Zero where anybody waits for the outcome.
+    /// How long it may wait for others to share its transaction: a batch costs nearly as much for one change as for many. Zero
+    /// where a caller waits for the outcome.
     pub max_delay: Duration,
 }
 
@@ -59,7 +61,7 @@ impl<R> Change<R> {
     }
 }
 
-/// Names a request with an `Idempotency-Key`: one user's key on one route.
+/// Identifies a request with an `Idempotency-Key`: one user's key on one route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {
     pub user_id: Uuid,
@@ -68,10 +70,10 @@ pub struct IdempotencyKey {
     pub key: String,
 }
 
-/// What a change does to an idempotency record.
+/// The write of an idempotency record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdempotencyWrite {
-    /// Claims the key; `response` is `None` while the request goes on after this change.
+    /// Claims the key; `response` is `None` while the request continues after this change.
     Claim { key: IdempotencyKey, request_hash: [u8; 32], response: Option<Bytes> },
     /// Stores the answer of a claimed key.
     Complete { key: IdempotencyKey, response: Bytes },
@@ -97,7 +99,7 @@ pub struct StoredAnswer {
 /// How a change ended.
 #[derive(Debug)]
 pub enum Outcome<R: Rows> {
-    /// It is in the database; `at` is the database's time of the commit.
+    /// The change is in the database; `at` is the database's time of the commit.
     Committed {
         written: R::Written,
         at: Timestamp,
@@ -164,7 +166,7 @@ pub fn is_collision(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|c| c == "40001" || c == "40P01"))
 }
 
-/// Reads fail as transient, whatever the reason: a read changes nothing and may be asked again.
+/// Reads fail as transient, whatever the reason: a read changes nothing and may be repeated.
 pub fn read_failure(error: sqlx::Error) -> Failure {
     Failure::transient(error)
 }

@@ -1,6 +1,6 @@
 //! Grouped reads: keys that are requested while one query runs are read together by the next.
 //!
-//! Every query starts after its requests came, so an answer is never older than the request.
+//! Every query starts after its requests arrived, so an answer is never older than the request.
 
 use std::collections::HashMap;
 use std::hash::Hash;

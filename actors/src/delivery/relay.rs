@@ -1,9 +1,9 @@
-//! The relay: publishes events to JetStream, straight from memory after the commit, with a sweep of the table behind it
-//! for whatever was missed.
+//! The relay: publishes events to JetStream, straight from memory after the commit, and a sweep of the table publishes every
+//! batch that was missed.
 //!
-//! Invariant: a batch is marked as published only after JetStream's acks. What is marked may still be lost by NATS (it
-//! acknowledges before fsync; its data may be wiped), so after each connect the last minutes, or after a wipe the whole
-//! archive, are published again. Every copy has the same id, and handlers are idempotent.
+//! Invariant: a batch is marked as published only after JetStream's acks. NATS may still lose marked events (it acknowledges
+//! before fsync; its data may be wiped), so after each connect the last minutes, or after a wipe the whole archive, are
+//! published again. Every copy has the same id, and handlers are idempotent.
 
 mod again;
 mod progress;
@@ -22,8 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::statements::archive::{self as sql, Places};
 use super::statements::batch::BatchKey;
-use super::within;
-use crate::database::Database;
+use super::{Database, within};
 use again::Again;
 use progress::{End, Progress, PublishResult};
 
@@ -32,12 +31,12 @@ pub const QUEUE_MAX: usize = 4_096;
 /// Publishes without their ack yet: measured, a wider window gains little. All relays of a process together stay below
 /// the client's own limit, past which a publish would wait for acks that nothing takes.
 const WINDOW: usize = 1_024;
-/// Marks are gathered: one row's update for all batches of so long.
+/// Marks are gathered: one update of a row for all batches of this time.
 const MARK_AFTER: Duration = Duration::from_millis(700);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Between the pages of an archive that is published again: new events go first, and consumers keep up.
 const ARCHIVE_EVERY: Duration = Duration::from_millis(50);
-/// Beyond it the database hangs; reading or marking a page takes milliseconds.
+/// After this the database counts as hanging; reading or marking a page takes milliseconds.
 const DATABASE_MAX: Duration = Duration::from_secs(10);
 
 /// The events of one group commit.
@@ -46,7 +45,7 @@ pub struct Batch {
     pub events: Vec<Outgoing>,
 }
 
-/// The journal's way to the relay.
+/// The journal's handle to the relay.
 #[derive(Clone)]
 pub struct Sender {
     queue: mpsc::Sender<Batch>,
@@ -65,7 +64,7 @@ impl Sender {
         let _ = self.overflow.send(error.into_inner().key);
     }
 
-    /// A planted bug: events leave before their transaction.
+    /// A planted bug: events are published before their transaction.
     #[cfg(feature = "planted")]
     pub fn send_uncommitted(&self, events: Vec<Outgoing>) {
         let bus = self.bus.clone();
@@ -77,7 +76,7 @@ impl Sender {
     }
 }
 
-/// What the relay works with; outlives the worker that runs it.
+/// The environment and state of the relay; outlives the worker that runs it.
 pub struct Relay {
     database: Database,
     bus: Bus,
@@ -105,7 +104,7 @@ impl Relay {
         (sender, Arc::new(Self { database, bus, state }))
     }
 
-    /// Runs until `stop`, then publishes what is still in memory. An error (the database or NATS is away) ends one
+    /// Runs until `stop`, then publishes the batches that are still in memory. An error (the database or NATS is away) ends one
     /// life of the connections; the next begins.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tries = 0;
@@ -127,8 +126,7 @@ impl Relay {
         }
     }
 
-    /// One life of the connections: returns on `stop`, and when NATS was connected anew, which calls for publishing
-    /// again.
+    /// One life of the connections: returns on `stop`, and when NATS was connected again, which requires publishing again.
     async fn relay(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut connections = self.bus.connections();
         // Marks need no fsync of their own: a lost mark only means that the batches are published once more.
@@ -136,7 +134,7 @@ impl Relay {
         let connecting = within(DATABASE_MAX, self.database.open(&settings));
         let mut db = connecting.await.context("connecting to the database")?;
         let State { queue, overflow, progress } = &mut *self.state.lock().await;
-        // What an earlier life left.
+        // Publishes in flight of an earlier life.
         progress.give_up();
         let mut again = Again::default();
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
@@ -146,10 +144,10 @@ impl Relay {
         loop {
             let mark_at =
                 progress.mark_since.map_or_else(|| Instant::now() + SWEEP_EVERY, |since| since + MARK_AFTER);
-            // The first ones come first, so that no load starves them.
+            // In this order, so that no load starves the first ones.
             tokio::select! {
                 biased;
-                // What has its ack is marked first, or a stop that comes soon would leave it looking unsent.
+                // Acknowledged batches are marked first, or after a soon stop they would count as unsent.
                 _ = connections.changed() => return progress.mark(&mut db).await,
                 _ = sweep.tick() => if self.bus.is_connected() && !stop.is_cancelled() {
                     if !again.is_begun() {
@@ -172,7 +170,7 @@ impl Relay {
                             progress.miss(batch.key);
                         }
                     }
-                    // The journal is gone for good: as good as a stop.
+                    // The journal has ended: the same as a stop.
                     None => {
                         progress.settle().await;
                         progress.mark(&mut db).await?;
@@ -224,7 +222,7 @@ impl Relay {
                     progress.end(result(End::Lost));
                 }
                 Err(bus::Failure::Poison(error)) => {
-                    tracing::error!(%id, error, "NATS will never take this event");
+                    tracing::error!(%id, error, "NATS refuses this event permanently");
                     progress.end(result(End::Refused));
                 }
             }
@@ -238,7 +236,7 @@ impl Relay {
         }
     }
 
-    /// Publishes what is overdue, page by page.
+    /// Publishes overdue batches, page by page.
     async fn sweep(
         &self,
         db: &mut PgConnection,
@@ -270,8 +268,8 @@ impl Relay {
         }
     }
 
-    /// Publishes one page, waits for every ack and marks it. Fails when NATS did not take some for now; those that it will
-    /// never take hold up no other.
+    /// Publishes one page, waits for every ack and marks it. Fails when NATS refused some events temporarily; permanently
+    /// refused ones delay no other.
     async fn publish_page(
         &self,
         db: &mut PgConnection,
@@ -294,7 +292,7 @@ impl Relay {
         progress.settle().await;
         let lost = progress.lost;
         if lost == 0 && progress.refusals > 0 {
-            // No stream takes some. Is it their fault, or has the stream gone?
+            // No stream accepts some events: either they are invalid, or the stream is deleted.
             again.ensure_same_stream(self).await?;
         }
         progress.mark(db).await?;

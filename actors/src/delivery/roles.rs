@@ -1,8 +1,8 @@
 //! One Postgres role for each domain's hosts, with rights to its own schema: a host that is broken into reads no password
 //! hashes unless it is auth's.
 //!
-//! A role is named after the database and the domain, such as `marquee_auth`. Who migrates owns every table; he makes the
-//! roles too where he may (`CREATEROLE`), else an administrator makes them and the grants follow with the next migration.
+//! A role is named after the database and the domain, such as `marquee_auth`. The role that migrates owns every table; it also
+//! creates the roles if it may (`CREATEROLE`), else an administrator creates them and the next migration grants the rights.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use sqlx::{AssertSqlSafe, PgConnection};
 /// A password for the role of each of these domains; the others are left as they are.
 pub type RolePasswords = BTreeMap<&'static str, String>;
 
-/// Makes roles and gives them what their hosts need, those of before included: migrations may have added tables.
+/// Creates roles and grants the rights that their hosts need, also to existing roles: migrations may have added tables.
 pub async fn grant(
     connection: &mut PgConnection,
     domains: &[&str],
     passwords: &RolePasswords,
 ) -> anyhow::Result<Vec<String>> {
-    // Two that migrate at once would change the same rows of the catalogue.
+    // Two migrations at once would change the same rows of the catalogue.
     sqlx::query("select pg_advisory_lock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
     let granted = each(connection, domains, passwords).await;
     sqlx::query("select pg_advisory_unlock(hashtext('delivery.roles'))").execute(&mut *connection).await?;
@@ -55,7 +55,7 @@ async fn each(
 }
 
 async fn ensure(connection: &mut PgConnection, role: &str, password: &str) -> anyhow::Result<()> {
-    // Quoted by the server, which knows how.
+    // Quoted by the server, which knows its own rules.
     let statements: String = sqlx::query_scalar(
         "select case when exists (select from pg_roles where rolname = $1) then ''
                 else format('create role %I; ', $1) end || format('alter role %I login password %L', $1, $2)",
@@ -68,7 +68,7 @@ async fn ensure(connection: &mut PgConnection, role: &str, password: &str) -> an
     Ok(())
 }
 
-/// All that a domain's hosts do: rows of their schema, and its upkeep. Nothing changes a table.
+/// The rights of a domain's hosts: rows of their schema, and its upkeep. None to change a table.
 fn statements(database: &str, role: &str, domain: &str) -> String {
     let [database, role] = [database, role].map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
     format!(

@@ -1,4 +1,4 @@
-//! What a domain writes: the rows of its changes, in one of two forms.
+//! The rows of a domain's changes, in one of two forms.
 //!
 //! *One statement*: the domain gives its rows as parts of a `with`; the journal adds the idempotency records and the
 //! batch's own row and sends all of it at once, which is the whole transaction unless something must be locked first.
@@ -13,17 +13,23 @@ use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 
 /// The rows of one domain's decision, written set-based together with those of others.
 pub trait Rows: Send + Sync + Sized + 'static {
-    /// Why the database refuses a change that is written alone.
+    /// Why the database refuses a change.
     type Rejection: Send + 'static;
-    /// What the decider gets to know of the commit, such as the showtime's new sequence.
+    /// The result of the commit for the code that decided, such as the showtime's new sequence.
     type Written: Send + Sync + 'static;
 
-    /// A batch's rows in one statement; `None` where they take a dialogue.
-    fn statement(_rows: &[&Self]) -> Option<Statement> {
-        None
+    /// Whether these rows are part of one statement; if not, they take a dialogue. The journal never mixes the two.
+    fn is_statement(&self) -> bool {
+        false
     }
 
-    /// Locks what the statement rests on and judges what must be counted under the locks, where the statement was made with `locks`.
+    /// Rows of which each is part of a statement, as one.
+    fn statement(_rows: &[&Self]) -> Statement {
+        Statement::default()
+    }
+
+    /// Locks the rows that the statement depends on and checks the counts under the locks, where the statement was made with
+    /// `locks`.
     fn lock<'a>(
         _connection: &'a mut PgConnection,
         _rows: &'a [&'a Self],
@@ -31,7 +37,7 @@ pub trait Rows: Send + Sync + Sized + 'static {
         async { Ok(()) }.boxed()
     }
 
-    /// What each of the rows is to know, from [`Statement::written`].
+    /// The result for each of the rows, from [`Statement::written`].
     fn written(_rows: &[&Self], _written: &Value) -> Vec<Self::Written> {
         Vec::new()
     }
@@ -41,9 +47,8 @@ pub trait Rows: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// Writes all of `rows` in a dialogue, tables in a fixed order and rows sorted, and returns what each is to know, in
-    /// the order of `rows`. With several rows any shortfall is [`WriteError::Short`]; those that it names then come
-    /// again alone and the others together, and with one row the error must say exactly why.
+    /// Writes all of `rows` in a dialogue, tables in a fixed order and rows sorted, and returns the result for each, in
+    /// the order of `rows`.
     fn write<'a>(
         connection: &'a mut PgConnection,
         rows: &'a [&'a Self],
@@ -54,14 +59,14 @@ pub trait Rows: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// What to publish on core NATS after the commit, for the whole batch: subject and JSON.
+    /// The notices to publish on core NATS after the commit, for the whole batch: subject and JSON.
     fn notices(_committed: &[(&Self, &Self::Written)]) -> Vec<(String, Bytes)> {
         Vec::new()
     }
 }
 
-/// Rows as parts of one statement. The parts run in no fixed order on one snapshot, except where one selects from
-/// another; so no rule may rest on a row that another part, or another host, writes meanwhile.
+/// Rows as parts of one statement. The parts run in no fixed order on one snapshot, except where one selects from another; so
+/// no rule may depend on a row that another part, or another host, writes meanwhile.
 #[derive(Default)]
 pub struct Statement {
     with: Vec<String>,
@@ -107,13 +112,17 @@ impl Statement {
     }
 }
 
-/// Why rows were not written.
+/// Why the rows of a batch were not written.
 #[derive(Debug)]
 pub enum WriteError<R> {
-    /// These rows of the batch, by their indexes, did not find what they expect, and why.
+    /// These rows, by their indexes, did not find the rows that they expect, and why. There may be more of them.
     Lost(Vec<(usize, Loss<R>)>),
-    /// The same without the reasons, and no rows where it is not known which. The reason shows when each is written alone.
-    Short(Vec<usize>),
+    Sql(sqlx::Error),
+}
+
+/// Why one row of a dialogue was not written.
+#[derive(Debug)]
+pub enum RowError<R> {
     /// The version moved: load again and decide again.
     Stale,
     Rejected(R),
@@ -128,7 +137,7 @@ pub enum Loss<R> {
     Rejected(R),
     /// Its idempotency key was used before.
     Repeated,
-    /// A row that must be there is not: a bug, and poison.
+    /// A required row is missing: a bug, and poison.
     Broken(String),
 }
 
@@ -138,13 +147,29 @@ impl<R> From<sqlx::Error> for WriteError<R> {
     }
 }
 
+impl<R> From<sqlx::Error> for RowError<R> {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl<R> RowError<R> {
+    /// The error of a batch in which the row has this index.
+    pub fn at(self, row: usize) -> WriteError<R> {
+        match self {
+            Self::Stale => WriteError::Lost(vec![(row, Loss::Stale)]),
+            Self::Rejected(rejection) => WriteError::Lost(vec![(row, Loss::Rejected(rejection))]),
+            Self::Sql(error) => WriteError::Sql(error),
+        }
+    }
+}
+
 impl<R> WriteError<R> {
     /// The rows that kept the batch from being written; none where that is not known.
     pub(super) fn losers(&self) -> Vec<usize> {
         match self {
             Self::Lost(lost) => lost.iter().map(|(row, _)| *row).collect(),
-            Self::Short(rows) => rows.clone(),
-            _ => Vec::new(),
+            Self::Sql(_) => Vec::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The SQL of delivery's own tables: idempotency records, the outbox with its batches, how far it is published. The
-//! connection's `search_path` decides whose.
+//! connection's `search_path` selects the domain.
 
 pub mod archive;
 pub mod batch;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{IdempotencyKey, StoredAnswer};
 
-/// The records of `keys` that are there and not older than 24 hours.
+/// The stored records of `keys` that are not older than 24 hours.
 pub async fn find_idempotency<'e>(
     db: impl sqlx::PgExecutor<'e>,
     keys: &[IdempotencyKey],

@@ -1,5 +1,5 @@
-//! The deadline sweep: asks the database, by its clock, what is due, and hands each id on. Deadlines live only in rows,
-//! so nothing is lost with a process and nothing needs a timer of its own.
+//! The deadline sweep: reads the ids that are due by the database's clock, and gives each to its entity. Deadlines live only in
+//! rows, so nothing is lost with a process and nothing needs a timer of its own.
 
 use std::time::Duration;
 
@@ -7,14 +7,13 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::within;
-use crate::database::Database;
+use super::{Database, within};
 
 /// How late a deadline may be noticed.
 const EVERY: Duration = Duration::from_millis(500);
 /// A database that hangs must not hold up the stop of the host.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Ids of one query. The rest comes with the next tick: until they are handled, the same ids are due.
+/// Ids of one query. The next tick reads the rest: until they are handled, the same ids are due.
 pub const PAGE: i64 = 500;
 
 /// Runs until `stop`. `due` returns up to [`PAGE`] ids whose deadline has passed; `hand_on` must not block.

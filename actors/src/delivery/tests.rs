@@ -1,4 +1,4 @@
-//! What of delivery needs no server: the clock, request hashes, which errors mean an outage.
+//! Tests without a server: the clock, request hashes, which errors mean an outage.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn the_clock_counts_from_when_the_time_was_read_not_from_when_it_was_set()
     let clock = Clock::new(at);
     let read = Instant::now();
     let later = at.plus(Duration::from_secs(100));
-    // The commit whose time this is was cut off, and finding out took a while.
+    // The connection was lost during the commit whose time this is, and its outcome was read later.
     let read_long_ago = read.checked_sub(Duration::from_secs(7)).expect("this machine is up for longer");
     clock.set(later, read_long_ago);
     assert!(clock.now() >= later.plus(Duration::from_secs(7)));
@@ -23,12 +23,12 @@ async fn the_clock_counts_from_when_the_time_was_read_not_from_when_it_was_set()
 
 #[test]
 fn a_request_hash_is_of_the_content_not_of_its_order() {
-    let one = serde_json::json!({"seats": ["A1", "A2"], "showtimeId": "s"});
-    let other: serde_json::Value =
+    let request = serde_json::json!({"seats": ["A1", "A2"], "showtimeId": "s"});
+    let reordered: serde_json::Value =
         serde_json::from_str(r#"{"showtimeId":"s","seats":["A1","A2"]}"#).expect("JSON");
     let different = serde_json::json!({"seats": ["A2", "A1"], "showtimeId": "s"});
-    assert_eq!(request_hash(&one).ok(), request_hash(&other).ok());
-    assert_ne!(request_hash(&one).ok(), request_hash(&different).ok());
+    assert_eq!(request_hash(&request).ok(), request_hash(&reordered).ok());
+    assert_ne!(request_hash(&request).ok(), request_hash(&different).ok());
 }
 
 #[test]

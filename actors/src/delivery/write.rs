@@ -1,7 +1,7 @@
 //! How one batch is written: in one statement, or in a transaction that locks first or is a dialogue.
 //!
-//! Invariant: after [`Failed::Refused`] nothing is written, for certain. Where the answer to a statement that commits did not
-//! come, it may or may not be written, and the journal asks for it by the batch's key.
+//! Invariant: after [`Failed::Refused`] nothing is written, for certain. Where no answer to a committing statement arrived, the
+//! batch may or may not be written, and the journal reads it by its key.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ pub const STATEMENTS_MAX: Duration = Duration::from_secs(8);
 const COMMIT_MAX: Duration = Duration::from_secs(5);
 const ROLLBACK_MAX: Duration = Duration::from_secs(2);
 
-/// What was written: what the batch's statement reported, and what the dialogue returned where there was one.
+/// The result of a write: the report of the batch's statement, and the results of the dialogue where there was one.
 pub struct Written<R: Rows> {
     pub reported: Reported,
     pub rows: Option<Vec<R::Written>>,
 }
 
-/// Why a batch was not written, or not known to be.
+/// Why a batch was not written, or why that is unknown.
 pub enum Failed<R: Rows> {
     /// Nothing was written.
     Refused(WriteError<R::Rejection>),
-    /// The answer did not come. With the rows that a dialogue has returned.
+    /// No answer arrived. With the results that a dialogue has returned.
     Unknown(sqlx::Error, Option<Vec<R::Written>>),
 }
 
@@ -44,13 +44,18 @@ pub async fn write<R: Rows>(
     changes: &[&Change<R>],
 ) -> Result<Written<R>, Failed<R>> {
     let rows: Vec<&R> = changes.iter().map(|change| &change.rows).collect();
-    match R::statement(&rows) {
-        Some(statement) if !statement.locks => whole(connection, key, changes, &rows, statement).await,
-        statement => in_transaction(connection, key, changes, &rows, statement).await,
+    if !rows.iter().all(|row| row.is_statement()) {
+        return in_transaction(connection, key, changes, &rows, None).await;
+    }
+    let statement = R::statement(&rows);
+    if statement.locks {
+        in_transaction(connection, key, changes, &rows, Some(statement)).await
+    } else {
+        whole(connection, key, changes, &rows, statement).await
     }
 }
 
-/// One statement that is the whole transaction: sent is perhaps committed.
+/// One statement that is the whole transaction: once sent, it may be committed.
 async fn whole<R: Rows>(
     connection: &mut PgConnection,
     key: BatchKey,
@@ -127,7 +132,7 @@ async fn write_rows<R: Rows>(
     }
 }
 
-/// Which changes an incomplete batch has lost; a key that was used before explains whatever else a change has lost.
+/// Which changes an incomplete batch has lost; a key that was used before is the reason, whatever else a change has lost.
 fn refusal<R: Rows>(error: sqlx::Error, changes: &[&Change<R>], rows: &[&R]) -> WriteError<R::Rejection> {
     let Some(found) = Found::of(&error) else { return WriteError::Sql(error) };
     let is_repeated = |change: &&Change<R>| match &change.idempotency {

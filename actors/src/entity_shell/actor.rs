@@ -1,4 +1,4 @@
-//! Performs what a [`Shell`] wants done, as an actor: reads in groups, writes by the journal, calls in tasks of their own.
+//! Performs the actions of a [`Shell`], as an actor: reads in groups, writes by the journal, calls in tasks of their own.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::delivery::Reads;
 use crate::domain::Tools;
 use crate::supervision::entity::{Address, Entities, Entity};
 
-/// A machine with what its actions need.
+/// A machine with the environment of its actions.
 pub trait Hosted: Machine {
     type Env: Clone + Send + Sync + 'static;
     const KIND: &'static str;
@@ -21,7 +21,7 @@ pub trait Hosted: Machine {
     fn new(env: &Self::Env) -> Self;
     fn reads(env: &Self::Env) -> &Reads<Uuid, Self::State>;
     fn tools(env: &Self::Env) -> &Tools<Self::Rows>;
-    /// Makes the call, and returns what its outcome means to this entity.
+    /// Makes the call, and returns its outcome as an input of this entity.
     fn perform(
         env: Self::Env,
         id: Uuid,
@@ -85,7 +85,7 @@ impl<M: Hosted> EntityActor<M> {
     }
 }
 
-/// Gives the first answer to a request that is repeated; returns one that is not.
+/// Answers a repeated request with its first answer; returns a requester that is not answered yet.
 async fn unless_answered<M: Hosted>(env: &M::Env, job: Box<Job<M>>) -> Option<Box<Job<M>>> {
     let Some((key, hash)) = job.requester.key().cloned() else { return Some(job) };
     match M::tools(env).answers.get(key).await {

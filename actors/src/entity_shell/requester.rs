@@ -1,6 +1,6 @@
-//! Who is answered when an input is handled.
+//! The requester of an input, who is answered once it is handled.
 //!
-//! Invariant: a requester is answered once, and only after what follows from its input is committed.
+//! Invariant: a requester is answered once, and only after the result of its input is committed.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub enum Requester {
     /// A message of a stream.
     Delivery(Delivery),
     Call(Box<Caller>),
-    /// A deadline, or the outcome of a call: where it fails, the row's deadline brings it again.
+    /// A deadline, or the outcome of a call: where it fails, the row's deadline repeats it.
     Nobody,
 }
 
@@ -34,7 +34,7 @@ pub struct Caller {
     pub reply: oneshot::Sender<Answered>,
 }
 
-/// Why an input led to nothing.
+/// Why an input was not applied.
 #[derive(Debug)]
 pub enum Refusal {
     /// By a rule.

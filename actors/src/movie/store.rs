@@ -22,7 +22,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::Scheduled;
-use crate::delivery::{Rows, WriteError};
+use crate::delivery::{RowError, Rows, WriteError};
 
 pub use auditorium::{auditoriums, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
@@ -55,24 +55,20 @@ pub enum Write {
     MediaForgotten(Vec<Uuid>),
 }
 
-type Result<T> = std::result::Result<T, WriteError<Rejection>>;
+type Result<T> = std::result::Result<T, RowError<Rejection>>;
 
 impl Rows for Write {
     type Rejection = Rejection;
     type Written = ();
 
-    fn write<'a>(connection: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Result<Vec<()>>> {
+    fn write<'a>(
+        connection: &'a mut PgConnection,
+        rows: &'a [&'a Self],
+    ) -> BoxFuture<'a, std::result::Result<Vec<()>, WriteError<Rejection>>> {
         async move {
             lock(connection, rows).await?;
             for (index, row) in rows.iter().enumerate() {
-                match row.write_alone(connection).await {
-                    Ok(()) => {}
-                    // A violated constraint has aborted the transaction; written alone, the change shows whether it is the cause.
-                    Err(WriteError::Rejected(_) | WriteError::Stale) if rows.len() > 1 => {
-                        return Err(WriteError::Short(vec![index]));
-                    }
-                    Err(error) => return Err(error),
-                }
+                row.write_row(connection).await.map_err(|error| error.at(index))?;
             }
             Ok(vec![(); rows.len()])
         }
@@ -82,7 +78,7 @@ impl Rows for Write {
 
 /// Two hosts that insert overlapping showtimes would wait for each other until Postgres reports a deadlock, a second
 /// later. So they lock the rows of movie and auditorium first, which also keeps those from being deleted.
-async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
+async fn lock(db: &mut PgConnection, rows: &[&Write]) -> sqlx::Result<()> {
     let (mut movies, mut auditoriums) = (Vec::new(), Vec::new());
     for row in rows {
         match row {
@@ -113,12 +109,12 @@ async fn lock(db: &mut PgConnection, rows: &[&Write]) -> Result<()> {
 }
 
 impl Write {
-    async fn write_alone(&self, db: &mut PgConnection) -> Result<()> {
+    async fn write_row(&self, db: &mut PgConnection) -> Result<()> {
         let written = match self {
             Self::Genre(genre) => catalogue::put_genre(db, genre).await,
             Self::GenreDeleted(genre) => {
                 return catalogue::delete_genre(db, genre).await.map_err(|error| match constraint(&error) {
-                    Some("genre_exists") => WriteError::Rejected(Rejection::GenreInUse),
+                    Some("genre_exists") => RowError::Rejected(Rejection::GenreInUse),
                     _ => error,
                 });
             }
@@ -136,7 +132,7 @@ impl Write {
             Self::Programme(showtimes) => {
                 return showtime::put_showtimes(db, showtimes).await.map_err(rejection).map_err(decide_again);
             }
-            Self::Reminded(reminded) => reminder::mark(db, reminded).await.map_err(WriteError::Sql),
+            Self::Reminded(reminded) => reminder::mark(db, reminded).await.map_err(RowError::Sql),
             Self::MediaBegun(media, now) => media::begin(db, media, *now).await,
             Self::MediaAttached(media, movie) => media::attach(db, media, movie).await,
             Self::MediaCondemned(now) => media::condemn(db, *now).await,
@@ -149,7 +145,7 @@ impl Write {
 async fn delete_movie(db: &mut PgConnection, movie: &Movie, cancelled: &[Scheduled]) -> Result<()> {
     let read: Vec<Uuid> = cancelled.iter().map(|scheduled| scheduled.showtime.id).collect();
     if showtime::has_other_future_showtimes(db, Of::Movie(movie.id), &read).await? {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     showtime::put_showtimes(db, cancelled).await?;
     catalogue::delete_movie(db, movie).await
@@ -163,7 +159,7 @@ async fn change_length(
 ) -> Result<()> {
     // One that was scheduled meanwhile would keep the old length.
     if showtime::has_other_future_showtimes(db, Of::Movie(movie.id), future).await? {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     catalogue::put_movie(db, movie).await?;
     showtime::put_showtimes(db, showtimes).await
@@ -179,7 +175,7 @@ async fn change_auditorium(
     if auditorium.version > 1
         && showtime::has_other_future_showtimes(db, Of::Auditorium(auditorium.id), &read).await?
     {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     auditorium::put_auditorium(db, auditorium).await?;
     showtime::put_showtimes(db, showtimes).await
@@ -187,32 +183,32 @@ async fn change_auditorium(
 
 async fn delete_auditorium(db: &mut PgConnection, auditorium: &Auditorium) -> Result<()> {
     if showtime::has_other_future_showtimes(db, Of::Auditorium(auditorium.id), &[]).await? {
-        return Err(WriteError::Rejected(Rejection::AuditoriumInUse));
+        return Err(RowError::Rejected(Rejection::AuditoriumInUse));
     }
     auditorium::delete_auditorium(db, auditorium).await
 }
 
 /// Stale unless as many rows were changed as should be: the others have another version by now.
 fn expect(changed: u64, wanted: usize) -> Result<()> {
-    if changed == wanted as u64 { Ok(()) } else { Err(WriteError::Stale) }
+    if changed == wanted as u64 { Ok(()) } else { Err(RowError::Stale) }
 }
 
-fn constraint(error: &WriteError<Rejection>) -> Option<&str> {
-    let WriteError::Sql(error) = error else { return None };
+fn constraint(error: &RowError<Rejection>) -> Option<&str> {
+    let RowError::Sql(error) = error else { return None };
     error.as_database_error().and_then(|error| error.constraint())
 }
 
 /// An auditorium that was taken meanwhile: the next decision sees it and plans around it.
-fn decide_again(error: WriteError<Rejection>) -> WriteError<Rejection> {
+fn decide_again(error: RowError<Rejection>) -> RowError<Rejection> {
     match error {
-        WriteError::Rejected(Rejection::AuditoriumTaken(_)) => WriteError::Stale,
+        RowError::Rejected(Rejection::AuditoriumTaken(_)) => RowError::Stale,
         error => error,
     }
 }
 
 /// A violated constraint with a name is a rejection; any other error is not.
-fn rejection(error: WriteError<Rejection>) -> WriteError<Rejection> {
-    WriteError::Rejected(match constraint(&error) {
+fn rejection(error: RowError<Rejection>) -> RowError<Rejection> {
+    RowError::Rejected(match constraint(&error) {
         Some("one_genre") => Rejection::GenreTaken,
         Some("one_auditorium") => Rejection::AuditoriumNameTaken,
         Some("genre_exists") => Rejection::UnknownGenre,

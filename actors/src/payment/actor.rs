@@ -1,7 +1,7 @@
 //! The payment actor: one for each reservation whose payment receives inputs, in the shell that all entities share.
 //!
-//! Here is what the shell needs to know: how a step becomes a change of rows, what a request waits for, and how a call is
-//! made.
+//! This file has the parts that the shell needs: how a step becomes a change of rows, which outcome a request waits for, and
+//! how a call is made.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Env;
-use super::attempt::{self, NO_SUCH_METHOD, State};
-use super::consumer;
-use super::machine::{self, Input, KeyWrite, LogLine, PayRequest, PaymentEvent, ProviderCall, Step};
-use super::model::{Payment, Stage};
-use super::provider::{self, objects::About};
+use super::call::{self, ProviderCall};
+use super::machine::{self, Input};
+use super::model::{Facts, NO_SUCH_METHOD, Payment, Stage, State, shown_code};
+use super::provider::objects::About;
+use super::step::{KeyWrite, LogLine, PayRequest, PaymentEvent, Step};
 use super::store::{Bound, PaymentRows, ProviderEvent, Rows};
 use crate::delivery::{Change, IdempotencyWrite, Reads, StoredAnswer};
 use crate::domain::Tools;
@@ -32,9 +32,9 @@ use crate::entity_shell::actor::{EntityActor, Hosted};
 use crate::entity_shell::{self, Machine, Plan, Poll, Refusal, Reply, Requester, nothing};
 
 pub const CONSUMER: &str = "payment";
-/// For a call that nobody waits for; shorter than the pause before the next check.
+/// For a call without a waiting caller; shorter than the pause before the next check.
 const CALL_WITHIN: Duration = Duration::from_secs(8);
-/// A `reservation.created` waits so long for its payer. At full speed the request to pay comes within 60 ms (measured), and
+/// A `reservation.created` waits this long for the request to pay. At full speed that arrives within 60 ms (measured), and
 /// then one change opens the payment and begins the attempt. The consumer's places let 6,000 a second wait.
 const PAYER_WITHIN: Duration = Duration::from_millis(250);
 /// How long a decline counts to its account.
@@ -48,12 +48,12 @@ pub struct PaymentMachine {
     pub provider: &'static str,
 }
 
-/// What a request waits for after its step.
+/// The outcome that a request waits for after its step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wait {
     /// The outcome of this attempt.
     Attempt(i32),
-    /// The end of what is open at the provider.
+    /// The end of all open attempts at the provider.
     End,
     /// An older attempt to be closed; then the request is decided again.
     Closed(Box<PayRequest>),
@@ -84,9 +84,9 @@ impl Machine for PaymentMachine {
         self.plan(&before, input, step, requester)
     }
 
-    /// The exceptions, each for a fact that no later row takes back, and that nearly every sale brings: a payment is opened
-    /// once, an event of the reservation names the version that it changes, the outcome of a call is a fact, and most webhooks
-    /// show what the call's reply has shown already.
+    /// The exceptions, each for a fact that no later row undoes and that occurs in nearly every sale: a payment is opened once,
+    /// an event of the reservation names the version that it changes, the outcome of a call is final, and most webhooks repeat
+    /// the call's reply.
     fn cached_is_enough(&self, state: Option<&Payment>, input: &Input, writes: bool) -> bool {
         if state.is_none() {
             return writes && !matches!(input, Input::Webhook(_));
@@ -102,8 +102,8 @@ impl Machine for PaymentMachine {
         }
     }
 
-    fn is_same(&self, one: &Input, other: &Input) -> bool {
-        matches!((one, other), (Input::Due, Input::Due))
+    fn is_same(&self, first: &Input, second: &Input) -> bool {
+        matches!((first, second), (Input::Due, Input::Due))
     }
 
     fn rejected(&self, _input: Input, rejection: Rejection) -> Result<Input, Refusal> {
@@ -114,8 +114,8 @@ impl Machine for PaymentMachine {
         repeated(stored, hash)
     }
 
-    /// Something was tried before, perhaps by this very request. Nearly all payments are the first try, and none of those has
-    /// its key read.
+    /// There were earlier attempts, perhaps by this very request. Nearly all payments are a first attempt, for which no key is
+    /// read.
     fn may_be_repeated(&self, state: Option<&Payment>, input: &Input) -> bool {
         let is_tried = |payment: &Payment| !payment.attempts.is_empty() || payment.stage != Stage::Payable;
         matches!(input, Input::Pay(_)) && state.is_some_and(is_tried)
@@ -125,7 +125,7 @@ impl Machine for PaymentMachine {
         matches!(input, Input::Created(_)).then_some(PAYER_WITHIN)
     }
 
-    /// The reply to a beginning that is in flight shows what there is to close.
+    /// The reply to the first call, which is in flight, names the object to close.
     fn is_needless(&self, call: &ProviderCall, in_flight: &HashSet<ProviderCall>) -> bool {
         matches!(call, ProviderCall::Close(number) if in_flight.contains(&ProviderCall::Begin(*number)))
     }
@@ -201,7 +201,7 @@ impl PaymentMachine {
         })
     }
 
-    /// The event as it is published.
+    /// The published event.
     fn outgoing(&self, payment: &Payment, event: &PaymentEvent, context: &Context) -> Option<Outgoing> {
         let (payment_id, reservation_id, at) = (payment.id, payment.reservation_id, payment.updated_at);
         let version = payment.version;
@@ -261,15 +261,15 @@ impl Hosted for PaymentMachine {
         context: Context,
         until: Option<Instant>,
     ) -> Option<Input> {
-        let request = provider::request(&state?, call)?;
+        let request = call::request(&state?, call)?;
         let until = until.unwrap_or_else(|| Instant::now() + CALL_WITHIN);
         let (span, _) = trace::begin(SpanKind::Client, format_args!("provider {}", request.name()), &context);
-        let reply = provider::send(&*env.provider, &request, until).instrument(span).await;
+        let reply = call::send(&*env.provider, &request, until).instrument(span).await;
         Some(Input::Replied(call, reply))
     }
 }
 
-/// A repeated request gets the first answer, byte for byte, or why not yet or not at all.
+/// A repeated request gets the first answer, byte for byte, or a problem if there is none yet or will be none.
 pub fn repeated(stored: &StoredAnswer, hash: &[u8; 32]) -> Answered {
     match &stored.response {
         _ if stored.request_hash != *hash => Err(Rejection::IdempotencyMismatch.into()),
@@ -285,8 +285,8 @@ fn opened_by(input: &Input, requester: &Requester, now: Timestamp) -> Option<Pay
         Some(Payment::open(facts, &context, now))
     };
     match input {
-        Input::Created(event) => opened(consumer::facts(event)),
-        Input::Cancelled(event) => opened(consumer::facts(&event.reservation)),
+        Input::Created(event) => opened(Facts::of(event)),
+        Input::Cancelled(event) => opened(Facts::of(&event.reservation)),
         Input::Pay(request) => Some(Payment::open(request.facts.clone(), &request.context, now)),
         Input::Exchanged(_)
         | Input::RefundRequested(_)
@@ -298,7 +298,7 @@ fn opened_by(input: &Input, requester: &Requester, now: Timestamp) -> Option<Pay
     }
 }
 
-/// What an input comes to for which there is no payment.
+/// The result of an input for which there is no payment.
 fn without_payment(input: &Input) -> Result<Plan<PaymentMachine>, Refusal> {
     let answer = match input {
         Input::Resume { .. } => return Err(Refusal::rejected(Rejection::NoSuchPayment)),
@@ -335,8 +335,8 @@ fn misaddressed(payment: &Payment, input: &Input) -> Option<&'static str> {
     (named != payment.id).then_some("there is no such payment")
 }
 
-/// The request that caused the step. What the provider shows, and what a deadline finds out, follows from the request that
-/// began the payment, whichever of webhook and reply was faster.
+/// The request that caused the step. For webhooks, replies and deadlines it is the request that began the payment, whichever of
+/// webhook and reply was faster.
 fn context(input: &Input, requester: &Requester, payment: &Payment) -> Context {
     match input {
         Input::Webhook(_) | Input::Replied(..) | Input::Due => payment.context.clone(),
@@ -383,7 +383,7 @@ fn shown(step: &Step) -> Result<Bytes, Refusal> {
 
 type KeyChange = (Option<IdempotencyWrite>, Option<(Wait, Bytes)>);
 
-/// What becomes of the idempotency key, and the answer that requests wait for.
+/// The write of the idempotency key, and the answer that requests wait for.
 fn key_write(step: &Step) -> Result<KeyChange, Refusal> {
     Ok(match step.key.clone() {
         None => (None, None),
@@ -417,7 +417,7 @@ fn bound(input: &Input, step: &Step) -> Option<Bound> {
     Some(Bound { payer: step.next.user_id, most: limits.per_account_day_max, since })
 }
 
-/// Why a request that waited for an attempt gets no answer from here: where it succeeded, the answer is stored.
+/// Why a request that waited for an attempt gets a problem: where the attempt succeeded, the answer is stored.
 fn outcome(state: Option<&Payment>, number: i32) -> Problem {
     let Some((payment, attempt)) = state.and_then(|payment| Some((payment, payment.attempt(number)?))) else {
         return Rejection::ProviderAway.into();
@@ -427,9 +427,7 @@ fn outcome(state: Option<&Payment>, number: i32) -> Problem {
     match attempt.state {
         State::Captured if payment.is_captured() && !is_accepted => Rejection::AlreadyPaid,
         State::Declined if code == Some(NO_SUCH_METHOD) => Rejection::UnknownPaymentMethod,
-        State::Declined => {
-            Rejection::CardDeclined { code: attempt::shown_code(code.unwrap_or_default()).to_owned() }
-        }
+        State::Declined => Rejection::CardDeclined { code: shown_code(code.unwrap_or_default()).to_owned() },
         State::Closed if code.is_none() => Rejection::PaymentOver,
         State::Opening | State::Open | State::Closing | State::Captured | State::Closed => {
             Rejection::ProviderAway

@@ -1,20 +1,19 @@
 //! The events that payment handles: reservation's. Each is an input of the payment of its reservation.
 //!
-//! Invariant: an event that is handled again changes nothing: the payment's row says what it has handled.
+//! Invariant: an event that is handled again changes nothing: the payment's row has the version of the last handled event.
 
 use bus::consumer::Delivery;
+use bus::contract::Event;
 use bus::contract::reservation::{
     RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged,
 };
-use bus::contract::{Event, seat_list};
 use bus::topology::ConsumerSpec;
 use bus::{Failure, event};
 use uuid::Uuid;
 
 use super::Env;
 use super::actor::{self, Message};
-use super::machine::{Input, sale};
-use super::model::Facts;
+use super::machine::Input;
 use crate::entity_shell::Requester;
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
@@ -37,7 +36,7 @@ pub fn handle(env: &Env, delivery: Delivery) {
     }
 }
 
-/// The input that an event is, and its reservation.
+/// The input for an event, and its reservation.
 pub fn input(subject: &str, payload: &[u8]) -> Result<(Uuid, Input), Failure> {
     Ok(match subject {
         ReservationCreated::SUBJECT => {
@@ -58,18 +57,4 @@ pub fn input(subject: &str, payload: &[u8]) -> Result<(Uuid, Input), Failure> {
         }
         other => return Err(Failure::poison(format!("payment does not handle {other}"))),
     })
-}
-
-/// What an event opens a payment from.
-pub fn facts(created: &ReservationCreated) -> Facts {
-    Facts {
-        reservation_id: created.reservation_id,
-        user_id: created.user_id,
-        email: Some(created.email.clone()),
-        description: format!("{} · {}", created.movie_title, seat_list(&created.seats)),
-        sale: Some(sale(created)),
-        seats_version: created.version,
-        total: created.total,
-        expires_at: created.expires_at,
-    }
 }

@@ -1,59 +1,18 @@
 //! One dispute of a cardholder, as the provider shows it.
 //!
-//! Invariant: a decided dispute is not opened again by what is shown late, and its money is where its status says: with the
-//! provider, kept until it is decided, or lost.
+//! Invariant: a decided dispute is not opened again by a late view, and its money is booked by its status: with the provider,
+//! kept until it is decided, or lost.
 
-use std::time::Duration;
-
-use bus::contract::payment::{self as contract, DisputeStatus};
+use bus::contract::payment::DisputeStatus;
 use bus::contract::{Money, Timestamp};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use super::call::ProviderCall as Call;
 use super::ledger::{Account, Movement};
-use super::machine::{PaymentEvent, ProviderCall as Call, Step};
-use super::model::{Payment, derived_id};
+use super::model::{Dispute, Payment, derived_id};
 use super::provider::{Answer, DisputeView};
+use super::step::{PaymentEvent, Step};
 
-/// A dispute is decided in weeks; a check is only for webhooks that got lost.
-const CHECK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Dispute {
-    /// Derived from the provider's name for it.
-    pub id: Uuid,
-    pub provider_ref: String,
-    /// The provider's payment that is disputed.
-    pub intent: String,
-    pub total: Option<Money>,
-    pub reason: String,
-    pub status: DisputeStatus,
-    /// Why a person must look.
-    pub concern: Option<String>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-impl Dispute {
-    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
-        self.status.is_open().then(|| now.plus(CHECK_EVERY))
-    }
-
-    pub fn shown(&self) -> contract::Dispute {
-        contract::Dispute {
-            id: self.id,
-            provider_ref: self.provider_ref.clone(),
-            status: self.status,
-            total: self.total,
-            reason: self.reason.clone(),
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        }
-    }
-}
-
-/// Asks the provider about every open dispute.
+/// Reads every open dispute from the provider.
 pub fn check(step: Step) -> Step {
     let open = step.next.disputes.iter().filter(|dispute| dispute.status.is_open());
     let calls: Vec<Call> = open.map(|dispute| Call::LookAtDispute(dispute.id)).collect();
@@ -67,14 +26,18 @@ pub fn replied(step: Step, call: Call, answer: &Answer<DisputeView>, now: Timest
     match answer {
         Answer::Done(view) => shown(step, view, now),
         Answer::Unknown(why) => step.log("no answer", format!("dispute {id}: {why}")),
-        Answer::NoSuchObject => worry(step, dispute, format!("the provider does not know dispute {id}")),
-        Answer::Refused { code, status } => {
-            worry(step, dispute, format!("dispute {id}: the provider refuses with {status} {code}"))
+        Answer::NoSuchObject => {
+            require_attention(step, dispute, format!("the provider does not know dispute {id}"))
         }
+        Answer::Refused { code, status } => require_attention(
+            step,
+            dispute,
+            format!("dispute {id}: the provider refuses with {status} {code}"),
+        ),
     }
 }
 
-/// What the provider shows of a dispute.
+/// The provider's view of a dispute.
 pub fn shown(step: Step, view: &DisputeView, now: Timestamp) -> Step {
     let before = step.next.disputes.iter().find(|d| d.provider_ref == view.reference).cloned();
     let was = before.as_ref().map(|dispute| dispute.status);
@@ -155,7 +118,7 @@ fn put(mut step: Step, dispute: Dispute) -> Step {
 }
 
 /// A person must look at the dispute; the first reason stays.
-fn worry(step: Step, dispute: Dispute, why: String) -> Step {
+fn require_attention(step: Step, dispute: Dispute, why: String) -> Step {
     let concern = dispute.concern.clone().or(Some(why));
     put(step, Dispute { concern, ..dispute })
 }

@@ -1,7 +1,7 @@
 //! Payment's requests: pay, get, list, end, refunds' states, and the provider's webhook.
 //!
 //! Invariant: an attempt begins only after reservation has agreed, in the moviegoer's name; its refusal is passed on.
-//! Invariant: a webhook is answered only after what it shows is committed.
+//! Invariant: a webhook is answered only after its effect is committed.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ use uuid::Uuid;
 
 use super::Env;
 use super::actor::{PaymentMachine, repeated};
-use super::attempt::Kind;
-use super::machine::{Input, PayRequest, WebhookEvent};
+use super::machine::{Input, WebhookEvent};
 use super::model::{EXPIRED, Facts, Payment, payment_id};
 use super::provider::objects::{self, About};
-use super::provider::{Answer, DisputeView};
+use super::provider::{Answer, DisputeView, Kind};
+use super::step::PayRequest;
 use super::store::{self, Rows};
 use crate::delivery::{Change, IdempotencyKey, Outcome, read_failure, request_hash};
 use crate::entity_shell::{Caller, Requester, actor as shell};
 
 /// A page ends by itself after this, where Stripe demands at least half an hour: only a backstop, since we end it.
 const PAGE_LIVES: Duration = Duration::from_secs(40 * 60);
-/// At Stripe a page lives a day at most; less, since clocks differ.
+/// At Stripe a page can be open for a day at most; less, since clocks differ.
 const PAGE_LIVES_MAX: Duration = Duration::from_secs(23 * 60 * 60);
 /// The rest of a request's time after the provider's reply: to commit the outcome and to answer.
 const TO_ANSWER: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ async fn pay(env: Env, call: Call<Pay>) -> Answered {
     let begin = BeginPayment { reservation_id, payment_id: payment_id(reservation_id) };
     let begun = match env.bus.ask(&begin, &ask).await {
         Ok(begun) => begun,
-        // Perhaps because this very request, sent before, has paid.
+        // Perhaps this very request has paid, when it was sent before.
         Err(refusal) => return stored_answer(&env, key, &hash, refusal).await,
     };
     let request = PayRequest {
@@ -188,7 +188,7 @@ async fn end(env: Env, call: Call<EndPayment>) -> Answered {
     send_internal(&env, reservation_id, Input::End { code: EXPIRED }, call.context).await
 }
 
-/// How a refund goes that a saga has requested.
+/// The state of a refund that a saga has requested.
 async fn get_refund(env: Env, call: Call<GetRefund>) -> Answered {
     let GetRefund { refund_id, reservation_id } = call.request;
     json(&refund_answer(env.payments.get(reservation_id).await?.as_ref(), refund_id))
@@ -217,8 +217,8 @@ async fn webhook(env: Env, call: Call<Webhook>) -> Answered {
     json(&())
 }
 
-/// Applies an event of the provider, from a webhook or its list of events; returns once what it shows is committed. The
-/// same event again changes nothing.
+/// Applies an event of the provider, from a webhook or its list of events; returns once its effect is committed. The same event
+/// again changes nothing.
 pub async fn apply(env: &Env, event: objects::Event, body: String) -> Result<(), Problem> {
     let reservation = match event.reservation_id {
         Some(reservation) => Some(reservation),
@@ -240,10 +240,10 @@ async fn owner(env: &Env, about: &About) -> Result<Option<Uuid>, Problem> {
     if references.is_empty() {
         return Ok(None);
     }
-    let known = store::reservation_of(&env.pool, &references).await.map_err(read_failure)?;
-    let About::Dispute(DisputeView { intent, .. }) = about else { return Ok(known) };
-    if known.is_some() || intent.is_empty() {
-        return Ok(known);
+    let reservation = store::reservation_of(&env.pool, &references).await.map_err(read_failure)?;
+    let About::Dispute(DisputeView { intent, .. }) = about else { return Ok(reservation) };
+    if reservation.is_some() || intent.is_empty() {
+        return Ok(reservation);
     }
     // A dispute can overtake the reply that names the provider's payment; the provider has our metadata.
     match tokio::time::timeout(CHARGE_WITHIN, env.provider.owner_of(intent)).await {
@@ -265,7 +265,7 @@ async fn store_event(env: &Env, event: store::ProviderEvent) -> Result<(), Probl
     }
 }
 
-/// The provider's names in an event whose object does not carry our metadata.
+/// The provider's ids in an event whose object does not carry our metadata.
 fn references(about: &About) -> Vec<String> {
     match about {
         About::Attempt { view, .. } => view.intent.iter().chain(&view.session).cloned().collect(),

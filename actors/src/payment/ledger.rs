@@ -1,9 +1,9 @@
-//! The double-entry ledger: accounts, postings, and the postings of a movement. Pure: a step carries its postings, and they
-//! are written with it.
+//! The double-entry ledger: accounts, postings, and the postings of a movement. Pure: a step has its postings, and they are
+//! written with it.
 //!
-//! Invariant: a movement takes from one account what it gives to another, so every transaction sums to zero.
-//! Invariant: the balance of the provider's account is what the provider holds for us, fees apart.
-//! Invariant: all that a payment has booked is booked for the show of its seats: a move to another show takes it along.
+//! Invariant: a movement takes from one account the amount that it adds to another, so every transaction sums to zero.
+//! Invariant: the balance of the provider's account is the money that the provider holds for us, without fees.
+//! Invariant: all postings of a payment are booked for the show of its seats: an exchange to another show moves them.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,11 @@ use bus::contract::reservation::{RefundStatus, Sale};
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
-use super::model::Payment;
-use super::refund::{Origin, Refund};
+use super::model::{Origin, Payment, Refund};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Account {
-    /// What the provider holds for us.
+    /// The money that the provider holds for us.
     Provider,
     Sales,
     Refunds,
@@ -41,7 +40,7 @@ impl Account {
         }
     }
 
-    /// Where a dispute's money is.
+    /// The account of a dispute's money.
     pub fn of_dispute(status: Option<DisputeStatus>) -> Self {
         match status {
             None | Some(DisputeStatus::Inquiry | DisputeStatus::Won | DisputeStatus::Closed) => {
@@ -61,7 +60,7 @@ impl Account {
     }
 }
 
-/// The show that something is booked for, as reports group it.
+/// The show that postings are booked for, by which reports group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Show {
     pub showtime_id: Uuid,
@@ -107,7 +106,7 @@ pub struct Movement {
 }
 
 impl Payment {
-    /// What is booked for its show: the sum of all its postings there.
+    /// The sum of all postings of the payment for its show.
     fn booked(&self) -> BTreeMap<(Account, Currency), i64> {
         let mut sums = BTreeMap::new();
         let mut add = |account: Account, total: Money, sign: i64| {
@@ -147,8 +146,8 @@ pub fn postings(payment: &Payment, movement: Movement) -> Vec<Posting> {
     [side(from, -total.amount), side(to, total.amount)].into_iter().filter(Posting::moves_something).collect()
 }
 
-/// The postings that make a captured payment one for `after`: all that was booked for the show before goes along, and the
-/// tickets are as many as `after` has.
+/// The postings that move a captured payment to `after`: all that was booked for the former show is moved, and the tickets
+/// become the number of `after`.
 pub fn move_postings(
     payment: &Payment,
     transaction: &str,

@@ -1,13 +1,12 @@
 //! The payment as a pure machine: [`step`] takes a payment, an input and the time, and returns the payment afterwards with the
-//! events, calls, postings and log lines that follow. The transition table is one `match`; what becomes of a single
-//! attempt, refund or dispute is a `match` of its own in [`attempt`], [`refund`] and [`dispute`].
+//! events, calls, postings and log lines that follow. The transition table is one `match`; the states of a single attempt,
+//! refund or dispute have a `match` of their own in [`attempt`], [`refund`] and [`dispute`].
 //!
 //! Invariant: at most one attempt is open; a new one begins only after the old one is closed at the provider.
 //! Invariant: nothing begins once a payment is ending, and nothing is charged once the hold is over.
-//! Invariant: late and repeated inputs change nothing, except that a second capture is given back.
-//! Invariant: what is open at the provider has a next check.
+//! Invariant: late and repeated inputs change nothing, except that a second capture is given back. Invariant: a part that is
+//! open at the provider has a next check.
 
-use bus::Context;
 use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
 use bus::contract::reservation::{
@@ -15,15 +14,13 @@ use bus::contract::reservation::{
 };
 use uuid::Uuid;
 
-use super::attempt::{self, Kind};
-use super::dispute;
-use super::ledger::{self, Movement, Posting};
-use super::model::{CANCELLED, Facts, Payment, Stage};
+use super::call::{ProviderCall, ProviderReply};
+use super::model::{CANCELLED, Payment, Stage, sale};
+use super::provider::Kind;
 use super::provider::objects::About;
-use super::provider::{Answer, AttemptView, DisputeView, RefundView};
-use super::refund;
+use super::step::{PayRequest, PaymentEvent, Step};
+use super::{attempt, dispute, ledger, refund};
 use crate::config::DeclineLimits;
-use crate::delivery::IdempotencyKey;
 
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -32,11 +29,11 @@ pub enum Input {
     Exchanged(Box<ReservationExchanged>),
     RefundRequested(Box<RefundRequested>),
     Pay(Box<PayRequest>),
-    /// Nothing may begin any more; what is open is closed at the provider, again at each repeat.
+    /// Nothing may begin any more; open attempts are closed at the provider, again at each repeat.
     End {
         code: &'static str,
     },
-    /// A person wants the provider asked again about everything that is not settled.
+    /// A person requests another check of everything that is not settled.
     Resume {
         by: Uuid,
     },
@@ -48,20 +45,7 @@ pub enum Input {
     Due,
 }
 
-/// A request to pay, after reservation has agreed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PayRequest {
-    pub facts: Facts,
-    pub kind: Kind,
-    pub key: IdempotencyKey,
-    pub hash: [u8; 32],
-    pub context: Context,
-    pub declines: Option<DeclineLimits>,
-    /// An older attempt was closed for it already.
-    pub has_waited: bool,
-}
-
-/// An event of the provider, as it came.
+/// An event of the provider, as received.
 #[derive(Debug, Clone)]
 pub struct WebhookEvent {
     pub id: String,
@@ -72,129 +56,7 @@ pub struct WebhookEvent {
     pub about: About,
 }
 
-/// A call to the provider, made once the step is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ProviderCall {
-    Begin(i32),
-    Look(i32),
-    Close(i32),
-    Refund(Uuid),
-    LookAtRefund(Uuid),
-    /// Whether the provider has the refund, where its own name for it was never received.
-    FindRefund(Uuid),
-    LookAtDispute(Uuid),
-}
-
-/// How a call ended; a refund's reply names the try that it is about.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ProviderReply {
-    Attempt(Answer<AttemptView>),
-    Refund(i32, Answer<RefundView>),
-    Dispute(Answer<DisputeView>),
-}
-
-/// An event of the payment, as the step decides it; its payload comes from the payment after the step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PaymentEvent {
-    Initiated(i32),
-    Success,
-    Failed { code: String },
-    RefundCompleted(Uuid),
-    RefundFailed(Uuid),
-    Disputed(Uuid),
-}
-
-/// What becomes of an idempotency key. An answer is the payment after the step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyWrite {
-    Claim {
-        key: IdempotencyKey,
-        hash: [u8; 32],
-    },
-    /// Claims it with its answer.
-    Answer {
-        key: IdempotencyKey,
-        hash: [u8; 32],
-    },
-    Complete {
-        key: IdempotencyKey,
-        attempt: i32,
-    },
-    Forget {
-        key: IdempotencyKey,
-    },
-}
-
-/// One line of the payment's log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogLine {
-    pub entry: &'static str,
-    pub detail: String,
-}
-
-/// What follows from one input.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    pub next: Payment,
-    pub events: Vec<PaymentEvent>,
-    pub calls: Vec<ProviderCall>,
-    pub postings: Vec<Posting>,
-    pub log: Vec<LogLine>,
-    pub key: Option<KeyWrite>,
-}
-
-impl Step {
-    /// Nothing follows.
-    pub fn from(payment: &Payment) -> Self {
-        Self {
-            next: payment.clone(),
-            events: Vec::new(),
-            calls: Vec::new(),
-            postings: Vec::new(),
-            log: Vec::new(),
-            key: None,
-        }
-    }
-
-    pub fn event(mut self, event: PaymentEvent) -> Self {
-        self.events.push(event);
-        self
-    }
-
-    pub fn call(mut self, call: ProviderCall) -> Self {
-        self.calls.push(call);
-        self
-    }
-
-    pub fn log(mut self, entry: &'static str, detail: impl Into<String>) -> Self {
-        self.log.push(LogLine { entry, detail: detail.into() });
-        self
-    }
-
-    /// Books a movement, for the show that the payment is for at this point.
-    pub fn post(mut self, movement: Movement) -> Self {
-        let postings = ledger::postings(&self.next, movement);
-        self.postings.extend(postings);
-        self
-    }
-
-    pub fn key(mut self, key: Option<KeyWrite>) -> Self {
-        self.key = key.or(self.key);
-        self
-    }
-
-    /// The same for each of the items, one after the other.
-    pub fn for_each<T>(self, items: impl IntoIterator<Item = T>, step: impl FnMut(Self, T) -> Self) -> Self {
-        items.into_iter().fold(self, step)
-    }
-
-    /// Whether there is a new version to write.
-    pub fn is_new_version(&self, before: &Payment) -> bool {
-        self.next.version != before.version
-    }
-}
-
-/// What follows from the input. Refused: nothing does.
+/// The result of the input; an error if it is refused.
 pub fn step(before: &Payment, input: &Input, now: Timestamp) -> Result<Step, Rejection> {
     let step = over_when_closed(transition(before, input, now)?);
     let mut step = versioned(before, step, now);
@@ -212,7 +74,7 @@ fn transition(before: &Payment, input: &Input, now: Timestamp) -> Result<Step, R
         // the reservation
         (_, I::Created(_)) if before.version > 0 => same(),
         (_, I::Created(_)) => same().log("opened", "by its reservation"),
-        // the same version again may be what opened the payment
+        // the same version may have opened the payment
         (_, I::Cancelled(event)) if event.reservation.version < before.seats_version => same(),
         (S::Payable | S::Ending { .. }, I::Cancelled(event)) => {
             cancelled(end(same(), CANCELLED, now), before, event)
@@ -287,7 +149,7 @@ impl PayRequest {
     }
 }
 
-/// Closes what is open, and lets nothing begin any more.
+/// Closes open attempts, and lets nothing begin any more.
 fn end(mut step: Step, code: &str, now: Timestamp) -> Step {
     if step.next.stage == Stage::Payable {
         step.next.stage = Stage::Ending { code: code.to_owned() };
@@ -303,14 +165,14 @@ fn over_when_closed(mut step: Step) -> Step {
         return step;
     }
     let code = code.clone();
-    // A reservation that was cancelled before anything was tried needs no event about its payment.
+    // A reservation that was cancelled before any attempt needs no event about its payment.
     let is_known = code == CANCELLED && step.next.attempts.is_empty();
     step.next.stage = Stage::Over { code: code.clone() };
     step = step.log("over", code.clone());
     if is_known { step } else { step.event(PaymentEvent::Failed { code }) }
 }
 
-/// A change or a line of the log is a new version. Any other call than a repeated one has a line.
+/// A change or a line of the log makes a new version. Every call except a repeated one has a line.
 fn versioned(before: &Payment, mut step: Step, now: Timestamp) -> Step {
     if step.next == *before && step.log.is_empty() {
         return step;
@@ -331,7 +193,7 @@ fn versioned(before: &Payment, mut step: Step, now: Timestamp) -> Step {
     step
 }
 
-/// What is settled needs nobody any more, once a person has looked.
+/// Settled parts need no attention any more, once a person has looked.
 fn settled_concerns_end(mut step: Step) -> Step {
     for attempt in step.next.attempts.iter_mut().filter(|attempt| !attempt.state.is_open()) {
         attempt.concern = None;
@@ -348,17 +210,6 @@ fn settled_concerns_end(mut step: Step) -> Step {
 // The seats. Invariant: the tickets that are counted are the seats that are sold. Money alone never changes them, with one
 // exception: after a hold's end late money buys the seats or goes back whole, and only the refund shows that it did not buy
 // them. An event of an older version of the reservation changes nothing.
-
-/// What is sold, by an event of reservation.
-pub fn sale(event: &ReservationCreated) -> Sale {
-    Sale {
-        showtime_id: event.showtime_id,
-        movie_id: event.movie_id,
-        movie_title: event.movie_title.clone(),
-        starts_at: event.starts_at,
-        tickets: event.seats.len() as u16,
-    }
-}
 
 fn exchanged(mut step: Step, event: &ReservationExchanged) -> Step {
     step.next.hold_expired = false;
@@ -391,7 +242,7 @@ fn seats_are(mut step: Step, version: i64, entry: &'static str, after: Sale) -> 
     step
 }
 
-/// Money that came after the hold's end is given back: the seats are not bought by it.
+/// Money that arrived after the hold's end is given back: it does not buy the seats.
 fn seats_given_up(mut step: Step) -> Step {
     let Some(before) = step.next.sale.clone().filter(|_| step.next.goes_back_whole()) else { return step };
     let after = Sale { tickets: 0, ..before.clone() };
@@ -400,18 +251,4 @@ fn seats_given_up(mut step: Step) -> Step {
     step.postings.extend(moved);
     step.next.sale = Some(after);
     step
-}
-
-impl std::fmt::Display for ProviderCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Begin(number) => write!(f, "begin attempt {number}"),
-            Self::Look(number) => write!(f, "look at attempt {number}"),
-            Self::Close(number) => write!(f, "close attempt {number}"),
-            Self::Refund(id) => write!(f, "make refund {id}"),
-            Self::LookAtRefund(id) => write!(f, "look at refund {id}"),
-            Self::FindRefund(id) => write!(f, "find refund {id}"),
-            Self::LookAtDispute(id) => write!(f, "look at dispute {id}"),
-        }
-    }
 }

@@ -1,14 +1,16 @@
 //! Payment: takes the money for a reservation through a provider, and gives it back.
 //!
-//! It owns payments with their attempts, refunds and disputes, the ledger, and the provider's events. One payment a reservation.
+//! It owns payments with their attempts, refunds and disputes, the ledger, and the provider's events. Each reservation has one
+//! payment.
 //! Invariant: of a payment one capture is accepted, and any other is given back; see `machine` and `attempt`.
 //! Invariant: the provider is called only after the attempt's row is committed and never inside a transaction, and an unknown
-//! outcome is asked about until it is known, by a next check in the row.
-//! Invariant: what it has booked is booked for the show that the reservation is for now; see `ledger`.
+//! outcome is checked until it is known, by a next check in the row.
+//! Invariant: postings are booked for the show that the reservation is for now; see `ledger`.
 //! Whether a reservation is confirmed, cancelled or refunded is decided by its saga.
 
 mod actor;
-pub(crate) mod attempt;
+mod attempt;
+pub(crate) mod call;
 pub(crate) mod consumer;
 mod dispute;
 pub(crate) mod endpoints;
@@ -17,7 +19,8 @@ pub(crate) mod machine;
 pub(crate) mod model;
 pub(crate) mod provider;
 mod reconcile;
-pub(crate) mod refund;
+mod refund;
+pub(crate) mod step;
 pub(crate) mod store;
 
 #[cfg(test)]
@@ -67,7 +70,7 @@ pub const DOMAIN: Domain = Domain {
     configure: |environment| configure("payment", environment, PaymentSettings::read, spawn),
 };
 
-/// What the domain's actors and endpoints work with, cheap to clone.
+/// The environment of the domain's actors and endpoints, cheap to clone.
 #[derive(Clone)]
 pub struct Env(Arc<Inner>);
 
@@ -95,7 +98,7 @@ impl std::ops::Deref for Inner {
 }
 
 impl Env {
-    /// The entities hold the environment and the environment the entities: one lives as long as the other.
+    /// The entities hold the environment and the environment the entities, so both live until the process ends.
     fn entities(&self) -> &Entities<PaymentActor> {
         self.entities.get_or_init(|| Entities::new(self.clone()))
     }

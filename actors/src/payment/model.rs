@@ -1,26 +1,26 @@
 //! A payment and its parts as one value, which is also the checkpoint that its row holds; and the answers that show it.
 //!
 //! Invariant: at most one capture is accepted ([`Stage::Captured`]); any other is given back.
-//! Status, attention and the next check follow from what is open. How a payment changes is decided by [`super::machine`].
+//! Status, attention and the next check follow from its open parts. How a payment changes is decided by [`super::machine`].
+
+mod parts;
 
 use std::time::Duration;
 
 use bus::Context;
 use bus::contract::payment::{self as contract, DisputeStatus, PaymentStatus, PaymentSuccess};
-use bus::contract::reservation::{RefundStatus, Sale};
-use bus::contract::{Money, Timestamp};
+use bus::contract::reservation::{RefundStatus, ReservationCreated, Sale};
+use bus::contract::{Money, Timestamp, seat_list};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::attempt::Attempt;
-use super::dispute::Dispute;
-use super::refund::{Origin, Refund};
+pub use parts::{Attempt, Dispute, KeyClaim, NO_SUCH_METHOD, Origin, Refund, State, shown_code};
 
-/// Format of the checkpoint. A row of another format is refused: this host cannot know what it means.
+/// Format of the checkpoint. A row of another format is refused: this host cannot know its meaning.
 pub const FORMAT: u32 = 1;
 /// The provider of a payment of nothing.
 pub const NO_PROVIDER: &str = "none";
-/// A reply to an attempt that takes longer than this is not waited for by its caller.
+/// The longest that a caller waits for the reply to an attempt.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Providers keep an idempotency key for a day; a call that is repeated later could act twice.
 pub const KEY_LIVES: Duration = Duration::from_secs(23 * 60 * 60);
@@ -41,11 +41,11 @@ pub struct Payment {
     /// The name of the purchase on the provider's page.
     pub description: String,
     pub total: Money,
-    /// What is paid for now.
+    /// The seats that are paid for now.
     pub sale: Option<Sale>,
     /// The reservation's version that `sale` is of; 0 while only `begin_payment` has returned it.
     pub seats_version: i64,
-    /// The hold ended: money that comes late buys the seats after all, or goes back whole.
+    /// The hold ended: money that arrives late buys the seats after all, or is given back whole.
     pub hold_expired: bool,
     /// The end of the hold, as far as payment knows.
     pub expires_at: Timestamp,
@@ -53,12 +53,12 @@ pub struct Payment {
     pub attempts: Vec<Attempt>,
     pub refunds: Vec<Refund>,
     pub disputes: Vec<Dispute>,
-    /// The request that began it, for what a webhook or a deadline finds out later.
+    /// The request that began it, as the cause of later webhooks and deadlines.
     pub context: Context,
     /// 0 while it is not in the database.
     #[serde(skip)]
     pub version: i64,
-    /// When the provider is asked again. It moves in the row without a new version where a check finds nothing new.
+    /// When the provider is checked again. It moves in the row without a new version where a check finds nothing new.
     #[serde(skip)]
     pub next_check_at: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -73,7 +73,7 @@ pub enum Stage {
     Ending {
         code: String,
     },
-    /// Nothing was captured and nothing can be, as far as the provider replies. Late money still leads to `Captured`.
+    /// Nothing was captured, and nothing can be according to the provider's replies. Late money still leads to `Captured`.
     Over {
         code: String,
     },
@@ -84,7 +84,7 @@ pub enum Stage {
     },
 }
 
-/// What a new payment is opened from.
+/// The facts from which a new payment is opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     pub reservation_id: Uuid,
@@ -95,6 +95,32 @@ pub struct Facts {
     pub seats_version: i64,
     pub total: Money,
     pub expires_at: Timestamp,
+}
+
+impl Facts {
+    pub fn of(created: &ReservationCreated) -> Self {
+        Self {
+            reservation_id: created.reservation_id,
+            user_id: created.user_id,
+            email: Some(created.email.clone()),
+            description: format!("{} · {}", created.movie_title, seat_list(&created.seats)),
+            sale: Some(sale(created)),
+            seats_version: created.version,
+            total: created.total,
+            expires_at: created.expires_at,
+        }
+    }
+}
+
+/// The sold seats, by an event of reservation.
+pub fn sale(event: &ReservationCreated) -> Sale {
+    Sale {
+        showtime_id: event.showtime_id,
+        movie_id: event.movie_id,
+        movie_title: event.movie_title.clone(),
+        starts_at: event.starts_at,
+        tickets: event.seats.len() as u16,
+    }
 }
 
 /// The id of the reservation's one payment: a UUIDv7 with the reservation's own time whose other bits are a hash. So every
@@ -115,14 +141,15 @@ pub fn derived_id(from: Uuid, label: &str) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// When to check again what has been open since `since`: pauses as long as it has taken so far, from `first` to an hour.
+/// When to check again a part that is open since `since`: after a pause as long as it has taken so far, from `first` to an
+/// hour.
 pub fn check_again_at(since: Timestamp, first: Duration, now: Timestamp) -> Timestamp {
     let elapsed = (now.date_time() - since.date_time()).try_into().unwrap_or(Duration::ZERO);
     now.plus(Duration::clamp(elapsed, first, CHECK_MAX))
 }
 
 impl Payment {
-    /// Not yet in the database; its first change puts it there.
+    /// Not yet in the database; its first change inserts it.
     pub fn open(facts: Facts, context: &Context, now: Timestamp) -> Self {
         Self {
             format: FORMAT,
@@ -171,7 +198,7 @@ impl Payment {
         attempts.chain(refunds).chain(disputes).next()
     }
 
-    /// The earliest of the next checks of what is open.
+    /// The earliest next check of its open parts.
     pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
         let attempts = self.attempts.iter().filter_map(|attempt| attempt.next_check(self.expires_at, now));
         let refunds = self.refunds.iter().filter_map(|refund| refund.next_check(now));
@@ -199,14 +226,14 @@ impl Payment {
         self.disputes.iter().find(|dispute| dispute.id == id)
     }
 
-    /// The names that the provider has for its parts, by which a webhook finds it.
+    /// The provider's ids of its parts, by which a webhook finds it.
     pub fn provider_refs(&self) -> Vec<&str> {
         let attempts = self.attempts.iter().flat_map(|attempt| attempt.intent.iter().chain(&attempt.session));
         let refunds = self.refunds.iter().filter_map(|refund| refund.provider_ref.as_ref());
         attempts.chain(refunds).map(String::as_str).collect()
     }
 
-    /// What disputes hold or took of a capture.
+    /// The money of a capture that disputes hold or took.
     pub fn disputed(&self, intent: &str) -> i64 {
         let taken = |d: &&Dispute| {
             d.intent == intent && matches!(d.status, DisputeStatus::Open | DisputeStatus::Lost)
@@ -218,7 +245,7 @@ impl Payment {
         self.refund_sum(intent, |status| status == RefundStatus::Completed)
     }
 
-    /// What was given back of a capture or is on its way.
+    /// The money of a capture that was given back or is being given back.
     pub fn promised(&self, intent: &str) -> i64 {
         self.refund_sum(intent, |status| status != RefundStatus::Failed)
     }
@@ -228,7 +255,7 @@ impl Payment {
         counted.map(|refund| refund.total.amount).sum()
     }
 
-    /// The accepted capture was requested back in one sum, as money is that came too late.
+    /// Whether the accepted capture was requested back in one sum, as happens to money that arrived too late.
     pub fn goes_back_whole(&self) -> bool {
         self.refunds.iter().any(|refund| refund.origin == Origin::Saga && refund.total == self.total)
     }
@@ -266,7 +293,7 @@ impl Payment {
         contract::Payment { attention, attempts, ..self.shown() }
     }
 
-    /// The payment as an answer shows it, without what is for staff alone.
+    /// The payment for an answer, without the fields for staff.
     pub fn shown(&self) -> contract::Payment {
         contract::Payment {
             id: self.id,

@@ -1,28 +1,17 @@
-//! The payment provider behind one small trait, its answers as types that distinguish a definite answer from an unknown
-//! outcome, and the calls that are made of it.
+//! The payment provider behind one small trait, and its answers as types that distinguish a definite answer from an unknown
+//! outcome. It knows nothing of payments.
 //!
-//! Invariant: a call that is made again is the same to the letter and goes under the same key, so the provider replays
-//! its first answer; only a definite answer is followed by a new key.
+//! Invariant: a repeated call is identical and has the same key, so the provider replays its first answer; only after a
+//! definite answer a new key is used.
 
 pub mod objects;
 pub mod stripe;
 
-use std::time::Duration;
-
 use bus::contract::Money;
 use bus::contract::payment::DisputeStatus;
 use ractor::async_trait;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use tokio::time::Instant;
-
-use super::attempt::{Attempt, Kind};
-use super::machine::{ProviderCall, ProviderReply};
-use super::model::Payment;
-use super::refund::Refund;
-
-/// Calls of one request: after that the next check goes on.
-const TRIES_MAX: u64 = 3;
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,12 +24,12 @@ pub enum Answer<T> {
     },
     /// The provider has no such object: a person must look.
     NoSuchObject,
-    /// No answer, or one that leaves it open whether it happened.
+    /// No answer, or one that does not show whether the call took effect.
     Unknown(String),
 }
 
 impl<T> Answer<T> {
-    /// Reads a definite answer further.
+    /// Converts a definite answer.
     pub fn then<S>(self, read: impl FnOnce(T) -> Answer<S>) -> Answer<S> {
         match self {
             Self::Done(answer) => read(answer),
@@ -51,20 +40,20 @@ impl<T> Answer<T> {
     }
 }
 
-/// What the provider shows of an attempt.
+/// The provider's view of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptView {
     pub intent: Option<String>,
     pub session: Option<String>,
     pub url: Option<String>,
-    /// What it is about to take or has taken; `None` where it cannot be read.
+    /// The amount that it will capture or has captured; `None` where it cannot be read.
     pub total: Option<Money>,
     pub state: ProviderState,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProviderState {
-    /// It may still capture: a page that waits, a bank that decides.
+    /// It may still capture: an open page, or a bank that decides.
     Open,
     Captured,
     /// This card did not pay.
@@ -73,6 +62,16 @@ pub enum ProviderState {
     },
     /// It can never capture any more.
     Closed,
+}
+
+/// How an attempt takes the money.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum Kind {
+    /// `method` is deleted once the outcome is known.
+    Token { method: Option<String> },
+    /// When the page ends by itself, in Unix seconds: stored, since a repeated call must be identical.
+    Hosted { ends_at: i64 },
 }
 
 /// An attempt to be made. `Kind::Token` without a method is one whose outcome is known; it is never sent.
@@ -128,7 +127,7 @@ pub enum RefundState {
     Failed { code: String },
 }
 
-/// One event of a list, as it came.
+/// One event of a list, unparsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedEvent {
     pub id: String,
@@ -151,152 +150,16 @@ pub trait Provider: Send + Sync + 'static {
     async fn begin(&self, order: &Order) -> Answer<AttemptView>;
     /// The state of an attempt.
     async fn look(&self, place: &Place) -> Answer<AttemptView>;
-    /// Makes sure that an attempt can never capture, and returns its state then. Without a place its beginning was
-    /// never answered; then the order's key is spent, so that the lost call cannot take effect later.
+    /// Makes sure that an attempt can never capture, and returns its state after that. Without a place the first call was never
+    /// answered; then the order's key is used up, so that the lost call cannot take effect later.
     async fn close(&self, order: &Order, place: Option<&Place>) -> Answer<AttemptView>;
     async fn refund(&self, order: &RefundOrder) -> Answer<RefundView>;
     async fn look_at_refund(&self, reference: &str) -> Answer<RefundView>;
     /// Looks an order's refund up by the metadata that we gave it; `NoSuchObject` where it was never made.
     async fn find_refund(&self, order: &RefundOrder) -> Answer<RefundView>;
     async fn look_at_dispute(&self, reference: &str) -> Answer<DisputeView>;
-    /// A page of the events that matter here, newest first: those since `since` (Unix seconds), older than `after`.
+    /// A page of the events that payment handles, newest first: those since `since` (Unix seconds), older than `after`.
     async fn events(&self, since: i64, after: Option<&str>) -> Answer<EventPage>;
     /// The reservation that a payment of the provider's is for, by the metadata that we gave it.
     async fn owner_of(&self, intent: &str) -> Answer<Option<Uuid>>;
-}
-
-/// A call to the provider with all that it is made of.
-pub enum Request {
-    Begin(Order),
-    Look(Place),
-    Close(Order, Option<Place>),
-    Refund(RefundOrder),
-    LookAtRefund(String, i32),
-    FindRefund(RefundOrder),
-    LookAtDispute(String),
-}
-
-/// The request of a call, from the payment as it was committed; `None` where there is nothing to ask about.
-pub fn request(payment: &Payment, call: ProviderCall) -> Option<Request> {
-    Some(match call {
-        ProviderCall::Begin(number) => Request::Begin(order(payment, payment.attempt(number)?)),
-        ProviderCall::Look(number) => Request::Look(place(payment.attempt(number)?)?),
-        ProviderCall::Close(number) => {
-            let attempt = payment.attempt(number)?;
-            Request::Close(order(payment, attempt), place(attempt))
-        }
-        ProviderCall::Refund(id) => Request::Refund(refund_order(payment, payment.refund(id)?)),
-        ProviderCall::FindRefund(id) => Request::FindRefund(refund_order(payment, payment.refund(id)?)),
-        ProviderCall::LookAtDispute(id) => {
-            let dispute = payment.dispute(id)?;
-            Request::LookAtDispute(dispute.provider_ref.clone())
-        }
-        ProviderCall::LookAtRefund(id) => {
-            let refund = payment.refund(id)?;
-            Request::LookAtRefund(refund.provider_ref.clone()?, refund.tries)
-        }
-    })
-}
-
-/// Sends the request until it is answered definitely, the tries are used up, or it is `until`.
-pub async fn send(provider: &dyn Provider, request: &Request, until: Instant) -> ProviderReply {
-    let mut reply = request.unknown("no time was left");
-    // Not seeded by the payment alone: payments that failed together must not come back together.
-    let seed = rand::random();
-    for tries in 1..=TRIES_MAX {
-        match tokio::time::timeout_at(until, request.send(provider)).await {
-            Ok(answered) => reply = answered,
-            Err(_) => return request.unknown("no answer in time"),
-        }
-        let pause = bus::retry::delay(tries, seed);
-        if !reply.is_unknown() || Instant::now() + pause >= until {
-            break;
-        }
-        metrics::counter!("payment_provider_retries_total").increment(1);
-        tokio::time::sleep(if tries < TRIES_MAX { pause } else { Duration::ZERO }).await;
-    }
-    reply
-}
-
-impl Request {
-    /// Its name in a trace.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Begin(_) => "begin",
-            Self::Look(_) => "look",
-            Self::Close(..) => "close",
-            Self::Refund(_) => "refund",
-            Self::LookAtRefund(..) => "look at refund",
-            Self::FindRefund(_) => "find refund",
-            Self::LookAtDispute(_) => "look at dispute",
-        }
-    }
-
-    async fn send(&self, provider: &dyn Provider) -> ProviderReply {
-        match self {
-            Self::Begin(order) => ProviderReply::Attempt(provider.begin(order).await),
-            Self::Look(place) => ProviderReply::Attempt(provider.look(place).await),
-            Self::Close(order, place) => ProviderReply::Attempt(provider.close(order, place.as_ref()).await),
-            Self::Refund(order) => ProviderReply::Refund(order.tries, provider.refund(order).await),
-            Self::LookAtRefund(reference, tries) => {
-                ProviderReply::Refund(*tries, provider.look_at_refund(reference).await)
-            }
-            Self::FindRefund(order) => ProviderReply::Refund(order.tries, provider.find_refund(order).await),
-            Self::LookAtDispute(reference) => {
-                ProviderReply::Dispute(provider.look_at_dispute(reference).await)
-            }
-        }
-    }
-
-    fn unknown(&self, why: &str) -> ProviderReply {
-        match self {
-            Self::Refund(RefundOrder { tries, .. })
-            | Self::FindRefund(RefundOrder { tries, .. })
-            | Self::LookAtRefund(_, tries) => ProviderReply::Refund(*tries, Answer::Unknown(why.to_owned())),
-            Self::LookAtDispute(_) => ProviderReply::Dispute(Answer::Unknown(why.to_owned())),
-            Self::Begin(_) | Self::Look(_) | Self::Close(..) => {
-                ProviderReply::Attempt(Answer::Unknown(why.to_owned()))
-            }
-        }
-    }
-}
-
-impl ProviderReply {
-    fn is_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Attempt(Answer::Unknown(_))
-                | Self::Refund(_, Answer::Unknown(_))
-                | Self::Dispute(Answer::Unknown(_))
-        )
-    }
-}
-
-fn order(payment: &Payment, attempt: &Attempt) -> Order {
-    Order {
-        payment_id: payment.id,
-        reservation_id: payment.reservation_id,
-        attempt: attempt.number,
-        kind: attempt.kind.clone(),
-        total: payment.total,
-        description: payment.description.clone(),
-        email: payment.email.clone(),
-    }
-}
-
-fn refund_order(payment: &Payment, refund: &Refund) -> RefundOrder {
-    RefundOrder {
-        payment_id: payment.id,
-        reservation_id: payment.reservation_id,
-        refund_id: refund.id,
-        tries: refund.tries,
-        intent: refund.intent.clone(),
-        total: refund.total,
-    }
-}
-
-/// The page where there is one: its payment appears and ends with it.
-fn place(attempt: &Attempt) -> Option<Place> {
-    let page = attempt.session.clone().map(Place::Page);
-    page.or_else(|| attempt.intent.clone().map(Place::Intent))
 }

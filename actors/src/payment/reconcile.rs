@@ -1,8 +1,9 @@
-//! Reads the provider's list of events for webhooks that never came, so that an endpoint that was down costs nobody a ticket.
+//! Reads the provider's list of events for webhooks that never arrived, so that an endpoint that was down costs no customer a
+//! ticket.
 //!
 //! Invariant: an event found here is applied exactly as its webhook would be, and once: both have the provider's event id.
-//! Invariant: one host reads at a time, and the cursor moves only over what is committed; a reading that was cut short goes
-//! on where it was. Payments that wait too long are asked about one by one, by their deadlines.
+//! Invariant: one host reads at a time, and the cursor moves only over committed events; an interrupted run is continued where
+//! it stopped. Payments that wait too long are checked one by one, by their deadlines.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::delivery::{Change, Outcome, read_failure};
 const OVERLAP_SECONDS: i64 = 120;
 /// Between two pages, so that a long list leaves the provider's rate limit (25 a second in test mode) to payments.
 const PAGE_PAUSE: Duration = Duration::from_millis(50);
-/// Pages of one run, 20,000 events: the rest comes with the next.
+/// Pages of one run, 20,000 events: the next run reads the rest.
 const PAGES_MAX: usize = 200;
 /// Missing events that are applied at once.
 const AT_ONCE_MAX: usize = 16;
@@ -114,8 +115,8 @@ async fn advance(env: &Env, version: &mut i64, cursor: &Cursor, pause: Duration)
 /// Applies the events that are not stored yet.
 async fn apply(env: &Env, events: Vec<ListedEvent>) -> Result<(), Failure> {
     let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
-    let known = store::known_events(&env.pool, &ids).await.map_err(read_failure)?;
-    let missing = events.into_iter().filter(|event| !known.contains(&event.id));
+    let stored = store::known_events(&env.pool, &ids).await.map_err(read_failure)?;
+    let missing = events.into_iter().filter(|event| !stored.contains(&event.id));
     let applied = futures::stream::iter(missing).map(|event| apply_one(env, event));
     applied.buffer_unordered(AT_ONCE_MAX).try_collect::<Vec<()>>().await?;
     Ok(())
@@ -133,7 +134,7 @@ async fn apply_one(env: &Env, event: ListedEvent) -> Result<(), Failure> {
             Ok(())
         }
         Err(Problem { status: 503, detail, .. }) => Err(Failure::transient(detail)),
-        // It would fail again for ever and hold up all others.
+        // It would fail again for ever and delay all others.
         Err(problem) => {
             tracing::error!(
                 event = event.id,

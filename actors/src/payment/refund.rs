@@ -2,57 +2,20 @@
 //!
 //! Invariant: of one capture never more is given back than it took.
 //! Invariant: a refund that failed for certain is tried anew under a new provider key, a bounded number of times; one whose
-//! outcome is unknown is asked about under its old key.
+//! outcome is unknown is requested again under its old key.
 
-use std::time::Duration;
-
-use bus::contract::payment as contract;
 use bus::contract::reservation::{RefundRequested, RefundStatus};
 use bus::contract::{Money, Timestamp};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::call::ProviderCall as Call;
 use super::ledger::{Account, Movement};
-use super::machine::{PaymentEvent, ProviderCall as Call, Step};
-use super::model::{ANSWER_WITHIN, KEY_LIVES, Payment, Stage, check_again_at, derived_id};
+use super::model::{KEY_LIVES, Origin, Payment, Refund, Stage, derived_id};
 use super::provider::{Answer, RefundState, RefundView};
+use super::step::{PaymentEvent, Step};
 
-/// Tries of a refund that fails for certain: a bank's trouble may pass in a moment, not more.
+/// Tries of a refund that fails for certain: a bank's failure may be temporary; more tries would not help.
 const TRIES_MAX: i32 = 3;
-/// First check of a refund that is tried anew.
-const ANEW_WITHIN: Duration = Duration::from_secs(2);
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refund {
-    pub id: Uuid,
-    pub origin: Origin,
-    /// The provider's payment that it gives back from.
-    pub intent: String,
-    pub total: Money,
-    pub status: RefundStatus,
-    /// The provider's refund, of the current try.
-    pub provider_ref: Option<String>,
-    /// Counts from 1; each has a provider key of its own.
-    pub tries: i32,
-    pub code: Option<String>,
-    pub reason: String,
-    /// Why a person must look.
-    pub concern: Option<String>,
-    pub created_at: Timestamp,
-    /// When the current try began.
-    pub tried_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Origin {
-    /// `refund.requested`: events say how it goes.
-    #[serde(rename = "ASKED")]
-    Saga,
-    /// A capture that nobody wanted; only the log says how it goes.
-    Own,
-}
 
 impl Refund {
     fn new(id: Uuid, origin: Origin, intent: String, total: Money, now: Timestamp) -> Self {
@@ -72,29 +35,9 @@ impl Refund {
         }
     }
 
-    /// Whether the provider no longer has the key of a try that it never replied to.
+    /// Whether the provider no longer has the key of a try without a reply.
     fn is_forgotten(&self, now: Timestamp) -> bool {
         self.provider_ref.is_none() && now > self.tried_at.plus(KEY_LIVES)
-    }
-
-    /// Nothing of it is in flight, and none of its money is ours to give back.
-    pub fn is_settled(&self) -> bool {
-        match self.status {
-            RefundStatus::Requested => false,
-            RefundStatus::Completed => true,
-            RefundStatus::Failed => self.origin == Origin::Saga,
-        }
-    }
-
-    pub fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
-        let is_anew = self.tries > 1 && self.provider_ref.is_none();
-        let first = if is_anew { ANEW_WITHIN } else { ANSWER_WITHIN };
-        let is_open = self.status == RefundStatus::Requested;
-        is_open.then(|| check_again_at(self.tried_at, first, now))
-    }
-
-    pub fn shown(&self) -> contract::Refund {
-        contract::Refund { id: self.id, total: self.total, status: self.status, created_at: self.created_at }
     }
 
     fn anew(self, now: Timestamp) -> Self {
@@ -120,7 +63,7 @@ fn put(mut step: Step, refund: Refund) -> Step {
 }
 
 /// A person must look at the refund; the first reason stays.
-fn worry(step: Step, refund: Refund, why: String) -> Step {
+fn require_attention(step: Step, refund: Refund, why: String) -> Step {
     let concern = refund.concern.clone().or(Some(why));
     put(step, Refund { concern, ..refund })
 }
@@ -141,7 +84,7 @@ pub fn request(step: Step, stage: &Stage, event: &RefundRequested, now: Timestam
     let step = step.log("refund requested", format!("{id}: {}", event.total.amount));
     match refusal {
         Some(code) => failed(step, refund, code),
-        // That it goes back needs no provider.
+        // A refund of nothing needs no provider.
         None if step.next.is_free() => {
             let done = Refund { status: RefundStatus::Completed, ..refund };
             put(step, done).event(PaymentEvent::RefundCompleted(id))
@@ -166,7 +109,7 @@ fn refusal(payment: &Payment, intent: &str, event: &RefundRequested) -> Option<&
     }
 }
 
-/// Gives back a capture that is not the accepted one. Its id is derived, so that it is made once.
+/// Gives back a capture that is not the accepted one. The refund's id is derived, so that it is created once.
 pub fn give_back(step: Step, intent: String, total: Money, concern: Option<String>, now: Timestamp) -> Step {
     let id = derived_id(step.next.id, &intent);
     if step.next.refund(id).is_some() {
@@ -178,21 +121,21 @@ pub fn give_back(step: Step, intent: String, total: Money, concern: Option<Strin
     put(step, refund).call(Call::Refund(id))
 }
 
-/// Asks the provider about every open refund.
+/// Reads every open refund from the provider.
 pub fn check(step: Step, now: Timestamp) -> Step {
     let open = step.next.refunds.iter().filter(|refund| refund.status == RefundStatus::Requested);
     let open: Vec<Refund> = open.cloned().collect();
     step.for_each(open, |step, refund| {
         if refund.is_forgotten(now) {
             let why = format!("the outcome of refund {} was never found out", refund.id);
-            worry(step, refund, why)
+            require_attention(step, refund, why)
         } else {
             step.call(refund.call())
         }
     })
 }
 
-/// A person wants it tried again, whatever was given up.
+/// A person requests another try, also of a refund that was given up.
 pub fn resume(step: Step, now: Timestamp) -> Step {
     let refunds = step.next.refunds.clone();
     step.for_each(refunds, |step, refund| match (refund.status, refund.origin) {
@@ -219,9 +162,11 @@ pub fn replied(step: Step, call: Call, tries: i32, answer: &Answer<RefundView>, 
             put(step.log("refund never made", id.to_string()), refund.anew(now)).call(Call::Refund(id))
         }
         // It was refused for certain, so the next try needs a key of its own.
-        (_, Answer::NoSuchObject) => {
-            worry(step, refund.anew(now), format!("the provider does not know what refund {id} is about"))
-        }
+        (_, Answer::NoSuchObject) => require_attention(
+            step,
+            refund.anew(now),
+            format!("the provider does not know what refund {id} is about"),
+        ),
     }
 }
 
@@ -233,7 +178,7 @@ pub fn shown(step: Step, id: Uuid, tries: i32, view: &RefundView, now: Timestamp
     }
 }
 
-/// What is shown of an older try is nothing new.
+/// A view of an older try changes nothing.
 fn of_try(payment: &Payment, id: Uuid, tries: i32) -> Option<Refund> {
     payment.refund(id).filter(|refund| refund.tries == tries).cloned()
 }
@@ -244,9 +189,9 @@ fn take(step: Step, before: Refund, view: &RefundView, now: Timestamp) -> Step {
     let provider_ref = before.provider_ref.clone().or_else(|| Some(view.reference.clone()));
     let refund = Refund { provider_ref, ..before };
     match (&view.state, refund.status) {
-        // Neither done nor failed: what was requested was not done, and something was.
+        // Neither done nor failed: the provider gave back another amount than the requested one.
         (_, _) if view.total != Some(refund.total) => {
-            worry(step, refund, format!("refund {id} is of another amount at the provider"))
+            require_attention(step, refund, format!("refund {id} is of another amount at the provider"))
         }
         (RefundState::Succeeded, RefundStatus::Requested) => {
             let step =
@@ -285,7 +230,7 @@ fn movement(refund: &Refund, is_returned: bool) -> Movement {
         from: if is_returned { account } else { Account::Provider },
         to: if is_returned { Account::Provider } else { account },
         total: refund.total,
-        // They follow the seats, not the money.
+        // Tickets follow the seats, not the money.
         tickets: 0,
     }
 }
@@ -296,7 +241,7 @@ fn failed(step: Step, refund: Refund, code: &str) -> Step {
     let refund = Refund { status: RefundStatus::Failed, code: Some(code.to_owned()), ..refund };
     match refund.origin {
         Origin::Saga => put(step, refund).event(PaymentEvent::RefundFailed(id)),
-        // Nobody else knows of it, and it is somebody's money.
-        Origin::Own => worry(step, refund, format!("{id} could not be given back: {code}")),
+        // No other part has a record of it, and it is a customer's money.
+        Origin::Own => require_attention(step, refund, format!("{id} could not be given back: {code}")),
     }
 }

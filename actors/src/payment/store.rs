@@ -3,8 +3,8 @@
 //!
 //! Invariant: a payment's row is written only over the version that was decided on, and its postings, declines and log only
 //! together with it. A batch is one statement.
-//! Invariant: the declines of an account are counted under a lock of that account, which `lock` takes, so that
-//! two hosts cannot both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
+//! Invariant: the declines of an account are counted under a lock of that account, which `lock` takes, so that two hosts cannot
+//! both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
 
 mod report;
 
@@ -23,18 +23,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::ledger::Posting;
-use super::machine::{LogLine, Step};
 use super::model::{FORMAT, Payment};
+use super::step::{LogLine, Step};
 use crate::delivery::{self, Loss, Reads, Statement, WriteError};
 pub use report::revenue;
 
-/// What one change writes.
+/// The rows that one change writes.
 #[derive(Debug)]
 pub enum Rows {
     Step(Box<PaymentRows>),
     /// An event of the provider that changes no payment.
     Event(ProviderEvent),
-    /// The provider is asked again later; nothing else changes, so that there is no new version.
+    /// A later next check; nothing else changes, so that there is no new version.
     Check {
         id: Uuid,
         version: i64,
@@ -45,11 +45,11 @@ pub enum Rows {
 
 #[derive(Debug)]
 pub struct PaymentRows {
-    payment: Payment,
+    pub payment: Payment,
     /// 0: it must not be there yet.
-    expected: i64,
+    pub expected: i64,
     log: Vec<LogLine>,
-    postings: Vec<Posting>,
+    pub postings: Vec<Posting>,
     /// Numbers of the direct charges that this step found declined.
     declined: Vec<i32>,
     event: Option<ProviderEvent>,
@@ -72,7 +72,7 @@ pub struct Bound {
     pub payer: Uuid,
     /// How many declines there may be, this charge included.
     pub most: usize,
-    /// Counted from here.
+    /// Declines since this time are counted.
     pub since: Timestamp,
 }
 
@@ -92,29 +92,17 @@ impl PaymentRows {
     }
 }
 
-#[cfg(test)]
-impl PaymentRows {
-    pub fn payment(&self) -> &Payment {
-        &self.payment
-    }
-
-    pub fn expected(&self) -> i64 {
-        self.expected
-    }
-
-    pub fn postings(&self) -> &[Posting] {
-        &self.postings
-    }
-}
-
 impl delivery::Rows for Rows {
-    /// The machine gives every other refusal; only the database knows an account's other payments.
+    /// The machine gives every other refusal; only the database has an account's other payments.
     type Rejection = Rejection;
     type Written = ();
 
-    fn statement(rows: &[&Self]) -> Option<Statement> {
-        let is_cursor = |rows: &&Self| matches!(rows, Self::Cursor(_));
-        (!rows.iter().any(is_cursor)).then(|| statement(rows))
+    fn is_statement(&self) -> bool {
+        !matches!(self, Self::Cursor(_))
+    }
+
+    fn statement(rows: &[&Self]) -> Statement {
+        statement(rows)
     }
 
     fn lock<'a>(
@@ -144,20 +132,19 @@ impl delivery::Rows for Rows {
         stale.map(|(row, _)| (row, Loss::Stale)).collect()
     }
 
-    /// Only cursors are written so, one at a time.
     fn write<'a>(
         db: &'a mut PgConnection,
         rows: &'a [&'a Self],
     ) -> BoxFuture<'a, Result<Vec<()>, WriteError<Self::Rejection>>> {
         async move {
-            match rows {
-                [Self::Cursor(cursor)] if advance(db, cursor).await? => Ok(vec![()]),
-                [Self::Cursor(_)] => Err(WriteError::Stale),
-                _ => {
-                    let cursors = (0..rows.len()).filter(|row| matches!(rows[*row], Self::Cursor(_)));
-                    Err(WriteError::Short(cursors.collect()))
+            for (index, row) in rows.iter().enumerate() {
+                if let Self::Cursor(cursor) = row
+                    && !advance(db, cursor).await?
+                {
+                    return Err(WriteError::Lost(vec![(index, Loss::Stale)]));
                 }
             }
+            Ok(vec![(); rows.len()])
         }
         .boxed()
     }
@@ -387,7 +374,7 @@ pub async fn payment(pool: &PgPool, id: Uuid) -> Result<Option<Payment>, sqlx::E
     row.as_ref().map(read).transpose()
 }
 
-/// The reservation whose payment has a part of one of these names at the provider.
+/// The reservation whose payment has a part with one of these ids at the provider.
 pub async fn reservation_of(pool: &PgPool, references: &[String]) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar("select reservation_id from payments where provider_refs && $1 limit 1")
         .bind(references)
@@ -456,7 +443,7 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<Payment, sqlx::Error> {
         // Transient for this host: another version of it can read the row.
         let why =
             format!("the payment's checkpoint has format {format}; this host reads and writes {FORMAT}");
-        return Err(sqlx::Error::Configuration(why.into()));
+        return Err(sqlx::Error::Decode(why.into()));
     }
     let payment: Payment =
         serde_json::from_value(checkpoint).map_err(|error| sqlx::Error::Decode(error.into()))?;
@@ -482,7 +469,7 @@ fn status_name(status: PaymentStatus) -> &'static str {
 /// How far the provider's list of events has been read. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cursor {
-    /// What happened before has been read.
+    /// All events before this time are read.
     pub since: i64,
     pub pass: Option<Pass>,
 }
@@ -519,8 +506,8 @@ pub async fn due_cursor(pool: &PgPool) -> Result<Option<(i64, Cursor)>, sqlx::Er
 
 /// Of these events, those that are stored.
 pub async fn known_events(pool: &PgPool, ids: &[&str]) -> Result<HashSet<String>, sqlx::Error> {
-    let known = sqlx::query_scalar("select id from provider_events where id = any($1)").bind(ids);
-    Ok(known.fetch_all(pool).await?.into_iter().collect())
+    let stored = sqlx::query_scalar("select id from provider_events where id = any($1)").bind(ids);
+    Ok(stored.fetch_all(pool).await?.into_iter().collect())
 }
 
 /// Whether the cursor was where it was expected.

@@ -19,15 +19,13 @@ use bus::contract::reservation::{RefundRequested, ReservationCancelled, Reservat
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
-use super::attempt::{Kind, NO_SUCH_METHOD, State};
+use super::call::{ProviderCall as Call, ProviderReply};
 use super::ledger::Posting;
-use super::machine::{
-    self, Input, KeyWrite, LogLine, PayRequest, PaymentEvent, ProviderCall as Call, ProviderReply,
-    WebhookEvent, sale,
-};
-use super::model::{Facts, Payment, Stage, payment_id};
+use super::machine::{self, Input, WebhookEvent};
+use super::model::{Facts, NO_SUCH_METHOD, Payment, Stage, State, payment_id, sale};
 use super::provider::objects::About;
-use super::provider::{Answer, AttemptView, DisputeView, ProviderState, RefundView};
+use super::provider::{Answer, AttemptView, DisputeView, Kind, ProviderState, RefundView};
+use super::step::{self, KeyWrite, LogLine, PayRequest, PaymentEvent};
 use crate::delivery::IdempotencyKey;
 
 const RESERVATION: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
@@ -63,7 +61,7 @@ fn try_step(before: &Payment, input: &Input, now: Timestamp) -> Result<Step, Rej
     let step = machine::step(before, input, now)?;
     let changed = step.is_new_version(before);
     let alarm = before.attention().is_none() && step.next.attention().is_some();
-    let machine::Step { next, events, calls, postings, log, key } = step;
+    let step::Step { next, events, calls, postings, log, key } = step;
     Ok(Step { next, events, calls, postings, log, key, changed, alarm })
 }
 
@@ -140,7 +138,7 @@ fn cancelled(payment: &Payment, event: &ReservationCancelled, now: Timestamp) ->
     step(payment, Input::Cancelled(Box::new(event.clone())), now)
 }
 
-/// What the payment of a reservation that was just made is opened from.
+/// The facts from which the payment of a new reservation is opened.
 fn facts() -> Facts {
     Facts {
         reservation_id: RESERVATION,
@@ -213,7 +211,7 @@ fn paid() -> Payment {
     reply(&begun, Call::Begin(1), view("pi_1", ProviderState::Captured), 11).next
 }
 
-/// A page waits for the moviegoer.
+/// A hosted page is open.
 fn page_open() -> Payment {
     let begun = begin(&opened(), page(), 10).next;
     reply(&begun, Call::Begin(1), page_view(ProviderState::Open), 11).next
@@ -235,7 +233,7 @@ fn a_token_is_charged_only_after_its_attempt_and_key_are_written() {
     assert_eq!(step.events, [PaymentEvent::Initiated(1)]);
     assert_eq!(step.key, Some(KeyWrite::Claim { key: key("key at 10"), hash: [1; 32] }));
     assert_eq!(step.next.status(), PaymentStatus::Processing);
-    assert_eq!(step.next.next_check_at, Some(at(20)), "an attempt without an answer is asked about");
+    assert_eq!(step.next.next_check_at, Some(at(20)), "an attempt without an answer is checked");
 }
 
 #[test]
@@ -276,23 +274,23 @@ fn an_unknown_token_is_no_matter_for_staff() {
 }
 
 #[test]
-fn a_page_is_told_once_it_is_open() {
+fn a_pages_address_is_published_once_it_is_open() {
     let begun = begin(&opened(), page(), 10);
     assert_eq!(begun.events, []);
     let step = reply(&begun.next, Call::Begin(1), page_view(ProviderState::Open), 11);
     assert_eq!(step.events, [PaymentEvent::Initiated(1)]);
     assert_eq!(step.key, Some(KeyWrite::Complete { key: key("key at 10"), attempt: 1 }));
     assert_eq!(step.next.shown().checkout_url.as_deref(), Some("https://pay.test/cs_1"));
-    assert_eq!(step.next.next_check_at, Some(at(HOLD)), "the provider is asked when the hold ends");
+    assert_eq!(step.next.next_check_at, Some(at(HOLD)), "the provider is checked when the hold ends");
     let paid = shown(&step.next, Some(1), &page_view(ProviderState::Captured), at(60));
     assert_eq!((&paid.events[..], paid.next.shown().checkout_url), (&[PaymentEvent::Success][..], None));
 }
 
 #[test]
-fn a_bank_that_thinks_is_waited_for() {
+fn a_payment_that_a_bank_has_not_decided_is_checked_until_it_has() {
     let begun = begin(&opened(), token(), 10).next;
     let step = reply(&begun, Call::Begin(1), view("pi_1", ProviderState::Open), 11);
-    assert!(matches!(step.key, Some(KeyWrite::Complete { .. })), "the asker hears PROCESSING");
+    assert!(matches!(step.key, Some(KeyWrite::Complete { .. })), "the caller is answered PROCESSING");
     assert_eq!(step.next.status(), PaymentStatus::Processing);
     let checked = due(&step.next, at(21));
     assert_eq!(checked.calls, [Call::Look(1)]);
@@ -310,7 +308,7 @@ fn a_paid_payment_and_one_that_is_over_take_no_attempt() {
 }
 
 #[test]
-fn an_outcome_that_is_unknown_is_asked_for_under_the_same_attempt() {
+fn an_unknown_outcome_is_requested_again_under_the_same_attempt() {
     let begun = begin(&opened(), token(), 10).next;
     let unknown = replied(&begun, Call::Begin(1), &Answer::Unknown("timed out".into()), at(15));
     assert_eq!((&unknown.calls[..], &unknown.key), (&[][..], &None), "the key stays claimed");
@@ -321,10 +319,7 @@ fn an_outcome_that_is_unknown_is_asked_for_under_the_same_attempt() {
     assert_eq!(due(&checked.next, at(30)).calls, [], "not before its time");
     let found = reply(&checked.next, Call::Begin(1), view("pi_1", ProviderState::Captured), 41);
     assert_eq!(found.events, [PaymentEvent::Success]);
-    assert!(
-        matches!(found.key, Some(KeyWrite::Complete { .. })),
-        "whoever repeats the request gets its answer"
-    );
+    assert!(matches!(found.key, Some(KeyWrite::Complete { .. })), "a repeated request gets the answer");
 }
 
 #[test]
@@ -341,10 +336,10 @@ fn after_a_day_an_unanswered_charge_is_a_matter_for_a_person() {
     let begun = begin(&opened(), token(), 10).next;
     let now = at(11).plus(Duration::from_secs(23 * 3600));
     let step = due(&begun, now);
-    assert_eq!((&step.calls[..], step.alarm), (&[][..], true), "the provider has forgotten the key");
+    assert_eq!((&step.calls[..], step.alarm), (&[][..], true), "the provider no longer has the key");
     let begun = begin(&opened(), page(), 10).next;
     let step = due(&begun, now);
-    assert_eq!(step.next.attempts[0].state, State::Closed, "a page that nobody saw has ended");
+    assert_eq!(step.next.attempts[0].state, State::Closed, "a page that no caller received has ended");
 }
 
 #[test]

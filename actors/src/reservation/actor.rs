@@ -1,6 +1,6 @@
 //! The saga actor: one for each reservation that receives inputs, in the shell that all entities share.
 //!
-//! Here is what the shell needs to know: how an input becomes a change of rows, and how each call is made.
+//! This file has the parts that the shell needs: how an input becomes a change of rows, and how each call is made.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -9,21 +9,23 @@ use std::time::Duration;
 
 use bus::contract::Timestamp;
 use bus::contract::auth::Role;
-use bus::contract::payment::{EndPayment, GetRefund, PaymentEnd, RefundAnswer};
-use bus::contract::reservation::{Rejection, ReservationStatus};
-use bus::service::{Answered, Ask};
+use bus::contract::payment::{EndPayment, GetRefund, Refund};
+use bus::contract::reservation::{PaymentBegun, RefundStatus, Rejection, Sale};
+use bus::contract::seat_list;
+use bus::service::{Answered, Ask, json};
 use bus::token::Identity;
-use bus::{Context, Failure};
+use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Env;
-use super::endpoints::answer;
 use super::holds::{Bounds, ends_unpaid};
-use super::model::{Reservation, SeatWrite};
+use super::model::{Reservation, Seats};
 use super::order::replay;
-use super::saga::{Input, SagaCall, SagaEvent, Step as SagaStep};
+use super::saga::{
+    Input, SagaCall, SagaEvent, Step as SagaStep, ended_input, exchanged, refund_input, replacement_input,
+};
 use super::store::{Logged, Rows, Step};
 use crate::config::ReservationSettings;
 use crate::delivery::{Change, IdempotencyWrite, Reads, StoredAnswer};
@@ -43,11 +45,11 @@ pub struct SagaMachine {
 }
 
 /// A step as its caller sees it.
-pub struct Done<'a> {
-    pub input: &'a Input,
-    pub after: &'a Reservation,
-    pub events: &'a [SagaEvent],
-    pub now: Timestamp,
+struct Done<'a> {
+    input: &'a Input,
+    after: &'a Reservation,
+    events: &'a [SagaEvent],
+    now: Timestamp,
 }
 
 impl Machine for SagaMachine {
@@ -72,14 +74,14 @@ impl Machine for SagaMachine {
         }
         let step = before.step(input, now).map_err(Refusal::rejected)?;
         if step.writes_nothing(&before.saga) {
-            return self.ask_again(before, input, step, requester, now);
+            return self.repeat_calls(before, input, step, requester, now);
         }
         self.write(before, input, step, requester, now)
     }
 
     fn cached_is_enough(&self, state: Option<&Reservation>, input: &Input, writes: bool) -> bool {
         match state {
-            // A later event than this row knows of: written over it, it would hold up the batch that it is in.
+            // The event is later than this row: a write over the row would fail and delay its batch.
             Some(before) if before.saga.is_behind(input) => false,
             // The one exception from the rule: an event that every charge causes and that changes nothing.
             Some(before) => writes || before.saga.expects(input),
@@ -87,11 +89,11 @@ impl Machine for SagaMachine {
         }
     }
 
-    fn is_same(&self, one: &Input, other: &Input) -> bool {
-        matches!((one, other), (Input::Deadline, Input::Deadline))
+    fn is_same(&self, first: &Input, second: &Input) -> bool {
+        matches!((first, second), (Input::Deadline, Input::Deadline))
     }
 
-    /// The seats of an expired hold are gone, or the show has begun: the money goes back.
+    /// The seats of an expired hold are taken, or the show has begun: the money is given back.
     fn rejected(&self, input: Input, rejection: Rejection) -> Result<Input, Refusal> {
         match input {
             Input::PaymentSucceeded(success) => Ok(Input::ReclaimLost(success)),
@@ -131,8 +133,8 @@ impl Machine for SagaMachine {
 }
 
 impl SagaMachine {
-    /// A step that writes no new version. A deadline that only asks again moves in the row.
-    fn ask_again(
+    /// A step that writes no new version. A deadline that only repeats a request moves in the row.
+    fn repeat_calls(
         &self,
         before: &Reservation,
         input: &Input,
@@ -174,11 +176,12 @@ impl SagaMachine {
         let mut outbox = after.events(before, &step.events, &context);
         let row = row(before, &after, input);
         let rows = match input {
-            Input::BeginExchange { new, showtime_version, .. } => {
-                outbox.extend(new.events(new, &[SagaEvent::Created], &context));
+            Input::BeginExchange(replacement) => {
+                let new = before.replaced_by(replacement);
+                outbox.extend(new.events(&new, &[SagaEvent::Created], &context));
                 let role = requester.identity().map_or(Role::User, |identity| identity.role);
                 let bounds = Bounds::of_exchange(&self.settings, role);
-                Rows::Pair(Box::new([row, Step::of_new(Reservation::clone(new), bounds, *showtime_version)]))
+                Rows::Pair(Box::new([row, Step::of_new(new, bounds, replacement.to.showtime_version)]))
             }
             _ => Rows::Step(Box::new(row)),
         };
@@ -242,7 +245,7 @@ impl Hosted for SagaMachine {
                 None
             }
             SagaCall::ReadReplacement { to } => match env.reservations.get(to).await {
-                Ok(new) => replacement_input(to, new.as_ref()),
+                Ok(new) => replacement_input(to, new.as_ref().map(|new| &new.saga)),
                 Err(failure) => not_answered(id, &failure.to_string()),
             },
         }
@@ -252,35 +255,6 @@ impl Hosted for SagaMachine {
 fn not_answered(reservation: Uuid, why: &str) -> Option<Input> {
     tracing::warn!(%reservation, why, "a saga's call failed; its deadline makes it again");
     None
-}
-
-pub fn ended_input(payment_id: Uuid, ended: PaymentEnd) -> Option<Input> {
-    match ended {
-        PaymentEnd::Over => Some(Input::PaymentOver { payment_id }),
-        PaymentEnd::Captured { success } => Some(Input::PaymentSucceeded(success)),
-        PaymentEnd::Unknown => None,
-    }
-}
-
-pub fn refund_input(refund_id: Uuid, answer: RefundAnswer) -> Option<Input> {
-    match answer {
-        RefundAnswer::Completed { version } => Some(Input::RefundCompleted { refund_id, version }),
-        RefundAnswer::Failed { code, version } => Some(Input::RefundFailed { refund_id, code, version }),
-        // Payment goes on with it, or has yet to receive the event, which the stream delivers again.
-        RefundAnswer::Requested { .. } | RefundAnswer::Unknown => None,
-    }
-}
-
-pub fn replacement_input(to: Uuid, new: Option<&Reservation>) -> Option<Input> {
-    match new {
-        Some(new) if new.saga.captured.is_some() => Some(exchanged(to, true)),
-        Some(new) if new.saga.status() == ReservationStatus::Pending => None,
-        Some(_) | None => Some(exchanged(to, false)),
-    }
-}
-
-pub fn exchanged(to: Uuid, is_paid: bool) -> Input {
-    if is_paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } }
 }
 
 fn context(requester: &Requester) -> Context {
@@ -295,7 +269,46 @@ fn answer_to(requester: &Requester, done: &Done<'_>) -> Result<Bytes, Refusal> {
     }
 }
 
-/// An event about a reservation that is not there can never be handled.
+/// The answer to the caller of an input: the reservation, except for three inputs.
+fn answer(done: &Done<'_>) -> Answered {
+    match done.input {
+        Input::BeginPayment { .. } => payment_begun(done.after),
+        Input::GiveBack(_) => refund_requested(done),
+        // The reservation to pay.
+        Input::BeginExchange(new) => json(&done.after.replaced_by(new).view(done.now)),
+        _ => json(&done.after.view(done.now)),
+    }
+}
+
+fn payment_begun(reservation: &Reservation) -> Answered {
+    json(&PaymentBegun {
+        reservation_id: reservation.id,
+        user_id: reservation.user_id,
+        email: reservation.email.clone(),
+        description: format!("{} · {}", reservation.movie_title, seat_list(&reservation.seats())),
+        total: reservation.saga.terms.total,
+        expires_at: reservation.saga.expires_at,
+        sale: Some(Sale {
+            showtime_id: reservation.showtime_id,
+            movie_id: reservation.movie_id,
+            movie_title: reservation.movie_title.clone(),
+            starts_at: reservation.starts_at,
+            tickets: reservation.saga.terms.lines.len() as u16,
+        }),
+    })
+}
+
+fn refund_requested(done: &Done<'_>) -> Answered {
+    let requested = done.events.iter().find_map(|event| match event {
+        SagaEvent::RefundRequested(refund) => Some(refund),
+        _ => None,
+    });
+    let refund = requested.ok_or_else(Problem::internal)?;
+    let (id, total, created_at) = (refund.id, refund.total, done.now);
+    json(&Refund { id, total, status: RefundStatus::Requested, created_at })
+}
+
+/// An event about a reservation that does not exist can never be handled.
 fn no_such_reservation(requester: &Requester) -> Refusal {
     match requester {
         Requester::Delivery(_) => Failure::poison("there is no such reservation").into(),
@@ -303,29 +316,17 @@ fn no_such_reservation(requester: &Requester) -> Refusal {
     }
 }
 
-/// One's own, or any for an ADMIN.
+/// The caller's own reservation, or any for an ADMIN.
 pub fn may_act(reservation: &Reservation, identity: &Identity) -> bool {
     reservation.user_id == identity.user_id || identity.role >= Role::Admin
 }
 
 /// The step as it is written.
 fn row(before: &Reservation, after: &Reservation, input: &Input) -> Step {
-    let showtime_version = match input {
-        Input::Exchange(to) => Some(to.showtime_version),
-        _ => None,
-    };
-    let moved = showtime_version.is_some();
     Step {
         reservation: after.clone(),
         log: Logged { input: input.name(), by: input.by(), detail: input.detail() },
-        seats: if moved {
-            SeatWrite::Exchange
-        } else {
-            SeatWrite::between(before.saga.state.claim(), after.saga.state.claim())
-        },
-        previous: moved.then(|| (before.showtime_id, before.seats())),
-        bounds: None,
+        seats: Seats::of_step(before, input, after.saga.state.claim()),
         ends_unpaid: ends_unpaid(&before.saga, &after.saga, input),
-        showtime_version,
     }
 }

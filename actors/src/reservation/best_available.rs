@@ -52,7 +52,7 @@ pub fn left(map: &SeatMap, kind: SeatKind) -> (usize, usize) {
         .fold((0, 0), |(left, marked), seat| (left + 1, marked + usize::from(!seats[seat].is_free())))
 }
 
-/// What of the kind may be offered by itself, whether it is free or not.
+/// The units and single seats of the kind that may be offered alone, free or not.
 fn blocks(map: &SeatMap, kind: SeatKind) -> impl Iterator<Item = Block> {
     let mut next = 0;
     let all = std::iter::from_fn(move || {
@@ -131,8 +131,8 @@ fn can_make(sizes: [usize; UNIT_SEATS_MAX + 1], count: usize) -> bool {
     sums >> count & 1 == 1
 }
 
-/// Too few stand together: the party sits in as few groups as possible, the largest first, each as central as can be. Each group
-/// leaves what still makes up the rest.
+/// Too few free seats are adjacent: the party sits in as few groups as possible, the largest first, each as central as can be.
+/// Each group leaves seats that can still make up the rest.
 fn split(mut runs: Vec<Run>, scores: &[f64], count: usize) -> Option<Vec<usize>> {
     let mut chosen = Vec::with_capacity(count);
     while chosen.len() < count {

@@ -1,6 +1,6 @@
 //! The events that reservation handles: payment's for its sagas, movie's for its showtimes, and accounts that were taken over.
 //!
-//! Invariant: an event that is handled again changes nothing; what concerns many reservations is acknowledged when all have
+//! Invariant: an event that is handled again changes nothing; an event for many reservations is acknowledged when all have
 //! handled it.
 
 use bus::consumer::Delivery;
@@ -115,7 +115,7 @@ async fn change_showtime(env: &Env, delivery: Delivery) {
     }
 }
 
-/// The new version counts, so that it is not decided again, with the seats and the start that were sold.
+/// Stores the new version, so that it is not decided again, with the seats and the start that were sold.
 async fn keep_showtime(env: &Env, delivery: Delivery, wanted: Showtime) {
     let sold = match store::snapshot(&env.pool, wanted.id).await {
         Ok(Some(snapshot)) => snapshot.showtime,
@@ -143,13 +143,13 @@ fn settle(delivery: Delivery, outcome: Outcome<Rows>) {
     match outcome {
         Outcome::Committed { .. } => delivery.ack(),
         Outcome::Failed(failure) => delivery.fail(failure),
-        // Another version was taken over between reading and writing: from the beginning.
+        // Another version was stored between reading and writing: start again.
         Outcome::Rejected(_) | Outcome::Stale => delivery.retry("the showtime changed meanwhile"),
         Outcome::Repeated(_) => delivery.fail(Failure::poison("a showtime has no idempotency key")),
     }
 }
 
-/// First nothing more is sold, then every saga gives its seats and money back.
+/// Ends the sale first, then has every saga give back its seats and money.
 async fn cancel_showtime(env: &Env, delivery: Delivery) {
     let event: ShowtimeCancelled = match delivery.event() {
         Ok(event) => event,
@@ -174,7 +174,7 @@ async fn cancel_showtime(env: &Env, delivery: Delivery) {
 }
 
 /// An account whose address was not proven was taken over by the address's owner: its unpaid holds are given up. Each
-/// cancellation names the version that was read, so that only what is still pending is cancelled.
+/// cancellation names the version that was read, so that only reservations that are still pending are cancelled.
 async fn give_up_holds(env: &Env, delivery: Delivery) {
     let verified: EmailVerified = match delivery.event() {
         Ok(verified) => verified,

@@ -2,19 +2,20 @@
 //!
 //! Invariant: new seats are claimed before, or in the same transaction in which, the old ones are freed.
 //! For the same price or less the reservation itself moves; for more, a new one is made in the transaction in which the old
-//! one's saga learns of it, and takes its place when it is paid. Which seats are free is read here and decided by Postgres.
+//! one's saga stores it, and replaces it when it is paid. Which seats are free is read here and decided by Postgres.
 
 use bus::Problem;
 use bus::contract::reservation::{
     CreateReservation, ExchangeReservation, PlanExchange, Rejection, ReservationPlan, SeatStatus,
 };
-use bus::contract::{Money, SeatId, Timestamp};
+use bus::contract::{Line, Money, SeatId, Timestamp};
 use bus::service::{Answered, Call, json};
+use uuid::Uuid;
 
-use super::endpoints::{find, key, once, send};
 use super::model::{Reservation, Snapshot};
-use super::order::{self, Owner, new_reservation};
-use super::saga::{Input, Place};
+use super::order;
+use super::requests::{find, key, once, send};
+use super::saga::{Input, Place, Replacement};
 use super::seat_map::SeatMap;
 use super::{Env, showtime};
 use crate::config::ReservationSettings;
@@ -28,10 +29,10 @@ pub async fn exchange(env: Env, call: Call<ExchangeReservation>) -> Answered {
         let mut tries = 0;
         loop {
             tries += 1;
-            // A refusal here rests on a row that was just read; only a race that is lost later is run again.
+            // A refusal before the write is final, since the row was just read; only a race lost at the write is tried again.
             let (old, input) = plan(&env, &call, &call.request).await?;
             match send(&env, &call, old.id, input, key.clone()).await {
-                // Other seats, another price or another difference: decided on what is there then.
+                // Other seats, another price or another difference: planned again on the new rows.
                 Err(problem) if lost_a_race(&problem) && tries < TRIES_MAX => {}
                 answered => return answered,
             }
@@ -45,7 +46,7 @@ fn lost_a_race(problem: &Problem) -> bool {
     matches!(problem.code.as_str(), "seats-taken" | "plan-changed")
 }
 
-/// The reservation as it is now, if the caller may exchange it, and what the exchange is to it.
+/// The reservation as it is now, if the caller may exchange it, and the input that exchanges it.
 async fn plan<R>(
     env: &Env,
     call: &Call<R>,
@@ -63,13 +64,11 @@ async fn plan<R>(
     Ok((old, input))
 }
 
-/// What the exchange would do to the reservation as it is now.
+/// The plan of the exchange for the reservation as it is now.
 fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ReservationPlan {
     let nothing = Money { amount: 0, ..old.saga.terms.total };
     let (total, refund, payable) = match input {
-        Input::BeginExchange { new, .. } => {
-            (new.saga.terms.total, old.saga.full_price(), new.saga.terms.total)
-        }
+        Input::BeginExchange(new) => (new.to.total, old.saga.full_price(), new.to.total),
         Input::Exchange(place) => {
             let refund = old.saga.due_back(place.total.amount, old.saga.terms.percent(now));
             (place.total, refund, nothing)
@@ -79,7 +78,7 @@ fn as_plan(old: &Reservation, input: &Input, now: Timestamp) -> ReservationPlan 
     ReservationPlan { version: old.version, total, refund, payable }
 }
 
-/// Answers what an exchange would do.
+/// Answers the plan of an exchange.
 pub async fn preview(env: Env, call: Call<PlanExchange>) -> Answered {
     let PlanExchange { id, showtime_id, seats } = call.request.clone();
     let request =
@@ -88,7 +87,7 @@ pub async fn preview(env: Env, call: Call<PlanExchange>) -> Answered {
     json(&as_plan(&old, &input, env.clock.now()))
 }
 
-/// Which seats it gets, and by which way.
+/// Chooses the seats, and whether the exchange needs a new reservation.
 pub fn choose(
     request: &ExchangeReservation,
     old: &Reservation,
@@ -101,54 +100,51 @@ pub fn choose(
         seats: request.seats.clone(),
         best_available: request.best_available.clone(),
     };
-    let here = old.showtime_id == hall.showtime.id;
-    let decide = |map: &SeatMap| {
-        // A map that was read has no marks to wait for.
+    let same_showtime = old.showtime_id == hall.showtime.id;
+    let decide = |map: &SeatMap| -> Result<Vec<usize>, Rejection> {
+        // A map made from a snapshot has no marks to wait for.
         let seats = order::decide(&order, &hall.showtime, map, settings, now)?;
         Ok(seats.unwrap_or_default())
     };
-    let map = map_of(hall, |seat| here && old.has_seat(seat));
-    let seats = decide(&map)?;
-    let lines = map.lines(&seats);
+    let map = map_of(hall, |seat| same_showtime && old.has_seat(seat));
+    let lines = map.lines(&decide(&map)?);
     let total = order::total(&lines);
-    if here && lines.len() == old.saga.terms.lines.len() && lines.iter().all(|line| old.has_seat(&line.seat))
+    if same_showtime
+        && lines.len() == old.saga.terms.lines.len()
+        && lines.iter().all(|line| old.has_seat(&line.seat))
     {
         return Err(Rejection::SameSeats);
     }
     if total.currency != old.saga.terms.total.currency {
         return Err(Rejection::OtherCurrency);
     }
+    let place = |lines: Vec<Line>| Place {
+        planned_on: old.version,
+        showtime_id: hall.showtime.id,
+        showtime_version: hall.showtime.version,
+        movie_id: hall.showtime.movie_id,
+        movie_title: hall.showtime.movie_title.clone(),
+        starts_at: hall.showtime.starts_at,
+        total: order::total(&lines),
+        lines,
+    };
     if total.amount <= old.saga.terms.total.amount {
-        return Ok(Input::Exchange(Place {
-            planned_on: old.version,
-            showtime_id: hall.showtime.id,
-            showtime_version: hall.showtime.version,
-            movie_id: hall.showtime.movie_id,
-            movie_title: hall.showtime.movie_title.clone(),
-            starts_at: hall.showtime.starts_at,
-            lines,
-            total,
-        }));
+        return Ok(Input::Exchange(place(lines)));
     }
     // The old seats stay sold until the new ones are paid, so the new ones must be others.
-    let seats_of = lines.into_iter().map(|line| line.seat);
-    let kept: Vec<SeatId> = seats_of.filter(|seat| here && old.has_seat(seat)).collect();
-    let (map, seats) = match (kept.is_empty(), &request.best_available) {
-        (true, _) => (map, seats),
+    let kept = lines.iter().map(|line| &line.seat).filter(|seat| same_showtime && old.has_seat(seat));
+    let kept: Vec<SeatId> = kept.cloned().collect();
+    let lines = match (kept.is_empty(), &request.best_available) {
+        (true, _) => lines,
         (false, None) => return Err(Rejection::ExchangeKeepsSeats(kept)),
         (false, Some(_)) => {
             let map = map_of(hall, |_| false);
-            let seats = decide(&map)?;
-            (map, seats)
+            map.lines(&decide(&map)?)
         }
     };
-    let owner = Owner { user_id: old.user_id, email: &old.email, exchange_of: Some(old.id) };
-    let (new, _) = new_reservation(&owner, &hall.showtime, &map, &seats, settings, now);
-    Ok(Input::BeginExchange {
-        planned_on: old.version,
-        new: Box::new(new),
-        showtime_version: hall.showtime.version,
-    })
+    let saga = order::begin(lines.clone(), &hall.showtime, Some(old.id), settings, now).next;
+    let new = Replacement { id: Uuid::now_v7(), to: place(lines), saga, created_at: now };
+    Ok(Input::BeginExchange(Box::new(new)))
 }
 
 /// The hall as it was read, in which `own` seats count as free.

@@ -1,8 +1,8 @@
 //! How much may be held without paying: by one account, of one showtime, from one network, and how soon again.
 //!
-//! Pure: the store counts what is held under the locks of account and network, in the transaction that writes the new
-//! hold; here it is compared with the bounds. Staff are bound by the number of their open holds alone, and leave no
-//! network: at a counter they hold seats for others, from one address.
+//! Pure: the store counts open holds under the locks of account and network, in the transaction that writes the new hold; this
+//! file compares them with the bounds. Staff are bound by the number of their open holds alone, and their network is not
+//! stored: at a counter they hold seats for others, from one address.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::config::ReservationSettings;
 /// people with a seat or two each, a hall that is held to be empty is a few accounts with many.
 const SMALL_ORDER: usize = 2;
 
-/// What one new hold must not exceed; `None` where it is not bound.
+/// The bounds of one new hold; `None` where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     pub open_holds: usize,
@@ -29,7 +29,7 @@ pub struct Bounds {
     pub network: Option<NetworkBounds>,
 }
 
-/// What the network may hold unpaid.
+/// Bounds of the network's unpaid holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkBounds {
     pub name: String,
@@ -45,7 +45,7 @@ pub struct Cooldown {
     pub within: Duration,
 }
 
-/// What is held unpaid once the new hold is made.
+/// The unpaid holds, the new one included.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub open_holds: usize,
@@ -58,7 +58,7 @@ pub struct Held {
     pub unpaid_ends: Vec<Timestamp>,
 }
 
-/// Who orders, and from where.
+/// The customer who orders, with the client's address.
 pub struct Customer {
     pub role: Role,
     /// The e-mail address was proven when the access token was signed.
@@ -67,7 +67,7 @@ pub struct Customer {
 }
 
 impl Bounds {
-    /// How many of an account's holds that ended unpaid are looked at.
+    /// How many of an account's holds that ended unpaid are counted.
     pub const UNPAID_ENDS: usize = 2;
 
     /// For an order of `seats` in a hall that sells `capacity`.
@@ -137,8 +137,8 @@ pub fn may_order(settings: &ReservationSettings, customer: &Customer, total: Mon
     if needs_proof && total.amount == 0 && !is_known { Err(Rejection::EmailUnproven) } else { Ok(()) }
 }
 
-/// Whether a step ends a hold unpaid by its customer's doing. Exchanges do not count, nor what staff, a showtime's
-/// cancellation or a failed payment ended, nor a hold whose payment nobody could ask about until its grace was over.
+/// Whether a step ends a hold unpaid by its customer's doing. Exchanges do not count, nor what staff, a showtime's cancellation
+/// or a failed payment ended, nor a hold whose payment did not answer until its grace was over.
 pub fn ends_unpaid(before: &Saga, after: &Saga, input: &Input) -> bool {
     if before.status() != ReservationStatus::Pending || before.exchange_of.is_some() {
         return false;

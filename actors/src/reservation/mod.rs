@@ -1,8 +1,8 @@
 //! Reservation owns reservations, seat claims, sagas with their log, and the idempotency records of creating.
 //!
-//! Invariant: a seat has one owner: the constraint `one_owner` decides, and every statement on a claim names the
-//! reservation that owns it. Invariant: a reservation's row is its saga's checkpoint, saved with the version it expects.
-//! It does not take money (payment does), and of a movie it knows only what a showtime has copied.
+//! Invariant: a seat has one owner: the constraint `one_owner` decides, and every statement on a claim names the reservation
+//! that owns it. Invariant: a reservation's row is its saga's checkpoint, saved with the version it expects.
+//! It does not take money (payment does), and of a movie it has only the fields that a showtime copies.
 
 mod actor;
 pub mod best_available;
@@ -12,6 +12,7 @@ mod exchange;
 mod holds;
 pub(crate) mod model;
 mod order;
+mod requests;
 pub mod saga;
 pub mod seat_map;
 mod showtime;
@@ -47,7 +48,7 @@ use store::Rows;
 
 use actor::SagaActor;
 #[cfg(test)]
-pub(crate) use actor::{SagaMachine, ended_input, refund_input};
+pub(crate) use actor::SagaMachine;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/reservation");
 
@@ -67,7 +68,7 @@ pub const DOMAIN: Domain = Domain {
     configure: |environment| configure("reservation", environment, ReservationSettings::read, spawn),
 };
 
-/// What the domain's actors work with, cheap to clone.
+/// The environment of the domain's actors, cheap to clone.
 #[derive(Clone)]
 pub struct Env(Arc<Inner>);
 
@@ -100,7 +101,7 @@ impl Env {
     fn sagas(&self) -> &Entities<SagaActor> {
         &self.entities().1
     }
-    /// The entities hold the environment and the environment the entities: one lives as long as the other.
+    /// The entities hold the environment and the environment the entities, so both live until the process ends.
     fn entities(&self) -> &(Entities<ShowtimeActor>, Entities<SagaActor>) {
         self.entities.get_or_init(|| (Entities::new(self.clone()), Entities::new(self.clone())))
     }

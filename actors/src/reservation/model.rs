@@ -13,14 +13,15 @@ use bus::contract::{Money, SeatId, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
+use super::holds::Bounds;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Input, PartState, Refund, Saga, SagaEvent, State, Step, ask_again_at,
-    times_asked,
+    Cancel, CancelledBy, Claim, Input, PartState, Refund, Replacement, Saga, SagaEvent, State, Step,
+    ask_again_at, times_asked,
 };
 
 pub const DOMAIN: &str = "reservation";
 
-/// What selling needs to know of a showtime.
+/// The part of a showtime that selling needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Showtime {
     pub id: Uuid,
@@ -69,7 +70,7 @@ pub struct Reservation {
     /// Counts the changes; a save expects the one before.
     pub version: i64,
     pub saga: Saga,
-    /// When the sweep comes back. What only asks again moves it in the row, without a new version.
+    /// The next deadline for the sweep. A deadline that only repeats a request moves in the row, without a new version.
     pub deadline: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -95,7 +96,7 @@ impl Reservation {
             return Ok(Step::to(self.saga.clone()));
         }
         match self.saga.step(input, now) {
-            // What changes nothing is right for every version: a cancellation that is sent again.
+            // A step that changes nothing is right for every version: a cancellation that is repeated.
             Ok(step) if moved && !step.writes_nothing(&self.saga) => {
                 Err(Rejection::PlanChanged(Some(self.plan(now))))
             }
@@ -104,7 +105,7 @@ impl Reservation {
         }
     }
 
-    /// What a cancellation would do now.
+    /// The plan of a cancellation now.
     fn plan(&self, now: Timestamp) -> ReservationPlan {
         let nothing = Money { amount: 0, ..self.saga.terms.total };
         let refund = self.cancellation(now).map_or(nothing, |cancellation| cancellation.refund);
@@ -128,7 +129,25 @@ impl Reservation {
         }
     }
 
-    /// What the moviegoer sees; `now` decides what a cancellation would give back.
+    /// The new reservation that shall take its place.
+    pub fn replaced_by(&self, new: &Replacement) -> Self {
+        Self {
+            id: new.id,
+            user_id: self.user_id,
+            email: self.email.clone(),
+            showtime_id: new.to.showtime_id,
+            movie_id: new.to.movie_id,
+            movie_title: new.to.movie_title.clone(),
+            starts_at: new.to.starts_at,
+            version: 1,
+            deadline: new.saga.deadline(new.created_at),
+            saga: new.saga.clone(),
+            created_at: new.created_at,
+            updated_at: new.created_at,
+        }
+    }
+
+    /// The moviegoer's view; `now` decides how much a cancellation would give back.
     pub fn view(&self, now: Timestamp) -> View {
         let (reason, refund) = match &self.saga.state {
             State::Cancelled { reason } => (Some(*reason), None),
@@ -178,7 +197,7 @@ impl Reservation {
         }
     }
 
-    /// What its owner would get back by cancelling now.
+    /// The refund of a cancellation by the owner now.
     fn cancellation(&self, now: Timestamp) -> Option<Cancellation> {
         let terms = &self.saga.terms;
         let cancel = Cancel::by(CancelledBy::User);
@@ -195,7 +214,7 @@ impl Reservation {
     }
 
     fn payment(&self) -> Option<ReservationPayment> {
-        let known = self.saga.payment.as_ref()?;
+        let payment = self.saga.payment.as_ref()?;
         let kept = self.saga.captured.is_some() || matches!(self.saga.state, State::Confirmed { .. });
         let parted = self.saga.parts.iter().any(|part| part.state == PartState::Completed);
         let paid = if parted { PaymentStatus::PartiallyRefunded } else { PaymentStatus::Succeeded };
@@ -206,10 +225,10 @@ impl Reservation {
             State::Refunded { .. } => PaymentStatus::PartiallyRefunded,
             _ => paid,
         };
-        Some(ReservationPayment { id: known.id, status, checkout_url: known.checkout_url.clone() })
+        Some(ReservationPayment { id: payment.id, status, checkout_url: payment.checkout_url.clone() })
     }
 
-    /// The events that leave with the change that made this version of `before`.
+    /// The events published with the change from `before` to this version.
     pub fn events(&self, before: &Self, events: &[SagaEvent], context: &Context) -> Vec<Outgoing> {
         events.iter().map(|event| self.outgoing(before, event, context)).collect()
     }
@@ -245,7 +264,7 @@ impl Reservation {
         }
     }
 
-    /// What every `reservation.*` event contains.
+    /// The content of every `reservation.*` event.
     pub fn event(&self) -> ReservationCreated {
         ReservationCreated {
             reservation_id: self.id,
@@ -291,7 +310,7 @@ impl Reservation {
         }
     }
 
-    /// The saga as staff see it, with its steps.
+    /// The view of staff, with the saga's steps.
     pub fn saga_view(&self, steps: Vec<SagaStep>, now: Timestamp) -> SagaView {
         let shown = |refund: &Refund, status, asked, ask_at| SagaRefund {
             id: refund.id,
@@ -329,30 +348,48 @@ impl Reservation {
     }
 }
 
-/// What a step does to the reservation's claims.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeatWrite {
+/// How a step changes the reservation's seats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seats {
     Keep,
-    /// Claims seats that must be free: held for a new reservation, sold for money that came late.
-    Claim(SeatStatus),
+    /// A new reservation holds its seats, which must be free.
+    New {
+        /// How much may be held unpaid, this reservation included.
+        bounds: Bounds,
+        /// The showtime's version that the seats and their prices were chosen by.
+        showtime_version: i64,
+    },
+    /// The seats that it holds are sold.
     Sell,
     Free,
-    /// Claims the seats that are new and frees those that are not among them any more, in one transaction.
-    Exchange,
+    /// Money that came after the seats were freed buys them again: they must still be free.
+    Reclaim,
+    /// An exchange frees the seats that are given up and buys those that are new, in one transaction.
+    Move {
+        from_showtime: Uuid,
+        from_seats: Vec<SeatId>,
+        showtime_version: i64,
+    },
 }
 
-impl SeatWrite {
-    pub fn between(before: Claim, after: Claim) -> Self {
-        match (before, after) {
-            (Claim::None, Claim::Held) => Self::Claim(SeatStatus::Held),
-            (Claim::None, Claim::Sold) => Self::Claim(SeatStatus::Sold),
+impl Seats {
+    /// Of a step from `before` to a state with the claim `after`.
+    pub fn of_step(before: &Reservation, input: &Input, after: Claim) -> Self {
+        if let Input::Exchange(to) = input {
+            return Self::Move {
+                from_showtime: before.showtime_id,
+                from_seats: before.seats(),
+                showtime_version: to.showtime_version,
+            };
+        }
+        match (before.saga.state.claim(), after) {
+            (Claim::None, Claim::Sold) => Self::Reclaim,
             (Claim::Held, Claim::Sold) => Self::Sell,
             (Claim::Held | Claim::Sold, Claim::None) => Self::Free,
             (Claim::None, Claim::None) | (Claim::Held, Claim::Held) | (Claim::Sold, Claim::Sold) => {
                 Self::Keep
             }
-            // No transition takes a sold seat back into a hold.
-            (Claim::Sold, Claim::Held) => unreachable!("a sold seat is never held again"),
+            (Claim::None | Claim::Sold, Claim::Held) => unreachable!("only a new reservation holds seats"),
         }
     }
 }

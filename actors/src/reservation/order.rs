@@ -1,4 +1,4 @@
-//! An order: a request for seats on its way to a decision, and the rules that decide it.
+//! An order: a request for seats that is not decided yet, and the rules that decide it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::delivery::{IdempotencyKey, StoredAnswer};
 
 pub type Reply = oneshot::Sender<Result<Bytes, Problem>>;
 
-/// A request for seats on its way to a decision.
+/// A request for seats that is not decided yet.
 pub struct Order {
     pub request: CreateReservation,
     pub identity: Arc<Identity>,
@@ -32,12 +32,12 @@ pub struct Order {
     pub key: IdempotencyKey,
     pub request_hash: [u8; 32],
     pub reply: Reply,
-    /// The showtime's sequence in the database, read after the order came and when its key was found unused.
+    /// The showtime's sequence in the database, read after the order arrived and when its key was found unused.
     pub checked: Option<i64>,
     pub tries: u32,
 }
 
-/// The seats that the order gets, or `None` when only marks are in the way.
+/// The seats that the order gets, or `None` when it is blocked only by marks.
 pub fn decide(
     request: &CreateReservation,
     showtime: &Showtime,
@@ -67,7 +67,7 @@ fn may_sell(
     Ok(())
 }
 
-/// What an order of the best available would get now. Nothing is marked.
+/// The seats that an order of the best available would get now. Marks nothing.
 pub fn find_best(
     request: &FindBestSeats,
     showtime: &Showtime,
@@ -90,7 +90,7 @@ pub fn find_best(
     })
 }
 
-/// Why there is no best available: too few seats, or only units that do not make up the count.
+/// Why no seats are found: too few are free, or only units that do not make up the count.
 fn too_few(left: usize, count: usize) -> Rejection {
     if left < count { Rejection::NotEnoughSeats { left } } else { Rejection::UnitSplit(vec![]) }
 }
@@ -120,24 +120,15 @@ fn size(request: &CreateReservation) -> usize {
     request.seats.as_ref().map_or(best, Vec::len)
 }
 
-/// Whose the reservation will be.
-pub struct Owner<'a> {
-    pub user_id: Uuid,
-    pub email: &'a str,
-    /// The reservation whose place it takes once it is paid.
-    pub exchange_of: Option<Uuid>,
-}
-
-/// The reservation that holds the seats, with what it says.
-pub fn new_reservation(
-    owner: &Owner<'_>,
+/// The saga of an order of these lines, with the events of its beginning. `exchange_of`: the reservation that it replaces
+/// once it is paid.
+pub fn begin(
+    lines: Vec<Line>,
     showtime: &Showtime,
-    map: &SeatMap,
-    seats: &[usize],
+    exchange_of: Option<Uuid>,
     settings: &ReservationSettings,
     now: Timestamp,
-) -> (Reservation, Vec<SagaEvent>) {
-    let lines = map.lines(seats);
+) -> Step {
     let terms = Terms {
         total: total(&lines),
         lines,
@@ -151,12 +142,23 @@ pub fn new_reservation(
             percent: settings.refund_percent,
         },
     };
-    let Step { next: saga, events, .. } = Saga::start(terms, now.plus(settings.hold), owner.exchange_of);
+    Saga::start(terms, now.plus(settings.hold), exchange_of)
+}
+
+/// The reservation that holds the lines' seats, with the events of its beginning.
+pub fn new_reservation(
+    customer: &Identity,
+    showtime: &Showtime,
+    lines: Vec<Line>,
+    settings: &ReservationSettings,
+    now: Timestamp,
+) -> (Reservation, Vec<SagaEvent>) {
+    let Step { next: saga, events, .. } = begin(lines, showtime, None, settings, now);
     let reservation = Reservation {
         deadline: saga.deadline(now),
         id: Uuid::now_v7(),
-        user_id: owner.user_id,
-        email: owner.email.to_owned(),
+        user_id: customer.user_id,
+        email: customer.email.clone(),
         showtime_id: showtime.id,
         movie_id: showtime.movie_id,
         movie_title: showtime.movie_title.clone(),
@@ -184,6 +186,6 @@ pub fn replay(request_hash: &[u8; 32], stored: StoredAnswer) -> Result<Bytes, Pr
 }
 
 pub fn answer(reply: Reply, answer: Result<Bytes, Problem>) {
-    // The asker may have given up waiting.
+    // The caller may have given up waiting.
     let _ = reply.send(answer);
 }

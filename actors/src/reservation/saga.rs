@@ -1,8 +1,8 @@
 //! The saga as a pure function: `step` takes the state of a reservation, an input and the database's time, and returns the
 //! next state with the events and calls that follow from it. The whole transition table is one `match`.
 //!
-//! Invariant: late and repeated inputs change nothing, except that money which arrives after a cancellation is given
-//! back (or, where only the hold had expired, buys the same seats if they are still free).
+//! Invariant: late and repeated inputs change nothing, except that money which arrives after a cancellation is given back (or,
+//! where only the hold had expired, buys the same seats if they are still free).
 //! Invariant: every state that waits has a deadline, and at a deadline the saga requests the outcome instead of assuming one.
 //! Which seats are held or sold follows from the state alone ([`State::claim`]).
 
@@ -17,16 +17,17 @@ use bus::contract::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use input::{Cancel, CancelledBy, GiveBack, Input, Place, READDRESS};
+pub use input::{Cancel, CancelledBy, GiveBack, Input, Place, READDRESS, Replacement};
+pub use input::{ended_input, exchanged, refund_input, replacement_input};
 pub use money::{Part, PartState, Refund, Terms, ask_again_at, times_asked};
 
-/// Format of the checkpoint. A row of another format is refused: this host cannot know what it means.
+/// Format of the checkpoint. A row of another format is refused: this host cannot know its meaning.
 pub const FORMAT: u32 = 1;
 
 /// Between two requests to end the payment while a hold is ending.
 const END_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// The checkpoint: all that the next step needs.
+/// The checkpoint: everything that the next step needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Saga {
@@ -36,12 +37,12 @@ pub struct Saga {
     pub expires_at: Timestamp,
     pub payment: Option<KnownPayment>,
     pub state: State,
-    /// What was captured, once it was confirmed.
+    /// The captured money, once the reservation is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<Money>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// The reservation whose place it takes once it is paid.
+    /// The reservation that it replaces once it is paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_of: Option<Uuid>,
 }
@@ -55,7 +56,7 @@ pub struct KnownPayment {
     pub version: i64,
 }
 
-/// A dearer reservation that takes this one's place once it is paid.
+/// A dearer reservation that replaces this one once it is paid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchanging {
@@ -108,7 +109,7 @@ pub enum Claim {
     Sold,
 }
 
-/// What follows from one input.
+/// The result of one input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub next: Saga,
@@ -131,22 +132,22 @@ pub enum SagaEvent {
     Exchanged {
         payment_id: Uuid,
     },
-    /// Its mails go to another address.
+    /// The reservation's mails go to another address.
     Readdressed,
-    /// Published once a refund; how the refund goes on is requested by [`SagaCall::GetRefund`].
+    /// Published once for each refund; the refund's state is requested by [`SagaCall::GetRefund`].
     RefundRequested(Refund),
 }
 
-/// A request or message to another part. Not stored: where it gets lost, the next deadline makes it again.
+/// A request or message to another entity. Not stored: if it gets lost, the next deadline repeats it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SagaCall {
-    /// Has payment close what is open at the provider.
+    /// Has payment close everything open at the provider.
     EndPayment { payment_id: Uuid },
     /// Requests the state of a refund from payment.
     GetRefund { refund_id: Uuid },
-    /// Notifies the reservation whose place this one takes.
+    /// Notifies the reservation that this one replaces.
     NotifyReplaced { old: Uuid, is_paid: bool },
-    /// Reads the reservation that takes this one's place.
+    /// Reads the reservation that replaces this one.
     ReadReplacement { to: Uuid },
 }
 
@@ -155,7 +156,7 @@ impl Step {
         Self { next, events: Vec::new(), calls: Vec::new() }
     }
 
-    /// This step and then another one from where it leads.
+    /// This step, followed by another one from its next state.
     pub fn and(mut self, more: impl FnOnce(&Saga) -> Step) -> Self {
         let Step { next, events, calls } = more(&self.next);
         self.events.extend(events);
@@ -173,7 +174,7 @@ impl Step {
         self
     }
 
-    /// Nothing to write: at most calls, which a deadline makes again.
+    /// Nothing to write: at most calls, which a deadline repeats.
     pub fn writes_nothing(&self, before: &Saga) -> bool {
         self.next == *before && self.events.is_empty()
     }
@@ -194,8 +195,8 @@ impl Saga {
         Step::to(saga).event(SagaEvent::Created)
     }
 
-    /// When the next [`Input::Deadline`] is due for a saga that was written or looked after at `now`. What only asks for an
-    /// outcome again comes back after a growing pause, which is not part of the state: it moves in the row alone.
+    /// When the next [`Input::Deadline`] is due for a saga that was written or checked at `now`. A deadline that only repeats a
+    /// request has growing pauses, which are not part of the state: it moves in the row alone.
     pub fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let requested = |since: &Timestamp| ask_again_at(*since, now);
         let of_state = match &self.state {
@@ -239,12 +240,12 @@ impl Saga {
         )
     }
 
-    /// First the parts that go back, then the whole.
+    /// First the partial refunds, then the reservation itself.
     pub fn step(&self, input: &Input, now: Timestamp) -> Result<Step, Rejection> {
         let parts = self.step_parts(input, now);
         match parts.next.transition(input, now) {
             Ok(whole) => Ok(parts.and(|_| whole)),
-            // A part goes on, and nothing else waited.
+            // A partial refund has advanced, and nothing else was due.
             Err(Rejection::NotPending) if matches!(input, Input::Resume { .. }) && parts.next != *self => {
                 Ok(parts)
             }
@@ -278,7 +279,7 @@ impl Saga {
             }
             (_, I::BeginPayment { .. }) => return Err(Rejection::NotPending),
             (S::AwaitingPayment { .. }, I::PaymentInitiated { payment_id, checkout_url, version })
-                if self.payment.as_ref().is_none_or(|known| known.version < *version) =>
+                if self.payment.as_ref().is_none_or(|payment| payment.version < *version) =>
             {
                 self.initiated(*payment_id, checkout_url, *version)
             }
@@ -288,9 +289,9 @@ impl Saga {
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success)) => {
                 self.confirm(success)
             }
-            // the money of a confirmed one is settled: kept by its policy, or not
+            // the money of a confirmed reservation is settled: its policy decides whether it is kept
             (S::Cancelled { .. }, I::PaymentSucceeded(_)) if self.captured.is_some() => self.same(),
-            // the reservation whose place it was to take lives on
+            // the reservation that it was to replace stays confirmed
             (S::Cancelled { reason: R::HoldExpired }, I::PaymentSucceeded(success))
                 if self.exchange_of.is_none() =>
             {
@@ -299,7 +300,7 @@ impl Saga {
             (S::Cancelled { reason }, I::PaymentSucceeded(success) | I::ReclaimLost(success)) => {
                 self.give_all_back(*reason, success, now)
             }
-            // one capture a reservation: payment itself gives back a second one
+            // one capture for each reservation: payment itself gives back a second one
             (_, I::PaymentSucceeded(_) | I::ReclaimLost(_)) => self.same(),
 
             // no money
@@ -325,7 +326,7 @@ impl Saga {
             }
             (_, I::Deadline) => self.same(),
 
-            // people
+            // requests of people
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::Cancel(cancel)) => {
                 self.cancel(cancel.by.reason())
             }
@@ -339,22 +340,24 @@ impl Saga {
                 self.may_exchange(now)?;
                 self.exchange(*payment_id, place, now)?
             }
-            (S::Confirmed { .. }, I::BeginExchange { new, .. }) => {
+            (S::Confirmed { .. }, I::BeginExchange(new)) => {
                 self.may_exchange(now)?;
                 self.exchanging(Some(new.id), now)
             }
-            (_, I::Exchange(_) | I::BeginExchange { .. }) => return Err(Rejection::NotConfirmed),
-            (S::Confirmed { payment_id, exchanging: Some(known), .. }, I::ExchangePaid { to })
-                if known.to == *to =>
+            (_, I::Exchange(_) | I::BeginExchange(_)) => return Err(Rejection::NotConfirmed),
+            (S::Confirmed { payment_id, exchanging: Some(exchange), .. }, I::ExchangePaid { to })
+                if exchange.to == *to =>
             {
                 self.refund(*payment_id, R::Exchanged, self.full_price(), None, now)
             }
-            (S::Confirmed { exchanging: Some(known), .. }, I::ExchangeOver { to }) if known.to == *to => {
+            (S::Confirmed { exchanging: Some(exchange), .. }, I::ExchangeOver { to })
+                if exchange.to == *to =>
+            {
                 self.exchanging(None, now)
             }
             (_, I::ExchangePaid { .. } | I::ExchangeOver { .. }) => self.same(),
 
-            // refunds: only a later version of the payment says something new
+            // refunds: only a later version of the payment changes anything
             (
                 S::Refunding { reason, refund, .. } | S::NeedsAttention { reason, refund, .. },
                 I::RefundCompleted { refund_id, version },
@@ -381,14 +384,14 @@ impl Saga {
     }
 }
 
-/// The planted bug *an exchange applied to another version*: what its plan was made on is not compared.
+/// The planted bug *an exchange applied to another version*: the version that its plan was made on is not compared.
 #[cfg(feature = "planted")]
 pub fn ignores_versions() -> bool {
     bus::config::planted("exchange-on-another-version")
 }
 
 impl State {
-    /// Who owns the seats follows from the state alone.
+    /// The claim on the seats follows from the state alone.
     pub fn claim(&self) -> Claim {
         match self {
             Self::AwaitingPayment { .. } | Self::Ending { .. } => Claim::Held,

@@ -1,4 +1,4 @@
-//! A showtime's seats in memory: what is committed, at which version, and which seats this host has marked for changes
+//! A showtime's seats in memory: the committed claims with their version, and the seats that this host has marked for changes
 //! that are not yet committed.
 //!
 //! Invariant: `sequence` only moves by a notice that follows it directly or by a snapshot from the database, so the
@@ -30,7 +30,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Free in the database and not marked here.
+    /// Free in the database and not marked by this host.
     pub fn is_free(&self) -> bool {
         self.committed == SeatStatus::Free && self.mark.is_none()
     }
@@ -50,11 +50,11 @@ pub struct SeatMap {
     index: HashMap<SeatId, usize>,
 }
 
-/// What applying a notice did.
+/// The result of applying a notice.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Applied {
     Newer,
-    /// Known already.
+    /// Applied already.
     Old,
     /// A version in between is missing, or this one can only be read.
     Gap,
@@ -66,7 +66,7 @@ pub enum Named {
     Free(Vec<usize>),
     /// Committed to someone else.
     Taken(Vec<SeatId>),
-    /// In the way are only marks whose commit is under way.
+    /// Blocked only by marks whose commit is running.
     Wait,
 }
 
@@ -114,7 +114,7 @@ impl SeatMap {
         }
     }
 
-    /// Takes over other seats and prices; marks stay on the seats that stay. What is committed comes with the next `load`.
+    /// Takes over other seats and prices; marks stay on the seats that stay. The next `load` brings the committed claims.
     pub fn refit(&mut self, layout: &[Row], prices: &Prices) {
         let mut fitted = Self::new(layout, prices, self.sequence);
         for seat in &mut fitted.seats {
@@ -143,7 +143,7 @@ impl SeatMap {
         }
     }
 
-    /// The seats' places, or which ids the hall lacks, or which are not for sale.
+    /// The seats' indexes, or the ids that the hall lacks, or those that are not for sale.
     pub fn find(&self, ids: &[SeatId]) -> Result<Vec<usize>, Rejection> {
         let unknown: Vec<SeatId> = ids.iter().filter(|id| !self.index.contains_key(*id)).cloned().collect();
         if !unknown.is_empty() {
@@ -208,7 +208,7 @@ impl SeatMap {
         }
     }
 
-    /// Ends the marks of a change: committed seats are held from now on, whatever notice comes later.
+    /// Ends the marks of a change: committed seats are held from now on, even if an older notice arrives later.
     pub fn settle(&mut self, reservation: Uuid, committed: bool) {
         for seat in self.seats.iter_mut().filter(|seat| seat.mark == Some(reservation)) {
             seat.mark = None;
@@ -235,7 +235,7 @@ impl SeatMap {
         seats.iter().filter_map(line).collect()
     }
 
-    /// What the world sees: only what is committed.
+    /// The published view: committed claims only.
     pub fn view(&self) -> SeatMapView {
         let seats = self.seats.iter().map(|seat| SeatView {
             id: seat.id.clone(),

@@ -1,9 +1,9 @@
-//! The showtime actor: holds one showtime's seat map and decides who gets which seats, at once and in memory.
+//! The showtime actor: holds one showtime's seat map and decides which order gets which seats, at once and in memory.
 //!
-//! A winner's seats are marked and the change goes to the journal; the actor does not wait for the commit. A refusal is
-//! given only when the map is as new as the database was after the request came, when it rests on committed seats
-//! alone, and when the request's idempotency key was not used before. So the losers of a rush share one small query, and nobody is
-//! refused a seat that had become free.
+//! A winner's seats are marked and the change goes to the journal; the actor does not wait for the commit. An order is refused
+//! only when the map is as new as the database was after the request arrived, when the refusal depends on committed seats
+//! alone, and when the request's idempotency key was not used before. So the refused orders of a rush share one small query,
+//! and no order is refused a seat that had become free.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use super::Env;
 use super::actor;
 use super::holds::{Bounds, Customer, may_order};
 use super::model::{Reservation, Showtime, Snapshot};
-use super::order::{self, Order, Owner, Reply, answer, new_reservation, replay};
+use super::order::{self, Order, Reply, answer, new_reservation, replay};
 use super::seat_map::{Applied, SeatMap};
 use super::store::{self, Rows, Step};
-use crate::delivery::{Change, IdempotencyWrite, Outcome, StoredAnswer};
+use crate::delivery::{Change, IdempotencyWrite, Outcome, StoredAnswer, read_failure};
 use crate::supervision::entity::{Address, Entity};
 
-/// A version that is missing for this long is not on its way any more: read again.
+/// A version that is missing for this long will not arrive any more: read again.
 const GAP_MAX: Duration = Duration::from_millis(100);
 /// Tries of one order that loses its seats to other hosts; best-available then finds others.
 const TRIES_MAX: u32 = 8;
@@ -37,7 +37,7 @@ pub enum Message {
     View(View, Reply),
     Loaded(Result<Option<Snapshot>, Failure>),
     Noticed(SeatsChanged),
-    /// Time to read again, unless the map has come to this version by itself.
+    /// Read again, unless the map has reached this version by notices.
     ReadUpTo(i64),
     Checked(Box<Order>, Result<(Option<StoredAnswer>, i64), Failure>),
     ViewChecked(View, Reply, Result<i64, Failure>),
@@ -46,7 +46,7 @@ pub enum Message {
     DecideAgain,
 }
 
-/// What is read of a showtime's seats, without taking any.
+/// A request that reads a showtime's seats without taking any.
 pub enum View {
     Map,
     Best(Box<FindBestSeats>),
@@ -66,12 +66,12 @@ pub struct ShowtimeActor {
     me: Address<Self>,
     hall: Option<Hall>,
     loading: bool,
-    /// Came before the map was there.
+    /// Arrived before the map was loaded.
     unloaded: VecDeque<Message>,
-    /// Only marks are in their way.
+    /// Blocked only by marks.
     waiting_for_marks: Vec<Box<Order>>,
     is_deciding_again: bool,
-    /// The map is older than the database was when they asked.
+    /// The map is older than the database was when they arrived.
     waiting_for_sequence: Vec<Box<Order>>,
     views: Vec<(View, Reply, i64)>,
     /// Orders and views that are at the database or in the journal.
@@ -187,12 +187,12 @@ impl ShowtimeActor {
                     hall.showtime = snapshot.showtime.clone();
                 }
                 hall.showtime.status = snapshot.showtime.status;
-                // Notices that came while the query ran may have taken the map further.
+                // Notices that arrived while the query ran may have made the map newer.
                 if snapshot.sequence >= hall.map.sequence {
                     hall.map.load(snapshot.sequence, claims);
                 }
                 self.advanced();
-                // Who asked while the query ran may want a version that it did not see.
+                // A request that arrived while the query ran may need a version that the query did not see.
                 let orders = self.waiting_for_sequence.iter().filter_map(|order| order.checked);
                 if let Some(wanted) = orders.chain(self.views.iter().map(|(_, _, wanted)| *wanted)).max() {
                     self.expect(wanted);
@@ -234,12 +234,12 @@ impl ShowtimeActor {
         }
     }
 
-    /// A version that exists should come as a notice; it is read if it does not.
+    /// A version that exists should arrive as a notice; it is read if it does not.
     fn expect(&self, sequence: i64) {
         self.me.send_after(GAP_MAX, Message::ReadUpTo(sequence));
     }
 
-    /// The map is newer: the orders and views that waited for that are decided.
+    /// The map is newer: decides the orders and views that waited for that.
     fn advanced(&mut self) {
         let Some(hall) = &self.hall else { return };
         let sequence = hall.map.sequence;
@@ -263,13 +263,12 @@ impl ShowtimeActor {
         }
     }
 
-    /// Marks the seats and hands the change to the journal.
+    /// Marks the seats and gives the change to the journal.
     fn take(&mut self, order: Box<Order>, seats: &[usize]) {
         let Some(hall) = &mut self.hall else { return };
         let (settings, now) = (&self.env.settings, self.env.clock.now());
-        let owner =
-            Owner { user_id: order.identity.user_id, email: &order.identity.email, exchange_of: None };
-        let (reservation, events) = new_reservation(&owner, &hall.showtime, &hall.map, seats, settings, now);
+        let lines = hall.map.lines(seats);
+        let (reservation, events) = new_reservation(&order.identity, &hall.showtime, lines, settings, now);
         let customer = Customer {
             role: order.identity.role,
             is_proven: order.identity.email_verified,
@@ -315,13 +314,13 @@ impl ShowtimeActor {
                 self.env.sagas().send(reservation.id, actor::Message::Cached(reservation));
             }
             Outcome::Repeated(stored) => answer(order.reply, replay(&order.request_hash, stored)),
-            // Another host was faster. Named seats are gone; best-available looks for others.
+            // Another host was faster. Named seats are taken; best-available finds others.
             Outcome::Rejected(Rejection::SeatsTaken(_)) if order.tries < TRIES_MAX => {
                 order.tries += 1;
                 order.checked = None;
                 self.check(order);
             }
-            // Seats or prices changed since: decided again by the new ones.
+            // Seats or prices changed since: decide again by the new ones.
             Outcome::Stale if order.tries < TRIES_MAX => {
                 order.tries += 1;
                 order.checked = None;
@@ -331,13 +330,13 @@ impl ShowtimeActor {
             Outcome::Failed(failure) => answer(order.reply, Err(failure.into())),
             Outcome::Stale => answer(order.reply, Err(Problem::internal())),
         }
-        // The outcomes of a batch come in a row: the waiting orders are decided once, after them.
+        // The outcomes of a batch arrive one after the other: the waiting orders are decided once, after all of them.
         if !self.waiting_for_marks.is_empty() && !std::mem::replace(&mut self.is_deciding_again, true) {
             self.me.send(Message::DecideAgain);
         }
     }
 
-    /// What waited for marks that are settled now is decided; what still waits for others goes back to waiting.
+    /// Decides the orders whose blocking marks are settled now; orders blocked by other marks wait again.
     fn decide_again(&mut self) {
         self.is_deciding_again = false;
         for order in std::mem::take(&mut self.waiting_for_marks) {
@@ -413,9 +412,9 @@ fn answered_early(mut order: Box<Order>, response: &Bytes) -> Box<Order> {
     order
 }
 
-/// A showtime as the database has it; an unknown one is requested from movie.
+/// A showtime from the database; an unknown one is requested from movie.
 pub async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
-    let snapshot = store::snapshot(&env.pool, id).await.map_err(Failure::transient)?;
+    let snapshot = store::snapshot(&env.pool, id).await.map_err(read_failure)?;
     if snapshot.is_some() {
         return Ok(snapshot);
     }
@@ -425,17 +424,17 @@ pub async fn read(id: Uuid, env: &Env) -> Result<Option<Snapshot>, Failure> {
         Err(problem) => return Err(Failure::transient(problem.detail)),
     };
     match env.journal.commit(Change::new(Rows::Showtime(described.into()))).await {
-        Outcome::Committed { .. } => store::snapshot(&env.pool, id).await.map_err(Failure::transient),
+        Outcome::Committed { .. } => store::snapshot(&env.pool, id).await.map_err(read_failure),
         other => Err(Failure::transient(format!("the showtime was not stored: {other:?}"))),
     }
 }
 
-/// Hears what other hosts, and this one's journal, changed.
+/// Receives the changes of other hosts and of this host's journal.
 fn listen(id: Uuid, env: Env, me: Address<ShowtimeActor>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let mut notices = match env.bus.client.subscribe(seats_subject(id)).await {
             Ok(notices) => notices,
-            // Without notices every answer costs a reload, and is right all the same.
+            // Without notices every answer costs a reload, and is still right.
             Err(error) => return tracing::warn!(%error, "no subscription to the seat notices"),
         };
         while let Some(message) = notices.next().await {
@@ -447,7 +446,7 @@ fn listen(id: Uuid, env: Env, me: Address<ShowtimeActor>) -> tokio::task::JoinHa
     })
 }
 
-/// Asks the showtime actor for seats and waits for its word.
+/// Requests seats from the showtime actor and waits for its answer.
 pub async fn create(
     env: &Env,
     order: impl FnOnce(Reply) -> Box<Order>,
@@ -458,7 +457,7 @@ pub async fn create(
     answer.await.unwrap_or_else(|_| Err(Problem::unavailable("Please try again.")))
 }
 
-/// Reads a showtime's seats from its actor, as new as the database was after the request came.
+/// Reads a showtime's seats from its actor, as new as the database was after the request arrived.
 pub async fn view(env: &Env, showtime: Uuid, view: View) -> Result<Bytes, Problem> {
     let (reply, answer) = oneshot::channel();
     env.showtimes().send(showtime, Message::View(view, reply));

@@ -23,8 +23,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::holds::Bounds;
-use super::model::{Reservation, SeatWrite, Showtime};
-use crate::delivery::{self, Loss, Statement, WriteError};
+use super::model::{Reservation, Seats, Showtime};
+use crate::delivery::{self, Loss, RowError, Statement, WriteError};
 
 pub use holds::{UNPAID_ENDS_FOR, holders};
 pub use read::{Filter, due, list, open_of_showtime, pending_of_user, reservations, sequences, snapshot};
@@ -34,7 +34,7 @@ use showtime::{cancel_showtime, change_showtime, put_showtime};
 
 type Written<T> = Result<T, WriteError<Rejection>>;
 
-/// What one change writes.
+/// The rows that one change writes.
 #[derive(Debug)]
 pub enum Rows {
     /// The first version of a showtime that reaches this domain.
@@ -44,9 +44,9 @@ pub enum Rows {
     /// Nothing is sold any more.
     ShowtimeCancelled(Box<Showtime>),
     Step(Box<Step>),
-    /// Two reservations at once: one and the new one that shall take its place.
+    /// Two reservations at once: a reservation and the new one that is to replace it.
     Pair(Box<[Step; 2]>),
-    /// The sweep comes back later; nothing else changes, so that there is no new version.
+    /// A later deadline; nothing else changes, so that there is no new version.
     Deadline {
         id: Uuid,
         version: i64,
@@ -62,6 +62,25 @@ impl Rows {
             _ => &[],
         }
     }
+
+    /// A showtime or a deadline.
+    async fn write_row(&self, db: &mut PgConnection) -> Result<Sequences, RowError<Rejection>> {
+        match self {
+            Self::Showtime(showtime) => put_showtime(db, showtime).await?,
+            Self::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
+            Self::ShowtimeChanged(showtime) => {
+                let sequence = change_showtime(db, showtime).await?;
+                return Ok(sequence.map(|sequence| (showtime.id, sequence)).into_iter().collect());
+            }
+            Self::Deadline { id, version, deadline } => {
+                if !move_deadline(db, *id, *version, *deadline).await? {
+                    return Err(RowError::Stale);
+                }
+            }
+            Self::Step(_) | Self::Pair(_) => {}
+        }
+        Ok(Sequences::new())
+    }
 }
 
 /// One step of a saga: the reservation as it is afterwards.
@@ -69,18 +88,12 @@ impl Rows {
 pub struct Step {
     pub reservation: Reservation,
     pub log: Logged,
-    pub seats: SeatWrite,
-    /// With [`SeatWrite::Exchange`]: the showtime and seats before.
-    pub previous: Option<(Uuid, Vec<SeatId>)>,
-    /// For a new reservation: how much may be held unpaid, itself included.
-    pub bounds: Option<Bounds>,
-    /// It ends a hold that its customer let go unpaid.
+    pub seats: Seats,
+    /// Ends a hold that its customer did not pay.
     pub ends_unpaid: bool,
-    /// The showtime's version that new seats were chosen by: they and their prices are those.
-    pub showtime_version: Option<i64>,
 }
 
-/// What the saga's history keeps of a step.
+/// The step's entry in the saga's history.
 #[derive(Debug, Default)]
 pub struct Logged {
     /// Name of the input.
@@ -97,25 +110,24 @@ impl Step {
             detail: reservation.saga.exchange_of.map(|old| format!("exchange of {old}")),
             ..Logged::default()
         };
-        let seats = SeatWrite::Claim(SeatStatus::Held);
-        Self {
-            reservation,
-            log,
-            seats,
-            previous: None,
-            bounds: Some(bounds),
-            ends_unpaid: false,
-            showtime_version: Some(showtime_version),
-        }
+        Self { reservation, log, seats: Seats::New { bounds, showtime_version }, ends_unpaid: false }
     }
 
     fn is_new(&self) -> bool {
-        self.reservation.version == 1
+        matches!(self.seats, Seats::New { .. })
+    }
+
+    /// Of a new reservation.
+    fn bounds(&self) -> Option<&Bounds> {
+        match &self.seats {
+            Seats::New { bounds, .. } => Some(bounds),
+            _ => None,
+        }
     }
 
     /// The network whose open holds a new reservation counts to.
     fn network(&self) -> Option<&str> {
-        self.bounds.as_ref()?.network.as_ref().map(|network| network.name.as_str())
+        self.bounds()?.network.as_ref().map(|network| network.name.as_str())
     }
 
     fn unpaid_ended_at(&self) -> Option<OffsetDateTime> {
@@ -124,63 +136,68 @@ impl Step {
 
     /// The showtimes whose seats it touches.
     fn showtimes(&self) -> impl Iterator<Item = Uuid> {
-        let now = (self.seats != SeatWrite::Keep).then_some(self.reservation.showtime_id);
-        now.into_iter().chain(self.previous.as_ref().map(|(showtime, _)| *showtime))
+        let now = (self.seats != Seats::Keep).then_some(self.reservation.showtime_id);
+        let before = match self.seats {
+            Seats::Move { from_showtime, .. } => Some(from_showtime),
+            _ => None,
+        };
+        now.into_iter().chain(before)
     }
 
     /// Whether it takes seats, for which locks are needed first.
     fn takes(&self) -> bool {
-        matches!(self.seats, SeatWrite::Claim(_) | SeatWrite::Exchange)
+        matches!(self.seats, Seats::New { .. } | Seats::Reclaim | Seats::Move { .. })
     }
 
     /// Seats that it takes, which must be free.
     fn claimed(&self) -> impl Iterator<Item = &SeatId> {
-        let takes = self.takes();
-        let had = self.previous.as_ref().filter(|(showtime, _)| *showtime == self.reservation.showtime_id);
-        let new = move |seat: &&SeatId| takes && !had.is_some_and(|(_, seats)| seats.contains(seat));
-        self.seats_now().filter(new)
+        let showtime = self.reservation.showtime_id;
+        self.seats_now().filter(move |seat| match &self.seats {
+            Seats::New { .. } | Seats::Reclaim => true,
+            Seats::Move { from_showtime, from_seats, .. } => {
+                *from_showtime != showtime || !from_seats.contains(seat)
+            }
+            Seats::Keep | Seats::Sell | Seats::Free => false,
+        })
     }
 
-    /// Seats that it gives up, of which showtime.
-    fn freed(&self) -> impl Iterator<Item = (Uuid, &SeatId)> {
+    /// Seats that it gives up, with their showtime.
+    fn freed(&self) -> Vec<(Uuid, &SeatId)> {
         let reservation = &self.reservation;
-        let (showtime, seats): (Uuid, Vec<&SeatId>) = match (&self.previous, self.seats) {
-            (Some((showtime, seats)), _) => (*showtime, seats.iter().collect()),
-            (None, SeatWrite::Free) => (reservation.showtime_id, self.seats_now().collect()),
-            (None, _) => (reservation.showtime_id, Vec::new()),
-        };
-        let keeps = self.previous.is_some() && showtime == reservation.showtime_id;
-        let given = move |seat: &&SeatId| !(keeps && reservation.has_seat(seat));
-        seats.into_iter().filter(given).map(move |seat| (showtime, seat))
+        match &self.seats {
+            Seats::Free => self.seats_now().map(|seat| (reservation.showtime_id, seat)).collect(),
+            Seats::Move { from_showtime, from_seats, .. } => {
+                let keeps =
+                    |seat: &SeatId| *from_showtime == reservation.showtime_id && reservation.has_seat(seat);
+                let given_up = from_seats.iter().filter(|seat| !keeps(seat));
+                given_up.map(|seat| (*from_showtime, seat)).collect()
+            }
+            Seats::Keep | Seats::New { .. } | Seats::Sell | Seats::Reclaim => Vec::new(),
+        }
     }
 
     fn seats_now(&self) -> impl Iterator<Item = &SeatId> {
         self.reservation.saga.terms.lines.iter().map(|line| &line.seat)
     }
 
-    /// What the seat maps show afterwards.
+    /// The new states of seats for the seat maps.
     fn changes(&self) -> Vec<(Uuid, SeatChange)> {
         let change = |showtime, seat: &SeatId, status| (showtime, SeatChange { id: seat.clone(), status });
+        let taken: Vec<(&SeatId, SeatStatus)> = match self.seats {
+            Seats::New { .. } => self.claimed().map(|seat| (seat, SeatStatus::Held)).collect(),
+            Seats::Reclaim | Seats::Move { .. } => {
+                self.claimed().map(|seat| (seat, SeatStatus::Sold)).collect()
+            }
+            Seats::Sell => self.seats_now().map(|seat| (seat, SeatStatus::Sold)).collect(),
+            Seats::Keep | Seats::Free => Vec::new(),
+        };
+        let freed = self.freed().into_iter().map(|(showtime, seat)| change(showtime, seat, SeatStatus::Free));
         let showtime = self.reservation.showtime_id;
-        let mut changes: Vec<_> =
-            self.freed().map(|(showtime, seat)| change(showtime, seat, SeatStatus::Free)).collect();
-        match self.seats {
-            SeatWrite::Sell => {
-                changes.extend(self.seats_now().map(|seat| change(showtime, seat, SeatStatus::Sold)));
-            }
-            SeatWrite::Claim(status) => {
-                changes.extend(self.claimed().map(|seat| change(showtime, seat, status)));
-            }
-            SeatWrite::Exchange => {
-                changes.extend(self.claimed().map(|seat| change(showtime, seat, SeatStatus::Sold)));
-            }
-            SeatWrite::Keep | SeatWrite::Free => {}
-        }
-        changes
+        freed.chain(taken.into_iter().map(|(seat, status)| change(showtime, seat, status))).collect()
     }
 }
 
-/// A step, and which of the batch's rows it is of.
+/// A step, with the index of its row in the batch.
 struct Placed<'a> {
     row: usize,
     step: &'a Step,
@@ -200,8 +217,12 @@ impl delivery::Rows for Rows {
     type Rejection = Rejection;
     type Written = Sequences;
 
-    fn statement(rows: &[&Self]) -> Option<Statement> {
-        rows.iter().all(|rows| !rows.steps().is_empty()).then(|| statement::of(&placed(rows)))
+    fn is_statement(&self) -> bool {
+        !self.steps().is_empty()
+    }
+
+    fn statement(rows: &[&Self]) -> Statement {
+        statement::of(&placed(rows))
     }
 
     fn lock<'a>(
@@ -225,7 +246,14 @@ impl delivery::Rows for Rows {
     }
 
     fn write<'a>(db: &'a mut PgConnection, rows: &'a [&'a Self]) -> BoxFuture<'a, Written<Vec<Sequences>>> {
-        write_dialogue(db, rows).boxed()
+        async move {
+            let mut written = Vec::with_capacity(rows.len());
+            for (index, row) in rows.iter().enumerate() {
+                written.push(row.write_row(db).await.map_err(|error| error.at(index))?);
+            }
+            Ok(written)
+        }
+        .boxed()
     }
 
     fn lock_keys(&self) -> Vec<String> {
@@ -235,7 +263,7 @@ impl delivery::Rows for Rows {
         self.steps().iter().flat_map(keys).collect()
     }
 
-    /// One notice a showtime with all its changes, and one a reservation.
+    /// One notice for each showtime with all its changes, and one for each reservation.
     fn notices(committed: &[(&Self, &Sequences)]) -> Vec<(String, Bytes)> {
         let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();
         let mut notices = Vec::new();
@@ -290,35 +318,4 @@ async fn move_deadline(
             .execute(db)
             .await?;
     Ok(moved.rows_affected() == 1)
-}
-
-/// Showtimes and deadlines are written apart from steps.
-async fn write_dialogue(db: &mut PgConnection, rows: &[&Rows]) -> Written<Vec<Sequences>> {
-    let others: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].steps().is_empty()).collect();
-    if others.len() < rows.len() {
-        return Err(WriteError::Short(others));
-    }
-    let mut changed = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
-        let mut sequences = Sequences::new();
-        match row {
-            Rows::Showtime(showtime) => put_showtime(db, showtime).await?,
-            Rows::ShowtimeCancelled(showtime) => cancel_showtime(db, showtime).await?,
-            Rows::ShowtimeChanged(showtime) => match change_showtime(db, showtime).await {
-                Ok(sequence) => sequences.extend(sequence.map(|sequence| (showtime.id, sequence))),
-                Err(WriteError::Rejected(why)) => {
-                    return Err(WriteError::Lost(vec![(index, Loss::Rejected(why))]));
-                }
-                Err(error) => return Err(error),
-            },
-            Rows::Deadline { id, version, deadline } => {
-                if !move_deadline(db, *id, *version, *deadline).await? {
-                    return Err(WriteError::Lost(vec![(index, Loss::Stale)]));
-                }
-            }
-            Rows::Step(_) | Rows::Pair(_) => {}
-        }
-        changed.push(sequences);
-    }
-    Ok(changed)
 }

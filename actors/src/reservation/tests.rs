@@ -1,5 +1,5 @@
-//! Pure tests: the transition table here; every history of up to eight inputs, what is given back, exchanges and halls
-//! in files of their own.
+//! Pure tests: the transition table in this file; every history of up to eight inputs, refunds, exchanges and halls in files of
+//! their own.
 
 mod giving_back;
 mod halls;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::model::Reservation;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Saga, SagaCall,
-    SagaEvent, State, Step, Terms,
+    Cancel, CancelledBy, Claim, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Replacement, Saga,
+    SagaCall, SagaEvent, State, Step, Terms,
 };
 
 const PAYMENT: Uuid = Uuid::from_u128(1);
@@ -87,9 +87,9 @@ fn place(amount: i64) -> Place {
     }
 }
 
-fn dearer() -> Box<Reservation> {
-    Box::new(Reservation {
-        id: DEARER,
+fn reservation() -> Reservation {
+    Reservation {
+        id: Uuid::from_u128(3),
         user_id: Uuid::nil(),
         email: String::new(),
         showtime_id: Uuid::nil(),
@@ -101,11 +101,13 @@ fn dearer() -> Box<Reservation> {
         deadline: None,
         created_at: at(0),
         updated_at: at(0),
-    })
+    }
 }
 
-fn begin_exchange() -> Input {
-    Input::BeginExchange { planned_on: 1, new: dearer(), showtime_version: 1 }
+/// The beginning of a dearer exchange that was planned on this version.
+fn begin_exchange(planned_on: i64) -> Input {
+    let to = Place { planned_on, ..place(2800) };
+    Input::BeginExchange(Box::new(Replacement { id: DEARER, to, saga: saga(), created_at: at(0) }))
 }
 
 fn give_back(amount: Option<i64>) -> Input {
@@ -158,7 +160,7 @@ fn inputs() -> Vec<Input> {
         give_back(None),
         Input::Exchange(place(2400)),
         Input::Exchange(place(2000)),
-        begin_exchange(),
+        begin_exchange(1),
         Input::ExchangePaid { to: DEARER },
         Input::ExchangeOver { to: DEARER },
         Input::RefundCompleted { refund_id, version: 4 },
@@ -182,7 +184,7 @@ fn the_transition_table_changes_only_on_purpose() {
         table.push_str(&format!("{}\n", label(&state)));
         let payment = Some(KnownPayment { id: PAYMENT, checkout_url: None, version: 0 });
         let from = Saga { payment, state, ..saga() };
-        // Just due, so that deadlines act and the hold is over only for whoever begins to pay.
+        // Just due, so that deadlines act and the hold is over only for a payment that begins now.
         let now = from.deadline(at(600)).unwrap_or(at(600));
         for input in inputs() {
             let now = if input == Input::Deadline { now } else { at(60) };
@@ -256,14 +258,14 @@ fn beginning_to_pay_extends_the_hold_once_and_up_to_the_cap() {
 }
 
 #[test]
-fn a_refund_is_asked_about_without_a_new_version_and_after_a_day_a_person_must_look() {
+fn a_refunds_state_is_requested_without_a_new_version_and_after_a_day_a_person_must_look() {
     let refunding = State::Refunding { reason: CancelReason::Admin, refund: refund(), requested_at: at(600) };
     let saga = Saga { state: refunding, ..saga() };
     let (mut now, mut asked) = (at(600), 0);
     let stuck = loop {
         now = saga.deadline(now).unwrap();
         let step = saga.step(&Input::Deadline, now).unwrap();
-        assert!(step.events.is_empty(), "an event is no question");
+        assert!(step.events.is_empty(), "a repeated request is not published as an event");
         if step.next != saga {
             break step.next;
         }

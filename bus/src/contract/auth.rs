@@ -1,6 +1,6 @@
 //! Auth's contract: accounts, tokens, the key set that verifies them.
 //!
-//! What holds a password or a token does not show it in `Debug`, so that no log line can.
+//! Types with a password or a token do not show it in `Debug`, so that no log line can contain it.
 
 mod access;
 mod audit;

@@ -1,7 +1,7 @@
 //! Currencies and their rules: the digits of the minor unit, how the payment provider counts, which amounts can be charged.
 //!
-//! Invariant: a [`Currency`] exists only for a row of the table, so each question about it has an answer. Whatever shows,
-//! reads, sends or bounds money asks here and knows no currency by itself; the page asks by `GET /v1/currencies`.
+//! Invariant: a [`Currency`] exists only for a row of the table, so every method has a result. Code that shows, reads, sends or
+//! bounds money takes the rules from here and contains none of its own; the page loads them by `GET /v1/currencies`.
 
 mod money;
 mod table;
@@ -21,7 +21,7 @@ pub struct Currency(u8);
 impl Currency {
     pub const EUR: Self = Self::known("EUR");
 
-    /// For codes in the code: one that is not in the table does not compile.
+    /// For currencies written in the source: a code that is not in the table does not compile.
     const fn known(code: &str) -> Self {
         let mut at = 0;
         while at < TABLE.len() {
@@ -72,8 +72,8 @@ impl Currency {
         self.row().cash_step
     }
 
-    /// What every charge and refund is a multiple of, in minor units: 10 where there are three decimals, since the provider
-    /// wants the last of them to be 0; 100 for MGA, of which it counts only whole ones.
+    /// Every charge and refund is a multiple of this, in minor units: 10 where there are three decimals, since the provider
+    /// requires the last of them to be 0; 100 for MGA, which the provider counts in whole ariary.
     pub fn step(self) -> i64 {
         match (self.digits(), self.row().provider_digits) {
             (3, _) => 10,
@@ -93,7 +93,7 @@ impl Currency {
         if beyond == 0 { amount } else { amount.saturating_add(step - beyond) }
     }
 
-    /// What is wrong with a price, if anything: it is 0, or can be charged and is not a typing mistake.
+    /// Checks a price; the error names the fault. A price is 0, or can be charged and is not a typing mistake.
     pub fn check_price(self, amount: i64) -> Result<(), String> {
         let (least, greatest) = (self.least(), self.greatest());
         if amount != 0 && !(least..=greatest).contains(&amount) {
@@ -113,7 +113,7 @@ impl Currency {
         decimal(amount, self.digits())
     }
 
-    /// The same amount as the provider writes it. None for one that it cannot move.
+    /// The same amount in the provider's units. None for an amount that the provider cannot move.
     pub fn to_provider(self, amount: i64) -> Option<i64> {
         let (ours, theirs) = (self.digits(), self.row().provider_digits);
         self.is_whole(amount).then_some(())?;
@@ -122,7 +122,8 @@ impl Currency {
             .map(|more| more / power(ours.saturating_sub(theirs)))
     }
 
-    /// What the provider wrote, in our minor units. None for an amount that we have no name for, such as half a króna.
+    /// An amount in the provider's units as our minor units. None where it is no whole number of minor units, such as half a
+    /// króna.
     pub fn from_provider(self, units: i64) -> Option<i64> {
         let (ours, theirs) = (self.digits(), self.row().provider_digits);
         let scale = power(theirs.saturating_sub(ours));
@@ -145,7 +146,7 @@ impl Currency {
         }
     }
 
-    /// As `GET /v1/currencies` shows it.
+    /// The rules as `GET /v1/currencies` answers them.
     pub fn rules(self) -> CurrencyRules {
         CurrencyRules {
             code: self,
@@ -158,7 +159,7 @@ impl Currency {
     }
 }
 
-/// Where no setting names another.
+/// The currency where no setting names another.
 impl Default for Currency {
     fn default() -> Self {
         Self::EUR
@@ -208,18 +209,18 @@ impl Currencies {
     }
 }
 
-/// What a client must know of a currency to show its amounts and to ask for them. Amounts are in minor units.
+/// The rules that a client needs to show and read amounts of a currency. Amounts are in minor units.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrencyRules {
     pub code: Currency,
     /// Digits of the minor unit by ISO 4217: an amount is divided by ten to this power.
     pub digits: u32,
-    /// The least price above 0: what the payment provider charges at least.
+    /// The least price above 0: the least amount that the payment provider charges.
     pub least: i64,
     /// The greatest price of a seat.
     pub greatest: i64,
-    /// Every price and refund is a multiple of it.
+    /// Every price and refund is a multiple of this.
     pub step: i64,
     /// The least coin in ordinary use, to which cash is rounded.
     pub cash_step: i64,
@@ -255,7 +256,7 @@ impl JsonSchema for Currency {
     fn inline_schema() -> bool {
         true
     }
-    // A schema cannot say which codes are known without being a list of them wherever money stands.
+    // A schema that named the known codes would repeat the list wherever money occurs.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": "^[A-Z]{3}$"})
     }

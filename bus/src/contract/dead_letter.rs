@@ -1,7 +1,7 @@
-//! Dead letters: what an operator asks about messages that their consumer could not handle.
+//! Dead letters: an operator's requests about messages that their consumer could not handle.
 //!
-//! No host answers these: whoever may read the stream `DLQ` (the gateway, the command line) does, see
-//! [`crate::dead_letter`]. Payloads are events of the contract, which may hold e-mail addresses.
+//! No host answers these: the gateway and the command line do, which may read the stream `DLQ`, see [`crate::dead_letter`].
+//! Payloads are events of the contract, which may hold e-mail addresses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct DeadLetter {
     pub subject: String,
     /// The event's id; empty when it had none.
     pub event_id: String,
-    /// Who could not handle it.
+    /// The consumer that could not handle it.
     pub consumer: String,
     pub reason: String,
     /// How often it was tried.
@@ -46,13 +46,13 @@ impl Request for ListDeadLetters {
 
     fn validate(&self, fields: &mut Fields) {
         self.paging.validate(fields);
-        // The server finds a message by its place and not by its rank, so a page is read from the beginning.
+        // NATS finds a message by its sequence and not by its rank, so a page is read from the beginning.
         let last = self.paging.offset() + self.paging.limit();
         fields.check(last <= PAGED_MAX, "page", "must be among the first 10,000 dead letters");
     }
 }
 
-/// Pages end here: beyond it, dropping some is what helps.
+/// Messages that can be paged through: to see more, drop some first.
 const PAGED_MAX: i64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,7 +67,7 @@ impl Request for GetDeadLetter {
     type Answer = DeadLetter;
 }
 
-/// Has its consumer handle it again, and answers how that went. Handled, it is no dead letter any more.
+/// Has the consumer handle the message again, and answers the result. Once handled, it is no dead letter any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayDeadLetter {
@@ -80,7 +80,7 @@ impl Request for ReplayDeadLetter {
     type Answer = DeadLetter;
 }
 
-/// Gives it up: nobody will handle it.
+/// Drops the message: no consumer will handle it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropDeadLetter {

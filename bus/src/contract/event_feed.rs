@@ -1,7 +1,7 @@
-//! The events of the house as people see them who watch it.
+//! The events of the deployment, as staff watch them.
 //!
-//! No host answers this: whoever may hear the stream `EVENTS` (the gateway) does, see [`crate::event_feed`]. An event is
-//! shown as it is, which may hold e-mail addresses, so it is for those who may see every order and every user.
+//! No host answers this: the gateway does, which may read the stream `EVENTS`, see [`crate::event_feed`]. Events are shown
+//! unchanged and may contain e-mail addresses, so only users who may see every order and every user may read them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,14 @@ pub struct Happened {
     pub id: String,
     /// Such as `payment.success`.
     pub subject: String,
-    /// Who said it, `/marquee/payment`; empty when nobody did.
+    /// The service that published it, `/marquee/payment`; empty when it named none.
     pub source: String,
-    /// When it became true.
+    /// When the event happened.
     pub time: Timestamp,
     /// The request that caused it, as in every log line about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// What it says, or its text where that is not JSON.
+    /// The payload, or its text where that is not JSON.
     pub data: serde_json::Value,
 }
 

@@ -1,7 +1,7 @@
 //! The contract of posters and trailers: files that movie names and the gateway stores.
 //!
-//! The row is written before the file, with an id of our own, so that whatever a crash leaves in the store has a
-//! name; what no movie shows is condemned, deleted from the store, and only then forgotten.
+//! The row is written before the file, with an id of our own, so that every file that a crash leaves in the store has a row. A
+//! file that no movie shows is condemned, then deleted from the store, and only then is its row deleted.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Access, Fields, Problem, Request};
 
-/// Files condemned at once: a sweep asks again while there are more.
+/// Files condemned by one request: a sweep repeats the request while there are more.
 pub const CONDEMNED_MAX: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub struct Media {
     pub kind: MediaKind,
 }
 
-/// Writes down that a file is about to be stored.
+/// Records that a file is about to be stored.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BeginMedia {
@@ -52,7 +52,7 @@ pub struct AttachMedia {
     pub stored: Stored,
 }
 
-/// Where a stored file is, and what it is.
+/// A stored file's address, type and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
@@ -61,9 +61,9 @@ pub struct Stored {
     /// The picture at most 400 pixels wide, for lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub small_url: Option<String>,
-    /// Of what is kept, which need not be what was sent: `image/jpeg`, `video/mp4`, `video/webm`.
+    /// The type of the stored file, which may differ from the uploaded one: `image/jpeg`, `video/mp4`, `video/webm`.
     pub content_type: String,
-    /// Of the file behind `url`.
+    /// The size of the file at `url`.
     pub bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
@@ -84,8 +84,8 @@ impl Request for AttachMedia {
     }
 }
 
-/// Condemns files that no movie shows any more and files whose upload never ended, the oldest first. A condemned
-/// file cannot be attached, and is told again until it is forgotten.
+/// Condemns files that no movie shows any more and files whose upload never ended, the oldest first. A condemned file cannot be
+/// attached, and is listed again until its row is deleted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CondemnMedia {}
@@ -101,7 +101,7 @@ impl Request for CondemnMedia {
     type Answer = Condemned;
 }
 
-/// Forgets condemned files that the store has no more.
+/// Deletes the rows of condemned files that are deleted from the store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetMedia {
@@ -121,21 +121,21 @@ impl Request for ForgetMedia {
     }
 }
 
-/// Why a file is not taken. Said by the gateway, which alone sees files.
+/// Why a file is rejected. Decided by the gateway, since no host receives files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// Not of a kind that we keep, whatever its name says.
+    /// Not of a supported type, whatever its name ends with.
     Type(MediaKind),
-    /// It begins like a picture, and is not one.
+    /// It begins like a picture, but cannot be decoded.
     Broken,
     /// More pixels than we decode.
     Pixels,
-    /// There is no part `file`, or another one beside it.
+    /// The part `file` is missing, or there is another part beside it.
     Parts,
     TooLarge(usize),
     /// Too many uploads at once.
     Busy,
-    /// The store is away.
+    /// The store is not available.
     Store,
 }
 

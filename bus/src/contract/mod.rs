@@ -179,7 +179,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn a_payload_that_is_not_its_event_is_told_apart_and_its_field_named() {
+    fn a_payload_that_is_not_its_event_is_refused_and_its_field_named() {
         let nobody = uuid::Uuid::nil();
         let created = json!({"movieId": nobody, "title": "Dune", "genres": [], "createdBy": nobody});
         let check = |payload: &Value| super::check_event("movie.created", payload);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_request_may_use_is_refused_before_anything_is_read() {
+    fn duplicate_keys_and_control_characters_are_refused_before_anything_is_read() {
         let read = |body: &str| super::read::<Value>(body.as_bytes()).map_err(|problem| problem.status);
         assert_eq!(read(r#"{"email": "a\u0000b"}"#), Err(422));
         assert_eq!(read(r#"{"email": 1, "email": 2}"#), Err(400));

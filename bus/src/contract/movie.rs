@@ -1,7 +1,7 @@
 //! Movie's contract: movies, genres, auditoriums with their seats, showtimes with their prices.
 //!
-//! Here is what an answer is made of; the requests are in one file a noun, what is refused in `rejection`, what is
-//! told in `event`. `version` counts the changes of a row: whoever keeps a copy ignores an older one.
+//! This file has the types of the answers; the requests are in one file for each noun, rejections in `rejection`, events in
+//! `event`. `version` counts the changes of a row: a consumer that keeps a copy ignores an older one.
 
 mod auditorium;
 mod catalogue;
@@ -121,7 +121,7 @@ pub fn is_time(text: &str) -> bool {
     time::Time::parse(text, time::macros::format_description!("[hour]:[minute]")).is_ok()
 }
 
-/// What a field that names a change says when nothing is to be changed.
+/// Refuses a change in which every field is absent.
 fn some_change(changes: &[bool], fields: &mut super::Fields) {
     fields.check(changes.contains(&true), "", "must change at least one field");
 }

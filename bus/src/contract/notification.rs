@@ -7,15 +7,15 @@ use uuid::Uuid;
 use super::{Access, Page, Paging, Problem, Request, Timestamp};
 use crate::contract::Fields;
 
-/// What a mail is about.
+/// The subject of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum NotificationKind {
-    /// Seats are held: pay before they go.
+    /// Seats are held until they are paid or the hold expires.
     ReservationCreated,
-    /// Paid; it brings the tickets.
+    /// The reservation is paid; the mail contains the tickets.
     ReservationConfirmed,
-    /// Other seats or another showtime; it brings the new tickets.
+    /// The reservation has other seats or another showtime; the mail contains the new tickets.
     ReservationExchanged,
     HoldExpired,
     PaymentFailed,
@@ -35,16 +35,16 @@ pub enum NotificationKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum NotificationStatus {
-    /// To be sent, at `nextTry` at the latest.
+    /// Waits to be sent, at `nextTry` at the latest.
     Queued,
     Sent,
-    /// Given up; `error` says why. It may be sent again by `resend`.
+    /// Given up; `error` has the reason. It may be sent again by `resend`.
     Failed,
-    /// It would not have been true any more when its turn came; `reason` says why.
+    /// Not sent, because its content was no longer true; `reason` has the cause.
     Skipped,
 }
 
-/// One mail, as the log keeps it.
+/// One mail of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
@@ -53,7 +53,7 @@ pub struct Notification {
     pub status: NotificationStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<Uuid>,
-    /// Absent until it is known.
+    /// Absent until the address is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// Tries to send it since it was queued.
@@ -104,7 +104,7 @@ impl Request for GetNotification {
     type Answer = Notification;
 }
 
-/// Queues a mail again that was sent, given up or skipped. Whether it is still true is judged again when it is sent.
+/// Queues a mail again that was sent, given up or skipped. Before it is sent, its content is checked again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResendNotification {
@@ -117,7 +117,7 @@ impl Request for ResendNotification {
     type Answer = Notification;
 }
 
-/// Mails that one request queues again; more takes the answer's `left` and another request.
+/// Mails that one request queues again; the answer's `left` counts the rest, for another request.
 pub const RESEND_MAX: i64 = 10_000;
 
 /// Queues again all mails that failed between two times, the oldest first.
@@ -142,14 +142,14 @@ impl Request for ResendFailed {
 #[serde(rename_all = "camelCase")]
 pub struct Resent {
     pub queued: u64,
-    /// Failed ones of that time that are left, beyond 10,000.
+    /// Failed mails of that time beyond the first 10,000, which are left.
     pub left: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     NoSuchNotification,
-    /// It waits to be sent anyway.
+    /// The mail waits to be sent already.
     StillQueued,
 }
 

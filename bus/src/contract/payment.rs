@@ -1,5 +1,4 @@
-//! Payment's contract: attempts to pay, what came of them, money given back. Disputes and what staff ask are in files of
-//! their own.
+//! Payment's contract: attempts to pay, their results, refunds. Disputes and the requests of staff are in files of their own.
 
 mod dispute;
 mod staff;
@@ -15,12 +14,12 @@ pub use staff::{ListPayments, ReportRevenue, ResumePayment, Revenue, RevenueBy, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentStatus {
-    /// Nothing has been tried, or the last try was declined.
+    /// No attempt was made, or the last one was declined.
     Open,
     /// An attempt is at the provider.
     Processing,
     Succeeded,
-    /// Over without money.
+    /// Ended without money.
     Failed,
     PartiallyRefunded,
     Refunded,
@@ -29,13 +28,13 @@ pub enum PaymentStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AttemptStatus {
-    /// Asked of the provider, no answer yet.
+    /// Requested at the provider, not answered yet.
     Opening,
     /// The hosted page waits for the moviegoer.
     Open,
     Captured,
     Declined,
-    /// Closed at the provider: it cannot capture any more.
+    /// Closed at the provider: it can capture nothing any more.
     Closed,
 }
 
@@ -69,7 +68,7 @@ pub struct Refund {
     pub created_at: Timestamp,
 }
 
-/// One line of the payment's story, for staff.
+/// One line of the payment's history, for staff.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEntry {
@@ -139,8 +138,8 @@ impl Request for GetPayment {
     type Answer = Payment;
 }
 
-/// Asked by a saga whose hold is over: close whatever is open at the provider and say whether money can still
-/// come. Harmless when repeated.
+/// Sent by a saga whose hold is over: closes everything that is open at the provider and answers whether money can still
+/// arrive. Harmless when repeated.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndPayment {
@@ -157,16 +156,16 @@ impl Request for EndPayment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum PaymentEnd {
-    /// Nothing was captured and nothing can be any more.
+    /// Nothing was captured, and nothing can be captured any more.
     Over,
-    /// The money is here; `payment.success` says so too.
+    /// The money was captured; `payment.success` is published too.
     Captured { success: PaymentSuccess },
-    /// The provider has not yet said; ask again.
+    /// The provider has not answered yet; send the request again.
     Unknown,
 }
 
-/// How a refund goes that a saga has requested. Payment owns it until it settles; the event `refund.completed` or
-/// `refund.failed` says the same.
+/// The state of a refund that a saga has requested. Payment owns the refund until it settles; then `refund.completed` or
+/// `refund.failed` is published too.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetRefund {
@@ -216,7 +215,7 @@ impl Request for Webhook {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     NoSuchPayment,
-    /// The provider said no; the hold lives on. `code` is the decline code as customers read it.
+    /// The provider declined the card; the seats stay held. `code` is the decline code as customers read it.
     CardDeclined {
         code: String,
     },
@@ -225,9 +224,9 @@ pub enum Rejection {
     DeclinesLimit,
     AlreadyPaid,
     PaymentOver,
-    /// Another request for this payment is under way.
+    /// Another request for this payment is running.
     AttemptRunning,
-    /// The provider did not answer in time; the outcome will be found out.
+    /// The provider did not answer in time; payment finds out the outcome later.
     ProviderAway,
     BadSignature,
     BadWebhook,
@@ -300,7 +299,7 @@ pub struct PaymentInitiated {
     pub reservation_id: Uuid,
     pub checkout_url: Option<String>,
     pub expires_at: Timestamp,
-    /// Of the payment, as in its other events: an event of an older or equal version says nothing new.
+    /// The payment's version, as in its other events: an event of an older or equal version has nothing new.
     #[serde(default)]
     pub version: i64,
 }

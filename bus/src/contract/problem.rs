@@ -41,7 +41,7 @@ pub struct Problem {
     /// With `seats-taken` and `seat-unknown`: the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<SeatId>,
-    /// The showtimes that are in the way, each with the seats that are meant.
+    /// The conflicting showtimes, each with the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub showtimes: Vec<ProblemShowtime>,
     /// With `showtimes-overlap`: the showtimes that overlap, soonest first.
@@ -50,7 +50,7 @@ pub struct Problem {
     /// With `plan-changed`: the plan as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<ReservationPlan>>,
-    /// With `hold-limit`: what there is too much of.
+    /// With `hold-limit`: the limit that was exceeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<HoldLimit>,
     /// With `hold-cooldown`: when the request may be sent again.
@@ -121,7 +121,7 @@ impl Problem {
 }
 
 impl From<crate::Failure> for Problem {
-    /// After a transient failure the request may be repeated; poison is a bug of ours, about which nothing is told.
+    /// After a transient failure the request may be repeated; poison is a bug of ours, whose details stay in the log.
     fn from(failure: crate::Failure) -> Self {
         tracing::warn!(%failure, "a request failed");
         match failure {
@@ -153,7 +153,7 @@ fn title(status: u16) -> &'static str {
     }
 }
 
-/// Collects what is wrong with a request, so that one answer names every field.
+/// Collects the invalid fields of a request, so that one answer names all of them.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<FieldError>);
 

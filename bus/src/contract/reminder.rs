@@ -1,4 +1,4 @@
-//! Reminders: what the scheduler asks the movie host, and the event that it says.
+//! Reminders: the scheduler's requests to the movie host, and the event that it publishes.
 //!
 //! A reminder is of one showtime and one start: a showtime that is moved afterwards is reminded of again.
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Access, Fields, Request, Timestamp, events};
 
-/// Showtimes of one answer; the rest comes when these are marked.
+/// Showtimes of one answer; the next ones follow once these are marked.
 pub const UPCOMING_MAX: usize = 200;
 
 /// Showtimes that start within so many minutes, have not begun, are not cancelled and were not reminded of; the next
@@ -33,7 +33,7 @@ pub struct Upcoming {
     pub showtimes: Vec<MovieReminder>,
 }
 
-/// Marks showtimes as reminded of. One that was moved since its start was told stays as it is.
+/// Marks showtimes as reminded of. A showtime that was moved after the reminder stays unmarked.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MarkReminded {
@@ -44,7 +44,7 @@ pub struct MarkReminded {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reminded {
     pub showtime_id: Uuid,
-    /// The start that the reminder told.
+    /// The start that the reminder named.
     pub starts_at: Timestamp,
 }
 
@@ -69,9 +69,9 @@ pub struct MovieReminder {
 }
 
 impl MovieReminder {
-    /// The event's id: the same for one showtime and start, whoever says it and however often.
+    /// The event's id: the same for one showtime and start, whichever scheduler publishes it and however often.
     pub fn event_id(&self) -> Uuid {
-        /// Of no other use; made once at random.
+        /// Made once at random, and used only here.
         const NAMESPACE: Uuid = Uuid::from_u128(0x9b0d_6f5e_2c41_4b8a_8d3e_71c5_0a94_e6f2);
         let name = format!("{}/{}", self.showtime_id, self.starts_at.unix_micros());
         Uuid::new_v5(&NAMESPACE, name.as_bytes())

@@ -38,7 +38,7 @@ use super::payment::PaymentStatus;
 pub use super::payment::RefundStatus;
 use super::{Line, Money, SeatId, Timestamp};
 
-/// Core NATS subject that says that a reservation has a new version: [`ReservationChanged`].
+/// Core NATS subject of the notices that a reservation has a new version: [`ReservationChanged`].
 pub fn changed_subject(reservation: Uuid) -> String {
     format!("changed.reservation.{reservation}")
 }
@@ -94,7 +94,7 @@ impl CancelReason {
     }
 }
 
-/// The payment as the reservation knows it.
+/// The reservation's copy of its payment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReservationPayment {
@@ -111,21 +111,21 @@ pub struct ReservationRefund {
     pub total: Money,
 }
 
-/// What a cancellation gives back, agreed when the reservation was made.
+/// The part that a cancellation gives back, agreed when the reservation was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundPolicy {
     /// Until so many minutes before the show.
     pub until_minutes: u64,
-    /// So much of what was paid; nothing later.
+    /// This percentage of the paid money; nothing later.
     pub percent: u8,
 }
 
-/// What a cancellation would give back now.
+/// The money that a cancellation would give back now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancellation {
     pub refund: Money,
-    /// Until when this is so.
+    /// Until when this amount applies.
     pub until: Timestamp,
 }
 
@@ -134,10 +134,10 @@ pub struct Cancellation {
 pub struct Reservation {
     pub id: Uuid,
     pub status: ReservationStatus,
-    /// Grows with every change; give it back as `since` with `?wait=`.
+    /// Grows with every change; send it as `since` with `?wait=`.
     pub version: i64,
     pub user_id: Uuid,
-    /// Where mails about it go.
+    /// The address that mails about the reservation go to.
     #[serde(default)]
     pub email: String,
     pub showtime_id: Uuid,
@@ -145,7 +145,7 @@ pub struct Reservation {
     pub movie_title: String,
     pub starts_at: Timestamp,
     pub seats: Vec<SeatId>,
-    /// What each seat costs; the prices add up to `total`.
+    /// The price of each seat; the prices add up to `total`.
     pub lines: Vec<Line>,
     pub total: Money,
     /// Until when the seats are kept; no meaning once the status is not PENDING.
@@ -156,7 +156,7 @@ pub struct Reservation {
     pub payment: Option<ReservationPayment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<ReservationRefund>,
-    /// Parts that were given back besides.
+    /// Partial refunds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partial_refunds: Vec<ReservationRefund>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ pub struct Reservation {
     /// The unpaid reservation that will take this one's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchanging_to: Option<Uuid>,
-    /// Something did not settle by itself; our staff look at it.
+    /// Something did not settle by itself; staff are checking it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attention: bool,
     pub created_at: Timestamp,

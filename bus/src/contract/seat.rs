@@ -11,7 +11,7 @@ use super::Money;
 /// The id of a seat within its hall: row label and number, such as `C7`. Where the label ends with a digit a dash stands
 /// between them, so that row 1 seat 11 (`1-11`) and row 11 seat 1 (`11-1`) are two seats. Only [`SeatId::new`] makes ids.
 ///
-/// Invariant: it has the form that [`SeatId::parse`] accepts; whether the hall has the seat is the showtime's to say.
+/// Invariant: it has the form that [`SeatId::parse`] accepts; the showtime checks whether the hall has the seat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SeatId(String);

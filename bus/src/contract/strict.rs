@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_left_to_its_reader() {
+    fn invalid_json_is_left_to_its_parser() {
         for body in ["", "{", r#"{"a": 1"#, "nul", &"[".repeat(10_000)] {
             assert_eq!(refused(body), None);
         }

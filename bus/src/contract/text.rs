@@ -2,7 +2,7 @@
 //! change the reading direction of the text around them, no line breaks in texts of one line.
 //!
 //! Source: Unicode Standard Annex 9 (directional formatting), Unicode's property Default_Ignorable_Code_Point; Unicode
-//! Technical Standard 55 on what the override characters were abused for.
+//! Technical Standard 55 on the abuse of override characters.
 
 use super::Fields;
 

@@ -73,7 +73,7 @@ impl Movies {
 
     /// Change a movie
     ///
-    /// What is absent stays. With a new `durationMinutes` the ends of its showtimes to come move. Where showtimes of one
+    /// Absent fields stay unchanged. With a new `durationMinutes` the ends of its showtimes to come move. Where showtimes of one
     /// auditorium overlap by that, it is refused with 409 `showtimes-overlap` and the `overlaps`, unless `acceptOverlaps` is
     /// true; the answer then lists them.
     #[oai(path = "/v1/movies/:id", method = "patch")]

@@ -71,7 +71,7 @@ impl Showtimes {
 
     /// Change an auditorium
     ///
-    /// What is absent stays. New rows also count for showtimes to come; 409 `seats-sold`, with the seats of each
+    /// Absent fields stay unchanged. New rows also count for showtimes to come; 409 `seats-sold`, with the seats of each
     /// showtime, where seats that are held or sold would vanish or become of another kind.
     #[oai(path = "/v1/auditoriums/:id", method = "patch")]
     async fn update_auditorium(
@@ -150,7 +150,7 @@ impl Showtimes {
 
     /// Change a showtime
     ///
-    /// What is absent stays. Prices count for new reservations; the start moves only while no seat is held or sold.
+    /// Absent fields stay unchanged. Prices count for new reservations; the start moves only while no seat is held or sold.
     #[oai(path = "/v1/showtimes/:id", method = "patch")]
     async fn update_showtime(
         &self,

@@ -152,7 +152,7 @@ async fn the_same_key_replays_the_first_answer_and_acts_once() {
         assert_eq!(first, again);
     }
     assert_eq!(sandbox.count("/v1/payment_intents").await, 2);
-    // A replay shows what was true then, also after a refund changed the payment.
+    // A replay is the first answer, also after a refund changed the payment.
     let (_, (_, body)) =
         sandbox.post_once("pm_card_visa", "/v1/payment_intents", &charge_of("pm_card_visa", "2400")).await;
     let refund = [("payment_intent", body["id"].as_str().unwrap())];
@@ -226,7 +226,7 @@ async fn a_caller_that_disconnects_is_charged_anyway() {
     sandbox.running.set_switches(Switches::default());
     let begun = std::time::Instant::now();
     while sandbox.count("/v1/payment_intents").await == 0 {
-        assert!(begun.elapsed() < WAIT_MAX, "the charge never happened");
+        assert!(begun.elapsed() < WAIT_MAX, "the charge did not happen in time");
     }
     let (replayed, (status, _)) = sandbox.post_once("k", "/v1/payment_intents", &params).await;
     assert_eq!((replayed, status), (true, 200));
@@ -244,8 +244,8 @@ async fn a_failing_call_has_no_effect_and_its_failure_is_stored_only_if_kept() {
     let params = charge_of("pm_card_visa", "2400");
     for status in [429, 500, 503] {
         fail(status, false);
-        let (_, (replies, body)) = sandbox.post_once("free", "/v1/payment_intents", &params).await;
-        assert_eq!(replies, status, "{body}");
+        let (_, (answer_status, body)) = sandbox.post_once("free", "/v1/payment_intents", &params).await;
+        assert_eq!(answer_status, status, "{body}");
     }
     let (replayed, (status, _)) = sandbox.post_once("free", "/v1/payment_intents", &params).await;
     assert_eq!((replayed, status), (false, 200));
@@ -274,7 +274,7 @@ async fn a_succeeded_payment_cannot_be_canceled_but_an_unpaid_one_can() {
 }
 
 #[tokio::test]
-async fn refunds_never_exceed_what_was_captured() {
+async fn refunds_never_exceed_the_captured_amount() {
     let folder = Folder::new();
     let sandbox = TestSandbox::open(&folder).await;
     let id = sandbox.paid("2400").await;
@@ -297,7 +297,7 @@ async fn refunds_never_exceed_what_was_captured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_refunds_return_exactly_what_was_captured() {
+async fn concurrent_refunds_return_exactly_the_captured_amount() {
     let folder = Folder::new();
     let sandbox = TestSandbox::open(&folder).await;
     let id = sandbox.paid("2400").await;

@@ -113,11 +113,11 @@ async fn a_session_expires_between_thirty_minutes_and_a_day_after_its_creation()
     let folder = Folder::new();
     let sandbox = TestSandbox::open(&folder).await;
     let now = crate::provider::unix_now();
-    // A margin for the seconds that pass between here and there.
+    // A margin for the seconds until the sandbox reads its clock.
     for (away, status) in [(1790, 400), (1830, 200), (86_390, 200), (86_430, 400)] {
         let expires_at = (now + away).to_string();
-        let (replies, body) = sandbox.post("/v1/checkout/sessions", &session_of(&expires_at)).await;
-        assert_eq!(replies, status, "{away}: {body}");
+        let (answer_status, body) = sandbox.post("/v1/checkout/sessions", &session_of(&expires_at)).await;
+        assert_eq!(answer_status, status, "{away}: {body}");
         assert!(status == 200 || body["error"]["param"] == json!("expires_at"));
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that was answered survives the process. A copy of the log, taken when an answer arrives, is what a
+//! Everything that was answered survives the process. A copy of the log, taken when an answer arrives, has the content that a
 //! `kill -9` at that moment would leave; a dropped `TestSandbox` is the same, with the port freed.
 
 use std::io::Write;

@@ -40,8 +40,8 @@ async fn an_event_is_signed_over_its_raw_body() {
 #[test]
 fn the_signature_agrees_with_a_published_vector() {
     // RFC 4231, test case 2.
-    let known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-    assert_eq!(hmac_sha256(b"Jefe", b"what do ya want for nothing?"), known);
+    let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    assert_eq!(hmac_sha256(b"Jefe", b"what do ya want for nothing?"), expected);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn dropped_webhooks_are_withheld_until_flushed_and_their_events_are_listed
     let (_, events) = sandbox.get("/v1/events").await;
     assert_eq!(events["data"][0]["data"]["object"]["id"], json!(dropped));
     assert_eq!(switches(json!({})).await.unwrap().status(), 200);
-    assert_eq!(switches(json!({"webhook_dropp": true})).await.unwrap().status(), 400, "a typo is replies");
+    assert_eq!(switches(json!({"webhook_dropp": true})).await.unwrap().status(), 400, "a typo is refused");
     let later = sandbox.paid("900").await;
     assert_eq!(shop.until(1).await[0].event()["data"]["object"]["id"], json!(later), "the first is withheld");
     let flush = format!("{}/sandbox/webhooks/flush", sandbox.running.url());

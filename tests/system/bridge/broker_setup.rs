@@ -44,10 +44,14 @@ fn virtual_host(url: &str) -> &str {
 async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3]) -> (String, String) {
     let name = format!("u{}", Uuid::now_v7().simple());
     let host = bytes(virtual_host(url));
-    let (who, password) = (bytes(&name), bytes("popcorn"));
-    evaluate_ok(broker, format!("rabbit_auth_backend_internal:add_user({who}, {password}, {who}).")).await;
+    let (user_name, password) = (bytes(&name), bytes("popcorn"));
+    evaluate_ok(
+        broker,
+        format!("rabbit_auth_backend_internal:add_user({user_name}, {password}, {user_name})."),
+    )
+    .await;
     let [configure, write, read] = [configure, write, read].map(bytes);
-    let permissions = format!("{who}, {host}, {configure}, {write}, {read}, {who}");
+    let permissions = format!("{user_name}, {host}, {configure}, {write}, {read}, {user_name}");
     evaluate_ok(broker, format!("rabbit_auth_backend_internal:set_permissions({permissions}).")).await;
     let (_, address) = url.rsplit_once('@').unwrap();
     let own = format!("amqp://{name}:popcorn@{address}");
@@ -114,13 +118,13 @@ async fn the_documented_permissions_suffice_for_services_and_the_bridge_and_allo
         let line = command(&format!("rabbitmqctl set_permissions {name} "), "");
         let line = line.replace(&format!("{name}_queue"), &transport.queue());
         let [configure, write, read] = quoted(&line)[..] else { panic!("{line}") };
-        let (who, own) = user(broker, &url, [configure, write, read]).await;
+        let (user_name, own) = user(broker, &url, [configure, write, read]).await;
         for exchange in ["marquee.events", "marquee.events.raw"] {
             let line = command("rabbitmqctl set_topic_permissions catalogue ", &format!(" {exchange} "));
             let [write, read] = quoted(&line)[..] else { panic!("{line}") };
-            let [who, host, exchange] = [&who, virtual_host(&url), exchange].map(bytes);
+            let [user_name, host, exchange] = [&user_name, virtual_host(&url), exchange].map(bytes);
             let [write, read] = [write, read].map(bytes);
-            let allowed = format!("{who}, {host}, {exchange}, {write}, {read}, {who}");
+            let allowed = format!("{user_name}, {host}, {exchange}, {write}, {read}, {user_name}");
             evaluate_ok(broker, format!("rabbit_auth_backend_internal:set_topic_permissions({allowed})."))
                 .await;
         }

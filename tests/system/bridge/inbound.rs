@@ -1,4 +1,5 @@
-//! From RabbitMQ to JetStream: what becomes an event, what is refused, and that outages and crashes lose and duplicate none.
+//! From RabbitMQ to JetStream: which messages become events, which are refused, and that outages and crashes lose and duplicate
+//! none.
 
 use std::collections::BTreeMap;
 

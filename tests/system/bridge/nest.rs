@@ -1,5 +1,5 @@
-//! Real NestJS services as separate processes (`tests/nest/`), one for each transport that services use. A test tells them
-//! what to emit and request, and reads what their handlers received.
+//! Real NestJS services as separate processes (`tests/nest/`), one for each transport that services use. A test orders them to
+//! emit and request, and reads the events that their handlers received.
 //!
 //! `finish()` fails the test when a service has ended by itself or RabbitMQ has refused one of its declarations: an
 //! unmodified service must work beside the bridge.

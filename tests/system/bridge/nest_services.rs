@@ -1,5 +1,5 @@
-//! Unmodified NestJS services beside Marquee: they receive every event, what they emit is on JetStream once, their requests
-//! are answered, and they lose nothing when RabbitMQ is killed during a sale.
+//! Unmodified NestJS services beside Marquee: they receive every event, each event that they emit is on JetStream once, their
+//! requests are answered, and they lose nothing when RabbitMQ is killed during a sale.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ async fn finish(services: Vec<Nest>) {
 async fn every_event_reaches_nest_services_on_each_transport() {
     let events = every_event();
     let mut system = bridge_for(&events).await;
-    // Without a bridge each service declares what it needs; with a bridge the declarations must still succeed.
+    // Without a bridge each service declares its own queues and exchanges; with a bridge the declarations must still succeed.
     finish(Nest::start_all(&system.amqp_url, &events).await).await;
     system.start_bridge().await;
     let mut services = Nest::start_all(&system.amqp_url, &events).await;
@@ -178,11 +178,11 @@ async fn requests_of_nest_services_are_answered_or_refused_in_the_format_of_nest
 }
 
 /// Buys seats with one single request to wait for the confirmation, which must come even while RabbitMQ is down.
-async fn buy(cinema: &TestCinema, who: &Person, seats: &[&str]) -> String {
-    let reservation = cinema.reserve(who, seats).await;
-    cinema.pay(who, &reservation, "pm_card_visa").await.expect(201);
+async fn buy(cinema: &TestCinema, person: &Person, seats: &[&str]) -> String {
+    let reservation = cinema.reserve(person, seats).await;
+    cinema.pay(person, &reservation, "pm_card_visa").await.expect(201);
     let path = format!("/v1/reservations/{reservation}?wait=20");
-    let answer = cinema.call(Method::GET, &path, Some(who), None).await.expect(200);
+    let answer = cinema.call(Method::GET, &path, Some(person), None).await.expect(200);
     assert_eq!(answer["status"], "CONFIRMED", "{answer}");
     reservation
 }

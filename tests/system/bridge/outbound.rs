@@ -250,8 +250,11 @@ async fn a_full_queue_delays_its_events_and_does_not_flood_the_other_queues() {
     small.insert("x-max-length".into(), AMQPValue::LongInt(1));
     small.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     channel.queue_declare("small".into(), Default::default(), small).await.unwrap();
-    let none = FieldTable::default();
-    channel.queue_bind("small".into(), NEST.into(), "#".into(), Default::default(), none).await.unwrap();
+    let no_arguments = FieldTable::default();
+    channel
+        .queue_bind("small".into(), NEST.into(), "#".into(), Default::default(), no_arguments)
+        .await
+        .unwrap();
     bound_queue(&channel, "other", NEST).await;
     system.publish("movie.created", 0..20).await;
     system.until_degraded("RabbitMQ could not keep an event on marquee.events (basic.nack)").await;

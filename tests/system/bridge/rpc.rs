@@ -72,11 +72,11 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
     system.start_bridge().await;
     let mut client = Client::new(&system).await;
 
-    let all = json_of(&client.send("movie.showtimes", &[], json!({})).await);
-    assert_eq!(all["isDisposed"], true, "{all}");
-    assert_eq!(all["response"]["items"][0]["id"], cinema.showtime.as_str(), "{all}");
-    let none = json_of(&client.send("movie.showtimes", &[], json!({"date": "2020-01-01"})).await);
-    assert_eq!(none["response"]["total"], 0, "{none}");
+    let showtimes = json_of(&client.send("movie.showtimes", &[], json!({})).await);
+    assert_eq!(showtimes["isDisposed"], true, "{showtimes}");
+    assert_eq!(showtimes["response"]["items"][0]["id"], cinema.showtime.as_str(), "{showtimes}");
+    let other_day = json_of(&client.send("movie.showtimes", &[], json!({"date": "2020-01-01"})).await);
+    assert_eq!(other_day["response"]["total"], 0, "{other_day}");
     let misspelt = json_of(&client.send("movie.showtimes", &[], json!({"movieID": "m1"})).await);
     assert_eq!(
         (&misspelt["err"]["status"], &misspelt["isDisposed"]),
@@ -84,7 +84,7 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
         "{misspelt}"
     );
 
-    // The caller is who the token says.
+    // The caller is the user of the token.
     let bearer = format!("Bearer {}", ada.token);
     let mine =
         client.send("reservation.get", &[("authorization", &bearer)], json!({"id": reservation})).await;

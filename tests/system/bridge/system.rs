@@ -294,7 +294,7 @@ fn read(environment: &mut Environment) -> Settings {
     settings
 }
 
-/// A proxy to RabbitMQ. While it stalls, nothing that the client sends arrives; what the broker sends does.
+/// A proxy to RabbitMQ. While it stalls, nothing that the client sends arrives; messages of the broker do.
 pub struct StallingProxy {
     pub address: SocketAddr,
     is_stalled: Arc<AtomicBool>,

@@ -131,7 +131,7 @@ impl ProbeHost {
         let lock = builder.redis.clone().map(SeatLock::new);
         let (journal, database_up, children) = builder.delivery::<Probe>(lock);
         let running = builder.clone().start(database_up.clone(), move || children.clone()).await.unwrap();
-        let pool = actors::database::Database::new(direct, "probe").unwrap().pool;
+        let pool = actors::delivery::Database::new(direct, "probe").unwrap().pool;
         Self { journal, database_up, builder, running, pool }
     }
 

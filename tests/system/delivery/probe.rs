@@ -1,8 +1,6 @@
 //! The rows of the domain under test.
 
-use std::collections::{HashMap, HashSet};
-
-use actors::delivery::{Loss, Rows, Statement, WriteError};
+use actors::delivery::{Loss, RowError, Rows, Statement, WriteError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -93,11 +91,11 @@ impl Rows for Probe {
     type Written = i64;
 
     /// What only opens and raises is one statement; the rest is a dialogue.
-    fn statement(rows: &[&Self]) -> Option<Statement> {
-        let is_plain = |row: &&Self| matches!(row.act, Act::Open { .. } | Act::Raise { .. });
-        if !rows.iter().all(is_plain) {
-            return None;
-        }
+    fn is_statement(&self) -> bool {
+        matches!(self.act, Act::Open { .. } | Act::Raise { .. })
+    }
+
+    fn statement(rows: &[&Self]) -> Statement {
         let mut statement = Statement::new(false);
         let new: Vec<(Uuid, &str, i64)> = rows.iter().filter_map(|row| row.opens()).collect();
         let ids = statement.add(new.iter().map(|row| row.0).collect::<Vec<_>>());
@@ -121,7 +119,7 @@ impl Rows for Probe {
         let all = "(select coalesce(json_object_agg(id, version), '{}'::json)
                     from (select * from opened union all select * from raised) as done)";
         (statement.written, statement.found) = (Some(all.to_owned()), Some(all.to_owned()));
-        Some(statement)
+        statement
     }
 
     fn written(rows: &[&Self], written: &Value) -> Vec<i64> {
@@ -142,31 +140,11 @@ impl Rows for Probe {
         rows: &'a [&'a Self],
     ) -> BoxFuture<'a, Result<Vec<i64>, WriteError<Rejection>>> {
         async move {
-            assert!(!rows.iter().any(|row| row.act == Act::Panic), "planned");
-            let opened = open(db, rows).await.map_err(|error| match &error {
-                sqlx::Error::Database(e)
-                    if rows.len() == 1 && e.constraint() == Some("one_account_an_owner") =>
-                {
-                    WriteError::Rejected(Rejection::OwnerHasAnAccount)
-                }
-                _ => WriteError::Sql(error),
-            })?;
-            let raised = raise(db, rows).await?;
-            let slow = slowly(db, rows).await?;
-            if opened + raised.len() + slow < rows.len() {
-                let is_missing =
-                    |row: &Self| matches!(row.act, Act::Raise { from } if !raised.contains(&(row.id, from)));
-                let missing = (0..rows.len()).filter(|row| is_missing(rows[*row])).collect();
-                return Err(if rows.len() == 1 { WriteError::Stale } else { WriteError::Short(missing) });
+            let mut versions = Vec::with_capacity(rows.len());
+            for (index, row) in rows.iter().enumerate() {
+                versions.push(row.write_row(db).await.map_err(|error| error.at(index))?);
             }
-            let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-            let versions: Vec<(Uuid, i64)> =
-                sqlx::query_as("select id, version from accounts where id = any($1)")
-                    .bind(ids)
-                    .fetch_all(db)
-                    .await?;
-            let versions: HashMap<Uuid, i64> = versions.into_iter().collect();
-            Ok(rows.iter().map(|row| versions[&row.id]).collect())
+            Ok(versions)
         }
         .boxed()
     }
@@ -183,57 +161,33 @@ impl Rows for Probe {
     }
 }
 
-async fn open(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
-    let mut new: Vec<(Uuid, &str, i64)> = rows.iter().filter_map(|row| row.opens()).collect();
-    new.sort();
-    let inserted =
-        sqlx::query("insert into accounts select * from unnest($1::uuid[], $2::text[], $3::bigint[])")
-            .bind(new.iter().map(|row| row.0).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.1).collect::<Vec<_>>())
-            .bind(new.iter().map(|row| row.2).collect::<Vec<_>>())
-            .execute(db)
-            .await?;
-    Ok(inserted.rows_affected() as usize)
-}
-
-/// Raises accounts; returns the raised ones with their former version.
-async fn raise(db: &mut PgConnection, rows: &[&Probe]) -> Result<HashSet<(Uuid, i64)>, sqlx::Error> {
-    let raises: Vec<(Uuid, i64)> = rows.iter().filter_map(|row| row.raises()).collect();
-    let raised: Vec<(Uuid, i64)> = sqlx::query_as(
-        "update accounts a set version = a.version + 1
-         from unnest($1::uuid[], $2::bigint[]) as raise (id, version)
-         where a.id = raise.id and a.version = raise.version
-         returning raise.id, raise.version",
-    )
-    .bind(raises.iter().map(|row| row.0).collect::<Vec<_>>())
-    .bind(raises.iter().map(|row| row.1).collect::<Vec<_>>())
-    .fetch_all(db)
-    .await?;
-    Ok(raised.into_iter().collect())
-}
-
-async fn slowly(db: &mut PgConnection, rows: &[&Probe]) -> Result<usize, sqlx::Error> {
-    let mut done = 0;
-    for row in rows {
-        match row.act {
+impl Probe {
+    /// Returns the account's version.
+    async fn write_row(&self, db: &mut PgConnection) -> Result<i64, RowError<Rejection>> {
+        match self.act {
             Act::RaiseAlsoSlowly { other } => {
-                raise_any(db, row.id).await?;
+                raise_any(db, self.id).await?;
                 sqlx::query("select pg_sleep(0.5)").execute(&mut *db).await?;
                 raise_any(db, other).await?;
-                done += 1;
             }
-            Act::RaiseAndReportStale => raise_any(db, row.id).await?,
+            Act::RaiseAndReportStale => {
+                raise_any(db, self.id).await?;
+                return Err(RowError::Stale);
+            }
             Act::OpenSlowly => {
                 sqlx::query("insert into accounts select $1, $1::text, 1 from pg_sleep(0.5)")
-                    .bind(row.id)
+                    .bind(self.id)
                     .execute(&mut *db)
                     .await?;
-                done += 1;
             }
-            _ => {}
+            Act::Panic => panic!("planned"),
+            Act::Open { .. } | Act::Raise { .. } => unreachable!("these are part of a statement"),
         }
+        Ok(sqlx::query_scalar("select version from accounts where id = $1")
+            .bind(self.id)
+            .fetch_one(db)
+            .await?)
     }
-    Ok(done)
 }
 
 async fn raise_any(db: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {

@@ -1,6 +1,6 @@
 //! The query plans of our reads.
 
-use actors::database::Database;
+use actors::delivery::Database;
 use sqlx::AssertSqlSafe;
 
 use crate::harness::TestSystem;

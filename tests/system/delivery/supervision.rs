@@ -84,7 +84,7 @@ async fn upkeep_creates_partitions_ahead_and_drops_old_ones_only_when_published(
                  and inhrelid::regclass::text >= 'outbox_' || to_char(now() at time zone 'utc', 'YYYYMMDD')";
     assert_eq!(host.count(ahead).await, 8, "today and the next seven days");
     host.running.stop().await;
-    let pool = actors::database::Database::new(&url_of(&host.pool), "probe").unwrap().pool;
+    let pool = actors::delivery::Database::new(&url_of(&host.pool), "probe").unwrap().pool;
     // Days 20, 15 and 5 ago: published, not published, published.
     sqlx::raw_sql(
         "do $$
@@ -138,7 +138,7 @@ async fn a_domain_that_was_stopped_for_weeks_writes_at_once() {
     let nats = own_nats().await;
     let bus = connect(&nats).await;
     let url = database().await;
-    let pool = actors::database::Database::new(&url, "probe").unwrap().pool;
+    let pool = actors::delivery::Database::new(&url, "probe").unwrap().pool;
     sqlx::raw_sql(
         "do $$ declare old record; begin
            for old in select inhrelid::regclass::text as name from pg_inherits where inhparent = 'outbox'::regclass loop

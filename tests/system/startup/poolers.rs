@@ -4,8 +4,8 @@
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 
-use actors::database::Database;
 use actors::delivery::Clock;
+use actors::delivery::Database;
 use bus::address::Address;
 
 use super::*;

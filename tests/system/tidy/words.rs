@@ -9,15 +9,6 @@ use super::{SOURCES, TESTS, sources};
 /// deployment, the endpoints.
 const BANNED: [&str; 6] = ["told", "hear", "heard", "whoever", "house", "desk"];
 
-/// Folders and files that still use them; remove each from this list when it is rewritten.
-const NOT_YET: &[&str] = &[
-    "actors/src/model_check.rs",
-    "actors/src/delivery/",
-    "actors/src/payment/",
-    "actors/src/reservation/",
-    "bus/src/",
-];
-
 /// Lines in which such a word is the right one, by a part of the line.
 const ALLOWED: [&str; 3] = ["heard_at", "told the truth", "const FORMER: "];
 
@@ -61,7 +52,6 @@ fn rust_sources_use_the_technical_word() {
     let folders = SOURCES.iter().chain(&TESTS).chain(&["bench/src", "chaos/src", "fuzz/fuzz_targets"]);
     let files = folders.flat_map(|folder| sources(folder));
     let files = files.map(|(path, text)| (path.to_string_lossy().into_owned(), text));
-    let files = files.filter(|(name, _)| !NOT_YET.iter().any(|folder| name.starts_with(folder)));
     // This file names the words.
     let files = files.filter(|(name, _)| name != "tests/system/tidy/words.rs");
     let broken: Vec<String> = files.flat_map(|(name, text)| banned_lines(&name, &text)).collect();

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::read::user;
 use super::{Refused, Result, Written};
 use crate::auth::model::{EndReason, RoleChange, Standing, role_name};
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 
 /// Revocations in one answer: some 150 bytes each, in a message of at most 1 MiB.
 pub const REVOCATIONS_MAX: i64 = 2_000;
@@ -70,7 +70,7 @@ async fn check_other_super_admin(db: &mut PgConnection, but: Uuid) -> Result<()>
     .bind(but)
     .fetch_one(db)
     .await?;
-    if others { Ok(()) } else { Err(WriteError::Rejected(Refused::LastSuperAdmin)) }
+    if others { Ok(()) } else { Err(RowError::Rejected(Refused::LastSuperAdmin)) }
 }
 
 /// Disables an account, with its logins and reset links, or enables it. Stale unless it is as it was read.
@@ -92,7 +92,7 @@ pub async fn set_disabled(db: &mut PgConnection, change: &DisabledChange) -> Res
     .await?
     .rows_affected();
     if changed == 0 {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     if !change.disabled {
         return Ok(Written::Done);
@@ -154,7 +154,7 @@ pub async fn reset(
     .await?
     .rows_affected();
     let Some(owner) = owner.filter(|_| used == 1) else {
-        return Err(WriteError::Rejected(Refused::ResetToken));
+        return Err(RowError::Rejected(Refused::ResetToken));
     };
     let changed = sqlx::query(
         "update users set password_hash = $2, verified_at = coalesce(verified_at, now()), name = coalesce($3, name)
@@ -167,7 +167,7 @@ pub async fn reset(
     .await?
     .rows_affected();
     if changed == 0 {
-        return Err(WriteError::Stale);
+        return Err(RowError::Stale);
     }
     void_resets(db, owner).await?;
     end_everything(db, owner, EndReason::Password).await
@@ -214,7 +214,7 @@ async fn void_resets(db: &mut PgConnection, user: Uuid) -> Result<()> {
 }
 
 fn revoked(row: Option<PgRow>) -> Result<Written> {
-    let row = row.ok_or(WriteError::Stale)?;
+    let row = row.ok_or(RowError::Stale)?;
     Ok(Written::Revoked(revocation(&row)?))
 }
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{Refused, Result};
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkKind {
@@ -48,5 +48,5 @@ pub async fn request(db: &mut PgConnection, kind: LinkKind, new: &NewLink) -> Re
         .execute(db)
         .await?
         .rows_affected();
-    if inserted == 0 { Err(WriteError::Rejected(limit)) } else { Ok(()) }
+    if inserted == 0 { Err(RowError::Rejected(limit)) } else { Ok(()) }
 }

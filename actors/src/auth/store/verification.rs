@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Result;
 use super::read::user;
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 
 /// Stale where the address is proven already.
 pub async fn prove(db: &mut PgConnection, user: Uuid) -> Result<()> {
@@ -17,7 +17,7 @@ pub async fn prove(db: &mut PgConnection, user: Uuid) -> Result<()> {
     .execute(db)
     .await?
     .rows_affected();
-    if proven == 0 { Err(WriteError::Stale) } else { Ok(()) }
+    if proven == 0 { Err(RowError::Stale) } else { Ok(()) }
 }
 
 /// The user whose address a token proves.

@@ -1,5 +1,4 @@
-//! The journal's connection, and with it the journal's life: each connection numbers its batches anew under an id of its
-//! own.
+//! The journal's connection, and with it the journal's life: each connection numbers its batches from 1 under an id of its own.
 //!
 //! Invariant: a session that was given up is ended at the server before the next one works: it may still hold locks, or
 //! wait for a standby, however long.
@@ -13,22 +12,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::database::Database;
 use crate::delivery::connect::Setting;
 use crate::delivery::statements::batch::{self, BatchKey, Reported};
-use crate::delivery::{Clock, statements as sql, within};
+use crate::delivery::{Clock, Database, statements as sql, within};
 
 /// Connecting, with the check that the database takes writes.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const PING_MAX: Duration = Duration::from_secs(2);
-/// After this a journal takes a new life, so that upkeep can tell which are over.
+/// After this a journal begins a new life, so that upkeep can distinguish the lives that are over.
 const LIFE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Settings of the session with which the server gives up too: a journal that hangs or is cut off must not keep row locks that
 /// every other host waits for.
 const SESSION: [Setting; 10] = [
-    // Longer than any wait of ours for an answer. When it ends a commit's wait for a synchronous standby, Postgres
-    // answers as if the standby had it; we must have given up by then.
+    // Longer than any wait of ours for an answer. When it ends a commit's wait for a synchronous standby, Postgres answers as
+    // if the standby had the commit; we must have given up by then.
     ("statement_timeout", "20s"),
     // Longer than `deadlock_timeout` (1 s), so that a deadlock shows as one.
     ("lock_timeout", "2s"),
@@ -42,7 +40,7 @@ const SESSION: [Setting; 10] = [
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("enable_seqscan", "off"),
-    // What is turned off above counts as so expensive that Postgres would compile the plan each time.
+    // The plan types turned off above count as so expensive that Postgres would compile the plan each time.
     ("jit", "off"),
 ];
 
@@ -71,7 +69,7 @@ impl Life {
     }
 }
 
-/// The journal's one connection, made anew when lost, and with it the news whether the database is available.
+/// The journal's one connection, opened again when lost, which also reports whether the database is available.
 pub struct Connection<'a> {
     pub database: &'a Database,
     pub clock: &'a Clock,
@@ -119,8 +117,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Asks until the database says whether the batch was committed: no outcome is reported before. One question at a
-    /// time, after growing pauses.
+    /// Queries until the database answers whether the batch was committed: no outcome is reported before. One query at a time,
+    /// after growing pauses.
     pub async fn find_out(&mut self, key: BatchKey, limit: Duration) -> Option<Reported> {
         let mut tries = 0u64;
         loop {
@@ -140,8 +138,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// A database that lets us in but takes no writes (disk full, a standby) is as good as away: the journal's row shows
-    /// it, before consumers pull messages that would only fail.
+    /// A database that accepts the connection but no writes (disk full, a standby) counts as away: inserting the journal's row
+    /// shows it, before consumers pull messages that would only fail.
     async fn open(&mut self) -> Result<Life, sqlx::Error> {
         let mut db = self.database.open(&SESSION).await?;
         if let Some(session) = self.abandoned {

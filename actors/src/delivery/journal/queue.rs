@@ -1,4 +1,4 @@
-//! The changes that wait for the journal, in the order in which they came, and how the outcome of each is reported.
+//! The changes that wait for the journal, in the order in which they arrived, and how the outcome of each is reported.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,8 +16,8 @@ use crate::delivery::{Change, Outcome, Rows};
 const BATCH_MAX: usize = 256;
 /// Bytes of the events of one transaction, which are one value in the batch's row.
 const EVENTS_MAX: usize = 4 * 1024 * 1024;
-/// While the database is away a change waits this long before it fails: a failover of seconds passes unnoticed, and
-/// nobody looks at a page for longer.
+/// While the database is away a change waits this long before it fails: a failover of seconds passes unnoticed, and no user
+/// waits longer for a page.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often changes that wait are checked for being overdue while the database is busy or away.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub struct Entry<R: Rows> {
     pub change: Change<R>,
     pub reply: Reply<R>,
     pub since: Instant,
-    /// The seat lock refused it once; now Postgres alone decides.
+    /// Refused once by the seat lock; now Postgres alone decides.
     pub past_lock: bool,
 }
 
@@ -63,7 +63,7 @@ impl<R: Rows> Reply<R> {
 
     fn send_once(&mut self, outcome: Outcome<R>) {
         let Some(report) = self.0.take() else { return };
-        // One caller that panics must not keep the others of the batch from their outcomes.
+        // A panic of one caller must not keep the others of the batch from their outcomes.
         if catch_unwind(AssertUnwindSafe(|| report(outcome))).is_err() {
             tracing::error!("the code that waited for a change panicked at its outcome");
         }
@@ -148,7 +148,7 @@ impl<R: Rows> Queue<R> {
         }
     }
 
-    /// Takes nothing more and fails everything that waits.
+    /// Accepts no more changes and fails all that wait.
     pub fn close(&mut self) {
         self.received.close();
         self.front.clear();

@@ -1,5 +1,5 @@
-//! What is published again after NATS was connected: the last minutes, what NATS has refused, and after a loss of its
-//! data the whole archive.
+//! Publishes again after NATS was connected: the last minutes, the events that NATS has refused, and after a loss of its data
+//! the whole archive.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ use crate::delivery::statements::archive::{self as sql, Places};
 use crate::delivery::statements::batch::BatchKey;
 use crate::delivery::within;
 
-/// How far it has come in one life of the connections.
+/// The progress of publishing again, in one life of the connections.
 #[derive(Default)]
 pub struct Again {
     /// When the stream was created: another time than the stored one means that NATS's data was wiped. `None` before the
@@ -27,11 +27,11 @@ pub struct Again {
 
 #[derive(Default)]
 enum Todo {
-    /// One host of the domain does it at a time; while another one does, this one waits: that host may die of it.
+    /// One host of the domain publishes again at a time; while another one does, this one waits: that host may crash meanwhile.
     #[default]
     Undecided,
     Recent,
-    /// The stream is not the one that was published to before. The newest day comes first.
+    /// The stream is a new one. The newest day is published first.
     Archive {
         days: VecDeque<Date>,
         place: (Uuid, i64),
@@ -48,7 +48,7 @@ impl Again {
         matches!(self.todo, Todo::Archive { .. })
     }
 
-    /// Makes the streams and remembers which they are.
+    /// Creates the streams and stores their identity.
     pub async fn begin(&mut self, relay: &Relay) -> anyhow::Result<()> {
         topology::ensure_streams(&relay.bus).await?;
         self.stream_created = Some(stream_created(relay).await?);
@@ -60,7 +60,7 @@ impl Again {
         Ok(())
     }
 
-    /// After a sweep: decides what is to be published again, and does it where that is short.
+    /// After a sweep: decides which events are to be published again, and publishes them at once where they are few.
     pub async fn follow_up(
         &mut self,
         relay: &Relay,
@@ -85,15 +85,15 @@ impl Again {
         if !within(DATABASE_MAX, sqlx::query_scalar(lock).bind(domain).fetch_one(&mut *db)).await? {
             return Ok(());
         }
-        let remembered = sqlx::query_scalar("select stream_created_at from relay").fetch_optional(&mut *db);
-        let remembered: Option<String> = within(DATABASE_MAX, remembered).await?;
-        let is_known = remembered == self.stream_created;
+        let stored = sqlx::query_scalar("select stream_created_at from relay").fetch_optional(&mut *db);
+        let stored: Option<String> = within(DATABASE_MAX, stored).await?;
+        let is_same_stream = stored == self.stream_created;
         #[cfg(feature = "planted")]
-        let is_known = is_known || (remembered.is_some() && bus::config::planted("blind-to-wipes"));
-        self.todo = match is_known {
+        let is_same_stream = is_same_stream || (stored.is_some() && bus::config::planted("blind-to-wipes"));
+        self.todo = match is_same_stream {
             true => Todo::Recent,
             false => {
-                if remembered.is_some() {
+                if stored.is_some() {
                     tracing::warn!(domain, "NATS's data was wiped; publishing the whole archive");
                 }
                 let days = within(DATABASE_MAX, sql::days(db)).await?.into();
@@ -152,11 +152,11 @@ impl Again {
 
     async fn finish(&mut self, relay: &Relay, db: &mut PgConnection) -> anyhow::Result<()> {
         if self.has_archive() {
-            let remember = sqlx::query(
+            let store = sqlx::query(
                 "insert into relay (stream_created_at) values ($1)
                  on conflict (only_row) do update set stream_created_at = excluded.stream_created_at",
             );
-            within(DATABASE_MAX, remember.bind(&self.stream_created).execute(&mut *db)).await?;
+            within(DATABASE_MAX, store.bind(&self.stream_created).execute(&mut *db)).await?;
         }
         let unlock = "select pg_advisory_unlock(hashtext('delivery.relay'), hashtext($1))";
         within(DATABASE_MAX, sqlx::query(unlock).bind(relay.database.domain).execute(&mut *db)).await?;

@@ -1,4 +1,4 @@
-//! Which batches are on their way to JetStream, and up to which number each journal's are published.
+//! The batches whose events are being published to JetStream, and the number up to which each journal's batches are published.
 //!
 //! Invariant: a mark never passes a batch that is in flight or was lost, nor, by the order of numbers, one that this
 //! process has not sent yet.
@@ -20,7 +20,7 @@ use crate::delivery::within;
 
 /// How the publishing of one event ended.
 pub struct PublishResult {
-    /// The batch whose progress it counts for; `None` for copies of what is published already.
+    /// The batch whose progress it counts for; `None` for copies of events that are published already.
     pub batch: Option<BatchKey>,
     pub event: Outgoing,
     pub end: End,
@@ -31,7 +31,7 @@ pub enum End {
     Acked,
     /// NATS is away or slow: the sweep sends it again.
     Lost,
-    /// NATS will not take this one. It is listed, and holds up no other.
+    /// NATS refuses this event. It is listed, and delays no other.
     Refused,
 }
 
@@ -45,7 +45,7 @@ struct InFlight {
 #[derive(Default)]
 struct Life {
     in_flight: BTreeMap<i64, InFlight>,
-    /// Not published: lost, or never sent. The sweep does it.
+    /// Not published: lost, or never sent. The sweep publishes them.
     missed: BTreeSet<i64>,
     /// The highest number that was received.
     top: i64,
@@ -61,7 +61,7 @@ impl Life {
     }
 }
 
-/// What is in flight, and what of it is to be marked.
+/// The publishes in flight, and the batches to be marked.
 #[derive(Default)]
 pub struct Progress {
     acks: FuturesUnordered<BoxFuture<'static, PublishResult>>,
@@ -69,12 +69,12 @@ pub struct Progress {
     newest: Option<Uuid>,
     refused: Vec<(BatchKey, Outgoing)>,
     acked: u64,
-    /// When the oldest of what is to be marked was acknowledged.
+    /// When the oldest batch to be marked was acknowledged.
     pub mark_since: Option<Instant>,
     /// Results since they were last reset.
     pub lost: usize,
     pub refusals: usize,
-    /// Of copies.
+    /// Results of copies.
     pub accepted: Vec<Uuid>,
 }
 
@@ -107,7 +107,7 @@ impl Progress {
         }
     }
 
-    /// A batch that is not sent now. Those before it may not have come yet.
+    /// A batch that is not sent now. Earlier batches may not have arrived yet.
     pub fn miss(&mut self, key: BatchKey) {
         self.newest = Some(key.journal);
         self.lives.entry(key.journal).or_default().missed.insert(key.number);
@@ -174,7 +174,7 @@ impl Progress {
         }
     }
 
-    /// What is in flight when the connections end is given up, for the sweep to send again. What was marked is marked again:
+    /// Gives up the publishes in flight when the connections end; the sweep sends them again. Marked batches are marked again:
     /// marks are not durable, so a database that was restarted may have lost the last ones.
     pub fn give_up(&mut self) {
         self.acks.clear();
@@ -186,7 +186,7 @@ impl Progress {
         self.mark_since = Some(Instant::now());
     }
 
-    /// Marks in the table what was acknowledged.
+    /// Marks the acknowledged batches in the table.
     pub async fn mark(&mut self, db: &mut PgConnection) -> anyhow::Result<()> {
         // First the list, or an event could be behind the mark and nowhere else.
         while let Some((key, event)) = self.refused.last() {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stops_below_what_is_in_flight_or_lost() {
+    fn a_mark_stops_below_batches_in_flight_or_lost() {
         let mut progress = Progress::default();
         for number in 1..=4 {
             progress.begin(key(number), 1);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_flight_when_the_connection_ended_is_missed() {
+    fn batches_in_flight_when_the_connection_ended_are_missed() {
         let mut progress = Progress::default();
         progress.begin(key(1), 1);
         progress.give_up();

@@ -24,11 +24,11 @@ pub struct Batch {
     pub events: Vec<Outgoing>,
 }
 
-/// Where a walk through batches has come to, by journal.
+/// The last batch that was read, by journal.
 pub type Places = HashMap<Uuid, i64>;
 
-/// Batches above the marks that are older than the relay needs for what it has in memory: of every journal, also of hosts
-/// that are gone. Those up to `after` are skipped.
+/// Batches above the marks that are older than any that a relay still has in memory: of every journal, also of hosts that are
+/// gone. Those up to `after` are skipped.
 pub async fn overdue(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
     let unsent = "number > greatest(journal.published_to, skipped.number)
                   and day >= (journal.opened_at at time zone 'utc')::date
@@ -36,7 +36,7 @@ pub async fn overdue(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>
     of_journals(db, after, unsent, "true").await
 }
 
-/// What was published in the last minutes before the last mark: JetStream may have acknowledged and then lost it.
+/// Batches published in the last minutes before the last mark: JetStream may have acknowledged and then lost them.
 pub async fn recent(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
     let sent = "number > greatest(journal.safe_to, skipped.number) and number <= journal.published_to";
     let marked_lately = "journal.marked_at >= (select max(marked_at) from journals) - interval '60 seconds'";
@@ -125,7 +125,7 @@ pub async fn of_day_with(
     rows.iter().map(batch).collect()
 }
 
-/// Events that NATS would not take, as batches of their own.
+/// Events that NATS refused, as batches of their own.
 pub async fn refused(db: &mut PgConnection) -> Result<Vec<Batch>, sqlx::Error> {
     let rows = sqlx::query(
         "select batch.day, batch.journal, batch.number, json_agg(event)
@@ -141,7 +141,7 @@ pub async fn refused(db: &mut PgConnection) -> Result<Vec<Batch>, sqlx::Error> {
     rows.iter().map(batch).collect()
 }
 
-/// Marks a journal's batches up to `number` as published; what was marked a minute ago becomes safe.
+/// Marks a journal's batches up to `number` as published; batches marked a minute ago become safe.
 pub async fn mark_published(db: &mut PgConnection, journal: Uuid, number: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update journals set published_to = $2, marked_at = clock_timestamp(),
@@ -158,7 +158,7 @@ pub async fn mark_published(db: &mut PgConnection, journal: Uuid, number: i64) -
     Ok(())
 }
 
-/// Lists an event as refused, where people see it.
+/// Lists an event as refused, for staff.
 pub async fn list_refused(db: &mut PgConnection, key: BatchKey, event: &Outgoing) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into refused_events (id, day, journal, number, subject) values ($1, $2, $3, $4, $5)
@@ -174,13 +174,13 @@ pub async fn list_refused(db: &mut PgConnection, key: BatchKey, event: &Outgoing
     Ok(())
 }
 
-/// Takes events from the list that NATS has accepted at last.
+/// Removes events from the list that NATS has accepted at last.
 pub async fn delist_refused(db: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query("delete from refused_events where id = any($1)").bind(ids).execute(db).await?;
     Ok(())
 }
 
-/// The number up to which any journal is published: what a planted bug goes on from.
+/// The number up to which any journal is published, from which a planted bug continues.
 #[cfg(feature = "planted")]
 pub async fn pointer(db: &mut PgConnection) -> Result<Places, sqlx::Error> {
     let rows: Vec<(Uuid, i64)> = sqlx::query_as(

@@ -1,8 +1,8 @@
-//! The one statement of a batch: the domain's parts, idempotency records, the batch's row with its events. And the
-//! question whether it was committed.
+//! The one statement of a batch: the domain's parts, idempotency records, the batch's row with its events. And the query
+//! whether it was committed.
 //!
-//! Invariant: a batch is written whole or not at all. Where a part found other rows than expected, the statement ends in
-//! the error [`INCOMPLETE`] with what was found as its detail.
+//! Invariant: a batch is written whole or not at all. Where a part found other rows than expected, the statement ends in the
+//! error [`INCOMPLETE`] with the found rows as its detail.
 
 use std::collections::HashSet;
 
@@ -30,13 +30,13 @@ pub struct BatchKey {
     pub number: i64,
 }
 
-/// What the statement reports.
+/// The report of the statement.
 pub struct Reported {
     pub committed_at: Timestamp,
     pub written: Value,
 }
 
-/// What an incomplete batch found.
+/// The rows found by an incomplete batch.
 #[derive(Debug, Deserialize)]
 pub struct Found {
     #[serde(default)]
@@ -233,9 +233,9 @@ pub async fn open_journal(db: &mut PgConnection, id: Uuid) -> Result<Timestamp, 
     Ok(now.into())
 }
 
-/// What a batch reported whose answer was lost; `None` where it was not committed, and now never will be. Inserting
-/// under the same key waits for a commit that is still under way, and since the question always writes, its own commit
-/// waits for a synchronous standby as the batch's had to.
+/// The report of a batch whose answer was lost; `None` where it was not committed, and now never will be. Inserting under the
+/// same key waits for a commit that is still running, and since this query always writes, its own commit waits for a
+/// synchronous standby as the batch's had to.
 pub async fn was_committed(db: &mut PgConnection, key: BatchKey) -> Result<Option<Reported>, sqlx::Error> {
     let row = sqlx::query(
         "insert into outbox as batch (day, journal, number, is_question, questions) values ($1, $2, $3, true, 1)

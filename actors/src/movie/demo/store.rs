@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::database::Database;
+use crate::delivery::Database;
 
 /// Waits until nobody else seeds. The turn ends with the connection.
 pub async fn take_turn(database: &Database) -> sqlx::Result<PgConnection> {

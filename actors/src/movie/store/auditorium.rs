@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::page::{Listing, timestamp};
 use super::{Result, expect};
 
-pub async fn lock_auditoriums(db: &mut PgConnection, ids: Vec<Uuid>) -> Result<()> {
+pub async fn lock_auditoriums(db: &mut PgConnection, ids: Vec<Uuid>) -> sqlx::Result<()> {
     let query = "select from auditoriums where id = any($1) order by id for no key update";
     sqlx::query(query).bind(ids).execute(db).await?;
     Ok(())

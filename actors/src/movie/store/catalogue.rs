@@ -16,7 +16,7 @@ use super::wall::Wall;
 use super::{Result, expect};
 use crate::movie::model;
 
-pub async fn lock_movies(db: &mut PgConnection, ids: Vec<Uuid>) -> Result<()> {
+pub async fn lock_movies(db: &mut PgConnection, ids: Vec<Uuid>) -> sqlx::Result<()> {
     sqlx::query("select from movies where id = any($1) order by id for no key update")
         .bind(ids)
         .execute(db)

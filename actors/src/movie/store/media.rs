@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
 use super::{Result, expect};
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 
 /// An upload that takes longer has failed; a page may still show a picture that was replaced. In seconds.
 const ORPHAN_AFTER: f64 = 3_600.0;
@@ -28,7 +28,7 @@ pub async fn begin(db: &mut PgConnection, media: &Media, now: Timestamp) -> Resu
     .execute(db)
     .await?;
     match written.rows_affected() {
-        0 => Err(WriteError::Rejected(Rejection::NoSuchMovie)),
+        0 => Err(RowError::Rejected(Rejection::NoSuchMovie)),
         _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::page::{Listing, timestamp};
 use super::wall::Wall;
 use super::{Result, expect};
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 use crate::movie::length::Neighbour;
 use crate::movie::model::{self, Busy, Scheduled};
 
@@ -30,7 +30,7 @@ pub async fn put_showtimes(db: &mut PgConnection, showtimes: &[Scheduled]) -> Re
     let (new, known): (Vec<_>, Vec<_>) =
         showtimes.iter().partition(|scheduled| scheduled.showtime.version == 1);
     if let Some(in_the_way) = in_the_way(db, showtimes).await? {
-        return Err(WriteError::Rejected(Rejection::AuditoriumTaken(Some(in_the_way))));
+        return Err(RowError::Rejected(Rejection::AuditoriumTaken(Some(in_the_way))));
     }
     if !new.is_empty() {
         // Only of a movie that exists with the same length, and of an auditorium that still has the frozen seats.

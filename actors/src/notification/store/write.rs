@@ -19,12 +19,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{EventRows, Write, Written};
-use crate::database::seat_column;
-use crate::delivery::{Rows, WriteError};
+use crate::delivery::{Loss, Rows, WriteError};
 use crate::notification::model::{Attendee, NewMail, Showtime, Topic, name_of};
 use crate::notification::order;
-
-type Result<T> = std::result::Result<T, WriteError<Rejection>>;
+use crate::seat_column::seat_column;
 
 impl Rows for Write {
     type Rejection = Rejection;
@@ -33,7 +31,7 @@ impl Rows for Write {
     fn write<'a>(
         connection: &'a mut PgConnection,
         rows: &'a [&'a Self],
-    ) -> BoxFuture<'a, Result<Vec<Written>>> {
+    ) -> BoxFuture<'a, Result<Vec<Written>, WriteError<Rejection>>> {
         async move {
             let events: Vec<&EventRows> = rows
                 .iter()
@@ -51,8 +49,7 @@ impl Rows for Write {
                     }
                     Self::Resend { id, version } => match resend(connection, *id, *version).await? {
                         true => Written::Done,
-                        false if rows.len() > 1 => return Err(WriteError::Short(vec![index])),
-                        false => return Err(WriteError::Stale),
+                        false => return Err(WriteError::Lost(vec![(index, Loss::Stale)])),
                     },
                 });
             }
@@ -62,7 +59,7 @@ impl Rows for Write {
     }
 }
 
-async fn write_events(db: &mut PgConnection, events: &[&EventRows]) -> Result<()> {
+async fn write_events(db: &mut PgConnection, events: &[&EventRows]) -> sqlx::Result<()> {
     let hold_mail_after = events.iter().map(|event| event.hold_mail_after).max().unwrap_or_default();
     let attendees: Vec<&(Attendee, Context)> = events.iter().filter_map(|e| e.attendee.as_ref()).collect();
     let newest = newest(&attendees);
@@ -103,7 +100,7 @@ async fn upsert_attendees_and_mails(
     mails: Vec<NewMail>,
     hold_mail_after: Duration,
     with_contexts: &[&(Attendee, Context)],
-) -> Result<Vec<NewMail>> {
+) -> sqlx::Result<Vec<NewMail>> {
     let mut sorted: Vec<(String, NewMail)> =
         mails.into_iter().map(|mail| (name_of(mail.topic.kind()), mail)).collect();
     sorted.sort_by(|(a, one), (b, other)| (a, &one.subject).cmp(&(b, &other.subject)));
@@ -190,7 +187,7 @@ fn json(context: &Context) -> String {
 }
 
 /// Of several versions of a showtime the newest counts.
-async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> Result<()> {
+async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> sqlx::Result<()> {
     if showtimes.is_empty() {
         return Ok(());
     }
@@ -220,7 +217,10 @@ async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> Res
 }
 
 /// One mail for each confirmed reservation of the showtime.
-async fn remind(db: &mut PgConnection, reminders: &[&(MovieReminder, Context)]) -> Result<Vec<NewMail>> {
+async fn remind(
+    db: &mut PgConnection,
+    reminders: &[&(MovieReminder, Context)],
+) -> sqlx::Result<Vec<NewMail>> {
     let mut mails = Vec::new();
     for (reminder, context) in reminders {
         sqlx::query("insert into reminders (showtime_id, starts_at) values ($1, $2) on conflict do nothing")
@@ -249,7 +249,7 @@ fn reminder_mail(reservation: Uuid, starts_at: Timestamp, context: &Context) -> 
     }
 }
 
-async fn resend(db: &mut PgConnection, id: Uuid, version: i64) -> Result<bool> {
+async fn resend(db: &mut PgConnection, id: Uuid, version: i64) -> sqlx::Result<bool> {
     let queued = sqlx::query(
         "update mails set status = 'QUEUED', version = version + 1, attempts = 0, resends = resends + 1,
            next_try_at = now(), queued_at = now(), updated_at = now(), error = null, reason = null
@@ -263,7 +263,12 @@ async fn resend(db: &mut PgConnection, id: Uuid, version: i64) -> Result<bool> {
 }
 
 /// The oldest first; what another host is just writing is left to the next call.
-async fn resend_failed(db: &mut PgConnection, from: Timestamp, to: Timestamp, most: i64) -> Result<Written> {
+async fn resend_failed(
+    db: &mut PgConnection,
+    from: Timestamp,
+    to: Timestamp,
+    most: i64,
+) -> sqlx::Result<Written> {
     let queued = sqlx::query(
         "update mails set status = 'QUEUED', version = version + 1, attempts = 0, resends = resends + 1,
            next_try_at = now(), queued_at = now(), updated_at = now(), error = null, reason = null

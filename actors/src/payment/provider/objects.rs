@@ -1,7 +1,7 @@
-//! Stripe's objects, as far as they are read, and what they mean here: in answers, and in webhooks, whose signature is
+//! The fields of Stripe's objects that are read, and their meaning for payment: in answers, and in webhooks, whose signature is
 //! checked first.
 //!
-//! A field that is not read may come and go; one that is read and missing makes the object unreadable, which counts as no
+//! Fields that are not read may change; a field that is read and missing makes the object unreadable, which counts as no
 //! answer.
 //! Invariant: nothing of a webhook is read before its signature is right, over the raw bytes and within five minutes both ways
 //! (docs.stripe.com/webhooks/signature; the official libraries let a future time pass).
@@ -64,7 +64,7 @@ impl Intent {
             ("succeeded", _) => ProviderState::Captured,
             ("canceled", _) => ProviderState::Closed,
             ("requires_payment_method", Some(error)) => ProviderState::Declined { code: error.reason() },
-            // Waits for somebody: processing, requires_action, requires_confirmation and the like.
+            // Not final: processing, requires_action, requires_confirmation and the like.
             _ => ProviderState::Open,
         };
         let amount = if state == ProviderState::Captured { self.amount_received } else { self.amount };
@@ -172,19 +172,19 @@ pub struct Listed<T> {
     pub has_more: bool,
 }
 
-/// From Stripe's units, which are not ISO 4217's for some currencies; it writes the codes in lower case. None for what we have
-/// no currency or no minor unit for: such an amount is never taken for one of ours.
+/// From Stripe's units, which are not ISO 4217's for some currencies; it writes the codes in lower case. None where we do not
+/// have the currency or the minor unit: such an amount never matches one of ours.
 fn money(units: i64, currency: &str) -> Option<Money> {
     let currency = Currency::parse(&currency.to_ascii_uppercase())?;
     Some(Money { amount: currency.from_provider(units)?, currency })
 }
 
-/// An older request may be a recorded one.
+/// Recorded requests may be older.
 const TOLERANCE_SECONDS: u64 = 300;
 
 /// Stripe's ids are shorter by far.
 const ID_MAX: usize = 200;
-/// What the objects of event destinations are called (docs.stripe.com/event-destinations).
+/// The `object` of events of event destinations (docs.stripe.com/event-destinations).
 const THIN: &str = "v2.core.";
 
 /// One event of the provider.
@@ -211,7 +211,7 @@ pub enum About {
     },
     /// A dispute does not carry our metadata: its payment is found by the intent.
     Dispute(DisputeView),
-    /// Stored, but nothing follows from it.
+    /// Stored without any effect.
     Other,
 }
 
@@ -239,8 +239,8 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: i64) -> Result<(), R
     if ours && now.abs_diff(at) <= TOLERANCE_SECONDS { Ok(()) } else { Err(Rejection::BadSignature) }
 }
 
-/// Reads a verified body. What is not an event at all is refused; an event that means nothing to us is not. Thin events,
-/// which name an object and do not hold it, are kept: the object's own event is sent as well, and the reconciler reads all.
+/// Reads a verified body. A body that is no event is refused; an event that payment does not use is accepted. Thin events,
+/// which name an object without its fields, are stored: the object's own event is sent as well, and the reconciler reads all.
 pub fn parse(body: &[u8]) -> Result<Event, Rejection> {
     #[derive(Deserialize)]
     struct Raw {
@@ -277,7 +277,7 @@ pub fn parse(body: &[u8]) -> Result<Event, Rejection> {
     })
 }
 
-/// Postgres stores no U+0000, and what others write into the provider's objects is not ours to refuse: it becomes U+FFFD.
+/// Postgres stores no U+0000, and texts that others write into the provider's objects must not be refused: it becomes U+FFFD.
 fn without_nul(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
@@ -289,7 +289,7 @@ fn without_nul(value: &mut serde_json::Value) {
 
 fn read(object: serde_json::Value) -> (About, Metadata) {
     let noun = object["object"].as_str().unwrap_or_default().to_owned();
-    let known = match noun.as_str() {
+    let parsed = match noun.as_str() {
         "payment_intent" => serde_json::from_value::<Intent>(object)
             .map(|intent| (attempt(&intent.metadata, intent.view()), intent.metadata)),
         "checkout.session" => serde_json::from_value::<Session>(object).map(|session| {
@@ -304,10 +304,10 @@ fn read(object: serde_json::Value) -> (About, Metadata) {
         }),
         "dispute" => serde_json::from_value::<StripeDispute>(object)
             .map(|dispute| (About::Dispute(dispute.view()), Metadata::new())),
-        // A charge shows nothing that its payment intent or refund does not.
+        // A charge has nothing that its payment intent or refund lacks.
         _ => return (About::Other, Metadata::new()),
     };
-    known.unwrap_or_else(|error| {
+    parsed.unwrap_or_else(|error| {
         tracing::warn!(object = noun, %error, "an object of the payment provider that we cannot read");
         (About::Other, Metadata::new())
     })

@@ -14,23 +14,22 @@ use uuid::Uuid;
 
 use super::objects::{Failure, Intent, Listed, Session, StripeDispute, StripeRefund};
 use super::{
-    Answer, AttemptView, DisputeView, EventPage, ListedEvent, Order, Place, Provider, ProviderState,
+    Answer, AttemptView, DisputeView, EventPage, Kind, ListedEvent, Order, Place, Provider, ProviderState,
     RefundOrder, RefundView,
 };
 use crate::config::PaymentSettings;
-use crate::payment::attempt::Kind;
 
-/// The version whose objects `objects` reads; pinned, so that Stripe's own upgrades change nothing here.
+/// The version whose objects `objects` reads; pinned, so that Stripe's own upgrades change nothing for us.
 const VERSION: &str = "2025-09-30.clover";
 /// A charge takes one to three seconds; beyond this its outcome is unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The type of the error when a key comes with other parameters than before.
+/// The type of the error when a key is used with other parameters than before.
 const KEY_SPENT: &str = "idempotency_error";
 
-/// The events from which something follows, at most 20 of them (docs.stripe.com/api/events/list). A card that is declined
-/// is no such event: the page stays open.
+/// The events that payment handles, at most 20 of them (docs.stripe.com/api/events/list). A declined card is not among them:
+/// the page stays open.
 const EVENTS: [&str; 9] = [
     "payment_intent.succeeded",
     "checkout.session.completed",
@@ -56,7 +55,7 @@ fn why(error: reqwest::Error) -> String {
     bus::tls::refusal(&error).unwrap_or_else(|| bus::tls::with_causes(&error))
 }
 
-/// What came back, before it is known what it means.
+/// The raw answer, not yet interpreted.
 enum Reply<T> {
     Object(T),
     Error(u16, Box<Failure>),
@@ -72,7 +71,7 @@ impl Stripe {
             .timeout(CALL_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        // The sandbox is reached directly, whatever proxy Stripe needs.
+        // The sandbox is reached directly, even where Stripe needs a proxy.
         if matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
             client = client.no_proxy();
         }
@@ -113,7 +112,7 @@ impl Stripe {
                 Err(error) => Reply::Unknown(format!("unreadable answer: {error}")),
             },
             401 | 403 => {
-                // It was not done, and will be once the credentials are right: no reason to decline a card.
+                // The call took no effect, and will be repeated with the right credentials: no reason to decline a card.
                 tracing::error!(status, "the payment provider refuses our credentials");
                 Reply::Unknown(format!("status {status}"))
             }
@@ -138,7 +137,7 @@ impl Stripe {
             ("confirm", "true".to_owned()),
             ("automatic_payment_methods[enabled]", "true".to_owned()),
             ("automatic_payment_methods[allow_redirects]", "never".to_owned()),
-            // Nobody can be led to their bank from here: a card that asks for it is declined at once.
+            // A direct charge cannot redirect the customer to their bank: a card that requires it is declined at once.
             ("error_on_requires_action", "true".to_owned()),
         ]);
         let reply: Reply<Intent> = self.post("payment_intents", Some(&charge_key(order)), &form).await;
@@ -193,7 +192,7 @@ impl Stripe {
         self.post::<Session>("checkout/sessions", Some(&key), &form).await.into_answer(Session::view)
     }
 
-    /// Without an idempotency key: closing twice is closing, and a kept answer would hide what became of it since.
+    /// Without an idempotency key: closing is idempotent, and a replayed answer would hide the current state.
     async fn close_place(&self, place: &Place) -> Answer<AttemptView> {
         let answer = match place {
             Place::Intent(id) => {
@@ -212,8 +211,8 @@ impl Stripe {
         }
     }
 
-    /// A charge that was never answered: spends its key on an intent that nobody confirms. If the key is spent
-    /// already, the charge did arrive, and repeating it returns its outcome.
+    /// A charge that was never answered: uses up its key with an intent that is never confirmed. If the key is used already,
+    /// the charge did arrive, and repeating it returns its outcome.
     async fn abandon(&self, order: &Order) -> Answer<AttemptView> {
         let form = match self.intent_form(order) {
             Some(form) => form,
@@ -235,7 +234,7 @@ impl Stripe {
             Answer::Done(AttemptView { intent: Some(id), state: ProviderState::Open, .. }) => {
                 self.close_place(&Place::Intent(id)).await
             }
-            // It was never made.
+            // The refund was never created.
             Answer::Refused { .. } => Answer::Done(AttemptView {
                 intent: None,
                 session: None,
@@ -318,7 +317,7 @@ impl Provider for Stripe {
         };
         let listed = self.get::<Listed<StripeRefund>>(&path).await.into_answer(|list| list);
         match listed {
-            // The list's own address is wrong: that leaves the refund's outcome open.
+            // The list was not found: that leaves the refund's outcome open.
             Answer::NoSuchObject => Answer::Unknown("no list of refunds".into()),
             listed => listed.then(|list| match list.data.into_iter().find(ours) {
                 Some(refund) => Answer::Done(refund.view()),
@@ -361,7 +360,7 @@ impl<T> Reply<T> {
         match self {
             Reply::Object(object) => Answer::Done(read(object)),
             Reply::Error(404, _) => Answer::NoSuchObject,
-            // Something was done under this key; the answer does not show what.
+            // A call with this key took effect; the answer does not show which.
             Reply::Error(_, error) if error.kind == KEY_SPENT => {
                 Answer::Unknown("the key was used with other parameters".into())
             }
@@ -375,13 +374,13 @@ fn charge_key(order: &Order) -> String {
     format!("charge:{}:{}", order.payment_id, order.attempt)
 }
 
-/// The amount as Stripe counts it; None for one that it cannot move.
+/// The amount in Stripe's units; None for one that it cannot move.
 fn units(total: Money) -> Option<String> {
     total.currency.to_provider(total.amount).map(|units| units.to_string())
 }
 
-/// Nothing was sent: another amount would be charged or given back than the one that was agreed. Prices and refunds are
-/// checked when they are made, so that it takes an order from before those checks.
+/// Nothing was sent: another amount would be charged or given back than the agreed one. Prices and refunds are checked when
+/// they are created, so this happens only to an order from before those checks.
 fn not_whole<T>() -> Answer<T> {
     Answer::Refused { code: "amount-not-whole".into(), status: 400 }
 }

@@ -1,4 +1,4 @@
-//! What was earned, read from the ledger.
+//! The revenue report, read from the ledger.
 
 use bus::contract::payment::{ReportRevenue, Revenue, RevenueBy, RevenueReport, RevenueRow};
 use bus::contract::{Currency, Money, Timestamp};
@@ -31,12 +31,12 @@ const POSTINGS: &str = "
     and b.at < ($1::timestamptz[])[array_upper($1::timestamptz[], 1)]
     and b.account in ('SALES', 'REFUNDS', 'DISPUTED', 'CHARGEBACKS')";
 
-pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueReport, sqlx::Error> {
+pub async fn revenue(pool: &PgPool, request: &ReportRevenue) -> Result<RevenueReport, sqlx::Error> {
     let (from, starts) =
-        day_starts(asked).ok_or_else(|| sqlx::Error::Decode("the report has no days".into()))?;
+        day_starts(request).ok_or_else(|| sqlx::Error::Decode("the report has no days".into()))?;
     // Of one group all postings name one movie, and one start unless the showtime was moved: the last one counts. A group
     // that all money and tickets have left by exchanges is no line.
-    let (columns, group, order) = match asked.by {
+    let (columns, group, order) = match request.by {
         RevenueBy::Day => (
             "day",
             // Which of the days, counted from 1.
@@ -63,29 +63,29 @@ pub async fn revenue(pool: &PgPool, asked: &ReportRevenue) -> Result<RevenueRepo
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(&starts)
-        .bind(asked.paging.limit())
-        .bind(asked.paging.offset())
+        .bind(request.paging.limit())
+        .bind(request.paging.offset())
         .fetch_all(pool)
         .await?;
     let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
-    let items = rows.iter().map(|row| line(row, asked.by, from)).collect::<Result<_, _>>()?;
+    let items = rows.iter().map(|row| line(row, request.by, from)).collect::<Result<_, _>>()?;
     let sql = format!("select {SUMS} {POSTINGS} group by b.currency order by b.currency");
     let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&starts);
     let totals = totals.fetch_all(pool).await?.iter().map(sums).collect::<Result<_, _>>()?;
     Ok(RevenueReport {
-        by: asked.by,
-        from: asked.from.clone(),
-        to: asked.to.clone(),
-        time_zone: asked.time_zone.clone(),
+        by: request.by,
+        from: request.from.clone(),
+        to: request.to.clone(),
+        time_zone: request.time_zone.clone(),
         totals,
-        lines: asked.paging.of(items, total as u64),
+        lines: request.paging.of(items, total as u64),
     })
 }
 
 /// The first day, and the beginnings of all days and of the one after the last.
-fn day_starts(asked: &ReportRevenue) -> Option<(Date, Vec<OffsetDateTime>)> {
-    let (from, to) = asked.days()?;
-    let zone = zone::any(&asked.time_zone)?;
+fn day_starts(request: &ReportRevenue) -> Option<(Date, Vec<OffsetDateTime>)> {
+    let (from, to) = request.days()?;
+    let zone = zone::any(&request.time_zone)?;
     let end = to.next_day()?;
     let days = std::iter::successors(Some(from), |day| day.next_day()).take_while(|day| *day <= end);
     let starts = days.map(|day| Some(zone::day_start(day, &zone)?.date_time()));

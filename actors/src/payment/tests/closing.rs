@@ -31,7 +31,7 @@ fn a_page_whose_closing_is_unknown_lets_nothing_begin() {
     let closing = close_first(&page_open(), 30).next;
     let unknown = replied(&closing, Call::Close(1), &Answer::Unknown("503".into()), at(31)).next;
     assert_eq!(close_first(&unknown, 32).calls, [Call::Close(1)]);
-    assert_eq!(unknown.next_check_at, Some(at(33)), "a closing is asked for soon");
+    assert_eq!(unknown.next_check_at, Some(at(33)), "the closing is checked soon");
     assert_eq!(due(&unknown, at(33)).calls, [Call::Close(1)]);
 }
 
@@ -39,7 +39,7 @@ fn a_page_whose_closing_is_unknown_lets_nothing_begin() {
 fn two_requests_at_once_do_not_close_each_other() {
     let begun = begin(&opened(), token(), 10).next;
     assert_eq!(pay(&begun, &pay_request(token(), "next"), at(12)).err(), Some(Rejection::AttemptRunning));
-    assert_eq!(close_first(&begun, 20).calls, [Call::Close(1)], "nobody waits for it any more");
+    assert_eq!(close_first(&begun, 20).calls, [Call::Close(1)], "its caller does not wait any more");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_end_that_finds_the_page_paid_is_the_success() {
 }
 
 #[test]
-fn an_end_during_a_charge_waits_for_what_comes_of_it() {
+fn an_end_during_a_charge_waits_for_its_outcome() {
     let begun = begin(&opened(), token(), 10).next;
     let ending = end(&begun, "reservation-cancelled", at(11)).next;
     let paid = reply(&ending, Call::Begin(1), view("pi_1", ProviderState::Captured), 12);
@@ -82,18 +82,18 @@ fn an_end_during_a_charge_waits_for_what_comes_of_it() {
     let opened = reply(&ending, Call::Begin(1), view("pi_1", ProviderState::Open), 12);
     assert_eq!(opened.calls, [Call::Close(1)], "now there is something to close");
     let again = reply(&opened.next, Call::Close(1), view("pi_1", ProviderState::Open), 13);
-    assert_eq!(again.calls, [], "the deadline asks again, not a loop");
+    assert_eq!(again.calls, [], "the deadline repeats the call, not a loop");
 }
 
 #[test]
-fn a_cancelled_reservation_that_nobody_tried_to_pay_says_nothing_more() {
+fn a_cancelled_reservation_without_an_attempt_publishes_no_event_of_its_payment() {
     let step = end(&opened(), "reservation-cancelled", at(5));
     assert_eq!((&step.events[..], step.next.status()), (&[][..], PaymentStatus::Failed));
     assert_eq!(end(&paid(), "reservation-cancelled", at(60)).events, []);
 }
 
 #[test]
-fn money_after_the_end_is_told_as_ever() {
+fn money_after_the_end_is_published_as_a_success() {
     let over = end(&page_open(), "hold-expired", at(HOLD)).next;
     let over = reply(&over, Call::Close(1), page_view(ProviderState::Closed), HOLD + 1).next;
     let step = shown(&over, Some(1), &page_view(ProviderState::Captured), at(HOLD + 60));
@@ -107,7 +107,7 @@ fn money_after_the_end_is_told_as_ever() {
 fn a_second_capture_is_given_back_and_the_first_stays() {
     let first = paid();
     let step = shown(&first, Some(1), &view("pi_other", ProviderState::Captured), at(60));
-    assert_eq!(step.events, [], "the house hears of one success");
+    assert_eq!(step.events, [], "one success is published");
     let [Call::Refund(id)] = step.calls[..] else { panic!("{:?}", step.calls) };
     let refund = step.next.refund(id).unwrap();
     assert_eq!((refund.intent.as_str(), refund.total), ("pi_other", euros(2400)));
@@ -117,7 +117,7 @@ fn a_second_capture_is_given_back_and_the_first_stays() {
 }
 
 #[test]
-fn the_same_news_twice_or_late_change_nothing() {
+fn the_same_view_twice_or_late_changes_nothing() {
     let paid = paid();
     for old in [
         ProviderState::Captured,

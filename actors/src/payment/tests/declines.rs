@@ -1,8 +1,8 @@
-//! How many cards may be declined, and what is seen of a decline.
+//! How many cards may be declined, and the code that customers see.
 
 use super::*;
 use crate::config::DeclineLimits;
-use crate::payment::attempt;
+use crate::payment::model::shown_code;
 
 fn bounded(kind: Kind, name: &str) -> PayRequest {
     let declines = Some(DeclineLimits { per_order_max: 2, per_account_day_max: 10 });
@@ -56,6 +56,6 @@ fn customers_read_the_general_decline_where_the_reason_would_help_a_thief() {
         assert_eq!(declined.shown_to_staff().attempts[0].code.as_deref(), Some(code));
     }
     for code in ["insufficient_funds", "expired_card", "incorrect_cvc", "resource_missing"] {
-        assert_eq!(attempt::shown_code(code), code);
+        assert_eq!(shown_code(code), code);
     }
 }

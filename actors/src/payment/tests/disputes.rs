@@ -1,4 +1,4 @@
-//! Disputes: where the money is, what comes late, who must look and until when.
+//! Disputes: where the money is booked, late views, and how long a person must look.
 
 use bus::contract::payment::DisputeStatus;
 
@@ -34,7 +34,7 @@ fn an_open_dispute_holds_the_money_and_wants_a_person() {
     assert_eq!(moved(&step), [(Account::Provider, -2400), (Account::Disputed, 2400)]);
     assert_eq!((step.alarm, step.events.len()), (true, 1));
     assert_eq!(step.next.disputes[0].status, DisputeStatus::Open);
-    assert!(step.next.next_check_at.is_some(), "news that get lost are asked for");
+    assert!(step.next.next_check_at.is_some(), "lost webhooks are made up for by a check");
     let again = seen(&step.next, DisputeStatus::Open, 101);
     assert_eq!((again.changed, &again.events[..]), (false, &[][..]));
 }
@@ -46,7 +46,7 @@ fn a_won_dispute_brings_the_money_back_and_a_lost_one_does_not() {
     assert_eq!((won.next.attention(), won.next.next_check_at), (None, None));
     let lost = seen(&disputed(), DisputeStatus::Lost, 200);
     assert_eq!(moved(&lost), [(Account::Disputed, -2400), (Account::Chargebacks, 2400)]);
-    assert_eq!(lost.next.attention(), None, "nobody can do anything any more");
+    assert_eq!(lost.next.attention(), None, "a person cannot change it any more");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_inquiry_moves_no_money_until_it_becomes_a_dispute() {
 }
 
 #[test]
-fn news_that_come_late_do_not_open_it_again() {
+fn a_late_webhook_does_not_open_a_decided_dispute() {
     let lost = seen(&paid(), DisputeStatus::Lost, 100);
     assert_eq!(moved(&lost), [(Account::Provider, -2400), (Account::Chargebacks, 2400)]);
     for late in [DisputeStatus::Open, DisputeStatus::Inquiry, DisputeStatus::Lost] {
@@ -81,7 +81,7 @@ fn an_amount_that_cannot_be_ours_is_for_a_person() {
 }
 
 #[test]
-fn what_a_dispute_holds_is_not_given_back_as_well() {
+fn money_that_a_dispute_holds_is_not_given_back_as_well() {
     let wanted = RefundRequested {
         by: None,
         version: 4,
@@ -111,7 +111,7 @@ fn a_person_who_looked_ends_the_attention_where_nothing_is_open() {
 }
 
 #[test]
-fn a_refund_that_nobody_heard_of_is_looked_for_and_made_where_it_is_not() {
+fn a_refund_without_a_reply_is_searched_and_created_where_it_is_missing() {
     let id = Uuid::from_u128(91);
     let wanted = RefundRequested {
         by: None,
@@ -125,7 +125,7 @@ fn a_refund_that_nobody_heard_of_is_looked_for_and_made_where_it_is_not() {
     let asked = request_refund(&paid(), &wanted, at(100)).next;
     let later = at(101).plus(model::KEY_LIVES);
     let checked = due(&asked, later).next;
-    assert!(checked.attention().is_some(), "the provider has forgotten the key");
+    assert!(checked.attention().is_some(), "the provider no longer has the key");
     let resumed = resume(&checked, Uuid::from_u128(1), later);
     assert_eq!(resumed.calls, [Call::FindRefund(id)]);
     let missing = refund_found(&resumed.next, id, 1, &Answer::NoSuchObject, later);

@@ -20,9 +20,9 @@ fn refunded(payment: &Payment, id: u128, amount: i64) -> Step {
         total: euros(amount),
         reason: "USER_REQUEST".into(),
     };
-    let asked = request_refund(payment, &wanted, at(100));
-    assert!(asked.postings.is_empty(), "a wish moves no money");
-    refund_replied(&asked.next, id, 1, &Answer::Done(back(amount, RefundState::Succeeded)), at(101))
+    let requested = request_refund(payment, &wanted, at(100));
+    assert!(requested.postings.is_empty(), "a request moves no money");
+    refund_replied(&requested.next, id, 1, &Answer::Done(back(amount, RefundState::Succeeded)), at(101))
 }
 
 fn back(amount: i64, state: RefundState) -> RefundView {

@@ -45,7 +45,7 @@ fn parts_add_up_to_the_whole_and_never_beyond() {
 }
 
 #[test]
-fn what_is_on_its_way_counts_as_given_back() {
+fn a_pending_refund_counts_as_given_back() {
     let step = request_refund(&paid(), &wanted(FIRST, 2400), at(100));
     let more = request_refund(&step.next, &wanted(Uuid::from_u128(92), 1), at(101));
     assert_eq!(more.events, [PaymentEvent::RefundFailed(Uuid::from_u128(92))]);
@@ -72,7 +72,7 @@ fn the_same_request_again_changes_nothing() {
 }
 
 #[test]
-fn a_pending_refund_is_asked_about_until_the_bank_has_decided() {
+fn a_pending_refund_is_checked_until_the_bank_has_decided() {
     let asked = request_refund(&paid(), &wanted(FIRST, 2400), at(100)).next;
     let pending = refund_replied(&asked, FIRST, 1, &back(2400, RefundState::Pending), at(101)).next;
     assert_eq!(pending.status(), PaymentStatus::Succeeded);
@@ -89,7 +89,7 @@ fn a_pending_refund_is_asked_about_until_the_bank_has_decided() {
 }
 
 #[test]
-fn an_unknown_refund_is_asked_for_under_its_old_key() {
+fn a_refund_of_unknown_outcome_is_requested_again_under_its_old_key() {
     let asked = request_refund(&paid(), &wanted(FIRST, 2400), at(100)).next;
     let unknown = refund_replied(&asked, FIRST, 1, &Answer::Unknown("reset".into()), at(101)).next;
     let checked = due(&unknown, at(111));
@@ -97,7 +97,7 @@ fn an_unknown_refund_is_asked_for_under_its_old_key() {
 }
 
 #[test]
-fn a_refund_that_fails_is_tried_three_times_under_new_keys_and_then_event() {
+fn a_refund_that_fails_is_tried_three_times_under_new_keys_and_then_reported_as_failed() {
     let mut payment = request_refund(&paid(), &wanted(FIRST, 2400), at(100)).next;
     for tries in 1..3 {
         let step = refund_replied(&payment, FIRST, tries, &back(2400, failed()), at(101));
@@ -129,7 +129,7 @@ fn a_refund_that_the_provider_refuses_fails_at_once() {
 }
 
 #[test]
-fn a_refund_of_what_the_provider_does_not_know_is_for_a_person() {
+fn a_refund_of_a_payment_that_the_provider_does_not_know_is_for_a_person() {
     let asked = request_refund(&paid(), &wanted(FIRST, 2400), at(100)).next;
     let step = refund_replied(&asked, FIRST, 1, &Answer::NoSuchObject, at(101));
     assert_eq!((&step.events[..], step.alarm), (&[][..], true));
@@ -147,10 +147,10 @@ fn money_that_the_bank_sends_back_after_all_is_for_a_person() {
 }
 
 #[test]
-fn a_refund_of_our_own_tells_nobody_but_the_log() {
+fn a_refund_of_our_own_is_only_logged() {
     let double = shown(&paid(), Some(1), &view("pi_other", ProviderState::Captured), at(60)).next;
     let own = double.refunds[0].id;
     let step = refund_replied(&double, own, 1, &back(2400, RefundState::Succeeded), at(61));
     assert_eq!((&step.events[..], step.next.refunds[0].status), (&[][..], RefundStatus::Completed));
-    assert_eq!(step.next.status(), PaymentStatus::Succeeded, "what was accepted is still ours");
+    assert_eq!(step.next.status(), PaymentStatus::Succeeded, "the accepted capture is kept");
 }

@@ -1,4 +1,4 @@
-//! Thousands of random histories of exchanges, cancellations, refunds and disputes, whose events come late, twice and out of
+//! Thousands of random histories of exchanges, cancellations, refunds and disputes, whose events arrive late, twice and out of
 //! order: money and tickets end at the last show.
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,11 +13,11 @@ use super::*;
 use crate::payment::ledger::Account;
 use crate::payment::provider::RefundState;
 
-/// A reservation that is exchanged again and again, perhaps cancelled, and a payment that learns of it in any order.
+/// A reservation that is exchanged repeatedly, perhaps cancelled, and a payment that receives its events in any order.
 struct World {
     random: StdRng,
     payment: Payment,
-    /// Every event that was published; each comes at least once.
+    /// Every event that was published; each is delivered at least once.
     events: Vec<(Event, bool)>,
     version: i64,
     showtime: u128,
@@ -26,7 +26,7 @@ struct World {
     /// Sums of the ledger: account and showtime to amount and tickets.
     ledger: BTreeMap<(Account, u128), (i64, i64)>,
     booked: HashSet<(String, Account, i16)>,
-    story: Vec<String>,
+    history: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl World {
             refunds: 100,
             ledger: BTreeMap::new(),
             booked: HashSet::new(),
-            story: Vec::new(),
+            history: Vec::new(),
         };
         let begun = begin(&world.payment, token(), 10);
         world.take(begun);
@@ -107,7 +107,7 @@ impl World {
     fn deliver(&mut self, index: usize) {
         self.events[index].1 = true;
         let event = self.events[index].0.clone();
-        self.story.push(format!("{event:?}"));
+        self.history.push(format!("{event:?}"));
         let step = match event {
             Event::Exchanged(version, showtime, seats) => exchange(&self.payment, version, showtime, seats),
             Event::Cancelled(version, showtime, seats) => {
@@ -122,16 +122,16 @@ impl World {
         self.take(step);
     }
 
-    /// The provider gives back what it was asked for, or a bank sends it back later.
+    /// The provider gives back the requested amount, or a bank sends it back later.
     fn settle_refunds(&mut self) {
-        for known in self.payment.refunds.clone() {
-            let returns = known.status == RefundStatus::Completed && self.random.random_bool(0.2);
+        for refund in self.payment.refunds.clone() {
+            let returns = refund.status == RefundStatus::Completed && self.random.random_bool(0.2);
             let state = match returns {
                 true => RefundState::Failed { code: "lost_or_stolen_card".into() },
                 false => RefundState::Succeeded,
             };
-            let view = RefundView { reference: "re_1".into(), total: Some(known.total), state };
-            self.take(refund_shown(&self.payment, known.id, known.tries, &view, at(100)));
+            let view = RefundView { reference: "re_1".into(), total: Some(refund.total), state };
+            self.take(refund_shown(&self.payment, refund.id, refund.tries, &view, at(100)));
         }
     }
 
@@ -174,9 +174,9 @@ fn in_every_history_of_exchanges_money_and_tickets_end_at_the_last_show() {
             world.rest();
             world.check();
         }));
-        assert!(outcome.is_ok(), "seed {seed}:\n{}\n{:#?}", world.story.join("\n"), world.payment);
+        assert!(outcome.is_ok(), "seed {seed}:\n{}\n{:#?}", world.history.join("\n"), world.payment);
         moved += usize::from(world.showtime != 8);
         ended += usize::from(world.seats == 0);
     }
-    assert!(moved > 300 && ended > 300, "the histories are too tame: {moved} moved, {ended} cancelled");
+    assert!(moved > 300 && ended > 300, "the histories cover too little: {moved} moved, {ended} cancelled");
 }

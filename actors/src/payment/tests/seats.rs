@@ -90,8 +90,8 @@ fn an_exchange_takes_sales_refunds_and_disputes_to_the_other_show() {
             (Account::Chargebacks, 30, 700, 0),
         ]
     );
-    assert!(exchange(&step.next, 5, 30, 3).postings.is_empty(), "twice is once");
-    assert!(!exchange(&step.next, 4, 40, 1).changed, "an older one is no news");
+    assert!(exchange(&step.next, 5, 30, 3).postings.is_empty(), "a repeat changes nothing");
+    assert!(!exchange(&step.next, 4, 40, 1).changed, "an older version changes nothing");
     let won = dispute_shown(&step.next, &dispute(DisputeStatus::Won), at(200));
     assert_eq!(rows(&won), [(Account::Chargebacks, 30, -700, 0), (Account::Provider, 0, 700, 0)]);
 }
@@ -109,7 +109,7 @@ fn a_cancellation_takes_the_tickets_back_whatever_goes_back_of_the_money() {
     assert_eq!(rows(&step), [(Account::Sales, 8, 0, -2)]);
     let asked = request_refund(&step.next, &wanted(91, 1200), at(101));
     assert!(asked.postings.is_empty());
-    assert!(!cancel(&step.next, 5, CancelReason::UserRequest).changed, "twice is once");
+    assert!(!cancel(&step.next, 5, CancelReason::UserRequest).changed, "a repeat changes nothing");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_cancellation_that_comes_first_leaves_late_money_without_tickets() {
 }
 
 #[test]
-fn after_a_holds_end_late_money_has_its_tickets_until_it_is_asked_back_whole() {
+fn after_a_holds_end_late_money_has_its_tickets_until_it_is_requested_back_whole() {
     let expired = cancel(&opened(), 2, CancelReason::HoldExpired).next;
     let late = shown(&expired, None, &view("pi_1", ProviderState::Captured), at(700)).next;
     assert_eq!(late.tickets(), 2, "it may buy the seats");
@@ -156,7 +156,7 @@ fn nothing_due() -> Payment {
 }
 
 #[test]
-fn a_payment_of_nothing_succeeds_at_once_and_asks_no_provider() {
+fn a_payment_of_nothing_succeeds_at_once_without_a_provider() {
     let payment = nothing_due();
     let Ok(step) = pay(&payment, &nothing_due_request(page(), "k"), at(10)) else { panic!() };
     assert_eq!((&step.calls[..], &step.events[..]), (&[][..], &[PaymentEvent::Success][..]));

@@ -1,4 +1,4 @@
-//! The transition tables, printed: a change of them is on purpose.
+//! The transition tables as a snapshot: a change of them is on purpose.
 
 use bus::contract::SeatId;
 use bus::contract::payment::DisputeStatus;
@@ -78,7 +78,7 @@ fn event(version: i64, showtime: u128) -> ReservationCreated {
     }
 }
 
-/// What the provider shows of the first attempt, whatever it is.
+/// The provider's view of the first attempt, whatever its kind.
 fn shows(payment: &Payment, state: ProviderState) -> Input {
     let is_page = payment.attempts.first().is_some_and(|attempt| !attempt.is_charge());
     let view = if is_page { page_view(state) } else { view("pi_1", state) };

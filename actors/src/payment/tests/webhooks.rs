@@ -1,4 +1,4 @@
-//! Whose webhooks are believed, and what they say.
+//! The signatures and the contents of webhooks.
 
 use bus::contract::payment::DisputeStatus;
 use ring::hmac;
@@ -104,7 +104,7 @@ fn an_amount_is_read_in_the_units_of_its_currency_and_never_rounded() {
 }
 
 #[test]
-fn what_means_nothing_to_us_is_kept_and_what_is_no_event_is_refused() {
+fn an_event_without_a_use_is_stored_and_a_body_that_is_no_event_is_refused() {
     let unknown =
         json!({"id": "evt_1", "type": "radar.x", "data": {"object": {"object": "radar", "id": "r"}}});
     let parsed = objects::parse(unknown.to_string().as_bytes()).unwrap();

@@ -2,12 +2,12 @@
 //!
 //! Invariant: an input carries every fact that its step needs; the saga reads nothing.
 
-use bus::contract::payment::PaymentSuccess;
-use bus::contract::reservation::{CancelReason, RefundAmount};
+use bus::contract::payment::{PaymentEnd, PaymentSuccess, RefundAnswer};
+use bus::contract::reservation::{CancelReason, RefundAmount, ReservationStatus};
 use bus::contract::{Line, Money, Timestamp, seat_list};
 use uuid::Uuid;
 
-use crate::reservation::model::Reservation;
+use super::Saga;
 
 /// The input whose step also writes the address.
 pub const READDRESS: &str = "readdress";
@@ -27,24 +27,19 @@ pub enum Input {
     PaymentFailed {
         payment_id: Uuid,
     },
-    /// Nothing was captured and nothing can be any more.
+    /// Nothing was captured, and nothing can be captured any more.
     PaymentOver {
         payment_id: Uuid,
     },
     /// The database refused to claim the seats again.
     ReclaimLost(PaymentSuccess),
     Cancel(Cancel),
-    /// Staff give money back.
+    /// Staff give back money.
     GiveBack(GiveBack),
     /// Other seats for the same price or less.
     Exchange(Place),
-    /// A dearer reservation shall take this one's place once it is paid. It is made in the same transaction.
-    BeginExchange {
-        /// As with [`Place::planned_on`].
-        planned_on: i64,
-        new: Box<Reservation>,
-        showtime_version: i64,
-    },
+    /// A dearer reservation is to replace this one once it is paid. It is created in the same transaction.
+    BeginExchange(Box<Replacement>),
     /// The dearer reservation was paid.
     ExchangePaid {
         to: Uuid,
@@ -66,12 +61,12 @@ pub enum Input {
     Resume {
         by: Option<Uuid>,
     },
-    /// Staff put a mistyped address right.
+    /// Staff correct a mistyped address.
     Readdress {
         email: String,
         by: Uuid,
     },
-    /// The deadline has passed, as the database sees it.
+    /// The deadline has passed by the database's clock.
     Deadline,
 }
 
@@ -79,10 +74,10 @@ pub enum Input {
 pub struct Cancel {
     pub by: CancelledBy,
     pub person: Option<Uuid>,
-    /// How much of what was paid an ADMIN gives back, whatever the policy says.
+    /// The amount that an ADMIN gives back, regardless of the policy.
     pub percent: Option<u8>,
     pub note: Option<String>,
-    /// The version whose refund the caller was shown, where the caller says so.
+    /// The version whose refund the caller was shown, where the request names it.
     pub planned_on: Option<i64>,
 }
 
@@ -111,19 +106,19 @@ impl CancelledBy {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct GiveBack {
-    /// All that is left when absent.
+    /// The whole remaining money when absent.
     pub amount: Option<RefundAmount>,
     pub reason: String,
     pub by: Uuid,
 }
 
-/// Where an exchange leads.
+/// The target of an exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
-    /// The reservation's version that this was planned on: price and difference are right for no other.
+    /// The reservation's version that this was planned on: price and difference apply to no other.
     pub planned_on: i64,
     pub showtime_id: Uuid,
-    /// Its seats and prices were chosen by this version.
+    /// The showtime's version by which seats and prices were chosen.
     pub showtime_version: i64,
     pub movie_id: Uuid,
     pub movie_title: String,
@@ -133,8 +128,17 @@ pub struct Place {
     pub total: Money,
 }
 
+/// The dearer reservation that an exchange begins with. Its customer is that of the reservation that it replaces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replacement {
+    pub id: Uuid,
+    pub to: Place,
+    pub saga: Saga,
+    pub created_at: Timestamp,
+}
+
 impl Input {
-    /// As the saga's log records it.
+    /// The input's name in the saga's log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BeginPayment { .. } => "begin-payment",
@@ -148,7 +152,7 @@ impl Input {
             Self::Cancel(Cancel { by: CancelledBy::Showtime, .. }) => "showtime-cancelled",
             Self::GiveBack(_) => "give-back",
             Self::Exchange(_) => "exchange",
-            Self::BeginExchange { .. } => "begin-exchange",
+            Self::BeginExchange(_) => "begin-exchange",
             Self::ExchangePaid { .. } => "exchange-paid",
             Self::ExchangeOver { .. } => "exchange-over",
             Self::RefundCompleted { .. } => "refund-completed",
@@ -159,11 +163,11 @@ impl Input {
         }
     }
 
-    /// The reservation's version that the input was decided on, where it is right for no other.
+    /// The reservation's version that the input was decided on, where it applies to no other.
     pub fn planned_on(&self) -> Option<i64> {
         match self {
             Self::Exchange(place) => Some(place.planned_on),
-            Self::BeginExchange { planned_on, .. } => Some(*planned_on),
+            Self::BeginExchange(new) => Some(new.to.planned_on),
             Self::Cancel(cancel) => cancel.planned_on,
             _ => None,
         }
@@ -180,7 +184,7 @@ impl Input {
         }
     }
 
-    /// What else the log records.
+    /// Further details for the log.
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Cancel(Cancel { percent: Some(percent), note, .. }) => Some(
@@ -195,7 +199,7 @@ impl Input {
                 let seats = seat_list(to.lines.iter().map(|line| &line.seat));
                 Some(format!("{seats} of {}", to.showtime_id))
             }
-            Self::BeginExchange { new, .. } => Some(new.id.to_string()),
+            Self::BeginExchange(new) => Some(new.id.to_string()),
             Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
             Self::RefundCompleted { refund_id, .. } => Some(refund_id.to_string()),
             Self::RefundFailed { refund_id, code, .. } => {
@@ -206,4 +210,36 @@ impl Input {
             _ => None,
         }
     }
+}
+
+/// What the end of a payment is to its reservation; nothing while it is unknown.
+pub fn ended_input(payment_id: Uuid, ended: PaymentEnd) -> Option<Input> {
+    match ended {
+        PaymentEnd::Over => Some(Input::PaymentOver { payment_id }),
+        PaymentEnd::Captured { success } => Some(Input::PaymentSucceeded(success)),
+        PaymentEnd::Unknown => None,
+    }
+}
+
+/// What payment answers about a refund; nothing while it goes on.
+pub fn refund_input(refund_id: Uuid, answer: RefundAnswer) -> Option<Input> {
+    match answer {
+        RefundAnswer::Completed { version } => Some(Input::RefundCompleted { refund_id, version }),
+        RefundAnswer::Failed { code, version } => Some(Input::RefundFailed { refund_id, code, version }),
+        // The refund is still running, or payment has yet to receive the event, which the stream delivers again.
+        RefundAnswer::Requested { .. } | RefundAnswer::Unknown => None,
+    }
+}
+
+/// What the dearer reservation, read at the deadline, is to the one that it replaces; nothing while it may still be paid.
+pub fn replacement_input(to: Uuid, new: Option<&Saga>) -> Option<Input> {
+    match new {
+        Some(new) if new.captured.is_some() => Some(exchanged(to, true)),
+        Some(new) if new.status() == ReservationStatus::Pending => None,
+        Some(_) | None => Some(exchanged(to, false)),
+    }
+}
+
+pub fn exchanged(to: Uuid, is_paid: bool) -> Input {
+    if is_paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } }
 }

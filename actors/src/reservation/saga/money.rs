@@ -1,5 +1,5 @@
-//! What a reservation may give back: the terms that it was made on, refunds, and parts of a price that go back while it
-//! lives on. Pure, like the rest of the saga.
+//! Refunds of a reservation: the terms that it was made on, whole refunds, and partial refunds while it stays confirmed. Pure,
+//! like the rest of the saga.
 //!
 //! Invariant: of one capture never more is promised back than it took; a refund that failed still counts, since a
 //! person may have it tried again.
@@ -13,17 +13,17 @@ use uuid::Uuid;
 
 use super::{Input, Place, Saga, SagaCall, SagaEvent, State, Step};
 
-/// First pause before payment is asked about a refund; each further one is twice as long, up to an hour.
+/// First pause before a refund's state is requested from payment; each further pause is twice as long, up to an hour.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 const ASK_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// After this a person must look.
 const ASK_FOR: Duration = Duration::from_secs(26 * 3600);
 
-/// What was agreed when the reservation was made; only an exchange agrees anew.
+/// The terms agreed when the reservation was made; only an exchange changes them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// What each seat costs; added up they are `total`.
+    /// The price of each seat; the prices add up to `total`.
     pub lines: Vec<Line>,
     pub total: Money,
     pub starts_at: Timestamp,
@@ -37,7 +37,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// The same agreement about another place.
+    /// The same terms for the target of an exchange.
     pub fn at(&self, place: &Place) -> Self {
         let window = self.starts_at.date_time() - self.refund_until.date_time();
         Self {
@@ -49,7 +49,7 @@ impl Terms {
         }
     }
 
-    /// How much of what was paid the policy gives back now.
+    /// The percentage of the paid money that the policy gives back now.
     pub fn percent(&self, now: Timestamp) -> u8 {
         if now <= self.refund_until { self.refund_policy.percent.min(100) } else { 0 }
     }
@@ -66,7 +66,7 @@ pub struct Refund {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
-    /// The payment's version that last said something about it; 0 before any.
+    /// The payment's version that last changed the refund's state; 0 before any.
     pub version: i64,
 }
 
@@ -104,7 +104,7 @@ impl Refund {
         next.because(self.reason.clone(), self.by)
     }
 
-    /// Whether the payment's `version` says something new about this refund.
+    /// Whether the payment's `version` is newer for this refund.
     pub fn is_news(&self, refund_id: Uuid, version: i64) -> bool {
         #[cfg(feature = "planted")]
         if bus::config::planted("ignore-versions") {
@@ -122,13 +122,14 @@ impl Refund {
     }
 }
 
-/// When to ask next about what was requested at `since`: pauses of 30 s, then as long as it has taken so far, up to an hour.
+/// When to request the state again of a refund requested at `since`: a pause of 30 s, then as long as it has taken so far, up
+/// to an hour.
 pub fn ask_again_at(since: Timestamp, now: Timestamp) -> Timestamp {
     let elapsed = (now.date_time() - since.date_time()).try_into().unwrap_or(Duration::ZERO);
     now.plus(Duration::clamp(elapsed, ASK_AFTER, ASK_AFTER_MAX))
 }
 
-/// How often payment was asked until `now`, the request itself included.
+/// How often the state was requested until `now`, the refund's request itself included.
 pub fn times_asked(since: Timestamp, now: Timestamp) -> u32 {
     let mut at = since;
     let mut times = 1;
@@ -139,14 +140,14 @@ pub fn times_asked(since: Timestamp, now: Timestamp) -> u32 {
     times
 }
 
-/// A percentage of an amount in minor units, rounded up to what the provider can move: in the customer's favour.
+/// A percentage of an amount in minor units, rounded up to an amount that the provider can move: in the customer's favour.
 fn share(amount: i64, percent: u8, currency: Currency) -> i64 {
     // i128: an amount times a hundred may not fit. The share is at most the amount, so it fits again.
     let share = (i128::from(amount.max(0)) * i128::from(percent.min(100)) + 99) / 100;
     currency.round_up(i64::try_from(share).unwrap_or(amount)).min(amount.max(0))
 }
 
-/// A part of the price that goes back besides what a cancellation gives back.
+/// A partial refund, besides the refund of a cancellation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Part {
     pub refund: Refund,
@@ -225,19 +226,19 @@ impl Part {
 enum PartStep {
     Keep,
     Moved(Part),
-    /// Payment is asked how its refund goes.
+    /// The state of its refund is requested from payment.
     Ask(Part),
     /// Another refund is requested in its place.
     Renewed(Part),
 }
 
 impl Saga {
-    /// What was captured; the price before it is confirmed.
+    /// The captured money; before the confirmation, the price.
     pub fn captured(&self) -> Money {
         self.captured.unwrap_or(self.terms.total)
     }
 
-    /// What is promised back so far, whether it has arrived or not.
+    /// The sum of all refunds so far, settled or not.
     fn promised(&self) -> i64 {
         let parts: i64 = self.parts.iter().map(|part| part.refund.total.amount).sum();
         let whole = match &self.state {
@@ -249,23 +250,23 @@ impl Saga {
         parts + whole
     }
 
-    /// What was captured and is not promised back.
+    /// The captured money without all refunds.
     pub fn left(&self) -> Money {
         let captured = self.captured();
         Money { amount: (captured.amount - self.promised()).max(0), ..captured }
     }
 
-    /// What goes back when lines fall away at the customer's wish, so that lines worth `remaining` are left: the share of
-    /// everything that fell away since the sale, less everything that was given back since the sale. So a cancellation in
-    /// several steps gives back what the same cancellation in one step would.
+    /// The refund when the customer gives up lines, so that lines worth `remaining` are left: the share of everything given up
+    /// since the sale, less everything given back since the sale. So a cancellation in several steps gives back as much as the
+    /// same cancellation in one step.
     pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
         let due = share(self.captured().amount - remaining, percent, left.currency) - self.promised();
         Money { amount: due.clamp(0, left.amount), ..left }
     }
 
-    /// What goes back when the cinema is the cause, or when another reservation takes over the value of these seats: their
-    /// full price. What the policy kept of lines that fell away earlier stays kept.
+    /// The refund when the cinema is the cause, or when another reservation takes over the value of these seats: their full
+    /// price. Money that the policy kept of lines given up earlier stays kept.
     pub fn full_price(&self) -> Money {
         let left = self.left();
         let fallen = self.captured().amount - self.terms.total.amount;
@@ -273,7 +274,7 @@ impl Saga {
         Money { amount: (left.amount - (fallen - share(fallen, percent, left.currency))).max(0), ..left }
     }
 
-    /// Gives a part back; the reservation stays as it is.
+    /// Gives back a part; the reservation stays as it is.
     pub fn give_part(
         &self,
         payment_id: Uuid,
@@ -288,7 +289,7 @@ impl Saga {
         Step::to(next).event(SagaEvent::RefundRequested(refund))
     }
 
-    /// Each part takes the input.
+    /// Applies the input to each partial refund.
     pub fn step_parts(&self, input: &Input, now: Timestamp) -> Step {
         let mut step = Step::to(self.clone());
         for (number, part) in self.parts.iter().enumerate() {
@@ -309,7 +310,7 @@ impl Saga {
         step
     }
 
-    /// Payment is asked how the refund goes that was requested at `requested_at`; after a day a person must look.
+    /// Requests the state of a refund that was requested at `requested_at`; after a day a person must look.
     pub(super) fn ask_about_refund(
         &self,
         reason: CancelReason,

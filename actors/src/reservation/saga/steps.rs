@@ -1,5 +1,4 @@
-//! The single steps of the transition table: the next state with its events and calls. Which one is taken is decided by the
-//! table.
+//! The single steps of the transition table: the next state with its events and calls. The table decides which step is taken.
 
 use std::time::Duration;
 
@@ -29,10 +28,10 @@ impl Saga {
         Step::to(saga.at(State::AwaitingPayment { begun: true }))
     }
 
-    /// The address of the page that waits. A charge without one, which is what nearly every sale is, changes nothing.
+    /// Stores the address of the hosted page. A charge without a page, as in nearly every sale, changes nothing.
     pub(super) fn initiated(&self, payment_id: Uuid, checkout_url: &Option<String>, version: i64) -> Step {
         match &self.payment {
-            Some(known) if known.id == payment_id && known.checkout_url == *checkout_url => self.same(),
+            Some(payment) if payment.id == payment_id && payment.checkout_url == *checkout_url => self.same(),
             _ => {
                 let payment = KnownPayment { id: payment_id, checkout_url: checkout_url.clone(), version };
                 Step::to(Self { payment: Some(payment), ..self.clone() })
@@ -58,13 +57,13 @@ impl Saga {
         self.exchange_of.map(|old| SagaCall::NotifyReplaced { old, is_paid })
     }
 
-    /// Has payment close what is open, now and again until the grace is over.
+    /// Has payment close everything open at the provider, repeatedly until the grace is over.
     pub(super) fn end(&self, until: Timestamp) -> Step {
         let ends = self.payment.iter().map(|payment| SagaCall::EndPayment { payment_id: payment.id });
         Step::to(self.at(State::Ending { until })).calls(ends)
     }
 
-    /// Cancels what is paid, for what its policy or an ADMIN gives back.
+    /// Cancels a paid reservation, for the refund that its policy or an ADMIN decides.
     pub(super) fn cancel_paid(&self, cancel: &Cancel, now: Timestamp) -> Result<Step, Rejection> {
         let State::Confirmed { payment_id, .. } = &self.state else { return Ok(self.same()) };
         if cancel.by != CancelledBy::Showtime && self.terms.starts_at <= now {
@@ -78,7 +77,7 @@ impl Saga {
         Ok(self.refund(*payment_id, cancel.by.reason(), back, cancel.person, now))
     }
 
-    /// Staff give back what is left, which ends a confirmed reservation, or less, which does not.
+    /// Staff give back the whole remaining money, which ends a confirmed reservation, or a part, which does not.
     pub(super) fn staff_give_back(&self, back: &GiveBack, now: Timestamp) -> Result<Step, Rejection> {
         let left = self.left();
         let wanted = match back.amount {
@@ -93,7 +92,7 @@ impl Saga {
             State::Refunding { refund, .. }
             | State::Refunded { refund, .. }
             | State::NeedsAttention { refund, .. } => refund.payment_id,
-            State::Cancelled { .. } => self.payment.as_ref().map(|known| known.id).unwrap_or_default(),
+            State::Cancelled { .. } => self.payment.as_ref().map(|payment| payment.id).unwrap_or_default(),
         };
         if wanted.currency != left.currency || !(1..=left.amount).contains(&wanted.amount) {
             return Err(Rejection::RefundTooLarge { left });
@@ -108,13 +107,13 @@ impl Saga {
                 let cancelled = self.same().event(SagaEvent::Cancelled { reason });
                 cancelled.and(|saga| saga.request_refund(reason, refund, now))
             }
-            // Cancelled without money back; now there is some.
+            // Cancelled without a refund; now there is one.
             State::Cancelled { reason } => self.request_refund(*reason, refund, now),
             _ => self.give_part(payment_id, wanted, &back.reason, Some(back.by), now),
         })
     }
 
-    /// Whether it may be exchanged now, whatever for.
+    /// Whether the reservation may be exchanged now, independent of the target.
     pub fn may_exchange(&self, now: Timestamp) -> Result<(), Rejection> {
         match &self.state {
             State::Confirmed { exchanging: Some(_), .. } => Err(Rejection::ExchangeRunning),
@@ -135,7 +134,7 @@ impl Saga {
         let dearer = place.total.amount > self.terms.total.amount;
         #[cfg(feature = "planted")]
         let dearer = dearer && !super::ignores_versions();
-        // Seats for more are a reservation of their own, which is paid; a plan for less was made on another version.
+        // Dearer seats need a new reservation, which is paid; a plan for less was made on another version.
         if dearer || place.total.currency != self.terms.total.currency {
             return Err(Rejection::PlanChanged(None));
         }
@@ -157,7 +156,7 @@ impl Saga {
         Step::to(self.at(State::Confirmed { payment_id, provider_ref, exchanging }))
     }
 
-    /// Money for a reservation that is cancelled already.
+    /// Gives back money that arrives for a reservation that is cancelled already.
     pub(super) fn give_all_back(
         &self,
         reason: CancelReason,
@@ -168,7 +167,7 @@ impl Saga {
         self.request_refund(reason, refund, now)
     }
 
-    /// A confirmed reservation is cancelled: the seats go at once, the money follows, if there is any.
+    /// Cancels a confirmed reservation: the seats are freed at once, the refund follows, if there is one.
     pub(super) fn refund(
         &self,
         payment_id: Uuid,
@@ -187,7 +186,7 @@ impl Saga {
             .and(|saga| saga.request_refund(reason, refund, now))
     }
 
-    /// Requests a refund of payment, which owns it from then on.
+    /// Requests a refund from payment, which owns it from then on.
     pub(super) fn request_refund(&self, reason: CancelReason, refund: Refund, now: Timestamp) -> Step {
         let event = SagaEvent::RefundRequested(refund.clone());
         Step::to(self.at(State::Refunding { reason, refund, requested_at: now })).event(event)

@@ -1,4 +1,4 @@
-//! What is held unpaid: the rule for new holds, and the list for staff.
+//! Unpaid holds: the rule for new ones, and the list for staff.
 
 use std::time::Duration;
 
@@ -32,9 +32,10 @@ pub struct Ended {
     at: Timestamp,
 }
 
-/// Why a new reservation may not be: it would hold more than its bounds allow. `open` has what is held, `ended` the newest first.
+/// Why a new reservation is refused: it would hold more than its bounds allow. `open` has the open holds, `ended` the ended
+/// ones, newest first.
 pub fn refusal(step: &Step, open: &[Open], ended: &[Ended]) -> Option<Rejection> {
-    step.bounds.as_ref()?.refusal(&held(step, open, ended), step.reservation.created_at)
+    step.bounds()?.refusal(&held(step, open, ended), step.reservation.created_at)
 }
 
 /// A new reservation as an open hold.
@@ -49,7 +50,7 @@ pub fn made(step: &Step) -> Open {
     }
 }
 
-/// What of all that is held concerns this reservation.
+/// The holds that count for this reservation.
 fn held(step: &Step, open: &[Open], ended: &[Ended]) -> Held {
     let (user, showtime) = (step.reservation.user_id, step.reservation.showtime_id);
     let mut held = Held::default();

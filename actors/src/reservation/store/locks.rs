@@ -1,4 +1,4 @@
-//! What new claims rest on: open holds, counted under locks of their accounts and networks, and the showtimes, locked.
+//! Conditions of new claims: open holds, counted under locks of their accounts and networks, and the showtimes, locked.
 //!
 //! Invariant: an account's and a network's open holds are counted under a lock of each, so that two hosts cannot both
 //! give the last one. Locks are taken in one order on every host: accounts and networks, then showtimes by id.
@@ -17,9 +17,9 @@ use super::holds::{self, Ended, Open};
 use super::showtime::kinds;
 use super::{Placed, Step, Written};
 use crate::delivery::{Loss, WriteError};
-use crate::reservation::model::SeatWrite;
+use crate::reservation::model::Seats;
 
-/// What was read under the locks.
+/// The rows read under the locks.
 #[derive(Deserialize)]
 struct Locked {
     open: Vec<Open>,
@@ -38,11 +38,11 @@ struct LockedShowtime {
     layout: Option<Vec<Row>>,
 }
 
-/// Locks and counts, and refuses the steps that may not be.
+/// Locks and counts, and refuses the steps that break a rule.
 pub async fn lock(db: &mut PgConnection, steps: &[Placed<'_>]) -> Written<()> {
     let mut locked = read(db, steps).await?;
-    let new = || steps.iter().filter(|step| step.bounds.is_some());
-    // With all new ones of the batch: where that is too much, those that it is too much for are written alone.
+    let new = || steps.iter().filter(|step| step.is_new());
+    // Counted with all new holds of the batch: steps that exceed a bound are written alone.
     locked.open.extend(new().map(|step| holds::made(step)));
     let showtimes: HashMap<Uuid, &LockedShowtime> =
         locked.showtimes.iter().map(|showtime| (showtime.id, showtime)).collect();
@@ -57,7 +57,8 @@ pub async fn lock(db: &mut PgConnection, steps: &[Placed<'_>]) -> Written<()> {
     if lost.is_empty() { Ok(()) } else { Err(WriteError::Lost(lost)) }
 }
 
-/// What has begun or is cancelled is not sold, in no exchange either; nor what was decided by other seats or prices.
+/// A showtime that has begun or is cancelled is not sold, nor exchanged for; nor is an order that was decided by other seats or
+/// prices.
 fn closed(step: &Step, showtime: &LockedShowtime) -> Option<Loss<Rejection>> {
     if !showtime.on_sale {
         return Some(Loss::Rejected(Rejection::ShowtimeNotOnSale));
@@ -65,14 +66,17 @@ fn closed(step: &Step, showtime: &LockedShowtime) -> Option<Loss<Rejection>> {
     if !showtime.upcoming {
         return Some(Loss::Rejected(Rejection::ShowtimeStarted));
     }
-    match step.showtime_version {
-        Some(decided) => (decided != showtime.version).then_some(Loss::Stale),
-        None => no_longer_there(step, showtime),
+    match step.seats {
+        Seats::New { showtime_version, .. } | Seats::Move { showtime_version, .. } => {
+            (showtime_version != showtime.version).then_some(Loss::Stale)
+        }
+        Seats::Reclaim => no_longer_there(step, showtime),
+        Seats::Keep | Seats::Sell | Seats::Free => None,
     }
 }
 
-/// Money that came late takes back the seats of a reservation that had none for a while. They must still be there, at the
-/// time that was sold.
+/// Money that arrived late claims the seats of an expired reservation again. The hall must still have them, and the showtime
+/// its start.
 fn no_longer_there(step: &Step, showtime: &LockedShowtime) -> Option<Loss<Rejection>> {
     let seats = kinds(showtime.layout.as_deref().unwrap_or_default());
     let is_moved = showtime.starts_at != step.reservation.starts_at;
@@ -82,17 +86,15 @@ fn no_longer_there(step: &Step, showtime: &LockedShowtime) -> Option<Loss<Reject
 }
 
 async fn read(db: &mut PgConnection, steps: &[Placed<'_>]) -> Result<Locked, sqlx::Error> {
-    let new = || steps.iter().filter(|step| step.bounds.is_some());
+    let new = || steps.iter().filter(|step| step.is_new());
     let users: BTreeSet<Uuid> = new().map(|step| step.reservation.user_id).collect();
     let networks: BTreeSet<&str> = new().filter_map(|step| step.step.network()).collect();
-    let waits = |step: &&Placed| step.bounds.as_ref().is_some_and(|bounds| bounds.cooldown.is_some());
+    let waits = |step: &&Placed| step.bounds().is_some_and(|bounds| bounds.cooldown.is_some());
     let cooling: BTreeSet<Uuid> = new().filter(waits).map(|step| step.reservation.user_id).collect();
-    // All of the batch, since they are locked in one order.
+    // All rows of the batch, since they are locked in one order.
     let showtimes: BTreeSet<Uuid> = steps.iter().flat_map(|step| step.showtimes()).collect();
-    let is_late =
-        |step: &&Placed| matches!(step.seats, SeatWrite::Claim(_)) && step.showtime_version.is_none();
-    let layouts: BTreeSet<Uuid> =
-        steps.iter().filter(is_late).map(|step| step.reservation.showtime_id).collect();
+    let late = steps.iter().filter(|step| step.seats == Seats::Reclaim);
+    let layouts: BTreeSet<Uuid> = late.map(|step| step.reservation.showtime_id).collect();
     let names: Vec<String> =
         users.iter().map(Uuid::to_string).chain(networks.iter().map(|name| (*name).to_owned())).collect();
     let locked: Json<Locked> =

@@ -1,4 +1,4 @@
-//! What is read: snapshots of a showtime, reservations by id and by user, what is due.
+//! Reads: snapshots of a showtime, reservations by id and by user, due deadlines.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use sqlx::{PgExecutor, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::database::seat_ids;
 use crate::reservation::model::{Reservation, Showtime, Snapshot};
 use crate::reservation::saga::{FORMAT, Saga};
+use crate::seat_column::seat_ids;
 
 /// The columns that [`from_row`] reads: without the history, which grows.
 macro_rules! columns {
@@ -93,37 +93,30 @@ pub async fn list(
 ) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
     let status = filter.status.map(ReservationStatus::as_str);
     let upcoming = filter.when.map(|when| when == When::Upcoming);
-    let rows = sqlx::query(concat!(
-        "select ",
-        columns!(),
-        " from reservation.reservations
+    let found = "from reservation.reservations
          where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
-           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)
-         order by id desc limit $5 offset $6"
-    ))
-    .bind(filter.user)
-    .bind(status)
-    .bind(filter.showtime)
-    .bind(upcoming)
-    .bind(paging.limit())
-    .bind(paging.offset())
-    .fetch_all(pool)
-    .await?;
-    let total: i64 = sqlx::query_scalar(
-        "select count(*) from reservation.reservations
-         where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
-           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)",
-    )
-    .bind(filter.user)
-    .bind(status)
-    .bind(filter.showtime)
-    .bind(upcoming)
-    .fetch_one(pool)
-    .await?;
+           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)";
+    let page = format!("select {} {found} order by id desc limit $5 offset $6", columns!());
+    let rows = sqlx::query(sqlx::AssertSqlSafe(page))
+        .bind(filter.user)
+        .bind(status)
+        .bind(filter.showtime)
+        .bind(upcoming)
+        .bind(paging.limit())
+        .bind(paging.offset())
+        .fetch_all(pool)
+        .await?;
+    let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) {found}")))
+        .bind(filter.user)
+        .bind(status)
+        .bind(filter.showtime)
+        .bind(upcoming)
+        .fetch_one(pool)
+        .await?;
     Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
 }
 
-/// Those whose seats are held or sold.
+/// Reservations of a showtime whose seats are held or sold.
 pub async fn open_of_showtime(pool: &PgPool, showtime: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar("select distinct reservation_id from reservation.claims where showtime_id = $1")
         .bind(showtime)
@@ -147,7 +140,7 @@ pub async fn pending_of_user(
     .await
 }
 
-/// Whose deadline has passed by the database's clock. Rows that another host is just writing are left to it.
+/// Reservations whose deadline has passed by the database's clock. Rows that another host is writing are skipped.
 pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "select id from reservation.reservations where deadline <= now()
@@ -158,7 +151,7 @@ pub async fn due<'e>(db: impl PgExecutor<'e>, most: i64) -> Result<Vec<Uuid>, sq
     .await
 }
 
-/// What every checkpoint has, however new it is.
+/// The field that checkpoints of every format have.
 #[derive(Deserialize)]
 struct Format {
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What staff read: sagas and their logs, how a cancelled showtime is getting on, occupancy.
+//! Reads of staff: sagas and their logs, the progress of a cancelled showtime, occupancy.
 //!
 //! Nothing here decides anything; it may be a moment old.
 
@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::read::{columns, from_row};
 use super::showtime::status_named;
 
-/// Those that need a person first, then the newest. Two questions in this order: one `order by attention` would
-/// have to sort every reservation there ever was.
+/// Sagas that need a person first, then the newest. Two queries in this order: one with `order by attention` would have to sort
+/// every reservation ever made.
 pub async fn sagas(pool: &PgPool, wanted: &ListSagas) -> Result<(Vec<SagaSummary>, u64), sqlx::Error> {
     let (mut items, mut total) = (Vec::new(), 0);
     for attention in [true, false] {
@@ -94,7 +94,7 @@ pub async fn steps(pool: &PgPool, reservation: Uuid) -> Result<Vec<SagaStep>, sq
     rows.iter().map(step).collect()
 }
 
-/// Counts those that the showtime's cancellation ended and those that it still will.
+/// Counts the reservations that the showtime's cancellation has ended and those that it will still end.
 pub async fn cancellation(
     pool: &PgPool,
     showtime: Uuid,

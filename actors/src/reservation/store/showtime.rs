@@ -1,4 +1,4 @@
-//! Showtimes as movie's events have them: the first version, changes, the end of the sale.
+//! Showtimes from movie's events: the first version, changes, the end of the sale.
 //!
 //! Invariant: a change never takes a seat from a claim, nor its time: under the showtime's lock, which every claim takes too, it
 //! is compared with the claims and refused. Invariant: an older version changes nothing, and a cancelled showtime stays so.
@@ -13,10 +13,9 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Written;
-use crate::database::seat_ids;
-use crate::delivery::WriteError;
+use crate::delivery::RowError;
 use crate::reservation::model::Showtime;
+use crate::seat_column::seat_ids;
 
 /// The first version of a showtime that is stored stays.
 pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
@@ -26,7 +25,7 @@ pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<
     Ok(())
 }
 
-/// Nothing is sold any more, also where the showtime was not known before.
+/// Ends the sale, also where the showtime was not stored before.
 pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
     let put =
         "insert into reservation.showtimes as kept (id, status, starts_at, movie_id, movie_title, layout, prices, version)
@@ -36,8 +35,11 @@ pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Resu
     Ok(())
 }
 
-/// Takes over a newer version, as the showtime's next sequence; `None` where it is stored already or older.
-pub async fn change_showtime(db: &mut PgConnection, showtime: &Showtime) -> Written<Option<i64>> {
+/// Stores a newer version under the showtime's next sequence; `None` where it is stored already or older.
+pub async fn change_showtime(
+    db: &mut PgConnection,
+    showtime: &Showtime,
+) -> Result<Option<i64>, RowError<Rejection>> {
     let stored = sqlx::query(
         "select version, starts_at, layout from reservation.showtimes where id = $1 for no key update",
     );
@@ -59,7 +61,7 @@ pub async fn change_showtime(db: &mut PgConnection, showtime: &Showtime) -> Writ
         false => claimed,
     };
     if !lost.is_empty() {
-        return Err(WriteError::Rejected(Rejection::SeatsTaken(lost)));
+        return Err(RowError::Rejected(Rejection::SeatsTaken(lost)));
     }
     let change =
         "update reservation.showtimes set starts_at = $3, movie_id = $4, movie_title = $5, layout = $6,

@@ -1,8 +1,8 @@
 //! The steps of a batch as parts of one statement: showtimes' sequences, reservations with their histories, claims.
 //!
 //! Invariant: every part that touches a claim names the reservation that owns it, or inserts where nobody does.
-//! Invariant: a claim changes only in a transaction that holds its showtime's lock and raises its sequence. The sequence
-//! rises also where seats are only sold, since the seat map shows that.
+//! Invariant: a claim changes only in a transaction that holds its showtime's lock and raises its sequence. The sequence rises
+//! also where seats are only sold, since the seat map shows that.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,17 +14,17 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Placed, Step};
-use crate::database::seat_column;
 use crate::delivery::{Loss, Statement};
-use crate::reservation::model::{Reservation, SeatWrite};
+use crate::reservation::model::{Reservation, Seats};
 use crate::reservation::saga::{READDRESS, Saga};
+use crate::seat_column::seat_column;
 
 /// A part that depends on this one runs after the showtimes are locked.
 const AFTER_SHOWTIMES: &str = "(select count(*) from raised) >= 0";
 /// And after seats were freed, so that they may be claimed again in the same batch.
 const AFTER_FREED: &str = "(select count(*) from freed) >= 0";
 
-/// What the parts found, where it was not what they expect.
+/// The rows that the parts found, where they differ from the expected ones.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Found {
@@ -53,7 +53,7 @@ pub fn of(steps: &[Placed<'_>]) -> Statement {
     if !new.is_empty() {
         insert_reservations(&mut statement, &new, &after);
     }
-    let freed = seats(steps, |step| step.freed().collect());
+    let freed = seats(steps, Step::freed);
     if !freed.is_empty() {
         free_claims(&mut statement, &freed, &after);
         found.push("'freed', (select count(*) from freed)");
@@ -89,11 +89,11 @@ pub fn lost(steps: &[Placed<'_>], found: &Value) -> Vec<(usize, Loss<Rejection>)
             lost.push((step.row, Loss::Rejected(Rejection::SeatsTaken(taken))));
         }
     }
-    // A seat that should be its reservation's and is not is a bug: poison, loudly, rather than a quiet hole.
+    // A seat that its reservation should own and does not is a bug: fail as poison, so that it is noticed.
     if lost.is_empty() {
         let what =
             format!("{} claims freed and {} kept: some are not their owner's", found.freed, found.sold);
-        let touches = |step: &&Placed| step.freed().next().is_some() || step.seats == SeatWrite::Sell;
+        let touches = |step: &&Placed| !step.freed().is_empty() || step.seats == Seats::Sell;
         lost.extend(steps.iter().filter(touches).map(|step| (step.row, Loss::Broken(what.clone()))));
     }
     // Of a pair one loss is enough.
@@ -153,7 +153,7 @@ fn insert_reservations(statement: &mut Statement, new: &[&Placed<'_>], after: &s
     ));
 }
 
-/// Later versions. What only an exchange or a new address changes comes as JSON, null for all others.
+/// Later versions. Columns that only an exchange or a new address changes are passed as JSON, null for all other steps.
 fn update_reservations(statement: &mut Statement, old: &[&Placed<'_>], after: &str) {
     let reservations = || old.iter().map(|step| &step.step.reservation);
     let unpaid_ends: Vec<Option<OffsetDateTime>> = old.iter().map(|step| step.unpaid_ended_at()).collect();
@@ -201,7 +201,7 @@ fn update_reservations(statement: &mut Statement, old: &[&Placed<'_>], after: &s
     statement.condition(format!("(select count(*) from updated) = {count}"));
 }
 
-/// What the history keeps of a step.
+/// The entry of a step in the history.
 #[derive(Serialize)]
 struct Entry<'a> {
     version: i64,
@@ -230,7 +230,7 @@ fn entry(step: &Step) -> String {
 /// The columns that only an exchange or a new address changes.
 fn moved(step: &Step) -> Option<String> {
     let r = &step.reservation;
-    if step.previous.is_some() {
+    if matches!(step.seats, Seats::Move { .. }) {
         let moved = serde_json::json!({
             "showtimeId": r.showtime_id, "movieId": r.movie_id, "movieTitle": r.movie_title, "startsAt": r.starts_at,
             "seats": seat_column(&r.seats()), "total": r.saga.terms.total.amount,
@@ -240,7 +240,7 @@ fn moved(step: &Step) -> Option<String> {
     (step.log.input == READDRESS).then(|| serde_json::json!({ "email": r.email }).to_string())
 }
 
-/// A seat of a showtime, and whose it is.
+/// A seat of a showtime, and its owner.
 type Seat<'a> = (Uuid, &'a str, Uuid);
 
 /// Seats of all steps, sorted, so that hosts lock them in one order.
@@ -294,7 +294,7 @@ fn insert_claims(statement: &mut Statement, seats: &[Seat<'_>], after: &str) {
 
 /// A reservation that is confirmed owns its seats already: no row of a claim changes. False where there is none.
 fn expect_sold(statement: &mut Statement, steps: &[Placed<'_>]) -> bool {
-    let sold: Vec<&Placed> = steps.iter().filter(|step| step.seats == SeatWrite::Sell).collect();
+    let sold: Vec<&Placed> = steps.iter().filter(|step| step.seats == Seats::Sell).collect();
     if sold.is_empty() {
         return false;
     }

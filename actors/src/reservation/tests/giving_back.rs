@@ -1,4 +1,4 @@
-//! What goes back: the policy that was agreed, what staff decide, parts, the difference of an exchange.
+//! Refunds: the policy that was agreed, decisions of staff, parts, the difference of an exchange.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn paid(percent: u8) -> Saga {
     Saga { terms: Terms { refund_policy, ..saga.terms.clone() }, ..saga }
 }
 
-/// Where it stands after the input, and what is given back.
+/// The state after the input, and the amount given back.
 fn after(saga: &Saga, input: &Input, seconds: i64) -> (SagaState, i64) {
     let step = saga.step(input, at(seconds)).unwrap();
     let back = step.events.iter().map(|event| match event {
@@ -19,7 +19,7 @@ fn after(saga: &Saga, input: &Input, seconds: i64) -> (SagaState, i64) {
 }
 
 #[test]
-fn a_cancellation_gives_back_what_was_agreed_until_the_limit_and_nothing_later() {
+fn a_cancellation_gives_back_the_agreed_share_until_the_limit_and_nothing_later() {
     let user = cancel(CancelledBy::User);
     assert_eq!(after(&paid(100), &user, 28_800), (SagaState::Refunding, 2400));
     assert_eq!(after(&paid(50), &user, 28_800), (SagaState::Refunding, 1200));
@@ -44,7 +44,7 @@ fn staff_may_give_back_more_or_less_than_was_agreed() {
 fn money_kept_by_the_policy_is_not_given_back_by_a_late_event_of_its_capture() {
     let cancelled = paid(100).step(&cancel(CancelledBy::User), at(30_000)).unwrap().next;
     assert_eq!(after(&cancelled, &Input::PaymentSucceeded(success()), 30_001), (SagaState::Cancelled, 0));
-    // but staff may think better of it
+    // but staff may decide otherwise later
     assert_eq!(after(&cancelled, &give_back(None), 30_002), (SagaState::Refunding, 2400));
 }
 
@@ -95,6 +95,6 @@ fn an_exchange_gives_the_difference_back_and_keeps_the_agreement() {
     let refused = |saga: &Saga, seconds| saga.step(&Input::Exchange(place(2000)), at(seconds)).unwrap_err();
     assert_eq!(refused(&paid(100), 28_801), Rejection::RefundWindowClosed);
     assert_eq!(refused(&saga(), 100), Rejection::NotConfirmed);
-    let begun = paid(100).step(&begin_exchange(), at(100)).unwrap().next;
+    let begun = paid(100).step(&begin_exchange(1), at(100)).unwrap().next;
     assert_eq!(refused(&begun, 100), Rejection::ExchangeRunning);
 }

@@ -66,7 +66,7 @@ fn best_available_leaves_no_single_seat_behind() {
     let mut map = hall(&["SSSSSSSS"]);
     take(&mut map, &["A1", "A2", "A7", "A8"]);
     assert_eq!(best(&map, 2), ids(&["A3", "A4"]));
-    // Here three of four cannot but leave one; adjacent matters more.
+    // Three of these four seats always leave one; adjacency matters more.
     assert_eq!(best(&map, 3).len(), 3);
 }
 
@@ -93,7 +93,7 @@ fn a_mark_keeps_others_waiting_and_ends_with_its_change() {
     let (mine, a1) = (Uuid::now_v7(), map.find(&ids(&["A1"])).unwrap());
     map.mark(&a1, mine);
     assert_eq!(map.named(a1.clone()), Named::Wait);
-    assert_eq!(map.view().seats[0].status, SeatStatus::Free, "the world sees only what is committed");
+    assert_eq!(map.view().seats[0].status, SeatStatus::Free, "only committed claims are published");
     map.settle(mine, false);
     assert_eq!(map.named(a1.clone()), Named::Free(a1.clone()));
     map.mark(&a1, mine);

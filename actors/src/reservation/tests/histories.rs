@@ -1,16 +1,16 @@
-//! Every history of up to eight inputs, repeats and late messages included, against a small world that says what may
-//! happen next: no seat leaks, no money is kept for nothing, and never more is given back than was taken.
+//! Every history of up to eight inputs, repeats and late messages included, against a small model of the other services, which
+//! lists the possible next inputs: no seat leaks, no money is kept for nothing, and never more is given back than was captured.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::actor::{exchanged, replacement_input};
+use super::super::saga::{exchanged, replacement_input};
 use super::*;
 
-/// What is true outside the saga.
+/// The state of everything outside the saga.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     payment: Provider,
-    /// By id: how much, and what became of it, in the order of the payment's versions.
+    /// By id: the amount and its results, in the order of the payment's versions.
     refunds: BTreeMap<Uuid, (i64, Vec<RefundAt>)>,
     /// Someone else has claimed the seats.
     other_has_seats: bool,
@@ -82,7 +82,7 @@ impl Scene {
         scenes
     }
 
-    /// Inputs that may arrive now: what the world can truthfully say, as often as it likes.
+    /// Inputs that may arrive now, any number of times: everything that is true in this state.
     fn messages(&self) -> Vec<Input> {
         let mut messages = vec![
             Input::BeginPayment { payment_id: PAYMENT },
@@ -92,12 +92,12 @@ impl Scene {
             cancel(CancelledBy::Showtime),
             give_back(None),
             give_back(Some(3000)),
-            begin_exchange(),
+            begin_exchange(1),
             Input::ExchangePaid { to: DEARER },
             Input::ExchangeOver { to: DEARER },
             resume(),
         ];
-        // Once each: more of the same tells nothing new.
+        // Once each: repeats add nothing new.
         if self.saga.parts.is_empty() {
             messages.push(give_back(Some(500)));
         }
@@ -151,7 +151,7 @@ impl Scene {
         Scene { saga, world }
     }
 
-    /// What was given back or may yet be.
+    /// Money that was given back or may still be.
     fn promised(&self) -> i64 {
         let open =
             self.world.refunds.values().filter(|(_, outcomes)| outcomes.last() != Some(&RefundAt::Failed));
@@ -167,7 +167,7 @@ impl Scene {
         assert!(self.promised() <= 2400, "more back than was paid after {history:?}");
     }
 
-    /// Lets the world come to rest and every truth arrive: then money and seats must agree.
+    /// Delivers every remaining input: then money and seats must agree.
     fn settle(mut self, history: &[String]) {
         for _ in 0..80 {
             let before = self.clone();
@@ -221,29 +221,29 @@ impl Scene {
 fn every_history_of_eight_inputs_leaks_no_seat_and_keeps_no_money() {
     let world =
         World { payment: Provider::Nothing, refunds: BTreeMap::new(), other_has_seats: false, now: at(10) };
-    let mut front = vec![(Scene { saga: saga(), world }, Vec::new())];
+    let mut frontier = vec![(Scene { saga: saga(), world }, Vec::new())];
     let mut seen = HashSet::new();
     for _ in 0..8 {
-        let mut further = Vec::new();
-        for (scene, history) in front {
+        let mut next_frontier = Vec::new();
+        for (scene, history) in frontier {
             for (name, next) in scene.next() {
-                let known = format!("{:?}", (&next.saga, &next.world));
-                if !seen.insert(known) {
+                let scene = format!("{:?}", (&next.saga, &next.world));
+                if !seen.insert(scene) {
                     continue;
                 }
                 let mut history: Vec<String> = history.clone();
                 history.push(name);
                 next.check(&history);
                 next.clone().settle(&history);
-                further.push((next, history));
+                next_frontier.push((next, history));
             }
         }
-        front = further;
+        frontier = next_frontier;
     }
     assert!(seen.len() > 1_000, "only {} scenes: the world has become too small", seen.len());
 }
 
-/// A reservation and the dearer one that shall take its place; word between them may get lost.
+/// A reservation and the dearer one that is to replace it; messages between them may get lost.
 #[derive(Debug, Clone, PartialEq)]
 struct Pair {
     old: Saga,
@@ -271,8 +271,7 @@ impl Pair {
         let Ok(Step { next: old, calls, .. }) = self.old.step(input, self.now) else { return self.clone() };
         let pair = Pair { old, ..self.clone() };
         let reads = calls.iter().any(|call| matches!(call, SagaCall::ReadReplacement { .. }));
-        let new = Reservation { saga: self.new.clone(), ..*dearer() };
-        match replacement_input(DEARER, Some(&new)).filter(|_| reads) {
+        match replacement_input(DEARER, Some(&self.new)).filter(|_| reads) {
             Some(input) => pair.old_takes(&input),
             None => pair,
         }
@@ -352,20 +351,20 @@ fn paid_new() -> PaymentSuccess {
 #[test]
 fn every_history_of_a_dearer_exchange_ends_with_one_of_both_and_its_price() {
     let old = Saga { captured: Some(euros(2400)), state: confirmed(), ..saga() };
-    let old = old.step(&begin_exchange(), at(10)).unwrap().next;
+    let old = old.step(&begin_exchange(1), at(10)).unwrap().next;
     let new = Saga { exchange_of: Some(Uuid::nil()), ..saga() };
     let new = Saga { terms: Terms { total: euros(3000), ..new.terms.clone() }, ..new };
-    let mut front = vec![Pair { old, new, payment: Provider::Nothing, now: at(10) }];
+    let mut frontier = vec![Pair { old, new, payment: Provider::Nothing, now: at(10) }];
     let mut seen = HashSet::new();
     for step in 0..8 {
-        let mut further = Vec::new();
-        for pair in front.iter().flat_map(Pair::next) {
+        let mut next_frontier = Vec::new();
+        for pair in frontier.iter().flat_map(Pair::next) {
             if seen.insert(format!("{pair:?}")) {
                 pair.clone().settle(step);
-                further.push(pair);
+                next_frontier.push(pair);
             }
         }
-        front = further;
+        frontier = next_frontier;
     }
     assert!(seen.len() > 100, "only {} scenes: the world has become too small", seen.len());
 }

@@ -87,7 +87,7 @@ fn two_holds_that_ended_unpaid_make_the_next_one_wait() {
 }
 
 #[test]
-fn staff_are_bound_by_their_open_orders_alone_and_nobody_by_what_is_off() {
+fn staff_are_bound_by_their_open_orders_alone_and_nobody_by_a_bound_that_is_off() {
     let much = Held {
         open_holds: 4,
         showtime_seats: 40,
@@ -118,7 +118,7 @@ fn a_network_is_an_ipv4_24_or_an_ipv6_64() {
 }
 
 #[test]
-fn what_costs_nothing_is_for_proven_addresses_and_staff() {
+fn an_order_of_nothing_is_for_proven_addresses_and_staff() {
     let may = |settings: &ReservationSettings, customer: &Customer, amount| {
         may_order(settings, customer, euros(amount))
     };
@@ -131,7 +131,7 @@ fn what_costs_nothing_is_for_proven_addresses_and_staff() {
 }
 
 #[test]
-fn only_what_the_customer_let_go_ends_unpaid() {
+fn only_a_hold_that_its_customer_gave_up_ends_unpaid() {
     let held = saga();
     let paying = held.at_state(State::AwaitingPayment { begun: true });
     let ending = held.at_state(State::Ending { until: at(660) });
@@ -143,8 +143,8 @@ fn only_what_the_customer_let_go_ends_unpaid() {
     let failed = || Input::PaymentFailed { payment_id: PAYMENT };
     assert!(counts(&held, cancel(CancelledBy::User), 10), "given back");
     assert!(counts(&held, Input::Deadline, 600), "expired");
-    assert!(counts(&ending, over(), 610), "the payment page was left");
-    assert!(!counts(&ending, Input::Deadline, 660), "nobody could be asked about the payment");
+    assert!(counts(&ending, over(), 610), "the payment page was abandoned");
+    assert!(!counts(&ending, Input::Deadline, 660), "payment did not answer");
     assert!(!counts(&paying, failed(), 10));
     assert!(!counts(&paying, Input::Deadline, 600), "not over yet");
     assert!(!counts(&held, cancel(CancelledBy::Admin), 10));

@@ -1,5 +1,5 @@
-//! Plans: what was decided on one version is applied to no other, and no sequence of a customer's exchanges and
-//! cancellations gives back more than the policy's share, nor a seat for less than its price.
+//! Plans: a plan made on one version is applied to no other, and no sequence of a customer's exchanges and cancellations gives
+//! back more than the policy's share, nor a seat for less than its price.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -9,7 +9,7 @@ use super::*;
 /// A customer who bought once, may move to other seats as often as they like, and may cancel.
 struct Customer {
     order: Reservation,
-    /// What the provider took, less what a dearer exchange gave back of the seats that it replaced.
+    /// The money captured, less the money that dearer exchanges gave back for the replaced seats.
     captured: i64,
     returned: i64,
     /// Each order may round its share up by less than one.
@@ -22,7 +22,7 @@ fn bought(prices: &[i64], percent: u8) -> Reservation {
     let refund_policy = RefundPolicy { until_minutes: 120, percent };
     let terms = Terms { lines, total, refund_policy, ..saga().terms };
     let saga = Saga { captured: Some(total), state: confirmed(), terms, ..saga() };
-    Reservation { saga, ..*dearer() }
+    Reservation { saga, ..reservation() }
 }
 
 fn planned(order: &Reservation, total: i64) -> Input {
@@ -43,7 +43,7 @@ impl Customer {
         Self { captured: order.saga.terms.total.amount, order, returned: 0, orders: 1 }
     }
 
-    /// The order takes the input, if it may.
+    /// Applies the input to the order, if it is allowed.
     fn take(&mut self, input: &Input, seconds: i64) -> Result<i64, Rejection> {
         let step = self.order.step(input, at(seconds))?;
         let back = refunded(&step);
@@ -51,33 +51,28 @@ impl Customer {
         Ok(back)
     }
 
-    /// Seats for more: a new order is paid in full, and the old one's price goes back.
+    /// Dearer seats: a new order is paid in full, and the old one's price is given back.
     fn move_up(&mut self, total: i64, percent: u8) {
-        let Ok(_) = self.take(
-            &Input::BeginExchange { planned_on: self.order.version, new: dearer(), showtime_version: 1 },
-            100,
-        ) else {
-            return;
-        };
+        let Ok(_) = self.take(&begin_exchange(self.order.version), 100) else { return };
         let back = self.take(&Input::ExchangePaid { to: DEARER }, 100).unwrap();
         self.captured += total - back;
         self.orders += 1;
         self.order = bought(&[total], percent);
     }
 
-    fn check(&self, percent: u8, story: &[String]) {
+    fn check(&self, percent: u8, history: &[String]) {
         let share = (self.captured * i64::from(percent) + 99) / 100 + self.orders - 1;
         assert!(
             self.returned <= share,
-            "{} of {} at {percent} % after {story:?}",
+            "{} of {} at {percent} % after {history:?}",
             self.returned,
             self.captured
         );
         if self.order.saga.status() == bus::contract::reservation::ReservationStatus::Confirmed {
             let (paid, price) = (self.captured - self.returned, self.order.saga.terms.total.amount);
-            assert!(paid >= price, "seats worth {price} for {paid} after {story:?}");
+            assert!(paid >= price, "seats worth {price} for {paid} after {history:?}");
             let lines: i64 = self.order.saga.terms.lines.iter().map(|line| line.price.amount).sum();
-            assert_eq!(lines, price, "lines that do not add up after {story:?}");
+            assert_eq!(lines, price, "lines that do not add up after {history:?}");
         }
     }
 }
@@ -90,37 +85,37 @@ fn no_sequence_of_exchanges_and_cancellations_gives_back_more_than_the_share_or_
         let prices: Vec<i64> =
             (0..random.random_range(1..=10)).map(|_| random.random_range(0..=2_000)).collect();
         let mut customer = Customer::new(&prices, percent);
-        let mut story = Vec::new();
+        let mut history = Vec::new();
         for _ in 0..random.random_range(1..=8) {
             let total = customer.order.saga.terms.total.amount;
             match random.random_range(0..10) {
                 0..6 => {
                     let less = random.random_range(0..=total);
-                    story.push(format!("to {less}"));
+                    history.push(format!("to {less}"));
                     customer.returned += customer.take(&planned(&customer.order, less), 100).unwrap_or(0);
                 }
                 6..8 => {
                     let more = total + random.random_range(1..=5_000);
-                    story.push(format!("up to {more}"));
+                    history.push(format!("up to {more}"));
                     customer.move_up(more, percent);
                 }
                 8 => {
-                    story.push("cancel".to_owned());
+                    history.push("cancel".to_owned());
                     customer.returned += customer.take(&cancel(CancelledBy::User), 100).unwrap_or(0);
                 }
                 _ => {
-                    story.push("cancel late".to_owned());
+                    history.push("cancel late".to_owned());
                     customer.returned += customer.take(&cancel(CancelledBy::User), 30_000).unwrap_or(0);
                 }
             }
-            customer.check(percent, &story);
+            customer.check(percent, &history);
         }
     }
 }
 
-/// The way round the policy that there was: ten seats, one cheap seat, then a cancellation.
+/// A former way around the policy: ten seats, one cheap seat, then a cancellation.
 #[test]
-fn a_cancellation_in_two_steps_gives_back_what_it_would_in_one() {
+fn a_cancellation_in_two_steps_gives_back_as_much_as_in_one() {
     for percent in [0, 50, 100] {
         let prices = [1_650; 10];
         let mut direct = Customer::new(&prices, percent);
@@ -134,7 +129,7 @@ fn a_cancellation_in_two_steps_gives_back_what_it_would_in_one() {
 }
 
 #[test]
-fn when_the_cinema_cancels_the_seats_go_back_in_full_and_what_the_policy_kept_stays_kept() {
+fn when_the_cinema_cancels_the_full_price_goes_back_and_money_kept_by_the_policy_stays_kept() {
     let mut customer = Customer::new(&[1_000; 10], 50);
     assert_eq!(customer.take(&planned(&customer.order, 1_000), 100), Ok(4_500));
     assert_eq!(customer.take(&cancel(CancelledBy::Showtime), 100), Ok(1_000));
@@ -148,7 +143,7 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
     let order = bought(&[1_250; 10], 100);
     let dear = planned(&order, 12_500);
     let cheap = planned(&order, 500);
-    let begin = Input::BeginExchange { planned_on: order.version, new: dearer(), showtime_version: 1 };
+    let begin = begin_exchange(order.version);
     let shown = Input::Cancel(Cancel { planned_on: Some(order.version), ..Cancel::by(CancelledBy::User) });
     let saga = order.step(&cheap, at(100)).unwrap().next;
     let moved = order.with(saga, &cheap, at(100));
@@ -159,9 +154,9 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
         };
         assert_eq!((plan.version, plan.refund), (moved.version, euros(500)));
     }
-    // Without the version the price alone shows that the plan is of another one.
+    // Without the version, the price alone shows that the plan is of another version.
     let unversioned = Input::Exchange(Place { planned_on: moved.version, ..place(12_500) });
     assert!(matches!(moved.step(&unversioned, at(100)), Err(Rejection::PlanChanged(Some(_)))));
-    // A cancellation that nobody was shown is decided on whatever is there.
+    // A cancellation without a version is decided on the current row.
     assert!(moved.step(&cancel(CancelledBy::User), at(100)).is_ok());
 }

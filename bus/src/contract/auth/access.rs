@@ -1,4 +1,4 @@
-//! Who may do what, and until when: the list of users, roles, passwords, and the tokens that a change of them voids.
+//! Access: the list of users, roles, passwords, and the tokens that a change of them voids.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl Request for SetDisabled {
     type Answer = User;
 }
 
-/// What of one's own account can be changed; what is absent stays.
+/// Changes the caller's own account; absent fields stay unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateMe {
@@ -84,7 +84,7 @@ impl Request for UpdateMe {
     }
 }
 
-/// A new password, by who knows the old one. Ends every other login of the account at once.
+/// Sets a new password, with the old one. Ends every other login of the account at once.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangePassword {
@@ -103,7 +103,7 @@ impl Request for ChangePassword {
     }
 }
 
-/// Ends every login of the caller, the one that asks too.
+/// Ends every login of the caller, including the current one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogoutEverywhere {}
@@ -114,7 +114,7 @@ impl Request for LogoutEverywhere {
     type Answer = ();
 }
 
-/// Asks for a mail with a link to a new password. The answer tells nothing about whether there is such an account.
+/// Requests a mail with a link to a new password. The answer is the same whether the account exists or not.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgotPassword {
@@ -130,7 +130,7 @@ impl Request for ForgotPassword {
     }
 }
 
-/// A new password, by who has the mail's token. Ends every login of the account at once.
+/// Sets a new password, with the mail's token. Ends every login of the account at once.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetPassword {
@@ -176,7 +176,7 @@ pub struct EndedSession {
     pub session_id: Uuid,
 }
 
-/// What a notice below [`REVOKED`] says.
+/// The payload of a notice below [`REVOKED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RevocationNotice {
@@ -184,8 +184,8 @@ pub enum RevocationNotice {
     Ended(EndedSession),
 }
 
-/// The revocations of the last access token's lifetime, by user, in pages, and the sessions that ended in that time. Asked by
-/// whoever verifies tokens, like the keys; the gateway asks too and has no route to it.
+/// The revocations of the last access token's lifetime, by user, in pages, and the sessions that ended in that time. Every
+/// process that verifies tokens requests them, like the keys; the gateway has no route to them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListRevocations {

@@ -1,4 +1,4 @@
-//! The audit: who did what to whom, kept for ever and never changed.
+//! The audit log: actions with the acting user and the affected account, kept for ever and never changed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::contract::{Access, Fields, Page, Paging, Request, Timestamp};
 
-/// What was done.
+/// The recorded action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuditKind {
@@ -22,7 +22,7 @@ pub enum AuditKind {
     PasswordReset,
     AccountDisabled,
     AccountEnabled,
-    /// The address was proven by a link, or by a password reset, which then says whether the account was taken over.
+    /// The address was proven by a link, or by a password reset; then `details` has whether the account was taken over.
     EmailVerified,
     RefundRequested,
     PricesChanged,
@@ -35,16 +35,16 @@ pub struct AuditRecord {
     pub id: Uuid,
     pub at: Timestamp,
     pub kind: AuditKind,
-    /// Who did it, where somebody is known to have.
+    /// The acting user, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<Uuid>,
-    /// The account that it was done to.
+    /// The affected account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub ip: Option<IpAddr>,
-    /// What else there is to say, by kind; never a secret.
+    /// Further details, by kind; never a secret.
     pub details: serde_json::Value,
 }
 
@@ -53,7 +53,7 @@ pub struct AuditRecord {
 #[serde(rename_all = "camelCase")]
 pub struct ListAudit {
     pub kind: Option<AuditKind>,
-    /// Who did it, or to whom it was done.
+    /// The acting user or the affected account.
     pub user_id: Option<Uuid>,
     pub from: Option<Timestamp>,
     /// Not included.

@@ -16,8 +16,8 @@ pub(crate) fn validate_email(email: &str, field: &str, fields: &mut Fields) {
     );
 }
 
-/// One `@`, something before it, a dot after it, no white space: what a mail server would at least try. The
-/// proof of an address is a mail that arrives.
+/// One `@`, something before it, a dot after it, no white space: the form that a mail server would at least try. The proof of
+/// an address is a mail that arrives.
 fn is_email(email: &str) -> bool {
     let well_sized = (3..=254).contains(&email.len());
     let clean = !email.chars().any(|c| is_invisible(c) || is_noncharacter(c) || "<>(),;:\\\"[]".contains(c));

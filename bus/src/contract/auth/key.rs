@@ -44,7 +44,7 @@ pub struct Key {
 /// How long an access token is valid unless it is revoked; a verifier needs to store a revocation no longer than this.
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// What an access token says (RFC 7519). `sid` is the login, that is the refresh token's family.
+/// The claims of an access token (RFC 7519). `sid` is the login, that is the refresh token's family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
     pub iss: String,

@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::contract::{FieldError, Fields, Problem};
 
-/// Each line is a password in lower case; lines that begin with `#` say where the list comes from.
+/// Each line is a password in lower case; lines that begin with `#` name the source of the list.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     let lines = include_str!("common_passwords.txt").lines();
     lines.filter(|line| !line.starts_with('#') && !line.is_empty()).collect()

@@ -7,7 +7,7 @@ pub enum Rejection {
     EmailTaken,
     /// The same for an unknown mail and a wrong password.
     Credentials,
-    /// Answered only to the right password, so that it tells nothing to anybody else.
+    /// Answered only to the right password, so that nobody else learns that the account is disabled.
     Disabled,
     /// A refresh token that is unknown, expired, or was spent before.
     RefreshToken,
@@ -20,10 +20,10 @@ pub enum Rejection {
     ResetToken,
     /// A link that proves an address is unknown or expired.
     VerifyToken,
-    /// More links than an account may ask for within an hour.
+    /// More links than an account may request within an hour.
     VerificationLimit,
     LastSuperAdmin,
-    /// A user that nobody is.
+    /// No user has this id.
     UnknownUser,
 }
 

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::contract::{Access, Request, Timestamp};
 
-/// Somebody asked for a new password. The link's token is no part of the event, which many may read: whoever sends
-/// the mail asks for it by [`GetResetToken`].
+/// A new password was requested. The link's token is not in the event, which many services may read: the host that sends the
+/// mail requests it by [`GetResetToken`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordResetRequested {
@@ -18,7 +18,7 @@ pub struct PasswordResetRequested {
     pub expires_at: Timestamp,
 }
 
-/// The token of a password reset's link. The same whenever it is asked for, until it is used or expires: 404.
+/// The token of a password reset's link. Every request gets the same token until it is used or expires, then 404.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetResetToken {

@@ -7,8 +7,8 @@ use super::email::validate_email;
 use super::{User, password};
 use crate::contract::{Access, Fields, Request};
 
-/// What a login gives: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh
-/// token that buys one new pair.
+/// The tokens of a login: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh token, which
+/// is exchanged once for a new pair.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
@@ -65,10 +65,10 @@ impl Request for Login {
     const ACCESS: Access = Access::Public;
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
-        // Only bounds: a login must not tell which rule a password in use keeps.
+        // Only bounds: a login must not reveal which rules an existing password satisfies.
         fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
         fields.check((1..=512).contains(&self.password.len()), "password", "must have 1–512 bytes");
-        // An unknown one counts as none: it is no reason to refuse a login.
+        // An unknown token counts as none: it is no reason to refuse a login.
         let short = self.device_token.as_ref().is_none_or(|token| token.len() <= 200);
         fields.check(short, "deviceToken", "must have at most 200 characters");
     }
@@ -93,8 +93,8 @@ impl Request for Refresh {
     }
 }
 
-/// The same for a browser, whose page may be gone before the answer comes. Its token may be presented again for some seconds, as
-/// long as nothing that it bought was used; a program keeps the strict rule.
+/// The same for a browser, whose page may be gone before the answer arrives. Its token may be presented again for some seconds,
+/// as long as the new tokens are unused; for other clients a token works once.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefreshPage {

@@ -36,7 +36,7 @@ impl Request for SignTickets {
     const ACCESS: Access = Access::Internal;
     type Answer = SignedTickets;
     fn validate(&self, fields: &mut Fields) {
-        // No order has more seats.
+        // An order has at most so many seats.
         fields.check((1..=100).contains(&self.tickets.len()), "tickets", "must name 1–100 tickets");
     }
 }
@@ -44,7 +44,7 @@ impl Request for SignTickets {
 /// The `typ` of a ticket's header.
 pub const TICKET_TYP: &str = "ticket+jwt";
 
-/// What a ticket says.
+/// The claims of a ticket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TicketClaims {
     /// The reservation.

@@ -1,4 +1,4 @@
-//! Proof of an e-mail address: a link that is mailed to it, and what other hosts ask about it.
+//! Proof of an e-mail address: a link that is mailed to it, and other hosts' requests about it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::contract::{Access, Fields, Request, Timestamp};
 
-/// Proves an address by the mail's token, which is good for three days; once more changes nothing.
+/// Proves an address by the mail's token, which is valid for three days; repeating it changes nothing.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyEmail {
@@ -33,7 +33,7 @@ impl Request for ResendVerification {
     type Answer = ();
 }
 
-/// The token of a verification's link. The same whenever it is asked for, until the address is proven or the link expires:
+/// The token of a verification's link. Every request gets the same token until the address is proven or the link expires, then
 /// 404.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -52,7 +52,7 @@ impl Request for GetVerificationToken {
     type Answer = VerificationToken;
 }
 
-/// An account's address and whether it is proven, asked when a mail is about to be sent.
+/// An account's address and whether it is proven, requested when a mail is about to be sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetAddress {
@@ -71,8 +71,8 @@ impl Request for GetAddress {
     type Answer = Address;
 }
 
-/// A link that proves the address shall be mailed. As with password resets, its token is no part of the event: whoever sends
-/// the mail asks for it by [`GetVerificationToken`].
+/// A link that proves the address is to be mailed. As with password resets, its token is not in the event: the host that sends
+/// the mail requests it by [`GetVerificationToken`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailVerificationRequested {
@@ -89,8 +89,8 @@ pub struct EmailVerified {
     pub user_id: Uuid,
     pub email: String,
     pub verified_at: Timestamp,
-    /// By a password reset of an account that had not proven it: whoever made the account has lost it, with the seats that
-    /// it holds.
+    /// By a password reset of an account that had not proven it: the person who created the account has lost it, with the seats
+    /// that it holds.
     pub taken_over: bool,
 }
 

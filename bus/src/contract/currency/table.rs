@@ -1,16 +1,16 @@
-//! The currencies: one row each, which every part of Marquee asks about a currency's rules.
+//! The currencies: one row each, with the rules that every part of Marquee uses.
 //!
-//! Listed are the ISO 4217 currencies that Stripe charges in (docs.stripe.com/currencies, "Supported presentment
-//! currencies"), and IQD, which cinemas asked for and Stripe does not list: check with the provider before selling in it.
+//! Listed are the ISO 4217 currencies that Stripe charges in (docs.stripe.com/currencies, "Supported presentment currencies"),
+//! and IQD, which cinemas wanted and Stripe does not list: check with the provider before selling in it.
 //!
 //! - `digits`: of the minor unit by ISO 4217, never by CLDR, which browsers use and which differs for HUF, IQD, RSD and others.
 //! - `least`: the least amount that can be charged, in minor units. Stripe publishes it for AED AUD BGN BRL CAD CHF CZK DKK
 //!   EUR GBP HKD HUF INR JPY MXN MYR NOK NZD PLN RON SEK SGD THB USD; the others are ours: about 0.50 USD, rounded.
-//! - `greatest`: the greatest price of a seat, a guard against typing mistakes. It is ours: about 2,000 USD, rounded, and at most a
-//!   tenth of what the provider charges at once, so that an order of ten seats can always be paid.
+//! - `greatest`: the greatest price of a seat, a guard against typing mistakes. It is ours: about 2,000 USD, rounded, and at
+//!   most a tenth of the provider's greatest charge, so that an order of ten seats can always be paid.
 //! - `cash_step`: the least coin in ordinary use, in minor units; 1 where we know of no greater one.
 
-/// What is fixed about a currency.
+/// The fixed rules of one currency.
 pub(super) struct Row {
     pub code: &'static str,
     pub digits: u32,

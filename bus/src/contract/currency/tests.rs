@@ -20,7 +20,7 @@ fn listed(list: &str, currency: Currency) -> bool {
 fn every_currency_is_there_once_and_found_by_its_code() {
     let codes: Vec<&str> = Currency::all().map(Currency::as_str).collect();
     let distinct: BTreeSet<&str> = codes.iter().copied().collect();
-    // Sorted and without repeats: a set says the same.
+    // Sorted and without repeats.
     assert_eq!(codes, distinct.into_iter().collect::<Vec<_>>());
     assert!(codes.len() >= 135, "{}", codes.len());
     for currency in Currency::all() {
@@ -63,7 +63,7 @@ fn every_amount_that_can_be_charged_comes_back_from_the_provider_as_it_was() {
 }
 
 #[test]
-fn the_provider_is_sent_what_its_documents_ask_for() {
+fn amounts_are_sent_to_the_provider_in_the_units_of_its_documents() {
     let sent = |code, amount| currency(code).to_provider(amount);
     assert_eq!(sent("EUR", 1_250), Some(1_250));
     assert_eq!(sent("HUF", 250_000), Some(250_000));
@@ -106,7 +106,7 @@ fn bounds_are_in_order_and_themselves_fine_prices() {
 
 #[test]
 fn usual_prices_are_taken_everywhere() {
-    // Minor units of what a seat costs there.
+    // The usual price of a seat in this currency, in minor units.
     let usual = [
         ("EUR", 1_250),
         ("JPY", 1_900),
@@ -132,7 +132,7 @@ fn usual_prices_are_taken_everywhere() {
 }
 
 #[test]
-fn a_share_is_rounded_up_to_what_the_provider_can_move() {
+fn a_share_is_rounded_up_to_an_amount_that_the_provider_can_move() {
     assert_eq!(currency("KWD").round_up(1_765), 1_770);
     assert_eq!(currency("KWD").round_up(1_770), 1_770);
     assert_eq!(currency("MGA").round_up(1), 100);
@@ -171,7 +171,7 @@ fn the_list_has_the_default_and_the_rules_of_all() {
     assert_eq!(list["default"], "CHF");
     let items = list["items"].as_array().unwrap();
     assert_eq!(items.len(), Currency::all().count());
-    let forint = items.iter().find(|one| one["code"] == "HUF").unwrap();
+    let forint = items.iter().find(|currency| currency["code"] == "HUF").unwrap();
     let expected = serde_json::json!({
         "code": "HUF", "digits": 2, "least": 17_500, "greatest": 50_000_000, "step": 1, "cashStep": 500,
     });

@@ -28,8 +28,8 @@ impl Request for CreateAuditorium {
     }
 }
 
-/// What is absent stays. New rows also count for showtimes to come; refused where seats that are held or sold would
-/// vanish or become of another kind.
+/// Absent fields stay unchanged. New rows also count for showtimes to come; refused where seats that are held or sold would
+/// vanish or change their kind.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateAuditorium {
@@ -61,7 +61,7 @@ impl Request for UpdateAuditorium {
     }
 }
 
-/// Refused while it has showtimes to come.
+/// Refused while the auditorium has showtimes to come.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteAuditorium {

@@ -43,7 +43,7 @@ impl Request for UpdateGenre {
     }
 }
 
-/// Refused while a movie has it.
+/// Refused while a movie has the genre.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteGenre {
@@ -106,7 +106,7 @@ impl Request for CreateMovie {
     }
 }
 
-/// What is absent stays. With a new duration the ends of the movie's showtimes to come move.
+/// Absent fields stay unchanged. With a new duration the ends of the movie's showtimes to come move.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateMovie {
@@ -128,13 +128,13 @@ pub struct UpdateMovie {
     /// All of them, not only new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genre_ids: Option<Vec<Uuid>>,
-    /// Changes the duration also where showtimes overlap by it. Without it that is refused, with the overlaps.
+    /// Changes the duration even where showtimes then overlap. Without this, such a change is refused, with the overlaps.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accept_overlaps: bool,
 }
 
 impl UpdateMovie {
-    /// A movie that is created so would be this one after the change.
+    /// The request that would create the movie as it is after the change.
     pub fn applied_to(&self, movie: &Movie) -> CreateMovie {
         let Self {
             id: _,
@@ -177,7 +177,7 @@ impl Request for UpdateMovie {
         } = self;
         let texts = [title, synopsis, rating, release_date, language].map(Option::is_some);
         some_change(&[texts.contains(&true), duration_minutes.is_some(), genre_ids.is_some()], fields);
-        // What is absent is replaced by something that passes, so that the rules stand in one place.
+        // Absent fields are replaced by valid values, so that the rules are written once.
         CreateMovie {
             title: title.clone().unwrap_or_else(|| "-".into()),
             synopsis: synopsis.clone().unwrap_or_default(),
@@ -216,7 +216,7 @@ impl Request for GetMovie {
     type Answer = Movie;
 }
 
-/// In which order; `-` is downwards.
+/// The order; `-` means descending.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MovieSort {
     #[default]
@@ -228,12 +228,12 @@ pub enum MovieSort {
     ReleaseDate,
     #[serde(rename = "-releaseDate")]
     ReleaseDateDown,
-    /// Those that play soonest first, those without a showtime to come last.
+    /// Movies that play soonest first, movies without a showtime to come last.
     #[serde(rename = "nextShowtime")]
     NextShowtime,
 }
 
-/// `date` and `showTime` are of one showtime, which without a `date` has not begun.
+/// `date` and `showTime` apply to the same showtime; without a `date`, to one that has not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListMovies {

@@ -1,6 +1,6 @@
-//! What movie tells: its rows as they are after a change, each with the row's version.
+//! Movie's events: a row as it is after a change, with the row's version.
 //!
-//! Invariant: a hearer that keeps a copy ignores a version that is not newer than its own; so order does not matter.
+//! Invariant: a consumer that keeps a copy ignores a version that is not newer than its own; so order does not matter.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,16 +71,16 @@ fn first() -> i64 {
     1
 }
 
-/// The showtime as it is from now on.
+/// The showtime after a change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShowtimeUpdated {
     #[serde(flatten)]
     pub showtime: ShowtimeScheduled,
-    /// Who changed it; absent when the house took a refused change back.
+    /// Who changed it; absent when the movie host undid a refused change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
-    /// Where prices changed: those before.
+    /// The former prices, where prices changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_prices: Option<Prices>,
 }
@@ -95,8 +95,9 @@ pub struct ShowtimeCancelled {
     pub by: Option<Uuid>,
 }
 
-/// Said by reservation: this version of the showtime would take seats from somebody who got them while it was decided.
-/// Rows and start stay as told here.
+/// Published by reservation: this version of the showtime would take seats from somebody who got them while the change was
+/// decided.
+/// Rows and start stay as given here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShowtimeChangeRefused {

@@ -28,14 +28,14 @@ pub enum SeatKind {
     /// Sold only together with an adjacent WHEELCHAIR place, where there is one.
     Companion,
     Loveseat,
-    /// No seat: an aisle or a pillar. It is never sold; an empty column says the same.
+    /// No seat: an aisle or a pillar. It is never sold; an empty column means the same.
     Gap,
 }
 
 impl SeatKind {
     const ALL: [Self; 5] = [Self::Standard, Self::Wheelchair, Self::Companion, Self::Loveseat, Self::Gap];
 
-    /// As JSON has it.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Standard => "STANDARD",
@@ -47,7 +47,7 @@ impl SeatKind {
     }
 }
 
-// As a text, so that what is wrong with a price names its kind: the path to an error has no names of an enum's variants.
+// Read as a text, so that an error in a price names its kind: the path to an error has no names of an enum's variants.
 impl<'de> Deserialize<'de> for SeatKind {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for SeatKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Seat {
-    /// What is written on the seat: any number, in any order.
+    /// The number on the seat: any number, in any order.
     pub number: u16,
     /// Its place, counted from 1 at the left as seen from the seats. When absent, its place in the row's list, gaps counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Why movie says no, and how that looks to whoever asked.
+//! Why movie rejects a request, and the problem that the caller receives.
 
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub enum Rejection {
     UnknownTimeZone,
     /// A kind of seat in the auditorium has no price.
     PriceMissing(SeatKind),
-    /// The showtime in the way, where it is known.
+    /// The conflicting showtime, where it is known.
     AuditoriumTaken(Option<InTheWay>),
     StartsInThePast,
     /// A movie's new length makes showtimes overlap.
@@ -46,7 +46,7 @@ pub enum Rejection {
     TooManyToCome {
         most: usize,
     },
-    /// The day and time of a programme leave nothing.
+    /// The days and times of a programme contain no showtime.
     NoDays,
     ShowtimeStarted,
     ShowtimeOver,

@@ -31,7 +31,8 @@ impl Request for CreateShowtime {
     }
 }
 
-/// What is absent stays. Prices count for new reservations; the start moves only while no seat is held or sold.
+/// Absent fields stay unchanged. Prices count for new reservations; the start can be changed only while no seat is held or
+/// sold.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateShowtime {
@@ -55,7 +56,7 @@ impl Request for UpdateShowtime {
     }
 }
 
-/// Takes it off the programme; every reservation is cancelled and refunded. Again changes nothing.
+/// Cancels a showtime; every reservation is cancelled and refunded. Repeating it changes nothing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CancelShowtime {
@@ -142,7 +143,7 @@ pub enum SkipReason {
     NoSuchTime,
 }
 
-/// A showtime that was asked for and is not to be.
+/// A requested showtime that is not scheduled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SkippedShowtime {
@@ -153,7 +154,7 @@ pub struct SkippedShowtime {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
     pub reason: SkipReason,
-    /// The showtime that is in the way.
+    /// The conflicting showtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub showtime_id: Option<Uuid>,
 }
@@ -170,7 +171,7 @@ impl Request for GetShowtime {
     type Answer = Showtime;
 }
 
-/// The showtime as `showtime.scheduled` told it, for a host that missed the event.
+/// The showtime as in `showtime.scheduled`, for a host that missed the event.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DescribeShowtime {
@@ -183,7 +184,7 @@ impl Request for DescribeShowtime {
     type Answer = ShowtimeScheduled;
 }
 
-/// By start. Without `date`, `from` and `to`: those that have not begun.
+/// Showtimes by start. Without `date`, `from` and `to`: those that have not begun.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListShowtimes {

@@ -1,4 +1,4 @@
-//! A cardholder's dispute (chargeback) as the provider tells it: it may take the money back for good.
+//! A cardholder's dispute (chargeback) as the provider reports it: it may take the money back for good.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,14 @@ use crate::contract::{Money, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DisputeStatus {
-    /// The bank asks; no money has moved.
+    /// The bank inquires; no money has moved.
     Inquiry,
-    /// The provider keeps the money until it is decided.
+    /// The provider keeps the money until the dispute is decided.
     Open,
-    /// The money is ours again.
+    /// The provider has returned the money to us.
     Won,
     Lost,
-    /// An inquiry that came to nothing.
+    /// An inquiry that ended without a dispute.
     Closed,
 }
 
@@ -35,13 +35,13 @@ pub struct Dispute {
     /// Absent where the provider's amount could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Money>,
-    /// The provider's word for it, such as `fraudulent`.
+    /// The provider's code of the reason, such as `fraudulent`.
     pub reason: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
-/// A dispute has begun or moved on.
+/// A dispute has begun or changed its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDisputed {

@@ -1,4 +1,4 @@
-//! What staff ask of payment: lists, a second look at what does not settle, and what was earned.
+//! Requests of staff to payment: lists, another check of payments that do not settle, and the revenue report.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ impl Request for ListPayments {
     }
 }
 
-/// Asks the provider again about everything of a payment that is not settled. Its `attention` ends when it settles, or at
-/// once where nothing is open.
+/// Checks at the provider everything of a payment that is not settled. Its `attention` ends when it settles, or at once where
+/// nothing is open.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResumePayment {
@@ -49,8 +49,8 @@ pub enum RevenueBy {
     Showtime,
 }
 
-/// What was earned, from the ledger: by the day on which the money moved. An exchange moves money and tickets to the other
-/// show on its day.
+/// The revenue, from the ledger: by the day on which the money moved. An exchange moves money and tickets to the other show on
+/// the day of the exchange.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReportRevenue {
@@ -59,12 +59,12 @@ pub struct ReportRevenue {
     pub from: String,
     /// The last day.
     pub to: String,
-    /// Where the days begin and end.
+    /// The time zone in which the days begin and end.
     pub time_zone: String,
     pub paging: Paging,
 }
 
-/// A year and a day, so that a leap year is one report.
+/// A leap year and a day, so that a whole leap year is one report.
 const DAYS_MAX: i64 = 367;
 
 impl ReportRevenue {
@@ -87,7 +87,7 @@ impl Request for ReportRevenue {
             fields.check(days >= 1, "to", "must not be before from");
             fields.check(days <= DAYS_MAX, "to", "must be within a year of from");
         }
-        // Whether there is such a zone is the host's to say.
+        // The host checks whether the zone exists.
         fields.check(
             (1..=64).contains(&self.time_zone.len()),
             "timeZone",
@@ -107,18 +107,18 @@ fn day(text: &str) -> Option<time::Date> {
 /// Money of one currency. `net` is `gross − refunded − disputed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revenue {
-    /// What was captured for reservations.
+    /// The money captured for reservations.
     pub gross: Money,
-    /// What went back to moviegoers.
+    /// The money given back to moviegoers.
     pub refunded: Money,
-    /// What open and lost disputes took.
+    /// The money that open and lost disputes took.
     pub disputed: Money,
     pub net: Money,
     /// Seats that are sold: an exchange changes their number and a cancellation takes them back, whatever is paid back.
     pub tickets: i64,
 }
 
-/// One line: of a day, a movie or a showtime, in one currency. What comes to nothing is no line.
+/// One line: of a day, a movie or a showtime, in one currency. A line whose amounts are all 0 is left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevenueRow {
@@ -136,7 +136,7 @@ pub struct RevenueRow {
     pub revenue: Revenue,
 }
 
-/// A page of lines, and the sums over all of them, one a currency.
+/// A page of lines, and the sums over all lines, one for each currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevenueReport {
@@ -153,7 +153,7 @@ pub struct RevenueReport {
 mod tests {
     use super::*;
 
-    fn asked(from: &str, to: &str) -> Vec<String> {
+    fn fields_in_error(from: &str, to: &str) -> Vec<String> {
         let request = ReportRevenue {
             by: RevenueBy::Day,
             from: from.into(),
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn a_report_has_real_days_in_order_and_a_year_at_most() {
-        assert!(asked("2026-01-01", "2026-01-01").is_empty());
-        assert!(asked("2028-01-01", "2028-12-31").is_empty());
-        assert_eq!(asked("2026-01-02", "2026-01-01"), ["to"]);
-        assert_eq!(asked("2026-01-01", "2027-02-01"), ["to"]);
-        assert_eq!(asked("2026-02-30", "today"), ["from", "to"]);
+        assert!(fields_in_error("2026-01-01", "2026-01-01").is_empty());
+        assert!(fields_in_error("2028-01-01", "2028-12-31").is_empty());
+        assert_eq!(fields_in_error("2026-01-02", "2026-01-01"), ["to"]);
+        assert_eq!(fields_in_error("2026-01-01", "2027-02-01"), ["to"]);
+        assert_eq!(fields_in_error("2026-02-30", "today"), ["from", "to"]);
     }
 }

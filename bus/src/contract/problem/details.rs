@@ -1,4 +1,4 @@
-//! What a problem names besides its text: showtimes, overlaps, the plan of a change, the limit that was reached.
+//! Details of a problem besides its text: showtimes, overlaps, the plan of a change, the limit that was reached.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct ProblemShowtime {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldLimit {
     pub of: HoldLimitOf,
-    /// How much is allowed, where that is told.
+    /// How much is allowed, where that is public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most: Option<u64>,
 }
@@ -32,7 +32,7 @@ pub enum HoldLimitOf {
     Orders,
     /// Unpaid seats of the account in the showtime.
     Seats,
-    /// What is held unpaid from the client's network.
+    /// Unpaid seats held from the client's network.
     Network,
 }
 
@@ -57,16 +57,16 @@ pub struct Overlap {
     pub later: OverlappingShowtime,
 }
 
-/// What a change would do to a reservation, right for one version of it.
+/// The result that a change would have for one version of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReservationPlan {
-    /// The version that this is right for.
+    /// The version of the reservation that this applies to.
     pub version: i64,
     /// The price of the seats that the customer would have then: 0 after a cancellation.
     pub total: Money,
-    /// What would be given back; of a dearer exchange when it is paid.
+    /// The money that would be given back; of a dearer exchange once it is paid.
     pub refund: Money,
-    /// What would have to be paid first: of a dearer exchange, `total`.
+    /// The money that would have to be paid first: of a dearer exchange, `total`.
     pub payable: Money,
 }

@@ -1,4 +1,4 @@
-//! Which seats are the best: asked before an order, so that a page shows what the order would get.
+//! The best available seats: requested before an order, so that a page shows the seats that the order would get.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,6 @@ pub struct BestSeats {
     /// Whether they stand side by side.
     pub together: bool,
     pub total: Money,
-    /// The seat map's version that this is true of.
+    /// The seat map's version that this applies to.
     pub sequence: i64,
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{CancelReason, ReservationStatus};
 use crate::contract::{Line, Money, SeatId, Timestamp, events};
 
-/// What every `reservation.*` event says. A projection ignores a `version` lower than the one it knows.
+/// The content of every `reservation.*` event. A projection ignores a `version` lower than its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReservationCreated {
@@ -20,7 +20,7 @@ pub struct ReservationCreated {
     pub movie_title: String,
     pub starts_at: Timestamp,
     pub seats: Vec<SeatId>,
-    /// What each seat costs; the prices add up to `total`. Empty in events from before orders had lines.
+    /// The price of each seat; the prices add up to `total`. Empty in events from before orders had lines.
     #[serde(default)]
     pub lines: Vec<Line>,
     pub total: Money,
@@ -63,7 +63,7 @@ pub struct ReservationReaddressed {
     pub reservation: ReservationCreated,
 }
 
-/// Payment gives back `total`. Published once for each refund; how it goes is requested by `rpc.payment.get_refund`.
+/// Payment gives back `total`. Published once for each refund; its state is requested by `rpc.payment.get_refund`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundRequested {
@@ -72,10 +72,10 @@ pub struct RefundRequested {
     pub payment_id: Uuid,
     pub total: Money,
     pub reason: String,
-    /// Who asked, where it was a person.
+    /// The person who requested it, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
-    /// The reservation's.
+    /// The reservation's version.
     #[serde(default)]
     pub version: i64,
 }

@@ -1,4 +1,4 @@
-//! Exchanging: other seats for a confirmed reservation, and what that would do, asked before.
+//! Exchanging: other seats for a confirmed reservation, and the plan of it without doing it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ impl Request for ExchangeReservation {
     }
 }
 
-/// What an exchange would do to the reservation as it is now, without doing it.
+/// The plan of an exchange for the reservation as it is now, without doing it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanExchange {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{ReservationCreated, ReservationStatus};
 use crate::contract::{Access, Fields, Money, Request, SeatId, Timestamp};
 
-/// The reservation with all that its events tell, for a host that missed them.
+/// The reservation with everything that its events contain, for a host that missed them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DescribeReservation {
@@ -30,12 +30,12 @@ pub struct ReservationDescribed {
     pub reservation: ReservationCreated,
 }
 
-/// Showtimes that one question may be about: the answer, at worst every seat of the largest halls, stays below the
-/// size of a message.
+/// Showtimes that one request may name: the answer, at worst every seat of the largest halls, stays below the size of a
+/// message.
 pub const CLAIMED_SHOWTIMES_MAX: usize = 50;
 
-/// Which seats of these showtimes are held or sold. Asked by movie before it changes what is on sale; true only until
-/// the next sale.
+/// Which seats of these showtimes are held or sold. Movie requests them before it changes a showtime or a layout; true only
+/// until the next sale.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListClaimed {
@@ -58,8 +58,8 @@ pub struct Claimed {
     pub showtimes: BTreeMap<Uuid, Vec<SeatId>>,
 }
 
-/// Asked by the payment host in the moviegoer's name before it begins an attempt: commits that a payment has
-/// begun and extends the hold once, or refuses. Asking again with the same payment is harmless.
+/// Sent by the payment host in the moviegoer's name before it begins an attempt: commits that a payment has begun and extends
+/// the hold once, or refuses. Repeating it with the same payment is harmless.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BeginPayment {
@@ -79,7 +79,7 @@ pub struct PaymentBegun {
     pub reservation_id: Uuid,
     pub user_id: Uuid,
     pub email: String,
-    /// What the provider's page calls the purchase.
+    /// The text for the purchase on the provider's page.
     pub description: String,
     pub total: Money,
     pub expires_at: Timestamp,
@@ -87,7 +87,7 @@ pub struct PaymentBegun {
     pub sale: Option<Sale>,
 }
 
-/// What is paid for, as reports group it.
+/// The show that is paid for, by which reports group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sale {

@@ -1,4 +1,4 @@
-//! Why reservation says no, and what whoever asked is told.
+//! Why reservation rejects a request, and the problem that the caller receives.
 
 use super::ReservationPlan;
 use crate::contract::problem::{HoldLimit, HoldLimitOf};
@@ -13,19 +13,19 @@ pub enum Rejection {
     /// Seats that the hall has but that are not for sale.
     SeatBlocked(Vec<SeatId>),
     SeatsTaken(Vec<SeatId>),
-    /// Fewer seats of the kind are left than `bestAvailable` asked for.
+    /// Fewer seats of the kind are free than `bestAvailable` requests.
     NotEnoughSeats {
         left: usize,
     },
     /// Companion places whose wheelchair place is not in the order.
     CompanionAlone(Vec<SeatId>),
-    /// All seats of the units of which the order takes a part; none where `bestAvailable` asked for a count that
-    /// no whole units make.
+    /// All seats of the units of which the order takes a part; none where `bestAvailable` requests a count that no whole units
+    /// make.
     UnitSplit(Vec<SeatId>),
     SeatsPerOrder {
         most: usize,
     },
-    /// Too much is held unpaid already.
+    /// Too many seats or reservations are held unpaid already.
     HoldLimit {
         of: HoldLimitOf,
         most: usize,
@@ -46,7 +46,7 @@ pub enum Rejection {
     /// Not paid, or not any more.
     NotConfirmed,
     RefundWindowClosed,
-    /// More than what was captured and not yet given back.
+    /// More than was captured and not yet given back.
     RefundTooLarge {
         left: Money,
     },
@@ -54,16 +54,17 @@ pub enum Rejection {
     RefundNotWhole {
         step: Money,
     },
-    /// Only an ADMIN says how much a cancellation gives back.
+    /// Only an ADMIN may set how much a cancellation gives back.
     RefundByStaffOnly,
-    /// A dearer reservation that takes this one's place waits to be paid.
+    /// A dearer reservation that will replace this one waits to be paid.
     ExchangeRunning,
-    /// These seats are what the reservation has already.
+    /// The reservation has these seats already.
     SameSeats,
     /// Seats of the old reservation, which a dearer new one could only have after it is paid.
     ExchangeKeepsSeats(Vec<SeatId>),
     OtherCurrency,
-    /// The reservation is not of the version that the caller's plan was made on: the plan as it is now, where it is known.
+    /// The reservation has another version than the one that the caller's plan was made on: the plan as it is now, where it is
+    /// known.
     PlanChanged(Option<ReservationPlan>),
     IdempotencyKeyMissing,
     IdempotencyMismatch,
@@ -183,7 +184,7 @@ fn hold_limit(of: HoldLimitOf, most: usize) -> Problem {
                 .to_owned()
         }
     };
-    // How much a network may hold is nobody's business who wants to hold more.
+    // The network's limit is not published, so that nobody can adapt to it.
     let most = (of != HoldLimitOf::Network).then_some(most as u64);
     Problem { limit: Some(HoldLimit { of, most }), ..Problem::new(409, "hold-limit", detail) }
 }
@@ -191,7 +192,7 @@ fn hold_limit(of: HoldLimitOf, most: usize) -> Problem {
 fn hold_cooldown(retry_at: Timestamp, now: Timestamp) -> Problem {
     let detail = "Your last holds were not paid. You can hold seats again at retryAt.";
     let micros = u64::try_from(retry_at.unix_micros() - now.unix_micros()).unwrap_or_default();
-    // Rounded up: a client that waits for so long is not refused again.
+    // Rounded up: a client that waits this long is not refused again.
     let seconds = micros.div_ceil(1_000_000).max(1);
     Problem { retry_at: Some(retry_at), ..Problem::new(409, "hold-cooldown", detail) }
         .with_retry_after(seconds)

@@ -1,4 +1,4 @@
-//! What customers request: reserve, read, list, cancel, tickets.
+//! Requests of customers: reserve, read, list, cancel, tickets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub(super) fn validate_choice(
 ) {
     fields.check(seats.is_some() != best.is_some(), "seats", "give either seats or bestAvailable");
     if let Some(seats) = seats {
-        // How many an order may have is the host's setting; this only bounds the message.
+        // The host's setting limits an order; this only bounds the message.
         fields.check((1..=100).contains(&seats.len()), "seats", "must name 1–100 seats");
         let mut seen = std::collections::HashSet::new();
         for (index, seat) in seats.iter().enumerate() {
@@ -92,7 +92,7 @@ pub struct ListReservations {
     pub paging: Paging,
 }
 
-/// Where a show stands in time.
+/// Whether a show has begun or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
@@ -114,10 +114,10 @@ impl Request for ListReservations {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CancelReservation {
     pub id: Uuid,
-    /// The caller's own words, kept in the saga's log.
+    /// The caller's reason, kept in the saga's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Only for ADMIN: gives back so much of what was paid, whatever the policy says.
+    /// Only for ADMIN: gives back this amount of the paid money, regardless of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_percent: Option<u8>,
     /// The reservation's version whose `cancellation` the caller has seen; another one is refused with `plan-changed`.

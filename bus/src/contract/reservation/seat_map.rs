@@ -26,9 +26,9 @@ pub enum SeatStatus {
 pub struct SeatView {
     pub id: SeatId,
     pub row: String,
-    /// What is written on the seat.
+    /// The number on the seat.
     pub number: u16,
-    /// Where it stands, counted from 1 at the left; seats in adjacent columns of a row are neighbours.
+    /// The seat's place, counted from 1 at the left; seats in adjacent columns of a row are neighbours.
     #[serde(default)]
     pub column: u16,
     pub kind: SeatKind,
@@ -39,7 +39,7 @@ pub struct SeatView {
     pub price: Option<Money>,
 }
 
-/// The seat map at one version of the showtime. Gaps are left out; columns tell where they are.
+/// The seat map at one version of the showtime. Gaps are left out; the missing columns show where they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeatMap {
     pub sequence: i64,

@@ -1,4 +1,4 @@
-//! What staff ask of reservation: sagas and their story, refunds, how a cancelled showtime is getting on, occupancy.
+//! Requests of staff to reservation: sagas and their history, refunds, the progress of a cancelled showtime, occupancy.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::contract::movie::ShowtimeStatus;
 use crate::contract::payment::Refund;
 use crate::contract::{Access, Fields, Money, Page, Paging, Request, Timestamp};
 
-/// Lets a saga that needs a person go on: it asks again for what did not settle.
+/// Lets a saga that needs a person go on: it requests again what did not settle.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResumeSaga {
@@ -40,7 +40,7 @@ impl Request for UpdateReservation {
     }
 }
 
-/// Where a saga stands, finer than a reservation's status.
+/// The state of a saga, finer than a reservation's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SagaState {
@@ -79,7 +79,7 @@ impl SagaState {
     }
 }
 
-/// Those that need a person first, then the newest.
+/// Sagas that need a person first, then the newest.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListSagas {
@@ -110,7 +110,7 @@ pub struct SagaSummary {
     pub user_id: Uuid,
     pub showtime_id: Uuid,
     pub total: Money,
-    /// When it looks again by itself.
+    /// When the saga checks again by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     pub created_at: Timestamp,
@@ -135,7 +135,7 @@ pub struct Saga {
     #[serde(flatten)]
     pub summary: SagaSummary,
     pub reservation: Reservation,
-    /// What was captured, once it was.
+    /// The captured money, once it is captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<Money>,
     pub refunds: Vec<SagaRefund>,
@@ -152,7 +152,7 @@ pub struct SagaRefund {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
-    /// How often payment was asked, since it was last resumed.
+    /// How often payment was requested since the saga was last resumed.
     pub asked: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask_at: Option<Timestamp>,
@@ -163,29 +163,29 @@ pub struct SagaStep {
     pub version: i64,
     /// What happened.
     pub input: String,
-    /// Where it stood then.
+    /// The state after the step.
     pub state: String,
     pub at: Timestamp,
-    /// Who asked for it, where it was a person.
+    /// The person who requested it, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// Money back for a paid reservation: all that is left cancels it, less leaves it CONFIRMED.
+/// Refunds a paid reservation: the whole remaining money cancels it, a part leaves it CONFIRMED.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RequestRefund {
     /// The payment.
     pub id: Uuid,
-    /// All that is left when absent.
+    /// The whole remaining money when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<RefundAmount>,
     pub reason: String,
 }
 
-/// An amount in minor units, in the payment's currency or with the currency said.
+/// An amount in minor units, in the payment's currency or with its currency named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
@@ -214,7 +214,7 @@ impl Request for RequestRefund {
     }
 }
 
-/// How the reservations of a cancelled showtime are getting on.
+/// The progress of the reservations of a cancelled showtime.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GetShowtimeCancellation {

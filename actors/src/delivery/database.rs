@@ -4,13 +4,14 @@
 //! Invariant: every connection of a host sets its session by a statement ([`connect::open`]), since a connection pooler
 //! does not pass on the `options` of a startup message.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::delivery::DaysAhead;
-use crate::delivery::connect::{self, Setting};
-use bus::contract::SeatId;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
+
+use super::connect::{self, Setting};
 
 /// Connections of one domain's pool in one host, for reads and sweeps; journal and relay have their own. With six
 /// domains of two hosts each this stays below Postgres's usual 100–200.
@@ -21,6 +22,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// table was small it reads all of it, each time, however large it grows (measured: rows by id in 226 µs instead of 18, until
 /// the next ANALYZE). Reads are grouped, so planning them costs little; the journal's statements are planned once (`delivery/journal/connection.rs`).
 const PLANNED: Setting = ("plan_cache_mode", "force_custom_plan");
+
+/// A week is made ahead. With fewer days left than this, upkeep has failed for days, and a person has days to look.
+const DAYS_AHEAD_MIN: i64 = 3;
 
 /// One domain's connections to its schema.
 #[derive(Clone)]
@@ -57,16 +61,26 @@ impl Database {
     }
 }
 
-/// Seats of a `text[]` column.
-pub fn seat_ids(column: Vec<String>) -> Result<Vec<SeatId>, sqlx::Error> {
-    let id = |text: String| {
-        SeatId::parse(&text).ok_or_else(|| sqlx::Error::Decode(format!("{text:?} is no seat id").into()))
-    };
-    column.into_iter().map(id).collect()
+/// For how many days after today the outbox can take rows, as upkeep found last.
+#[derive(Clone)]
+pub struct DaysAhead(Arc<AtomicI64>);
+
+impl Default for DaysAhead {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MAX)))
+    }
 }
 
-/// Seats as one of many such values of a statement, for `string_to_array`: Postgres has no arrays of arrays of unlike
-/// lengths, and no seat's id has a comma.
-pub fn seat_column(seats: &[SeatId]) -> String {
-    seats.iter().map(SeatId::as_str).collect::<Vec<_>>().join(",")
+impl DaysAhead {
+    pub fn set(&self, days: i64) {
+        self.0.store(days, Ordering::Relaxed);
+    }
+
+    /// Why the host is degraded.
+    pub fn warning(&self) -> Option<String> {
+        let days = self.0.load(Ordering::Relaxed);
+        let text =
+            || format!("the outbox has partitions for {days} days ahead only: upkeep fails, see the log");
+        (days < DAYS_AHEAD_MIN).then(text)
+    }
 }
