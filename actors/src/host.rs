@@ -27,7 +27,6 @@ use crate::delivery::{
     Clock, Database, DaysAhead, GapWatch, Journal, JournalParts, Rows, SeatLock, Warnings, maintain, measure,
     serve_archive,
 };
-use crate::domain::Domain;
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
 
 /// Longest wait for each stage when the host stops; a request's own deadline is shorter.
@@ -294,9 +293,10 @@ fn publishes(name: &str) -> bool {
 
 /// The domains that publish events of this consumer and keep them.
 fn publishers_of(spec: &ConsumerSpec) -> Vec<&'static str> {
-    let publishes = |domain: &&Domain| domain.publishes.iter().any(|subject| spec.subjects.contains(subject));
     let keeping = DOMAINS.iter().filter(|domain| domain.migrations.is_some());
-    keeping.filter(publishes).map(|domain| domain.name).collect()
+    let publishing =
+        keeping.filter(|domain| domain.publishes.iter().any(|subject| spec.subjects.contains(subject)));
+    publishing.map(|domain| domain.name).collect()
 }
 
 /// The subjects of a registered consumer.

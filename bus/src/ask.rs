@@ -1,14 +1,20 @@
 //! Sends requests to hosts: within the process where a host of the domain runs in it, else over the NATS services API.
 
+use std::time::Duration;
+
 use async_nats::RequestErrorKind;
 use async_nats::service::NATS_SERVICE_ERROR_CODE;
 use bytes::Bytes;
+use futures::StreamExt;
 
 use crate::connection::Bus;
 use crate::context::Context;
 use crate::contract::{Problem, Request};
 use crate::request::{Answered, Ask, NoAnswer};
 use crate::trace::{self, Kind};
+
+/// An echo arrives within a millisecond; without one the request is sent over NATS.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Bus {
     /// Sends a request and decodes the answer.
@@ -34,8 +40,10 @@ impl Bus {
             true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
             false => (tracing::Span::none(), ask.context.clone()),
         };
-        let over_nats = ask.ordered && self.is_connected();
-        let endpoint = if over_nats { None } else { self.in_process.endpoint(subject) };
+        let endpoint = match self.in_process.endpoint(subject) {
+            Some(_) if ask.ordered && self.is_connected() && !self.echo().await => None,
+            endpoint => endpoint,
+        };
         let answered = match endpoint {
             Some(endpoint) => endpoint.ask(payload, ask, context).await,
             None => self.ask_over_nats(subject, payload, ask, &context).await,
@@ -52,6 +60,18 @@ impl Bus {
             let detail = format!("The {domain} service is not available. Please try again shortly.");
             Err(Problem::unavailable(detail))
         })
+    }
+
+    /// Sends a message to this connection. Once it arrives the server has handled everything that the connection sent before,
+    /// such as subscriptions.
+    async fn echo(&self) -> bool {
+        let inbox = self.client.new_inbox();
+        let Ok(mut echoes) = self.client.subscribe(inbox.clone()).await else { return false };
+        let echo = async {
+            self.client.publish(inbox, Bytes::new()).await.ok()?;
+            echoes.next().await
+        };
+        matches!(tokio::time::timeout(ECHO_TIMEOUT, echo).await, Ok(Some(_)))
     }
 
     async fn ask_over_nats(

@@ -35,9 +35,10 @@ pub struct Ask {
     /// The address of the person whose request caused this one, if any.
     pub client_ip: Option<IpAddr>,
     pub timeout: Duration,
-    /// Send over NATS even if a host of this process could answer. NATS keeps the order of a connection, so a
-    /// subscription made before is active first and receives every change after the answer. During an outage of NATS, when no
-    /// subscription receives anything, the host of this process answers.
+    /// The answer is read after every subscription made before has become active, which so receives every change after
+    /// the answer. NATS keeps the order of a connection: a request over NATS is handled after the subscription, and a host of this
+    /// process is asked once an echo has arrived. During an outage of NATS, when no subscription receives
+    /// anything, the host of this process answers.
     pub ordered: bool,
 }
 

@@ -54,7 +54,6 @@ pub async fn wait(
     stop: &CancellationToken,
 ) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + duration;
-    // NATS handles a connection's messages in order, so the subscription is active before this request is answered.
     let mut ask = Ask { ordered: true, ..ask.clone() };
     let mut reconnects = hosts.reconnects();
     let mut notices = hosts.subscribe(changed_subject(request.id)).await?;

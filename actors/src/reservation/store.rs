@@ -263,7 +263,7 @@ impl delivery::Rows for Rows {
         self.steps().iter().flat_map(keys).collect()
     }
 
-    /// One notice for each showtime with all its changes, and one for each reservation.
+    /// One notice for each showtime with all its changes, and one for each reservation that existed before.
     fn notices(committed: &[(&Self, &Sequences)]) -> Vec<(String, Bytes)> {
         let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();
         let mut notices = Vec::new();
@@ -277,10 +277,12 @@ impl delivery::Rows for Rows {
                     let at = sequences.iter().find(|(id, _)| *id == showtime);
                     halls.entry((showtime, at.map_or(0, |(_, at)| *at))).or_default().push(change);
                 }
-                let reservation = &step.reservation;
-                let changed =
-                    ReservationChanged { version: reservation.version, status: reservation.saga.status() };
-                notices.push((changed_subject(reservation.id), json(&changed)));
+                // Nobody knows the id of a new reservation yet.
+                if !step.is_new() {
+                    let (version, status) = (step.reservation.version, step.reservation.saga.status());
+                    let changed = ReservationChanged { version, status };
+                    notices.push((changed_subject(step.reservation.id), json(&changed)));
+                }
             }
         }
         for ((showtime, sequence), changes) in halls {
