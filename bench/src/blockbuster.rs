@@ -16,12 +16,13 @@ const ROWS: usize = 15;
 const COLUMNS: usize = 20;
 
 /// Attempts on randomly chosen seats of one showtime.
-pub async fn run(attempts: usize, clients: usize) -> anyhow::Result<()> {
+pub async fn run(attempts: usize, clients: usize, topology: Topology) -> anyhow::Result<()> {
     println!(
-        "Blockbuster: {attempts} attempts by {clients} clients on one showtime of {} seats.\n",
-        ROWS * COLUMNS
+        "Blockbuster: {attempts} attempts by {clients} clients on one showtime of {} seats, {}.\n",
+        ROWS * COLUMNS,
+        topology.name()
     );
-    let deployment = Deployment::open(Topology::One).await?;
+    let deployment = Deployment::open(topology).await?;
     let mut owner = deployment.owner().await?;
     let mut programme = Programme::make(&mut owner, ROWS, COLUMNS).await?;
     let showtime = programme.schedule(&mut owner, 1).await?.remove(0);

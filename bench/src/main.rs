@@ -46,6 +46,8 @@ enum Measurement {
         attempts: usize,
         #[arg(long, default_value_t = 500)]
         clients: usize,
+        #[arg(long, value_enum, default_value = "one")]
+        deployment: Topology,
     },
     /// The same rows written by a plain loop, and JetStream alone
     Floor {
@@ -70,13 +72,15 @@ async fn main() -> anyhow::Result<()> {
         Measurement::All => {
             let deployments = [Topology::One, Topology::Hosts];
             let sold = sagas::run(&[1, 32, 128, 512], 10, &deployments).await?;
-            blockbuster::run(20_000, 500).await?;
+            blockbuster::run(20_000, 500, Topology::One).await?;
             floor::run(10, Some(sold)).await
         }
         Measurement::Sagas { clients, seconds, deployment } => {
             sagas::run(&clients, seconds, &deployment).await.map(drop)
         }
-        Measurement::Blockbuster { attempts, clients } => blockbuster::run(attempts, clients).await,
+        Measurement::Blockbuster { attempts, clients, deployment } => {
+            blockbuster::run(attempts, clients, deployment).await
+        }
         Measurement::Floor { seconds } => floor::run(seconds, None).await,
         Measurement::Growth { past, seconds } => growth::run(&past, seconds).await,
     }

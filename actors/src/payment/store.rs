@@ -7,6 +7,7 @@
 //! both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
 
 mod report;
+mod statement;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use bus::contract::payment::{ListPayments, LogEntry, PaymentStatus, Rejection};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row as _};
 use time::OffsetDateTime;
@@ -102,7 +103,7 @@ impl delivery::Rows for Rows {
     }
 
     fn statement(rows: &[&Self]) -> Statement {
-        statement(rows)
+        statement::of(rows)
     }
 
     fn lock<'a>(
@@ -166,176 +167,6 @@ impl Rows {
             Self::Event(_) | Self::Check { .. } | Self::Cursor(_) => None,
         }
     }
-}
-
-/// The batch as parts of one statement, which read their rows from one document. Parts without rows are left out.
-fn statement(rows: &[&Rows]) -> Statement {
-    let mut statement = Statement::new(rows.iter().any(|rows| rows.bound().is_some()));
-    let batch = batch(rows);
-    let is_empty = |field: &str| batch[field].as_array().is_none_or(Vec::is_empty);
-    let parts = [
-        (
-            "payments",
-            "new as (
-               select * from jsonb_to_recordset({doc} -> 'payments') as new (expected bigint, id uuid,
-                 reservation_id uuid, user_id uuid, status text, charging bool, version bigint,
-                 next_check_at timestamptz, attention text, provider_refs text[], checkpoint jsonb, log jsonb,
-                 created_at timestamptz, updated_at timestamptz)),
-             opened as (
-               insert into payments (id, reservation_id, user_id, status, charging, version, next_check_at, attention,
-                 provider_refs, checkpoint, log, created_at, updated_at)
-               select id, reservation_id, user_id, status, charging, version, next_check_at, attention, provider_refs,
-                 checkpoint, log, created_at, updated_at
-               from new where expected = 0
-               on conflict do nothing returning id),
-             changed as (
-               update payments as p set status = new.status, charging = new.charging, version = new.version,
-                 next_check_at = new.next_check_at, attention = new.attention, provider_refs = new.provider_refs,
-                 checkpoint = new.checkpoint, log = shortened(p.log) || new.log, updated_at = new.updated_at
-               from new where new.expected > 0 and p.id = new.id and p.version = new.expected
-               returning p.id)",
-        ),
-        (
-            "checks",
-            "checked as (
-               update payments as p set next_check_at = new.at
-               from jsonb_to_recordset({doc} -> 'checks') as new (id uuid, version bigint, at timestamptz)
-               where p.id = new.id and p.version = new.version
-               returning p.id)",
-        ),
-        (
-            "postings",
-            "booked as (
-               insert into postings (payment_id, transaction, leg, account, amount, currency, tickets, entry, at,
-                 showtime_id, movie_id, movie_title, starts_at)
-               select * from jsonb_to_recordset({doc} -> 'postings') as new (payment_id uuid, transaction text,
-                 leg smallint, account text, amount bigint, currency text, tickets int, entry text, at timestamptz,
-                 showtime_id uuid, movie_id uuid, movie_title text, starts_at timestamptz))",
-        ),
-        (
-            "declines",
-            "declined as (
-               insert into declines (payment_id, attempt, user_id, at)
-               select * from jsonb_to_recordset({doc} -> 'declines') as new (payment_id uuid, attempt int,
-                 user_id uuid, at timestamptz)
-               on conflict do nothing)",
-        ),
-        (
-            "events",
-            "received as (
-               insert into provider_events (id, kind, body, payment_id)
-               select * from jsonb_to_recordset({doc} -> 'events') as new (id text, kind text, body text,
-                 payment_id uuid)
-               on conflict do nothing)",
-        ),
-    ];
-    let parts: Vec<&str> =
-        parts.into_iter().filter(|(field, _)| !is_empty(field)).map(|(_, part)| part).collect();
-    let mut found = Vec::new();
-    if !is_empty("payments") {
-        found.extend(["select id from opened", "select id from changed"]);
-    }
-    if !is_empty("checks") {
-        found.push("select id from checked");
-    }
-    let expected = rows.iter().filter(|rows| rows.expected_row().is_some()).count();
-    let document = statement.add(batch) + "::jsonb";
-    for part in parts {
-        statement.part(part.replace("{doc}", &document));
-    }
-    if !found.is_empty() {
-        let found = found.join(" union all ");
-        let expected = statement.add(expected as i64);
-        statement.condition(format!("(select count(*) from ({found}) as ids) = {expected}"));
-        statement.found = Some(format!("(select coalesce(json_agg(id), '[]'::json) from ({found}) as ids)"));
-    }
-    statement
-}
-
-/// The batch as one document. Rows are sorted, so that all hosts lock them in one order.
-fn batch(rows: &[&Rows]) -> Value {
-    let mut steps: Vec<&PaymentRows> = Vec::new();
-    let (mut checks, mut events) = (Vec::new(), Vec::new());
-    for rows in rows {
-        match rows {
-            Rows::Step(rows) => {
-                events.extend(&rows.event);
-                steps.push(rows);
-            }
-            Rows::Event(event) => events.push(event),
-            Rows::Check { id, version, at } => checks.push(json!({ "id": id, "version": version, "at": at })),
-            Rows::Cursor(_) => {}
-        }
-    }
-    steps.sort_by_key(|rows| rows.payment.id);
-    events.sort_by(|a, b| a.id.cmp(&b.id));
-    let event = |event: &&ProviderEvent| {
-        let ProviderEvent { id, kind, body, payment_id } = event;
-        json!({ "id": id, "kind": kind, "body": body, "payment_id": payment_id })
-    };
-    json!({
-        "payments": steps.iter().map(|rows| payment_row(rows)).collect::<Vec<_>>(),
-        "checks": checks,
-        "postings": steps.iter().flat_map(|rows| posting_rows(rows)).collect::<Vec<_>>(),
-        "declines": steps.iter().flat_map(|rows| decline_rows(rows)).collect::<Vec<_>>(),
-        "events": events.iter().map(event).collect::<Vec<_>>(),
-    })
-}
-
-fn payment_row(rows: &PaymentRows) -> Value {
-    let payment = &rows.payment;
-    let line =
-        |line: &LogLine| json!({ "at": payment.updated_at, "entry": line.entry, "detail": line.detail });
-    json!({
-        "expected": rows.expected,
-        "id": payment.id,
-        "reservation_id": payment.reservation_id,
-        "user_id": payment.user_id,
-        "status": status_name(payment.status()),
-        "charging": payment.open_attempt().is_some_and(|attempt| attempt.is_charge()),
-        "version": payment.version,
-        "next_check_at": payment.next_check_at,
-        "attention": payment.attention(),
-        "provider_refs": payment.provider_refs(),
-        "checkpoint": payment,
-        "log": rows.log.iter().map(line).collect::<Vec<_>>(),
-        "created_at": payment.created_at,
-        "updated_at": payment.updated_at,
-    })
-}
-
-fn posting_rows(rows: &PaymentRows) -> impl Iterator<Item = Value> {
-    let (payment_id, at) = (rows.payment.id, rows.payment.updated_at);
-    rows.postings.iter().map(move |posting| {
-        let show = posting.show.as_ref();
-        json!({
-            "payment_id": payment_id,
-            "transaction": posting.transaction,
-            "leg": posting.leg,
-            "account": posting.account.as_str(),
-            "amount": posting.total.amount,
-            "currency": posting.total.currency.as_str(),
-            "tickets": posting.tickets,
-            "entry": posting.entry,
-            "at": at,
-            "showtime_id": show.map(|show| show.showtime_id),
-            "movie_id": show.map(|show| show.movie_id),
-            "movie_title": show.map(|show| &show.movie_title),
-            "starts_at": show.map(|show| show.starts_at),
-        })
-    })
-}
-
-fn decline_rows(rows: &PaymentRows) -> impl Iterator<Item = Value> {
-    let payment = &rows.payment;
-    rows.declined.iter().map(move |attempt| {
-        json!({
-            "payment_id": payment.id,
-            "attempt": attempt,
-            "user_id": payment.user_id,
-            "at": payment.updated_at,
-        })
-    })
 }
 
 /// Locks the accounts that begin a direct charge, and returns the rows of the batch that begin one too many of their account,
