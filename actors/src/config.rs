@@ -14,7 +14,6 @@ pub const DATABASE_SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 #[derive(Clone)]
 pub struct HostConfig {
     pub database_url: String,
-    pub redis_url: Option<String>,
     pub jwt_public_keys: KeySet,
 }
 
@@ -22,11 +21,7 @@ impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
         let database_url = environment.required_url("DATABASE_URL", &DATABASE_SCHEMES);
         environment.check_password_in_url("DATABASE_URL", &database_url);
-        Self {
-            database_url,
-            redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
-            jwt_public_keys: public_keys(environment),
-        }
+        Self { database_url, jwt_public_keys: public_keys(environment) }
     }
 }
 
@@ -164,6 +159,8 @@ pub struct ThrottleSettings {
     pub free_tries_account_all: u32,
     /// More than of an account: whole offices and mobile networks have one address.
     pub free_tries_ip: u32,
+    /// Where all hosts count together; without it each counts alone.
+    pub redis_url: Option<String>,
 }
 
 impl ThrottleSettings {
@@ -172,6 +169,7 @@ impl ThrottleSettings {
             free_tries_account: environment.number("LOGIN_TRIES_ACCOUNT", 5, 1..=1_000),
             free_tries_account_all: environment.number("LOGIN_TRIES_ACCOUNT_ALL", 100, 1..=1_000_000),
             free_tries_ip: environment.number("LOGIN_TRIES_IP", 100, 1..=1_000_000),
+            redis_url: environment.url("REDIS_URL", &bus::redis::SCHEMES),
         };
         (!environment.limits_disabled()).then_some(settings)
     }

@@ -14,7 +14,6 @@ use bus::topology::ConsumerSpec;
 use bus::{Bus, service};
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorRef};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use crate::DOMAINS;
 use crate::config::HostConfig;
 use crate::delivery::relay::Relay;
 use crate::delivery::{
-    Clock, Database, DaysAhead, GapWatch, Journal, JournalParts, Rows, SeatLock, Warnings, maintain, measure,
+    Clock, Database, DaysAhead, GapWatch, Journal, JournalParts, Rows, Warnings, maintain, measure,
     serve_archive,
 };
 use crate::supervision::{Child, Supervisor, SupervisorArguments, SupervisorMessage, worker};
@@ -123,7 +122,6 @@ pub struct DomainBuilder {
     pub verifier: Verifier,
     /// `JWT_PUBLIC_KEYS`: accepted besides the key that auth signs with now.
     pub public_keys: KeySet,
-    pub redis: Option<ConnectionManager>,
     /// Whether NATS knows every endpoint.
     served: watch::Sender<bool>,
 }
@@ -136,7 +134,7 @@ impl std::ops::Deref for DomainBuilder {
 }
 
 impl DomainBuilder {
-    /// Connects one domain to the servers it needs, waiting a while for Postgres. Redis may be absent or down.
+    /// Connects one domain to the servers it needs, waiting a while for Postgres.
     pub async fn connect(config: &HostConfig, bus: Bus, domain: &'static str) -> anyhow::Result<Self> {
         let verifier = Verifier::new(bus.clone(), &config.jwt_public_keys);
         Self::connect_with(config, bus, domain, verifier).await
@@ -151,25 +149,16 @@ impl DomainBuilder {
     ) -> anyhow::Result<Self> {
         let database = Database::new(&config.database_url, domain)?;
         let clock = Clock::read(&database).await?;
-        let redis = match &config.redis_url {
-            Some(url) => connect_redis(url, domain).await?,
-            None => None,
-        };
         let public_keys = config.jwt_public_keys.clone();
         let (host, served) = (HostBuilder::new(bus, domain), watch::Sender::new(true));
-        Ok(Self { host, verifier, public_keys, database, clock, redis, served })
+        Ok(Self { host, verifier, public_keys, database, clock, served })
     }
 
     /// The domain's journal and relay, with the children that run them.
-    pub fn delivery<R: Rows>(&self, lock: Option<SeatLock>) -> (Journal<R>, DatabaseUp, Vec<Child>) {
+    pub fn delivery<R: Rows>(&self) -> (Journal<R>, DatabaseUp, Vec<Child>) {
         let (queue, relay) = Relay::new(self.database.clone(), self.bus.clone());
-        let (journal, parts, database_up) = JournalParts::<R>::new(
-            self.database.clone(),
-            self.clock.clone(),
-            queue,
-            self.bus.client.clone(),
-            lock,
-        );
+        let (journal, parts, database_up) =
+            JournalParts::<R>::new(self.database.clone(), self.clock.clone(), queue, self.bus.client.clone());
         let (database, measured, archived) =
             (self.database.clone(), self.database.clone(), self.database.clone());
         let bus = self.bus.clone();
@@ -399,19 +388,4 @@ impl Host {
             ended.abort();
         }
     }
-}
-
-/// Redis is an optimisation: when it does not answer now, the host starts without it and logs why.
-async fn connect_redis(url: &str, domain: &'static str) -> anyhow::Result<Option<ConnectionManager>> {
-    let client = bus::redis::client(url)?;
-    let probed = client.clone();
-    tokio::spawn(async move {
-        if let Some(why) = bus::redis::why_away(&probed).await {
-            tracing::warn!(domain, why, "Redis does not answer; going on without it");
-        }
-    });
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(1)))
-        .set_response_timeout(Some(Duration::from_millis(500)));
-    Ok(Some(ConnectionManager::new_lazy_with_config(client, config)?))
 }

@@ -56,7 +56,7 @@ mod tests {
         assert!(shown.contains("NATS_URL=nats://…@a:4222,nats://b:4222\n"), "{shown}");
         assert!(shown.contains("PAYMENT_API_URL=http://provider\n"), "{shown}");
         assert!(shown.contains("NATS_REPLICAS=1  (default)\n"), "{shown}");
-        assert!(shown.contains("REDIS_URL  (not set)\n"), "{shown}");
+        assert!(shown.contains("CA_CERT_FILE  (not set)\n"), "{shown}");
         assert!(shown.contains("NATS_EVENTS_MAX_BYTES=8589934592  (default)\n"), "{shown}");
     }
 

@@ -121,7 +121,7 @@ impl TestSystem {
         Self {
             bus: connect(&nats.url(), OPERATOR).await,
             database: PgPool::connect_lazy(&database_url).unwrap(),
-            config: HostConfig { database_url, redis_url: None, jwt_public_keys: KeySet::default() },
+            config: HostConfig { database_url, jwt_public_keys: KeySet::default() },
             jwt_private_key: token::generate_pem(),
             nats,
             hosts: Vec::new(),

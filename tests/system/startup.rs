@@ -236,8 +236,7 @@ async fn redis_the_mail_server_the_provider_and_rabbitmq_are_trusted_by_the_same
     let (nats, database_url, folder) = (nats().await, database().await, Folder::temporary().unwrap());
     let (nats_url, ca) = (nats.url(), path("ca.pem"));
     let base = [("DATABASE_URL", &*database_url), ("NATS_URL", &*nats_url)];
-    let cases: [(&[&str], &str, &str, bool); 5] = [
-        (&["host", "movie"], "REDIS_URL", "rediss://localhost:PORT", false),
+    let cases: [(&[&str], &str, &str, bool); 4] = [
         (&["gateway"], "REDIS_URL", "rediss://localhost:PORT", false),
         (&["host", "payment"], "PAYMENT_API_URL", "https://localhost:PORT", false),
         (&["host", "notification"], "SMTP_URL", "smtps://u:s3cret@localhost:PORT", true),

@@ -94,12 +94,12 @@ pub async fn spawn(builder: DomainBuilder, settings: AuthSettings) -> anyhow::Re
         .with_older_keys(&builder.public_keys);
     // The host's own verifier needs no request to itself.
     builder.verifier.add(signer.keys());
-    let (journal, database_up, mut children) = builder.delivery(None);
+    let (journal, database_up, mut children) = builder.delivery();
     let env = Arc::new(Env {
         tools: Tools::new(&builder, journal),
         passwords: Passwords::new(),
         signer,
-        throttle: Throttle::new(settings.throttle.clone(), builder.redis.clone()),
+        throttle: Throttle::new(settings.throttle.clone())?,
         login_max: settings.login_max,
         promotes: settings.promotes,
     });
@@ -170,13 +170,13 @@ pub struct Seeded {
 
 /// Makes the accounts that are missing and returns all, in order.
 pub async fn seed(builder: DomainBuilder, accounts: &[DemoAccount]) -> anyhow::Result<Vec<Seeded>> {
-    let (journal, database_up, children) = builder.delivery(None);
+    let (journal, database_up, children) = builder.delivery();
     let env = Env {
         tools: Tools::new(&builder, journal),
         passwords: Passwords::new(),
         // No login happens here.
         signer: Signer::from_pem(&token::generate_pem())?,
-        throttle: Throttle::new(None, None),
+        throttle: Throttle::new(None)?,
         login_max: model::REFRESH,
         promotes: Promotes::Nobody,
     };

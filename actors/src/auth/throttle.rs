@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bus::contract::auth::Rejection;
 use bus::network;
 use redis::Script;
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use uuid::Uuid;
 
 use self::count::Counts;
@@ -99,10 +99,27 @@ impl From<Wait> for Rejection {
     }
 }
 
+/// Redis is optional: where it does not answer now, each host counts alone, and the log has the reason.
+fn connect_redis(url: &str) -> anyhow::Result<ConnectionManager> {
+    let client = bus::redis::client(url)?;
+    let probed = client.clone();
+    tokio::spawn(async move {
+        if let Some(why) = bus::redis::why_away(&probed).await {
+            tracing::warn!(why, "Redis does not answer; this host counts wrong passwords alone");
+        }
+    });
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(1)))
+        .set_response_timeout(Some(Duration::from_millis(500)));
+    Ok(ConnectionManager::new_lazy_with_config(client, config)?)
+}
+
 impl Throttle {
-    pub fn new(settings: Option<ThrottleSettings>, redis: Option<ConnectionManager>) -> Self {
+    pub fn new(settings: Option<ThrottleSettings>) -> anyhow::Result<Self> {
+        let redis_url = settings.as_ref().and_then(|settings| settings.redis_url.as_deref());
+        let redis = redis_url.map(connect_redis).transpose()?;
         let scripts = (Script::new(BEGIN), Script::new(TAKE_BACK));
-        Self { settings, redis, scripts, resting_until: Mutex::default(), local: Counts::default() }
+        Ok(Self { settings, redis, scripts, resting_until: Mutex::default(), local: Counts::default() })
     }
 
     pub fn is_on(&self) -> bool {
@@ -237,9 +254,13 @@ mod tests {
     const ELSEWHERE: [u8; 4] = [10, 0, 9, 1];
 
     fn throttle() -> Throttle {
-        let settings =
-            ThrottleSettings { free_tries_account: 3, free_tries_account_all: 8, free_tries_ip: 5 };
-        Throttle::new(Some(settings), None)
+        let settings = ThrottleSettings {
+            free_tries_account: 3,
+            free_tries_account_all: 8,
+            free_tries_ip: 5,
+            redis_url: None,
+        };
+        Throttle::new(Some(settings)).unwrap()
     }
 
     async fn begin(throttle: &Throttle, name: &str, ip: [u8; 4]) -> Result<Try, Wait> {

@@ -22,14 +22,13 @@ use futures::FutureExt;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::statements as sql;
 use super::statements::batch::{BatchKey, Reported};
 use super::write::{Failed, STATEMENTS_MAX, write};
 use super::{
-    Change, Clock, Database, IdempotencyWrite, Loss, Outcome, Rows, SeatLock, WriteError, is_away,
-    is_collision, relay, within,
+    Change, Clock, Database, IdempotencyWrite, Loss, Outcome, Rows, WriteError, is_away, is_collision, relay,
+    within,
 };
 use connection::Connection;
 use queue::{Entry, Queue, Reply};
@@ -62,7 +61,7 @@ impl<R: Rows> Journal<R> {
     pub fn write(&self, change: Change<R>, report: impl FnOnce(Outcome<R>) + Send + 'static) {
         let reply = Reply::new(report);
         // When the journal is gone for good the entry is dropped, which reports a failure.
-        let _ = self.0.send(Entry { change, reply, since: Instant::now(), past_lock: false });
+        let _ = self.0.send(Entry { change, reply, since: Instant::now() });
     }
 
     /// Hands in a change and waits for its outcome.
@@ -83,7 +82,6 @@ pub struct JournalParts<R: Rows> {
     queue: Mutex<Queue<R>>,
     relay: relay::Sender,
     notify: async_nats::Client,
-    lock: Option<SeatLock>,
     database_up: watch::Sender<bool>,
 }
 
@@ -93,12 +91,11 @@ impl<R: Rows> JournalParts<R> {
         clock: Clock,
         relay: relay::Sender,
         notify: async_nats::Client,
-        lock: Option<SeatLock>,
     ) -> (Journal<R>, Arc<Self>, watch::Receiver<bool>) {
         let (sender, received) = mpsc::unbounded_channel();
         let (database_up, availability) = watch::channel(true);
         let queue = Mutex::new(Queue { front: VecDeque::new(), received });
-        let parts = Self { database, clock, queue, relay, notify, lock, database_up };
+        let parts = Self { database, clock, queue, relay, notify, database_up };
         (Journal(sender), Arc::new(parts), availability)
     }
 
@@ -159,12 +156,11 @@ impl<R: Rows> JournalParts<R> {
         }
     }
 
-    /// Writes a batch and reports the outcomes of all but the changes that it returns: they were put off by the seat lock
-    /// or an outage.
+    /// Writes a batch and reports the outcomes of all but the changes that it returns: an outage put them
+    /// off.
     async fn write_batch(&self, connection: &mut Connection<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
-        let token = Uuid::now_v7();
         let batch = self.refuse_too_large(batch);
-        let (batch, mut left) = self.take_locks(token, batch).await;
+        let mut left = Vec::new();
         if !batch.is_empty() {
             metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
                 .record(batch.len() as f64);
@@ -186,9 +182,6 @@ impl<R: Rows> JournalParts<R> {
             metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
                 .record(started.elapsed().as_secs_f64());
             left.extend(self.one_by_one(connection, alone).await);
-        }
-        if let Some(lock) = &self.lock {
-            lock.release(token).await;
         }
         left
     }
@@ -267,23 +260,6 @@ impl<R: Rows> JournalParts<R> {
             }
         }
         Vec::new()
-    }
-
-    async fn take_locks(&self, token: Uuid, batch: Vec<Entry<R>>) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
-        let Some(lock) = &self.lock else { return (batch, Vec::new()) };
-        let wanted: Vec<Vec<String>> =
-            batch.iter().map(|e| if e.past_lock { Vec::new() } else { e.change.rows.lock_keys() }).collect();
-        let granted = lock.acquire(token, &wanted).await;
-        let (mut now, mut later) = (Vec::with_capacity(batch.len()), Vec::new());
-        for (mut entry, granted) in batch.into_iter().zip(granted) {
-            if granted {
-                now.push(entry);
-            } else {
-                entry.past_lock = true;
-                later.push(entry);
-            }
-        }
-        (now, later)
     }
 
     /// One transaction, tried again when it collides or when its day has no partition yet. Connects anew where the last

@@ -54,11 +54,6 @@ pub trait Rows: Send + Sync + Sized + 'static {
         rows: &'a [&'a Self],
     ) -> BoxFuture<'a, Result<Vec<Self::Written>, WriteError<Self::Rejection>>>;
 
-    /// Keys of the seat lock that this change takes, such as `<showtime>/<seat>`.
-    fn lock_keys(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     /// The notices to publish on core NATS after the commit, for the whole batch: subject and JSON.
     fn notices(_committed: &[(&Self, &Self::Written)]) -> Vec<(String, Bytes)> {
         Vec::new()

@@ -70,7 +70,7 @@ impl Env {
 
 /// Starts the host.
 pub async fn spawn(builder: DomainBuilder, settings: MovieSettings) -> anyhow::Result<Host> {
-    let (journal, database_up, mut children) = builder.delivery(None);
+    let (journal, database_up, mut children) = builder.delivery();
     let env = Arc::new(Env::new(&builder, journal, settings));
     let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());
     children.push(builder.consumer(consumer::CONSUMER, database_up.clone(), handle));

@@ -77,7 +77,7 @@ impl std::ops::Deref for Env {
 pub async fn spawn(builder: DomainBuilder, settings: NotificationSettings) -> anyhow::Result<Host> {
     let mailer = Mailer::new(&settings)?;
     mailer.check().await?;
-    let (journal, database_up, mut children) = builder.delivery::<Write>(None);
+    let (journal, database_up, mut children) = builder.delivery::<Write>();
     let env =
         Arc::new(Env { tools: Tools::new(&builder, journal), mailer, settings, next_look: NextLook::new() });
     let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());

@@ -110,7 +110,7 @@ pub async fn spawn(builder: DomainBuilder, settings: PaymentSettings) -> anyhow:
         tracing::warn!("SANDBOX=true: payments are tests, no money is charged");
     }
     let every = settings.reconcile;
-    let (journal, well, mut children) = builder.delivery::<Rows>(None);
+    let (journal, well, mut children) = builder.delivery::<Rows>();
     let pool = builder.database.pool.clone();
     let env = Env(Arc::new(Inner {
         tools: Tools::new(&builder, journal),

@@ -35,7 +35,7 @@ use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use crate::config::ReservationSettings;
-use crate::delivery::{self, Reads, SeatLock, sweep};
+use crate::delivery::{self, Reads, sweep};
 use crate::domain::{Domain, Tools, configure};
 use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
@@ -109,8 +109,7 @@ impl Env {
 
 /// Starts the host.
 pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> anyhow::Result<Host> {
-    let lock = builder.redis.clone().map(SeatLock::new);
-    let (journal, well, mut children) = builder.delivery::<Rows>(lock);
+    let (journal, well, mut children) = builder.delivery::<Rows>();
     let pool = builder.database.pool.clone();
     let (by_id, of_showtime) = (pool.clone(), pool.clone());
     let env = Env(Arc::new(Inner {

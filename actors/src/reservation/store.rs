@@ -256,13 +256,6 @@ impl delivery::Rows for Rows {
         .boxed()
     }
 
-    fn lock_keys(&self) -> Vec<String> {
-        let keys = |step: &Step| -> Vec<String> {
-            step.claimed().map(|seat| format!("{}/{seat}", step.reservation.showtime_id)).collect()
-        };
-        self.steps().iter().flat_map(keys).collect()
-    }
-
     /// One notice for each showtime with all its changes, and one for each reservation that existed before.
     fn notices(committed: &[(&Self, &Sequences)]) -> Vec<(String, Bytes)> {
         let mut halls: BTreeMap<(Uuid, i64), Vec<SeatChange>> = BTreeMap::new();

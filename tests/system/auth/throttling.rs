@@ -17,8 +17,14 @@ use crate::harness::{PASSWORD, TestSystem};
 
 const HOME: [u8; 4] = [192, 0, 2, 1];
 
-async fn throttled(system: TestSystem) -> TestSystem {
-    let throttle = ThrottleSettings { free_tries_account: 3, free_tries_account_all: 100, free_tries_ip: 8 };
+const THROTTLE: ThrottleSettings = ThrottleSettings {
+    free_tries_account: 3,
+    free_tries_account_all: 100,
+    free_tries_ip: 8,
+    redis_url: None,
+};
+
+async fn throttled(system: TestSystem, throttle: ThrottleSettings) -> TestSystem {
     system.with_auth_as(move |settings| settings.throttle = Some(throttle)).await
 }
 
@@ -52,7 +58,7 @@ async fn until_logged_in(system: &TestSystem, ip: [u8; 4], email: &str) -> Durat
 
 #[tokio::test]
 async fn wrong_passwords_are_delayed_and_the_right_one_resets_the_count_after_the_delay() {
-    let system = throttled(TestSystem::start().await).await;
+    let system = throttled(TestSystem::start().await, THROTTLE).await;
     system.register("ada@example.org").await;
     // An unknown account is treated alike.
     for email in ["ada@example.org", "nobody@example.org"] {
@@ -87,7 +93,7 @@ async fn wrong_passwords_are_delayed_and_the_right_one_resets_the_count_after_th
 
 #[tokio::test]
 async fn an_address_that_guesses_at_many_accounts_is_delayed_and_others_are_not() {
-    let system = throttled(TestSystem::start().await).await;
+    let system = throttled(TestSystem::start().await, THROTTLE).await;
     system.register("ada@example.org").await;
     for number in 0..9 {
         let codes = guess(&system, HOME, &format!("somebody{number}@example.org"), 1).await;
@@ -103,7 +109,7 @@ async fn an_address_that_guesses_at_many_accounts_is_delayed_and_others_are_not(
 
 #[tokio::test]
 async fn wrong_passwords_from_another_network_do_not_lock_the_owner_out() {
-    let system = throttled(TestSystem::start().await).await;
+    let system = throttled(TestSystem::start().await, THROTTLE).await;
     system.register("ada@example.org").await;
     let codes = guess(&system, [198, 51, 100, 9], "ada@example.org", 6).await;
     assert!(codes.contains(&"login-throttled".to_owned()), "{codes:?}");
@@ -113,8 +119,7 @@ async fn wrong_passwords_from_another_network_do_not_lock_the_owner_out() {
 
 #[tokio::test]
 async fn a_known_device_can_log_in_while_others_guess_and_is_limited_itself() {
-    let throttle =
-        ThrottleSettings { free_tries_account: 3, free_tries_account_all: 4, free_tries_ip: 1_000 };
+    let throttle = ThrottleSettings { free_tries_account_all: 4, free_tries_ip: 1_000, ..THROTTLE };
     let system =
         TestSystem::start().await.with_auth_as(move |settings| settings.throttle = Some(throttle)).await;
     let ada = system.register("ada@example.org").await;
@@ -143,10 +148,10 @@ async fn a_known_device_can_log_in_while_others_guess_and_is_limited_itself() {
 #[tokio::test]
 async fn hosts_share_the_count_in_redis_and_count_alone_without_it() {
     let mut redis = Redis::start(&Folder::temporary().unwrap()).await.unwrap();
-    let mut system = TestSystem::start().await;
-    system.config.redis_url = Some(redis.url());
+    let throttle = ThrottleSettings { redis_url: Some(redis.url()), ..THROTTLE };
+    let one = throttled(TestSystem::start().await, throttle.clone()).await;
     // A request may go to either host.
-    let system = throttled(throttled(system).await).await;
+    let system = throttled(one, throttle).await;
     system.register("ada@example.org").await;
     let codes = guess(&system, HOME, "ada@example.org", 5).await;
     assert_eq!(codes.iter().filter(|code| *code == "login-throttled").count(), 1, "{codes:?}");

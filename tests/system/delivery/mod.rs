@@ -11,7 +11,6 @@ mod probe;
 mod proxy;
 mod query_plans;
 mod relay;
-mod seat_lock;
 mod supervision;
 
 use std::collections::BTreeSet;
@@ -19,7 +18,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use actors::config::HostConfig;
-use actors::delivery::{Change, Journal, SeatLock};
+use actors::delivery::{Change, Journal};
 use actors::host::{DomainBuilder, Host};
 use bus::Bus;
 use bus::consumer::DatabaseUp;
@@ -118,18 +117,13 @@ struct ProbeHost {
 
 impl ProbeHost {
     async fn start(database: &str, bus: &Bus) -> Self {
-        Self::start_with(database, database, None, bus).await
+        Self::start_with(database, database, bus).await
     }
 
-    async fn start_with(hosts: &str, direct: &str, redis: Option<String>, bus: &Bus) -> Self {
-        let config = HostConfig {
-            database_url: hosts.to_owned(),
-            redis_url: redis,
-            jwt_public_keys: KeySet::default(),
-        };
+    async fn start_with(hosts: &str, direct: &str, bus: &Bus) -> Self {
+        let config = HostConfig { database_url: hosts.to_owned(), jwt_public_keys: KeySet::default() };
         let builder = DomainBuilder::connect(&config, bus.clone(), "probe").await.unwrap();
-        let lock = builder.redis.clone().map(SeatLock::new);
-        let (journal, database_up, children) = builder.delivery::<Probe>(lock);
+        let (journal, database_up, children) = builder.delivery::<Probe>();
         let running = builder.clone().start(database_up.clone(), move || children.clone()).await.unwrap();
         let pool = actors::delivery::Database::new(direct, "probe").unwrap().pool;
         Self { journal, database_up, builder, running, pool }

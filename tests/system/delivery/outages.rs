@@ -128,7 +128,7 @@ async fn a_commit_whose_connection_is_cut_gets_its_true_outcome() {
     let port = marquee::local::shared_postgres().await.unwrap().port();
     let (own, cuts) = proxy::start(port).await;
     let proxied = url.replace(&format!(":{port}/"), &format!(":{own}/"));
-    let host = ProbeHost::start_with(&proxied, &url, None, &bus).await;
+    let host = ProbeHost::start_with(&proxied, &url, &bus).await;
     let load = Load::start(&host, 4);
     until("many commits were cut", SOON, async || {
         let counts = [&cuts.before_commit, &cuts.after_commit, &cuts.after_query];

@@ -12,7 +12,6 @@ use uuid::Uuid;
 pub struct Probe {
     pub id: Uuid,
     pub act: Act,
-    pub locks: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub enum Rejection {
 
 impl Probe {
     pub fn new(id: Uuid, act: Act) -> Self {
-        Self { id, act, locks: Vec::new() }
+        Self { id, act }
     }
 
     /// A new account of a new owner, which always succeeds.
@@ -78,10 +77,6 @@ impl Probe {
             Act::Raise { from } => Some((self.id, from)),
             _ => None,
         }
-    }
-
-    pub fn locking(self, key: &str) -> Self {
-        Self { locks: vec![key.to_owned()], ..self }
     }
 }
 
@@ -147,10 +142,6 @@ impl Rows for Probe {
             Ok(versions)
         }
         .boxed()
-    }
-
-    fn lock_keys(&self) -> Vec<String> {
-        self.locks.clone()
     }
 
     fn notices(committed: &[(&Self, &i64)]) -> Vec<(String, Bytes)> {

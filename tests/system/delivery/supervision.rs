@@ -58,7 +58,6 @@ async fn a_host_ends_when_its_worker_fails_too_often() {
     let bus = connect(&nats).await;
     let config = actors::config::HostConfig {
         database_url: database().await,
-        redis_url: None,
         jwt_public_keys: bus::contract::auth::KeySet::default(),
     };
     let builder = actors::host::DomainBuilder::connect(&config, bus, "probe").await.unwrap();

@@ -26,8 +26,6 @@ pub struct Entry<R: Rows> {
     pub change: Change<R>,
     pub reply: Reply<R>,
     pub since: Instant,
-    /// Refused once by the seat lock; now Postgres alone decides.
-    pub past_lock: bool,
 }
 
 impl<R: Rows> Entry<R> {
@@ -78,7 +76,7 @@ impl<R: Rows> Drop for Reply<R> {
 
 /// The changes that wait, in order.
 pub struct Queue<R: Rows> {
-    /// Received before, and to be written next: put off by the seat lock or by an outage, or beyond the last batch.
+    /// Received before, and to be written next: put off by an outage, or beyond the last batch.
     pub front: VecDeque<Entry<R>>,
     pub received: mpsc::UnboundedReceiver<Entry<R>>,
 }

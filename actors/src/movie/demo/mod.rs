@@ -39,7 +39,7 @@ pub struct Added {
 
 /// Adds what is missing of the demo cinema: created by `staff`, with prices in `currency`.
 pub async fn seed(builder: DomainBuilder, staff: Uuid, currency: Currency) -> anyhow::Result<Added> {
-    let (journal, database_up, children) = builder.delivery(None);
+    let (journal, database_up, children) = builder.delivery();
     let env = Env::new(&builder, journal, MovieSettings::default());
     // Titles are not unique, so two processes that seed at once take turns.
     let turn = store::take_turn(&builder.database).await?;
