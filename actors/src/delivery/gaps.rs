@@ -111,14 +111,20 @@ impl GapWatch {
         let consumer = stream.consumer_info(name).await.map_err(Failure::transient)?;
         // After the consumer: an ack floor that JetStream has moved over discarded events shows as a gap here.
         let stream = Seen::of(&stream.get_info().await.map_err(Failure::transient)?);
-        // After a loss of NATS's data the relays publish their whole archives.
-        let known = known.filter(|known| known.stream_created_at == stream.created);
-        if known.as_ref().is_some_and(|known| stream.is_gap(known)) {
+        let known = match known.filter(|known| known.stream_created_at == stream.created) {
+            Some(known) => known,
+            None => {
+                let known = stream.nothing_handled(now);
+                within(DATABASE_MAX, sql::store_position(&self.database.pool, name, &known)).await?;
+                known
+            }
+        };
+        if stream.is_gap(&known) {
             return self.fill(stop).await;
         }
-        let position = stream.position(known.as_ref(), now, end, Progress::of(&consumer));
+        let position = stream.position(&known, now, end, Progress::of(&consumer));
         self.warn(&position, now);
-        if known.is_none_or(|known| known.is_moved(&position)) {
+        if known.is_moved(&position) {
             within(DATABASE_MAX, sql::store_position(&self.database.pool, name, &position)).await?;
         }
         Ok(())
@@ -246,6 +252,20 @@ impl Seen {
         self.first_sequence > known.handled_to + 1
     }
 
+    /// The position in a stream that is checked for the first time. The stream may have discarded events before: a host that ended
+    /// within its first seconds has stored no position, and after a loss of NATS's data the stream is a new one.
+    fn nothing_handled(&self, now: Timestamp) -> Position {
+        let oldest = now.minus(topology::EVENTS_MAX_AGE);
+        Position {
+            stream_created_at: self.created.clone(),
+            handled_to: 0,
+            handled_until: oldest,
+            seen_to: 0,
+            seen_at: oldest,
+            stream_percent: self.percent,
+        }
+    }
+
     /// What the stream does not have any more and the consumer may not have handled.
     fn gap(&self, known: &Position, now: Timestamp) -> Gap {
         Gap {
@@ -259,14 +279,9 @@ impl Seen {
 
     /// The position after a check that found no gap. At `now` or later the stream ended with `end`, and after that the
     /// consumer was as far as `progress`.
-    fn position(self, known: Option<&Position>, now: Timestamp, end: i64, progress: Progress) -> Position {
-        // A new consumer begins with what the stream has.
-        let before = known.map_or(self.first_sequence - 1, |known| known.handled_to);
-        let handled_to = if progress.has_all { end } else { progress.ack_floor }.max(before);
-        let (mut handled_until, mut seen_to, mut seen_at) = match known {
-            Some(known) => (known.handled_until, known.seen_to, known.seen_at),
-            None => (now.minus(topology::EVENTS_MAX_AGE), end, now),
-        };
+    fn position(self, known: &Position, now: Timestamp, end: i64, progress: Progress) -> Position {
+        let handled_to = if progress.has_all { end } else { progress.ack_floor }.max(known.handled_to);
+        let Position { mut handled_until, mut seen_to, mut seen_at, .. } = *known;
         if progress.has_all {
             (handled_until, seen_to, seen_at) = (now, end, now);
         } else if handled_to >= seen_to {
@@ -294,7 +309,7 @@ mod tests {
     #[test]
     fn a_stream_that_begins_after_what_was_handled_has_a_gap() {
         let all = Progress { ack_floor: 80, has_all: true };
-        let known = seen(1).position(None, at(0), 100, all);
+        let known = seen(1).position(&seen(1).nothing_handled(at(0)), at(0), 100, all);
         assert_eq!((known.handled_to, known.handled_until), (100, at(0)));
         assert!(!seen(101).is_gap(&known));
         let later = seen(151);
@@ -305,20 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn a_new_consumer_has_no_gap() {
-        let known = seen(500).position(None, at(0), 900, Progress { ack_floor: 0, has_all: false });
-        assert_eq!(known.handled_to, 499);
-        assert!(!seen(500).is_gap(&known));
+    fn a_stream_that_is_checked_for_the_first_time_has_a_gap_where_it_has_discarded_events() {
+        assert!(!seen(0).is_gap(&seen(0).nothing_handled(at(0))), "an empty stream");
+        assert!(!seen(1).is_gap(&seen(1).nothing_handled(at(0))));
+        let gap = seen(500).gap(&seen(500).nothing_handled(at(0)), at(0));
+        assert_eq!((gap.first_sequence, gap.last_sequence), (1, 499));
+        assert!(seen(500).is_gap(&seen(500).nothing_handled(at(0))));
     }
 
     #[test]
     fn a_consumer_that_is_always_busy_still_moves_on() {
         let busy = |ack_floor| Progress { ack_floor, has_all: false };
-        let known = seen(1).position(None, at(0), 100, busy(50));
-        let known = seen(1).position(Some(&known), at(15), 200, busy(99));
+        let known = seen(1).position(&seen(1).nothing_handled(at(0)), at(0), 100, busy(50));
+        let known = seen(1).position(&known, at(15), 200, busy(99));
         assert_eq!((known.handled_to, known.seen_to), (99, 100));
         assert!(known.handled_until < at(0));
-        let known = seen(1).position(Some(&known), at(30), 300, busy(210));
+        let known = seen(1).position(&known, at(30), 300, busy(210));
         // What was published up to the first check, which ended with 100, is handled.
         assert_eq!((known.handled_to, known.handled_until), (210, at(0)));
         assert_eq!((known.seen_to, known.seen_at), (300, at(30)));
