@@ -28,6 +28,7 @@ use tracing::{Instrument, Span};
 
 use crate::context::{CORRELATION_ID, TRACEPARENT};
 use crate::contract::{Event, Timestamp};
+use crate::dead_letter::HANDLING_MAX;
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME, MARQUEE_ONLY};
 use crate::topology::{self, ConsumerSpec};
 use crate::{Bus, Context, Failure, retry, trace};
@@ -155,6 +156,14 @@ impl Delivery {
             Failure::Poison(why) => self.park(why),
         }
     }
+}
+
+/// Has an event handled that does not come from the stream; `None` where there is no verdict within [`HANDLING_MAX`].
+async fn verdict_of(handle: &(dyn Fn(Delivery) + Send + Sync), delivery: Delivery) -> Option<Verdict> {
+    let (sender, verdict) = oneshot::channel();
+    handle(Delivery { ticket: Ticket(Some(Origin::Waiting(sender))), ..delivery });
+    // A ticket that is dropped is settled too, so the channel has a verdict in the end.
+    tokio::time::timeout(HANDLING_MAX, verdict).await.ok()?.ok()
 }
 
 /// Runs until `stop`, through every outage. `handle` must not block: it casts to an actor or spawns a task.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use redis::{Client, TlsCertificates};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisResult, TlsCertificates};
 
 use crate::address::Address;
 use crate::tls;
@@ -29,6 +30,14 @@ pub fn client(url: &str) -> anyhow::Result<Client> {
         }
         _ => Client::open(url).context(wrong),
     }
+}
+
+/// A connection that is made when it is first used, and made anew when it is lost.
+pub fn connection(client: Client) -> RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(1)))
+        .set_response_timeout(Some(Duration::from_millis(500)));
+    ConnectionManager::new_lazy_with_config(client, config)
 }
 
 /// Connects once to find out why Redis does not answer: the client that reconnects by itself does not report the reason, and

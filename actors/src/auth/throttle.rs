@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bus::contract::auth::Rejection;
 use bus::network;
 use redis::Script;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use uuid::Uuid;
 
 use self::count::Counts;
@@ -108,10 +108,7 @@ fn connect_redis(url: &str) -> anyhow::Result<ConnectionManager> {
             tracing::warn!(why, "Redis does not answer; this host counts wrong passwords alone");
         }
     });
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(1)))
-        .set_response_timeout(Some(Duration::from_millis(500)));
-    Ok(ConnectionManager::new_lazy_with_config(client, config)?)
+    Ok(bus::redis::connection(client)?)
 }
 
 impl Throttle {

@@ -156,33 +156,32 @@ impl<R: Rows> JournalParts<R> {
         }
     }
 
-    /// Writes a batch and reports the outcomes of all but the changes that it returns: an outage put them
-    /// off.
+    /// Writes a batch and reports the outcomes of all but the changes that it returns: an outage put them off.
     async fn write_batch(&self, connection: &mut Connection<'_>, batch: Vec<Entry<R>>) -> Vec<Entry<R>> {
         let batch = self.refuse_too_large(batch);
-        let mut left = Vec::new();
-        if !batch.is_empty() {
-            metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
-                .record(batch.len() as f64);
-            let started = Instant::now();
-            #[cfg(feature = "planted")]
-            if bus::config::planted("publish-before-commit") {
-                let events = batch.iter().flat_map(|entry| entry.change.outbox.iter().cloned()).collect();
-                self.relay.send_uncommitted(events);
-            }
-            // What is one statement does not wait for the dialogues, of which there are few.
-            let (statements, dialogues): (Vec<_>, Vec<_>) =
-                batch.into_iter().partition(|entry| entry.change.rows.is_statement());
-            let mut alone = Vec::new();
-            for part in [statements, dialogues].into_iter().filter(|part| !part.is_empty()) {
-                let (put_off, lost) = self.together(connection, part).await;
-                left.extend(put_off);
-                alone.extend(lost);
-            }
-            metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
-                .record(started.elapsed().as_secs_f64());
-            left.extend(self.one_by_one(connection, alone).await);
+        if batch.is_empty() {
+            return Vec::new();
         }
+        metrics::histogram!("journal_batch_size", "domain" => self.database.domain)
+            .record(batch.len() as f64);
+        let started = Instant::now();
+        #[cfg(feature = "planted")]
+        if bus::config::planted("publish-before-commit") {
+            let events = batch.iter().flat_map(|entry| entry.change.outbox.iter().cloned()).collect();
+            self.relay.send_uncommitted(events);
+        }
+        // What is one statement does not wait for the dialogues, of which there are few.
+        let (statements, dialogues): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|entry| entry.change.rows.is_statement());
+        let (mut left, mut alone) = (Vec::new(), Vec::new());
+        for part in [statements, dialogues].into_iter().filter(|part| !part.is_empty()) {
+            let (put_off, lost) = self.together(connection, part).await;
+            left.extend(put_off);
+            alone.extend(lost);
+        }
+        metrics::histogram!("journal_commit_seconds", "domain" => self.database.domain)
+            .record(started.elapsed().as_secs_f64());
+        left.extend(self.one_by_one(connection, alone).await);
         left
     }
 

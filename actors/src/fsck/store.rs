@@ -53,33 +53,40 @@ async fn findings(connection: &mut PgConnection, query: String) -> anyhow::Resul
     Ok((found, findings))
 }
 
+/// The schemas that have this table, by name.
+async fn schemas_with(connection: &mut PgConnection, table: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relname = $1 and c.relkind in ('r', 'p') order by 1",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await
+}
+
+/// The query for all domains together. The names come from the catalogue; the query quotes them.
+fn of_each(domains: &[String], query: &str) -> String {
+    let queries = domains.iter().map(|domain| query.replace("{domain}", domain));
+    queries.collect::<Vec<_>>().join(" union all ")
+}
+
 /// Every domain's outbox: committed events are published, and there are partitions for the coming days.
 async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
-    let domains: Vec<String> = sqlx::query_scalar(
-        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where c.relname = 'outbox' and c.relkind = 'p' order by 1",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+    let domains = schemas_with(connection, "outbox").await?;
     if domains.is_empty() {
         return Ok(Vec::new());
     }
-    // A name from the catalogue, quoted by the same.
-    let unsent = domains.iter().map(|domain| {
-        format!(
-            r#"select format('{domain}: %s %s of %s', id, subject, committed_at) from "{domain}".unsent
-               where committed_at < now() - interval '1 minute'"#
-        )
-    });
-    let without = domains.iter().map(|domain| {
-        format!(
-            "select format('{domain}: no partition for %s', day::date)
-             from generate_series(now() at time zone 'utc', now() at time zone 'utc' + interval '3 days', interval '1 day') as day
-             where to_regclass(format('%I.outbox_%s', '{domain}', to_char(day, 'YYYYMMDD'))) is null"
-        )
-    });
-    let (unsent, without) =
-        (unsent.collect::<Vec<_>>().join(" union all "), without.collect::<Vec<_>>().join(" union all "));
+    let unsent = of_each(
+        &domains,
+        r#"select format('{domain}: %s %s of %s', id, subject, committed_at) from "{domain}".unsent
+           where committed_at < now() - interval '1 minute'"#,
+    );
+    let without = of_each(
+        &domains,
+        "select format('{domain}: no partition for %s', day::date)
+         from generate_series(now() at time zone 'utc', now() at time zone 'utc' + interval '3 days', interval '1 day') as day
+         where to_regclass(format('%I.outbox_%s', '{domain}', to_char(day, 'YYYYMMDD'))) is null",
+    );
     let evidence = format!("the outboxes of {}", domains.join(", "));
     let mut checked = Vec::new();
     for (name, promise, query) in [
@@ -94,21 +101,12 @@ async fn outboxes(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>>
 
 /// Every domain's consumer: whether the stream discards, or has discarded, events that it had not handled.
 async fn consumers(connection: &mut PgConnection) -> anyhow::Result<Vec<Checked>> {
-    let domains: Vec<String> = sqlx::query_scalar(
-        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where c.relname = 'consumer_gaps' and c.relkind = 'r' order by 1",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+    let domains = schemas_with(connection, "consumer_gaps").await?;
     if domains.is_empty() {
         return Ok(Vec::new());
     }
-    let each = |query: &str| {
-        let of_each = domains.iter().map(|domain| query.replace("{domain}", domain));
-        of_each.collect::<Vec<_>>().join(" union all ")
-    };
-    let positions = each(r#"select * from "{domain}".consumers"#);
-    let gaps = each(r#"select * from "{domain}".consumer_gaps"#);
+    let positions = of_each(&domains, r#"select * from "{domain}".consumers"#);
+    let gaps = of_each(&domains, r#"select * from "{domain}".consumer_gaps"#);
     // A host that is away stores nothing, so the others say how full the stream is and where it ends.
     let behind = format!(
         "select format('%s has not handled everything since %s, and the stream EVENTS is %s %% full', name, handled_until, percent)

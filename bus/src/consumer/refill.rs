@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::parking::store_dead_letter;
-use super::{DatabaseUp, Delivery, Origin, Ticket, Verdict};
+use super::{DatabaseUp, Delivery, Ticket, Verdict, verdict_of};
 use crate::archive::{self, ArchivedEvent, PageRequest};
 use crate::dead_letter::HANDLING_MAX;
 use crate::{Bus, Failure, retry};
@@ -108,8 +107,7 @@ impl Refill {
     }
 
     async fn handle(&self, event: &ArchivedEvent, attempt: u64) -> Verdict {
-        let (sender, verdict) = oneshot::channel();
-        (self.handle)(Delivery {
+        let delivery = Delivery {
             id: event.id.to_string(),
             subject: event.subject.clone(),
             payload: event.payload(),
@@ -117,13 +115,10 @@ impl Refill {
             source: event.source.clone(),
             time: Some(event.time),
             attempt,
-            ticket: Ticket(Some(Origin::Waiting(sender))),
-        });
-        match tokio::time::timeout(HANDLING_MAX, verdict).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) => Verdict::Retry("dropped unsettled".into()),
-            Err(_) => Verdict::Retry(format!("not settled within {HANDLING_MAX:?}")),
-        }
+            ticket: Ticket(None),
+        };
+        let verdict = verdict_of(&*self.handle, delivery).await;
+        verdict.unwrap_or_else(|| Verdict::Retry(format!("not settled within {HANDLING_MAX:?}")))
     }
 
     async fn park(

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{DatabaseUp, Delivery, Origin, Ticket, Verdict};
+use super::{DatabaseUp, Delivery, Ticket, Verdict, verdict_of};
 use crate::dead_letter::{self, DLQ_CONSUMER, HANDLING_MAX, Replay, Replayed, replay_subject};
 use crate::event::{CE_ID, CE_SOURCE, CE_TIME};
 use crate::topology::DLQ_PREFIX;
@@ -70,9 +69,8 @@ async fn replay(
     let Some(id) = header(CE_ID).filter(|id| !id.is_empty() && id.len() <= 200) else {
         return Replayed::Poison("the message has no ce-id".into());
     };
-    let (sender, verdict) = oneshot::channel();
     metrics::counter!("dead_letters_replayed_total", "consumer" => consumer).increment(1);
-    handle(Delivery {
+    let delivery = Delivery {
         id: id.to_owned(),
         subject: message.subject.strip_prefix(DLQ_PREFIX).unwrap_or(&message.subject).to_owned(),
         payload: message.payload.clone(),
@@ -80,14 +78,13 @@ async fn replay(
         source: header(CE_SOURCE).unwrap_or_default().to_owned(),
         time: header(CE_TIME).and_then(|time| serde_json::from_value(time.into()).ok()),
         attempt: 1,
-        ticket: Ticket(Some(Origin::Waiting(sender))),
-    });
-    match tokio::time::timeout(HANDLING_MAX, verdict).await {
-        Ok(Ok(Verdict::Done)) => Replayed::Handled,
-        Ok(Ok(Verdict::Retry(why))) => Replayed::Later(why),
-        Ok(Ok(Verdict::Park(reason))) => Replayed::Poison(reason),
-        Ok(Err(_)) => Replayed::Later("dropped unsettled".into()),
-        Err(_) => Replayed::Later(format!(
+        ticket: Ticket(None),
+    };
+    match verdict_of(handle, delivery).await {
+        Some(Verdict::Done) => Replayed::Handled,
+        Some(Verdict::Retry(why)) => Replayed::Later(why),
+        Some(Verdict::Park(reason)) => Replayed::Poison(reason),
+        None => Replayed::Later(format!(
             "it took more than {HANDLING_MAX:?}; check it before you replay it again"
         )),
     }

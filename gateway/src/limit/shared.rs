@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use redis::{RedisResult, Script};
 
 use super::Usage;
@@ -100,10 +100,7 @@ impl SharedCount {
 
     fn connection(&self) -> Option<ConnectionManager> {
         let connect = || {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(Duration::from_secs(1)))
-                .set_response_timeout(Some(Duration::from_millis(500)));
-            ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+            bus::redis::connection(self.client.clone())
                 .inspect_err(|error| tracing::error!(%error, "no connection to Redis is possible"))
                 .ok()
         };
