@@ -1,11 +1,13 @@
 # syntax=docker/dockerfile:1
 # One small image for every part: `marquee` is the entry point, the part is its argument.
 #   docker build -t marquee .        docker run --rm --env-file config/reservation.env marquee host reservation
+# Needs BuildKit, the builder of Docker 23 and newer; for an older one set DOCKER_BUILDKIT=1. `docker compose` 2 always uses it.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# Fat LTO: about ten minutes on two cores, and 5 GB of memory. The caches are kept for the next build on the same builder, so
+# Fat LTO: about ten minutes on two cores that do nothing else, and 5 GB of memory: with less the compiler is killed ("signal: 9").
+# On a small machine build elsewhere and load the image (docker save, docker load). The caches are kept for the next build on the same builder, so
 # the binary is copied out of them. --locked: the versions that CI has tested.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

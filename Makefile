@@ -1,5 +1,5 @@
 # Marquee. `make run` starts it, `make test` tests it; `make help` lists all targets.
-.PHONY: help run test check format lint docs api chaos chaos-selftest fuzz bench bench-pure install deny
+.PHONY: help run test check format lint docs api chaos chaos-selftest power-loss fuzz bench bench-pure scaling deploy-check install deny upgrade upgrade-test deb rules
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile | expand -t 18
@@ -31,10 +31,15 @@ api: install ## the API from outside: Spectral, newman, schemathesis (installs N
 	scripts/install-checks.sh
 	scripts/check-api.sh
 
+rules: ## check and test the alert rules in deploy/ (installs promtool where Go is)
+	scripts/install-checks.sh promtool
+	scripts/check-rules.sh
+
+# With --benches the libraries are those that `make test` has built: tests and benches add the same features to dependencies.
 chaos: install ## inject faults into a cinema of real processes for some minutes and check every promise (docs/reliability.md)
-	@scripts/install-chaos.sh
-	cargo build --workspace --profile quick-release
-	target/quick-release/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2) $(if $(FAULTS),--faults $(FAULTS)) $(if $(TOGETHER),--together)
+	@scripts/install-chaos.sh $(if $(CLUSTER),cluster)
+	cargo build --workspace --bins --benches --profile quick-release
+	target/quick-release/chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),$(if $(CLUSTER),9,2)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(TOGETHER),--together) $(if $(CLUSTER),--cluster)
 
 # The program with planted bugs is copied to another name, then the one without them is built again.
 chaos-selftest: install ## plant bugs, each of which the checks must find (BUGS=a,b: only these)
@@ -42,6 +47,11 @@ chaos-selftest: install ## plant bugs, each of which the checks must find (BUGS=
 	cp target/quick-release/marquee target/quick-release/marquee-planted
 	cargo build --workspace --profile quick-release
 	target/quick-release/chaos --program target/quick-release/marquee-planted --seed $(or $(SEED),1) --planted $(or $(BUGS),all)
+
+power-loss: install ## as root: cut the power of Postgres's and NATS's disks in 20 rounds (ROUNDS=20 SEED=1; PLANTED=without-fsync tests the method)
+	@scripts/install-chaos.sh
+	cargo build --workspace --bins --benches --profile quick-release
+	target/quick-release/chaos --power-loss --seed $(or $(SEED),1) --rounds $(or $(ROUNDS),20) $(if $(PLANTED),--planted $(PLANTED))
 
 fuzz: ## fuzz the parsers of untrusted bytes, coverage-guided (SECONDS=60 TARGET=webhook; fuzz/README.md)
 	scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
@@ -52,6 +62,22 @@ bench: install ## measure how fast it sells: complete sagas, a blockbuster, a ba
 
 bench-pure: install ## measure the parts without I/O: saga step, best seats, seat map, retry
 	cargo bench --workspace --bench pure
+
+scaling: install ## measure 1, 2 and 4 hosts of each kind, as the table of docs/scaling.md (HOSTS=1,2,4 CLIENTS=32,128; release build)
+	cargo build --release --workspace --bin marquee --bin bench
+	target/release/bench scaling --hosts $(or $(HOSTS),1,2,4) --clients $(or $(CLIENTS),32,128)
+
+deploy-check: ## are the files of deploy/ valid? (docker-compose and Go, where they are there)
+	@scripts/check-deploy.sh
+
+upgrade: ## upgrade a running `docker compose` deployment without a lost request (docs/operations.md)
+	scripts/upgrade.sh
+
+upgrade-test: install ## upgrade a deployment of the release before under load and check every promise (SEED, MINUTES; docs/releasing.md)
+	scripts/upgrade-test.sh
+
+deb: ## build the Debian package into target/debian (PROFILE=quick-release: in minutes, for a trial by scripts/try-deb.sh)
+	scripts/build-deb.sh
 
 install: ## install what is missing besides Rust: Postgres, Redis, nats-server
 	@scripts/install.sh

@@ -71,7 +71,7 @@ fn main() -> Result<()> {
 async fn measure() -> Result<()> {
     let nats = Nats::start(&Folder::temporary()?).await?;
     let mut rabbitmq = RabbitMq::start(&Folder::temporary()?).await?;
-    let bus = operator(&nats).await?;
+    let bus = everything(&nats).await?;
     bus::topology::ensure_streams(&bus).await?;
     let channel = queues(&rabbitmq).await?;
 
@@ -127,8 +127,9 @@ async fn measure() -> Result<()> {
     rabbitmq.stop().await
 }
 
-async fn operator(nats: &Nats) -> Result<Bus> {
-    let user = marquee::config::OPERATOR.to_owned();
+/// A connection that may do everything.
+async fn everything(nats: &Nats) -> Result<Bus> {
+    let user = marquee::config::MAINTENANCE.to_owned();
     let (password, name) = (nats.password().to_owned(), "bridge-speed".into());
     Bus::connect(Config {
         urls: vec![nats.url()],

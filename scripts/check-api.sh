@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the API from outside, on a gateway that it starts: Spectral checks the documents, newman walks the Postman
-# collection, schemathesis sends what the OpenAPI document allows and what it forbids, logged in and not. Each
-# finding is printed with a curl command that reproduces it. About two minutes; scripts/install-checks.sh installs the tools.
+# collection, extruct reads the data of schema.org in the HTML, schemathesis sends what the OpenAPI document allows and what it
+# forbids, logged in and not. Each finding is printed with a curl command that reproduces it. About two minutes;
+# scripts/install-checks.sh installs the tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +13,7 @@ schemathesis=$checks/venv/bin/schemathesis
 data=$(mktemp -d)
 
 # Builds the program if the tests have not built it with the same features.
-cargo build --workspace --profile quick-release --quiet
+cargo build --workspace --bins --benches --profile quick-release --quiet
 
 RATE_LIMIT_DISABLED=true HTTP_ADDR=127.0.0.1:0 RUST_LOG=warn target/quick-release/marquee up --data "$data" >"$data/log" 2>&1 &
 marquee=$!
@@ -49,6 +50,11 @@ walk() {
         --env-var "baseUrl=$URL" --reporter-cli-no-banner --reporter-cli-no-summary
 }
 
+# Without JavaScript: the HTML as search engines get it.
+structured() {
+    "$checks/venv/bin/python" tests/tools/structured.py "$URL"
+}
+
 token() {
     curl -sSf "$URL/v1/auth/login" -H 'content-type: application/json' \
         -d '{"email": "owner@marquee.example", "password": "popcorn-2026"}' |
@@ -56,14 +62,16 @@ token() {
 }
 
 # Ten examples per operation, so that the requests depend on the seed and not on the machine's speed. One worker: Python before
-# 3.11.9 counts the depth of syntax trees wrongly in threads. A fixed seed, so that a new finding is caused by the change.
+# 3.11.9 counts the depth of syntax trees wrongly in threads. A fixed seed, so that a new finding is caused by the change. An answer
+# may take as long as the longest `?wait=`.
 fuzz() {
     "$schemathesis" --config-file tests/tools/schemathesis.toml run "$URL/openapi.json" --checks all --workers 1 --seed 1 \
-        --max-examples 10 --no-shrink --continue-on-failure "$@"
+        --max-examples 10 --no-shrink --continue-on-failure --request-timeout 40 --max-response-time 35 "$@"
 }
 
 check documents documents
 check walk walk
+check 'the HTML as data' structured
 check 'as SUPER_ADMIN' fuzz --header "Authorization: Bearer $(token)" --max-time 70
 check anonymous fuzz --max-time 20
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the browser tests need besides scripts/install-tests.sh, which installs npm: Chromium and its driver from the
-# distribution, and axe-core at exactly the version and hash of tests/browser/package-lock.json into .tools/browser.
+# Installs what the browser tests need besides scripts/install-tests.sh, which installs npm: Chromium and its driver, and poppler and
+# zbar, which read printed tickets, from the distribution; axe-core at exactly the version and hash of tests/browser/package-lock.json into .tools/browser.
 # Silent, quick and offline when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +17,8 @@ installed() { [ "$(cat "$place/installed" 2>/dev/null)" = "$wanted" ]; }
 packages=()
 have chromium || packages+=(chromium)
 have chromedriver || packages+=(chromium-driver)
+have pdftoppm || packages+=(poppler-utils)
+have zbarimg || packages+=(zbar-tools)
 installed || have npm || [ -x .tools/node/npm ] || packages+=(npm)
 if [ "${#packages[@]}" = 0 ] && installed; then exit 0; fi
 

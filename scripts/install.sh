@@ -31,7 +31,7 @@ have_nats() {
     [ "$(printf '%s\n' "$nats_wanted" "$version" | sort -V | head -n 1)" = "$nats_wanted" ]
 }
 
-have_smtp() { .tools/smtp/bin/python -c 'import aiosmtpd' >/dev/null 2>&1; }
+have_smtp() { .tools/smtp/bin/python -c 'import aiosmtpd, icalendar' >/dev/null 2>&1; }
 
 have_venv() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 

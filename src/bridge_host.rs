@@ -10,7 +10,7 @@ use anyhow::Context;
 use bridge::inbound::Inbound;
 use bridge::outbound::Target;
 use bridge::retry::Retrier;
-use bridge::{Session, Settings, outbound, service_queue};
+use bridge::{Session, Settings, bindings, outbound};
 use bus::Failure;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<H
     let session = Session::new(settings);
     session.check().await.context("AMQP_URL")?;
     let (connection, bus) = (session.clone(), builder.bus.clone());
+    let (announced, name) = (builder.bus.clone(), builder.domain);
     // Stopped last: the other loops need the connection to settle their messages.
     let connection = builder.worker(Stage::Write, "session", move |stop| {
         let session = connection.clone();
@@ -28,11 +29,15 @@ pub async fn spawn(builder: HostBuilder, settings: Settings) -> anyhow::Result<H
     });
     let mut children = vec![
         connection,
-        child(&builder, "service queues", &session, service_queue::run),
+        child(&builder, "bindings", &session, bindings::run),
         child(&builder, "inbound", &session, move |session, stop| {
             Inbound::new(bus.clone(), session).run(stop)
         }),
         child(&builder, "retries", &session, |session, stop| Retrier::new(session).run(stop)),
+        builder.worker(Stage::Intake, "service", move |stop| {
+            let bus = announced.clone();
+            async move { Ok(bus::service::announce(bus, name, stop).await?) }
+        }),
     ];
     for target in targets {
         let bus = builder.bus.clone();

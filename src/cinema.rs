@@ -13,7 +13,7 @@ use bus::in_process::InProcess;
 use bus::token::Verifier;
 use gateway::Part;
 
-use crate::config::{self, OPERATOR};
+use crate::config::{self, MAINTENANCE};
 use crate::{hosts, telemetry};
 
 /// How a deployment is started. The environment names the servers.
@@ -24,7 +24,7 @@ pub struct Opening {
     /// More than one to test hosts that share the work, as in production.
     pub reservation_hosts: usize,
     /// Requests within this process bypass NATS. Tests use NATS, as separate processes would.
-    pub neighbours: bool,
+    pub calls_in_process: bool,
     /// Whether to add the demo's accounts and catalogue, and with which passwords.
     pub seed: Option<Passwords>,
 }
@@ -34,7 +34,7 @@ pub struct Cinema {
     pub gateway: gateway::Running,
     pub sandbox: Option<sandbox::Running>,
     pub hosts: Vec<Host>,
-    /// The operator's connection; hosts and gateway have their own, each as its own user.
+    /// A connection that may do everything; hosts and gateway have their own, each as its own user.
     pub bus: Bus,
     /// The demo accounts that this start created.
     pub new_accounts: Vec<DemoAccount>,
@@ -44,20 +44,20 @@ impl Cinema {
     pub async fn open(opening: Opening) -> anyhow::Result<Self> {
         let mut environment = opening.environment;
         let database_url = config::database_url(&mut environment);
-        let (operator, door) = (
-            config::nats_among_others(&mut environment, OPERATOR),
+        let (maintenance, door) = (
+            config::nats_among_others(&mut environment, MAINTENANCE),
             config::nats_among_others(&mut environment, "gateway"),
         );
         environment.check()?;
         let (migrated, bus, door) = tokio::join!(
             actors::migrations::migrate(&database_url),
-            Bus::connect(operator),
+            Bus::connect(maintenance),
             Bus::connect(door)
         );
         migrated?;
         let (bus, mut door) = (bus?, door?);
         let in_process = InProcess::default();
-        if opening.neighbours {
+        if opening.calls_in_process {
             door.in_process = in_process.from_outside();
         }
         bus::topology::update_streams(&bus).await?;
@@ -69,10 +69,12 @@ impl Cinema {
             environment = environment.or("PAYMENT_API_URL", sandbox.url());
         }
         let verifier = Verifier::new(door.clone(), &bus::contract::auth::KeySet::default());
-        let shared = opening.neighbours.then(|| (in_process, verifier.clone()));
+        let shared = opening.calls_in_process.then(|| (in_process, verifier.clone()));
         // The hosts' health is set once everything is started and seeded; until then the gateway is not ready.
         let healths = std::sync::Arc::new(std::sync::OnceLock::new());
         let started = healths.clone();
+        // Its hosts stop with it, so no other gateway serves meanwhile, unless there are several such processes.
+        environment = environment.or("DRAIN_SECONDS", "0");
         let gateway_config = gateway::Config::read(&mut environment);
         environment.check()?;
         let gateway =

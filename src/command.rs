@@ -14,7 +14,7 @@ use crate::config::{GatewayProcess, HostProcess};
 use crate::local::{Folder, Servers};
 use crate::signals::Signals;
 use crate::startup_summary::{StartupSummary, accounts};
-use crate::{config, health, telemetry};
+use crate::{config, health, service_manager, telemetry};
 
 /// Runs the whole deployment on local servers until Ctrl-C.
 pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
         environment.get("PAYMENT_API_URL").is_none().then(|| folder.path().join("sandbox.jsonl"));
     let summary = StartupSummary::new(&environment, &servers, filled.super_admin_password);
     let seed = Some(filled.passwords);
-    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, neighbours: true, seed };
+    let opening = Opening { environment, sandbox_log, reservation_hosts: 1, calls_in_process: true, seed };
     let Some(mut cinema) = signals.unless_stopped(Cinema::open(opening)).await? else {
         return servers.stop().await;
     };
@@ -41,6 +41,9 @@ pub async fn up(data: &Path, signals: Signals) -> anyhow::Result<()> {
         error = cinema.failed() => Err(error),
     };
     eprintln!("closing …");
+    if ended.is_ok() {
+        signals.unless_repeated(cinema.gateway.drain()).await;
+    }
     cinema.close().await;
     servers.stop().await?;
     ended
@@ -61,10 +64,12 @@ pub async fn host(domain: &str, signals: Signals) -> anyhow::Result<()> {
         Ok(host)
     };
     let Some(mut host) = signals.unless_stopped(starting).await? else { return Ok(()) };
+    service_manager::ready();
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
         () = host.failed() => Err(anyhow::anyhow!("the {domain} host failed too often")),
     };
+    service_manager::stopping();
     host.stop().await;
     stop.cancel();
     ended
@@ -82,10 +87,15 @@ pub async fn gateway(signals: Signals) -> anyhow::Result<()> {
         gateway::start(process.gateway, bus, verifier, telemetry::metrics(), parts).await
     };
     let Some(mut gateway) = signals.unless_stopped(starting).await? else { return Ok(()) };
+    service_manager::ready();
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
         error = gateway.ended() => Err(error),
     };
+    service_manager::stopping();
+    if ended.is_ok() {
+        signals.unless_repeated(gateway.drain()).await;
+    }
     gateway.stop().await;
     ended
 }
@@ -93,8 +103,10 @@ pub async fn gateway(signals: Signals) -> anyhow::Result<()> {
 pub async fn migrate() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let url = config::database_url(&mut environment);
-    let nats =
-        environment.get("NATS_URL").is_some().then(|| config::nats(&mut environment, config::OPERATOR));
+    let nats = environment
+        .get("NATS_URL")
+        .is_some()
+        .then(|| config::nats_among_others(&mut environment, config::MAINTENANCE));
     let passwords = config::role_passwords(&mut environment);
     environment.check()?;
     let roles = actors::migrations::migrate_with(&url, &passwords).await?;
@@ -122,7 +134,7 @@ pub async fn ready(addr: SocketAddr) -> anyhow::Result<()> {
 pub async fn seed() -> anyhow::Result<()> {
     let mut environment = config::environment();
     let host = config::host(&mut environment);
-    let nats = config::nats(&mut environment, config::OPERATOR);
+    let nats = config::nats_among_others(&mut environment, config::MAINTENANCE);
     let currency = environment.currency();
     let passwords = seed_passwords(&mut environment, &host.database_url);
     environment.check()?;
@@ -151,18 +163,26 @@ pub fn config(part: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Addresses that the sandbox provider uses.
+pub struct SandboxUrls {
+    pub webhook_url: Option<String>,
+    /// At which browsers reach the payment page.
+    pub public_url: Option<String>,
+}
+
 /// Runs the sandbox provider alone until SIGTERM.
 pub async fn sandbox(
     addr: SocketAddr,
     log_file: PathBuf,
-    webhook_url: Option<String>,
+    urls: SandboxUrls,
     signals: Signals,
 ) -> anyhow::Result<()> {
     let mut environment = config::environment();
     let api_key = environment.required("PAYMENT_API_KEY");
     let webhook_secret = environment.required("PAYMENT_WEBHOOK_SECRET");
     environment.check()?;
-    let config = sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url: None };
+    let SandboxUrls { webhook_url, public_url } = urls;
+    let config = sandbox::Config { addr, log_file, webhook_url, webhook_secret, api_key, public_url };
     let starting = sandbox::start(config);
     let Some(sandbox) = signals.unless_stopped(starting).await? else { return Ok(()) };
     println!("the sandbox provider listens at {}", sandbox.url());

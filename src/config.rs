@@ -78,8 +78,11 @@ impl GatewayProcess {
     }
 }
 
-/// The user of the command line in `nats.conf`, who may do everything.
+/// The user of `nats.conf` for people: the CLI `nats` and `marquee dead-letters`. It sees everything and changes only dead letters.
 pub const OPERATOR: &str = "operator";
+
+/// The user of `nats.conf` who may do everything: `marquee migrate`, `seed`, `events replay` and `up`.
+pub const MAINTENANCE: &str = "maintenance";
 
 /// As [`nats`], for a process that holds several users: each one's password is found under its name, such as
 /// `NATS_PASSWORD_AUTH`, and `NATS_PASSWORD` serves those without.
@@ -91,7 +94,7 @@ pub fn nats_among_others(environment: &mut Environment, user: &str) -> bus::Conf
     }
 }
 
-/// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, the operator.
+/// How to reach NATS as one of the users in `nats.conf`: a host, the gateway, or one of the commands' users.
 pub fn nats(environment: &mut Environment, user: &str) -> bus::Config {
     nats_with(environment, user, "NATS_PASSWORD")
 }
@@ -156,9 +159,7 @@ fn is_seed(text: &str) -> bool {
 /// `DATABASE_URL`, for commands that need no other setting of a host.
 pub fn database_url(environment: &mut Environment) -> String {
     bus::tls::read(environment);
-    let url = environment.required_url("DATABASE_URL", &actors::config::DATABASE_SCHEMES);
-    environment.check_password_in_url("DATABASE_URL", &url);
-    url
+    actors::config::database_url(environment)
 }
 
 /// `DATABASE_PASSWORD_AUTH` and so on: the Postgres password of each domain's role.
@@ -174,11 +175,15 @@ pub fn role_passwords(environment: &mut Environment) -> RolePasswords {
     passwords
 }
 
-/// In a process with several hosts, each may have its own role by `DATABASE_URL_AUTH` and so on.
+/// In a process with several hosts, each may have its own role by `DATABASE_URL_AUTH` and so on, with the password in
+/// `DATABASE_PASSWORD_AUTH` if the address has none.
 pub fn database_among_others(environment: &mut Environment, domain: &str) {
-    if let Some(url) = environment.get(&format!("DATABASE_URL_{}", domain.to_uppercase())) {
-        environment.set("DATABASE_URL", url);
-    }
+    let domain = domain.to_uppercase();
+    let Some(url) = environment.get(&format!("DATABASE_URL_{domain}")) else { return };
+    let has_password = Address::parse(url.trim()).is_ok_and(|address| address.password.is_some());
+    let password = environment.get(&format!("DATABASE_PASSWORD_{domain}")).filter(|_| !has_password);
+    environment.set("DATABASE_URL", url);
+    environment.set("DATABASE_PASSWORD", password.unwrap_or_default());
 }
 
 /// The settings of every host.
@@ -216,9 +221,12 @@ pub fn logging(environment: &mut Environment) -> (EnvFilter, bool) {
         environment.problem("RUST_LOG", "must be a filter such as info,sqlx=warn");
         EnvFilter::new(DEFAULT)
     });
-    // It would log the whole body of every message that no queue accepts; the bridge counts them.
-    let quiet = "lapin::returned_messages=off".parse().expect("a target and a level");
-    let filter = filter.add_directive(quiet);
+    // RabbitMQ's client logs as errors what the bridge handles: the whole body of every message that no queue accepts, which the
+    // bridge counts; and every channel or connection that the broker closes, which the bridge reports with its reason
+    // (checking whether a service's queue exists closes a channel every three seconds).
+    let quiet = ["lapin::returned_messages=off", "lapin::channel=off"];
+    let quiet = quiet.map(|directive| directive.parse().expect("a target and a level"));
+    let filter = quiet.into_iter().fold(filter, EnvFilter::add_directive);
     let json = match environment.get("LOG_FORMAT").as_deref() {
         None | Some("pretty") => false,
         Some("json") => true,

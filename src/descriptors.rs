@@ -10,7 +10,7 @@ const LIMIT_MAX: u64 = 1 << 20;
 /// macOS reports no hard limit and refuses more than this.
 const MACOS_MAX: u64 = 10_240;
 /// With fewer a gateway refuses connections in a rush.
-const FEW: u64 = 4_096;
+pub const FEW: u64 = 4_096;
 
 /// Raises the soft limit to the hard one and returns the new soft limit.
 pub fn raise() -> u64 {
@@ -21,6 +21,11 @@ pub fn raise() -> u64 {
         }
     }
     soft
+}
+
+/// The soft limit of this process.
+pub fn limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// Warns where the limit is low; called once logging is set up.

@@ -48,7 +48,10 @@ fn ready(health: poem::web::Data<&Read>) -> Response {
 }
 
 #[handler]
-fn metrics() -> Response {
+fn metrics(health: poem::web::Data<&Read>) -> Response {
+    let health = (health.0)();
+    ::metrics::gauge!("host_ready", "domain" => health.domain).set(u8::from(health.is_ready()));
+    ::metrics::gauge!("host_degraded", "domain" => health.domain).set(health.degraded.len() as f64);
     let rendered = crate::telemetry::metrics().render();
     Response::builder().content_type("text/plain; version=0.0.4; charset=utf-8").body(rendered)
 }
@@ -89,6 +92,7 @@ mod tests {
         let health = |database| {
             move || Health {
                 domain: "movie",
+                version: "1.2.3",
                 nats: true,
                 database: Some(database),
                 restarts: 0,
@@ -101,7 +105,10 @@ mod tests {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let get = |addr: SocketAddr, path: &'static str| client.get(format!("http://{addr}{path}")).send();
         assert_eq!(get(down, "/health/live").await.unwrap().status(), 200);
-        assert_eq!(get(up, "/health/ready").await.unwrap().status(), 200);
+        let answer = get(up, "/health/ready").await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(answer["version"], "1.2.3");
         let answer = get(down, "/health/ready").await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         assert_eq!(answer.status(), 503);
@@ -113,7 +120,11 @@ mod tests {
             exposition.contains("journal_commit_seconds_bucket{domain=\"movie\",le=\"0.005\"} 1"),
             "{exposition}"
         );
-        assert!(exposition.contains("build_info{version="), "{exposition}");
+        for line in
+            ["build_info{version=", "host_ready{domain=\"movie\"} 1", "host_degraded{domain=\"movie\"} 0"]
+        {
+            assert!(exposition.contains(line), "{line}: {exposition}");
+        }
         stop.cancel();
     }
 }

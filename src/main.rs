@@ -34,9 +34,9 @@ enum Command {
     Gateway,
     /// Bring the database's schemas up to date
     Migrate,
-    /// Check whether a host or gateway of this machine is ready; for the health checks of containers
+    /// Check whether a host, gateway or sandbox of this machine is ready; for the health checks of containers
     Ready {
-        /// Its HEALTH_ADDR or HTTP_ADDR
+        /// Its HEALTH_ADDR, HTTP_ADDR or --addr
         addr: std::net::SocketAddr,
     },
     /// Create the key that signs access tokens, unless the file exists
@@ -50,6 +50,8 @@ enum Command {
     },
     /// Check seats, money, sagas and outboxes in the live database; exit code 1 when something is wrong
     Fsck,
+    /// A first look at a deployment: settings, servers, rights, room, clocks, hosts, lag; exit code 1 when something fails
+    Doctor,
     /// Messages that their consumer could not handle
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -69,6 +71,9 @@ enum Command {
         /// The URL to which webhooks are sent
         #[arg(long)]
         webhook_url: Option<String>,
+        /// The address at which browsers reach the payment page, if it is not `addr`
+        #[arg(long)]
+        public_url: Option<String>,
     },
 }
 
@@ -118,13 +123,15 @@ async fn run(command: Command, signals: Signals) -> anyhow::Result<()> {
         Command::Up { data } => command::up(&data, signals).await,
         Command::Host { domain } => command::host(&domain, signals).await,
         Command::Gateway => command::gateway(signals).await,
-        Command::Sandbox { addr, log, webhook_url } => {
-            command::sandbox(addr, log, webhook_url, signals).await
+        Command::Sandbox { addr, log, webhook_url, public_url } => {
+            let urls = command::SandboxUrls { webhook_url, public_url };
+            command::sandbox(addr, log, urls, signals).await
         }
         Command::Migrate => once.or_stopped(command::migrate()).await,
         Command::Seed => once.or_stopped(command::seed()).await,
         Command::Ready { addr } => once.or_stopped(command::ready(addr)).await,
         Command::Fsck => once.or_stopped(marquee::fsck::run(marquee::config::environment())).await,
+        Command::Doctor => once.or_stopped(marquee::doctor::run(marquee::config::environment())).await,
         Command::DeadLetters(command) => once.or_stopped(operate::dead_letters(command)).await,
         Command::Events(command) => once.or_stopped(operate::events(command)).await,
         Command::Key { file } => marquee::config::signing_key(&file).map(drop),

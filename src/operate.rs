@@ -11,7 +11,7 @@ use bus::event_replay::{From, Selection, replay};
 use bus::{Bus, Context, Problem, dead_letter};
 use clap::Subcommand;
 
-use crate::config::{self, OPERATOR};
+use crate::config::{self, MAINTENANCE, OPERATOR};
 
 /// Dead letters on one page of `list`.
 const PAGE: u32 = 50;
@@ -87,9 +87,10 @@ fn from(text: &str) -> Result<From, String> {
         .map_err(|_| "neither a number nor a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
-async fn operator() -> anyhow::Result<Bus> {
+/// A connection as a user of `nats.conf`.
+async fn connect(user: &str) -> anyhow::Result<Bus> {
     let mut environment = config::environment();
-    let nats = config::nats(&mut environment, OPERATOR);
+    let nats = config::nats_among_others(&mut environment, user);
     environment.check()?;
     Bus::connect(nats).await
 }
@@ -112,7 +113,7 @@ async fn amqp_required() -> anyhow::Result<AmqpDeadLetters> {
 pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
     match command {
         DeadLetters::List { page } => {
-            let bus = operator().await?;
+            let bus = connect(OPERATOR).await?;
             let page = dead_letter::list(&bus, Paging { page, page_size: PAGE }).await.map_err(error)?;
             for letter in &page.items {
                 println!("{}", nats_line(letter));
@@ -122,7 +123,7 @@ pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
             list_amqp(page.page).await
         }
         DeadLetters::Show { letter: DeadLetterId::Nats(sequence) } => {
-            let letter = dead_letter::get(&operator().await?, sequence).await.map_err(error)?;
+            let letter = dead_letter::get(&connect(OPERATOR).await?, sequence).await.map_err(error)?;
             println!("{}", serde_json::to_string_pretty(&letter)?);
             Ok(())
         }
@@ -133,7 +134,7 @@ pub async fn dead_letters(command: DeadLetters) -> anyhow::Result<()> {
         }
         DeadLetters::Replay { letters } => replay_all(&letters).await,
         DeadLetters::Drop { letter: DeadLetterId::Nats(sequence) } => {
-            dead_letter::remove(&operator().await?, sequence).await.map_err(error)?;
+            dead_letter::remove(&connect(OPERATOR).await?, sequence).await.map_err(error)?;
             println!("{sequence} dropped");
             Ok(())
         }
@@ -180,7 +181,7 @@ async fn replay_all(letters: &[String]) -> anyhow::Result<()> {
     let needs =
         |is: fn(&DeadLetterId) -> bool| selected.as_ref().is_none_or(|selected| selected.iter().any(is));
     let bus = match needs(|which| matches!(which, DeadLetterId::Nats(_))) {
-        true => Some(operator().await?),
+        true => Some(connect(OPERATOR).await?),
         false => None,
     };
     let amqp = match (needs(|which| matches!(which, DeadLetterId::Amqp(_))), &selected) {
@@ -251,7 +252,7 @@ impl std::fmt::Display for DeadLetterId {
 
 pub async fn events(command: Events) -> anyhow::Result<()> {
     let Events::Replay { from, subject, again } = command;
-    let bus = operator().await?;
+    let bus = connect(MAINTENANCE).await?;
     let selection = Selection { from, subject, only: again };
     let run = (time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).try_into()?;
     let done = replay(&bus, &selection, run).await?;

@@ -10,16 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 /// Whether this process was asked to end. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Signals(CancellationToken);
+pub struct Signals {
+    stop: CancellationToken,
+    again: CancellationToken,
+}
 
 impl Signals {
     /// Installs the handlers. The first signal requests a graceful end; a Ctrl-C after it ends the process at once. A
-    /// repeated SIGTERM has no effect, since process managers repeat it.
+    /// repeated SIGTERM, which process managers send too, ends only the time for which a gateway drains.
     pub fn install() -> anyhow::Result<Self> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let stop = CancellationToken::new();
-        let signals = Self(stop.clone());
+        let signals = Self::default();
+        let Self { stop, again } = signals.clone();
         tokio::spawn(async move {
             loop {
                 let is_interrupt = tokio::select! {
@@ -30,6 +33,9 @@ impl Signals {
                     eprintln!("second Ctrl-C: ending at once");
                     std::process::exit(130);
                 }
+                if stop.is_cancelled() {
+                    again.cancel();
+                }
                 stop.cancel();
             }
         });
@@ -38,7 +44,15 @@ impl Signals {
 
     /// Waits for the first signal.
     pub async fn stop(&self) {
-        self.0.cancelled().await;
+        self.stop.cancelled().await;
+    }
+
+    /// Waits for work that a second signal ends at once: then it is dropped.
+    pub async fn unless_repeated(&self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.again.cancelled() => {}
+            () = work => {}
+        }
     }
 
     /// Runs a start that a signal aborts: then it is dropped and the result is `None`. An incomplete start has no work in

@@ -119,6 +119,7 @@ fn servers_text(servers: &Servers) -> String {
 
 fn name_of(role: Role) -> &'static str {
     match role {
+        Role::Guest => "GUEST",
         Role::User => "USER",
         Role::Admin => "ADMIN",
         Role::SuperAdmin => "SUPER_ADMIN",

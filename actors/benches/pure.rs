@@ -1,5 +1,5 @@
-//! The parts that decide without asking anybody: a saga's step, the best seats of a hall, a seat map's diff, the delay of a
-//! retry. `make bench-pure`; figures are in `docs/performance.md`.
+//! The parts that decide without asking anybody: a saga's step, the best seats of a hall, a seat map's diff, the quote of an
+//! order, the delay of a retry. `make bench-pure`; figures are in `docs/performance.md`.
 
 use std::hint::black_box;
 
@@ -9,7 +9,10 @@ use actors::reservation::seat_map::SeatMap;
 use bus::contract::movie::{Prices, Row, Seat, SeatKind};
 use bus::contract::payment::PaymentSuccess;
 use bus::contract::reservation::{RefundPolicy, SeatChange, SeatStatus, SeatsChanged};
-use bus::contract::{Currency, Money, SeatId, Timestamp};
+use bus::contract::tariff::{
+    Channel, Fee, FeePer, ReportedAs, TariffSurcharge, TariffType, TaxRules, Ticket, quote,
+};
+use bus::contract::{Currency, Locale, Money, Names, SeatId, Tariff, TariffCode, Timestamp};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -25,6 +28,8 @@ fn at(seconds: i64) -> Timestamp {
 fn paying() -> (Saga, Uuid) {
     let terms = Terms {
         lines: vec![],
+        fees: vec![],
+        fees_kept: 0,
         total: PRICE,
         starts_at: at(36_000),
         hold_seconds: 600,
@@ -32,6 +37,9 @@ fn paying() -> (Saga, Uuid) {
         grace_seconds: 60,
         refund_until: at(28_800),
         refund_policy: RefundPolicy { until_minutes: 120, percent: 100 },
+        sales_cutoffs: Default::default(),
+        site_id: bus::contract::site::DEFAULT_SITE,
+        locale: Locale::En,
     };
     let saga = Saga::start(terms, at(600), None).next;
     let payment_id = Uuid::from_u128(1);
@@ -88,9 +96,49 @@ fn seats(c: &mut Criterion) {
     c.bench_function("seat map: what 500 seats look like", |b| b.iter(|| black_box(&map).view()));
 }
 
+/// Two adults, a child and a student, with a surcharge, two fees and tax.
+fn prices(c: &mut Criterion) {
+    let code = |text: &str| TariffCode::parse(text).expect("a code");
+    let names = |text: &str| Names::from([(Locale::En, text), (Locale::De, text)]);
+    let ticket_type = |(name, price): (&str, i64)| TariffType {
+        code: code(name),
+        name: names(name),
+        proof: names("Card"),
+        reported_as: ReportedAs::Full,
+        channels: vec![Channel::Web],
+        most_per_order: Some(8),
+        accompanies: None,
+        prices: [(SeatKind::Standard, price), (SeatKind::Loveseat, price + 300)].into(),
+    };
+    let fee = |name: &str, per| Fee {
+        code: code(name),
+        name: names(name),
+        amount: 50,
+        per,
+        channels: vec![Channel::Web],
+        refundable: true,
+    };
+    let tariff = Tariff {
+        card: None,
+        currency: Currency::EUR,
+        types: [("ADULT", 1200), ("CHILD", 800), ("STUDENT", 900), ("SENIOR", 1000)].map(ticket_type).into(),
+        surcharges: vec![TariffSurcharge { code: code("3D"), name: names("3D"), amount: 200 }],
+        fees: vec![fee("BOOKING", FeePer::Ticket), fee("ORDER", FeePer::Order)],
+        tax: TaxRules { tickets: 7_000, fees: 19_000, included: true },
+    };
+    let types = ["ADULT", "ADULT", "CHILD", "STUDENT"].map(code);
+    let seats: Vec<SeatId> = (1..=4).map(|number| SeatId::new("F", number)).collect();
+    let each = seats.iter().zip(&types);
+    let tickets: Vec<Ticket<'_>> =
+        each.map(|(seat, ticket_type)| Ticket { seat, kind: SeatKind::Standard, ticket_type }).collect();
+    c.bench_function("quote of 4 tickets", |b| {
+        b.iter(|| quote(black_box(&tariff), &tickets, Channel::Web, Locale::De).expect("they are sold"));
+    });
+}
+
 fn retry(c: &mut Criterion) {
     c.bench_function("retry delay", |b| b.iter(|| bus::retry::delay(black_box(5), black_box(17))));
 }
 
-criterion_group!(pure, saga_step, seats, retry);
+criterion_group!(pure, saga_step, seats, prices, retry);
 criterion_main!(pure);

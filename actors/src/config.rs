@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bus::address::Address;
 use bus::config::{Environment, is_loopback};
 use bus::contract::auth::{KeySet, Register};
+use bus::contract::reservation::RefundPolicy;
+use bus::contract::site::{Contact, Legal, SiteFields};
 use bus::contract::{Fields, Request};
 
 /// How `DATABASE_URL` may begin.
@@ -19,9 +22,23 @@ pub struct HostConfig {
 
 impl HostConfig {
     pub fn read(environment: &mut Environment) -> Self {
-        let database_url = environment.required_url("DATABASE_URL", &DATABASE_SCHEMES);
-        environment.check_password_in_url("DATABASE_URL", &database_url);
+        let database_url = database_url(environment);
         Self { database_url, jwt_public_keys: public_keys(environment) }
+    }
+}
+
+/// `DATABASE_URL`, with the password in `DATABASE_PASSWORD` if the address has none.
+pub fn database_url(environment: &mut Environment) -> String {
+    let url = environment.required_url("DATABASE_URL", &DATABASE_SCHEMES);
+    environment.check_password_in_url("DATABASE_URL", &url);
+    // Read in any case, so that `marquee config` lists it.
+    let has_password = environment.get("DATABASE_PASSWORD").is_some();
+    match Address::parse(&url) {
+        Ok(mut address) if has_password => {
+            environment.add_password("DATABASE_URL", &mut address, "DATABASE_PASSWORD");
+            address.canonical(&address.host)
+        }
+        _ => url,
     }
 }
 
@@ -33,6 +50,18 @@ pub fn public_keys(environment: &mut Environment) -> KeySet {
         None
     });
     keys.unwrap_or_default()
+}
+
+/// `RETENTION_DAYS`, if it is set.
+fn retention(environment: &mut Environment) -> Option<Duration> {
+    let days = environment.get("RETENTION_DAYS")?;
+    match days.trim().parse::<u64>() {
+        Ok(days @ 1..=36_500) => Some(Duration::from_secs(days * 24 * 60 * 60)),
+        _ => {
+            environment.problem("RETENTION_DAYS", "must be a number from 1 to 36500");
+            None
+        }
+    }
 }
 
 /// The rules of holding and cancelling.
@@ -49,8 +78,12 @@ pub struct ReservationSettings {
     pub refund_until: Duration,
     /// How much of what was paid that gives back.
     pub refund_percent: u8,
+    /// How long before the show guests can buy no more.
+    pub sales_end: Duration,
     /// `None` limits unpaid seats by `open_holds_max` orders only.
     pub limits: Option<HoldLimits>,
+    /// How long an order keeps its address after its show. `None`: until its customer is erased.
+    pub retention: Option<Duration>,
 }
 
 /// Limits on unpaid seats, so that nobody keeps a hall empty by holding it.
@@ -98,37 +131,64 @@ impl ReservationSettings {
             environment.problem("HOLD_SECONDS_MAX", "must not be less than HOLD_SECONDS");
         }
         let seats_per_order_max = environment.number("SEATS_PER_ORDER_MAX", 10, 1..=100);
+        let refunds = refund_policy(environment);
         Self {
             hold,
             hold_max,
             grace: seconds(environment, "HOLD_GRACE_SECONDS", 60),
             seats_per_order_max,
             open_holds_max: environment.number("OPEN_HOLDS_MAX", 4, 1..=1_000_000),
-            refund_until: Duration::from_secs(
-                60 * environment.number("REFUND_UNTIL_MINUTES", 120, 0..=525_600),
-            ),
-            refund_percent: environment.number("REFUND_PERCENT", 100, 0..=100),
+            refund_until: Duration::from_secs(60 * refunds.until_minutes),
+            refund_percent: refunds.percent,
+            // Only a site has another: there is no setting for it.
+            sales_end: Duration::ZERO,
             limits: HoldLimits::read(environment, seats_per_order_max),
+            retention: retention(environment),
         }
     }
 }
 
-/// The rules of scheduling.
+/// How much a cancellation gives back, and until when, where no site says otherwise.
+fn refund_policy(environment: &mut Environment) -> RefundPolicy {
+    RefundPolicy {
+        until_minutes: environment.number("REFUND_UNTIL_MINUTES", 120, 0..=525_600),
+        percent: environment.number("REFUND_PERCENT", 100, 0..=100),
+    }
+}
+
+/// The rules of scheduling, and the site as long as staff have not saved it.
 #[derive(Debug, Clone)]
 pub struct MovieSettings {
     /// How long an auditorium is cleaned before the next showtime may begin.
     pub cleaning: Duration,
+    pub site: SiteFields,
 }
 
 impl Default for MovieSettings {
     fn default() -> Self {
-        Self { cleaning: Duration::from_secs(15 * 60) }
+        Self { cleaning: Duration::from_secs(15 * 60), site: SiteFields::named(CINEMA_NAME) }
     }
 }
 
 impl MovieSettings {
     pub fn read(environment: &mut Environment) -> Self {
-        Self { cleaning: Duration::from_secs(60 * environment.number("CLEANING_MINUTES", 15, 0..=1_440)) }
+        Self {
+            cleaning: Duration::from_secs(60 * environment.number("CLEANING_MINUTES", 15, 0..=1_440)),
+            site: site(environment),
+        }
+    }
+}
+
+/// The site that the settings describe.
+fn site(environment: &mut Environment) -> SiteFields {
+    let SellerSettings { name, address, tax_id, zone } = SellerSettings::read(environment);
+    SiteFields {
+        legal: Legal { address, vat_id: tax_id, ..Legal::default() },
+        time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        currency: environment.currency(),
+        contact: Contact { email: contact(environment).map(|address| address.to_string()), phone: None },
+        refund_policy: refund_policy(environment),
+        ..SiteFields::named(&name)
     }
 }
 
@@ -148,6 +208,8 @@ pub struct AuthSettings {
     pub is_shared: bool,
     /// Which sources of `movie.created` make the creator an ADMIN.
     pub promotes: Promotes,
+    /// How long after their last show guests are erased. `None`: never.
+    pub retention: Option<Duration>,
 }
 
 /// How many wrong passwords are free before each further one has to wait.
@@ -211,6 +273,7 @@ impl AuthSettings {
             throttle: ThrottleSettings::read(environment),
             is_shared: environment.is_shared(),
             promotes: Promotes::read(environment),
+            retention: retention(environment),
         }
     }
 }
@@ -244,7 +307,8 @@ impl Promotes {
 /// The first account has to satisfy the rules of every other.
 fn first_account(email: &str, password: &str, environment: &mut Environment) {
     environment.check_password("SUPER_ADMIN_PASSWORD", password);
-    let account = Register { email: email.into(), password: password.into(), name: "Owner".into() };
+    let account =
+        Register { email: email.into(), password: password.into(), name: "Owner".into(), order_token: None };
     let mut fields = Fields::default();
     account.validate(&mut fields);
     for wrong in fields.into_result().err().into_iter().flat_map(|problem| problem.errors) {
@@ -264,8 +328,13 @@ pub struct PaymentSettings {
     pub reconcile: Duration,
     /// `SANDBOX`: nobody is charged.
     pub is_sandbox: bool,
+    pub seller: SellerSettings,
     /// `None` does not limit the number of cards that are tried.
     pub declines: Option<DeclineLimits>,
+    /// How long an order keeps its address after its show. `None`: until its customer is erased.
+    pub retention: Option<Duration>,
+    /// How many years, after the one of its last receipt, an invoice keeps its buyer.
+    pub records_years: i32,
 }
 
 /// How many direct charges may be declined before only the provider's hosted page is left, which has checks of its own.
@@ -302,9 +371,39 @@ impl PaymentSettings {
             api_key,
             webhook_secret,
             is_sandbox,
+            seller: SellerSettings::read(environment),
             public_url: environment.public_url().unwrap_or_else(|| "http://127.0.0.1:8080".into()),
             reconcile: Duration::from_secs(environment.number("RECONCILE_SECONDS", 60, 1..=86_400)),
             declines: DeclineLimits::read(environment),
+            retention: retention(environment),
+            records_years: environment.number("RECORDS_YEARS", 10, 1..=100),
+        }
+    }
+}
+
+/// The cinema on receipts.
+#[derive(Debug, Clone)]
+pub struct SellerSettings {
+    pub name: String,
+    /// One line.
+    pub address: Option<String>,
+    pub tax_id: Option<String>,
+    /// In which a year of receipts begins.
+    pub zone: jiff::tz::TimeZone,
+}
+
+impl SellerSettings {
+    pub fn read(environment: &mut Environment) -> Self {
+        let name = environment.get("CINEMA_TIME_ZONE").unwrap_or_else(|| "UTC".into());
+        let zone = crate::zone::named(&name).unwrap_or_else(|| {
+            environment.problem("CINEMA_TIME_ZONE", "must be an IANA time zone such as Europe/Berlin");
+            jiff::tz::TimeZone::UTC
+        });
+        Self {
+            name: cinema_name(environment),
+            address: environment.get("CINEMA_ADDRESS"),
+            tax_id: environment.get("CINEMA_TAX_ID"),
+            zone,
         }
     }
 }
@@ -331,6 +430,7 @@ pub struct NotificationSettings {
     pub mail_from: String,
     /// Where links in mails lead. No slash at its end.
     pub public_url: String,
+    pub cinema: CinemaSettings,
     pub mails_per_second: u32,
     /// To one address within an hour, of all mails that strangers can cause. `None`: no limit.
     pub mails_per_recipient_hour: Option<u32>,
@@ -338,14 +438,19 @@ pub struct NotificationSettings {
     pub claim: Duration,
     /// How long the mail about a hold waits: a customer who has paid by then gets none.
     pub hold_mail_after: Duration,
+    /// How long an order keeps its address after its show. `None`: until its customer is erased.
+    pub retention: Option<Duration>,
 }
 
 impl NotificationSettings {
     pub fn read(environment: &mut Environment) -> Self {
-        let mail_from =
-            environment.get("MAIL_FROM").unwrap_or_else(|| "Marquee <tickets@marquee.example>".into());
+        let cinema = CinemaSettings::read(environment);
+        let mail_from = environment.get("MAIL_FROM").unwrap_or_else(|| {
+            let address = "tickets@marquee.example".parse().expect("it is an address");
+            lettre::message::Mailbox::new(Some(cinema.name.clone()), address).to_string()
+        });
         if mail_from.parse::<lettre::message::Mailbox>().is_err() {
-            environment.problem("MAIL_FROM", "must be an address such as Marquee <tickets@marquee.example>");
+            environment.problem("MAIL_FROM", "must be an address such as Kino <tickets@kino.example>");
         }
         let most = environment.number("MAILS_PER_RECIPIENT_HOUR", 20, 1..=1_000_000);
         let mails_per_recipient_hour = (!environment.limits_disabled()).then_some(most);
@@ -354,6 +459,7 @@ impl NotificationSettings {
             mail_dir: environment.get("MAIL_DIR").unwrap_or_else(|| ".data/mail".into()).into(),
             mail_from,
             public_url: environment.public_url().unwrap_or_else(|| "http://127.0.0.1:8080".into()),
+            cinema,
             mails_per_recipient_hour,
             mails_per_second: environment.number("MAILS_PER_SECOND", 50, 1..=1_000),
             claim: Duration::from_secs(environment.number("MAIL_CLAIM_SECONDS", 120, 1..=3_600)),
@@ -362,7 +468,96 @@ impl NotificationSettings {
                 180,
                 0..=3_600,
             )),
+            retention: retention(environment),
         }
+    }
+}
+
+/// The cinema's own name and face, in mails and tickets.
+#[derive(Debug, Clone)]
+pub struct CinemaSettings {
+    pub name: String,
+    /// One line.
+    pub address: Option<String>,
+    /// Where replies to mails go, also shown to readers.
+    pub contact: Option<lettre::Address>,
+    pub logo: Option<Logo>,
+    /// The company behind the cinema, where that has another name. This and the addresses below are a site's: there are no settings
+    /// for them.
+    pub company: Option<String>,
+    /// The logo's address, for mails that carry none.
+    pub logo_url: Option<String>,
+    pub imprint_url: Option<String>,
+    pub terms_url: Option<String>,
+    pub privacy_url: Option<String>,
+}
+
+/// A picture that mails carry.
+#[derive(Debug, Clone)]
+pub struct Logo {
+    /// Its media type.
+    pub kind: &'static str,
+    pub content: Vec<u8>,
+}
+
+/// Every mail carries the logo.
+const LOGO_BYTES_MAX: usize = 100 * 1024;
+
+impl CinemaSettings {
+    pub fn has_links(&self) -> bool {
+        [&self.imprint_url, &self.terms_url, &self.privacy_url].into_iter().any(Option::is_some)
+    }
+
+    pub fn read(environment: &mut Environment) -> Self {
+        let contact = contact(environment);
+        let logo = environment.get("CINEMA_LOGO").and_then(|path| {
+            let logo = std::fs::read(path).ok().and_then(Logo::of);
+            if logo.is_none() {
+                environment.problem("CINEMA_LOGO", "must name a PNG or JPEG file of at most 100 KiB");
+            }
+            logo
+        });
+        let address = environment.get("CINEMA_ADDRESS");
+        Self {
+            name: cinema_name(environment),
+            address,
+            contact,
+            logo,
+            company: None,
+            logo_url: None,
+            imprint_url: None,
+            terms_url: None,
+            privacy_url: None,
+        }
+    }
+}
+
+/// Where replies to mails go.
+fn contact(environment: &mut Environment) -> Option<lettre::Address> {
+    environment.get("CINEMA_CONTACT").and_then(|contact| {
+        let address = contact.parse();
+        if address.is_err() {
+            environment.problem("CINEMA_CONTACT", "must be an e-mail address");
+        }
+        address.ok()
+    })
+}
+
+/// The name of a cinema that has not given its own.
+const CINEMA_NAME: &str = "Marquee";
+
+fn cinema_name(environment: &mut Environment) -> String {
+    environment.get("CINEMA_NAME").unwrap_or_else(|| CINEMA_NAME.into())
+}
+
+impl Logo {
+    fn of(content: Vec<u8>) -> Option<Self> {
+        let kind = match content.as_slice() {
+            [0x89, b'P', b'N', b'G', ..] => "image/png",
+            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+            _ => return None,
+        };
+        (content.len() <= LOGO_BYTES_MAX).then_some(Self { kind, content })
     }
 }
 

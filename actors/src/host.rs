@@ -166,7 +166,7 @@ impl DomainBuilder {
             self.worker(Stage::Write, "journal", move |stop| parts.clone().run(stop)),
             self.worker(Stage::Publish, "relay", move |stop| relay.clone().run(stop)),
             self.worker(Stage::Intake, "maintenance", move |stop| maintain(database.clone(), stop)),
-            self.worker(Stage::Intake, "gauges", move |stop| measure(measured.clone(), stop)),
+            self.worker(Stage::Intake, "gauges", move |stop| measure(measured.clone(), R::GAUGES, stop)),
         ];
         if publishes(self.domain) {
             children.push(self.worker(Stage::Intake, "archive", move |stop| {
@@ -313,6 +313,8 @@ type Reasons = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     pub domain: &'static str,
+    /// Of the program: during an upgrade it says which hosts are new.
+    pub version: &'static str,
     pub nats: bool,
     /// Absent where the host has no database.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,6 +353,7 @@ impl Host {
             move || warnings.all().into_iter().chain(days_ahead.as_ref().and_then(DaysAhead::warning));
         move || Health {
             domain,
+            version: env!("CARGO_PKG_VERSION"),
             nats: bus.is_connected(),
             database: has_database.then(|| *database_up.borrow()),
             restarts: crate::supervision::restarts(),

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod entity_shell;
 pub mod fsck;
 pub mod host;
+pub mod inspection;
 pub mod migrations;
 pub mod supervision;
 
@@ -19,8 +20,11 @@ pub mod payment;
 pub mod reservation;
 pub mod scheduler;
 
+mod periodic;
 mod seat_column;
 pub mod seed;
+mod shares;
+mod site_copy;
 mod zone;
 
 #[cfg(any(test, feature = "hostile"))]

@@ -16,6 +16,27 @@ pub fn schemas() -> impl Iterator<Item = &'static Domain> {
     DOMAINS.iter().filter(|domain| domain.migrations.is_some())
 }
 
+/// One migration of a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub number: i64,
+    pub name: String,
+}
+
+/// The migrations of this program, by schema, in their order.
+pub fn versions() -> Vec<(&'static str, Vec<Version>)> {
+    let version = |migration: &sqlx::migrate::Migration| Version {
+        number: migration.version,
+        name: migration.description.replace(' ', "_"),
+    };
+    migrators().map(|(schema, migrator)| (schema, migrator.iter().map(version).collect())).collect()
+}
+
+fn migrators() -> impl Iterator<Item = (&'static str, &'static Migrator)> {
+    let domains = schemas().filter_map(|domain| Some((domain.name, domain.migrations?)));
+    [("delivery", &DELIVERY)].into_iter().chain(domains)
+}
+
 /// Brings every schema up to date. Processes that start together do it one after another. A server that is too old is
 /// refused before anything is changed.
 pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
@@ -25,8 +46,7 @@ pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
 /// The same, and makes the domains' roles; returns the roles that have their rights now.
 pub async fn migrate_with(database_url: &str, passwords: &RolePasswords) -> anyhow::Result<Vec<String>> {
     let mut connection = connect::connect(database_url).await?;
-    let domains = schemas().filter_map(|domain| Some((domain.name, domain.migrations?)));
-    for (schema, migrations) in [("delivery", &DELIVERY)].into_iter().chain(domains) {
+    for (schema, migrations) in migrators() {
         let mut migrator = Migrator::with_migrations(migrations.iter().cloned().collect());
         migrator.create_schema(schema);
         migrator.dangerous_set_table_name(format!("{schema}._migrations"));

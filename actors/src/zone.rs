@@ -40,9 +40,18 @@ pub fn day_start(date: Date, zone: &TimeZone) -> Option<Timestamp> {
 
 /// The local day of an instant.
 pub fn day_of(at: Timestamp, zone: &TimeZone) -> Option<Date> {
-    let date = jiff_timestamp(at)?.to_zoned(zone.clone()).date();
-    let month = time::Month::try_from(u8::try_from(date.month()).ok()?).ok()?;
-    Date::from_calendar_date(date.year().into(), month, u8::try_from(date.day()).ok()?).ok()
+    local(at, zone).map(|(date, _)| date)
+}
+
+/// The local day and time of day, in whole seconds, of an instant.
+pub fn local(at: Timestamp, zone: &TimeZone) -> Option<(Date, Time)> {
+    let local = jiff_timestamp(at)?.to_zoned(zone.clone()).datetime();
+    let number = |n: i8| u8::try_from(n).ok();
+    let month = time::Month::try_from(number(local.month())?).ok()?;
+    let date = Date::from_calendar_date(local.year().into(), month, number(local.day())?).ok()?;
+    let time =
+        Time::from_hms(number(local.hour())?, number(local.minute())?, number(local.second())?).ok()?;
+    Some((date, time))
 }
 
 /// A span of time in which the clocks are not changed.

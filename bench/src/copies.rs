@@ -24,7 +24,7 @@ const RESERVATION: (&str, &str) = ("reservation_id", "bench.fresh(s.reservation_
 const KEY: (&str, &str) = ("key", "bench.fresh(s.key, g)");
 
 /// Every table that a saga writes, parents first.
-pub const TABLES: [Table; 11] = [
+pub const TABLES: [Table; 12] = [
     table(
         "reservation",
         "idempotency",
@@ -35,6 +35,12 @@ pub const TABLES: [Table; 11] = [
     table(
         "reservation",
         "claims",
+        "s.reservation_id = any($1)",
+        &[RESERVATION, ("showtime_id", "bench.fresh(s.showtime_id, g)")],
+    ),
+    table(
+        "reservation",
+        "tickets",
         "s.reservation_id = any($1)",
         &[RESERVATION, ("showtime_id", "bench.fresh(s.showtime_id, g)")],
     ),

@@ -1,13 +1,16 @@
 //! The deployment that is measured: local servers and `marquee` processes, as in development or as in production.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actors::auth::token::{Signer, generate_pem};
 use anyhow::Context;
 use bus::Bus;
 use bus::contract::auth::{Claims, Role};
+use futures::StreamExt;
 use marquee::local::{External, Folder, Servers, temporary_password};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
@@ -44,6 +47,11 @@ impl Topology {
 pub struct Deployment {
     pub servers: Servers,
     pub addr: SocketAddr,
+    /// Of every gateway, `addr` first; customers take turns.
+    addrs: Vec<SocketAddr>,
+    customers: AtomicUsize,
+    /// Hosts of each domain, and gateways, where they are processes of their own.
+    copies: usize,
     pub database_url: String,
     signer: Signer,
     processes: Vec<(String, Child)>,
@@ -56,6 +64,16 @@ impl Deployment {
     pub async fn open(topology: Topology) -> anyhow::Result<Self> {
         let mut deployment = Self::servers().await?;
         deployment.start(topology).await?;
+        Ok(deployment)
+    }
+
+    /// Starts servers, `copies` hosts of each domain and as many gateways, and waits until every one of them is ready.
+    pub async fn open_hosts(copies: usize) -> anyhow::Result<Self> {
+        anyhow::ensure!(copies > 0, "a deployment has at least one host of each kind");
+        let mut deployment = Self::servers().await?;
+        deployment.copies = copies;
+        deployment.start(Topology::Hosts).await?;
+        deployment.until_all_answer().await?;
         Ok(deployment)
     }
 
@@ -84,8 +102,18 @@ impl Deployment {
         ];
         let database_url = servers.database_url.clone();
         let signer = Signer::from_pem(&pem)?;
-        let deployment =
-            Self { servers, addr, database_url, signer, processes: vec![], environment, _folder: folder };
+        let deployment = Self {
+            servers,
+            addr,
+            addrs: vec![addr],
+            customers: AtomicUsize::new(0),
+            copies: 1,
+            database_url,
+            signer,
+            processes: vec![],
+            environment,
+            _folder: folder,
+        };
         actors::migrations::migrate(&deployment.database_url).await?;
         Ok(deployment)
     }
@@ -96,7 +124,7 @@ impl Deployment {
         match topology {
             Topology::One => {
                 let data = self._folder.join("up")?.path().display().to_string();
-                self.spawn("marquee", &["up", "--data", &data])?;
+                self.spawn("marquee", &["up", "--data", &data], None)?;
             }
             Topology::Hosts | Topology::Hosts4 => {
                 let provider = free_addr()?;
@@ -105,26 +133,35 @@ impl Deployment {
                 self.spawn(
                     "sandbox",
                     &["sandbox", "--addr", &provider.to_string(), "--log", &log, "--webhook-url", &webhook],
+                    None,
                 )?;
                 self.environment.retain(|(name, _)| *name != "PAYMENT_API_URL");
                 self.environment.push(("PAYMENT_API_URL", format!("http://{provider}")));
                 for host in actors::DOMAINS.iter().map(|domain| domain.name) {
-                    let copies = if host == "reservation" && topology == Topology::Hosts4 { 4 } else { 1 };
-                    for _ in 0..copies {
-                        self.spawn(host, &["host", host])?;
+                    let is_four = host == "reservation" && topology == Topology::Hosts4;
+                    for _ in 0..if is_four { 4 } else { self.copies } {
+                        self.spawn(host, &["host", host], None)?;
                     }
                 }
-                self.spawn("gateway", &["gateway"])?;
+                self.addrs.truncate(1);
+                for copy in 0..self.copies {
+                    if copy > 0 {
+                        self.addrs.push(free_addr()?);
+                    }
+                    self.spawn("gateway", &["gateway"], Some(self.addrs[copy]))?;
+                }
             }
         }
         self.until_ready().await?;
         Ok(started.elapsed())
     }
 
-    fn spawn(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    /// `http_addr` replaces that of the environment.
+    fn spawn(&mut self, name: &str, arguments: &[&str], http_addr: Option<SocketAddr>) -> anyhow::Result<()> {
         let child = Command::new(program()?)
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(http_addr.map(|addr| ("HTTP_ADDR", addr.to_string())))
             .stdout(std::process::Stdio::null())
             .kill_on_drop(true)
             .spawn()
@@ -134,9 +171,16 @@ impl Deployment {
     }
 
     async fn until_ready(&mut self) -> anyhow::Result<()> {
+        for addr in self.addrs.clone() {
+            self.until_ready_at(addr).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_ready_at(&mut self, addr: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_MAX;
         loop {
-            if let Ok(mut client) = Client::connect(self.addr, None).await
+            if let Ok(mut client) = Client::connect(addr, None).await
                 && let Ok(answer) = client.get("/health/ready").await
                 && answer.status.is_success()
                 && answer.json()?.get("degraded").is_none()
@@ -150,6 +194,37 @@ impl Deployment {
             }
             anyhow::ensure!(Instant::now() < deadline, "the deployment was not ready within {START_MAX:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A gateway is ready when one host of each domain answers. This waits for all of them.
+    async fn until_all_answer(&self) -> anyhow::Result<()> {
+        let client = self.bus().await?.client;
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            let inbox = client.new_inbox();
+            let mut answers = client.subscribe(inbox.clone()).await?;
+            client.publish_with_reply("$SRV.PING", inbox, "".into()).await?;
+            let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            while let Ok(Some(answer)) =
+                tokio::time::timeout(Duration::from_millis(300), answers.next()).await
+            {
+                let service: serde_json::Value = serde_json::from_slice(&answer.payload)?;
+                let text = |field: &str| service[field].as_str().unwrap_or_default().to_owned();
+                instances.entry(text("name")).or_default().insert(text("id"));
+            }
+            // A domain without tables answers no requests.
+            let mut domains = actors::DOMAINS.iter().filter(|domain| domain.migrations.is_some());
+            let answers =
+                |domain: &actors::domain::Domain| instances.get(domain.name).map_or(0, BTreeSet::len);
+            if domains.all(|domain| answers(domain) >= self.copies) {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "of {} hosts of each domain these answered within {START_MAX:?}: {instances:?}",
+                self.copies
+            );
         }
     }
 
@@ -201,14 +276,15 @@ impl Deployment {
             iat: now,
             exp: now + 3_600,
         };
-        Client::connect(self.addr, Some(self.signer.sign(&claims)?)).await
+        let turn = self.customers.fetch_add(1, Ordering::Relaxed);
+        Client::connect(self.addrs[turn % self.addrs.len()], Some(self.signer.sign(&claims)?)).await
     }
 
-    /// A NATS connection of the operator.
+    /// A NATS connection that may do everything.
     pub async fn bus(&self) -> anyhow::Result<Bus> {
         Bus::connect(bus::Config {
             urls: vec![self.servers.nats_url.clone()],
-            user: marquee::config::OPERATOR.to_owned(),
+            user: marquee::config::MAINTENANCE.to_owned(),
             credentials: bus::connection::Credentials::Password(temporary_password().to_owned()),
             name: "bench".to_owned(),
             streams: Default::default(),

@@ -1,4 +1,4 @@
-//! Measures throughput and latency: whole sagas, a blockbuster, the floor (Postgres and JetStream alone), and growth.
+//! Measures throughput and latency: whole sagas, a blockbuster, the floor (Postgres and JetStream alone), growth, and reports.
 //!
 //! Servers, hosts, provider and load generator share this machine, so the absolute figures depend on its cores; ratios within
 //! one run are more reliable. Exits non-zero when a guarantee is broken: a seat sold twice, a request refused that must not
@@ -14,7 +14,9 @@ mod growth;
 
 mod processes;
 mod programme;
+mod reports;
 mod sagas;
+mod scaling;
 
 use clap::{Parser, Subcommand};
 use deployment::Topology;
@@ -28,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand, Clone)]
 enum Measurement {
-    /// Everything but growth, in a few minutes
+    /// Everything but growth, scaling and reports, in a few minutes
     All,
     /// Reservation, payment, confirmation over unique seats
     Sagas {
@@ -61,6 +63,22 @@ enum Measurement {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Whole sagas with several hosts of each domain and as many gateways, as a Markdown table
+    Scaling {
+        /// Hosts of each kind
+        #[arg(long, value_delimiter = ',', default_value = "1,2,4")]
+        hosts: Vec<usize>,
+        #[arg(long, value_delimiter = ',', default_value = "32,128")]
+        clients: Vec<usize>,
+        /// Seconds a measurement, after two of warming up
+        #[arg(long, default_value_t = 8)]
+        seconds: u64,
+    },
+    /// The reports of tickets and of sales
+    Reports {
+        #[arg(long, default_value_t = 1_000_000)]
+        tickets: u64,
+    },
 }
 
 #[tokio::main]
@@ -83,5 +101,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Measurement::Floor { seconds } => floor::run(seconds, None).await,
         Measurement::Growth { past, seconds } => growth::run(&past, seconds).await,
+        Measurement::Scaling { hosts, clients, seconds } => scaling::run(&hosts, &clients, seconds).await,
+        Measurement::Reports { tickets } => reports::run(tickets).await,
     }
 }

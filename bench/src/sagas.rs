@@ -26,8 +26,8 @@ const WAIT_EVERY: usize = 8;
 const NOTICE_MISSED: Duration = Duration::from_secs(9);
 /// Seats that a measurement has for each second: more than two cores sell.
 const SEATS_A_SECOND: usize = 4_000;
-const ROWS: usize = 20;
-const COLUMNS: usize = 25;
+pub const ROWS: usize = 20;
+pub const COLUMNS: usize = 25;
 
 /// The seats of a measurement, taken one by one in turn from all showtimes.
 pub struct Stock {
@@ -76,9 +76,7 @@ pub async fn run(clients: &[usize], seconds: u64, topologies: &[Topology]) -> an
         let mut owner = deployment.owner().await?;
         let mut programme = Programme::make(&mut owner, ROWS, COLUMNS).await?;
         for count in clients {
-            let seats = SEATS_A_SECOND * (WARM_UP.as_secs() + seconds) as usize;
-            let stock = programme.schedule(&mut owner, seats.div_ceil(ROWS * COLUMNS)).await?;
-            let sold = measure(&deployment, stock, *count, Duration::from_secs(seconds)).await?;
+            let sold = measure_new(&deployment, &mut programme, &mut owner, *count, seconds).await?;
             println!(
                 "  {:<24}{count:>8}{:>10.0}{:>18}{:>20}{:>20}{:>12.2}",
                 topology.name(),
@@ -112,6 +110,19 @@ pub async fn run(clients: &[usize], seconds: u64, topologies: &[Topology]) -> an
         against("p99 to CONFIRMED there", format!("{p99:.0} ms"), "< 150 ms", p99 < 150.0);
     }
     Ok(best)
+}
+
+/// Schedules showtimes with seats enough, and measures `clients` on them for so many seconds.
+pub async fn measure_new(
+    deployment: &Deployment,
+    programme: &mut Programme,
+    owner: &mut Client,
+    clients: usize,
+    seconds: u64,
+) -> anyhow::Result<Sold> {
+    let seats = SEATS_A_SECOND * (WARM_UP.as_secs() + seconds) as usize;
+    let stock = programme.schedule(owner, seats.div_ceil(ROWS * COLUMNS)).await?;
+    measure(deployment, stock, clients, Duration::from_secs(seconds)).await
 }
 
 /// Measures `clients` for `length`.

@@ -92,17 +92,18 @@ impl Settings {
 }
 
 fn url(e: &mut Environment) -> AMQPUri {
-    let text = e.required("AMQP_URL");
+    let (text, _) = (e.required("AMQP_URL"), e.get("AMQP_PASSWORD"));
     if text.is_empty() {
         return AMQPUri::default();
     }
     let text = text.trim();
     let is_amqp = ["amqp://", "amqps://"].iter().any(|scheme| text.starts_with(scheme));
     let expected = "must be an address such as amqp://user:password@host:5672/vhost";
-    let parsed = match is_amqp {
-        true => Address::parse(text).and_then(|address| uri(address).ok_or(expected)),
-        false => Err(expected),
-    };
+    let address = if is_amqp { Address::parse(text) } else { Err(expected) };
+    let parsed = address.and_then(|mut address| {
+        e.add_password("AMQP_URL", &mut address, "AMQP_PASSWORD");
+        uri(address).ok_or(expected)
+    });
     parsed.unwrap_or_else(|why| {
         e.problem("AMQP_URL", why);
         AMQPUri::default()
@@ -120,8 +121,9 @@ fn uri(address: Address) -> Option<AMQPUri> {
     uri.authority.host = host;
     uri.authority.userinfo.username = user.unwrap_or(uri.authority.userinfo.username);
     uri.authority.userinfo.password = password.unwrap_or(uri.authority.userinfo.password);
-    // Without a path the virtual host is the default one, whose name is `/`; a path of a slash alone is the empty name.
-    uri.vhost = path.unwrap_or_else(|| "/".to_owned());
+    // Without a path, or with a slash alone, the virtual host is the default one, whose name is `/`: so amqplib reads it, whose
+    // URL a Nest service has in its settings. RabbitMQ's own rule, by which the slash alone is the empty name, has no use.
+    uri.vhost = path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
     // A peer that disappeared is detected after 20 s, instead of after two minutes by the broker's default.
     uri.query.heartbeat = uri.query.heartbeat.or(Some(10));
     Some(uri)
@@ -165,7 +167,7 @@ fn events(e: &mut Environment, setting: &str, default: &[&str]) -> Vec<String> {
         // The unknown names are not shown: a message never contains a value.
         e.problem(
             setting,
-            "must be a list of events such as movie.created,reservation.* (docs/asyncapi.yaml has all)",
+            "must be a list of events such as movie.created,reservation.* (docs/events.md has all)",
         );
     }
     found

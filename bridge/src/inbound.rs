@@ -6,15 +6,15 @@
 //! acknowledged before they are answered: the caller of a request that is delivered again no longer waits for it.
 
 mod classify;
+mod not_stored;
 mod rpc;
+mod store;
 mod subscribe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, ErrorCode};
 use bus::contract::Timestamp;
 use bus::{Bus, Failure, retry, topology, trace};
 use futures::future::BoxFuture;
@@ -33,7 +33,9 @@ use crate::properties;
 use crate::publish::{Address, publish};
 use crate::{Names, Session, Settings};
 use classify::{Action, InboundEvent, classify};
+use not_stored::RefusedEvents;
 use rpc::RpcServer;
+use store::{Stored, send};
 use subscribe::Subscription;
 
 /// How often the connection to NATS is checked.
@@ -44,6 +46,8 @@ const FINISH_MAX: Duration = Duration::from_secs(5);
 const FINISH_OUTAGE_MAX: Duration = Duration::from_millis(500);
 /// The key of this part in [`Session::degraded`].
 const PART: &str = "inbound";
+/// The key of events that NATS refuses.
+const PART_REFUSED: &str = "refused events";
 /// After running this long without a failure, the next failure counts as the first.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -54,13 +58,14 @@ pub struct Inbound {
     session: Session,
     names: Arc<Names>,
     rpc: RpcServer,
+    refused: RefusedEvents,
 }
 
 impl Inbound {
     pub fn new(bus: Bus, session: Session) -> Self {
         let names = Arc::new(Names::new(session.settings()));
         let rpc = RpcServer::new(bus.clone(), session.clone());
-        Self { bus, session, names, rpc }
+        Self { bus, session, names, rpc, refused: RefusedEvents::default() }
     }
 
     fn settings(&self) -> &Settings {
@@ -92,6 +97,9 @@ impl Inbound {
         topology::ensure_streams(&self.bus).await?;
         let mut subscription = self.subscribe().await?;
         self.session.set_degraded(PART, None);
+        // NATS may have been connected again, with other permissions.
+        self.refused.clear();
+        self.session.set_degraded(PART_REFUSED, None);
         tracing::info!(queues = ?[&self.names.private_inbox, &self.names.inbox], "the bridge consumes");
         let mut settling = FuturesUnordered::new();
         let mut check = tokio::time::interval(CHECK_EVERY);
@@ -147,6 +155,11 @@ impl Inbound {
         delivery: Delivery,
     ) -> Result<BoxFuture<'static, Result<(), Failure>>, Failure> {
         match classify(&delivery, self.settings(), &self.names, Timestamp::wall_clock()) {
+            Action::Publish(event) if self.refused.contains(&event.subject) => {
+                let (inbound, dead_letters) = (self.clone(), subscription.dead_letters.clone());
+                let why = not_stored::reason(&event.subject);
+                Ok(async move { inbound.reject(&dead_letters, delivery, "not-stored", &why).await }.boxed())
+            }
             Action::Publish(event) => {
                 let (span, context) = trace::enter(
                     trace::Kind::Consumer,
@@ -157,10 +170,17 @@ impl Inbound {
                 let headers = event.headers(&context);
                 let message = PublishMessage::build().payload(event.payload.clone()).headers(headers);
                 // Sent here and not in the future, so that the order in the stream is the order in the queue.
+                let sent_at = Instant::now();
                 let ack = send(&self.bus, &event, message.clone()).await?;
                 let (inbound, dead_letters) = (self.clone(), subscription.dead_letters.clone());
-                Ok(async move { inbound.store(dead_letters, delivery, &event, message, ack, span).await }
-                    .boxed())
+                Ok(async move {
+                    let stored = tokio::select! {
+                        stored = inbound.stored(&event, message, ack) => stored,
+                        () = inbound.bus.forbidden.refused(&event.subject, sent_at) => Stored::Refused,
+                    };
+                    inbound.settle(dead_letters, delivery, &event, stored, span).await
+                }
+                .boxed())
             }
             Action::Answer(request) => {
                 // Before the answer, see the file's invariant.
@@ -180,53 +200,43 @@ impl Inbound {
         }
     }
 
-    /// Waits for JetStream's ack and then acknowledges to RabbitMQ.
-    async fn store(
+    /// Acknowledges to RabbitMQ what JetStream has stored, and moves what it never will to the dead letters.
+    async fn settle(
         &self,
         dead_letters: Channel,
         delivery: Delivery,
         event: &InboundEvent,
-        message: PublishMessage,
-        ack: PublishAckFuture,
+        stored: Stored,
         span: Span,
     ) -> Result<(), Failure> {
-        let mut stored = ack.await;
-        if matches!(&stored, Err(error) if error.kind() == PublishErrorKind::TimedOut) {
-            // Either an outage or a missing permission, which NATS does not report to the publisher. Whether the stream
-            // answers another call distinguishes them. The second attempt has the same id, so it is no second event.
-            topology::events(&self.bus).await?;
-            stored = send(&self.bus, event, message).await?.await;
-            if matches!(&stored, Err(error) if error.kind() == PublishErrorKind::TimedOut) {
-                topology::events(&self.bus).await?;
-                trace::fail(&span);
-                let why = format!("NATS refuses {}; see the bridge's user in nats.conf", event.subject);
-                return self.reject(&dead_letters, delivery, "not-stored", &why).await;
-            }
+        let InboundEvent { subject, id, .. } = event;
+        if !matches!(stored, Stored::Acknowledged(_)) {
+            trace::fail(&span);
         }
         match stored {
-            Ok(ack) => {
+            Stored::Acknowledged(ack) => {
                 span.in_scope(|| {
-                    tracing::debug!(
-                        subject = event.subject,
-                        id = event.id,
-                        ack.sequence,
-                        ack.duplicate,
-                        "received"
-                    );
+                    tracing::debug!(subject, id, ack.sequence, ack.duplicate, "received");
                 });
+                if self.refused.remove(subject) {
+                    self.report_refused();
+                }
                 // Subjects are names of the contract, so the number of labels is bounded.
-                metrics::counter!("amqp_taken_in_total", "event" => event.subject.clone()).increment(1);
+                metrics::counter!("amqp_taken_in_total", "event" => subject.clone()).increment(1);
                 acknowledge(&delivery).await
             }
-            Err(error) if is_too_large(&error) => {
-                trace::fail(&span);
-                self.reject(&dead_letters, delivery, "too-large", &error.to_string()).await
+            Stored::Refused => {
+                self.refused.add(subject);
+                self.report_refused();
+                self.reject(&dead_letters, delivery, "not-stored", &not_stored::reason(subject)).await
             }
-            Err(error) => {
-                trace::fail(&span);
-                Err(Failure::transient(error))
-            }
+            Stored::TooLarge(why) => self.reject(&dead_letters, delivery, "too-large", &why).await,
+            Stored::Failed(failure) => Err(failure),
         }
+    }
+
+    fn report_refused(&self) {
+        self.session.set_degraded(PART_REFUSED, self.refused.problem());
     }
 
     /// Publishes the message to the dead letters, and only then acknowledges it.
@@ -259,18 +269,7 @@ fn rejected(delivery: &Delivery, code: &str, why: &str) -> BasicProperties {
     properties::republished(&delivery.properties, &changes)
 }
 
-async fn send(bus: &Bus, event: &InboundEvent, message: PublishMessage) -> Result<PublishAckFuture, Failure> {
-    bus.jetstream.send_publish(event.subject.clone(), message).await.map_err(Failure::transient)
-}
-
 async fn acknowledge(delivery: &Delivery) -> Result<(), Failure> {
     let acked = with_timeout(delivery.acker.ack(BasicAckOptions::default())).await?;
     if acked { Ok(()) } else { Err(Failure::transient("the channel is closed")) }
-}
-
-fn is_too_large(error: &jetstream::context::PublishError) -> bool {
-    use std::error::Error as _;
-    let source = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
-    error.kind() == PublishErrorKind::MaxPayloadExceeded
-        || source.is_some_and(|error| error.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
 }

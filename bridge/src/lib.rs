@@ -7,8 +7,9 @@
 //! Nest service at its start (406). A message is never parked because RabbitMQ is unavailable.
 //!
 //! Modules depend on each other in this order: `config` → `names` → `session`, `call` → `properties`, `publish`,
-//! `envelope`, `service_queue` → `retry` → `dead_letter`, `inbound`, `outbound`.
+//! `envelope`, `service_queue` → `retry` → `bindings` → `dead_letter`, `inbound`, `outbound`.
 
+pub mod bindings;
 pub mod call;
 pub mod config;
 pub mod dead_letter;

@@ -65,6 +65,11 @@ impl Names {
             dead_letter_queue: format!("{exchange}.dlq"),
         }
     }
+
+    /// The exchanges on which events are published.
+    pub fn event_exchanges(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.exchange).chain(&self.raw_exchange).map(String::as_str)
+    }
 }
 
 /// The value of [`NATS_SOURCE`] for a message that came through an exchange; for the default exchange it is `amqp:`.

@@ -60,9 +60,12 @@ pub fn death(properties: &BasicProperties) -> Option<Death> {
     Some(Death { queue, routing_key, reason: field("reason").unwrap_or_default() })
 }
 
-/// A header's value as text.
+/// A header's value as text. The name may be in any case, as in HTTP, from where services know `Authorization`; a header in
+/// exactly this case comes first.
 pub fn header(properties: &BasicProperties, name: &str) -> Option<String> {
-    properties.headers().as_ref()?.inner().get(name).and_then(to_text)
+    let headers = properties.headers().as_ref()?.inner();
+    let in_any_case = || headers.iter().find(|(other, _)| other.as_str().eq_ignore_ascii_case(name));
+    headers.get(name).or_else(|| in_any_case().map(|(_, value)| value)).and_then(to_text)
 }
 
 fn to_text(value: &AMQPValue) -> Option<String> {
@@ -206,6 +209,18 @@ mod tests {
         let tenant = copy.headers().as_ref().unwrap().inner()["tenant"].clone();
         assert_eq!(tenant, long_string("odeon"), "the broker closes the connection over a short string");
         assert_eq!(header(&republished(&copy, &[(ATTEMPT, None)]), ATTEMPT), None);
+    }
+
+    #[test]
+    fn a_header_is_found_in_any_case_and_in_its_own_case_first() {
+        let of = |names: &[&str]| {
+            let entries: Vec<_> = names.iter().map(|name| (*name, long_string(*name))).collect();
+            header(&BasicProperties::default().with_headers(table(&entries)), "authorization")
+        };
+        assert_eq!(of(&["Authorization"]).as_deref(), Some("Authorization"));
+        assert_eq!(of(&["AUTHORIZATION", "other"]).as_deref(), Some("AUTHORIZATION"));
+        assert_eq!(of(&["Authorization", "authorization"]).as_deref(), Some("authorization"));
+        assert_eq!(of(&["authorizations"]), None);
     }
 
     #[test]

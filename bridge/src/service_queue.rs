@@ -1,35 +1,17 @@
 //! Queues of services on Nest's default transport: bound to the exchange with Nest's envelopes as soon as they exist, each
-//! for the events that its service handles.
+//! for the events that its service handles. `bindings` checks for them every three seconds.
 //!
 //! Invariant: a queue is only declared passively (a channel is opened for that, because a missing queue closes it), unless
 //! the operator configured `declare`: a declaration that differs from the service's own ends the service at its start (406).
-
-use std::time::Duration;
 
 use lapin::Channel;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
-use tokio_util::sync::CancellationToken;
 
 use crate::call::{CALL_MAX, DeclareError, close, declare_queue, declare_topic, soft_error, with_timeout};
 use crate::{ServiceQueue, Session};
 use bus::Failure;
-
-/// How soon a queue that was created, or created again without its bindings, is bound.
-const CHECK_EVERY: Duration = Duration::from_secs(3);
-
-/// Binds queues as they appear, until `stop`.
-pub async fn run(session: Session, stop: CancellationToken) -> Result<(), Failure> {
-    if session.settings().service_queues.is_empty() {
-        stop.cancelled().await;
-    }
-    while session.until_up(&stop).await.is_some() {
-        bind_all(&session).await;
-        tokio::select! { _ = stop.cancelled() => break, _ = tokio::time::sleep(CHECK_EVERY) => {} }
-    }
-    Ok(())
-}
 
 /// Binds every queue that exists. A queue that does not exist or has other properties is reported as degraded.
 pub async fn bind_all(session: &Session) {
@@ -59,7 +41,7 @@ async fn bind(session: &Session, queue: &ServiceQueue) -> Result<bool, DeclareEr
     declare_topic(&channel, exchange).await?;
     if queue.declare {
         declare_queue(&channel, &queue.name, queue.durable, queue.field_table()).await?;
-    } else if !exists(&channel, &queue.name).await? {
+    } else if messages(&channel, &queue.name).await?.is_none() {
         return Ok(false);
     }
     for event in &queue.events {
@@ -72,13 +54,29 @@ async fn bind(session: &Session, queue: &ServiceQueue) -> Result<bool, DeclareEr
     Ok(true)
 }
 
-/// Whether the queue exists. If it does not, the broker has closed the channel.
-async fn exists(channel: &Channel, queue: &str) -> Result<bool, Failure> {
+/// The service queue for this event that has the most messages, and their number.
+pub async fn fullest(session: &Session, event: &str) -> Option<(String, u32)> {
+    let mut found: Option<(String, u32)> = None;
+    let queues = session.settings().service_queues.iter();
+    for queue in queues.filter(|queue| queue.events.iter().any(|of| of == event)) {
+        let Ok(channel) = session.secondary_channel().await else { break };
+        let Ok(Some(messages)) = messages(&channel, &queue.name).await else { continue };
+        let _ = close(channel).await;
+        if messages > found.as_ref().map_or(0, |(_, most)| *most) {
+            found = Some((queue.name.clone(), messages));
+        }
+    }
+    found
+}
+
+/// The number of messages in a queue, without those that a consumer has not acknowledged. `None` if there is no such queue;
+/// the broker has then closed the channel.
+async fn messages(channel: &Channel, queue: &str) -> Result<Option<u32>, Failure> {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let declaring = channel.queue_declare(queue.into(), options, FieldTable::default());
     match tokio::time::timeout(CALL_MAX, declaring).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => Ok(false),
+        Ok(Ok(queue)) => Ok(Some(queue.message_count())),
+        Ok(Err(error)) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => Ok(None),
         Ok(Err(error)) => Err(Failure::transient(error)),
         Err(_) => Err(Failure::transient(format!("no answer from RabbitMQ within {CALL_MAX:?}"))),
     }

@@ -5,6 +5,8 @@
 //! again what was already confirmed. Calls that the broker may refuse run on a secondary connection
 //! ([`Session::secondary_channel`]), which is opened and closed with the first.
 
+mod refusal;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::Settings;
 use crate::call::with_timeout;
 use bus::contract::Timestamp;
 use bus::{Failure, tls};
+use refusal::refusal;
 
 /// First delay between two connection attempts, doubled up to the longest: a broker that restarts is reconnected soon, and
 /// a long outage causes few attempts.
@@ -45,6 +48,8 @@ pub struct ConnectionState {
     pub since: Timestamp,
     /// Why it is down.
     pub error: Option<String>,
+    /// Whether the broker answers and refuses this bridge, so that a setting or the broker has to be corrected.
+    pub refused: bool,
     /// The reason that the broker gives for not accepting messages (an alarm of memory or disk).
     pub blocked: Option<String>,
 }
@@ -53,8 +58,12 @@ impl ConnectionState {
     /// One sentence for an operator if the bridge cannot publish.
     pub fn degraded(&self) -> Option<String> {
         let why = |text: &Option<String>| text.as_ref().map(|e| format!(": {e}")).unwrap_or_default();
-        if !self.up {
-            return Some(format!("RabbitMQ is away since {}{}", self.since, why(&self.error)));
+        match &self.error {
+            Some(error) if self.refused => return Some(format!("{error}; since {}", self.since)),
+            _ if !self.up => {
+                return Some(format!("RabbitMQ is away since {}{}", self.since, why(&self.error)));
+            }
+            _ => {}
         }
         self.blocked.is_some().then(|| format!("RabbitMQ accepts no messages{}", why(&self.blocked)))
     }
@@ -91,6 +100,7 @@ impl Session {
             up: false,
             since: Timestamp::wall_clock(),
             error: None,
+            refused: false,
             blocked: None,
         };
         metrics::gauge!("amqp_connected").set(0.0);
@@ -199,15 +209,15 @@ impl Session {
         let mut tries = 0u32;
         while !stop.is_cancelled() {
             let started = Instant::now();
-            let why = match self.connect("").await {
-                Ok(connection) => self.watch(connection, &stop).await,
-                Err(failure) => failure.to_string(),
+            let (why, refused) = match self.connect("").await {
+                Ok(connection) => (self.watch(connection, &stop).await, false),
+                Err(failure) => (failure.to_string(), matches!(failure, Failure::Poison(_))),
             };
-            self.set_down(&why);
+            self.set_down(&why, refused);
             tries = if started.elapsed() > STABLE_AFTER { 1 } else { tries + 1 };
             let delay = delay(tries, rand::random());
             if !stop.is_cancelled() {
-                tracing::warn!(why, ?delay, "RabbitMQ is away; connecting again");
+                tracing::warn!(why, ?delay, "not connected to RabbitMQ; connecting again");
             }
             tokio::select! { _ = stop.cancelled() => {}, _ = tokio::time::sleep(delay) => {} }
         }
@@ -222,7 +232,7 @@ impl Session {
         let builder =
             builder.with_uri(self.0.settings.url.clone()).with_properties(properties).with_tls_config(roots);
         match tokio::time::timeout(CONNECT_MAX, builder.connect()).await {
-            Ok(connected) => connected.map_err(|error| match refusal(&error) {
+            Ok(connected) => connected.map_err(|error| match refusal(&error, &self.0.settings.url) {
                 Some(why) => Failure::poison(why),
                 None => Failure::transient(tls::with_causes(&error)),
             }),
@@ -285,7 +295,7 @@ impl Session {
     fn set_up(&self) -> u64 {
         self.0.state.send_modify(|state| {
             let (epoch, since) = (state.epoch + 1, Timestamp::wall_clock());
-            *state = ConnectionState { epoch, up: true, since, error: None, blocked: None };
+            *state = ConnectionState { epoch, up: true, since, error: None, refused: false, blocked: None };
         });
         let epoch = self.0.state.borrow().epoch;
         metrics::gauge!("amqp_connected").set(1.0);
@@ -294,7 +304,7 @@ impl Session {
         epoch
     }
 
-    fn set_down(&self, why: &str) {
+    fn set_down(&self, why: &str, refused: bool) {
         metrics::gauge!("amqp_connected").set(0.0);
         self.0.state.send_modify(|state| {
             // A failed attempt does not change when the outage began.
@@ -302,6 +312,7 @@ impl Session {
                 state.since = Timestamp::wall_clock();
             }
             (state.up, state.error, state.blocked) = (false, Some(why.to_owned()), None);
+            state.refused = refused;
         });
     }
 
@@ -312,20 +323,6 @@ impl Session {
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Connection>>> {
         self.0.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-/// Why the broker refuses the connection for good; `None` if it is unavailable or may accept a later attempt.
-fn refusal(error: &lapin::Error) -> Option<String> {
-    match error.kind() {
-        // 403: the login. 530: a virtual host that does not exist or is not accessible; 402 is the older code for it.
-        lapin::ErrorKind::ProtocolError(refused) if [402, 403, 530].contains(&refused.get_id()) => {
-            Some(format!("RabbitMQ refuses: {refused}"))
-        }
-        lapin::ErrorKind::InvalidProtocolVersion(_) | lapin::ErrorKind::ParsingError(_) => {
-            Some(format!("the server at this address is not RabbitMQ ({error})"))
-        }
-        _ => tls::refusal(error),
     }
 }
 

@@ -6,6 +6,7 @@ use async_nats::RequestErrorKind;
 use async_nats::service::NATS_SERVICE_ERROR_CODE;
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use crate::connection::Bus;
 use crate::context::Context;
@@ -15,6 +16,8 @@ use crate::trace::{self, Kind};
 
 /// An echo arrives within a millisecond; without one the request is sent over NATS.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before a request that reached nobody is sent again: short, as a restarted host serves within a second.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 impl Bus {
     /// Sends a request and decodes the answer.
@@ -26,8 +29,8 @@ impl Bus {
         })
     }
 
-    /// Sends a request and returns the answer's bytes as the host wrote them. 503 if no host serves it or none answers in
-    /// time; after a time-out the outcome is unknown.
+    /// Sends a request and returns the answer's bytes as the host wrote them. 503 if no host serves it, also not some seconds
+    /// later, or none answers in time; after a time-out the outcome is unknown.
     pub async fn ask_raw<R: Request>(&self, request: &R, ask: &Ask) -> Result<Bytes, Problem> {
         let payload =
             serde_json::to_vec(request).expect("contract types are plain data and always serialize");
@@ -40,14 +43,7 @@ impl Bus {
             true => trace::begin(Kind::Client, format_args!("ask {subject}"), &ask.context),
             false => (tracing::Span::none(), ask.context.clone()),
         };
-        let endpoint = match self.in_process.endpoint(subject) {
-            Some(_) if ask.ordered && self.is_connected() && !self.echo().await => None,
-            endpoint => endpoint,
-        };
-        let answered = match endpoint {
-            Some(endpoint) => endpoint.ask(payload, ask, context).await,
-            None => self.ask_over_nats(subject, payload, ask, &context).await,
-        };
+        let answered = self.ask_until_served(subject, payload, ask, &context).await;
         answered.unwrap_or_else(|no_answer| {
             trace::fail(&span);
             let request_id = &ask.context.correlation_id;
@@ -60,6 +56,46 @@ impl Bus {
             let detail = format!("The {domain} service is not available. Please try again shortly.");
             Err(Problem::unavailable(detail))
         })
+    }
+
+    /// A request that reached nobody is sent again while a host restarts, within the request's own time-out.
+    async fn ask_until_served(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Answered, NoAnswer> {
+        let deadline = Instant::now() + ask.timeout;
+        let mut answered = self.ask_once(subject, payload.clone(), ask, context).await;
+        while matches!(answered, Err(NoAnswer::NoHost)) {
+            let again_at = Instant::now() + ASK_AGAIN_AFTER;
+            if again_at >= deadline.min(self.away.worth_asking_until(subject)) {
+                return answered;
+            }
+            tokio::time::sleep_until(again_at).await;
+            let ask = Ask { timeout: deadline - again_at, ..ask.clone() };
+            answered = self.ask_once(subject, payload.clone(), &ask, context).await;
+        }
+        self.away.is_back(subject);
+        answered
+    }
+
+    async fn ask_once(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<Answered, NoAnswer> {
+        let endpoint = match self.in_process.endpoint(subject) {
+            Some(_) if ask.ordered && self.is_connected() && !self.echo().await => None,
+            endpoint => endpoint,
+        };
+        match endpoint {
+            Some(endpoint) => endpoint.ask(payload, ask, context.clone()).await,
+            None => self.ask_over_nats(subject, payload, ask, context).await,
+        }
     }
 
     /// Sends a message to this connection. Once it arrives the server has handled everything that the connection sent before,

@@ -13,8 +13,10 @@ use crate::address::{self, Address};
 use crate::contract::Currency;
 
 mod production;
+mod secret;
 
 pub use production::{is_loopback, is_published};
+pub use secret::is_secret;
 
 /// Whether this bug is planted in this process. Only in builds with the feature `planted`, which no release has: the chaos
 /// harness must find each planted bug, which proves its checks.
@@ -35,14 +37,26 @@ pub struct Environment {
 /// Names that were read, with the default if it is known.
 type Asked = BTreeMap<String, Option<String>>;
 
+/// The problem of a required name that has no value.
+const NOT_SET: &str = "is not set";
+
 impl Environment {
     /// This process's environment. Empty values count as absent.
     pub fn of_process() -> Self {
-        Self { values: std::env::vars().collect(), ..Self::default() }
+        Self::of(std::env::vars())
+    }
+
+    /// These variables, with the secrets whose files they name.
+    pub fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut values: HashMap<String, String> = values.into_iter().collect();
+        let problems = secret::read_files(&mut values, |_| false);
+        let mut environment = Self { values, ..Self::default() };
+        environment.problems_of(problems);
+        environment
     }
 
     /// Sets unset names from a file of `NAME=value` lines in the format of Docker's `--env-file`: no quotes, no expansion, `#`
-    /// begins a comment line. A missing file counts as empty.
+    /// begins a comment line. A missing file counts as empty. It may name files of secrets, too.
     pub fn or_file(mut self, path: &Path) -> Self {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -52,17 +66,20 @@ impl Environment {
                 return self;
             }
         };
+        let mut given = Self::default();
         for (at, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             match line.split_once('=') {
-                Some((name, value)) if is_name(name) => self = self.or(name, value.trim()),
+                Some((name, value)) if is_name(name) => given = given.or(name, value.trim()),
                 // The line may hold a secret, so it is not shown.
                 _ => self.problem(&format!("{}:{at}", path.display()), "is not NAME=value"),
             }
         }
-        self
+        let problems = secret::read_files(&mut given.values, |name| self.value(name).is_some());
+        self.problems_of(problems);
+        given.values.into_iter().fold(self, |environment, (name, value)| environment.or(&name, value))
     }
 
     /// Sets a name that is not set.
@@ -110,7 +127,7 @@ impl Environment {
     /// The value, or a problem and an empty text.
     pub fn required(&mut self, name: &str) -> String {
         self.get(name).unwrap_or_else(|| {
-            self.problem(name, "is not set");
+            self.problem(name, NOT_SET);
             String::new()
         })
     }
@@ -204,6 +221,26 @@ impl Environment {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    fn problems_of(&mut self, found: Vec<(String, String)>) {
+        for (name, what) in found {
+            self.problem(&name, &what);
+        }
+    }
+
+    /// Every name that has a value.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.values.keys().filter(|name| self.value(name).is_some()).cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The problems so far: those of names that must be set and are not, and all others.
+    pub fn problems(&self) -> (Vec<&str>, Vec<&str>) {
+        let is_missing = |problem: &&str| problem.ends_with(NOT_SET);
+        self.problems.iter().map(String::as_str).partition(is_missing)
     }
 
     /// All problems in one message.

@@ -11,6 +11,8 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use tokio::sync::watch;
 
 use crate::address::{self, Address};
+use crate::away::Away;
+use crate::forbidden::{Forbidden, Note};
 use crate::in_process::InProcess;
 use crate::streams::Streams;
 use crate::{retry, tls};
@@ -73,7 +75,11 @@ pub struct Bus {
     pub streams: Streams,
     /// The endpoints of this process, which are used without NATS.
     pub in_process: InProcess,
+    /// Subjects on which NATS refused to publish.
+    pub forbidden: Forbidden,
     connections: watch::Receiver<u64>,
+    /// Subjects that no host serves.
+    pub(crate) away: Away,
 }
 
 impl Bus {
@@ -84,8 +90,9 @@ impl Bus {
         let shown = config.urls.iter().map(|url| address::shown(url)).collect::<Vec<_>>().join(",");
         let (sender, mut connections) = watch::channel(0u64);
         let sender = Arc::new(sender);
+        let forbidden = Forbidden::default();
         let options = || {
-            let sender = sender.clone();
+            let (sender, forbidden) = (sender.clone(), forbidden.clone());
             let options = config
                 .credentials
                 .options(&config.user)?
@@ -102,7 +109,7 @@ impl Bus {
                         .min(Duration::from_millis(50) * 2u32.saturating_pow(tries.min(10) as u32))
                 })
                 .event_callback(move |event| {
-                    note_event(event, &sender);
+                    note_event(event, &sender, &forbidden);
                     async {}
                 });
             anyhow::Ok(options)
@@ -130,7 +137,8 @@ impl Bus {
         tokio::time::timeout(Duration::from_secs(2), first)
             .await
             .context("no connection event from NATS")??;
-        Ok(Self { client, jetstream, streams: config.streams, in_process: InProcess::default(), connections })
+        let (streams, in_process) = (config.streams, InProcess::default());
+        Ok(Self { client, jetstream, streams, in_process, forbidden, connections, away: Away::default() })
     }
 
     /// Changes on every reconnect after this call.
@@ -158,9 +166,10 @@ impl Bus {
     }
 }
 
-fn note_event(event: Event, connections: &watch::Sender<u64>) {
+fn note_event(event: Event, connections: &watch::Sender<u64>, forbidden: &Forbidden) {
     match event {
         Event::Connected => {
+            forbidden.clear();
             connections.send_modify(|n| *n += 1);
             tracing::info!("connected to NATS");
         }
@@ -172,7 +181,10 @@ fn note_event(event: Event, connections: &watch::Sender<u64>) {
         // A missing permission is reported only here; the caller sees a time-out.
         Event::ServerError(error) => {
             metrics::counter!("nats_server_error_total").increment(1);
-            tracing::error!(%error, "NATS refused something");
+            // One line for each subject, not for each message.
+            if forbidden.note(&error.to_string()) != Some(Note::Again) {
+                tracing::error!(%error, "NATS refused something");
+            }
         }
         other => tracing::info!(event = %other, "NATS"),
     }

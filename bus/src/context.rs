@@ -2,6 +2,8 @@
 
 use async_nats::HeaderMap;
 
+use crate::contract::Locale;
+
 pub const CORRELATION_ID: &str = "X-Correlation-Id";
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -11,6 +13,9 @@ pub const TRACEPARENT: &str = "traceparent";
 pub struct Context {
     pub correlation_id: String,
     pub traceparent: String,
+    /// The language of the person whose request it is. Sent with requests; an event that needs it has it in its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
 }
 
 impl Context {
@@ -28,7 +33,7 @@ impl Context {
         let traceparent = traceparent
             .and_then(well_formed)
             .unwrap_or_else(|| format!("00-{}-{:016x}-01", uuid::Uuid::new_v4().simple(), span_id()));
-        Self { correlation_id, traceparent }
+        Self { correlation_id, traceparent, locale: None }
     }
 
     pub fn from_headers(headers: Option<&HeaderMap>) -> Self {

@@ -3,15 +3,19 @@
 //! A replay does not publish: that would need the right to publish every event, and all other consumers have handled the
 //! event already. Instead a host of the consumer is requested, at `replay.<consumer>`, to read the dead letter from the
 //! stream and to handle it like a delivery, under the event's id. The reply is the result.
-//! Invariant: a dead letter is deleted only after its consumer has committed it, or by a person's decision.
+//! Invariant: a dead letter is deleted only after its consumer has committed it, by a person's decision, or when the person that it is
+//! about is erased.
 
 use std::time::Duration;
 
 use async_nats::RequestErrorKind;
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, DirectGetErrorKind, Stream};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::contract::dead_letter::{
     DeadLetter, DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter,
@@ -156,6 +160,55 @@ pub async fn remove(bus: &Bus, sequence: u64) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A dead letter with an e-mail address, and the ids of whom and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Personal {
+    sequence: u64,
+    pub user_ids: Vec<Uuid>,
+    pub reservation_id: Option<Uuid>,
+}
+
+/// Every dead letter with an e-mail address.
+pub async fn personal(bus: &Bus) -> Result<Vec<Personal>, Problem> {
+    let stream = match bus.jetstream.get_stream(DLQ).await {
+        Ok(stream) => stream,
+        Err(error) => match error.kind() {
+            // The first consumer of a new deployment makes it.
+            GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                return Ok(Vec::new());
+            }
+            _ => return Err(unavailable(error)),
+        },
+    };
+    let mut next = stream.cached_info().state.first_sequence.max(1);
+    let mut found = Vec::new();
+    for _ in 0..stream.cached_info().state.messages {
+        let message = stream.direct_get_builder().sequence(next).next_by_subject(format!("{DLQ_PREFIX}>"));
+        let message = match message.send().await {
+            Ok(message) => message,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
+            Err(error) => return Err(unavailable(error)),
+        };
+        next = message.sequence + 1;
+        found.extend(of_person(message.sequence, &message.payload));
+    }
+    Ok(found)
+}
+
+fn of_person(sequence: u64, payload: &[u8]) -> Option<Personal> {
+    let event: Value = serde_json::from_slice(payload).ok()?;
+    event["email"].as_str().filter(|address| !address.is_empty())?;
+    let id = |field: &str| event[field].as_str().and_then(|text| Uuid::parse_str(text).ok());
+    let user_ids = ["userId", "guestId"].into_iter().filter_map(id).collect();
+    Some(Personal { sequence, user_ids, reservation_id: id("reservationId") })
+}
+
+/// Deletes a dead letter because its person is erased.
+pub async fn delete_personal(bus: &Bus, letter: &Personal) -> Result<(), Problem> {
+    tracing::info!(sequence = letter.sequence, "dead letter about an erased user deleted");
+    delete(&stream(bus).await?, letter.sequence).await
+}
+
 async fn delete(stream: &Stream<()>, sequence: u64) -> Result<(), Problem> {
     match stream.delete_message(sequence).await {
         Ok(_) => Ok(()),
@@ -200,5 +253,22 @@ fn letter(message: &StreamMessage) -> DeadLetter {
         parked_at: Timestamp::from(message.time),
         correlation_id: header(context::CORRELATION_ID),
         payload: Some(serde_json::from_slice(&message.payload).unwrap_or_else(|_| text())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_is_personal_if_it_has_an_address() {
+        let (guest, order) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let event = serde_json::json!({"email": "ada@example.org", "guestId": guest, "reservationId": order});
+        let found = of_person(7, event.to_string().as_bytes());
+        let wanted = Personal { sequence: 7, user_ids: vec![guest], reservation_id: Some(order) };
+        assert_eq!(found, Some(wanted));
+        for other in [r#"{"reservationId": "x"}"#, r#"{"email": "", "userId": "x"}"#, "no JSON", "7"] {
+            assert_eq!(of_person(7, other.as_bytes()), None, "{other}");
+        }
     }
 }

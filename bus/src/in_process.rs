@@ -96,6 +96,7 @@ impl Endpoint {
             payload,
             correlation_id: Some(context.correlation_id),
             traceparent: Some(context.traceparent),
+            locale: ask.context.locale,
             deadline,
             token: ask.token.clone(),
             idempotency_key: ask.idempotency_key.clone(),

@@ -5,16 +5,18 @@
 //! Invariant: a subject is defined at the one type that is sent under it, and nowhere else.
 //!
 //! Modules import only from earlier lines, so there is no circle:
-//! - `failure`, `context`, `trace`, `retry`, `network`, `address`;
+//! - `failure`, `context`, `trace`, `retry`, `network`, `address`, `away`;
 //! - `contract` → `failure`; `config` → `address`, `contract`; `tls` → `config`; `redis` → `tls`;
-//! - `request` → `contract`; `in_process` → `request`; `streams` → `config`;
-//! - `connection` (the [`Bus`]) → `in_process`, `streams`, `tls`;
+//! - `request`, `site_feed` → `contract`; `in_process` → `request`; `streams` → `config`;
+//! - `connection` (the [`Bus`]) → `away`, `in_process`, `streams`, `tls`;
 //! - `ask`, `topology`, `event` → `connection`; `revoked` → `ask`; `token` → `revoked`; `service` → `token`;
-//! - `archive` → `event`; `event_replay`, `event_feed`, `dead_letter` → `topology`; `consumer` → `archive`, `dead_letter`.
+//! - `archive` → `event`; `event_replay`, `event_feed`, `dead_letter`, `inspection` → `topology`;
+//!   `consumer` → `archive`, `dead_letter`.
 
 pub mod address;
 pub mod archive;
 mod ask;
+mod away;
 pub mod config;
 pub mod connection;
 pub mod consumer;
@@ -25,13 +27,16 @@ pub mod event;
 pub mod event_feed;
 pub mod event_replay;
 pub mod failure;
+pub mod forbidden;
 pub mod in_process;
+pub mod inspection;
 pub mod network;
 pub mod redis;
 pub mod request;
 pub mod retry;
 pub mod revoked;
 pub mod service;
+pub mod site_feed;
 pub mod streams;
 pub mod tls;
 pub mod token;

@@ -9,13 +9,15 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::context::{CORRELATION_ID, Context, TRACEPARENT};
-use crate::contract::Problem;
+use crate::contract::{Locale, Problem};
 
 pub const AUTHORIZATION: &str = "Authorization";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const DEADLINE: &str = "X-Deadline-Ms";
 /// The client's address as the gateway saw it; only the gateway sets it.
 pub const CLIENT_IP: &str = "X-Client-Ip";
+/// The language of the person whose request caused this one.
+pub const LANGUAGE: &str = "Accept-Language";
 
 /// How long a request waits for its answer by default: after that a customer has reloaded the page.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +69,9 @@ impl Ask {
         if let Some(ip) = &self.client_ip {
             headers.insert(CLIENT_IP, ip.to_string().as_str());
         }
+        if let Some(locale) = self.context.locale {
+            headers.insert(LANGUAGE, locale.as_str());
+        }
         headers
     }
 }
@@ -83,6 +88,7 @@ pub(crate) struct Incoming {
     pub payload: Bytes,
     pub correlation_id: Option<String>,
     pub traceparent: Option<String>,
+    pub locale: Option<Locale>,
     pub deadline: Instant,
     pub token: Option<String>,
     pub idempotency_key: Option<String>,
@@ -105,6 +111,7 @@ impl From<async_nats::service::Request> for Incoming {
             payload: request.message.payload.clone(),
             correlation_id: text(CORRELATION_ID).map(str::to_owned),
             traceparent: text(TRACEPARENT).map(str::to_owned),
+            locale: text(LANGUAGE).and_then(Locale::accepted),
             deadline: Instant::now() + left.min(DEADLINE_MAX),
             token: text(AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).map(str::to_owned),
             idempotency_key: text(IDEMPOTENCY_KEY).map(str::to_owned),

@@ -4,7 +4,7 @@
 //! no clock decides which tokens are old. Notices publish each change; missed notices are requested at the start and after
 //! each reconnect. A login that ends by a logout, or by a refresh token that was used twice, voids only its own tokens: its
 //! session id is stored. Invariant: a verifier's epoch of a user never falls.
-//! Quirk: a process that starts while no auth host answers does not know the revocations of the last quarter of an hour; it
+//! Quirk: a process that starts while no auth host answers does not know the revocations of the last hour; it
 //! keeps requesting them, because rejecting every user meanwhile would be worse.
 
 use std::collections::HashMap;
@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::contract::Problem;
-use crate::contract::auth::{ACCESS_LIFETIME, ListRevocations, REVOKED, Revocation, RevocationNotice};
+use crate::contract::auth::{GUEST_LIFETIME, ListRevocations, REVOKED, Revocation, RevocationNotice};
 use crate::request::Ask;
 use crate::{Bus, Context, retry};
 
-/// A little longer than a token's lifetime: clocks differ, and the notice arrives after the revocation.
-const KEPT_FOR: Duration = ACCESS_LIFETIME.saturating_add(Duration::from_secs(60));
+/// A little longer than the lifetime of a guest's token, which is the longest: clocks differ, and the notice arrives after the revocation.
+const KEPT_FOR: Duration = GUEST_LIFETIME.saturating_add(Duration::from_secs(60));
 /// Users that are stored, some 100 bytes each. Each one means a hashed password or an action of a SUPER_ADMIN in the last
-/// quarter of an hour, so the limit is never reached in practice.
+/// hour, so the limit is never reached in practice.
 const USERS_MAX: usize = 200_000;
-/// Sessions that are stored, some 50 bytes each. Each one means a login and its end in the last quarter of an hour.
+/// Sessions that are stored, some 50 bytes each. Each one means a login and its end in the last hour.
 const SESSIONS_MAX: usize = 500_000;
 /// The retry delay grows up to that of this attempt: 3 s.
 const TRIES_GROW: u64 = 6;

@@ -73,6 +73,19 @@ pub struct Server {
     endpoints: tokio::task::JoinSet<()>,
 }
 
+/// Answers the pings of the NATS services API for a process without endpoints, so that `nats micro ls` and `marquee doctor` see
+/// it. Runs until `stop`.
+pub async fn announce(bus: Bus, name: &str, stop: CancellationToken) -> Result<(), Failure> {
+    let description = format!("Marquee {name}");
+    let starting =
+        bus.client.service_builder().description(description).start(name, env!("CARGO_PKG_VERSION"));
+    let service = starting.await.map_err(Failure::transient)?;
+    stop.cancelled().await;
+    // A connection that is lost has no subscriptions to end.
+    let _ = service.stop().await;
+    Ok(())
+}
+
 impl Server {
     pub async fn start(
         bus: &Bus,
@@ -179,19 +192,20 @@ where
     F: Future<Output = Answered>,
 {
     let Incoming { payload, deadline, token, idempotency_key, client_ip, reply, .. } = incoming;
-    let (span, context) = trace::enter(
+    let (span, mut context) = trace::enter(
         Kind::Server,
         R::SUBJECT,
         incoming.correlation_id.as_deref(),
         incoming.traceparent.as_deref(),
     );
+    context.locale = incoming.locale;
     let request_id = context.correlation_id.clone();
     let handling = async {
         let identity = match &token {
             Some(token) => Some(verifier.verify(token).await?),
             None => None,
         };
-        authorize(R::ACCESS, identity.as_deref())?;
+        authorize(R::ACCESS, R::BY_ORDER_TOKEN, identity.as_deref())?;
         let request = decode::<R>(&payload)?;
         handle(Call { request, context, identity, token, idempotency_key, client_ip, deadline }).await
     };

@@ -98,21 +98,32 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
 /// Why TLS failed, if retrying cannot help until a setting or a certificate is changed: the peer is not trusted, or does not
 /// support TLS. `None` for every other error, such as an unavailable server.
 pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
+    let tls = tls_error(error)?;
+    Some(match tls {
+        rustls::Error::InvalidCertificate(_) => format!(
+            "{tls}: the server's certificate is not trusted; CA_CERT_FILE names the authority that issued it"
+        ),
+        rustls::Error::InvalidMessage(_) => format!("the server does not speak TLS at this port ({tls})"),
+        _ => tls.to_string(),
+    })
+}
+
+/// Whether the server answered in something else than TLS.
+pub fn is_plain_server(error: &(dyn Error + 'static)) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// The error of TLS within another one.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(match tls {
-            rustls::Error::InvalidCertificate(_) => format!(
-                "{tls}: the server's certificate is not trusted; CA_CERT_FILE names the authority that issued it"
-            ),
-            rustls::Error::InvalidMessage(_) => format!("{tls}: the server does not speak TLS at this port"),
-            _ => tls.to_string(),
-        });
+        return Some(tls);
     }
     // Some clients share their errors in an `Arc`; `source` of such an error, as of an I/O error, omits the inner one.
     if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
-        return refusal(&**shared);
+        return tls_error(&**shared);
     }
     let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    within.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source()).and_then(refusal)
+    within.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source()).and_then(tls_error)
 }
 
 /// The text of an error with all its causes: many clients show only the outermost, such as "connection error".
@@ -163,5 +174,9 @@ mod tests {
         let shared: Arc<dyn Error + Send + Sync> = Arc::new(wrapped);
         assert!(refusal(&shared).is_some(), "the client of Redis shares its errors");
         assert!(refusal(&io::Error::from(io::ErrorKind::ConnectionRefused)).is_none());
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, plain);
+        assert!(is_plain_server(&wrapped) && !is_plain_server(&shared), "{wrapped}");
+        assert!(refusal(&wrapped).unwrap().starts_with("the server does not speak TLS"), "{wrapped}");
     }
 }

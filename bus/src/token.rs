@@ -3,6 +3,9 @@
 //! A verified token is cached by the hash of its text, so that the token of an active user is verified once. Keys come from
 //! the configuration or, for an unknown `kid`, from `rpc.auth.keys`. Whether a token was revoked is checked each time, in
 //! memory ([`crate::revoked`]).
+//!
+//! The token of an order is verified alike. Invariant: it permits only requests that name it ([`authorize`]); the host compares
+//! order and number.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
@@ -10,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use crate::contract::auth::{Claims, GetKeys, Key, KeySet, Role};
+use crate::contract::auth::{Claims, GetKeys, Key, KeySet, ORDER_TYP, OrderClaims, Role};
 use crate::contract::{Access, Problem, Timestamp};
 use crate::request::Ask;
 use crate::revoked::{self, Revoked};
@@ -41,6 +45,15 @@ pub struct Identity {
     pub email_verified: bool,
     /// Unix seconds.
     pub expires_at: i64,
+    /// The order that the token opens, and nothing else: nobody is logged in, and `user_id` is the order's id.
+    pub order: Option<OpenedOrder>,
+}
+
+/// What a mail's link opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedOrder {
+    pub reservation_id: Uuid,
+    pub access: u32,
 }
 
 #[derive(Clone)]
@@ -121,7 +134,7 @@ impl Verifier {
                 Err(expired())
             };
         }
-        let kid = key_id(token)?;
+        let (kid, kind) = key_id(token)?;
         let key = match self.key(&kid) {
             Some(key) => key,
             None => {
@@ -129,22 +142,17 @@ impl Verifier {
                 self.key(&kid).ok_or_else(invalid)?
             }
         };
-        let claims = self.claims(token, &key).await?;
-        let identity = Arc::new(Identity {
-            user_id: claims.sub,
-            session_id: claims.sid,
-            email: claims.email,
-            name: claims.name,
-            role: claims.role,
-            email_verified: claims.email_verified,
-            expires_at: claims.exp,
-        });
-        self.store(hash, identity.clone(), claims.epoch);
-        self.unless_revoked(identity, claims.epoch)
+        let (identity, epoch) = match kind {
+            Kind::Access => of_access(self.claims(token, &key).await?),
+            Kind::Order => (of_order(&self.claims(token, &key).await?), 0),
+        };
+        let identity = Arc::new(identity);
+        self.store(hash, identity.clone(), epoch);
+        self.unless_revoked(identity, epoch)
     }
 
     /// The token's claims, after signature, times, issuer and audience were verified.
-    async fn claims(&self, token: &str, key: &DecodingKey) -> Result<Claims, Problem> {
+    async fn claims<C: DeserializeOwned>(&self, token: &str, key: &DecodingKey) -> Result<C, Problem> {
         let mut issuer = self.issuer();
         if issuer.is_none() {
             self.request_keys().await?;
@@ -169,6 +177,10 @@ impl Verifier {
     }
 
     fn unless_revoked(&self, identity: Arc<Identity>, epoch: i64) -> Result<Arc<Identity>, Problem> {
+        // An order's token has no login; its host knows whether it is still good.
+        if identity.order.is_some() {
+            return Ok(identity);
+        }
         if self.0.revoked.is_void(identity.user_id, identity.session_id, epoch) {
             return Err(Problem::unauthorized(
                 "token-revoked",
@@ -218,10 +230,12 @@ impl Verifier {
     }
 }
 
-/// Whether `identity` has the rights that `access` demands: 401 without a token, 403 without the role.
-pub fn authorize(access: Access, identity: Option<&Identity>) -> Result<(), Problem> {
+/// Whether `identity` has the rights that `access` demands: 401 without a token, 403 without the role. `by_order`: whether the
+/// token of an order permits it, too.
+pub fn authorize(access: Access, by_order: bool, identity: Option<&Identity>) -> Result<(), Problem> {
     let needed = match access {
         Access::Public | Access::Internal => return Ok(()),
+        Access::Guest => Role::Guest,
         Access::User => Role::User,
         Access::Admin => Role::Admin,
         Access::SuperAdmin => Role::SuperAdmin,
@@ -232,11 +246,11 @@ pub fn authorize(access: Access, identity: Option<&Identity>) -> Result<(), Prob
             "This needs a bearer token in the Authorization header.",
         ));
     };
-    if identity.role >= needed {
-        Ok(())
-    } else {
-        Err(Problem::new(403, "role", "Your role does not allow this."))
-    }
+    let is_permitted = match identity.order {
+        Some(_) => by_order && needed <= Role::User,
+        None => identity.role >= needed,
+    };
+    if is_permitted { Ok(()) } else { Err(Problem::new(403, "role", "Your role does not allow this.")) }
 }
 
 /// The JWK of an Ed25519 public key; its `kid` is derived from the key, so that it is the same on every host.
@@ -254,7 +268,7 @@ pub fn jwk(public_key: &[u8]) -> Key {
     }
 }
 
-fn read_claims(token: &str, key: &DecodingKey, issuer: &str) -> Result<Claims, ErrorKind> {
+fn read_claims<C: DeserializeOwned>(token: &str, key: &DecodingKey, issuer: &str) -> Result<C, ErrorKind> {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[issuer]);
@@ -262,7 +276,7 @@ fn read_claims(token: &str, key: &DecodingKey, issuer: &str) -> Result<Claims, E
     let required = if issuer == ISSUER { &["exp", "iss"][..] } else { &["exp", "iss", "aud"] };
     validation.set_required_spec_claims(required);
     validation.leeway = 0;
-    let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation);
+    let decoded = jsonwebtoken::decode::<C>(token, key, &validation);
     decoded.map(|decoded| decoded.claims).map_err(|error| error.into_kind())
 }
 
@@ -279,10 +293,49 @@ fn invalid() -> Problem {
     Problem::unauthorized("token-invalid", "The access token is not valid.")
 }
 
-/// The id of the key that an access token names; a text that is no access token is rejected before anything is verified.
-pub fn key_id(token: &str) -> Result<String, Problem> {
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Access,
+    Order,
+}
+
+fn of_access(claims: Claims) -> (Identity, i64) {
+    let identity = Identity {
+        user_id: claims.sub,
+        session_id: claims.sid,
+        email: claims.email,
+        name: claims.name,
+        role: claims.role,
+        email_verified: claims.email_verified,
+        expires_at: claims.exp,
+        order: None,
+    };
+    (identity, claims.epoch)
+}
+
+fn of_order(claims: &OrderClaims) -> Identity {
+    Identity {
+        user_id: claims.sub,
+        session_id: Uuid::nil(),
+        email: String::new(),
+        name: String::new(),
+        role: Role::Guest,
+        email_verified: false,
+        expires_at: claims.exp,
+        order: Some(OpenedOrder { reservation_id: claims.sub, access: claims.access }),
+    }
+}
+
+/// The id of the key that a token names, and the token's kind; any other text is rejected before anything is verified.
+pub fn key_id(token: &str) -> Result<(String, Kind), Problem> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
     // Other signed tokens, such as tickets, have another `typ` (RFC 8725, 3.11).
-    let access = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
-    header.kid.filter(|_| access && header.alg == Algorithm::EdDSA).ok_or_else(invalid)
+    let kind = match header.typ.as_deref() {
+        Some(typ) if typ.eq_ignore_ascii_case("JWT") => Kind::Access,
+        Some(typ) if typ.eq_ignore_ascii_case(ORDER_TYP) => Kind::Order,
+        _ => return Err(invalid()),
+    };
+    let kid = header.kid.filter(|_| header.alg == Algorithm::EdDSA).ok_or_else(invalid)?;
+    Ok((kid, kind))
 }

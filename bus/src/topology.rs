@@ -1,7 +1,7 @@
 //! The streams and durable consumers with all their limits.
 //!
 //! Invariant: nothing else creates a stream or a durable consumer. Every function can be repeated at any time; after NATS's
-//! data was wiped they create everything again. Hosts create what is missing; only the operator (`marquee migrate`) changes
+//! data was wiped they create everything again. Hosts create what is missing; only `marquee migrate` changes
 //! an existing stream, so that during a deployment old and new hosts do not undo each other's changes.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub const DLQ: &str = "DLQ";
 pub const DLQ_PREFIX: &str = "dlq.";
 
 /// The first token of every event's subject.
-pub(crate) const NOUNS: [&str; 6] = ["movie", "showtime", "reservation", "payment", "refund", "user"];
+pub(crate) const NOUNS: [&str; 7] = ["movie", "showtime", "reservation", "payment", "refund", "user", "site"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -127,7 +127,7 @@ async fn find(bus: &Bus, name: &str) -> Result<Option<Config>, Failure> {
     }
 }
 
-/// Creates or updates both streams. Needs the operator's rights. May run concurrently.
+/// Creates or updates both streams. Needs the rights of the user `maintenance`. May run concurrently.
 pub async fn update_streams(bus: &Bus) -> Result<(), Failure> {
     for wanted in wanted_streams(&bus.streams) {
         let found = find_or_create(bus, &wanted).await?;

@@ -3,13 +3,14 @@
 //! Invariant: an unknown outcome stays unknown: only a 4xx answer without an unanswered attempt before it is a refusal.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 /// Longer than a request may take in the deployment (10 s).
 const TIMEOUT: Duration = Duration::from_secs(12);
@@ -43,11 +44,22 @@ impl Answer {
     }
 }
 
+/// A POST that failed after all its attempts: the last one had no answer or a 5xx.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub at: OffsetDateTime,
+    pub path: String,
+    pub last: String,
+}
+
 /// A client of all gateways.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub gateways: Arc<Vec<SocketAddr>>,
     next: Arc<AtomicUsize>,
+    /// The position of a gateway that gets no requests, as behind a load balancer that has taken it out.
+    out: Arc<Mutex<Option<usize>>>,
+    failures: Arc<Mutex<Vec<Failure>>>,
     pub http: reqwest::Client,
 }
 
@@ -59,7 +71,27 @@ impl Client {
             // The payment page redirects to a page of the deployment, which is not needed here.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { gateways: Arc::new(gateways), next: Arc::default(), http })
+        let gateways = Arc::new(gateways);
+        Ok(Self { gateways, next: Arc::default(), out: Arc::default(), failures: Arc::default(), http })
+    }
+
+    /// Sends no more requests to the gateway at this position; `None`: to all again.
+    pub fn take_out(&self, gateway: Option<usize>) {
+        *self.out.lock().unwrap_or_else(PoisonError::into_inner) = gateway;
+    }
+
+    /// All POSTs that failed so far.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn next_gateway(&self) -> SocketAddr {
+        let out = *self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = self.next.fetch_add(1, Ordering::Relaxed) % self.gateways.len();
+        if out == Some(at) {
+            at = (at + 1) % self.gateways.len();
+        }
+        self.gateways[at]
     }
 
     /// Sends a request once to the next gateway; `None` without an answer.
@@ -71,8 +103,7 @@ impl Client {
         key: &str,
         body: Option<&Value>,
     ) -> Option<Answer> {
-        let gateway = self.gateways[self.next.fetch_add(1, Ordering::Relaxed) % self.gateways.len()];
-        self.send_to(gateway, method, path, token, key, body).await
+        self.send_to(self.next_gateway(), method, path, token, key, body).await
     }
 
     /// Sends a request once to this gateway; `None` without an answer.
@@ -102,7 +133,7 @@ impl Client {
 
     /// Sends a POST and repeats it with the same key while its outcome is unknown.
     pub async fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> Outcome {
-        let mut is_in_doubt = false;
+        let (mut is_in_doubt, mut last) = (false, None);
         for attempt in 0..ATTEMPTS {
             let answer = self.try_once(Method::POST, path, Some(token), key, Some(body)).await;
             match answer {
@@ -112,11 +143,23 @@ impl Client {
                 }
                 // An earlier attempt may still be in progress; this answer is to another one.
                 Some(answer) if is_definite(&answer) => return Outcome::Unknown,
-                _ => is_in_doubt = true,
+                other => (is_in_doubt, last) = (true, other),
             }
             tokio::time::sleep(Duration::from_millis(300 << attempt)).await;
         }
+        self.note_failure(path, last);
         Outcome::Unknown
+    }
+
+    fn note_failure(&self, path: &str, last: Option<Answer>) {
+        let last = match last {
+            None => "no answer".to_owned(),
+            Some(answer) if answer.status >= 500 => format!("{} {}", answer.status, answer.text),
+            // A request that the documents tell to repeat later.
+            Some(_) => return,
+        };
+        let failure = Failure { at: OffsetDateTime::now_utc(), path: path.to_owned(), last };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
     }
 
     /// Sends a request that must succeed, for the setup; repeats it for some time.

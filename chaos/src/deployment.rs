@@ -2,7 +2,8 @@
 //! all of these), NATS, Postgres, Redis, the provider and a mail server, with a proxy between any two that communicate.
 //!
 //! Invariant: every process reaches each server only through a proxy of its own, so that any pair can be disconnected. The
-//! checks read the end state without the proxies.
+//! checks read the end state without the proxies. With `--cluster` hosts connect to NATS directly: its servers are machines
+//! whose networks can be cut (`cluster/machine.rs`).
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,12 +13,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use marquee::local::{Folder, Nats, Postgres, Redis, temporary_password};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::backend::{Backend, Single};
 use crate::client::Client;
+use crate::cluster::{self, Cluster, Replication};
 use crate::disk;
 use crate::mail_server::MailServer;
+use crate::power::{Power, PowerSpec};
 use crate::process::{Process, ProcessSpec};
 use crate::proxy::Proxy;
 
@@ -26,15 +30,21 @@ pub const OWNER: (&str, &str) = ("owner@marquee.example", "the first of all");
 pub const API_KEY: &str = "sk_test_chaos";
 /// Enough for sixteen processes on two busy cores, and for one process while servers are restarted.
 pub const READY_WITHIN: Duration = Duration::from_secs(120);
-/// Short, so that holds end during the load and soon after it.
-pub const HOLD_SECONDS: i64 = 12;
-pub const HOLD_SECONDS_MAX: i64 = 20;
+/// How long seats are held, and with a begun payment: short, so that holds end during the load and soon after it.
+pub const HOLD_SECONDS: (i64, i64) = (12, 20);
+/// Longer than half of the hosts take to start and the other half to stop; at its end everything must still be idle in time.
+const HOLD_SECONDS_OF_UPGRADE: (i64, i64) = (80, 90);
 pub const GRACE_SECONDS: i64 = 6;
+pub const DATABASE: &str = "marquee";
+/// On a machine of its own; the health of hosts follows.
+const GATEWAY_PORT: u16 = 8080;
 
 /// A showtime on sale.
 #[derive(Clone, Debug)]
 pub struct Showtime {
     pub id: String,
+    /// By ticket types of a price card, not by plain prices.
+    pub has_types: bool,
     pub rows: Vec<char>,
     pub seats_per_row: usize,
 }
@@ -47,12 +57,47 @@ pub struct DeploymentSpec {
     pub small_disks: bool,
     /// Two processes of `marquee up`, each with all hosts and a gateway.
     pub together: bool,
+    /// NATS and Postgres are clusters. Needs `cluster::enter`.
+    pub cluster: Option<Replication>,
     pub planted: Option<String>,
+    /// The release that starts everything and is replaced by `program` under load.
+    pub upgrade_from: Option<Release>,
+    /// Postgres and NATS have disks that can lose what was not synced.
+    pub power: Option<PowerSpec>,
+}
+
+/// An older release.
+#[derive(Clone, Debug)]
+pub struct Release {
+    pub program: PathBuf,
+    /// Its `nats.conf`, which is replaced before anything else; `None`: that of this program.
+    pub nats_conf: Option<String>,
+}
+
+impl DeploymentSpec {
+    /// The program of the hosts and gateways that are started.
+    fn first_program(&self) -> &PathBuf {
+        self.upgrade_from.as_ref().map_or(&self.program, |release| &release.program)
+    }
+
+    fn hold_seconds(&self) -> (i64, i64) {
+        if self.upgrade_from.is_some() { HOLD_SECONDS_OF_UPGRADE } else { HOLD_SECONDS }
+    }
+
+    /// The `nats.conf` to start with, of which `own` is this program's.
+    pub fn nats_conf(&self, own: &str) -> String {
+        match (&self.upgrade_from, &self.power) {
+            (Some(Release { nats_conf: Some(older), .. }), _) => older.clone(),
+            (_, Some(power)) => power.nats_configuration(own),
+            _ => own.to_owned(),
+        }
+    }
 }
 
 pub struct Deployment {
-    pub nats: Mutex<Nats>,
-    pub postgres: Mutex<Postgres>,
+    pub nats: Single<Nats>,
+    pub postgres: Single<Postgres>,
+    cluster: Option<Cluster>,
     pub redis: Mutex<Redis>,
     pub mail_server: MailServer,
     pub processes: BTreeMap<String, Mutex<Process>>,
@@ -61,6 +106,8 @@ pub struct Deployment {
     pub database_url: String,
     pub nats_url: String,
     pub provider: SocketAddr,
+    /// Before the folder, which contains its mounts.
+    pub power: Option<Power>,
     pub folder: Folder,
 }
 
@@ -82,42 +129,53 @@ impl Deployment {
         if spec.small_disks {
             disk::mount(&folder)?;
         }
-        let (mut postgres, nats, redis) = tokio::try_join!(
-            async { Postgres::start(&folder.join("postgres")?, true).await },
-            async { Nats::start(&folder.join("nats")?).await },
-            async { Redis::start(&folder.join("redis")?).await },
-        )?;
-        let database_url = postgres.create_database("marquee").await?;
-        track_commit_times(&mut postgres).await?;
+        let power = match spec.power {
+            Some(power) => Some(Power::create(&folder, power).await?),
+            None => None,
+        };
+        let work = folder.join("work")?.path().to_owned();
+        let redis = Redis::start(&folder.join("redis")?).await?;
+        let backend = Backend::start(spec, &folder, &work, power.as_ref()).await?;
+        let is_cluster = matches!(backend, Backend::Cluster(_));
         let servers = Servers {
-            postgres: SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port())),
-            nats: SocketAddr::from((Ipv4Addr::LOCALHOST, nats.port())),
             redis: SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port())),
             provider: free_addr()?,
             mail_server: MailServer::open().await?,
-            gateways: vec![free_addr()?, free_addr()?],
+            gateways: match is_cluster {
+                true => cluster::APPLICATION.map(|machine| machine.at(GATEWAY_PORT)).to_vec(),
+                false => vec![free_addr()?, free_addr()?],
+            },
         };
-        let work = folder.join("work")?.path().to_owned();
-        let local = (&postgres, &redis);
-        let builder =
-            Builder { spec, work, servers: &servers, local, proxies: Vec::new(), specs: Vec::new() };
+        let builder = Builder {
+            spec,
+            work,
+            servers: &servers,
+            backend: &backend,
+            redis: &redis,
+            proxies: Vec::new(),
+            specs: Vec::new(),
+        };
         let (specs, proxies) = builder.all().await?;
         let processes: BTreeMap<_, _> =
             specs.into_iter().map(|spec| (spec.name.clone(), Mutex::new(Process::new(spec)))).collect();
+        let (database_url, nats_url) = (backend.database_url(), backend.nats_url());
+        let (postgres, nats, cluster) = backend.into_parts();
         let deployment = Self {
             database_url,
-            nats_url: nats.url(),
-            nats: Mutex::new(nats),
-            postgres: Mutex::new(postgres),
+            nats_url,
+            nats,
+            postgres,
+            cluster,
             redis: Mutex::new(redis),
             mail_server: servers.mail_server,
             processes,
             proxies,
             client: Client::new(servers.gateways)?,
             provider: servers.provider,
+            power,
             folder,
         };
-        deployment.migrate(&spec.program).await?;
+        deployment.migrate(spec.first_program()).await?;
         for process in deployment.processes.values() {
             process.lock().await.start()?;
         }
@@ -125,13 +183,30 @@ impl Deployment {
         Ok(deployment)
     }
 
-    async fn migrate(&self, program: &PathBuf) -> Result<()> {
+    /// The cluster of a deployment that has one. Only faults of clusters and their checks ask for it.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("the deployment has a cluster")
+    }
+
+    pub fn has_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    fn replicas(&self) -> usize {
+        if self.has_cluster() { cluster::REPLICAS } else { 1 }
+    }
+
+    /// Runs `migrate` of a program.
+    pub async fn migrate(&self, program: &Path) -> Result<()> {
         let migrated = tokio::process::Command::new(program)
             .arg("migrate")
             .env_clear()
             .env("DATABASE_URL", &self.database_url)
             .env("NATS_URL", &self.nats_url)
             .env("NATS_PASSWORD", temporary_password())
+            // The program may be older, with another user for this command.
+            .env("NATS_USER", marquee::config::MAINTENANCE)
+            .env("NATS_REPLICAS", self.replicas().to_string())
             .current_dir(self.folder.path())
             .output()
             .await?;
@@ -190,6 +265,11 @@ impl Deployment {
                     Err(error) => println!("           {error:#}"),
                 }
             }
+            if let Some(cluster) = &self.cluster
+                && let Err(error) = cluster.restart_ended().await
+            {
+                println!("           {error:#}");
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
@@ -201,7 +281,7 @@ impl Deployment {
 }
 
 /// Makes Postgres record the time of each commit, by which the checks order what happened to a seat.
-async fn track_commit_times(postgres: &mut Postgres) -> Result<()> {
+pub async fn track_commit_times(postgres: &mut Postgres) -> Result<()> {
     use sqlx::Connection;
     let mut connection = sqlx::PgConnection::connect(&postgres.superuser_url("postgres")).await?;
     sqlx::raw_sql("alter system set track_commit_timestamp = on").execute(&mut connection).await?;
@@ -209,10 +289,8 @@ async fn track_commit_times(postgres: &mut Postgres) -> Result<()> {
     postgres.start_again().await.context("starting Postgres with commit times")
 }
 
-/// The addresses of the servers.
+/// The addresses of the other servers and of the gateways.
 struct Servers {
-    postgres: SocketAddr,
-    nats: SocketAddr,
     redis: SocketAddr,
     provider: SocketAddr,
     mail_server: MailServer,
@@ -224,8 +302,9 @@ struct Builder<'a> {
     spec: &'a DeploymentSpec,
     work: PathBuf,
     servers: &'a Servers,
-    /// For URLs with their passwords.
-    local: (&'a Postgres, &'a Redis),
+    backend: &'a Backend,
+    /// For its URL with its password.
+    redis: &'a Redis,
     proxies: Vec<Proxy>,
     specs: Vec<ProcessSpec>,
 }
@@ -248,23 +327,38 @@ impl Builder<'_> {
         Ok((self.specs, self.proxies))
     }
 
+    fn is_cluster(&self) -> bool {
+        matches!(self.backend, Backend::Cluster(_))
+    }
+
     async fn proxy(&mut self, from: &str, to: &str, targets: Vec<SocketAddr>) -> Result<Proxy> {
-        let proxy = Proxy::open(format!("{from}>{to}"), targets).await?;
+        let name = format!("{from}>{to}");
+        let proxy = match self.is_cluster() {
+            true => Proxy::open_at(cluster::PROGRAM, name, watch::channel(targets).1).await?,
+            false => Proxy::open(name, targets).await?,
+        };
         self.proxies.push(proxy.clone());
         Ok(proxy)
     }
 
     /// The settings of every process of Marquee.
     async fn common_settings(&mut self, name: &str) -> Result<Vec<(String, String)>> {
-        let nats = self.proxy(name, "nats", vec![self.servers.nats]).await?;
+        let (nats_url, replicas) = match self.backend {
+            Backend::Single(_, nats) => {
+                let nats = SocketAddr::from((Ipv4Addr::LOCALHOST, nats.port()));
+                (self.proxy(name, "nats", vec![nats]).await?.url("nats"), 1)
+            }
+            Backend::Cluster(cluster) => (cluster.nats_url(), cluster::REPLICAS),
+        };
         let redis = self.proxy(name, "redis", vec![self.servers.redis]).await?;
         let mut settings = vec![
-            ("NATS_URL".to_owned(), nats.url("nats")),
+            ("NATS_URL".to_owned(), nats_url),
+            ("NATS_REPLICAS".to_owned(), replicas.to_string()),
             ("NATS_PASSWORD".to_owned(), temporary_password().to_owned()),
-            ("REDIS_URL".to_owned(), self.local.1.url_through(redis.addr)),
+            ("REDIS_URL".to_owned(), self.redis.url_through(redis.addr)),
             ("RATE_LIMIT_DISABLED".to_owned(), "true".to_owned()),
             ("RUST_LOG".to_owned(), "info,sqlx=warn,async_nats=warn".to_owned()),
-            ("PUBLIC_URL".to_owned(), format!("http://{}", self.servers.gateways[0])),
+            ("PUBLIC_URL".to_owned(), self.public_url()),
         ];
         if let Some(bug) = &self.spec.planted {
             settings.push(("MARQUEE_PLANTED".to_owned(), bug.clone()));
@@ -275,7 +369,7 @@ impl Builder<'_> {
     async fn host(&mut self, domain: &str, number: usize, key: &Path) -> Result<()> {
         let name = format!("{domain}-{number}");
         let mut environment = self.common_settings(&name).await?;
-        let health = free_addr()?;
+        let health = self.health(domain, number)?;
         environment.push(("HEALTH_ADDR".to_owned(), health.to_string()));
         if domain != "scheduler" {
             environment.push(self.database(&name).await?);
@@ -285,9 +379,38 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// An address for the health of a host. On a machine of its own every port is free.
+    fn health(&self, domain: &str, number: usize) -> Result<SocketAddr> {
+        if !self.is_cluster() {
+            return free_addr();
+        }
+        let at = DOMAINS.iter().position(|name| *name == domain).unwrap_or_default();
+        Ok(cluster::APPLICATION[number - 1].at(GATEWAY_PORT + 1 + u16::try_from(at)?))
+    }
+
+    /// Only used in links, which are not followed by their address. A cluster keeps the settings of one machine.
+    fn public_url(&self) -> String {
+        match self.is_cluster() {
+            true => format!("http://localhost:{GATEWAY_PORT}"),
+            false => format!("http://{}", self.servers.gateways[0]),
+        }
+    }
+
     async fn database(&mut self, name: &str) -> Result<(String, String)> {
-        let postgres = self.proxy(name, "postgres", vec![self.servers.postgres]).await?;
-        Ok(("DATABASE_URL".to_owned(), self.local.0.database_url_through(postgres.addr, "marquee")))
+        let url = match self.backend {
+            Backend::Single(postgres, _) => {
+                let server = SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port()));
+                let proxy = self.proxy(name, "postgres", vec![server]).await?;
+                postgres.database_url_through(proxy.addr, DATABASE)
+            }
+            Backend::Cluster(cluster) => {
+                let proxy = cluster.proxy_to_primary(format!("{name}>postgres")).await?;
+                let url = cluster.url_through(proxy.addr, DATABASE);
+                self.proxies.push(proxy);
+                url
+            }
+        };
+        Ok(("DATABASE_URL".to_owned(), url))
     }
 
     /// The further settings of a domain in the process `name`.
@@ -304,8 +427,8 @@ impl Builder<'_> {
                 ("SUPER_ADMIN_PASSWORD", OWNER.1.to_owned()),
             ],
             "reservation" => vec![
-                ("HOLD_SECONDS", HOLD_SECONDS.to_string()),
-                ("HOLD_SECONDS_MAX", HOLD_SECONDS_MAX.to_string()),
+                ("HOLD_SECONDS", self.spec.hold_seconds().0.to_string()),
+                ("HOLD_SECONDS_MAX", self.spec.hold_seconds().1.to_string()),
                 ("HOLD_GRACE_SECONDS", GRACE_SECONDS.to_string()),
                 ("OPEN_HOLDS_MAX", "1000".to_owned()),
             ],
@@ -346,6 +469,8 @@ impl Builder<'_> {
         vec![
             ("HTTP_ADDR".to_owned(), addr.to_string()),
             ("MEDIA_DIR".to_owned(), media.display().to_string()),
+            // Short, so that a rolling restart fits into the run.
+            ("DRAIN_SECONDS".to_owned(), "1".to_owned()),
         ]
     }
 
@@ -379,6 +504,10 @@ impl Builder<'_> {
             format!("{}/v1/payments/webhook", webhooks.url("http")),
         ];
         self.add("provider".to_owned(), arguments.to_vec(), environment, None);
+        // It stands for a provider outside, which no upgrade replaces.
+        if let Some(provider) = self.specs.last_mut() {
+            provider.program.clone_from(&self.spec.program);
+        }
         Ok(())
     }
 
@@ -389,7 +518,13 @@ impl Builder<'_> {
         environment: Vec<(String, String)>,
         health: Option<SocketAddr>,
     ) {
-        let (program, folder) = (self.spec.program.clone(), self.work.clone());
-        self.specs.push(ProcessSpec { name, program, arguments, environment, folder, health });
+        let (program, folder) = (self.spec.first_program().clone(), self.work.clone());
+        // The number of a host is that of its machine; the provider is on none.
+        let machine = |number: char| cluster::APPLICATION.get(number.to_digit(10)?.checked_sub(1)? as usize);
+        let namespace = match self.is_cluster() {
+            true => name.chars().next_back().and_then(machine).map(|machine| machine.namespace()),
+            false => None,
+        };
+        self.specs.push(ProcessSpec { name, program, arguments, environment, folder, health, namespace });
     }
 }

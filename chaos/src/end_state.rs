@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use time::OffsetDateTime;
@@ -23,22 +24,41 @@ const READ_MAX: Duration = Duration::from_secs(30);
 pub struct Reservation {
     pub id: Uuid,
     pub user: Uuid,
+    pub email: String,
+    /// Raised when links in earlier mails must open the order no more.
+    pub access: i64,
     pub showtime: Uuid,
     pub seats: Vec<String>,
+    /// Its lines.
+    pub tickets: Vec<Ticket>,
     pub total: i64,
     pub status: String,
     pub attention: bool,
     pub expires_at: OffsetDateTime,
     /// The reservation that this one was made to replace.
     pub exchange_of: Option<Uuid>,
+    /// What pays for it besides its own payment: the money of the replaced order, and what was waived.
+    pub credit: i64,
+    pub waived: i64,
+    /// Its money that pays for the order in its place.
+    pub credited: i64,
     pub steps: Vec<Step>,
 }
 
 impl Reservation {
-    /// Whether its seats were exchanged in place.
-    pub fn was_exchanged(&self) -> bool {
-        self.steps.iter().any(|step| step.input == "exchange")
+    /// Whether it has other seats than those that were ordered.
+    pub fn has_changed_seats(&self) -> bool {
+        self.steps.iter().any(|step| ["exchange", "return"].contains(&step.input.as_str()))
     }
+}
+
+/// A line of a reservation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ticket {
+    pub seat: String,
+    /// Empty where a host of the version before ticket types has written it.
+    #[serde(default, rename = "type")]
+    pub ticket_type: String,
 }
 
 /// A refund that reservation has requested, as payment has stored it.
@@ -51,9 +71,9 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// Whether it is the difference of a cheaper exchange, which is not part of the price of the reservation.
+    /// Whether it is for seats that fell away, which are not part of the price of the reservation any more.
     pub fn is_difference(&self) -> bool {
-        self.reason == "EXCHANGED"
+        ["EXCHANGED", "RETURNED"].contains(&self.reason.as_str())
     }
 }
 
@@ -200,19 +220,25 @@ impl EndState {
     }
 }
 
-/// Connects to NATS as the operator, without a proxy.
+/// Connects to NATS as the user who may do everything, without a proxy.
 pub async fn nats(deployment: &Deployment) -> Result<async_nats::jetstream::Context> {
     let options = async_nats::ConnectOptions::with_user_and_password(
-        "operator".to_owned(),
+        marquee::config::MAINTENANCE.to_owned(),
         marquee::local::temporary_password().to_owned(),
     );
-    Ok(async_nats::jetstream::new(options.connect(&deployment.nats_url).await.context("connecting to NATS")?))
+    let addresses: Vec<&str> = deployment.nats_url.split(',').collect();
+    let client = options.connect(addresses.as_slice()).await.context("connecting to NATS")?;
+    Ok(async_nats::jetstream::new(client))
 }
 
 async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservation>> {
     let rows = sqlx::query(
         "select id, user_id, showtime_id, seats, total, status, attention,
-           (checkpoint ->> 'expiresAt')::timestamptz, (checkpoint ->> 'exchangeOf')::uuid
+           (checkpoint ->> 'expiresAt')::timestamptz, (checkpoint ->> 'exchangeOf')::uuid, checkpoint -> 'terms' -> 'lines',
+           coalesce((checkpoint #>> '{credit,total,amount}')::bigint, 0), coalesce((checkpoint #>> '{credit,waived,amount}')::bigint, 0),
+           coalesce((select sum((capture #>> '{total,amount}')::bigint)
+             from jsonb_array_elements(checkpoint -> 'credited') as capture), 0)::bigint,
+           email, coalesce((checkpoint ->> 'access')::bigint, 0)
          from reservation.reservations",
     )
     .fetch_all(&mut *db)
@@ -222,13 +248,19 @@ async fn reservations(db: &mut PgConnection) -> Result<BTreeMap<Uuid, Reservatio
         let reservation = Reservation {
             id: row.try_get(0)?,
             user: row.try_get(1)?,
+            email: row.try_get(13)?,
+            access: row.try_get(14)?,
             showtime: row.try_get(2)?,
             seats: row.try_get(3)?,
+            tickets: row.try_get::<sqlx::types::Json<_>, _>(9)?.0,
             total: row.try_get(4)?,
             status: row.try_get(5)?,
             attention: row.try_get(6)?,
             expires_at: row.try_get(7)?,
             exchange_of: row.try_get(8)?,
+            credit: row.try_get(10)?,
+            waived: row.try_get(11)?,
+            credited: row.try_get(12)?,
             steps: Vec::new(),
         };
         found.insert(reservation.id, reservation);

@@ -9,8 +9,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::cluster;
 use crate::deployment::{self, Deployment};
 use crate::disk;
+use crate::power;
 use crate::process;
 use crate::proxy::Mode;
 
@@ -63,6 +65,39 @@ pub enum Fault {
     LinkOneWay,
     LinkHalfOpen,
     LinkReset,
+    /// every process of the machine ends, and the disks of Postgres and NATS lose what was not synced
+    PowerLoss,
+    PostgresPowerLoss,
+    NatsPowerLoss,
+    /// kill -9 of the server of NATS that leads the stream EVENTS
+    EventsLeaderKilled,
+    /// kill -9 of the server of NATS that leads the cluster
+    MetaLeaderKilled,
+    /// kill -9 of two of three servers of NATS
+    NatsMajorityKilled,
+    EtcdLeaderKilled,
+    EtcdMajorityKilled,
+    /// kill -9 of Postgres and Patroni at the primary, until after the fail-over
+    PrimaryKilled,
+    StandbyKilled,
+    /// kill -9 of Postgres alone at the primary
+    PostmasterKilled,
+    /// SIGSTOP of the server that leads, for 30 s
+    EventsLeaderFrozen,
+    EtcdLeaderFrozen,
+    PrimaryFrozen,
+    /// the cable of the server that leads the stream EVENTS is unplugged
+    EventsLeaderCut,
+    /// the cable of any one server is unplugged
+    ServerCut,
+    /// the cable of a machine with hosts and a gateway is unplugged
+    ApplicationCut,
+    /// the primary is cut off from its standby and etcd, and hosts still reach it
+    PrimaryPartitioned,
+    /// what a leading server sends to the other servers is lost, and it receives everything
+    OneWayCut,
+    /// SIGTERM and start of every server, then of every host and gateway
+    AllRestarted,
 }
 
 /// The faults of a lane are injected one after another; two lanes run at the same time.
@@ -72,9 +107,16 @@ pub enum Lane {
     Infrastructure,
     /// Processes of Marquee and the provider.
     Processes,
+    /// Servers of a cluster (`--cluster`), where nothing else happens meanwhile.
+    Cluster,
 }
 
 impl Fault {
+    /// Whether it is a fault of `--power-loss`, which needs disks of its own.
+    pub fn is_power_loss(self) -> bool {
+        matches!(self, Fault::PowerLoss | Fault::PostgresPowerLoss | Fault::NatsPowerLoss)
+    }
+
     pub fn lane(self) -> Lane {
         use Fault as F;
         match self {
@@ -83,6 +125,23 @@ impl Fault {
             }
             F::ProviderSlow | F::ProviderFailing | F::AnswersLost | F::ProviderKilled => Lane::Processes,
             F::WebhooksLate | F::WebhooksLost | F::WebhooksDoubled | F::WebhooksReordered => Lane::Processes,
+            F::EventsLeaderKilled
+            | F::MetaLeaderKilled
+            | F::NatsMajorityKilled
+            | F::EtcdLeaderKilled
+            | F::EtcdMajorityKilled
+            | F::PrimaryKilled
+            | F::StandbyKilled
+            | F::PostmasterKilled
+            | F::EventsLeaderFrozen
+            | F::EtcdLeaderFrozen
+            | F::PrimaryFrozen
+            | F::EventsLeaderCut
+            | F::ServerCut
+            | F::ApplicationCut
+            | F::PrimaryPartitioned
+            | F::OneWayCut
+            | F::AllRestarted => Lane::Cluster,
             _ => Lane::Infrastructure,
         }
     }
@@ -91,7 +150,13 @@ impl Fault {
     pub fn seconds(self) -> (u64, u64) {
         use Fault as F;
         match self {
-            F::Freeze => (30, 30),
+            F::Freeze | F::EventsLeaderFrozen | F::EtcdLeaderFrozen | F::PrimaryFrozen => (30, 30),
+            // Longer than the lease of the primary (20 s), so that another server takes its place meanwhile.
+            F::PrimaryKilled => (30, 35),
+            F::PrimaryPartitioned | F::OneWayCut => (35, 45),
+            F::EtcdMajorityKilled | F::ServerCut | F::EventsLeaderCut => (20, 30),
+            F::StandbyKilled | F::ApplicationCut => (12, 18),
+            F::PostmasterKilled => (3, 6),
             // Longer than the longest hold with its grace period.
             F::WebhooksLate => (28, 32),
             F::KillAll
@@ -101,7 +166,7 @@ impl Fault {
             | F::RedisKilled
             | F::ProviderKilled => (1, 3),
             F::ClockAhead | F::ClockBehind => (10, 15),
-            F::RollingRestart => (0, 0),
+            F::RollingRestart | F::AllRestarted => (0, 0),
             _ => (3, 9),
         }
     }
@@ -109,6 +174,7 @@ impl Fault {
     /// Why it cannot be injected on this machine, if it cannot.
     pub fn impossible(self, small_disks: bool) -> Option<&'static str> {
         match self {
+            fault if fault.is_power_loss() => Some("needs disks of its own: --power-loss"),
             Fault::NatsDiskFull | Fault::PostgresDiskFull if !small_disks => {
                 Some("needs root, for a tmpfs of its own")
             }
@@ -137,6 +203,9 @@ impl Injection {
     /// Injects the fault; returns its place.
     pub async fn begin(&self, deployment: &Deployment) -> Result<String> {
         use Fault as F;
+        if self.fault.lane() == Lane::Cluster {
+            return cluster::faults::begin(self.fault, self.choice, deployment, deployment.cluster()).await;
+        }
         let place = |name: &str| Ok(name.to_owned());
         match self.fault {
             F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.begin_at_host(deployment).await,
@@ -177,6 +246,9 @@ impl Injection {
                 deployment.processes["provider"].lock().await.kill().await?;
                 place("provider")
             }
+            F::PowerLoss | F::PostgresPowerLoss | F::NatsPowerLoss => {
+                power::cut(deployment, self.fault).await
+            }
             F::LinkSlow
             | F::LinkDropping
             | F::LinkOneWay
@@ -190,6 +262,9 @@ impl Injection {
     /// Removes the fault.
     pub async fn end(&self, deployment: &Deployment) -> Result<()> {
         use Fault as F;
+        if self.fault.lane() == Lane::Cluster {
+            return cluster::faults::end(deployment.cluster()).await;
+        }
         match self.fault {
             F::KillOne | F::Freeze | F::ClockAhead | F::ClockBehind => self.end_at_host(deployment).await,
             F::KillAll => {
@@ -222,6 +297,9 @@ impl Injection {
             F::PostgresStopped | F::PostgresKilled => deployment.postgres.lock().await.start_again().await,
             F::RedisStopped | F::RedisKilled => deployment.redis.lock().await.start_again().await,
             F::ProviderKilled => deployment.processes["provider"].lock().await.start(),
+            F::PowerLoss | F::PostgresPowerLoss | F::NatsPowerLoss => {
+                power::restore(deployment, self.fault).await
+            }
             F::LinkSlow
             | F::LinkDropping
             | F::LinkOneWay
@@ -342,7 +420,7 @@ async fn fill(deployment: &Deployment, disk: &'static str) -> Result<String> {
 }
 
 /// Stops each process, starts it again and waits until it is ready before the next one, as a deployment tool does.
-async fn rolling_restart(deployment: &Deployment) -> Result<String> {
+pub async fn rolling_restart(deployment: &Deployment) -> Result<String> {
     let mut longest = Duration::ZERO;
     for name in deployment.hosts() {
         let mut process = deployment.processes[name].lock().await;

@@ -1,5 +1,7 @@
-//! The load: customers who order, pay, forget to pay, cancel, exchange, pay twice and repeat requests, chosen by a seed.
+//! The load: customers, some of them guests without an account, who order, pay, forget to pay, cancel, exchange, also for more seats,
+//! give single tickets back, pay twice and repeat requests, chosen by a seed. `guest.rs` has what guests do besides.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use uuid::Uuid;
 
 use crate::client::{Client, Outcome};
 use crate::deployment::Showtime;
+use crate::mail_server::MailServer;
 use crate::record::{Order, PromiseKind, Recorder, id_of};
+use crate::staff::TYPES;
 
 /// The pause between two orders of a customer: short enough for races, long enough for two busy cores.
 const PAUSE_MS: std::ops::Range<u64> = 150..900;
@@ -40,6 +44,18 @@ impl Account {
         })
     }
 
+    /// A new guest, or `None` without an answer.
+    pub async fn guest(client: &Client) -> Option<Self> {
+        let answer = client.try_once(Method::POST, "/v1/auth/guest", None, "", Some(&json!({}))).await?;
+        let guest = answer.json();
+        Some(Self {
+            id: guest["userId"].as_str()?.parse().ok()?,
+            email: format!("guest-{}@example.org", Uuid::new_v4().simple()),
+            password: String::new(),
+            token: guest["accessToken"].as_str()?.to_owned(),
+        })
+    }
+
     /// Logs in again for a new token.
     pub async fn renew(&mut self, client: &Client) {
         let body = json!({"email": self.email, "password": self.password});
@@ -59,6 +75,9 @@ pub type Showtimes = Arc<Mutex<Vec<Showtime>>>;
 pub struct Customer {
     pub client: Client,
     pub account: Account,
+    /// The customer's own account, which a guest's orders may be merged into.
+    pub home: Account,
+    pub mail_server: MailServer,
     /// The account of staff, for partial refunds.
     pub staff: Account,
     pub showtimes: Showtimes,
@@ -66,6 +85,10 @@ pub struct Customer {
     pub random: StdRng,
     /// Always this behaviour, for a planted bug.
     pub only: Option<Behaviour>,
+    /// Is a new guest with each order, once `all_new` is set.
+    pub is_guest: bool,
+    /// Whether every host runs this version. Before, customers do only what the release before knows.
+    pub all_new: Arc<AtomicBool>,
 }
 
 /// What a customer does with an order.
@@ -81,10 +104,19 @@ pub enum Behaviour {
     RefundedInPart,
     PaysTwiceAtOnce,
     ExchangesTwiceAtOnce,
+    ReturnsTwiceAtOnce,
+    ExchangesForMore,
 }
 
-const BEHAVIOURS: [(Behaviour, u32); 10] = [
-    (Behaviour::Pays, 34),
+impl Behaviour {
+    /// Whether 0.1.0 knows it.
+    fn is_old(self) -> bool {
+        !matches!(self, Self::ReturnsTwiceAtOnce | Self::ExchangesForMore)
+    }
+}
+
+const BEHAVIOURS: [(Behaviour, u32); 12] = [
+    (Behaviour::Pays, 22),
     (Behaviour::DeclinedThenPays, 8),
     (Behaviour::PaysOnPage, 10),
     (Behaviour::PaysOnPageAndCancels, 6),
@@ -94,6 +126,8 @@ const BEHAVIOURS: [(Behaviour, u32); 10] = [
     (Behaviour::RefundedInPart, 6),
     (Behaviour::PaysTwiceAtOnce, 6),
     (Behaviour::ExchangesTwiceAtOnce, 6),
+    (Behaviour::ReturnsTwiceAtOnce, 6),
+    (Behaviour::ExchangesForMore, 6),
 ];
 
 impl Customer {
@@ -103,9 +137,18 @@ impl Customer {
 
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Some((order, text)) = self.order().await {
+            if let Some((order, text)) = self.order_as_guest().await {
                 let behaviour = self.next_behaviour();
+                let is_known = behaviour.is_old() || self.all_new.load(Ordering::Relaxed);
+                let behaviour = if is_known { behaviour } else { Behaviour::Pays };
+                let is_guest = self.is_guest && self.all_new.load(Ordering::Relaxed);
+                if is_guest {
+                    self.merge_first(order).await;
+                }
                 self.act(behaviour, order, &text).await;
+                if is_guest {
+                    self.act_as_guest(order).await;
+                }
             }
             let pause = Duration::from_millis(self.random.random_range(PAUSE_MS));
             tokio::select! {
@@ -138,19 +181,59 @@ impl Customer {
         showtimes.get(at).cloned()
     }
 
+    /// Orders as a new guest where the customer is one, and says then who the order is for.
+    async fn order_as_guest(&mut self) -> Option<(Uuid, String)> {
+        if !self.is_guest || !self.all_new.load(Ordering::Relaxed) {
+            return self.order().await;
+        }
+        self.account = Account::guest(&self.client).await?;
+        if let Some(email) = self.guest_address() {
+            self.account.email = email;
+        }
+        let (id, text) = self.order().await?;
+        let (path, body) = (format!("/v1/reservations/{id}/customer"), json!({"email": self.account.email}));
+        for _ in 0..3 {
+            let token = Some(self.account.token.as_str());
+            let answer = self.client.try_once(Method::PUT, &path, token, "", Some(&body)).await;
+            // Without an address the order cannot be paid, which is allowed.
+            if answer.is_some_and(|answer| answer.status < 500) {
+                break;
+            }
+        }
+        Some((id, text))
+    }
+
+    /// The body of an order: the best seats or adjacent ones of some row, with ticket types where the showtime has them.
+    fn choose_seats(&mut self, showtime: &Showtime) -> Value {
+        let count = self.random.random_range(1..=3);
+        let children = self.random.random_range(0..=count);
+        let of = |at: usize| TYPES[usize::from(at < children)].0;
+        let id = &showtime.id;
+        if self.random.random_bool(0.6) {
+            if !showtime.has_types {
+                return json!({"showtimeId": id, "bestAvailable": {"count": count}});
+            }
+            let mut types = serde_json::Map::new();
+            for at in 0..count {
+                let counted = types.entry(of(at)).or_insert(json!(0));
+                *counted = json!(counted.as_u64().unwrap_or(0) + 1);
+            }
+            return json!({"showtimeId": id, "bestAvailable": {"types": types}});
+        }
+        let row = self.random.random_range(0..showtime.rows.len());
+        let first = self.random.random_range(1..=showtime.seats_per_row - count + 1);
+        let seat = |at: usize| format!("{}{}", showtime.rows[row], first + at);
+        if !showtime.has_types {
+            return json!({"showtimeId": id, "seats": (0..count).map(seat).collect::<Vec<_>>()});
+        }
+        let ticket = |at: usize| json!({"seat": seat(at), "type": of(at)});
+        json!({"showtimeId": id, "tickets": (0..count).map(ticket).collect::<Vec<_>>()})
+    }
+
     /// Orders seats; returns the id and the answer if the order was accepted.
     async fn order(&mut self) -> Option<(Uuid, String)> {
         let showtime = self.next_showtime()?;
-        let count = self.random.random_range(1..=3);
-        let body = if self.random.random_bool(0.6) {
-            json!({"showtimeId": showtime.id, "bestAvailable": {"count": count}})
-        } else {
-            let row = self.random.random_range(0..showtime.rows.len());
-            let first = self.random.random_range(1..=showtime.seats_per_row - count + 1);
-            let seats: Vec<String> =
-                (first..first + count).map(|n| format!("{}{n}", showtime.rows[row])).collect();
-            json!({"showtimeId": showtime.id, "seats": seats})
-        };
+        let body = self.choose_seats(&showtime);
         let (key, sent_at) = (Uuid::new_v4().to_string(), OffsetDateTime::now_utc());
         let token = self.account.token.clone();
         let outcome = self.client.post("/v1/reservations", &token, &key, &body).await;
@@ -223,6 +306,18 @@ impl Customer {
                     self.exchange_twice_at_once(id, order).await;
                 }
             }
+            Behaviour::ExchangesForMore => {
+                self.pay(id, "pm_card_visa").await;
+                if self.until_confirmed(id).await {
+                    self.exchange_for_more(id, order).await;
+                }
+            }
+            Behaviour::ReturnsTwiceAtOnce => {
+                self.pay(id, "pm_card_visa").await;
+                if self.until_confirmed(id).await {
+                    self.return_twice_at_once(id, order).await;
+                }
+            }
             Behaviour::RefundedInPart => {
                 self.pay(id, "pm_card_visa").await;
                 if self.until_confirmed(id).await {
@@ -274,12 +369,46 @@ impl Customer {
         tokio::join!(self.exchange(id, 1), self.exchange(id, count));
     }
 
+    /// Gives back the first and the last seat at the same time, so that both are planned on one version: of two seats the second
+    /// return is a cancellation.
+    async fn return_twice_at_once(&self, id: Uuid, order: &str) {
+        let order: Value = serde_json::from_str(order).unwrap_or_default();
+        let Some(seats) = order["seats"].as_array() else { return };
+        let [Some(first), Some(last)] = [seats.first(), seats.last()] else { return };
+        tokio::join!(self.give_back(id, first), self.give_back(id, last));
+    }
+
+    async fn give_back(&self, id: Uuid, seat: &Value) {
+        let key = Uuid::new_v4().to_string();
+        // The result is read from seats and money at the end; any answer is allowed.
+        let body = json!({"seats": [seat]});
+        let _ = self
+            .client
+            .post(&format!("/v1/reservations/{id}/cancel"), &self.account.token, &key, &body)
+            .await;
+    }
+
     async fn exchange(&self, id: Uuid, count: usize) {
         let key = Uuid::new_v4().to_string();
         let path = format!("/v1/reservations/{id}/exchange");
         let body = json!({"bestAvailable": {"count": count}});
         // The result is read from seats and money at the end; any answer is allowed.
         let _ = self.client.post(&path, &self.account.token, &key, &body).await;
+    }
+
+    /// Exchanges for one seat more and pays the difference, sometimes twice; every third order is cancelled then.
+    async fn exchange_for_more(&self, id: Uuid, order: &str) {
+        let order: Value = serde_json::from_str(order).unwrap_or_default();
+        let Some(count) = order["seats"].as_array().map(Vec::len) else { return };
+        let (key, path) = (Uuid::new_v4().to_string(), format!("/v1/reservations/{id}/exchange"));
+        let body = json!({"bestAvailable": {"count": count + 1}});
+        let answer = self.client.post(&path, &self.account.token, &key, &body).await;
+        let Outcome::Done(text) = answer else { return };
+        let Some(new) = id_of(&text).filter(|new| *new != id) else { return };
+        self.pay(new, "pm_card_visa").await;
+        if self.until_confirmed(new).await && new.as_u128() % 3 == 0 {
+            self.cancel(new).await;
+        }
     }
 
     async fn until_confirmed(&self, id: Uuid) -> bool {

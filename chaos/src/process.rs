@@ -34,6 +34,8 @@ pub struct ProcessSpec {
     pub folder: PathBuf,
     /// The address of `/health/ready`; `None` for the sandbox.
     pub health: Option<SocketAddr>,
+    /// The path of the network namespace that it runs in, if not that of this program.
+    pub namespace: Option<String>,
 }
 
 /// A process of the deployment.
@@ -62,11 +64,19 @@ impl Process {
         self.spec.folder.join(format!("{}.log", self.spec.name))
     }
 
+    /// Whether it was started and not killed or stopped since; it may have ended by itself.
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     pub fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(namespace) = &self.spec.namespace {
+            command.arg("nsenter").arg(format!("--net={namespace}"));
+        }
         command
-            .args(["--pdeathsig", "KILL"])
             .arg(&self.spec.program)
             .args(&self.spec.arguments)
             .env_clear()

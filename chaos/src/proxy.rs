@@ -12,9 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Bytes forwarded at once: small enough to slow down long answers too.
 const CHUNK: usize = 16 * 1024;
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The state of a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +46,17 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on a free port; each connection goes to the first of `targets` that accepts it.
     pub async fn open(name: impl Into<String>, targets: Vec<SocketAddr>) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::open_at(Ipv4Addr::LOCALHOST, name, watch::channel(targets).1).await
+    }
+
+    /// The same at another address of this machine, with targets that change: the connections to a target that is no more
+    /// among them are reset.
+    pub async fn open_at(
+        ip: Ipv4Addr,
+        name: impl Into<String>,
+        targets: watch::Receiver<Vec<SocketAddr>>,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
         let addr = listener.local_addr()?;
         let (mode, watched) = watch::channel(Mode::Normal);
         tokio::spawn(async move {
@@ -74,19 +86,25 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn carry(mut client: TcpStream, targets: Vec<SocketAddr>, mut mode: watch::Receiver<Mode>) {
+async fn carry(
+    mut client: TcpStream,
+    mut targets: watch::Receiver<Vec<SocketAddr>>,
+    mut mode: watch::Receiver<Mode>,
+) {
     let _ = client.set_nodelay(true);
     if *mode.borrow_and_update() == Mode::Reset {
         return reset(&client);
     }
-    let mut target_stream = None;
-    for target in &targets {
-        if let Ok(stream) = TcpStream::connect(target).await {
-            target_stream = Some(stream);
+    let current = targets.borrow_and_update().clone();
+    let mut connected = None;
+    for target in current {
+        // A machine that is cut off does not even refuse.
+        if let Ok(Ok(stream)) = timeout(CONNECT_WITHIN, TcpStream::connect(target)).await {
+            connected = Some((target, stream));
             break;
         }
     }
-    let Some(mut target_stream) = target_stream else { return reset(&client) };
+    let Some((target, mut target_stream)) = connected else { return reset(&client) };
     let _ = target_stream.set_nodelay(true);
     {
         let ((from_client, to_client), (from_target, to_target)) = (client.split(), target_stream.split());
@@ -96,6 +114,11 @@ async fn carry(mut client: TcpStream, targets: Vec<SocketAddr>, mut mode: watch:
                 pump(from_target, to_client, mode.clone(), false),
             ) } => {}
             () = until_broken(mode.clone()) => {}
+            () = until_replaced(target, targets) => {
+                reset(&client);
+                reset(&target_stream);
+                return;
+            }
         }
     }
     let ended_by = *mode.borrow_and_update();
@@ -110,6 +133,14 @@ async fn carry(mut client: TcpStream, targets: Vec<SocketAddr>, mut mode: watch:
             reset(&target_stream);
         }
         _ => {}
+    }
+}
+
+/// Waits until the target is no more among those of the proxy.
+async fn until_replaced(target: SocketAddr, mut targets: watch::Receiver<Vec<SocketAddr>>) {
+    if targets.wait_for(|targets| !targets.contains(&target)).await.is_err() {
+        // The targets of this proxy never change.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -193,5 +224,22 @@ mod tests {
         proxy.set(Mode::Reset);
         let mut new = TcpStream::connect(proxy.addr).await.unwrap();
         assert!(exchange(&mut new, b"ten").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn connections_to_a_target_that_is_replaced_are_reset() {
+        let (first, second) = (echo().await, echo().await);
+        let (targets, watched) = watch::channel(vec![first]);
+        let proxy = Proxy::open_at(Ipv4Addr::LOCALHOST, "test", watched).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+        assert_eq!(exchange(&mut stream, b"one").await.unwrap(), b"one");
+        targets.send_replace(vec![second]);
+        assert!(stream.read_exact(&mut [0; 1]).await.is_err(), "the old connection is reset");
+        let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+        assert_eq!(exchange(&mut stream, b"two").await.unwrap(), b"two");
+        targets.send_replace(Vec::new());
+        assert!(stream.read_exact(&mut [0; 1]).await.is_err());
+        let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
+        assert!(exchange(&mut stream, b"six").await.is_err(), "there is no target");
     }
 }

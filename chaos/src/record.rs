@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::client::Outcome;
+use crate::load::Account;
 
 /// A `POST /v1/reservations`.
 #[derive(Clone, Debug)]
@@ -46,6 +47,35 @@ pub enum PromiseKind {
     Refund(i64),
 }
 
+/// By what an order is given to an account.
+#[derive(Clone, Debug)]
+pub enum By {
+    /// The guest's access token: all of its orders.
+    Token,
+    /// The token in a mail's link: this order.
+    Link(String),
+    /// The guest's row gets a password.
+    Registration,
+}
+
+/// A request that gives a guest's orders to an account.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    pub order: Uuid,
+    pub guest: Account,
+    pub account: Account,
+    pub by: By,
+    pub outcome: Outcome,
+}
+
+/// A request that corrects the address of an order.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    pub order: Uuid,
+    pub email: String,
+    pub outcome: Outcome,
+}
+
 /// A repeated request with the same key that got another answer.
 #[derive(Clone, Debug)]
 pub struct Mismatch {
@@ -59,6 +89,8 @@ pub struct Mismatch {
 pub struct Record {
     pub orders: Vec<Order>,
     pub promises: Vec<Promise>,
+    pub merges: Vec<Merge>,
+    pub corrections: Vec<Correction>,
     /// The number of requests repeated with the same key.
     pub repeats: usize,
     pub mismatches: Vec<Mismatch>,

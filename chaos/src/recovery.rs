@@ -103,7 +103,7 @@ async fn open(deployment: &Deployment) -> Result<Vec<String>> {
 }
 
 /// Buys one ticket, trying until it works.
-async fn buy(
+pub async fn buy(
     deployment: &Deployment,
     buyer: &Account,
     showtime: &Showtime,

@@ -8,17 +8,22 @@ use anyhow::Result;
 use sqlx::Connection;
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::check::{self, CheckResult, Observations, Window};
 use crate::client::Outcome;
+use crate::cluster::Healer;
+use crate::crowd::Crowd;
 use crate::deployment::{Deployment, DeploymentSpec};
 use crate::end_state::{self, EndState};
-use crate::load::{Account, Behaviour, Customer, Showtimes};
+use crate::fault::Lane;
+use crate::guest;
+use crate::links;
+use crate::load::{Account, Behaviour, Showtimes};
+use crate::power::{Figures, Power};
 use crate::record::Recorder;
 use crate::recovery::until_idle;
 use crate::schedule::ScheduledFault;
-use crate::staff;
+use crate::staff::{self, Planner};
 
 /// How many accepted orders are repeated with their keys at the end.
 const REPEATED_MAX: usize = 40;
@@ -45,6 +50,7 @@ pub struct Report {
     pub results: Vec<CheckResult>,
     pub windows: Vec<Window>,
     pub restarts: u32,
+    pub figures: Figures,
 }
 
 impl Report {
@@ -61,12 +67,16 @@ pub async fn run(spec: &DeploymentSpec, plan: &RunPlan, logs: &Path) -> Result<R
         let deployment = deployment.clone();
         async move { deployment.supervise().await }
     });
-    let staff_account = staff::log_in(&deployment.client).await?;
+    let owner = staff::log_in(&deployment.client).await?;
     let accounts = register_customers(&deployment, plan.customers + 1).await?;
-    let first = staff::create_showtime(&deployment.client, &staff_account).await?;
+    let planner = Planner::new(deployment.client.clone(), owner);
+    if spec.upgrade_from.is_none() {
+        planner.create_price_card().await?;
+    }
+    let first = planner.create_showtime().await?;
     let showtimes: Showtimes = Arc::new(Mutex::new(vec![first]));
     // For the ticket that is bought after the last fault; the customers, who might sell it out, do not get it.
-    let reserved = staff::create_showtime(&deployment.client, &staff_account).await?;
+    let reserved = planner.create_showtime().await?;
     println!(
         "  the deployment is ready after {:.0?}: {} processes, {} proxies; {} customers for {:.0?}",
         begun.elapsed(),
@@ -75,39 +85,89 @@ pub async fn run(spec: &DeploymentSpec, plan: &RunPlan, logs: &Path) -> Result<R
         plan.customers,
         plan.load
     );
+    if let Some(power) = &deployment.power {
+        power.settle().await?;
+    }
     let recorder = Recorder::default();
-    let windows =
-        run_load_and_faults(&deployment, plan, &staff_account, &accounts, &showtimes, &recorder).await?;
+    let healer = healer(&deployment, plan, &planner, &accounts, &recorder).await?;
+    let crowd = Crowd {
+        deployment: &deployment,
+        plan,
+        planner: &planner,
+        showtimes: &showtimes,
+        recorder: &recorder,
+        healer: healer.as_ref(),
+    };
+    let (windows, upgrade) = match &spec.upgrade_from {
+        None => (crowd.run_with_faults(&accounts).await?, None),
+        Some(_) => {
+            let report = crowd.run_with_upgrade(&spec.program, &accounts).await?;
+            (vec![report.window.clone()], Some(report))
+        }
+    };
     let mut showtimes = showtimes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    showtimes.extend(healer.iter().flat_map(|healer| healer.showtimes().to_vec()));
     let recovery =
         until_idle(&deployment, &accounts[plan.customers], &reserved, &recorder, plan.max_wait).await;
     showtimes.push(reserved);
     let poison = poison(&deployment, plan.max_wait.min(POISON_MAX)).await?;
     repeat_orders(&deployment, &recorder).await;
+    let links = links::try_all(&deployment).await;
+    let record = recorder.take();
+    let guests = guest::try_merged(&deployment, &record).await;
     let fsck = fsck(&deployment, &spec.program).await?;
     let maps = check::seat_maps(&deployment, &showtimes).await?;
     let state = EndState::read(&deployment).await?;
+    let cluster = match &healer {
+        Some(healer) => Some(deployment.cluster().seen(healer.healings()).await?),
+        None => None,
+    };
     supervisor.abort();
     let mut restarts = 0;
     for process in deployment.processes.values() {
         restarts += process.lock().await.restarts;
     }
-    let record = recorder.take();
     let seen = Observations {
         state: &state,
         record: &record,
         windows: &windows,
         maps: &maps,
         recovery: &recovery,
+        links: &links,
+        guests: &guests,
         poison: &poison,
         fsck: &fsck,
+        upgrade: upgrade.as_ref(),
+        failures: &deployment.client.failures(),
+        cluster: cluster.as_ref(),
     };
     let results = check::all(&seen);
-    let report = Report { results, windows, restarts };
+    let losses = deployment.power.as_ref().map(Power::losses).unwrap_or_default();
+    let figures = Figures::of(&seen, losses);
+    let report = Report { results, windows, restarts, figures };
     if !report.failed().is_empty() {
         copy_logs(&deployment, logs)?;
     }
     Ok(report)
+}
+
+/// Buys tickets between the faults of a cluster.
+async fn healer(
+    deployment: &Deployment,
+    plan: &RunPlan,
+    planner: &Planner,
+    accounts: &[Account],
+    recorder: &Recorder,
+) -> Result<Option<Healer>> {
+    if !deployment.has_cluster() {
+        return Ok(None);
+    }
+    let faults = plan.lanes.iter().map(Vec::len).sum();
+    let mut showtimes = Vec::new();
+    for _ in 0..Healer::showtimes_for(faults) {
+        showtimes.push(planner.create_showtime().await?);
+    }
+    Ok(Some(Healer::new(accounts[plan.customers].clone(), showtimes, recorder.clone())))
 }
 
 async fn register_customers(deployment: &Deployment, count: usize) -> Result<Vec<Account>> {
@@ -123,52 +183,12 @@ async fn register_customers(deployment: &Deployment, count: usize) -> Result<Vec
     Ok(accounts)
 }
 
-/// Runs the load and the faults; returns when both are over and all faults are removed.
-async fn run_load_and_faults(
-    deployment: &Arc<Deployment>,
-    plan: &RunPlan,
-    staff_account: &Account,
-    accounts: &[Account],
-    showtimes: &Showtimes,
-    recorder: &Recorder,
-) -> Result<Vec<Window>> {
-    let (begin, stop) = (Instant::now(), CancellationToken::new());
-    let mut customers = tokio::task::JoinSet::new();
-    for (number, account) in accounts.iter().take(plan.customers).enumerate() {
-        let customer = Customer {
-            client: deployment.client.clone(),
-            account: account.clone(),
-            staff: staff_account.clone(),
-            showtimes: showtimes.clone(),
-            recorder: recorder.clone(),
-            random: Customer::random(plan.seed, number),
-            only: plan.only,
-        };
-        customers.spawn(customer.run(stop.clone()));
-    }
-    customers.spawn(staff::keep_creating_showtimes(
-        deployment.client.clone(),
-        staff_account.clone(),
-        showtimes.clone(),
-        stop.clone(),
-    ));
-    let lanes = plan.lanes.iter().map(|lane| inject_faults(deployment, lane, begin));
-    let injected = futures::future::join_all(lanes).await;
-    tokio::time::sleep_until(begin + plan.load).await;
-    stop.cancel();
-    while customers.join_next().await.is_some() {}
-    let mut windows = Vec::new();
-    for lane in injected {
-        windows.extend(lane?);
-    }
-    Ok(windows)
-}
-
-/// Injects the faults of a lane, one after another.
-async fn inject_faults(
+/// Injects the faults of a lane, one after another; those of a cluster each when the one before is healed.
+pub async fn inject_faults(
     deployment: &Deployment,
     lane: &[ScheduledFault],
     begin: Instant,
+    healer: Option<&Healer>,
 ) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     for planned in lane {
@@ -183,7 +203,13 @@ async fn inject_faults(
             .end(deployment)
             .await
             .map_err(|error| error.context(format!("the end of {name}")))?;
-        windows.push(Window { name, begin: began, end: OffsetDateTime::now_utc() });
+        windows.push(Window { name: name.clone(), begin: began, end: OffsetDateTime::now_utc() });
+        if let Some(healer) = healer.filter(|_| planned.injection.fault.lane() == Lane::Cluster)
+            && !healer.observe(&name, deployment, deployment.cluster()).await
+        {
+            println!("           not all copies are there again: no further faults");
+            break;
+        }
     }
     Ok(windows)
 }

@@ -1,7 +1,7 @@
 //! The schedule of faults, which depends only on the seed, so that a run can be repeated.
 //!
-//! Two lanes run at the same time, one for servers and connections, one for processes and the provider. Within a lane a
-//! fault is removed before the next one. Each kind is used once, in random order, before any kind is used again.
+//! Two lanes run at the same time, one for servers and connections, one for processes and the provider; with `--cluster` there
+//! is one lane, for the servers of the cluster. Within a lane a fault is removed before the next one. Each kind is used once, in random order, before any kind is used again.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ mod tests {
     fn a_seed_determines_the_schedule_and_faults_of_a_lane_do_not_overlap() {
         let all = Fault::value_variants();
         let length = Duration::from_secs(3_600);
-        for at in [Lane::Infrastructure, Lane::Processes] {
+        for at in [Lane::Infrastructure, Lane::Processes, Lane::Cluster] {
             let planned = lane(7, at, length, all);
             assert_eq!(format!("{planned:?}"), format!("{:?}", lane(7, at, length, all)));
             assert_ne!(format!("{planned:?}"), format!("{:?}", lane(8, at, length, all)));

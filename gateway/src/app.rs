@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bus::contract::Currency;
-use bus::contract::currency::Currencies;
-use bytes::Bytes;
+use bus::contract::site::SiteFields;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::{Endpoint, Response, Route};
@@ -13,8 +11,8 @@ use poem_openapi::OpenApi;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
-    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, ReservationStaff,
-    Reservations, Seats, Showtimes,
+    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, Prices, Privacy,
+    Programmed, Quotes, Receipts, Reports, ReservationStaff, Reservations, Seats, Showtimes, Sites,
 };
 use crate::challenge::Challenge;
 use crate::entrypoint::{EntryPoint, HttpConfig};
@@ -23,9 +21,11 @@ use crate::guard::{Admission, Guard};
 use crate::hosts::Hosts;
 use crate::limit::{Bounds, Limiter, Networks};
 use crate::media::{StoreConfig, Uploads};
+use crate::programme::Programmes;
 use crate::routes::{ROWS, Row};
 use crate::seat_map::SeatMaps;
-use crate::{document, health, listen, media, web};
+use crate::site::SiteCache;
+use crate::{document, health, listen, media, programme, web};
 
 /// An endpoint that is no part of the OpenAPI document, with its row.
 pub type Page = (&'static Row, BoxEndpoint<'static>);
@@ -37,13 +37,15 @@ pub struct Shared {
     pub seat_maps: Arc<SeatMaps>,
     pub event_feed: Arc<Feed>,
     pub uploads: Arc<Uploads>,
+    pub programmes: Arc<Programmes>,
     /// Live seat maps and event feeds, by network.
     pub streams: Arc<Networks>,
-    /// The JSON of `GET /v1/currencies`.
-    currencies: Bytes,
+    pub site: Arc<SiteCache>,
     webhooks_max: Option<usize>,
-    /// Cancelled when the gateway stops: waits and streams end, and it is not ready any more.
+    /// Cancelled when the gateway stops: waits and streams end, and connections are closed.
     pub stop: CancellationToken,
+    /// Cancelled before that, and with it at the latest: the gateway is not ready any more and still serves.
+    pub draining: CancellationToken,
 }
 
 impl Shared {
@@ -52,21 +54,21 @@ impl Shared {
         limiter: Limiter,
         challenge: Option<Box<dyn Challenge>>,
         store: &StoreConfig,
-        currency: Currency,
+        of_settings: SiteFields,
         bounds: &Bounds,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let currencies =
-            serde_json::to_vec(&Currencies::with_default(currency)).expect("plain fields always serialize");
         Ok(Self {
             admission: Arc::new(Admission { hosts: hosts.clone(), limiter, challenge }),
             seat_maps: Arc::new(SeatMaps::new(hosts.clone(), stop.clone())),
             event_feed: Arc::new(Feed::new(hosts.clone(), stop.clone())),
             uploads: Arc::new(Uploads::new(store, hosts.clone())?),
+            programmes: Programmes::new(hosts.clone()),
             streams: Networks::new(bounds.streams_per_network_max),
-            currencies: currencies.into(),
+            site: SiteCache::new(hosts.clone(), of_settings),
             webhooks_max: bounds.webhooks_in_work_max,
             hosts,
+            draining: stop.child_token(),
             stop,
         })
     }
@@ -76,15 +78,22 @@ impl Shared {
         let hosts = || self.hosts.clone();
         let mut endpoints = HashMap::new();
         Auth::new(hosts()).add_routes(&mut endpoints);
+        Privacy { hosts: hosts() }.add_routes(&mut endpoints);
         PageLogins { hosts: hosts(), is_secure }.add_routes(&mut endpoints);
         Movies { hosts: hosts() }.add_routes(&mut endpoints);
-        Showtimes { hosts: hosts(), currencies: self.currencies.clone() }.add_routes(&mut endpoints);
+        Showtimes { hosts: hosts(), site: self.site.clone() }.add_routes(&mut endpoints);
+        Sites { hosts: hosts(), site: self.site.clone() }.add_routes(&mut endpoints);
+        Programmed { hosts: hosts(), programmes: self.programmes.clone() }.add_routes(&mut endpoints);
+        Prices { hosts: hosts() }.add_routes(&mut endpoints);
         MediaFiles { uploads: self.uploads.clone() }.add_routes(&mut endpoints);
         let (seat_maps, streams) = (self.seat_maps.clone(), self.streams.clone());
         Seats { hosts: hosts(), seat_maps, streams }.add_routes(&mut endpoints);
+        Quotes { hosts: hosts() }.add_routes(&mut endpoints);
         Reservations { hosts: hosts(), stop: self.stop.clone() }.add_routes(&mut endpoints);
         ReservationStaff { hosts: hosts() }.add_routes(&mut endpoints);
+        Reports { hosts: hosts() }.add_routes(&mut endpoints);
         Payments::new(hosts(), self.webhooks_max).add_routes(&mut endpoints);
+        Receipts { hosts: hosts() }.add_routes(&mut endpoints);
         Notifications { hosts: hosts() }.add_routes(&mut endpoints);
         DeadLetters { hosts: hosts() }.add_routes(&mut endpoints);
         let (feed, streams) = (self.event_feed.clone(), self.streams.clone());
@@ -104,23 +113,29 @@ impl Shared {
             paths.entry(pattern).or_default().push((row, endpoint));
         }
         let files = self.uploads.folder().map(|folder| media::serve(folder, listen::files_max()));
-        let origin = self.uploads.origin();
+        let context = Arc::new(web::PageContext {
+            media: self.uploads.origin(),
+            is_sandbox: config.is_sandbox,
+            base: config.public_url.clone().unwrap_or_default(),
+            site: self.site.clone(),
+            programmes: self.programmes.clone(),
+        });
+        let feeds = programme::files(&context.base, &self.site, &self.programmes);
+        let with_row = |(path, endpoint)| (page(path), endpoint);
         let pages = static_pages()
             .into_iter()
             .chain(pages)
-            .chain(files.map(|(path, endpoint)| (page(path), endpoint)))
-            .chain(
-                web::pages(origin, config.is_sandbox)
-                    .into_iter()
-                    .map(|(path, endpoint)| (page(path), endpoint)),
-            );
+            .chain(files.map(with_row))
+            .chain(feeds.into_iter().map(with_row))
+            .chain(web::pages(&context).into_iter().map(with_row));
         for (row, endpoint) in pages {
             paths.entry(row.path.to_owned()).or_default().push((row, endpoint));
         }
         let routes = paths.into_iter().fold(Route::new(), |routes, (path, methods)| {
             routes.at(path, Guard::new(self.admission.clone(), methods))
         });
-        EntryPoint { inner: web::NotFoundPage::new(routes, origin, config.is_sandbox), config }
+        let inner = web::NotFoundPage::new(routes, &context);
+        EntryPoint { inner, config, draining: self.draining.clone() }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bus::config::Environment;
 use bus::contract::Currency;
+use bus::contract::site::SiteFields;
 use poem::http::HeaderValue;
 
 use crate::client::{ForwardedBy, Proxies};
@@ -36,14 +37,18 @@ pub struct Config {
     pub media: StoreConfig,
     /// How often files that no movie has are deleted.
     pub media_sweep: Duration,
-    /// The default currency of new prices.
+    /// The default currency of new prices, until staff have saved the site.
     pub currency: Currency,
+    /// The cinema's name until movie has answered for the first time.
+    pub cinema_name: Option<String>,
+    /// How long it goes on serving, not ready any more, before it stops.
+    pub drain: Duration,
 }
 
 impl Config {
     /// `HTTP_ADDR`, `HEALTH_ADDR`, `PUBLIC_URL`, `TRUSTED_PROXIES`, `FORWARDED_HEADER`, `CORS_ORIGINS`, `RATE_LIMIT_*`,
     /// `CONNECTIONS_*`, `STREAMS_*`, `WEBHOOKS_*`, `METRICS_TOKEN`, `REDIS_URL`, `CLOUDINARY_URL` or `MEDIA_DIR`,
-    /// `MEDIA_SWEEP_SECONDS`, `CURRENCY`, `SANDBOX`.
+    /// `MEDIA_SWEEP_SECONDS`, `CURRENCY`, `CINEMA_NAME`, `SANDBOX`, `DRAIN_SECONDS`.
     pub fn read(environment: &mut Environment) -> Self {
         let addr = address(environment, "HTTP_ADDR", "0.0.0.0:8080");
         let health_addr = address(environment, "HEALTH_ADDR", "0.0.0.0:9090");
@@ -52,13 +57,14 @@ impl Config {
         let is_secure = public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
         Self {
             addr,
-            public_url,
             http: HttpConfig {
+                public_url: public_url.clone(),
                 proxies: proxies(environment),
                 cors: cors(environment),
                 is_secure,
                 is_sandbox: environment.is_sandbox(),
             },
+            public_url,
             quotas: Some(quotas(environment)).filter(|_| is_limited),
             bounds: bounds(environment, is_limited),
             health_addr,
@@ -67,7 +73,17 @@ impl Config {
             media: media(environment),
             media_sweep: Duration::from_secs(environment.number("MEDIA_SWEEP_SECONDS", 600, 1..=86_400)),
             currency: environment.currency(),
+            cinema_name: environment.get("CINEMA_NAME"),
+            // Longer than most load balancers need to notice that it is not ready, and short of the time that process managers
+            // wait before they kill (10 s and more), with the ten seconds for running requests in view.
+            drain: Duration::from_secs(environment.number("DRAIN_SECONDS", 5, 0..=300)),
         }
+    }
+
+    /// The site as these settings describe it.
+    pub fn site(&self) -> SiteFields {
+        let name = self.cinema_name.as_deref().unwrap_or("Marquee");
+        SiteFields { currency: self.currency, ..SiteFields::named(name) }
     }
 
     /// From this process's environment; the error names every invalid value.
@@ -146,6 +162,7 @@ fn quotas(environment: &mut Environment) -> Quotas {
         reads: per_minute("RATE_LIMIT_READS", 3_000),
         writes: per_minute("RATE_LIMIT_WRITES", 600),
         logins: per_minute("RATE_LIMIT_LOGINS", 300),
+        guests: per_minute("RATE_LIMIT_GUESTS", 100),
     }
 }
 

@@ -25,10 +25,10 @@ use serde_json::{Map, Value, json};
 
 use crate::api::page_login::REFRESH_COOKIE;
 use crate::api::{
-    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, ReservationStaff,
-    Reservations, Seats, Showtimes,
+    Auth, DeadLetters, EventFeed, MediaFiles, Movies, Notifications, PageLogins, Payments, Prices, Privacy,
+    Programmed, Quotes, Receipts, Reports, ReservationStaff, Reservations, Seats, Showtimes, Sites,
 };
-use crate::routes::{Idempotency, Row, row};
+use crate::routes::{Body, Idempotency, Row, row};
 use crate::{example, schema};
 
 const SCHEME: &str = "bearer";
@@ -114,7 +114,8 @@ fn complete(operation: &mut MetaOperation, row: &Row) {
 }
 
 /// Adds the required role to each operation's description.
-fn add_roles(document: &mut Value) {
+/// Who may do it, and whether it needs a body: by the table of routes.
+fn add_rules(document: &mut Value) {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (path, verbs) in paths {
         for (verb, operation) in verbs.as_object_mut().into_iter().flatten() {
@@ -122,6 +123,9 @@ fn add_roles(document: &mut Value) {
             let Some(row) = method.and_then(|method| row(&method, path)) else { continue };
             let description = operation["description"].as_str().unwrap_or_default();
             operation["description"] = [description, role_text(row.access)].join("\n\n").trim().into();
+            if let (Some(body), Body::Json(_)) = (operation.get_mut("requestBody"), row.body) {
+                body["required"] = true.into();
+            }
         }
     }
 }
@@ -129,6 +133,7 @@ fn add_roles(document: &mut Value) {
 fn role_text(access: Access) -> &'static str {
     match access {
         Access::Public => "For everybody.",
+        Access::Guest => "For guests and every logged-in user.",
         Access::User => "For every logged-in user.",
         Access::Admin => "For ADMIN and SUPER_ADMIN.",
         Access::SuperAdmin => "For SUPER_ADMIN.",
@@ -151,7 +156,7 @@ fn bounds(name: &str, schema: &mut MetaSchema) {
             schema.pattern = Some("^[!-~]+$".to_owned());
         }
         "date" => schema.format = Some("date"),
-        "showTime" => schema.pattern = Some("^([01][0-9]|2[0-3]):[0-5][0-9]$".to_owned()),
+        "showTime" | "time" => schema.pattern = Some("^([01][0-9]|2[0-3]):[0-5][0-9]$".to_owned()),
         _ => {}
     }
 }
@@ -175,25 +180,40 @@ fn meaning(status: u16) -> &'static str {
 
 /// The documents by name; the whole document has the empty name.
 pub fn documents() -> [(&'static str, Value); 7] {
-    type Accounts = (Documented<Auth>, Documented<PageLogins>);
-    type Catalogue = (Documented<Movies>, Documented<MediaFiles>, Documented<Showtimes>);
-    type Seating = (Documented<Seats>, Documented<Reservations>, Documented<ReservationStaff>);
+    type Accounts = (Documented<Auth>, Documented<Privacy>, Documented<PageLogins>);
+    type Catalogue = (
+        Documented<Movies>,
+        Documented<MediaFiles>,
+        Documented<Showtimes>,
+        Documented<Programmed>,
+        Documented<Sites>,
+        Documented<Prices>,
+    );
+    type Seating = (
+        Documented<Seats>,
+        Documented<Quotes>,
+        Documented<Reservations>,
+        Documented<ReservationStaff>,
+        Documented<Reports>,
+    );
+    type Money = (Documented<Payments>, Documented<Receipts>);
     type Operations = (Documented<DeadLetters>, Documented<EventFeed>);
-    type Whole = (Accounts, Catalogue, Seating, Documented<Payments>, Documented<Notifications>, Operations);
+    type Whole = (Accounts, Catalogue, Seating, Money, Documented<Notifications>, Operations);
     fn only<A>() -> Documented<A> {
         Documented(PhantomData)
     }
-    let accounts = || -> Accounts { (only(), only()) };
-    let catalogue = || -> Catalogue { (only(), only(), only()) };
-    let seating = || -> Seating { (only(), only(), only()) };
+    let accounts = || -> Accounts { (only(), only(), only()) };
+    let catalogue = || -> Catalogue { (only(), only(), only(), only(), only(), only()) };
+    let seating = || -> Seating { (only(), only(), only(), only(), only()) };
+    let money = || -> Money { (only(), only()) };
     let operations = || -> Operations { (only(), only()) };
-    let whole: Whole = (accounts(), catalogue(), seating(), only(), only(), operations());
+    let whole: Whole = (accounts(), catalogue(), seating(), money(), only(), operations());
     [
         ("", document(whole, "Marquee")),
         ("auth", document(accounts(), "Marquee: auth")),
         ("movie", document(catalogue(), "Marquee: movie")),
         ("reservation", document(seating(), "Marquee: reservation")),
-        ("payment", document(only::<Payments>(), "Marquee: payment")),
+        ("payment", document(money(), "Marquee: payment")),
         ("notification", document(only::<Notifications>(), "Marquee: notification")),
         ("operation", document(operations(), "Marquee: operation")),
     ]
@@ -208,7 +228,7 @@ fn document(api: impl OpenApi, title: &str) -> Value {
     let mut document = serde_json::from_str(&service.spec()).expect("poem-openapi writes JSON");
     schema::unpack(&mut document);
     share_problems(&mut document);
-    add_roles(&mut document);
+    add_rules(&mut document);
     example::add(&mut document);
     document
 }
@@ -328,7 +348,7 @@ mod tests {
                     "{name}: {reference}"
                 );
             }
-            for foreign in ["x-packed", "$defs", "\"const\"", "\"null\""] {
+            for foreign in ["x-packed", "$defs", "\"const\"", "\"null\"", "patternProperties"] {
                 assert!(!text.contains(foreign), "{name}: {foreign} is not of OpenAPI 3.0");
             }
         }

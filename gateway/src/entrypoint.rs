@@ -6,12 +6,14 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bus::contract::Locale;
 use bus::contract::Problem;
 use bus::trace::{self, Kind};
 use bus::{Context, context};
 use futures::FutureExt;
-use poem::http::{HeaderName, HeaderValue, header};
+use poem::http::{HeaderName, HeaderValue, Version, header};
 use poem::{Endpoint, Request, Response, Result};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::client::Proxies;
@@ -29,11 +31,16 @@ const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 pub struct EntryPoint<E> {
     pub inner: E,
     pub config: HttpConfig,
+    /// Once it is cancelled each answer closes its connection, so that the client's next request reaches another gateway.
+    pub draining: CancellationToken,
 }
 
 /// Settings of the HTTP side: proxies, CORS, https.
 #[derive(Debug, Clone, Default)]
 pub struct HttpConfig {
+    /// The address that users type, without a slash at its end; addresses in pages and feeds begin with it. `None`: they begin
+    /// with their path.
+    pub public_url: Option<String>,
     pub proxies: Proxies,
     pub cors: Cors,
     /// Users connect by https.
@@ -48,7 +55,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for EntryPoint<E> {
     async fn call(&self, request: Request) -> Result<Response> {
         let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
         let (id, parent) = (text(REQUEST_ID.as_str()), text(context::TRACEPARENT));
-        let (span, context) = trace::enter(Kind::Server, "request", id, parent);
+        let (span, mut context) = trace::enter(Kind::Server, "request", id, parent);
+        context.locale = text(header::ACCEPT_LANGUAGE.as_str()).and_then(Locale::accepted);
         Ok(self.answer(request, context, span.clone()).instrument(span).await)
     }
 }
@@ -57,12 +65,13 @@ impl<E: Endpoint<Output = Response>> EntryPoint<E> {
     async fn answer(&self, mut request: Request, context: Context, span: Span) -> Response {
         let client = self.config.proxies.client(request.remote_addr(), request.headers());
         let trace = Arc::new(Trace::new(context, client));
+        let version = request.version();
         let mut log = RequestLog::start(request.method().clone(), trace.clone(), span);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let accepts_gzip = compression::is_accepted(request.headers());
         request.set_data(trace.clone());
         if let Some(mut response) = self.answer_without_route(&mut request, &trace) {
-            self.set_headers(&mut response, &trace, origin.as_ref());
+            self.set_headers(&mut response, version, &trace, origin.as_ref());
             log.status = response.status().as_u16();
             return response;
         }
@@ -77,7 +86,7 @@ impl<E: Endpoint<Output = Response>> EntryPoint<E> {
             }
         };
         let mut response = result.unwrap_or_else(|problem| problem::respond(problem, id));
-        self.set_headers(&mut response, &trace, origin.as_ref());
+        self.set_headers(&mut response, version, &trace, origin.as_ref());
         log.status = response.status().as_u16();
         compression::compress(accepts_gzip, response).await
     }
@@ -90,8 +99,18 @@ impl<E: Endpoint<Output = Response>> EntryPoint<E> {
         normalize::server_options(request).or_else(|| self.config.cors.preflight(request))
     }
 
-    fn set_headers(&self, response: &mut Response, trace: &Trace, origin: Option<&HeaderValue>) {
+    fn set_headers(
+        &self,
+        response: &mut Response,
+        version: Version,
+        trace: &Trace,
+        origin: Option<&HeaderValue>,
+    ) {
         set_security_headers(response, &trace.context.correlation_id);
+        // HTTP/2 forbids the header (RFC 9113, 8.2.2); its connections get GOAWAY when the gateway stops.
+        if self.draining.is_cancelled() && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.config.is_secure {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
         }

@@ -205,7 +205,7 @@ impl Client {
 
     async fn is_authorized(&self) -> bool {
         match self.hosts.verify(&self.token).await {
-            Ok(identity) => authorize(WatchEvents::ACCESS, Some(&identity)).is_ok(),
+            Ok(identity) => authorize(WatchEvents::ACCESS, false, Some(&identity)).is_ok(),
             Err(_) => false,
         }
     }

@@ -34,6 +34,8 @@ fn realistic(operation: &str, generated: Value) -> Value {
             json!({"email": "grace@example.org", "password": "correct horse", "name": "Grace Hopper"})
         }
         "login" | "loginPage" => json!({"email": "ada@marquee.example", "password": "popcorn-2026"}),
+        "eraseMe" => json!({"password": "popcorn-2026"}),
+        "eraseUser" => json!({"reason": "asked by letter of 4 May"}),
         "createMovie" => json!({
             "title": "The Long Night", "synopsis": "Nobody sleeps.", "durationMinutes": 96, "rating": "12",
             "releaseDate": "2026-05-01", "language": "en", "genreIds": [],
@@ -47,11 +49,70 @@ fn realistic(operation: &str, generated: Value) -> Value {
         "createShowtime" => json!({
             "movieId": ID, "auditoriumId": ID, "startsAt": "2030-05-01T18:30:00Z", "prices": {"STANDARD": price},
         }),
+        "createShowtimes" => json!({
+            "movieId": ID, "auditoriumId": ID, "from": "2030-05-01", "to": "2030-05-07", "times": ["17:30", "20:15"],
+            "weekdays": ["TUESDAY", "SATURDAY"], "surcharges": ["3D"],
+        }),
+        "updateShowtime" => {
+            json!({"startsAt": "2030-05-01T18:30:00Z", "priceCardId": ID, "surcharges": ["3D"]})
+        }
+        "createTicketType" => student(),
+        "updateTicketType" => with_version(student()),
+        "createPriceCard" => cheap_tuesday(),
+        "updatePriceCard" => with_version(cheap_tuesday()),
+        "updateSite" => with_version(kino()),
+        "quoteTickets" => json!({
+            "tickets": [{"seat": "C5", "type": "ADULT"}, {"seat": "C6", "type": "STUDENT"}], "locale": "en",
+        }),
         "createReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"]}),
+        "cancelReservation" => json!({"seats": ["C6"], "reason": "one of us is ill", "version": 4}),
         "exchangeReservation" => json!({"showtimeId": ID, "seats": ["C5", "C6"], "version": 4}),
         "createPayment" => json!({"reservationId": ID, "paymentMethod": "pm_card_visa"}),
+        "setBuyer" => json!({
+            "name": "Example GmbH", "address": ["Lindenallee 5", "50667 Köln"], "taxId": "DE123456789",
+        }),
         _ => generated,
     }
+}
+
+fn student() -> Value {
+    json!({
+        "code": "STUDENT", "name": {"en": "Student", "de": "Studierende"},
+        "proof": {"en": "student card", "de": "Studienausweis"}, "reportedAs": "REDUCED", "seatKinds": ["STANDARD"],
+        "channels": ["WEB", "BOX_OFFICE"], "mostPerOrder": 4, "position": 2, "active": true,
+    })
+}
+
+fn kino() -> Value {
+    json!({
+        "slug": "main", "name": "Lichtspiele Köln",
+        "legal": {"company": "Lichtspiele Köln GmbH", "address": "Lindenallee 5, 50667 Köln", "vatId": "DE123456789"},
+        "country": "DE", "timeZone": "Europe/Berlin", "currency": "EUR", "languages": ["de", "en"],
+        "theme": {"colours": {
+            "header": "#102030", "onHeader": "#ffffff", "button": "#f4ae33", "onButton": "#261803",
+        }},
+        "contact": {"email": "hallo@kino.example"}, "refundPolicy": {"untilMinutes": 120, "percent": 100},
+        "salesCutoffs": {"webMinutes": 10}, "links": {"imprint": "https://kino.example/impressum"},
+    })
+}
+
+fn cheap_tuesday() -> Value {
+    json!({
+        "name": "Cheap Tuesday", "currency": "EUR",
+        "prices": {"ADULT": {"STANDARD": 900, "WHEELCHAIR": 900}, "STUDENT": {"STANDARD": 700}},
+        "surcharges": [{"code": "3D", "name": {"en": "3D"}, "amount": 150}],
+        "fees": [{
+            "code": "BOOKING", "name": {"en": "Booking fee"}, "amount": 50, "per": "TICKET", "channels": ["WEB"],
+            "refundable": false,
+        }],
+        "tax": {"tickets": 7000, "fees": 19000, "included": true}, "weekdays": ["TUESDAY"], "from": "10:00",
+        "until": "23:00", "position": 0,
+    })
+}
+
+fn with_version(mut fields: Value) -> Value {
+    fields["version"] = json!(1);
+    fields
 }
 
 /// A value that the schema allows.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::contract::strict::is_control;
-use bus::contract::{Access, FieldError, Problem, read};
+use bus::contract::{Access, FieldError, Problem, Rule, read};
 use bus::service::{Ask, IDEMPOTENCY_KEY};
 use bus::token::authorize;
 use bytes::{Bytes, BytesMut};
@@ -77,7 +77,7 @@ impl Admission {
         };
         trace.set_user(identity.user_id);
         self.count(row, row.rate(), Client::User(identity.user_id), trace).await?;
-        authorize(row.access, Some(&identity))?;
+        authorize(row.access, row.is_open_by_order, Some(&identity))?;
         Ok((token.to_owned(), identity.user_id))
     }
 
@@ -222,18 +222,20 @@ async fn refuse_fields(request: &mut Request) -> Result<(), Problem> {
     if bytes.trim_ascii().is_empty() {
         return Ok(());
     }
-    let refused = |field: String, message: String| Problem::invalid(vec![FieldError { field, message }]);
     match read(&bytes)? {
         serde_json::Value::Null => Ok(()),
         serde_json::Value::Object(fields) if fields.is_empty() => Ok(()),
         serde_json::Value::Object(fields) => {
-            let errors = fields.into_iter().map(|(field, _)| FieldError {
-                message: format!("unknown field `{field}`: this request has no body"),
-                field,
+            let errors = fields.into_iter().map(|(field, _)| {
+                let message = format!("unknown field `{field}`: this request has no body");
+                FieldError::new(field, Rule::UnknownField { message })
             });
             Err(Problem::invalid(errors.collect()))
         }
-        _ => Err(refused(String::new(), "must be left out: this request has no body".to_owned())),
+        _ => {
+            let message = "must be left out: this request has no body".to_owned();
+            Err(Problem::invalid_field("", Rule::Type { message }))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Liveness, readiness and metrics; also at `HEALTH_ADDR`, which is not public.
 //!
 //! Live only means that requests are answered: an orchestrator restarts a process that is not live, which does not help
-//! when a part behind it is unavailable. Ready names the available parts, and is false once the gateway stops.
+//! when a part behind it is unavailable. Ready names the available parts, and is false once the gateway drains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -81,10 +81,10 @@ pub fn live() -> BoxEndpoint<'static> {
 /// Readiness of the gateway, of the hosts and of the other parts of the process.
 pub fn ready(
     hosts: Arc<dyn Hosts>,
-    stop: CancellationToken,
+    draining: CancellationToken,
     others: Arc<impl Fn() -> Parts + Send + Sync + 'static>,
 ) -> BoxEndpoint<'static> {
-    let readiness = Arc::new(Readiness { hosts, stop, last_ping: Mutex::default() });
+    let readiness = Arc::new(Readiness { hosts, draining, last_ping: Mutex::default() });
     make(move |request: Request| {
         let (readiness, others) = (readiness.clone(), others.clone());
         async move { readiness.answer(others(), &request).await }
@@ -94,7 +94,7 @@ pub fn ready(
 
 struct Readiness {
     hosts: Arc<dyn Hosts>,
-    stop: CancellationToken,
+    draining: CancellationToken,
     /// When the hosts were pinged last, and which domains answered.
     last_ping: Mutex<Option<(Instant, BTreeSet<&'static str>)>>,
 }
@@ -109,14 +109,18 @@ impl Readiness {
         let expected = domains();
         let connected = self.hosts.is_connected();
         parts.insert("nats".into(), Part::new(connected, if connected { "" } else { "not connected" }));
-        let stopping = self.stop.is_cancelled();
-        parts.insert("gateway".into(), Part::new(!stopping, if stopping { "stopping" } else { "" }));
-        let missing = if connected { self.missing(&expected).await } else { Vec::new() };
+        let draining = self.draining.is_cancelled();
+        parts.insert("gateway".into(), Part::new(!draining, if draining { "stopping" } else { "" }));
+        // While it drains the result is known, and a ping could take some time.
+        let missing = if connected && !draining { self.missing(&expected).await } else { Vec::new() };
         // Taking this gateway out of service brings back no host. It is not ready only where it could answer nothing.
         let is_ready = parts.values().all(|part| part.ready) && missing.len() < expected.len();
         for domain in &missing {
             parts.entry((*domain).to_owned()).or_insert_with(|| Part::new(false, "no host answers"));
         }
+        let restricted = || parts.values().filter(|part| part.degraded).count();
+        metrics::gauge!("gateway_ready").set(u8::from(is_ready));
+        metrics::gauge!("gateway_degraded").set((missing.len() + restricted()) as f64);
         if !is_ready {
             return not_ready(parts, request);
         }

@@ -11,6 +11,7 @@ mod compression;
 mod config;
 mod connection;
 mod cors;
+mod csv_file;
 mod document;
 mod entrypoint;
 mod etag;
@@ -19,17 +20,22 @@ mod example;
 mod guard;
 mod health;
 mod hosts;
+mod language;
 mod limit;
 mod listen;
 mod media;
 mod nats;
 mod normalize;
 mod payload;
+mod pdf_file;
 mod problem;
+mod programme;
+mod replacement;
 mod routes;
 mod schema;
 mod seat_map;
 mod signed;
+mod site;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -64,7 +70,7 @@ pub fn openapi() -> serde_json::Value {
 }
 
 /// How long running requests may continue after the gateway was stopped: the time-out of a request to a host.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+const STOP_MAX: Duration = Duration::from_secs(10);
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 250;
 
@@ -72,6 +78,9 @@ const STREAMS_MAX: u32 = 250;
 pub struct Running {
     addr: SocketAddr,
     url: String,
+    /// How long it drains.
+    drain: Duration,
+    draining: CancellationToken,
     stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -96,11 +105,22 @@ impl Running {
         }
     }
 
+    /// Is not ready from now on, and goes on accepting and serving for `DRAIN_SECONDS`, with `Connection: close` in each answer:
+    /// a load balancer that has not noticed yet loses no request. Returns at once where that is 0.
+    pub async fn drain(&self) {
+        self.draining.cancel();
+        if self.drain.is_zero() {
+            return;
+        }
+        tracing::info!(seconds = self.drain.as_secs(), "the gateway drains: not ready, and still serving");
+        tokio::time::sleep(self.drain).await;
+    }
+
     /// Accepts no more connections, ends waits and live streams at once, and lets running requests end within ten seconds.
     pub async fn stop(self) {
         self.stop.cancel();
         // Poem enforces the limit itself; the second one is for a bug there.
-        if tokio::time::timeout(DRAIN_MAX + Duration::from_secs(1), self.server).await.is_err() {
+        if tokio::time::timeout(STOP_MAX + Duration::from_secs(1), self.server).await.is_err() {
             tracing::warn!("the gateway did not end in time");
         }
     }
@@ -118,12 +138,14 @@ pub async fn start(
     let listener = listen::bind(config.addr)?;
     let limiter = Limiter::new(config.quotas, config.redis_url.as_deref())?;
     limiter.warm_up().await;
-    let hosts = Arc::new(NatsHosts::new(bus, verifier));
-    let shared = Shared::new(hosts, limiter, None, &config.media, config.currency, &config.bounds)?;
+    let hosts = Arc::new(NatsHosts::new(bus.clone(), verifier));
+    let shared = Shared::new(hosts, limiter, None, &config.media, config.site(), &config.bounds)?;
     let stop = shared.stop.clone();
+    tokio::spawn(bus::service::announce(bus, "gateway", stop.clone()));
+    tokio::spawn(shared.site.clone().keep(stop.clone()));
     tokio::spawn(media::sweep(shared.uploads.clone(), config.media_sweep, stop.clone()));
     let parts = Arc::new(parts);
-    let ready = || health::ready(shared.hosts.clone(), stop.clone(), parts.clone());
+    let ready = || health::ready(shared.hosts.clone(), shared.draining.clone(), parts.clone());
     if let Some(addr) = config.health_addr {
         health::serve(addr, ready(), health::metrics(metrics.clone()), stop.clone()).await?;
     }
@@ -132,6 +154,7 @@ pub async fn start(
     let mut running = serve(listener, &shared, config.http, &config.bounds, pages)
         .context("cannot use the listening socket")?;
     running.url = config.public_url.unwrap_or(running.url);
+    running.drain = config.drain;
     let connections_max = listen::capacity(config.bounds.connections_max);
     tracing::info!(addr = %running.addr, url = running.url, connections_max, "gateway listens");
     Ok(running)
@@ -146,10 +169,13 @@ fn serve(
 ) -> std::io::Result<Running> {
     let addr = listener.local_addr()?;
     let acceptor = ConnectionAcceptor::new(listener, bounds, config.proxies.clone())?;
+    let public_url = config.public_url.unwrap_or_else(|| format!("http://{addr}"));
+    let config = HttpConfig { public_url: Some(public_url), ..config };
     let app = shared.app(config, pages);
     let stop = shared.stop.clone();
     let server = Server::new_with_acceptor(acceptor).http2_max_concurrent_streams(STREAMS_MAX);
     let stopped = stop.clone().cancelled_owned();
-    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stopped, Some(DRAIN_MAX)));
-    Ok(Running { addr, url: format!("http://{addr}"), stop, server })
+    let server = tokio::spawn(server.run_with_graceful_shutdown(app, stopped, Some(STOP_MAX)));
+    let (draining, drain) = (shared.draining.clone(), Duration::ZERO);
+    Ok(Running { addr, url: format!("http://{addr}"), drain, draining, stop, server })
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use bus::contract::{FieldError, Problem, read};
+use bus::contract::{Problem, Rule, read};
 use bus::service::Ask;
 use bytes::Bytes;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -71,40 +71,57 @@ impl<'a, T: DeserializeOwned + JsonSchema + Send> ApiExtractor<'a> for Body<T> {
         let json = body.take()?.into_bytes().await?;
         // serde also reads a struct from an array of its fields' values, which the document does not allow.
         if json.trim_ascii_start().first() == Some(&b'[') {
-            let message = "must be an object".to_owned();
-            return Err(Refused(Problem::invalid(vec![FieldError { field: String::new(), message }])).into());
+            let rule = Rule::Type { message: "must be an object".into() };
+            return Err(Refused(Problem::invalid_field("", rule)).into());
         }
         Ok(Self { request: read(&json).map_err(Refused)?, json })
     }
 }
 
-/// The fields of `T` that are in the body; the others are in the path. The body may be left out, and must not have the
-/// fields of the path.
-pub struct Rest<T>(Map<String, Value>, PhantomData<fn() -> T>);
+/// The fields of `T` that are in the body; `P` is in the path. The body may be left out, and must not have the field of the
+/// path.
+pub struct Rest<T, P = OfItself>(Map<String, Value>, PhantomData<fn() -> (T, P)>);
 
-/// The only field that is in a path so far.
-const PATH_FIELD: &str = "id";
+/// The field whose value is the `{id}` of the path.
+pub trait InPath {
+    const FIELD: &str;
+}
 
-impl<T: DeserializeOwned> Rest<T> {
+/// The path is that of the resource.
+pub struct OfItself;
+
+impl InPath for OfItself {
+    const FIELD: &str = "id";
+}
+
+/// The path is below that of the resource's showtime.
+pub struct OfShowtime;
+
+impl InPath for OfShowtime {
+    const FIELD: &str = "showtimeId";
+}
+
+impl<T: DeserializeOwned, P: InPath> Rest<T, P> {
     /// The whole body, with the id of the path.
     pub fn with_id(mut self, id: Uuid) -> Result<Body<T>, Problem> {
-        if self.0.contains_key(PATH_FIELD) {
-            let message = format!("unknown field `{PATH_FIELD}`: it is in the path");
-            return Err(Problem::invalid(vec![FieldError { field: PATH_FIELD.into(), message }]));
+        let field = P::FIELD;
+        if self.0.contains_key(field) {
+            let message = format!("unknown field `{field}`: it is in the path");
+            return Err(Problem::invalid_field(field, Rule::UnknownField { message }));
         }
-        self.0.insert(PATH_FIELD.into(), id.to_string().into());
+        self.0.insert(field.into(), id.to_string().into());
         let json = Bytes::from(serde_json::to_vec(&self.0).expect("a JSON object always serializes"));
         Ok(Body { request: read(&json)?, json })
     }
 }
 
-impl<'a, T: JsonSchema + Send> ApiExtractor<'a> for Rest<T> {
+impl<'a, T: JsonSchema + Send, P: InPath> ApiExtractor<'a> for Rest<T, P> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        schema::register_without_path::<T>(registry, &[PATH_FIELD]);
+        schema::register_without_path::<T>(registry, P::FIELD);
     }
 
     fn request_meta() -> Option<MetaRequest> {
@@ -144,7 +161,7 @@ impl<'a> ApiExtractor<'a> for Raw {
     }
 }
 
-fn request_meta(content_type: &'static str, schema: MetaSchemaRef, required: bool) -> MetaRequest {
+pub fn request_meta(content_type: &'static str, schema: MetaSchemaRef, required: bool) -> MetaRequest {
     MetaRequest { description: None, content: vec![MetaMediaType { content_type, schema }], required }
 }
 

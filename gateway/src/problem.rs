@@ -3,7 +3,7 @@
 //! Invariant: no other file writes the body of an error, so each has the request id and its headers. An unknown error becomes
 //! a blank 500; its details are in the log only.
 
-use bus::contract::{FieldError, Problem};
+use bus::contract::{FieldError, Problem, Rule};
 use poem::error::{NotFoundError, ResponseError};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
@@ -43,10 +43,9 @@ impl poem_openapi::ApiResponse for Refused {
 }
 
 /// 400 that names a query parameter.
-pub fn bad_query(parameter: &str, message: impl Into<String>) -> Problem {
-    let message = message.into();
-    let detail = format!("The query parameter {parameter} is not readable: {message}.");
-    let errors = vec![FieldError { field: parameter.to_owned(), message }];
+pub fn bad_query(parameter: &str, rule: Rule) -> Problem {
+    let detail = format!("The query parameter {parameter} is not readable: {}.", rule.message());
+    let errors = vec![FieldError::new(parameter, rule)];
     Problem { errors, ..Problem::new(400, "bad-query", detail) }
 }
 
@@ -80,7 +79,7 @@ pub fn of(error: poem::Error, path: &str) -> Problem {
         );
     }
     if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
-        return bad_query(name, plain(reason));
+        return bad_query(name, Rule::unreadable(plain(reason)));
     }
     let status = error.status().as_u16();
     if (400..500).contains(&status) {

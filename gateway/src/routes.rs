@@ -4,25 +4,34 @@
 //! a row here and its typed signature in `api/`; a test compares the two.
 
 use bus::contract::auth::{
-    ChangePassword, ForgotPassword, GetKeys, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me,
-    Refresh, RefreshPage, Register, ResendVerification, ResetPassword, SetDisabled, SetRole, UpdateMe,
-    VerifyEmail,
+    ChangePassword, CreateGuest, EraseMe, EraseUser, ForgotPassword, GetKeys, ListAudit, ListUsers, Login,
+    Logout, LogoutEverywhere, Me, Refresh, RefreshPage, Register, ResendVerification, ResetPassword,
+    ResetPasswordPage, SetDisabled, SetRole, UpdateMe, VerifyEmail,
 };
 use bus::contract::dead_letter::{DropDeadLetter, GetDeadLetter, ListDeadLetters, ReplayDeadLetter};
 use bus::contract::event_feed::WatchEvents;
 use bus::contract::media::BeginMedia;
 use bus::contract::movie::{
-    CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, CreateShowtimes,
-    DeleteAuditorium, DeleteGenre, DeleteMovie, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums,
-    ListGenres, ListMovies, ListShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdateShowtime,
+    CancelShowtime, CreateAuditorium, CreateGenre, CreateMovie, CreatePriceCard, CreateShowtime,
+    CreateShowtimes, CreateTicketType, DeleteAuditorium, DeleteGenre, DeleteMovie, DeletePriceCard,
+    DeleteTicketType, GetAuditorium, GetMovie, GetShowtime, ListAuditoriums, ListGenres, ListMovies,
+    ListPlannedShowtimes, ListPriceCards, ListShowtimes, ListTicketTypes, MatchPriceCard, PublishShowtime,
+    PublishShowtimes, UpdateAuditorium, UpdateGenre, UpdateMovie, UpdatePriceCard, UpdateShowtime,
+    UpdateTicketType,
 };
-use bus::contract::notification::{GetNotification, ListNotifications, ResendFailed, ResendNotification};
-use bus::contract::payment::{GetPayment, ListPayments, Pay, ReportRevenue, ResumePayment, Webhook};
+use bus::contract::notification::{
+    GetNotification, ListNotifications, PrintReceipt, PrintTickets, ResendFailed, ResendNotification,
+};
+use bus::contract::payment::{
+    GetPayment, GetReceipts, ListPayments, Pay, ReportRevenue, ResumePayment, SetBuyer, Webhook,
+};
 use bus::contract::reservation::{
     CancelReservation, CreateReservation, ExchangeReservation, FindBestSeats, GetReservation, GetSaga,
-    GetSeatMap, GetShowtimeCancellation, GetTickets, ListHolders, ListReservations, ListSagas, PlanExchange,
-    ReportOccupancy, RequestRefund, ResumeSaga, UpdateReservation,
+    GetSeatMap, GetShowtimeCancellation, GetTariff, GetTickets, ListHolders, ListReservations, ListSagas,
+    MergeOrders, PlanCancellation, PlanExchange, QuoteTickets, ReportOccupancy, ReportSales, ReportTickets,
+    RequestRefund, ResumeSaga, SetCustomer, UpdateReservation,
 };
+use bus::contract::site::{GetSite, ListSites, UpdateSite};
 use bus::contract::{Access, Request};
 use poem::http::Method;
 use uuid::Uuid;
@@ -71,6 +80,8 @@ pub enum Location {
     /// Another path and the id of the created resource.
     Below(&'static str),
     At(&'static str),
+    /// What was created has no address.
+    Nowhere,
 }
 
 /// One endpoint.
@@ -84,6 +95,8 @@ pub struct Row {
     /// The subject of the request that answers it, for the log; none where the gateway answers by itself.
     pub subject: Option<&'static str>,
     pub access: Access,
+    /// The token of an order permits it, too.
+    pub is_open_by_order: bool,
     pub body: Body,
     pub idempotency: Idempotency,
     /// `None`: by the method.
@@ -141,7 +154,8 @@ pub const ROWS: &[Row] = &[
         .counted_as(Rate::Login)
         .challenged()
         .location(Location::At("/v1/me"))
-        .refuses(&[409]),
+        .refuses(&[401, 409]),
+    post::<CreateGuest>("/v1/auth/guest", "createGuest").counted_as(Rate::Guest).location(Location::Nowhere),
     post::<Login>("/v1/auth/login", "login").body(Body::Json(SMALL)).counted_as(Rate::Login).refuses(&[401]),
     post::<Refresh>("/v1/auth/refresh", "refresh")
         .body(Body::Json(SMALL))
@@ -162,6 +176,10 @@ pub const ROWS: &[Row] = &[
         .counted_as(Rate::Login)
         .refuses(&[400, 401]),
     post::<Logout>("/v1/auth/cookie/logout", "logoutPage").refuses(&[400]),
+    post::<ResetPasswordPage>("/v1/auth/cookie/reset", "resetPasswordPage")
+        .body(Body::Json(SMALL))
+        .counted_as(Rate::Login)
+        .refuses(&[400]),
     post::<LogoutEverywhere>("/v1/auth/logout-everywhere", "logoutEverywhere"),
     post::<ForgotPassword>("/v1/auth/password/forgot", "forgotPassword")
         .body(Body::Json(SMALL))
@@ -173,12 +191,22 @@ pub const ROWS: &[Row] = &[
     post::<ResendVerification>("/v1/auth/verify/resend", "resendVerification").counted_as(Rate::Login),
     get::<Me>("/v1/me", "getMe"),
     patch::<UpdateMe>("/v1/me", "updateMe").body(Body::Json(SMALL)),
+    delete::<EraseMe>("/v1/me", "eraseMe")
+        .body(Body::Json(SMALL))
+        .counted_as(Rate::Login)
+        .refuses(&[403, 404, 409]),
+    own("/v1/me/export", "exportMe")
+        .of(Access::Guest)
+        .open_by_order()
+        .counted_as(Rate::Login)
+        .refuses(&[403, 404]),
     post::<ChangePassword>("/v1/me/password", "changePassword")
         .body(Body::Json(SMALL))
         .counted_as(Rate::Login),
     get::<ListUsers>("/v1/users", "listUsers"),
     put::<SetRole>("/v1/users/{id}/role", "setRole").body(Body::Json(SMALL)).refuses(&[409]),
     put::<SetDisabled>("/v1/users/{id}/disabled", "setDisabled").body(Body::Json(SMALL)).refuses(&[409]),
+    post::<EraseUser>("/v1/users/{id}/erase", "eraseUser").body(Body::Json(SMALL)).refuses(&[409]),
     get::<ListAudit>("/v1/admin/audit", "listAudit"),
     get::<GetKeys>("/.well-known/jwks.json", "getKeys"),
     get::<ListMovies>("/v1/movies", "listMovies").cacheable(),
@@ -217,11 +245,47 @@ pub const ROWS: &[Row] = &[
     patch::<UpdateShowtime>("/v1/showtimes/{id}", "updateShowtime")
         .body(Body::Json(SMALL))
         .key(Idempotency::Optional),
+    post::<PublishShowtime>("/v1/showtimes/{id}/publish", "publishShowtime")
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    post::<PublishShowtimes>("/v1/showtimes/publish", "publishShowtimes")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
+    get::<ListPlannedShowtimes>("/v1/admin/showtimes", "listPlannedShowtimes"),
     delete::<CancelShowtime>("/v1/showtimes/{id}", "cancelShowtime").key(Idempotency::Optional),
+    get::<ListTicketTypes>("/v1/ticket-types", "listTicketTypes").cacheable(),
+    post::<CreateTicketType>("/v1/ticket-types", "createTicketType")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    put::<UpdateTicketType>("/v1/ticket-types/{id}", "updateTicketType")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
+    delete::<DeleteTicketType>("/v1/ticket-types/{id}", "deleteTicketType").key(Idempotency::Optional),
+    get::<ListPriceCards>("/v1/price-cards", "listPriceCards"),
+    post::<CreatePriceCard>("/v1/price-cards", "createPriceCard")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
+    get::<MatchPriceCard>("/v1/price-cards/match", "matchPriceCard"),
+    put::<UpdatePriceCard>("/v1/price-cards/{id}", "updatePriceCard")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional),
+    delete::<DeletePriceCard>("/v1/price-cards/{id}", "deletePriceCard").key(Idempotency::Optional),
+    own("/v1/programme", "getProgramme").counted_as(Rate::Read).cacheable(),
+    own("/v1/rating-schemes", "listRatingSchemes").counted_as(Rate::Read).cacheable(),
+    get::<GetSite>("/v1/site", "getSite").cacheable(),
+    get::<ListSites>("/v1/sites", "listSites"),
+    put::<UpdateSite>("/v1/sites/{id}", "updateSite").body(Body::Json(SMALL)).key(Idempotency::Optional),
+    put::<BeginMedia>("/v1/sites/{id}/logo", "putLogo").body(Body::Upload(PICTURE_MAX)).refuses(&[409]),
     own("/v1/currencies", "listCurrencies").counted_as(Rate::Read).cacheable(),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats", "getSeatMap"),
     get::<GetSeatMap>("/v1/showtimes/{id}/seats/events", "watchSeatMap"),
     get::<FindBestSeats>("/v1/showtimes/{id}/seats/best", "findBestSeats").refuses(&[409, 422]),
+    get::<GetTariff>("/v1/showtimes/{id}/tariff", "getTariff"),
+    // It reads, like a GET with a body.
+    post::<QuoteTickets>("/v1/showtimes/{id}/quote", "quoteTickets")
+        .body(Body::Json(SMALL))
+        .counted_as(Rate::Read),
     get::<ListReservations>("/v1/reservations", "listReservations"),
     post::<CreateReservation>("/v1/reservations", "createReservation")
         .body(Body::Json(SMALL))
@@ -231,11 +295,18 @@ pub const ROWS: &[Row] = &[
     get::<GetReservation>("/v1/reservations/{id}", "getReservation"),
     patch::<UpdateReservation>("/v1/reservations/{id}", "updateReservation")
         .body(Body::Json(SMALL))
-        .key(Idempotency::Optional),
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    put::<SetCustomer>("/v1/reservations/{id}/customer", "setCustomer")
+        .body(Body::Json(SMALL))
+        .key(Idempotency::Optional)
+        .refuses(&[409]),
+    post::<MergeOrders>("/v1/reservations/merge", "mergeOrders").body(Body::Json(SMALL)).refuses(&[409]),
     post::<CancelReservation>("/v1/reservations/{id}/cancel", "cancelReservation")
         .body(Body::OptionalJson(SMALL))
         .key(Idempotency::Optional)
         .refuses(&[403, 409]),
+    get::<PlanCancellation>("/v1/reservations/{id}/cancellation", "planCancellation").refuses(&[409, 422]),
     post::<ExchangeReservation>("/v1/reservations/{id}/exchange", "exchangeReservation")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
@@ -243,6 +314,10 @@ pub const ROWS: &[Row] = &[
         .refuses(&[404, 409]),
     get::<PlanExchange>("/v1/reservations/{id}/exchange", "planExchange").refuses(&[409, 422]),
     get::<GetTickets>("/v1/reservations/{id}/tickets", "getTickets").refuses(&[409]),
+    get::<PrintTickets>("/v1/reservations/{id}/tickets.pdf", "printTickets").refuses(&[409]),
+    get::<GetReceipts>("/v1/reservations/{id}/receipt", "getReceipts").refuses(&[409]),
+    get::<PrintReceipt>("/v1/reservations/{id}/receipt.pdf", "printReceipt").refuses(&[409, 422]),
+    post::<SetBuyer>("/v1/reservations/{id}/invoice", "setBuyer").body(Body::Json(SMALL)).refuses(&[409]),
     get::<ListHolders>("/v1/admin/holds", "listHolders"),
     get::<ListSagas>("/v1/admin/sagas", "listSagas"),
     get::<GetSaga>("/v1/admin/sagas/{reservationId}", "getSaga"),
@@ -251,6 +326,8 @@ pub const ROWS: &[Row] = &[
         .refuses(&[409]),
     get::<GetShowtimeCancellation>("/v1/admin/showtimes/{id}/cancellation", "getShowtimeCancellation"),
     get::<ReportOccupancy>("/v1/admin/reports/occupancy", "reportOccupancy"),
+    get::<ReportTickets>("/v1/admin/reports/tickets", "reportTickets").refuses(&[422]),
+    get::<ReportSales>("/v1/admin/reports/sales", "reportSales").refuses(&[422]),
     post::<Pay>("/v1/payments", "createPayment")
         .body(Body::Json(SMALL))
         .key(Idempotency::Required)
@@ -282,7 +359,8 @@ pub const ROWS: &[Row] = &[
 ];
 
 const fn get<R: Request>(path: &'static str, operation: &'static str) -> Row {
-    Row { operation, subject: Some(R::SUBJECT), access: R::ACCESS, ..Row::page(path) }
+    let (subject, access, is_open_by_order) = (Some(R::SUBJECT), R::ACCESS, R::BY_ORDER_TOKEN);
+    Row { operation, subject, access, is_open_by_order, ..Row::page(path) }
 }
 
 /// An endpoint that the gateway answers by itself.
@@ -315,6 +393,7 @@ impl Row {
             operation: "",
             subject: None,
             access: Access::Public,
+            is_open_by_order: false,
             body: Body::None,
             idempotency: Idempotency::None,
             own_rate: None,
@@ -328,6 +407,11 @@ impl Row {
     /// The same with another required role.
     pub const fn of(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    /// The token of an order permits it, too.
+    const fn open_by_order(self) -> Self {
+        Self { is_open_by_order: true, ..self }
     }
 
     const fn body(self, body: Body) -> Self {
@@ -376,6 +460,7 @@ impl Row {
             Location::BelowPath => id.map(|id| format!("{}/{id}", self.path)),
             Location::Below(path) => id.map(|id| format!("{path}/{id}")),
             Location::At(path) => Some(path.to_owned()),
+            Location::Nowhere => None,
         }
     }
 
@@ -388,7 +473,8 @@ impl Row {
         }
         match self.access {
             Access::Public | Access::Internal => {}
-            Access::User => statuses.push(401),
+            Access::Guest => statuses.push(401),
+            Access::User => statuses.extend([401, 403]),
             Access::Admin | Access::SuperAdmin => statuses.extend([401, 403]),
         }
         match self.body {

@@ -20,7 +20,7 @@ fn schemas<T: JsonSchema>(contract: Contract) -> Map<String, Value> {
         s.meta_schema = None;
         s.contract = contract;
     });
-    let mut generator = settings.with_transform(Nullable).into_generator();
+    let mut generator = settings.with_transform(Nullable).with_transform(CodeKeys).into_generator();
     generator.subschema_for::<T>();
     generator.take_definitions(true)
 }
@@ -43,6 +43,20 @@ impl Transform for Nullable {
     }
 }
 
+/// OpenAPI 3.0 has no `patternProperties`, which schemars writes for a map whose keys have a pattern: the pattern is left out.
+#[derive(Clone)]
+struct CodeKeys;
+
+impl Transform for CodeKeys {
+    fn transform(&mut self, schema: &mut Schema) {
+        if let Some(Value::Object(patterns)) = schema.remove("patternProperties") {
+            let values = patterns.into_iter().next().map_or(Value::Bool(false), |(_, values)| values);
+            schema.insert("additionalProperties".into(), values);
+        }
+        transform_subschemas(self, schema);
+    }
+}
+
 /// A reference to `T`'s component.
 pub fn reference<T: JsonSchema>() -> MetaSchemaRef {
     MetaSchemaRef::Reference(T::schema_name().into_owned())
@@ -59,14 +73,14 @@ pub fn reference_without_path<T: JsonSchema>() -> MetaSchemaRef {
 }
 
 /// Registers the component that [`reference_without_path`] names.
-pub fn register_without_path<T: JsonSchema>(registry: &mut Registry, fields: &[&str]) {
+pub fn register_without_path<T: JsonSchema>(registry: &mut Registry, field: &str) {
     let mut schemas = schemas::<T>(Contract::Deserialize);
     let mut schema = schemas.remove(&*T::schema_name()).unwrap_or_default();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.retain(|name, _| !fields.contains(&name.as_str()));
+        properties.remove(field);
     }
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|name| !fields.iter().any(|field| name == field));
+        required.retain(|name| name != field);
     }
     // An empty `required` is not allowed in OpenAPI 3.0.
     if schema["required"].as_array().is_some_and(Vec::is_empty) {
@@ -75,6 +89,28 @@ pub fn register_without_path<T: JsonSchema>(registry: &mut Registry, fields: &[&
     let name = format!("{}Body", T::schema_name());
     schemas.insert(name.clone(), schema);
     pack::<T>(registry, name, schemas);
+}
+
+/// A reference to `T` with the version of the row that it replaces.
+pub fn reference_with_version<T: JsonSchema>() -> MetaSchemaRef {
+    MetaSchemaRef::Reference(with_version::<T>())
+}
+
+/// Registers the component that [`reference_with_version`] names.
+pub fn register_with_version<T: JsonSchema>(registry: &mut Registry, field: &str) {
+    let mut schemas = schemas::<T>(Contract::Deserialize);
+    let mut schema = schemas.remove(&*T::schema_name()).unwrap_or_default();
+    schema["properties"][field] =
+        json!({"type": "integer", "format": "int64", "description": "Of the row that is replaced."});
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.push(field.into());
+    }
+    schemas.insert(with_version::<T>(), schema);
+    pack::<T>(registry, with_version::<T>(), schemas);
+}
+
+fn with_version<T: JsonSchema>() -> String {
+    format!("{}WithVersion", T::schema_name())
 }
 
 fn pack<T>(registry: &mut Registry, name: String, schemas: Map<String, Value>) {

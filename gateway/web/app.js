@@ -1,31 +1,49 @@
-// Entry point: restores the login, draws the frame, and maps addresses to modules. Imports only what the first view needs;
-// each page's module is fetched when it is first visited.
+// Entry point: loads the reader's texts, restores the login, draws the frame, and maps addresses to modules. Imports only what the
+// first view needs; each page's module is fetched when it is first visited.
 
 import { loadCurrencies } from "./lib/currencies.js";
+import { whenReachable } from "./lib/reconnect.js";
 import { begin } from "./lib/router.js";
 import { restore } from "./lib/session.js";
+import { loadFirstTexts, loadTexts } from "./lib/text.js";
 import { frame, mark } from "./parts/frame.js";
+import { endNotices } from "./parts/notice.js";
 
-/** A page that shows money: its module and the currencies are fetched in parallel, the currencies only once. */
-const priced = (load) => () => Promise.all([load(), loadCurrencies()]).then(([page]) => page);
+/** A page: its module and what it needs besides, such as the currencies to show money, fetched in parallel. */
+const page = (load, ...needs) => () => Promise.all([load(), ...needs.map((need) => need())]).then(([module]) => module);
+const wrongTexts = () => loadTexts("wrong");
+const staffTexts = () => loadTexts("staff");
 
 const ROUTES = [
-  ["/", priced(() => import("./pages/programme.js"))],
-  ["/movies/:id", priced(() => import("./pages/movie.js"))],
-  ["/showtimes/:id", priced(() => import("./pages/seats.js"))],
-  ["/reservations/:id", priced(() => import("./pages/reservation.js"))],
-  ["/tickets", priced(() => import("./pages/tickets.js"))],
-  ["/account", () => import("./pages/account.js")],
-  ["/login", () => import("./pages/login.js")],
-  ["/register", () => import("./pages/register.js")],
-  ["/forgot", () => import("./pages/forgot.js")],
-  ["/reset", () => import("./pages/reset.js")],
-  ["/verify", () => import("./pages/verify.js")],
-  ["/staff/*", priced(() => import("./pages/staff.js"))],
-  ["/door", () => import("./pages/door.js")],
+  ["/", page(() => import("./pages/programme.js"), loadCurrencies)],
+  ["/movies/:id", page(() => import("./pages/movie.js"), loadCurrencies)],
+  ["/showtimes/:id", page(() => import("./pages/seats.js"), loadCurrencies)],
+  ["/reservations/:id", page(() => import("./pages/reservation.js"), loadCurrencies)],
+  ["/tickets", page(() => import("./pages/tickets.js"), loadCurrencies)],
+  ["/account", page(() => import("./pages/account.js"), wrongTexts)],
+  ["/login", page(() => import("./pages/login.js"), wrongTexts)],
+  ["/register", page(() => import("./pages/register.js"), wrongTexts)],
+  ["/forgot", page(() => import("./pages/forgot.js"), wrongTexts)],
+  ["/reset", page(() => import("./pages/reset.js"), wrongTexts)],
+  ["/verify", page(() => import("./pages/verify.js"), wrongTexts)],
+  ["/staff/*", page(() => import("./pages/staff.js"), loadCurrencies, staffTexts, wrongTexts)],
+  ["/door", page(() => import("./pages/door.js"), staffTexts)],
 ];
 
-// Public pages do not wait for the login; other pages do, by their first request.
-restore();
-frame();
-begin(ROUTES, document.getElementById("main"), mark);
+async function open() {
+  // Public pages do not wait for the login; other pages do, by their first request.
+  restore();
+  try {
+    await loadFirstTexts();
+  } catch {
+    // Browsers may keep the failure of an import until a reload.
+    return whenReachable(() => location.reload(), new AbortController().signal);
+  }
+  frame();
+  begin(ROUTES, document.getElementById("main"), () => {
+    mark();
+    endNotices();
+  });
+}
+
+open();

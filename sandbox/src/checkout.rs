@@ -61,6 +61,10 @@ pub fn create(_: &Store, form: &Form, moment: Moment) -> Decision {
         amount_total,
         currency,
         product_name: form.need("line_items[0][price_data][product_data][name]")?.to_owned(),
+        product_description: form
+            .get("line_items[0][price_data][product_data][description]")
+            .map(str::to_owned),
+        locale: form.get("locale").map(str::to_owned),
         success_url: web_url(form.need("success_url")?, "success_url")?,
         cancel_url,
         client_reference_id: form.get("client_reference_id").map(str::to_owned),

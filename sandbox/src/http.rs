@@ -1,6 +1,6 @@
 //! The HTTP server: authorization, the rule of each path, and the form of the answer.
 //! `/v1` is Stripe's API and needs the secret key; `/pay` is the customer's pay page; `/sandbox` has the switches for tests,
-//! without a key, and is therefore served only on a loopback address.
+//! without a key, and is therefore served only on a loopback address. `/health` is for checks of the process.
 
 use std::sync::Arc;
 
@@ -50,9 +50,15 @@ impl Endpoint for Http {
             ["v1", ..] => self.stripe(request, &path).await,
             ["pay", id] => self.page(request, id).await,
             ["sandbox", rest @ ..] if self.on_loopback => self.sandbox(request, rest).await,
+            ["health", "live" | "ready"] => healthy(),
             _ => refused(&Fault::no_route(request.method().as_str(), &path)),
         })
     }
+}
+
+/// The sandbox has read its log before it listens, and depends on no other server.
+fn healthy() -> Response {
+    Response::builder().content_type("application/json").body(r#"{"ready":true}"#)
 }
 
 impl Http {

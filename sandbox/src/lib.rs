@@ -22,6 +22,7 @@ mod rules;
 mod store;
 mod switches;
 mod webhook;
+mod words;
 
 #[cfg(test)]
 mod tests;

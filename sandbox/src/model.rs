@@ -81,6 +81,11 @@ pub struct Session {
     pub amount_total: i64,
     pub currency: String,
     pub product_name: String,
+    #[serde(default)]
+    pub product_description: Option<String>,
+    /// The language of the pay page, as the shop wants it.
+    #[serde(default)]
+    pub locale: Option<String>,
     pub success_url: String,
     pub cancel_url: Option<String>,
     pub client_reference_id: Option<String>,

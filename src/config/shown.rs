@@ -24,9 +24,7 @@ pub fn shown(part: &str, environment: &mut Environment) -> anyhow::Result<String
 
 /// The value, without secrets.
 fn visible(name: &str, value: &str) -> String {
-    let secret = ["PASSWORD", "SECRET", "PRIVATE", "TOKEN", "NKEY"].iter().any(|word| name.contains(word))
-        || name.ends_with("_KEY");
-    if secret {
+    if is_hidden(name) {
         return "(set, hidden)".to_owned();
     }
     // A URL may contain user and password, in front of the host or in its parameters.
@@ -35,6 +33,14 @@ fn visible(name: &str, value: &str) -> String {
         return addresses.into_iter().map(address::shown).collect::<Vec<_>>().join(",");
     }
     if name.ends_with("_URL") && value.contains("://") { address::shown(value) } else { value.to_owned() }
+}
+
+/// Whether nothing of the value is shown. By words, so that a new secret is hidden even if nobody listed it.
+pub(super) fn is_hidden(name: &str) -> bool {
+    let is_address = name.ends_with("_URL");
+    !is_address && bus::config::is_secret(name)
+        || ["PASSWORD", "SECRET", "PRIVATE", "TOKEN", "NKEY"].iter().any(|word| name.contains(word))
+        || name.ends_with("_KEY")
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn example_in_force(part: &str) -> Environment {
     for (name, (_, value)) in settings(&example) {
         match name {
             "JWT_PRIVATE_KEY" => environment.set(name, actors::auth::token::generate_pem()),
-            "CA_CERT_FILE" | "NATS_CREDS" | "NATS_NKEY" => {}
+            "CA_CERT_FILE" | "NATS_CREDS" | "NATS_NKEY" | "CINEMA_LOGO" => {}
             _ => environment.set(name, value),
         }
     }
@@ -117,12 +117,17 @@ fn a_bad_start_names_every_bad_value_and_shows_none() {
     let free_text = [
         "NATS_USER",
         "NATS_PASSWORD",
+        "DATABASE_PASSWORD",
+        "AMQP_PASSWORD",
         "PAYMENT_API_KEY",
         "PAYMENT_WEBHOOK_SECRET",
         "SUPER_ADMIN_PASSWORD",
         "TOKEN_ISSUER",
         "MEDIA_DIR",
         "MAIL_DIR",
+        "CINEMA_NAME",
+        "CINEMA_ADDRESS",
+        "CINEMA_TAX_ID",
     ];
     for part in parts() {
         let asked = {
@@ -224,7 +229,7 @@ fn published() -> Vec<(String, String)> {
     });
     found.extend(defaults);
     // A folder of pictures, not of money: Cloudinary's own placeholder.
-    found.retain(|(name, _)| name != "CLOUDINARY_URL");
+    found.retain(|(name, secret)| name != "CLOUDINARY_URL" && !secret.is_empty());
     assert!(found.len() > 20, "{found:?}");
     found
 }
@@ -309,8 +314,51 @@ fn compose_gives_each_host_a_role_of_its_own_that_migrate_makes() {
         let upper = domain.to_uppercase();
         let password = format!("${{POSTGRES_PASSWORD_{upper}:-marquee}}");
         assert!(compose.contains(&format!("DATABASE_PASSWORD_{upper}: {password}\n")), "{domain}");
-        let url = format!("DATABASE_URL: postgres://marquee_{domain}:{password}@postgres:5432/marquee\n");
+        let url = format!("DATABASE_URL: postgres://marquee_{domain}@postgres:5432/marquee\n");
         let (_, host) = compose.split_once(&format!("command: host {domain}\n")).unwrap();
-        assert!(host[..400.min(host.len())].contains(&url), "{domain}");
+        let host = &host[..400.min(host.len())];
+        assert!(
+            host.contains(&url) && host.contains(&format!("DATABASE_PASSWORD: {password}\n")),
+            "{domain}"
+        );
     }
+}
+
+#[test]
+fn every_secret_that_a_part_reads_can_be_given_as_a_file() {
+    for part in parts() {
+        let mut environment = Environment::default();
+        read(part, &mut environment);
+        // The issuer is a name.
+        let hidden = environment.asked().into_keys().filter(|name| super::shown::is_hidden(name));
+        let unlisted: Vec<_> =
+            hidden.filter(|name| name != "TOKEN_ISSUER" && !bus::config::is_secret(name)).collect();
+        assert!(unlisted.is_empty(), "{part}: bus/src/config/secret.rs lacks {unlisted:?}");
+    }
+}
+
+#[test]
+fn the_password_of_the_database_may_stand_beside_its_address() {
+    let password = "p@ss/w#rd 1";
+    let read = |settings: &[(&str, &str)], domain: &str| {
+        let mut environment = Environment::default();
+        settings.iter().for_each(|(name, value)| environment.set(name, *value));
+        super::database_among_others(&mut environment, domain);
+        let url = actors::config::database_url(&mut environment);
+        environment.check().unwrap_or_else(|error| panic!("{settings:?}: {error}"));
+        bus::address::Address::parse(&url).ok().and_then(|address| address.password)
+    };
+    let owner = [("DATABASE_URL", "postgres://kino@db/kino"), ("DATABASE_PASSWORD", password)];
+    assert_eq!(read(&owner, "auth").as_deref(), Some(password));
+    let by_socket = [("DATABASE_URL", "postgres://kino@/kino?host=/run/postgresql"), owner[1]];
+    assert_eq!(read(&by_socket, "auth").as_deref(), Some(password));
+    // A role of its own has neither the owner's password nor, where its address has one, that of `migrate`.
+    let role = ("DATABASE_URL_AUTH", "postgres://kino_auth@db/kino");
+    assert_eq!(read(&[owner[0], owner[1], role, ("DATABASE_PASSWORD_AUTH", "own")], "auth").unwrap(), "own");
+    let whole = ("DATABASE_URL_AUTH", "postgres://kino_auth:inside@db/kino");
+    assert_eq!(
+        read(&[owner[0], owner[1], whole, ("DATABASE_PASSWORD_AUTH", "x")], "auth").unwrap(),
+        "inside"
+    );
+    assert_eq!(read(&[owner[0], owner[1], role], "movie").as_deref(), Some(password));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use actors::seed::{DEMO_PASSWORD, Passwords, random_password};
 use bus::config::Environment;
 
-use super::{OPERATOR, nats_among_others, signing_key};
+use super::{MAINTENANCE, OPERATOR, nats_among_others, signing_key};
 use crate::local::{random, read_or_create};
 use crate::{hosts, local};
 
@@ -65,7 +65,7 @@ pub fn check(environment: &Environment) -> anyhow::Result<()> {
         nats_among_others(&mut environment, domain);
         hosts::Plan::read(domain, &mut environment)?;
     }
-    nats_among_others(&mut environment, OPERATOR);
+    nats_among_others(&mut environment, MAINTENANCE);
     nats_among_others(&mut environment, "gateway");
     gateway::Config::read(&mut environment);
     environment.check()
@@ -110,7 +110,7 @@ pub fn filled(
 fn with_nats(mut environment: Environment, url: &str, password: &str) -> Environment {
     environment.set("NATS_URL", url);
     environment.set("NATS_PASSWORD", password);
-    for user in hosts::all().chain([OPERATOR, "gateway"]) {
+    for user in hosts::all().chain([MAINTENANCE, OPERATOR, "gateway"]) {
         environment.set(&format!("NATS_PASSWORD_{}", user.to_uppercase()), "");
     }
     environment

@@ -9,7 +9,7 @@ use bus::contract::reservation::{ReservationChanged, SeatsChanged};
 use serde_json::{Map, Value, json};
 
 /// The domain that publishes an event.
-fn source(subject: &str) -> &'static str {
+pub(super) fn source(subject: &str) -> &'static str {
     let source = DOMAINS.iter().find(|domain| domain.publishes.contains(&subject));
     source.map(|domain| domain.name).unwrap_or_else(|| panic!("no domain publishes {subject}"))
 }

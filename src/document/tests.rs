@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{asyncapi, postman};
+use super::{asyncapi, events, postman, typescript};
 
 #[track_caller]
 fn assert_is(file: &str, text: &str) {
-    let path = format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
         std::fs::write(&path, text).unwrap();
     }
@@ -17,19 +17,45 @@ fn assert_is(file: &str, text: &str) {
     let again = "INSTA_UPDATE=always cargo test --workspace --lib only_on_purpose";
     assert!(
         kept == text,
-        "docs/{file} is out of date (line {:?}); make it anew: {again}",
+        "{file} is out of date (line {:?}); make it anew: {again}",
         differs.map(|line| line + 1)
     );
 }
 
 #[test]
 fn the_postman_collection_changes_only_on_purpose() {
-    assert_is("marquee.postman_collection.json", &postman());
+    assert_is("docs/marquee.postman_collection.json", &postman());
 }
 
 #[test]
 fn the_asyncapi_document_changes_only_on_purpose() {
-    assert_is("asyncapi.yaml", &asyncapi());
+    assert_is("docs/asyncapi.yaml", &asyncapi());
+}
+
+#[test]
+fn the_table_of_events_changes_only_on_purpose() {
+    assert_is("docs/events.md", &events());
+}
+
+#[test]
+fn the_typescript_types_change_only_on_purpose() {
+    assert_is("examples/nest/events.d.ts", &typescript());
+}
+
+#[test]
+fn every_event_is_described_and_has_a_type_and_the_shown_payload_is_valid() {
+    let all: BTreeSet<&str> = bus::contract::event_subjects().collect();
+    let described: BTreeSet<&str> = super::events::WHEN.into_iter().map(|(event, _)| event).collect();
+    assert_eq!(described, all);
+    let types = typescript();
+    for event in &all {
+        assert!(types.contains(&format!("  '{event}': ")), "{event}");
+    }
+    let code = types.lines().filter(|line| !line.trim_start().starts_with('/'));
+    let unknown: Vec<&str> = code.filter(|line| line.contains("unknown")).collect();
+    assert!(unknown.is_empty(), "a schema is not understood: {unknown:?}");
+    let checked = bus::contract::check_event("reservation.confirmed", &super::events::sample());
+    assert_eq!(checked, Some(Ok(())));
 }
 
 #[test]

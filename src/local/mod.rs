@@ -15,6 +15,8 @@ mod redis;
 mod secret;
 mod server;
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 
 pub use folder::Folder;
@@ -29,6 +31,11 @@ use folder::Ownership;
 
 /// The name of the database on a local Postgres.
 pub const DATABASE: &str = "marquee";
+
+/// The folder with all of these programs, for a caller that starts servers itself; an error says how to install them.
+pub fn folder_of(programs: &[&str]) -> Result<PathBuf> {
+    binary::folder_of(programs).ok_or_else(|| binary::missing(&programs.join(", ")))
+}
 
 /// Servers that are run separately; those that are not given are started.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,7 @@
 //! The process's metrics: the recorder, the buckets and the descriptions.
 
+mod process;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ fn install() -> PrometheusHandle {
     let builder = builder.expect("there are buckets, and they ascend");
     let handle = builder.install_recorder().expect("no other code installs a metrics recorder");
     describe();
+    process::measure();
     let folding = handle.clone();
     // A thread, since the first use may be outside of a runtime; folding takes some microseconds.
     std::thread::Builder::new()
@@ -34,6 +37,7 @@ fn install() -> PrometheusHandle {
             loop {
                 std::thread::sleep(UPKEEP);
                 folding.run_upkeep();
+                process::measure();
             }
         })
         .expect("a process can start one more thread");
@@ -63,9 +67,45 @@ fn describe() {
     );
     describe_gauge!("outbox_pending", "Committed events that JetStream has not acknowledged.");
     describe_gauge!("outbox_oldest_seconds", "Age of the oldest of them.");
+    describe_gauge!(
+        "outbox_days_ahead",
+        "Days after today for which the outbox of a domain has partitions, at most 7."
+    );
+    describe_gauge!("postgres_connections", "Sessions of clients in the whole Postgres server.");
+    describe_gauge!(
+        "postgres_connections_max",
+        "Sessions that Postgres allows to roles without special rights."
+    );
+    describe_gauge!("payments_attention", "Payments that cannot settle without a person.");
+    describe_gauge!("sagas_attention", "Reservations whose refund cannot settle without a person.");
+    describe_gauge!("holds_open", "Reservations that hold seats and are not paid.");
+    describe_gauge!(
+        "deadlines_oldest_seconds",
+        "Age of the oldest deadline of a reservation that has passed."
+    );
+    describe_gauge!("receipts_oldest_seconds", "Age of the oldest receipt that has no number yet.");
+    describe_gauge!("mails_queued", "Mails that wait to be sent.");
+    describe_gauge!(
+        "mails_oldest_seconds",
+        "Time since the oldest mail was queued that was tried at least once and still waits."
+    );
+    describe_gauge!("host_ready", "1 if the host reaches NATS and its database.");
+    describe_gauge!("host_degraded", "Reasons for which a host that works is degraded.");
+    describe_gauge!("gateway_ready", "The last result of the gateway's /health/ready: 1 is ready.");
+    describe_gauge!(
+        "gateway_degraded",
+        "Parts that the last result of the gateway's /health/ready names as degraded or without a host."
+    );
+    describe_counter!("mails_total", "Ends of tries to send a mail, by kind and end.");
+    describe_counter!("http_requests_total", "REST requests, by method, route and status.");
+    describe_counter!("saga_steps_total", "Steps of sagas, by input and by the state that follows.");
+    describe_counter!("process_cpu_seconds_total", "CPU time of the process, in whole seconds.");
+    describe_gauge!("process_resident_memory_bytes", "Memory of the process.");
+    describe_gauge!("process_open_fds", "Open files and connections of the process.");
     describe_gauge!("rpc_in_flight", "Requests that this host works on, by endpoint.");
     describe_gauge!("http_requests_in_flight", "REST requests that this gateway works on.");
     describe_gauge!("database_connections", "Connections of a domain's pool, by what they do.");
+    describe_gauge!("dead_letters", "Messages that wait in the stream DLQ for a person.");
     describe_counter!("dead_letters_total", "Messages that were parked.");
     describe_counter!("rate_limited_total", "Requests that were refused with 429, by route.");
     describe_counter!("rate_limit_outages_total", "Times that Redis could not count.");

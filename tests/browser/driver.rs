@@ -3,6 +3,7 @@
 //! The protocol is a dozen JSON requests; a client crate would add some twenty crates of old versions, so the requests are made
 //! here. Every wait is for a condition on the page, is bounded, and reports what the page showed instead.
 
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -83,6 +84,20 @@ pub struct Browser {
     _driver: Child,
 }
 
+/// Ends Chromium also where its test has failed: a killed chromedriver would leave it running.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let Some((address, path)) = self.session.trim_start_matches("http://").split_once('/') else {
+            return;
+        };
+        let Ok(mut driver) = std::net::TcpStream::connect(address) else { return };
+        let _ = driver.set_read_timeout(Some(Duration::from_secs(5)));
+        let request = format!("DELETE /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        // The answer comes when the browser has ended. A closed session is an error, which changes nothing.
+        let _ = driver.write_all(request.as_bytes()).and_then(|()| driver.read(&mut [0; 64]));
+    }
+}
+
 impl Browser {
     /// Opens a new browser without history for the page of a gateway.
     pub async fn open(origin: &str, screen: Screen) -> Self {
@@ -161,9 +176,12 @@ impl Browser {
         self.post("/refresh", json!({})).await;
     }
 
-    /// Leaves the page.
-    pub async fn leave(&self) {
-        self.post("/url", json!({"url": "about:blank"})).await;
+    /// Closes another tab and stays in this one.
+    pub async fn close_other_tab(&self, tab: &str) {
+        let here = self.tab().await;
+        self.show_tab(tab).await;
+        self.request(Method::DELETE, "/window", Value::Null).await.unwrap();
+        self.show_tab(&here).await;
     }
 
     /// Closes this tab; an empty one stays open.
@@ -171,6 +189,38 @@ impl Browser {
         let other = self.post("/window/new", json!({"type": "tab"})).await["handle"].take();
         self.request(Method::DELETE, "/window", Value::Null).await.unwrap();
         self.post("/window", json!({"handle": other})).await;
+    }
+
+    /// The handle of the current tab.
+    pub async fn tab(&self) -> String {
+        self.request(Method::GET, "/window", Value::Null).await.unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// Opens a new tab and shows it, which hides the others; returns its handle.
+    pub async fn open_tab(&self, screen: Screen) -> String {
+        let tab = self.post("/window/new", json!({"type": "tab"})).await["handle"].take();
+        let tab = tab.as_str().unwrap().to_owned();
+        self.show_tab(&tab).await;
+        self.set_screen(screen).await;
+        tab
+    }
+
+    /// Shows a tab.
+    pub async fn show_tab(&self, tab: &str) {
+        self.post("/window", json!({"handle": tab})).await;
+    }
+
+    /// Cuts this tab's connection, or restores it.
+    pub async fn cut(&self, offline: bool) {
+        self.devtools("Network.enable", json!({})).await;
+        let line =
+            json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.devtools("Network.emulateNetworkConditions", line).await;
+    }
+
+    /// Empties the browser's own cache, so that only what the page's worker has stored is left.
+    pub async fn forget_files(&self) {
+        self.devtools("Network.clearBrowserCache", json!({})).await;
     }
 
     pub async fn script(&self, script: &str) -> Value {
@@ -195,6 +245,19 @@ impl Browser {
                     seen.as_str().unwrap_or_default()
                 );
             }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Waits until [`Self::script_later`] gives this.
+    pub async fn until_later(&self, script: &str, wanted: &Value) {
+        let began = Instant::now();
+        loop {
+            let given = self.script_later(script).await;
+            if given == *wanted {
+                return;
+            }
+            assert!(began.elapsed() < WAIT_MAX, "{given} instead of {wanted}: {script}");
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
@@ -286,7 +349,14 @@ impl Browser {
         self.script("return location.pathname").await.as_str().unwrap().to_owned()
     }
 
+    /// Ends the browser.
     pub async fn close(self) {
-        let _ = self.request(Method::DELETE, "", Value::Null).await;
+        drop(self);
     }
+}
+
+/// The date on which a showtime begins, by the clock of its auditorium, as the page and `?date=` count days.
+pub fn day_of(showtime: &Value) -> String {
+    let starts: jiff::Timestamp = showtime["startsAt"].as_str().unwrap().parse().unwrap();
+    starts.in_tz(showtime["timeZone"].as_str().unwrap()).unwrap().date().to_string()
 }

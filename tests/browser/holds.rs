@@ -3,7 +3,7 @@
 use crate::cinema::{Plan, TestCinema};
 use crate::driver::{Browser, DESKTOP, PHONE, slot};
 use crate::staff::log_in_owner;
-use crate::{hold, log_in_new};
+use crate::{choose, hold, log_in_new, speak};
 
 async fn open_with_limits() -> TestCinema {
     TestCinema::open_with(Plan::default().with("RATE_LIMIT_DISABLED", false)).await
@@ -12,7 +12,7 @@ async fn open_with_limits() -> TestCinema {
 /// Chooses a seat and presses the button, without waiting for the result.
 async fn try_to_hold(browser: &Browser, cinema: &TestCinema, seat: &str, button: &str) {
     browser.go(&format!("/showtimes/{}", cinema.showtime)).await;
-    browser.click(&format!("[data-seat='{seat}']")).await;
+    choose(browser, seat).await;
     browser.press(button).await;
 }
 
@@ -22,7 +22,7 @@ async fn after_two_released_holds_the_page_shows_when_to_try_again() {
     let cinema = open_with_limits().await;
     let browser = Browser::open(&cinema.url(), PHONE).await;
     log_in_new(&browser, "ida").await;
-    for seat in ["A1", "A2"] {
+    for seat in ["A1", "A5"] {
         hold(&browser, &cinema, &[seat]).await;
         browser.press("Give the seats back").await;
         browser.sees("free for others again").await;
@@ -30,8 +30,9 @@ async fn after_two_released_holds_the_page_shows_when_to_try_again() {
     try_to_hold(&browser, &cinema, "A3", "Hold these seats").await;
     browser.sees("Your last seats were not paid for. You can choose seats again at ").await;
     browser.until("/choose seats again at \\d+:\\d\\d:\\d\\d/.test(document.body.textContent)").await;
-    browser.script("localStorage.setItem('marquee.language', 'de')").await;
-    try_to_hold(&browser, &cinema, "A3", "Plätze reservieren").await;
+    speak(&browser, "de").await;
+    // A3 is still chosen.
+    try_to_hold(&browser, &cinema, "A7", "Weiter zur Kasse").await;
     browser.sees("Ihre letzten Plätze wurden nicht bezahlt. Um ").await;
     browser.close().await;
     cinema.close().await;

@@ -7,7 +7,7 @@ use base64::Engine;
 use serde_json::json;
 
 use crate::cinema::{Plan, TestCinema};
-use crate::driver::{Browser, DESKTOP, PHONE, Screen, slot};
+use crate::driver::{Browser, DESKTOP, PHONE, Screen, day_of, slot};
 use crate::log_in_new;
 use crate::staff::log_in_owner;
 
@@ -64,8 +64,9 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
 
     let staff = Browser::open(&cinema.url(), DESKTOP).await;
     log_in_owner(&staff).await;
-    let day = grand_day(&showtimes, &showtime);
-    staff.go(&format!("/staff?date={day}")).await;
+    let day =
+        day_of(showtimes["items"].as_array().unwrap().iter().find(|one| one["id"] == *showtime).unwrap());
+    staff.go(&format!("/staff/showtimes?date={day}")).await;
     staff.find(".timeline-block").await;
     picture(&staff, "staff").await;
     staff.go("/staff/operations").await;
@@ -75,13 +76,6 @@ async fn the_readmes_pictures_show_the_page_as_it_is() {
     staff.close().await;
     // The other customers keep their holds, so the cinema is only closed.
     cinema.stop_hosts().await;
-}
-
-/// The date of a showtime; none of the demo's begins near midnight in UTC but not in Berlin.
-fn grand_day(showtimes: &serde_json::Value, showtime: &str) -> String {
-    let mut all = showtimes["items"].as_array().unwrap().iter();
-    let found = all.find(|one| one["id"] == showtime).unwrap();
-    found["startsAt"].as_str().unwrap()[..10].to_owned()
 }
 
 /// Saves a screenshot as `docs/pictures/<name>.webp` if `MARQUEE_PICTURES` is set.

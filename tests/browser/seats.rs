@@ -45,11 +45,7 @@ async fn seats_are_drawn_at_their_columns_and_an_unrelated_change_keeps_the_layo
     assert_eq!(drawn(&browser, "11").await, "11-1 11-2 11-3 - 11-4 11-5 11-6");
     browser.click("[data-seat='2-1']").await;
     browser.keys(&[crate::driver::RIGHT]).await;
-    assert_eq!(
-        browser.focus().await,
-        "Row 2, seat 2, Seat, free, €12.00",
-        "the neighbour by place, not by number"
-    );
+    assert_eq!(browser.focus().await, "Row 2, seat 2, free, €12.00", "the neighbour by place, not by number");
 
     let showtime =
         cinema.call(Method::GET, &format!("/v1/showtimes/{}", cinema.showtime), None, None).await.expect(200);
@@ -169,10 +165,7 @@ async fn a_love_seat_is_chosen_as_a_whole_and_a_companion_seat_only_with_its_whe
     browser.sees("€30.00").await;
     browser.click("[data-seat='B1']").await;
     chosen("").await;
-    browser.click("[data-seat='A2']").await;
-    browser.sees("A2: a companion seat is sold only with the wheelchair space beside it.").await;
-    chosen("").await;
-    browser.click("[data-seat='A1']").await;
+    // A companion seat brings its wheelchair space.
     browser.click("[data-seat='A2']").await;
     chosen("A1,A2").await;
     browser.click("[data-seat='A1']").await;

@@ -7,8 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cinema::{OWNER, TestCinema, id};
-use crate::driver::{Browser, DESKTOP, DOWN, PHONE, Screen, WAIT_MAX, slot};
-use crate::quality::{axe, violations};
+use crate::driver::{Browser, DESKTOP, DOWN, PHONE, WAIT_MAX, slot};
 use crate::{log_in_new, pay};
 
 const GOOD: &str = "4242 4242 4242 4242";
@@ -47,12 +46,13 @@ async fn choose(browser: &Browser, css: &str, text: &str) {
     set(browser, css, value.as_str().unwrap()).await;
 }
 
-async fn first(cinema: &TestCinema, path: &str) -> Value {
+/// The first item of a list, as staff see it.
+pub async fn first(cinema: &TestCinema, path: &str) -> Value {
     cinema.call(Method::GET, path, Some(&cinema.owner()), None).await.expect(200)["items"][0].clone()
 }
 
 /// Waits until a message is parked, and returns it.
-async fn parked(cinema: &TestCinema) -> Value {
+pub async fn parked(cinema: &TestCinema) -> Value {
     let began = Instant::now();
     loop {
         let letter = first(cinema, "/v1/admin/dead-letters").await;
@@ -74,7 +74,7 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
     browser.go("/staff/movies/new").await;
     browser.fill("[name=durationMinutes]", "0").await;
     browser.press("Create film").await;
-    browser.sees("must be 1–1000").await;
+    browser.sees("Please enter a number from 1 to 1000.").await;
     browser.fill("[name=title]", "Paper Moons").await;
     browser.fill("[name=durationMinutes]", "95").await;
     browser.press("Create film").await;
@@ -100,7 +100,7 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
     browser.sees("Saved: Blue Room").await;
 
     let tomorrow = (time::OffsetDateTime::now_utc() + time::Duration::DAY).date().to_string();
-    browser.go("/staff").await;
+    browser.go("/staff/showtimes").await;
     browser.press("New showtime").await;
     choose(&browser, "dialog [name=movieId]", "Paper Moons").await;
     choose(&browser, "dialog [name=auditoriumId]", "Blue Room").await;
@@ -126,7 +126,7 @@ async fn staff_create_a_film_a_hall_and_a_showtime_and_sell_the_first_ticket() {
     pay(&guest, GOOD).await;
     guest.sees("See you at the cinema").await;
 
-    browser.go(&format!("/staff?date={tomorrow}")).await;
+    browser.go(&format!("/staff/showtimes?date={tomorrow}")).await;
     browser.sees("1 of 14").await;
     browser.go("/staff/sales").await;
     browser.sees("€9.50").await;
@@ -150,7 +150,7 @@ async fn the_layout_editor_cannot_lose_a_sold_seat() {
     browser.press("Save").await;
     browser.sees("Nothing was saved.").await;
     let lost = "[...document.querySelectorAll('[data-lost=true]')].map((one) => one.getAttribute('aria-label')).join()";
-    assert_eq!(browser.script(&format!("return {lost}")).await, "Row A, seat 1, Aisle, held or sold");
+    browser.until(&format!("{lost} === 'Row A, seat 1, Aisle, held or sold'")).await;
     browser.press("Put this seat back").await;
     browser.press("Save").await;
     browser.sees("Saved: ").await;
@@ -197,7 +197,7 @@ async fn a_dead_letter_is_replayed_from_its_page_when_its_cause_is_repaired() {
     cinema.until_confirmed(&ada, &reservation).await;
     // The page of the order shows its steps.
     browser.go(&format!("/staff/orders/{reservation}")).await;
-    browser.sees("payment-succeeded → confirmed").await;
+    browser.sees("Money arrived · confirmed").await;
     browser.close().await;
     cinema.close().await;
 }
@@ -230,7 +230,7 @@ async fn operations_show_live_events_and_can_be_paused() {
     browser.click(".events summary").await;
     browser.until("document.querySelector('.event-inside pre')").await;
     browser.click(".event-inside a").await;
-    browser.sees("payment-succeeded → confirmed").await;
+    browser.sees("Money arrived · confirmed").await;
     cinema.cancel(&ada, &held).await.expect(200);
     browser.close().await;
     cinema.close().await;
@@ -284,71 +284,5 @@ async fn a_disabled_account_is_logged_out_at_once_and_the_login_explains_why() {
     guest.find("#fascia a[href='/account']").await;
     guest.close().await;
     owner.close().await;
-    cinema.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn axe_finds_nothing_on_any_page_of_staff_in_both_themes() {
-    let _slot = slot().await;
-    let cinema = TestCinema::open().await;
-    let ada = cinema.register().await;
-    let order = cinema.buy(&ada, &["A1", "A2"]).await;
-    let nonsense = bus::event::Outgoing {
-        id: uuid::Uuid::now_v7(),
-        subject: "payment.success".into(),
-        source: "/marquee/payment".into(),
-        time: bus::contract::Timestamp::wall_clock(),
-        payload: "no JSON".into(),
-        context: bus::Context::new(),
-    };
-    nonsense.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
-    let letter = parked(&cinema).await["sequence"].clone();
-    let tomorrow = (time::OffsetDateTime::now_utc() + time::Duration::DAY).date();
-    let pages = [
-        "/staff".to_owned(),
-        format!("/staff?date={tomorrow}"),
-        "/staff/movies".to_owned(),
-        "/staff/movies/new".to_owned(),
-        format!("/staff/movies/{}", id(&first(&cinema, "/v1/movies").await)),
-        "/staff/genres".to_owned(),
-        "/staff/halls".to_owned(),
-        format!("/staff/halls/{}", id(&first(&cinema, "/v1/auditoriums").await)),
-        "/staff/sales".to_owned(),
-        "/staff/holds".to_owned(),
-        "/staff/sales?by=movie".to_owned(),
-        "/staff/orders".to_owned(),
-        format!("/staff/orders/{order}"),
-        "/staff/people".to_owned(),
-        "/staff/mails".to_owned(),
-        "/staff/operations".to_owned(),
-        "/staff/letters".to_owned(),
-        format!("/staff/letters/{letter}"),
-        "/door".to_owned(),
-    ];
-    let browser = Browser::open(&cinema.url(), DESKTOP).await;
-    log_in_owner(&browser).await;
-    let axe = axe();
-    let mut wrong = Vec::new();
-    for page in &pages {
-        browser.go(page).await;
-        browser.until("document.querySelector('main h1')?.textContent").await;
-        browser.script(&axe).await;
-        for screen in [DESKTOP, Screen { dark: true, ..DESKTOP }, Screen { dark: false, ..PHONE }, PHONE] {
-            browser.set_screen(screen).await;
-            for violation in violations(&browser).await {
-                wrong.push(format!("{page} {screen:?}: {violation}"));
-            }
-        }
-        browser.set_screen(DESKTOP).await;
-    }
-    browser.go("/staff").await;
-    browser.press("New showtime").await;
-    browser.find("dialog[open] [name=date]").await;
-    browser.script(&axe).await;
-    wrong.extend(violations(&browser).await);
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    browser.close().await;
-    let path = format!("/v1/admin/dead-letters/{letter}");
-    cinema.call(Method::DELETE, &path, Some(&cinema.owner()), None).await.expect(204);
     cinema.close().await;
 }

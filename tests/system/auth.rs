@@ -40,7 +40,12 @@ async fn a_new_account_is_logged_in_and_published() {
         events.iter().any(|e| e.user_id == me.id && e.email == "Ada@Example.org" && e.role == Role::User)
     );
 
-    let again = Register { email: "aDA@example.ORG".into(), password: PASSWORD.into(), name: "Eve".into() };
+    let again = Register {
+        email: "aDA@example.ORG".into(),
+        password: PASSWORD.into(),
+        name: "Eve".into(),
+        order_token: None,
+    };
     let taken = system.ask(&again, None).await.unwrap_err();
     assert_eq!((taken.status, taken.code.as_str()), (409, "email-taken"));
     let session = system.log_in("ADA@example.org", PASSWORD).await.unwrap();
@@ -335,6 +340,7 @@ async fn hosts_that_start_together_create_one_super_admin() {
         throttle: None,
         is_shared: false,
         promotes: actors::config::Promotes::Movie,
+        retention: None,
     };
     let spawn =
         async |settings: AuthSettings| actors::auth::spawn(system.builder("auth").await, settings).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::ConnectOptions;
 use futures::StreamExt;
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -24,10 +24,13 @@ const IDLE: Duration = Duration::from_secs(8);
 
 /// The budget of a sale. Notification's share is counted apart: it works after the sale is confirmed.
 const EXCHANGES_MAX: f64 = 20.0;
-const EXCHANGES_WITH_MAILS_MAX: f64 = 26.0;
-/// 21 and 26 are the goal; a batch that two changes do not share makes a row more.
-const ROWS_MAX: f64 = 22.5;
-const ROWS_WITH_MAILS_MAX: f64 = 27.5;
+/// 26 is the goal without the batches that number receipts, which are after the sale too.
+const EXCHANGES_WITH_MAILS_MAX: f64 = 27.0;
+/// 24 and 29 are the goal, two of them for the ticket log and one for the receipt; a batch that two changes do not share makes a row
+/// more. One and a half more are written after the sale: the receipt's number, and its share of the batch that numbers and of the
+/// counter.
+const ROWS_MAX: f64 = 27.0;
+const ROWS_WITH_MAILS_MAX: f64 = 32.0;
 const MESSAGES_MAX: f64 = 28.0;
 
 /// Counters at one moment.
@@ -127,7 +130,7 @@ async fn rows(database: &PgPool) -> BTreeMap<(String, String), i64> {
 /// Counts the messages of pulls and of requests to JetStream from now on: the request, its copy to the subscription that counts
 /// it, and the reply, which a pull has not.
 async fn count_upkeep(cinema: &TestCinema) -> Arc<AtomicI64> {
-    let options = ConnectOptions::with_user_and_password(OPERATOR.into(), cinema.nats.password().into());
+    let options = ConnectOptions::with_user_and_password(MAINTENANCE.into(), cinema.nats.password().into());
     let client = options.connect(cinema.nats.url()).await.unwrap();
     let mut requests = client.subscribe("$JS.API.>").await.unwrap();
     client.flush().await.unwrap();

@@ -9,6 +9,8 @@ mod actions;
 mod checks;
 #[path = "budget/meter.rs"]
 pub mod meter;
+#[path = "cinema/prices.rs"]
+pub mod prices;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -184,7 +186,7 @@ impl TestCinema {
             environment: self.environment.clone(),
             sandbox_log: Some(self.folder.path().join("sandbox.jsonl")),
             reservation_hosts: self.plan.reservation_hosts,
-            neighbours: self.plan.in_process,
+            calls_in_process: self.plan.in_process,
             seed: self.plan.seed.then_some(Passwords::Demo),
         };
         self.open = Some(Cinema::open(opening).await.unwrap());
@@ -206,13 +208,26 @@ impl TestCinema {
         }
     }
 
+    /// The settings of a further host.
+    pub fn environment(&self) -> Environment {
+        let sandbox = self.cinema().sandbox.as_ref().map(|sandbox| sandbox.url());
+        sandbox
+            .into_iter()
+            .fold(self.environment.clone(), |environment, url| environment.or("PAYMENT_API_URL", url))
+    }
+
     /// Starts one more host of a domain; in production several share the work.
     pub async fn start_another(&mut self, domain: &str) {
-        let mut environment = self.environment.clone();
+        let host = self.start_host(domain).await;
+        self.cinema_mut().hosts.push(host);
+    }
+
+    /// A host that the caller stops, or adds to the cinema's.
+    pub async fn start_host(&self, domain: &str) -> actors::host::Host {
+        let mut environment = self.environment();
         let nats = marquee::config::nats_among_others(&mut environment, domain);
         let bus = bus::Bus::connect(nats).await.unwrap();
-        let host = marquee::hosts::start(domain, &mut environment, bus, None).await.unwrap();
-        self.cinema_mut().hosts.push(host);
+        marquee::hosts::start(domain, &mut environment, bus, None).await.unwrap()
     }
 
     pub fn cinema(&self) -> &Cinema {

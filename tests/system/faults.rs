@@ -466,3 +466,52 @@ async fn retry_until_answered(
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_request_waits_for_the_only_host_of_its_domain_that_restarts() {
+    let mut cinema = TestCinema::open().await;
+    let (ada, owner) = (cinema.register().await, cinema.owner());
+    let order = cinema.reserve(&ada, &["A1"]).await;
+    let hold = json!({"showtimeId": cinema.showtime, "seats": ["B1"]});
+    let pay = json!({"reservationId": order, "paymentMethod": "pm_card_visa"});
+    for (domain, method, path, who, body, status) in [
+        ("auth", Method::GET, "/v1/users?page=1", &owner, None, 200),
+        ("movie", Method::GET, "/v1/movies?search=a", &ada, None, 200),
+        ("reservation", Method::POST, "/v1/reservations", &ada, Some(hold), 201),
+        ("payment", Method::POST, "/v1/payments", &ada, Some(pay), 201),
+    ] {
+        let hosts = &mut cinema.cinema_mut().hosts;
+        let at = hosts.iter().position(|host| host.domain() == domain).unwrap();
+        hosts.remove(at).stop().await;
+        let request = async {
+            let answer = cinema.call(method, path, Some(who), body).await;
+            (answer, Instant::now())
+        };
+        let restart = async {
+            // The time that a restart takes.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            (cinema.start_host(domain).await, Instant::now())
+        };
+        let ((answer, answered), (host, started)) = tokio::join!(request, restart);
+        cinema.cinema_mut().hosts.push(host);
+        assert_eq!(answer.status.as_u16(), status, "{domain}: {}", answer.text);
+        let answered = answered.saturating_duration_since(started);
+        assert!(answered < Duration::from_secs(1), "{domain}: {answered:?} after the start");
+    }
+    cinema.until_confirmed(&ada, &order).await;
+
+    // Only the beginning of an absence is waited for.
+    let hosts = &mut cinema.cinema_mut().hosts;
+    let at = hosts.iter().position(|host| host.domain() == "movie").unwrap();
+    hosts.remove(at).stop().await;
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        let began = Instant::now();
+        let answer = cinema.call(Method::GET, "/v1/movies?search=b", Some(&ada), None).await;
+        assert_eq!(answer.status.as_u16(), 503, "{}", answer.text);
+        times.push(began.elapsed());
+    }
+    assert!(times[0] > Duration::from_secs(2) && times[1] < Duration::from_secs(1), "{times:?}");
+    cinema.start_another("movie").await;
+    cinema.close().await;
+}

@@ -29,13 +29,13 @@ impl TestCinema {
         answer.json::<Value>().await.unwrap()["data"].as_array().unwrap().len()
     }
 
-    async fn revenue_by_showtime(&self) -> Value {
+    pub async fn revenue_by_showtime(&self) -> Value {
         let path = format!("/v1/admin/reports/revenue?from={}&to={}&by=showtime", day(-1), day(1));
         self.call(Method::GET, &path, Some(&self.owner()), None).await.expect(200)["items"].clone()
     }
 
     /// Runs `marquee fsck`, with rows so old that nothing counts as in progress.
-    async fn check_with_fsck(&self) {
+    pub async fn check_with_fsck(&self) {
         self.until_sql("select count(*) from payment.unsent", 0).await;
         for sql in [
             "update reservation.reservations set updated_at = updated_at - interval '1 hour'",

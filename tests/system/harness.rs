@@ -15,7 +15,7 @@ use bus::contract::Request;
 use bus::contract::auth::{KeySet, Login, Register, Session};
 use bus::service::Ask;
 use bus::{Bus, Config, Context, Problem};
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use marquee::local::{Folder, Nats, shared_postgres, temporary_password};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -119,7 +119,7 @@ impl TestSystem {
         let database_url =
             shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
         Self {
-            bus: connect(&nats.url(), OPERATOR).await,
+            bus: connect(&nats.url(), MAINTENANCE).await,
             database: PgPool::connect_lazy(&database_url).unwrap(),
             config: HostConfig { database_url, jwt_public_keys: KeySet::default() },
             jwt_private_key: token::generate_pem(),
@@ -147,6 +147,7 @@ impl TestSystem {
             throttle: None,
             is_shared: false,
             promotes: Promotes::Movie,
+            retention: None,
         };
         change(&mut settings);
         self.hosts.push(actors::auth::spawn(self.builder("auth").await, settings).await.unwrap());
@@ -176,7 +177,7 @@ impl TestSystem {
 
     pub async fn register(&self, email: &str) -> Session {
         let (email, password, name) = (email.to_owned(), PASSWORD.to_owned(), "Ada".to_owned());
-        self.ask(&Register { email, password, name }, None).await.unwrap()
+        self.ask(&Register { email, password, name, order_token: None }, None).await.unwrap()
     }
 
     pub async fn log_in(&self, email: &str, password: &str) -> Result<Session, Problem> {

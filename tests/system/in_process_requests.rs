@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::contract::problem::Fields;
-use bus::contract::{Access, Request};
+use bus::contract::{Access, Request, Rule};
 use bus::in_process::InProcess;
 use bus::service::{self, Ask, Server};
 use bus::token::Verifier;
 use bus::{Bus, Context, Problem};
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use reqwest::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Request for Halve {
     type Answer = u32;
 
     fn validate(&self, fields: &mut Fields) {
-        fields.check(self.number > 0, "number", "must be above 0");
+        fields.check(self.number > 0, "number", Rule::Positive);
     }
 }
 
@@ -52,7 +52,7 @@ impl Request for InternalProbe {
 }
 
 async fn connect(system: &TestSystem, in_process: &InProcess) -> Bus {
-    let mut bus = harness::connect(&system.nats.url(), OPERATOR).await;
+    let mut bus = harness::connect(&system.nats.url(), MAINTENANCE).await;
     bus.in_process = in_process.clone();
     bus
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::{BasicProperties, Confirmation};
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use marquee::local::{
     External, Folder, Nats, Postgres, RabbitMq, Redis, Servers, shared_postgres, shared_rabbitmq,
 };
@@ -39,7 +39,8 @@ async fn sql(url: &str, statement: &'static str) -> sqlx::Result<i64> {
 }
 
 async fn nats(server: &Nats) -> async_nats::Client {
-    let login = async_nats::ConnectOptions::with_user_and_password(OPERATOR.into(), server.password().into());
+    let login =
+        async_nats::ConnectOptions::with_user_and_password(MAINTENANCE.into(), server.password().into());
     login.connect(server.url()).await.unwrap()
 }
 

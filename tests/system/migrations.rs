@@ -41,3 +41,18 @@ async fn migrating_again_changes_nothing() {
     let url = shared_postgres().await.unwrap().create_database_from(template().await).await.unwrap();
     actors::migrations::migrate(&url).await.unwrap();
 }
+
+/// A database that has a migration is refused when its text differs, so that each upgrade would fail.
+#[test]
+fn migrations_of_released_versions_are_not_edited() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let mut check = std::process::Command::new("sha384sum");
+    let done = check.args(["--check", "--strict", "--quiet", "released.sha384"]).current_dir(folder).output();
+    let done = done.expect("sha384sum, of coreutils");
+    assert!(
+        done.status.success(),
+        "a released migration was edited: undo that and add a new file\n{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
+}

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bus::contract::movie::{
     Auditorium, CreateAuditorium, CreateGenre, CreateMovie, CreateShowtime, DescribeShowtime, Genre,
-    GetAuditorium, GetMovie, GetShowtime, ListAuditoriums, ListGenres, ListMovies, ListShowtimes, Movie,
-    MovieCreated, MovieSort, Prices, Row, Seat, SeatKind, Showtime, ShowtimeScheduled,
+    GetAuditorium, GetMovie, GetShowtime, InitialStatus, ListAuditoriums, ListGenres, ListMovies,
+    ListShowtimes, Movie, MovieCreated, MovieSort, Prices, Row, Seat, SeatKind, Showtime, ShowtimeScheduled,
 };
 use bus::contract::{Currency, Money, Paging, Request, Timestamp};
 use bus::service::Ask;
@@ -91,6 +91,9 @@ fn movie(title: &str, genres: &[&Genre]) -> CreateMovie {
         synopsis: "It happens.".into(),
         duration_minutes: 90,
         rating: "PG-13".into(),
+        age_rating: None,
+        versions: vec![],
+        formats: vec![],
         release_date: "2026-05-01".into(),
         language: "en".into(),
         genre_ids: genres.iter().map(|genre| genre.id).collect(),
@@ -112,8 +115,21 @@ fn prices(kinds: &[SeatKind]) -> Prices {
 }
 
 fn showtime(movie_id: Uuid, auditorium_id: Uuid, starts_at: Timestamp) -> CreateShowtime {
-    let prices = prices(&[SeatKind::Standard, SeatKind::Wheelchair]);
-    CreateShowtime { movie_id, auditorium_id, starts_at, prices }
+    let prices = Some(prices(&[SeatKind::Standard, SeatKind::Wheelchair]));
+    CreateShowtime {
+        movie_id,
+        auditorium_id,
+        starts_at,
+        prices,
+        price_card_id: None,
+        surcharges: vec![],
+        overrides: Default::default(),
+        film_version: None,
+        format: None,
+        on_sale_at: None,
+        minutes_before_film: 0,
+        status: InitialStatus::OnSale,
+    }
 }
 
 fn any_movie() -> ListMovies {

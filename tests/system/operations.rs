@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cinema::{Person, Plan, TestCinema};
 
-/// The least role that an operation needs: anyone, a logged-in user, an admin, or the owner (SUPER_ADMIN).
+/// The least role that an operation needs: anyone, a guest, a logged-in user, an admin, or the owner (SUPER_ADMIN).
 const MATRIX: &str = "
 anyone GET    /.well-known/jwks.json
 owner  GET    /v1/admin/audit
@@ -23,9 +23,12 @@ admin  GET    /v1/admin/events
 admin  GET    /v1/admin/holds
 admin  GET    /v1/admin/reports/occupancy
 admin  GET    /v1/admin/reports/revenue
+admin  GET    /v1/admin/reports/sales
+admin  GET    /v1/admin/reports/tickets
 admin  GET    /v1/admin/sagas
 admin  GET    /v1/admin/sagas/{reservationId}
 owner  POST   /v1/admin/sagas/{reservationId}/resume
+admin  GET    /v1/admin/showtimes
 admin  GET    /v1/admin/showtimes/{id}/cancellation
 anyone GET    /v1/auditoriums
 admin  POST   /v1/auditoriums
@@ -36,6 +39,8 @@ anyone POST   /v1/auth/cookie/login
 user   POST   /v1/auth/cookie/logout
 anyone POST   /v1/auth/cookie/refresh
 anyone POST   /v1/auth/cookie/register
+anyone POST   /v1/auth/cookie/reset
+anyone POST   /v1/auth/guest
 anyone POST   /v1/auth/login
 user   POST   /v1/auth/logout
 user   POST   /v1/auth/logout-everywhere
@@ -52,6 +57,8 @@ admin  PATCH  /v1/genres/{id}
 admin  DELETE /v1/genres/{id}
 user   GET    /v1/me
 user   PATCH  /v1/me
+guest  DELETE /v1/me
+guest  GET    /v1/me/export
 user   POST   /v1/me/password
 anyone GET    /v1/movies
 admin  POST   /v1/movies
@@ -65,29 +72,56 @@ admin  GET    /v1/notifications/{id}
 admin  POST   /v1/notifications/resend
 admin  POST   /v1/notifications/{id}/resend
 admin  GET    /v1/payments
-user   POST   /v1/payments
+guest  POST   /v1/payments
 anyone POST   /v1/payments/webhook
-user   GET    /v1/payments/{id}
+guest  GET    /v1/payments/{id}
 admin  POST   /v1/payments/{id}/refund
-user   GET    /v1/reservations
-user   POST   /v1/reservations
-user   GET    /v1/reservations/{id}
-admin  PATCH  /v1/reservations/{id}
-user   POST   /v1/reservations/{id}/cancel
-user   GET    /v1/reservations/{id}/exchange
-user   POST   /v1/reservations/{id}/exchange
-user   GET    /v1/reservations/{id}/tickets
+admin  GET    /v1/price-cards
+admin  POST   /v1/price-cards
+admin  GET    /v1/price-cards/match
+admin  PUT    /v1/price-cards/{id}
+admin  DELETE /v1/price-cards/{id}
+anyone GET    /v1/programme
+anyone GET    /v1/rating-schemes
+guest  GET    /v1/reservations
+guest  POST   /v1/reservations
+guest  GET    /v1/reservations/{id}
+guest  PATCH  /v1/reservations/{id}
+guest  POST   /v1/reservations/{id}/cancel
+guest  GET    /v1/reservations/{id}/cancellation
+guest  PUT    /v1/reservations/{id}/customer
+guest  GET    /v1/reservations/{id}/exchange
+guest  POST   /v1/reservations/{id}/exchange
+guest  POST   /v1/reservations/{id}/invoice
+guest  GET    /v1/reservations/{id}/receipt
+guest  GET    /v1/reservations/{id}/receipt.pdf
+guest  GET    /v1/reservations/{id}/tickets
+guest  GET    /v1/reservations/{id}/tickets.pdf
+user   POST   /v1/reservations/merge
 anyone GET    /v1/showtimes
 admin  POST   /v1/showtimes
 admin  POST   /v1/showtimes/bulk
+admin  POST   /v1/showtimes/publish
 anyone GET    /v1/showtimes/{id}
 admin  PATCH  /v1/showtimes/{id}
 admin  DELETE /v1/showtimes/{id}
+admin  POST   /v1/showtimes/{id}/publish
+anyone POST   /v1/showtimes/{id}/quote
 anyone GET    /v1/showtimes/{id}/seats
 anyone GET    /v1/showtimes/{id}/seats/best
 anyone GET    /v1/showtimes/{id}/seats/events
+anyone GET    /v1/showtimes/{id}/tariff
+anyone GET    /v1/site
+admin  GET    /v1/sites
+admin  PUT    /v1/sites/{id}
+admin  PUT    /v1/sites/{id}/logo
+anyone GET    /v1/ticket-types
+admin  POST   /v1/ticket-types
+admin  PUT    /v1/ticket-types/{id}
+admin  DELETE /v1/ticket-types/{id}
 admin  GET    /v1/users
 owner  PUT    /v1/users/{id}/disabled
+admin  POST   /v1/users/{id}/erase
 owner  PUT    /v1/users/{id}/role
 ";
 
@@ -148,7 +182,14 @@ async fn every_operation_is_allowed_for_exactly_the_roles_of_the_matrix() {
     let user = cinema.log_in("ada@marquee.example", "popcorn-2026").await;
     let admin = cinema.log_in("staff@marquee.example", "popcorn-2026").await;
     let owner = cinema.owner();
-    let people = [("anyone", None), ("user", Some(&user)), ("admin", Some(&admin)), ("owner", Some(&owner))];
+    let guest = cinema.guest().await;
+    let people = [
+        ("anyone", None),
+        ("guest", Some(&guest)),
+        ("user", Some(&user)),
+        ("admin", Some(&admin)),
+        ("owner", Some(&owner)),
+    ];
     let rank = |name: &str| people.iter().position(|(person, _)| *person == name).unwrap();
     let matrix: BTreeMap<String, usize> = MATRIX
         .lines()

@@ -27,7 +27,7 @@ pub fn marquee(cinema: &TestCinema, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat()
 }
 
@@ -38,7 +38,7 @@ pub fn expect_success(output: &Output) -> String {
 }
 
 #[track_caller]
-fn expect_failure(output: &Output) -> String {
+pub fn expect_failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", text(output));
     text(output)
 }

@@ -13,15 +13,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actors::auth::token::Signer;
-use actors::config::{DeclineLimits, PaymentSettings};
+use actors::config::{DeclineLimits, PaymentSettings, SellerSettings};
 use actors::host::Host;
 use base64::Engine;
+use bus::config::Environment;
 use bus::contract::auth::{Claims, Role};
 use bus::contract::payment::{EndPayment, GetPayment, Pay, Payment, PaymentEnd, Webhook};
 use bus::contract::reservation::{
-    BeginPayment, CancelReason, PaymentBegun, RefundRequested, ReservationCancelled, ReservationCreated, Sale,
+    BeginPayment, CancelReason, GetReservation, PaymentBegun, RefundRequested, ReservationCancelled,
+    ReservationCreated, Sale,
 };
-use bus::contract::{Currency, Event, Money, SeatId, Timestamp, seat_list};
+use bus::contract::{Currency, Event, Locale, Money, SeatId, Timestamp, seat_list};
 use bus::event::Outgoing;
 use bus::service::{Ask, Call, Server, json};
 use bus::token::{ISSUER, Verifier};
@@ -118,7 +120,10 @@ impl PaymentSystem {
             public_url: "http://cinema.test".into(),
             reconcile: self.reconcile,
             declines: self.declines,
+            retention: None,
+            records_years: 10,
             is_sandbox: false,
+            seller: SellerSettings::read(&mut Environment::default()),
         };
         let builder = self.servers.builder("payment").await;
         self.hosts.push(actors::payment::spawn(builder, settings).await.unwrap());
@@ -147,6 +152,7 @@ impl PaymentSystem {
         let now = Timestamp::wall_clock();
         let created = ReservationCreated {
             reservation_id: Uuid::now_v7(),
+            code: None,
             version: 1,
             user_id: self.ada,
             email: "ada@example.org".into(),
@@ -156,8 +162,15 @@ impl PaymentSystem {
             starts_at: now.plus(Duration::from_secs(86_400)),
             seats: vec![SeatId::new("A", 1), SeatId::new("A", 2)],
             lines: vec![],
+            fees: vec![],
             total: PRICE,
             expires_at: now.plus(Duration::from_secs(600)),
+            locale: Locale::En,
+            site_id: bus::contract::site::DEFAULT_SITE,
+            access: 0,
+            exchange_of: None,
+            credit: None,
+            due: None,
         };
         let id = created.reservation_id;
         self.reservations.lock().unwrap().insert(id, (created, None));
@@ -218,7 +231,12 @@ impl PaymentSystem {
 
     async fn cancel(&self, reservation: Uuid) {
         let reservation = self.created(reservation);
-        self.publish(&ReservationCancelled { reason: CancelReason::UserRequest, reservation }).await;
+        self.publish(&ReservationCancelled {
+            reason: CancelReason::UserRequest,
+            credited: vec![],
+            reservation,
+        })
+        .await;
     }
 
     async fn request_refund(&self, payment: &Payment, refund_id: Uuid, amount: i64) {
@@ -226,7 +244,17 @@ impl PaymentSystem {
         let total = Money { amount, ..PRICE };
         let reason = "USER_REQUEST".into();
         let (by, version) = (None, 2);
-        let event = RefundRequested { refund_id, reservation_id, payment_id, total, reason, by, version };
+        let provider_ref = None;
+        let event = RefundRequested {
+            refund_id,
+            reservation_id,
+            payment_id,
+            total,
+            provider_ref,
+            reason,
+            by,
+            version,
+        };
         self.publish(&event).await;
     }
 
@@ -320,6 +348,7 @@ async fn start_reservation_stand_in(
                     email: created.email,
                     description: format!("{} · {}", created.movie_title.clone(), seat_list(&created.seats)),
                     total: created.total,
+                    credit: None,
                     expires_at: created.expires_at,
                     sale: Some(Sale {
                         showtime_id: created.showtime_id,
@@ -328,11 +357,21 @@ async fn start_reservation_stand_in(
                         starts_at: created.starts_at,
                         tickets: created.seats.len() as u16,
                     }),
+                    seats: created.seats,
+                    lines: created.lines,
+                    fees: created.fees,
+                    code: created.code,
+                    exchange_of: None,
+                    locale: bus::contract::Locale::En,
+                    site_id: bus::contract::site::DEFAULT_SITE,
                 }),
             }
         }
     };
     server.serve(begin).await.unwrap();
+    // Payment asks for the order of a caller who is not the payment's owner: here nobody may see it.
+    let get = |_: Call<GetReservation>| async { Err(Problem::not_found("reservation")) };
+    server.serve(get).await.unwrap();
     tokio::spawn(server.ended());
 }
 

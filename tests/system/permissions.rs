@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use actors::DOMAINS;
 use futures::StreamExt;
+use marquee::config::{MAINTENANCE, OPERATOR};
 use marquee::hosts::BRIDGE;
 use marquee::local::{Folder, Nats};
 use serde_json::Value;
@@ -120,8 +121,65 @@ async fn a_host_publishes_only_its_own_events_and_reads_no_replies_to_others() {
             assert!(!connection.may_publish(forbidden).await, "{host} publishes {forbidden}");
         }
     }
-    let mut operator = Connection::open(&nats, "operator").await;
-    assert!(operator.may_publish("movie.created").await && operator.may_subscribe(">").await);
+    let mut maintenance = Connection::open(&nats, MAINTENANCE).await;
+    assert!(maintenance.may_publish("movie.created").await && maintenance.may_subscribe(">").await);
+}
+
+/// What the CLI does with these permissions is in `nats_cli/permissions.rs`.
+#[tokio::test]
+async fn the_operator_reads_everything_and_changes_only_dead_letters() {
+    let nats = empty_nats().await;
+    let mut operator = Connection::open(&nats, OPERATOR).await;
+    for allowed in [
+        "$SRV.PING",
+        "$SRV.INFO.reservation",
+        "$SRV.STATS.reservation.0199",
+        "$JS.API.STREAM.INFO.EVENTS",
+        "$JS.API.CONSUMER.INFO.EVENTS.payment",
+        "$JS.API.DIRECT.GET.EVENTS",
+        "$JS.API.DIRECT.GET.EVENTS.payment.success",
+        "$JS.API.STREAM.MSG.DELETE.DLQ",
+        "replay.payment",
+    ] {
+        assert!(operator.may_publish(allowed).await, "the operator may not publish {allowed}");
+    }
+    let events = DOMAINS.iter().flat_map(|domain| domain.publishes.iter().copied());
+    let requests = ["rpc.auth.login", "rpc.payment.end", "archive.auth.movie", "_INBOX.payment.0199"];
+    let notices = ["seats.0199", "changed.reservation.0199", "revoked.0199", "dlq.payment.success"];
+    let streams =
+        ["CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN"]
+            .map(|verb| format!("$JS.API.STREAM.{verb}.EVENTS"));
+    let consumers = DOMAINS.iter().filter_map(|domain| domain.consumer).map(|consumer| consumer.name);
+    let consumers = consumers.chain(["bridge-nest", "of-its-own"]).flat_map(|name| {
+        ["CREATE", "DURABLE.CREATE", "MSG.NEXT", "DELETE", "PAUSE", "RESET", "UNPIN", "LEADER.STEPDOWN"]
+            .map(|verb| format!("$JS.API.CONSUMER.{verb}.EVENTS.{name}"))
+            .into_iter()
+            .chain([
+                format!("$JS.ACK.EVENTS.{name}.1.1.1.1.1"),
+                format!("$JS.API.CONSUMER.CREATE.EVENTS.{name}.>"),
+            ])
+    });
+    let more = ["$JS.API.CONSUMER.CREATE.EVENTS", "$JS.API.CONSUMER.CREATE.DLQ", "$JS.API.STREAM.PURGE.DLQ"];
+    let forbidden = events.chain(requests).chain(notices).chain(more).map(str::to_owned);
+    for forbidden in forbidden.chain(streams).chain(consumers) {
+        assert!(!operator.may_publish(&forbidden).await, "the operator publishes {forbidden}");
+    }
+    for allowed in ["_INBOX.operator.>", "seats.*", "reservation.*", "dlq.>", "$JS.EVENT.ADVISORY.>"] {
+        assert!(operator.may_subscribe(allowed).await, "the operator may not subscribe to {allowed}");
+    }
+    // Requests have tokens, and replies the data of customers.
+    for forbidden in [
+        ">",
+        "_INBOX.>",
+        "_INBOX.gateway.>",
+        "rpc.>",
+        "rpc.auth.login",
+        "replay.payment",
+        "revoked.*",
+        "$JS.API.>",
+    ] {
+        assert!(!operator.may_subscribe(forbidden).await, "the operator subscribes to {forbidden}");
+    }
 }
 
 #[tokio::test]

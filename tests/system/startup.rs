@@ -400,7 +400,7 @@ async fn logins_to_nats_by_nkey_or_creds_file_work() {
     let nkey = |conf: &str| {
         let user = "UAMMBNV2EYR65NYZZ7IAK5SIR5ODNTTERJOBOF4KJLMWI45YOXOSWULM";
         let changed =
-            conf.replace("user: operator, password: $NATS_PASSWORD_OPERATOR", &format!("nkey: {user}"));
+            conf.replace("user: maintenance, password: $NATS_PASSWORD_MAINTENANCE", &format!("nkey: {user}"));
         assert_ne!(changed, conf);
         changed
     };

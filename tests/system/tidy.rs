@@ -1,22 +1,24 @@
-//! Rules of the sources that no compiler keeps. `circles`: modules that import each other. `imports`: who imports whom,
-//! and where SQL and the environment may be.
-//! `layout`: what files contain. `page`: the web page's scripts. `words`: the language of comments, names and documents.
+//! Rules of the sources that no compiler keeps. `circles`: modules that import each other. `deploy`: whether the files of
+//! `deploy/` agree with the code. `imports`: who imports whom, and where SQL and the environment may be.
+//! `layout`: what files contain. `page`: the web page's scripts. `release`: one version everywhere. `words`: the language of comments, names and documents.
 
 mod circles;
+mod deploy;
 mod imports;
 mod layout;
 mod page;
+mod release;
 mod words;
 
 use std::path::{Path, PathBuf};
 
 /// The folders of the workspace's own production code.
-const SOURCES: [&str; 6] = ["bus/src", "bridge/src", "actors/src", "gateway/src", "sandbox/src", "src"];
+pub const SOURCES: [&str; 6] = ["bus/src", "bridge/src", "actors/src", "gateway/src", "sandbox/src", "src"];
 /// The folders of the tests that start the whole system.
 const TESTS: [&str; 2] = ["tests/system", "tests/browser"];
 
 /// Every Rust source below `folder`, as its path from the root and its text.
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     let mut folders = vec![root.join(folder)];

@@ -1,8 +1,10 @@
 //! The requests that auth answers. This file has registration and logins; `account` has what users and staff change,
-//! `password_reset` forgotten passwords, `verification` proven addresses, `ticket` signed tickets.
+//! `guest` users without an account, `privacy` erasures, `password_reset` forgotten passwords, `verification` proven addresses, `ticket` signed tickets.
 
 mod account;
+mod guest;
 mod password_reset;
+mod privacy;
 mod ticket;
 mod verification;
 
@@ -36,6 +38,7 @@ const LOGIN_TRIES: usize = 3;
 
 pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, register).await?;
+    server.serve_with(&env, guest::create).await?;
     server.serve_with(&env, login).await?;
     server.serve_with(&env, refresh).await?;
     server.serve_with(&env, refresh_page).await?;
@@ -46,6 +49,8 @@ pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure>
     server.serve_with(&env, me).await?;
     server.serve_with(&env, account::update_me).await?;
     server.serve_with(&env, account::change_password).await?;
+    server.serve_with(&env, privacy::erase_me).await?;
+    server.serve_with(&env, privacy::erase_user).await?;
     server.serve_with(&env, account::list_users).await?;
     server.serve_with(&env, account::set_role).await?;
     server.serve_with(&env, account::set_disabled).await?;
@@ -54,6 +59,7 @@ pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure>
     server.serve_with(&env, password_reset::forgot_password).await?;
     server.serve_with(&env, password_reset::reset_token).await?;
     server.serve_with(&env, password_reset::reset_password).await?;
+    server.serve_with(&env, password_reset::reset_password_page).await?;
     server.serve_with(&env, verification::verify_email).await?;
     server.serve_with(&env, verification::resend).await?;
     server.serve_with(&env, verification::token).await?;
@@ -62,7 +68,10 @@ pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure>
 }
 
 async fn register(env: Arc<Env>, call: Call<Register>) -> Answered {
-    let Register { email, password, name } = call.request;
+    if let Some(token) = call.request.order_token.clone() {
+        return guest::register(&env, &call, &token).await;
+    }
+    let Register { email, password, name, .. } = call.request;
     // Only saves the hashing: of two requests at once the constraint rejects one.
     if store::account_of(&env.pool, &model::email_key(&email)).await.map_err(read_failure)?.is_some() {
         return Err(Rejection::EmailTaken.into());

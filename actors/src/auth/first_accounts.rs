@@ -24,8 +24,12 @@ pub async fn ensure_super_admin(env: &Env, email: &str, password: &str) -> anyho
     if store::super_admin_exists(&env.pool).await.context("looking for a SUPER_ADMIN")? {
         return Ok(());
     }
-    let wanted =
-        Register { email: email.to_owned(), password: password.to_owned(), name: "Super Admin".to_owned() };
+    let wanted = Register {
+        email: email.to_owned(),
+        password: password.to_owned(),
+        name: "Super Admin".to_owned(),
+        order_token: None,
+    };
     let mut fields = Fields::default();
     wanted.validate(&mut fields);
     if let Err(problem) = fields.into_result() {

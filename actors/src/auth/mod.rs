@@ -1,6 +1,8 @@
 //! Auth owns accounts with their roles, logins (each a family of refresh tokens that follow one another), and the audit.
 //!
-//! Invariant: an e-mail address has one account, compared without case.
+//! A user who is erased leaves a tombstone: id and time.
+//!
+//! Invariant: an e-mail address has one account, compared without case. Guests have none; their orders have their addresses.
 //! Invariant: a refresh token is exchanged once for a new pair; using it again ends the whole family.
 //! Invariant: an unknown e-mail address and a wrong password get the same answer after the same work.
 //! Invariant: a change of a role or a password revokes the earlier access tokens at every verifier of the deployment.
@@ -9,6 +11,7 @@
 
 mod consumer;
 mod endpoints;
+mod erasure;
 mod first_accounts;
 mod model;
 mod password;
@@ -26,9 +29,10 @@ use std::time::Duration;
 use bus::config::Environment;
 use bus::contract::Event;
 use bus::contract::auth::{
-    EmailVerificationRequested, EmailVerified, PasswordChanged, PasswordResetRequested, Role, UserRegistered,
-    UserRoleChanged,
+    EmailVerificationRequested, EmailVerified, PasswordChanged, PasswordResetRequested, Role, UserErased,
+    UserRegistered, UserRoleChanged,
 };
+use bus::token::Verifier;
 use futures::FutureExt;
 use sqlx::migrate::Migrator;
 use tokio::sync::watch;
@@ -56,6 +60,7 @@ pub const DOMAIN: Domain = Domain {
         PasswordChanged::SUBJECT,
         EmailVerificationRequested::SUBJECT,
         EmailVerified::SUBJECT,
+        UserErased::SUBJECT,
     ],
     migrations: Some(&MIGRATIONS),
     configure: |environment| configure("auth", environment, read_settings, spawn),
@@ -75,6 +80,8 @@ struct Env {
     tools: Tools<Write>,
     passwords: Passwords,
     signer: Signer,
+    /// Verifies the tokens of orders, which a guest registers by.
+    verifier: Verifier,
     throttle: Throttle,
     login_max: Duration,
     promotes: Promotes,
@@ -99,12 +106,14 @@ pub async fn spawn(builder: DomainBuilder, settings: AuthSettings) -> anyhow::Re
         tools: Tools::new(&builder, journal),
         passwords: Passwords::new(),
         signer,
+        verifier: builder.verifier.clone(),
         throttle: Throttle::new(settings.throttle.clone())?,
         login_max: settings.login_max,
         promotes: settings.promotes,
     });
     let (prepared, when_prepared) = watch::channel(false);
     let (serving, expiring, announcing) = (env.clone(), env.clone(), env.clone());
+    let (checking, erasing) = (env.clone(), env.clone());
     let handle = consume(&env, |env, delivery| consumer::handle(env, delivery).boxed());
     children.push(builder.consumer(consumer::CONSUMER, database_up.clone(), handle));
     children.push(
@@ -117,6 +126,12 @@ pub async fn spawn(builder: DomainBuilder, settings: AuthSettings) -> anyhow::Re
         builder
             .worker(Stage::Intake, "announcements", move |stop| upkeep::announce(announcing.clone(), stop)),
     );
+    children.push(
+        builder.worker(Stage::Intake, "guests", move |stop| upkeep::delete_guests(checking.clone(), stop)),
+    );
+    children.push(builder.worker(Stage::Intake, "erasures", move |stop| {
+        upkeep::erase(erasing.clone(), settings.retention, stop)
+    }));
     // While the tree starts, since the host's journal writes the account.
     let preparing = async {
         let done = prepare(&env, &settings).await;
@@ -176,6 +191,7 @@ pub async fn seed(builder: DomainBuilder, accounts: &[DemoAccount]) -> anyhow::R
         passwords: Passwords::new(),
         // No login happens here.
         signer: Signer::from_pem(&token::generate_pem())?,
+        verifier: builder.verifier.clone(),
         throttle: Throttle::new(None)?,
         login_max: model::REFRESH,
         promotes: Promotes::Nobody,

@@ -6,14 +6,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::contract::Timestamp;
-use bus::contract::auth::ACCESS_LIFETIME;
-use bus::contract::auth::{Claims, Rejection, Role, User};
+use bus::contract::auth::{ACCESS_LIFETIME, Claims, GUEST_LIFETIME, Rejection, Role, User};
 use uuid::Uuid;
 
 /// How long a refresh token is valid: a user who comes back within a month stays logged in.
 pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long the link that proves an address is valid: mails are read the next evening.
 pub const VERIFICATION: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// How long a guest without an order is kept: far longer than its token is valid.
+pub const GUEST_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Links of that kind that an account may request within an hour.
 pub const VERIFICATIONS_PER_HOUR: i64 = 3;
 /// How long the link to a new password is valid.
@@ -32,6 +33,17 @@ pub struct Account {
     pub password_hash: String,
     /// The access epoch: tokens of earlier epochs are revoked.
     pub epoch: i64,
+}
+
+/// The facts of a user that an erasure needs. It is written only while the user is as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Erasable {
+    pub id: Uuid,
+    pub role: Role,
+    pub is_guest: bool,
+    pub epoch: i64,
+    /// Empty for guests.
+    pub email_key: String,
 }
 
 /// The facts of an account that a decision about its role needs.
@@ -193,10 +205,28 @@ pub fn claims(issuer: &str, user: &User, epoch: i64, family: Uuid, now: Timestam
     }
 }
 
-/// The role as the database stores it: spelled as in the contract.
+/// The claims of a guest's access token. It has no login, so that its session id is its own.
+pub fn guest_claims(issuer: &str, guest: Uuid, now: Timestamp) -> Claims {
+    let iat = now.unix_seconds();
+    Claims {
+        iss: issuer.to_owned(),
+        aud: issuer.to_owned(),
+        sub: guest,
+        sid: guest,
+        email: String::new(),
+        name: String::new(),
+        role: Role::Guest,
+        email_verified: false,
+        epoch: 0,
+        iat,
+        exp: iat + GUEST_LIFETIME.as_secs() as i64,
+    }
+}
+
+/// The role as the database stores it: spelled as in the contract. A guest's row has the role that registering gives it.
 pub fn role_name(role: Role) -> &'static str {
     match role {
-        Role::User => "USER",
+        Role::Guest | Role::User => "USER",
         Role::Admin => "ADMIN",
         Role::SuperAdmin => "SUPER_ADMIN",
     }

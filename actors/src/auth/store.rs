@@ -2,12 +2,15 @@
 //! batch are one statement.
 //!
 //! Invariant: a refresh token is spent once (`spent_at is null` decides), and a second use ends the family in the same
-//! transaction; only a browser may use it again for some seconds, while no token that it was exchanged for was used.
+//! transaction; only a browser may use it again for some seconds, while no token that it was exchanged for was used. The
+//! tokens that one token was exchanged for count as one: of several answers, any may be the last to arrive.
 //! Users are locked before families, families before their tokens.
 //! Invariant: a login is written only while the password that was verified is the account's.
 
 pub mod access;
 pub mod audit;
+pub mod erasure;
+pub mod guest;
 pub mod link;
 mod read;
 pub mod verification;
@@ -15,6 +18,7 @@ pub mod verification;
 use std::time::Duration;
 
 use bus::Problem;
+use bus::contract::Timestamp;
 use bus::contract::auth::{EndedSession, Rejection, Revocation, RevocationNotice, revoked_subject};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -25,6 +29,7 @@ use uuid::Uuid;
 use super::model::{Account, EndReason, RefreshToken, RoleChange, role_name};
 use crate::delivery::{RowError, Rows, WriteError};
 use access::{DisabledChange, NewPassword};
+use erasure::Erasure;
 use link::{LinkKind, NewLink};
 
 pub use read::{account_by_id, account_of, presented, super_admin_exists, user_by_id};
@@ -62,6 +67,25 @@ pub enum Act {
         /// The link that proves its address.
         verification: Option<NewLink>,
     },
+    /// A new guest, and when its orders are looked for.
+    Guest {
+        id: Uuid,
+        at: Timestamp,
+        check_at: Timestamp,
+    },
+    /// A guest becomes an account and keeps its id, with its first login.
+    Promote {
+        account: Account,
+        login: RefreshToken,
+        verification: NewLink,
+    },
+    /// Deletes the checked guests but those that have orders.
+    DeleteGuests {
+        checked: Vec<Uuid>,
+        kept: Vec<Uuid>,
+    },
+    /// The orders of a guest belong to an account now.
+    CheckGuest(Uuid),
     /// A new account, unless there is a SUPER_ADMIN.
     FirstSuperAdmin(Account),
     Login {
@@ -95,6 +119,8 @@ pub enum Act {
         password_hash: String,
         /// The address was not proven: the account changes hands and gets this name.
         takes_over: Option<String>,
+        /// A login that begins with it.
+        login: Option<RefreshToken>,
     },
     /// Proves a user's address.
     Verify {
@@ -104,6 +130,8 @@ pub enum Act {
     EndAll {
         user: Uuid,
     },
+    /// A user becomes a tombstone.
+    Erase(Erasure),
     /// Deletes rows that have expired.
     DeleteExpired,
 }
@@ -202,6 +230,17 @@ impl Act {
                     link::request(db, LinkKind::Verification, verification).await?;
                 }
             }
+            Self::Guest { id, at, check_at } => guest::insert(db, *id, *at, *check_at).await?,
+            Self::Promote { account, login, verification } => {
+                let written = guest::promote(db, account).await?;
+                insert_login(db, account.user.id, &account.password_hash, login).await?;
+                link::request(db, LinkKind::Verification, verification).await?;
+                return Ok(written);
+            }
+            Self::DeleteGuests { checked, kept } => {
+                return Ok(Written::Deleted(guest::delete_but(db, checked, kept).await?));
+            }
+            Self::CheckGuest(id) => guest::check_again(db, *id).await?,
             Self::FirstSuperAdmin(account) => {
                 access::lock_super_admins(db).await?;
                 if super_admin_exists(&mut *db).await? {
@@ -225,10 +264,16 @@ impl Act {
             Self::Name { user, name } => access::rename(db, *user, name).await?,
             Self::Password(new) => return access::change_password(db, new).await,
             Self::RequestLink(kind, new) => link::request(db, *kind, new).await?,
-            Self::Reset { reset, password_hash, takes_over } => {
-                return access::reset(db, *reset, password_hash, takes_over.as_deref()).await;
+            Self::Reset { reset, password_hash, takes_over, login } => {
+                let (owner, written) =
+                    access::reset(db, *reset, password_hash, takes_over.as_deref()).await?;
+                if let Some(login) = login {
+                    insert_login(db, owner, password_hash, login).await?;
+                }
+                return Ok(written);
             }
             Self::Verify { user } => verification::prove(db, *user).await?,
+            Self::Erase(erasure) => return erasure::erase(db, erasure).await,
             Self::EndAll { user } => return access::end_all(db, *user).await,
             Self::DeleteExpired => return Ok(Written::Deleted(delete_expired(db).await?)),
         }
@@ -328,16 +373,16 @@ async fn refresh(
         .execute(&mut *db)
         .await?
         .rows_affected();
-    let buys = match again {
-        _ if won == 1 => true,
-        Some(again) => buys_again(db, spent, again).await?,
-        None => false,
+    let bought_with = match again {
+        _ if won == 1 => Some(spent),
+        Some(within) => exchanged_lately(db, spent, within).await?,
+        None => None,
     };
-    if !buys {
+    let Some(bought_with) = bought_with else {
         end(db, next.family, EndReason::Reuse).await?;
         return Ok(Written::Over(next.family));
-    }
-    // Of the tokens that one was exchanged for, the first that is used is the one that arrived.
+    };
+    // The tokens that one was exchanged for count as one.
     sqlx::query(
         "update refresh_tokens set spent_at = now()
          where spent_at is null and bought_with = (select bought_with from refresh_tokens where id = $1)",
@@ -345,22 +390,25 @@ async fn refresh(
     .bind(spent)
     .execute(&mut *db)
     .await?;
-    insert_token(db, next, Some(spent)).await?;
+    insert_token(db, next, Some(bought_with)).await?;
     Ok(Written::Done)
 }
 
-/// Whether a spent token may be used again: it was exchanged lately, and no token that it was exchanged for was used.
-async fn buys_again(db: &mut PgConnection, spent: Uuid, within: Duration) -> Result<bool> {
-    let buys = sqlx::query_scalar(
-        "select exists (select from refresh_tokens where id = $1 and spent_at > now() - make_interval(secs => $2))
-            and exists (select from refresh_tokens where bought_with = $1)
-            and not exists (select from refresh_tokens where bought_with = $1 and spent_at is not null)",
+/// The token to exchange once more for a spent one: itself, or the one that was used of those it counts as one with. `None` if
+/// that was not lately, or a token that it was exchanged for was used.
+async fn exchanged_lately(db: &mut PgConnection, spent: Uuid, within: Duration) -> Result<Option<Uuid>> {
+    let exchanged = sqlx::query_scalar(
+        "select used.id from refresh_tokens presented
+           join refresh_tokens used on used.id = presented.id or used.bought_with = presented.bought_with
+         where presented.id = $1 and used.spent_at > now() - make_interval(secs => $2)
+           and exists (select from refresh_tokens where bought_with = used.id)
+           and not exists (select from refresh_tokens where bought_with = used.id and spent_at is not null)",
     )
     .bind(spent)
     .bind(within.as_secs_f64())
-    .fetch_one(db)
+    .fetch_optional(db)
     .await?;
-    Ok(buys)
+    Ok(exchanged)
 }
 
 async fn end(db: &mut PgConnection, family: Uuid, reason: EndReason) -> Result<()> {

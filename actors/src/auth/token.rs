@@ -6,7 +6,7 @@
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bus::contract::auth::{Claims, KeySet, TICKET_TYP, TicketClaims};
+use bus::contract::auth::{Claims, KeySet, ORDER_TYP, OrderClaims, TICKET_TYP, TicketClaims};
 use bus::token::ISSUER;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::hmac;
@@ -80,6 +80,12 @@ impl Signer {
     pub fn sign_ticket(&self, claims: &TicketClaims) -> anyhow::Result<String> {
         let header = Header { typ: Some(TICKET_TYP.to_owned()), ..self.header.clone() };
         jsonwebtoken::encode(&header, claims, &self.key).context("signing a ticket")
+    }
+
+    /// The token of a mail's link to an order.
+    pub fn sign_order(&self, claims: &OrderClaims) -> anyhow::Result<String> {
+        let header = Header { typ: Some(ORDER_TYP.to_owned()), ..self.header.clone() };
+        jsonwebtoken::encode(&header, claims, &self.key).context("signing an order token")
     }
 
     /// Publishes older keys as well, so that tokens signed with them stay valid until they expire.

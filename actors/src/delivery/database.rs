@@ -13,9 +13,13 @@ use sqlx::{PgConnection, PgPool};
 
 use super::connect::{self, Setting};
 
-/// Connections of one domain's pool in one host, for reads and sweeps; journal and relay have their own. With six
-/// domains of two hosts each this stays below Postgres's usual 100–200.
-const POOL_MAX: u32 = 8;
+/// Connections of one domain's pool in one host, for reads and sweeps, which are grouped; journal and relay have their own.
+const POOL_MAX: u32 = 3;
+/// Stays open, so that a request at a quiet time need not connect first.
+const POOL_MIN: u32 = 1;
+/// A connection that was not used for this long is closed, well before [`ACQUIRE_TIMEOUT`]: five hosts share the 20
+/// connections of a session pooler (pgbouncer's default), and need 25 only when all are busy.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 /// A request that waits longer for a connection answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A statement is planned for the table as it is now. After five runs Postgres would keep a plan of its own: made while a
@@ -24,7 +28,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const PLANNED: Setting = ("plan_cache_mode", "force_custom_plan");
 
 /// A week is made ahead. With fewer days left than this, upkeep has failed for days, and a person has days to look.
-const DAYS_AHEAD_MIN: i64 = 3;
+pub const DAYS_AHEAD_MIN: i64 = 3;
+/// Connections that one host may open: its pool, and those of its journal and its relay.
+pub const CONNECTIONS_MAX: u32 = POOL_MAX + 2;
 
 /// One domain's connections to its schema.
 #[derive(Clone)]
@@ -43,6 +49,8 @@ impl Database {
         let settings = [("search_path", domain), ("timezone", "UTC"), PLANNED];
         let pool = PgPoolOptions::new()
             .max_connections(POOL_MAX)
+            .min_connections(POOL_MIN)
+            .idle_timeout(IDLE_MAX)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| Box::pin(connect::set(connection, settings.to_vec())))
             .connect_lazy_with(options.clone());
@@ -74,6 +82,11 @@ impl Default for DaysAhead {
 impl DaysAhead {
     pub fn set(&self, days: i64) {
         self.0.store(days, Ordering::Relaxed);
+    }
+
+    /// None before upkeep has looked.
+    pub fn known(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|days| *days != i64::MAX)
     }
 
     /// Why the host is degraded.

@@ -80,6 +80,8 @@ pub struct GapWatch {
 impl GapWatch {
     /// Runs until `stop`. While a server is away nothing is checked; what happened meanwhile is found afterwards.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // From the start: an increase is seen only from a value that was scraped before.
+        metrics::counter!("events_discarded_unhandled_total", "consumer" => self.spec.name).increment(0);
         let mut every = tokio::time::interval_at(Instant::now() + FIRST_AFTER, EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -124,6 +126,9 @@ impl GapWatch {
         }
         let position = stream.position(&known, now, end, Progress::of(&consumer));
         self.warn(&position, now);
+        if let Ok(Some(parked)) = bus::inspection::stream(&self.bus, topology::DLQ).await {
+            metrics::gauge!("dead_letters").set(parked.messages as f64);
+        }
         if known.is_moved(&position) {
             within(DATABASE_MAX, sql::store_position(&self.database.pool, name, &position)).await?;
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgExecutor;
 use tokio_util::sync::CancellationToken;
 
 use super::Database;
@@ -26,6 +27,16 @@ pub async fn maintain(database: Database, stop: CancellationToken) -> anyhow::Re
     }
 }
 
+/// For how many days after today the outbox of a domain can take rows; at most 7.
+pub async fn days_ahead(db: impl PgExecutor<'_>, domain: &str) -> Result<i64, sqlx::Error> {
+    let days = sqlx::query_scalar(
+        "select coalesce(min(ahead), 8)::bigint - 1 from generate_series(1, 7) as ahead
+         where to_regclass(format('%I.outbox_%s', $1::text, to_char(now() at time zone 'utc' + make_interval(days => ahead), 'YYYYMMDD')))
+           is null",
+    );
+    days.bind(domain).fetch_one(db).await
+}
+
 async fn upkeep(database: &Database) {
     let domain = database.domain;
     let made = sqlx::query("select delivery.prepare($1)").bind(domain).execute(&database.pool);
@@ -33,12 +44,7 @@ async fn upkeep(database: &Database) {
         // Days exist a week ahead, so an hour's miss is harmless; a journal that misses one makes it.
         tracing::warn!(domain, %error, "no days made ahead; again in an hour");
     }
-    let days = sqlx::query_scalar::<_, i64>(
-        "select coalesce(min(ahead), 8)::bigint - 1 from generate_series(1, 7) as ahead
-         where to_regclass(format('%I.outbox_%s', $1::text, to_char(now() at time zone 'utc' + make_interval(days => ahead), 'YYYYMMDD')))
-           is null",
-    );
-    if let Ok(days) = days.bind(domain).fetch_one(&database.pool).await {
+    if let Ok(days) = days_ahead(&database.pool, domain).await {
         database.days_ahead.set(days);
         if let Some(warning) = database.days_ahead.warning() {
             tracing::error!(domain, days, "{warning}");

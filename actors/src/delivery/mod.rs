@@ -9,6 +9,7 @@ mod archive;
 mod clock;
 pub mod connect;
 mod database;
+mod erasure;
 mod gaps;
 mod gauges;
 mod journal;
@@ -17,6 +18,7 @@ mod reads;
 pub mod relay;
 mod roles;
 mod rows;
+mod sites;
 mod statements;
 mod sweep;
 #[cfg(test)]
@@ -25,14 +27,16 @@ mod write;
 
 pub use archive::serve_archive;
 pub use clock::Clock;
-pub use database::{Database, DaysAhead};
+pub use database::{CONNECTIONS_MAX, DAYS_AHEAD_MIN, Database, DaysAhead};
+pub use erasure::{Person, erase_traces};
 pub use gaps::{GapWatch, Warnings};
-pub use gauges::measure;
+pub use gauges::{measure, sessions, unpublished};
 pub use journal::{Journal, JournalParts};
-pub use maintenance::maintain;
+pub use maintenance::{days_ahead, maintain};
 pub use reads::Reads;
 pub use roles::{RolePasswords, grant as grant_roles};
-pub use rows::{Loss, RowError, Rows, Statement, WriteError};
+pub use rows::{Gauge, Loss, RowError, Rows, Statement, WriteError};
+pub use sites::{store_site, stored_sites};
 pub use sweep::{PAGE as SWEEP_PAGE, sweep};
 
 use std::time::Duration;
@@ -148,7 +152,7 @@ pub fn is_away(error: &sqlx::Error) -> bool {
 
 /// Waits for the database no longer than `limit`: when it hangs, or a network drops everything, no error ever comes.
 /// After a time-out the connection must be given up.
-async fn within<T>(
+pub async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

@@ -1,9 +1,9 @@
 //! The relay: publishes events to JetStream, straight from memory after the commit, and a sweep of the table publishes every
 //! batch that was missed.
 //!
-//! Invariant: a batch is marked as published only after JetStream's acks. NATS may still lose marked events (it acknowledges
-//! before fsync; its data may be wiped), so after each connect the last minutes, or after a wipe the whole archive, are
-//! published again. Every copy has the same id, and handlers are idempotent.
+//! Invariant: an event is published only when its commit is durable, and a batch is marked as published only after JetStream's
+//! acks. NATS may still lose marked events (it acknowledges before fsync; its data may be wiped), so after each connect the last
+//! minutes, or after a wipe the whole archive, are published again. Every copy has the same id, and handlers are idempotent.
 
 mod again;
 mod progress;
@@ -268,8 +268,8 @@ impl Relay {
         }
     }
 
-    /// Publishes one page, waits for every ack and marks it. Fails when NATS refused some events temporarily; permanently
-    /// refused ones delay no other.
+    /// Publishes one page that was read from the table, waits for every ack and marks it. Fails when NATS refused some events
+    /// temporarily; permanently refused ones delay no other.
     async fn publish_page(
         &self,
         db: &mut PgConnection,
@@ -277,6 +277,10 @@ impl Relay {
         page: Vec<(Option<BatchKey>, Vec<Outgoing>)>,
         again: &Again,
     ) -> anyhow::Result<()> {
+        // Another host's commit may be visible before it is durable. What is sent from memory has been answered.
+        within(DATABASE_MAX, sql::until_durable(db))
+            .await
+            .context("waiting until what was read is durable")?;
         progress.settle().await;
         (progress.lost, progress.refusals) = (0, 0);
         progress.accepted.clear();

@@ -11,12 +11,18 @@ use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 
+/// A gauge and its query.
+pub type Gauge = (&'static str, &'static str);
+
 /// The rows of one domain's decision, written set-based together with those of others.
 pub trait Rows: Send + Sync + Sized + 'static {
     /// Why the database refuses a change.
     type Rejection: Send + 'static;
     /// The result of the commit for the code that decided, such as the showtime's new sequence.
     type Written: Send + Sync + 'static;
+
+    /// Metrics of the domain's own rows: a gauge, and a query for one number by an index.
+    const GAUGES: &'static [Gauge] = &[];
 
     /// Whether these rows are part of one statement; if not, they take a dialogue. The journal never mixes the two.
     fn is_statement(&self) -> bool {

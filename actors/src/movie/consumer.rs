@@ -33,8 +33,8 @@ async fn take_back(
         return Ok(Some(()));
     };
     let back = current.taken_back(refused.starts_at, refused.rows.clone(), env.clock.now());
-    let event = updated_event(env, &back, None, None, &delivery.context);
-    let change = Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![back])) };
+    let event = updated_event(env, &back, None, &delivery.context);
+    let change = Change { outbox: event.into_iter().collect(), ..Change::new(Write::Showtimes(vec![back])) };
     match env.commit_event(change).await? {
         Handled::Done => {
             let (showtime, version) = (refused.showtime_id, refused.version);

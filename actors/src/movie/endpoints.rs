@@ -4,9 +4,12 @@
 
 mod auditorium;
 mod catalogue;
+mod draft;
 mod media;
+mod price;
 mod reminder;
 mod showtime;
+mod site;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::Env;
-use super::model::Scheduled;
+use super::showtime::Scheduled;
 use super::store::Write;
 use crate::domain;
 
@@ -39,8 +42,11 @@ pub async fn serve(env: Arc<Env>, mut server: Server) -> Result<Server, Failure>
     catalogue::serve(&env, &mut server).await?;
     auditorium::serve(&env, &mut server).await?;
     showtime::serve(&env, &mut server).await?;
+    draft::serve(&env, &mut server).await?;
+    price::serve(&env, &mut server).await?;
     media::serve(&env, &mut server).await?;
     reminder::serve(&env, &mut server).await?;
+    site::serve(&env, &mut server).await?;
     Ok(server)
 }
 
@@ -67,9 +73,10 @@ pub fn created_event(env: &Env, movie: &Movie, by: Uuid, context: &Context) -> O
     env.event(&event, movie.created_at, context)
 }
 
-/// `showtime.scheduled`
-pub fn scheduled_event(env: &Env, scheduled: &Scheduled, context: &Context) -> Outgoing {
-    env.event(&scheduled.event(), scheduled.showtime.created_at, context)
+/// `showtime.scheduled`; none for a draft.
+pub fn scheduled_event(env: &Env, scheduled: &Scheduled, context: &Context) -> Option<Outgoing> {
+    let is_published = scheduled.is_published();
+    is_published.then(|| env.event(&scheduled.event(), scheduled.showtime.updated_at, context))
 }
 
 impl Env {

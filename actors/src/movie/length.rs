@@ -11,7 +11,7 @@ use bus::contract::Timestamp;
 use bus::contract::movie::{Overlap, OverlappingShowtime};
 use uuid::Uuid;
 
-use super::model::Scheduled;
+use super::showtime::Scheduled;
 
 /// A showtime of an auditorium, as a neighbour of another.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,11 +29,13 @@ pub fn relengthened(
     cleaning: Duration,
     now: Timestamp,
 ) -> (Vec<Scheduled>, Vec<Overlap>) {
-    let lasts = Duration::from_secs(60 * u64::from(minutes));
-    let ends: HashMap<Uuid, Timestamp> = future
-        .iter()
-        .map(|scheduled| (scheduled.showtime.id, scheduled.showtime.starts_at.plus(lasts)))
-        .collect();
+    let end = |scheduled: &Scheduled| {
+        let showtime = &scheduled.showtime;
+        let lasts = u64::from(showtime.showing.minutes_before_film) + u64::from(minutes);
+        showtime.starts_at.plus(Duration::from_secs(60 * lasts))
+    };
+    let ends: HashMap<Uuid, Timestamp> =
+        future.iter().map(|scheduled| (scheduled.showtime.id, end(scheduled))).collect();
     let mut by_start = BTreeMap::new();
     for Neighbour { auditorium_id, mut showtime } in neighbours {
         if let Some(ends_at) = ends.get(&showtime.id) {
@@ -44,7 +46,7 @@ pub fn relengthened(
     let (mut changed, mut overlaps) = (Vec::new(), Vec::new());
     for current in future {
         let starts_at = current.showtime.starts_at;
-        let ends_at = starts_at.plus(lasts);
+        let ends_at = end(current);
         if ends_at == current.showtime.ends_at {
             continue;
         }

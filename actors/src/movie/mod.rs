@@ -1,16 +1,22 @@
-//! Movie owns the catalogue: movies, genres, auditoriums with their seats, showtimes with their prices.
+//! Movie owns the catalogue: movies, genres, auditoriums with their seats, ticket types, price cards, and showtimes with their
+//! prices; and the sites, with the cinema's own name.
 //!
 //! Invariant: an auditorium shows one movie at a time.
-//! Invariant: a showtime freezes its seats and prices; changing them makes a new version and takes no seat from anybody.
+//! Invariant: a showtime freezes its seats and prices (`tariff`); changing them makes a new version and takes no seat from
+//! anybody.
 //! It does not know which seats are sold: it asks reservation, and reservation may still refuse a change.
 
+mod availability;
 mod consumer;
 mod demo;
 mod endpoints;
+mod layout;
 mod length;
 mod model;
 mod programme;
+mod showtime;
 mod store;
+mod tariff;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +27,7 @@ use bus::contract::Event;
 use bus::contract::movie::{
     MovieCreated, MovieDeleted, MovieUpdated, ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated,
 };
+use bus::contract::site::SiteUpdated;
 use futures::FutureExt;
 use sqlx::migrate::Migrator;
 
@@ -44,6 +51,7 @@ pub const DOMAIN: Domain = Domain {
         ShowtimeScheduled::SUBJECT,
         ShowtimeUpdated::SUBJECT,
         ShowtimeCancelled::SUBJECT,
+        SiteUpdated::SUBJECT,
     ],
     migrations: Some(&MIGRATIONS),
     configure: |environment| configure("movie", environment, MovieSettings::read, spawn),
@@ -53,6 +61,7 @@ pub const DOMAIN: Domain = Domain {
 struct Env {
     tools: Tools<Write>,
     settings: MovieSettings,
+    availabilities: availability::Availabilities,
 }
 
 impl std::ops::Deref for Env {
@@ -64,7 +73,7 @@ impl std::ops::Deref for Env {
 
 impl Env {
     fn new(builder: &DomainBuilder, journal: Journal<Write>, settings: MovieSettings) -> Self {
-        Self { tools: Tools::new(builder, journal), settings }
+        Self { tools: Tools::new(builder, journal), settings, availabilities: Default::default() }
     }
 }
 

@@ -3,17 +3,16 @@
 //! Times are local times of the auditorium. A time that the clocks skip when they go forward does not exist that day; of one
 //! that comes twice when they go back, the first counts.
 
-use std::time::Duration;
-
 use bus::contract::Timestamp;
 use bus::contract::movie::{
-    Auditorium, BULK_MAX, CreateShowtime, CreateShowtimes, Movie, Rejection, SkipReason, SkippedShowtime,
-    Weekday,
+    BULK_MAX, CreateShowtime, CreateShowtimes, Rejection, SkipReason, SkippedShowtime,
 };
 use jiff::tz::TimeZone;
 use time::Date;
 
-use super::model::{self, Busy, Scheduled, date_text};
+use super::model::{self, Busy, date_text};
+use super::showtime::{Basis, Scheduled, schedule};
+use super::tariff::weekday;
 use crate::zone;
 
 /// One local time on one day, and its instant.
@@ -55,27 +54,13 @@ pub fn slots(wanted: &CreateShowtimes, zone: &TimeZone) -> Result<Vec<Slot>, Rej
     if slots.is_empty() { Err(Rejection::NoDays) } else { Ok(slots) }
 }
 
-fn weekday(date: Date) -> Weekday {
-    match date.weekday() {
-        time::Weekday::Monday => Weekday::Monday,
-        time::Weekday::Tuesday => Weekday::Tuesday,
-        time::Weekday::Wednesday => Weekday::Wednesday,
-        time::Weekday::Thursday => Weekday::Thursday,
-        time::Weekday::Friday => Weekday::Friday,
-        time::Weekday::Saturday => Weekday::Saturday,
-        time::Weekday::Sunday => Weekday::Sunday,
-    }
-}
-
-/// The showtimes scheduled in the slots, and the skipped ones; `busy` is when the auditorium is already taken.
+/// The showtimes scheduled in the slots, each with the tariff of its start, and the skipped ones; `busy` is when the auditorium
+/// is already taken.
 pub fn plan(
     wanted: &CreateShowtimes,
     slots: Vec<Slot>,
-    movie: Option<&Movie>,
-    auditorium: &Auditorium,
     mut busy: Vec<Busy>,
-    cleaning: Duration,
-    now: Timestamp,
+    basis: &Basis<'_>,
 ) -> Result<(Vec<Scheduled>, Vec<SkippedShowtime>), Rejection> {
     let (mut scheduled, mut skipped) = (Vec::new(), Vec::new());
     for Slot { date, time, at } in slots {
@@ -92,8 +77,16 @@ pub fn plan(
             auditorium_id: wanted.auditorium_id,
             starts_at,
             prices: wanted.prices.clone(),
+            price_card_id: wanted.price_card_id,
+            surcharges: wanted.surcharges.clone(),
+            overrides: wanted.overrides,
+            film_version: wanted.film_version.clone(),
+            format: wanted.format.clone(),
+            on_sale_at: wanted.on_sale_at,
+            minutes_before_film: wanted.minutes_before_film,
+            status: wanted.status,
         };
-        let made = match model::schedule(one, movie, Some(auditorium), cleaning, now) {
+        let made = match schedule(one, basis) {
             Ok(made) => made,
             Err(Rejection::StartsInThePast) => {
                 skip(SkipReason::InThePast, None);

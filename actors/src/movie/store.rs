@@ -8,27 +8,37 @@ mod auditorium;
 mod catalogue;
 mod media;
 mod page;
+mod price;
 mod reminder;
 mod showtime;
+mod site;
+mod timetable;
 mod wall;
 
 use bus::contract::Timestamp;
 use bus::contract::media::Media;
-use bus::contract::movie::{Auditorium, Genre, Movie, Rejection};
+use bus::contract::movie::{Auditorium, Genre, Movie, PriceCard, Rejection, TicketType};
 use bus::contract::reminder::Reminded;
+use bus::contract::site::Site;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::Scheduled;
+use super::showtime::Scheduled;
 use crate::delivery::{RowError, Rows, WriteError};
 
 pub use auditorium::{auditoriums, list_auditoriums};
 pub use catalogue::{genres, list_genres, list_movies, movies};
 pub use media::{condemned, media};
+pub use price::{list_price_cards, list_ticket_types, pricing};
 pub use reminder::upcoming;
-pub use showtime::{Of, busy, find_showtime, future_showtimes, list_showtimes, neighbours, scheduled};
+pub use showtime::Of;
+pub use site::{list_sites, sites};
+pub use timetable::{
+    busy, find_showtime, future_showtimes, list_planned_showtimes, list_showtimes, neighbours, scheduled,
+    scheduled_all,
+};
 
 /// Movie's changes. A row of version 1 is new; any other replaces the version before.
 #[derive(Debug)]
@@ -39,18 +49,28 @@ pub enum Write {
     /// With those of its future showtimes whose end moves, and the ids of all future ones. A showtime that was scheduled
     /// meanwhile in the same place makes it stale.
     MovieLength(Movie, Vec<Scheduled>, Vec<Uuid>),
-    /// With its future showtimes, cancelled.
+    /// With its future showtimes, cancelled. Its drafts are deleted.
     MovieDeleted(Movie, Vec<Scheduled>),
     /// With all of its future showtimes, where it is not new.
     Auditorium(Auditorium, Vec<Scheduled>),
     AuditoriumDeleted(Auditorium),
     Showtimes(Vec<Scheduled>),
+    /// A draft, which nobody has seen: its row is deleted.
+    DraftDeleted(Scheduled),
     /// New showtimes in free slots. A slot that was taken meanwhile makes it stale: one more to leave out, no rejection.
     Programme(Vec<Scheduled>),
+    TicketType(TicketType),
+    TicketTypeDeleted(TicketType),
+    PriceCard(PriceCard),
+    PriceCardDeleted(PriceCard),
+    /// In place of the version before.
+    Site(Site),
     Reminded(Vec<Reminded>),
     MediaBegun(Media, Timestamp),
     /// With the movie as it is with the file.
     MediaAttached(Media, Movie),
+    /// With the site as it is with the logo.
+    LogoAttached(Media, Site),
     MediaCondemned(Timestamp),
     MediaForgotten(Vec<Uuid>),
 }
@@ -129,12 +149,26 @@ impl Write {
             Self::Auditorium(auditorium, showtimes) => change_auditorium(db, auditorium, showtimes).await,
             Self::AuditoriumDeleted(auditorium) => delete_auditorium(db, auditorium).await,
             Self::Showtimes(showtimes) => showtime::put_showtimes(db, showtimes).await,
+            Self::DraftDeleted(draft) => showtime::delete_draft(db, draft).await,
             Self::Programme(showtimes) => {
                 return showtime::put_showtimes(db, showtimes).await.map_err(rejection).map_err(decide_again);
             }
+            Self::TicketType(of) => price::put_ticket_type(db, of).await,
+            Self::TicketTypeDeleted(of) => {
+                return price::delete_ticket_type(db, of).await.map_err(|error| match constraint(&error) {
+                    Some("priced_type_exists" | "accompanied_type_exists") => {
+                        RowError::Rejected(Rejection::TicketTypeInUse)
+                    }
+                    _ => error,
+                });
+            }
+            Self::PriceCard(card) => price::put_price_card(db, card).await,
+            Self::PriceCardDeleted(card) => price::delete_price_card(db, card).await,
+            Self::Site(site) => site::put_site(db, site).await,
             Self::Reminded(reminded) => reminder::mark(db, reminded).await.map_err(RowError::Sql),
             Self::MediaBegun(media, now) => media::begin(db, media, *now).await,
             Self::MediaAttached(media, movie) => media::attach(db, media, movie).await,
+            Self::LogoAttached(media, site) => media::attach_logo(db, media, site).await,
             Self::MediaCondemned(now) => media::condemn(db, *now).await,
             Self::MediaForgotten(ids) => media::forget(db, ids).await,
         };
@@ -144,10 +178,11 @@ impl Write {
 
 async fn delete_movie(db: &mut PgConnection, movie: &Movie, cancelled: &[Scheduled]) -> Result<()> {
     let read: Vec<Uuid> = cancelled.iter().map(|scheduled| scheduled.showtime.id).collect();
-    if showtime::has_other_future_showtimes(db, Of::Movie(movie.id), &read).await? {
+    if showtime::has_other_published_showtimes(db, movie.id, &read).await? {
         return Err(RowError::Stale);
     }
     showtime::put_showtimes(db, cancelled).await?;
+    showtime::delete_drafts(db, movie.id).await?;
     catalogue::delete_movie(db, movie).await
 }
 
@@ -215,6 +250,10 @@ fn rejection(error: RowError<Rejection>) -> RowError<Rejection> {
         Some("movie_exists") => Rejection::UnknownMovie,
         Some("auditorium_exists") => Rejection::UnknownAuditorium,
         Some("auditorium_is_free") => Rejection::AuditoriumTaken(None),
+        Some("one_site_slug") => Rejection::SiteSlugTaken,
+        Some("one_ticket_type_code") => Rejection::TicketTypeTaken,
+        // A type that was deleted since the decision: the next one names it.
+        Some("priced_type_exists" | "accompanied_type_exists") => return RowError::Stale,
         _ => return error,
     })
 }

@@ -10,9 +10,10 @@ use std::sync::Mutex;
 use bus::contract::auth::GetAddress;
 use bus::service::Ask;
 
+use super::Env;
+use super::facts::ASK_MAX;
 use super::model::{Facts, Mail, Trouble};
 use super::store::Claimed;
-use super::{ASK_MAX, Env};
 
 /// How many bounded mails each recipient of a round had within the hour.
 pub struct Recipients {

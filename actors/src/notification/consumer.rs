@@ -7,22 +7,22 @@
 use bus::Context;
 use bus::Failure;
 use bus::consumer::Delivery;
-use bus::contract::auth::{EmailVerificationRequested, PasswordChanged, PasswordResetRequested};
+use bus::contract::auth::{EmailVerificationRequested, PasswordChanged, PasswordResetRequested, UserErased};
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::RefundCompleted;
 use bus::contract::reminder::MovieReminder;
 use bus::contract::reservation::{
     CancelReason, RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated,
-    ReservationExchanged, ReservationReaddressed, ReservationStatus,
+    ReservationExchanged, ReservationReaddressed, ReservationStatus, ReservationUpdated,
 };
-use bus::contract::{Event, Money};
+use bus::contract::{Event, Locale, Money};
 use bus::topology::ConsumerSpec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::model::{Attendee, NewMail, Topic};
 use super::store::{EventRows, Write};
-use super::{Env, GATHER, order};
+use super::{Env, GATHER, erasure, order};
 use crate::delivery::Change;
 use crate::domain::{Handled, unknown_event};
 
@@ -33,6 +33,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         ReservationConfirmed::SUBJECT,
         ReservationCancelled::SUBJECT,
         ReservationExchanged::SUBJECT,
+        ReservationUpdated::SUBJECT,
         ReservationReaddressed::SUBJECT,
         RefundRequested::SUBJECT,
         RefundCompleted::SUBJECT,
@@ -43,12 +44,18 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         PasswordResetRequested::SUBJECT,
         PasswordChanged::SUBJECT,
         EmailVerificationRequested::SUBJECT,
+        UserErased::SUBJECT,
     ],
 };
 
 /// Writes the rows of an event, and wakes the sender for its mails.
 pub async fn handle(env: &Env, delivery: &Delivery) -> Result<(), Failure> {
-    let rows = EventRows { hold_mail_after: env.settings.hold_mail_after, ..read(delivery)? };
+    if delivery.subject == UserErased::SUBJECT {
+        return erasure::erase(env, delivery).await;
+    }
+    let is_before_restore = env.restored_at.is_some_and(|at| delivery.time.is_some_and(|time| time < at));
+    let rows =
+        EventRows { hold_mail_after: env.settings.hold_mail_after, is_before_restore, ..read(delivery)? };
     let waits =
         rows.mails.iter().map(|mail| order::wait(&mail.topic, mail.reservation_id, rows.hold_mail_after));
     let reminders = rows.reminder.iter().map(|_| std::time::Duration::ZERO);
@@ -77,6 +84,7 @@ fn read(delivery: &Delivery) -> Result<EventRows, Failure> {
         }
         ReservationCancelled::SUBJECT => cancelled(delivery.event()?, context),
         ReservationExchanged::SUBJECT => exchanged(delivery.event()?, context),
+        ReservationUpdated::SUBJECT => updated(delivery.event()?, context),
         ReservationReaddressed::SUBJECT => readdressed(delivery.event()?, context),
         RefundRequested::SUBJECT => {
             let refund: RefundRequested = delivery.event()?;
@@ -116,27 +124,41 @@ fn cancelled(cancelled: ReservationCancelled, context: &Context) -> EventRows {
         CancelReason::PaymentFailed => Topic::PaymentFailed,
         CancelReason::ShowtimeCancelled => Topic::ShowtimeCancelled,
         CancelReason::UserRequest | CancelReason::Admin | CancelReason::Exchanged => {
-            Topic::ReservationCancelled
+            let by_owner = cancelled.reason == CancelReason::UserRequest;
+            Topic::ReservationCancelled { by_owner, exchanged: cancelled.reason == CancelReason::Exchanged }
         }
     };
     of_reservation(cancelled.reservation, ReservationStatus::Cancelled, topic, context)
 }
 
-/// One mail for each exchange: a reservation may have several.
 fn exchanged(exchanged: ReservationExchanged, context: &Context) -> EventRows {
-    let subject = format!("{}/{}", exchanged.reservation.reservation_id, exchanged.reservation.version);
     let topic = Topic::ReservationExchanged { previous_seats: exchanged.previous_seats };
-    let mut rows = of_reservation(exchanged.reservation, ReservationStatus::Confirmed, topic, context);
-    rows.mails.iter_mut().for_each(|mail| mail.subject.clone_from(&subject));
-    rows
+    of_version(exchanged.reservation, ReservationStatus::Confirmed, topic, context)
+}
+
+fn updated(updated: ReservationUpdated, context: &Context) -> EventRows {
+    let ReservationUpdated { returned_seats, refund, reservation, .. } = updated;
+    let topic = Topic::ReservationUpdated { returned_seats, refund };
+    of_version(reservation, ReservationStatus::Confirmed, topic, context)
 }
 
 /// The tickets once more, to the other address; mails that are still queued go there, too.
 fn readdressed(readdressed: ReservationReaddressed, context: &Context) -> EventRows {
-    let ReservationReaddressed { status, reservation } = readdressed;
-    let subject = format!("{}/{}", reservation.reservation_id, reservation.version);
-    let mut rows = of_reservation(reservation, status, Topic::ReservationConfirmed, context);
+    let ReservationReaddressed { status, reservation, .. } = readdressed;
+    let mut rows = of_version(reservation, status, Topic::ReservationConfirmed, context);
     rows.mails.retain(|_| status == ReservationStatus::Confirmed);
+    rows
+}
+
+/// One mail for each change: a reservation may have several of the kind.
+fn of_version(
+    reservation: ReservationCreated,
+    status: ReservationStatus,
+    topic: Topic,
+    context: &Context,
+) -> EventRows {
+    let subject = format!("{}/{}", reservation.reservation_id, reservation.version);
+    let mut rows = of_reservation(reservation, status, topic, context);
     rows.mails.iter_mut().for_each(|mail| mail.subject.clone_from(&subject));
     rows
 }
@@ -152,12 +174,15 @@ fn of_reservation(
         topic,
         subject: reservation.reservation_id.to_string(),
         reservation_id: Some(reservation.reservation_id),
+        user_id: None,
         recipient: Some(reservation.email.clone()),
         context: context.clone(),
     };
+    // A guest who has not paid may have given no address.
+    let mails = if reservation.email.is_empty() { Vec::new() } else { vec![mail] };
     EventRows {
         attendee: Some((Attendee { status, reservation }, context.clone())),
-        mails: vec![mail],
+        mails,
         ..EventRows::default()
     }
 }
@@ -175,11 +200,17 @@ fn of_refund(refund: Uuid, reservation: Uuid, total: Money, topic: Topic, contex
         topic,
         subject: refund.to_string(),
         reservation_id: Some(reservation),
+        user_id: None,
         // The store looks it up.
         recipient: None,
         context: context.clone(),
     };
     EventRows { mails: vec![mail], ..EventRows::default() }
+}
+
+/// The request that caused a mail, with the language that its event names.
+fn in_language(context: &Context, locale: Locale) -> Context {
+    Context { locale: Some(locale), ..context.clone() }
 }
 
 /// One mail for each change: it is named by its event.
@@ -188,8 +219,9 @@ fn password_changed(changed: PasswordChanged, delivery: &Delivery, context: &Con
         subject: delivery.id.clone(),
         topic: Topic::PasswordChanged { changed_at: changed.changed_at },
         reservation_id: None,
+        user_id: Some(changed.user_id),
         recipient: Some(changed.email),
-        context: context.clone(),
+        context: in_language(context, changed.locale),
     };
     EventRows { mails: vec![mail], ..EventRows::default() }
 }
@@ -202,8 +234,9 @@ fn verification(requested: EmailVerificationRequested, context: &Context) -> Eve
             expires_at: requested.expires_at,
         },
         reservation_id: None,
+        user_id: Some(requested.user_id),
         recipient: Some(requested.email),
-        context: context.clone(),
+        context: in_language(context, requested.locale),
     };
     EventRows { mails: vec![mail], ..EventRows::default() }
 }
@@ -213,8 +246,9 @@ fn reset(requested: PasswordResetRequested, context: &Context) -> EventRows {
         subject: requested.reset_id.to_string(),
         topic: Topic::PasswordReset { reset_id: requested.reset_id, expires_at: requested.expires_at },
         reservation_id: None,
+        user_id: Some(requested.user_id),
         recipient: Some(requested.email),
-        context: context.clone(),
+        context: in_language(context, requested.locale),
     };
     EventRows { mails: vec![mail], ..EventRows::default() }
 }

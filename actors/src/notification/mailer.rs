@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use lettre::Message;
 use lettre::message::Mailbox;
+use uuid::Uuid;
 
 use super::address::in_ascii;
 use super::model::{Mail, Trouble, name_of};
@@ -97,6 +98,34 @@ impl Mailer {
             }
         }
     }
+
+    /// Removes the files of mails, of every resend. A mail server has no mails of ours.
+    pub async fn remove(&self, mails: Vec<Uuid>) -> std::io::Result<()> {
+        let Transport::Folder(folder) = &self.transport else { return Ok(()) };
+        if mails.is_empty() {
+            return Ok(());
+        }
+        let folder = folder.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            for file in std::fs::read_dir(folder)? {
+                let file = file?;
+                if mail_of(&file.file_name()).is_some_and(|mail| mails.contains(&mail)) {
+                    match std::fs::remove_file(file.path()) {
+                        // Another host was faster.
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+            }
+            Ok(())
+        });
+        removed.await.map_err(std::io::Error::other)?
+    }
+}
+
+/// The mail whose file has this name.
+fn mail_of(file: &std::ffi::OsStr) -> Option<Uuid> {
+    file.to_str()?.split('.').next()?.parse().ok()
 }
 
 /// Mails contain tickets and links to new passwords: other users of the machine must not read them.

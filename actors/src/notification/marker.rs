@@ -10,9 +10,10 @@ use bus::retry;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::store::{self, Mark};
-use super::{Env, GATHER};
+use super::{Env, GATHER, erasure};
 
 /// Marks of one statement.
 const MARKS_MAX: usize = 512;
@@ -41,10 +42,18 @@ async fn write(env: &Env, marks: &[Mark], stop: &CancellationToken) {
     for tries in 1u64.. {
         let error = match timeout(ANSWER_MAX, store::mark(&env.pool, marks)).await {
             Ok(Ok(marked)) => {
-                let lost = marks.iter().filter(|mark| !marked.contains(&mark.id)).count();
-                if lost > 0 {
+                let lost = marks.iter().map(|mark| mark.id).filter(|id| !marked.contains(id));
+                let lost: Vec<Uuid> = lost.collect();
+                if !lost.is_empty() {
                     // Or an earlier try was written and its answer lost.
-                    tracing::warn!(lost, "mails not marked: their claim had run out, another host has them");
+                    let lost_count = lost.len();
+                    tracing::warn!(
+                        lost = lost_count,
+                        "mails not marked: their claim had run out, another host has them, or they were erased"
+                    );
+                    if let Err(failure) = erasure::remove_sent_late(env, &lost).await {
+                        tracing::warn!(%failure, "files of erased mails may be left");
+                    }
                 }
                 return;
             }

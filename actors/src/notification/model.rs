@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use bus::contract::movie::{ShowtimeScheduled, ShowtimeStatus};
+use bus::contract::movie::{FilmVersion, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::notification::{NotificationKind as Kind, NotificationStatus};
 use bus::contract::reservation::{ReservationCreated, ReservationStatus};
-use bus::contract::{Money, SeatId, Timestamp};
+use bus::contract::{Line, Locale, Money, SeatId, Timestamp};
 use bus::{Context, Problem};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -40,6 +40,12 @@ pub struct Showtime {
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
     pub cancelled: bool,
+    #[serde(default)]
+    pub film_version: Option<FilmVersion>,
+    #[serde(default)]
+    pub format: Option<String>,
+    #[serde(default)]
+    pub minutes_before_film: u16,
 }
 
 impl From<ShowtimeScheduled> for Showtime {
@@ -53,6 +59,9 @@ impl From<ShowtimeScheduled> for Showtime {
             starts_at: scheduled.starts_at,
             ends_at: scheduled.ends_at,
             cancelled: scheduled.status == ShowtimeStatus::Cancelled,
+            film_version: scheduled.showing.film_version,
+            format: scheduled.showing.format,
+            minutes_before_film: scheduled.showing.minutes_before_film,
         }
     }
 }
@@ -61,19 +70,48 @@ impl From<ShowtimeScheduled> for Showtime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
 pub enum Topic {
-    ReservationCreated { expires_at: Timestamp },
+    ReservationCreated {
+        expires_at: Timestamp,
+    },
     ReservationConfirmed,
-    ReservationExchanged { previous_seats: Vec<SeatId> },
+    ReservationExchanged {
+        previous_seats: Vec<SeatId>,
+    },
+    ReservationUpdated {
+        returned_seats: Vec<SeatId>,
+        refund: Money,
+    },
     HoldExpired,
     PaymentFailed,
-    ReservationCancelled,
+    ReservationCancelled {
+        /// By the customer, who knows it.
+        #[serde(default)]
+        by_owner: bool,
+        /// Another order has taken its place.
+        #[serde(default)]
+        exchanged: bool,
+    },
     ShowtimeCancelled,
-    RefundRequested { total: Money },
-    RefundCompleted { total: Money },
-    Reminder { starts_at: Timestamp },
-    PasswordReset { reset_id: Uuid, expires_at: Timestamp },
-    PasswordChanged { changed_at: Timestamp },
-    EmailVerification { verification_id: Uuid, expires_at: Timestamp },
+    RefundRequested {
+        total: Money,
+    },
+    RefundCompleted {
+        total: Money,
+    },
+    Reminder {
+        starts_at: Timestamp,
+    },
+    PasswordReset {
+        reset_id: Uuid,
+        expires_at: Timestamp,
+    },
+    PasswordChanged {
+        changed_at: Timestamp,
+    },
+    EmailVerification {
+        verification_id: Uuid,
+        expires_at: Timestamp,
+    },
 }
 
 impl Topic {
@@ -82,9 +120,10 @@ impl Topic {
             Self::ReservationCreated { .. } => Kind::ReservationCreated,
             Self::ReservationConfirmed => Kind::ReservationConfirmed,
             Self::ReservationExchanged { .. } => Kind::ReservationExchanged,
+            Self::ReservationUpdated { .. } => Kind::ReservationUpdated,
             Self::HoldExpired => Kind::HoldExpired,
             Self::PaymentFailed => Kind::PaymentFailed,
-            Self::ReservationCancelled => Kind::ReservationCancelled,
+            Self::ReservationCancelled { .. } => Kind::ReservationCancelled,
             Self::ShowtimeCancelled => Kind::ShowtimeCancelled,
             Self::RefundRequested { .. } => Kind::RefundRequested,
             Self::RefundCompleted { .. } => Kind::RefundCompleted,
@@ -97,16 +136,20 @@ impl Topic {
 
     /// Whether the tickets are attached.
     pub fn has_tickets(&self) -> bool {
-        matches!(self, Self::ReservationConfirmed | Self::ReservationExchanged { .. })
+        matches!(
+            self,
+            Self::ReservationConfirmed | Self::ReservationExchanged { .. } | Self::ReservationUpdated { .. }
+        )
     }
 
     /// Whether it is about unpaid seats: anybody can cause such a mail, to any address.
     pub fn is_of_hold(&self, facts: &Facts) -> bool {
         match self {
             Self::ReservationCreated { .. } | Self::HoldExpired | Self::PaymentFailed => true,
-            Self::ReservationCancelled | Self::ShowtimeCancelled => !facts.was_confirmed(),
+            Self::ReservationCancelled { .. } | Self::ShowtimeCancelled => !facts.was_confirmed(),
             Self::ReservationConfirmed
             | Self::ReservationExchanged { .. }
+            | Self::ReservationUpdated { .. }
             | Self::RefundRequested { .. }
             | Self::RefundCompleted { .. }
             | Self::Reminder { .. }
@@ -134,6 +177,8 @@ pub struct NewMail {
     pub topic: Topic,
     pub subject: String,
     pub reservation_id: Option<Uuid>,
+    /// Of a mail about an account.
+    pub user_id: Option<Uuid>,
     pub recipient: Option<String>,
     pub context: Context,
 }
@@ -181,6 +226,17 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The language of a mail: the order's, else that of the request which caused it.
+    pub fn locale(&self, mail: &Mail) -> Locale {
+        let of_order = self.attendee.as_ref().map(|attendee| attendee.reservation.locale);
+        of_order.or(mail.context.locale).unwrap_or_default()
+    }
+
+    /// The ticket of a seat. Orders that were made before orders had lines have none.
+    pub fn line(&self, seat: &SeatId) -> Option<&Line> {
+        self.attendee.as_ref()?.reservation.lines.iter().find(|line| line.seat == *seat)
+    }
+
     /// Whether the reservation was paid, or taken where it is free, at some time.
     pub fn was_confirmed(&self) -> bool {
         self.siblings.iter().any(|mail| mail.kind == Kind::ReservationConfirmed)
@@ -213,10 +269,12 @@ pub fn judge(topic: &Topic, facts: &Facts, now: Timestamp) -> Verdict {
         }
         // Paying may have extended the hold; but a customer who is paying needs no reminder to pay.
         Topic::ReservationCreated { expires_at } if *expires_at <= now => Some("the hold has ended"),
-        Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } if !confirmed => {
-            Some("the reservation is not confirmed any more")
+        topic if topic.has_tickets() && !confirmed => Some("the reservation is not confirmed any more"),
+        topic if topic.has_tickets() && over => Some("the show is over"),
+        // A page that was left, or seats that were given back.
+        Topic::ReservationCancelled { by_owner: true, .. } if !facts.was_confirmed() => {
+            Some("the customer gave the seats back")
         }
-        Topic::ReservationConfirmed | Topic::ReservationExchanged { .. } if over => Some("the show is over"),
         Topic::HoldExpired | Topic::PaymentFailed if confirmed => Some("the reservation was paid after all"),
         Topic::Reminder { .. } if !confirmed => Some("the reservation is not confirmed any more"),
         Topic::Reminder { .. } if facts.showtime.as_ref().is_some_and(|showtime| showtime.cancelled) => {

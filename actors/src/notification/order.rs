@@ -38,7 +38,7 @@ pub fn wait(topic: &Topic, reservation: Option<Uuid>, hold_mail_after: Duration)
             // The mail about a short hold leaves while there is time to pay.
             holds.map_or(hold_mail_after, |holds| hold_mail_after.min(Duration::from_secs(holds / 2)))
         }
-        Topic::ReservationCancelled | Topic::ShowtimeCancelled => CANCELLATION_WAIT,
+        Topic::ReservationCancelled { .. } | Topic::ShowtimeCancelled => CANCELLATION_WAIT,
         Topic::RefundRequested { .. } => REFUND_WAIT,
         _ => Duration::ZERO,
     }
@@ -147,7 +147,9 @@ mod tests {
     fn a_refund_is_in_one_mail() {
         let (asked, done) =
             (Topic::RefundRequested { total: total() }, Topic::RefundCompleted { total: total() });
-        let cancelled = |sent| sibling(Topic::ReservationCancelled, "order", 0, sent);
+        let cancelled = |sent| {
+            sibling(Topic::ReservationCancelled { by_owner: true, exchanged: false }, "order", 0, sent)
+        };
         // Cancelled: the mail about the cancellation has it, whether it waits or was sent.
         assert!(!is_sent(&asked, &[cancelled(None), requested(0, None)]));
         assert!(!is_sent(&asked, &[cancelled(Some(2)), requested(0, None)]));

@@ -8,25 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use bus::contract::SeatId;
-use bus::contract::auth::{GetResetToken, GetVerificationToken, SignTickets, Ticket};
-use bus::contract::movie::DescribeShowtime;
-use bus::contract::reservation::DescribeReservation;
 use bus::retry;
-use bus::service::Ask;
 use bus::trace::{self, Kind};
 use futures::StreamExt;
+use lettre::Message;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::bounds::{self, Recipients};
-use super::message::Enclosed;
-use super::model::{self, Attendee, End, Facts, Mail, Topic, Trouble, Verdict, judge};
-use super::store::{self, Claimed, EventRows, Mark, Write};
-use super::{ASK_MAX, Env, marker, message, order, wording};
-use crate::delivery::{Change, Outcome, is_away};
+use super::enclosed::{self, Links};
+use super::message::{Draft, Enclosed, Words};
+use super::model::{self, End, Facts, Mail, Trouble, Verdict, judge};
+use super::store::{self, Claimed, Mark};
+use super::wording::{self, Writing};
+use super::{Env, facts, marker, message, order};
+use crate::delivery::is_away;
 
 /// How often an idle sender looks for due mails: those that another host could not send, or whose host was killed. Mails of
 /// this host's own events and retries have their own time (see [`NextLook`]).
@@ -144,6 +142,7 @@ async fn round(
     ended: &mpsc::UnboundedSender<Mark>,
 ) -> bool {
     let recipients = Recipients::of(env, &claimed);
+    let links = Links::of(env, &claimed).await;
     let away = AtomicBool::new(false);
     futures::stream::iter(claimed)
         .for_each_concurrent(AT_ONCE, async |Claimed { mail, facts, .. }| {
@@ -153,7 +152,7 @@ async fn round(
                 mark(ended, mail, again, None);
                 return;
             }
-            let (end, recipient, reached) = attempt(env, &mail, facts, &recipients, pace).await;
+            let (end, recipient, reached) = attempt(env, &mail, facts, (&recipients, &links), pace).await;
             if !reached {
                 away.store(true, Ordering::Relaxed);
             }
@@ -171,17 +170,17 @@ async fn attempt(
     env: &Env,
     mail: &Mail,
     facts: Facts,
-    recipients: &Recipients,
+    (recipients, links): (&Recipients, &Links),
     pace: &Pace,
 ) -> (End, Option<String>, bool) {
-    let facts = match complete(env, mail, facts).await {
+    let facts = match facts::complete(env, mail, facts).await {
         Ok(Some(facts)) => facts,
         Ok(None) => return (End::Skipped("nobody knows the reservation".to_owned()), None, true),
         Err(trouble) => return (failed(env, mail, trouble), None, true),
     };
     // The address of an order may have been corrected since the mail was queued.
     let of_order = facts.attendee.as_ref().map(|attendee| attendee.reservation.email.clone());
-    let recipient = of_order.or_else(|| mail.recipient.clone());
+    let recipient = of_order.or_else(|| mail.recipient.clone()).filter(|address| !address.is_empty());
     let now = env.clock.now();
     let verdict = match judge(&mail.topic, &facts, now) {
         Verdict::Send => order::judge(&mail.topic, &mail.subject, &facts),
@@ -191,6 +190,9 @@ async fn attempt(
         return (End::Skipped(why.to_owned()), recipient, true);
     }
     let Some(to) = recipient.clone() else {
+        if facts.attendee.is_some() {
+            return (End::Skipped("the order has no address any more".to_owned()), None, true);
+        }
         return (End::Failed("the mail has no recipient".to_owned()), None, true);
     };
     match bounds::unproven(env, mail, &facts).await {
@@ -199,7 +201,7 @@ async fn attempt(
         Err(trouble) => return (failed(env, mail, trouble), recipient, true),
     }
     let sent = async {
-        let enclosed = match enclose(env, mail, &facts).await? {
+        let enclosed = match enclosed::of(env, mail, &facts, links).await? {
             Ok(enclosed) => enclosed,
             Err(why) => return Ok(End::Skipped(why.to_owned())),
         };
@@ -208,8 +210,15 @@ async fn attempt(
         {
             return Ok(End::Skipped(why));
         }
-        let words = wording::of(&mail.topic, &facts, &enclosed, &env.settings.public_url, now);
-        let message = message::message(env.mailer.from(), &to, mail, &facts, words, enclosed)?;
+        let words = wording::of(&Writing {
+            topic: &mail.topic,
+            facts: &facts,
+            enclosed: &enclosed,
+            locale: facts.locale(mail),
+            public_url: &env.settings.public_url,
+            now,
+        });
+        let message = compose(env, &to, mail, &facts, words, enclosed).await?;
         pace.wait().await;
         let (span, _) = trace::begin(Kind::Client, "send mail", &mail.context);
         env.mailer.deliver(mail, &message).instrument(span).await?;
@@ -224,88 +233,31 @@ async fn attempt(
     }
 }
 
+/// On a thread for such work: the tickets of a large order take some milliseconds.
+async fn compose(
+    env: &Env,
+    to: &str,
+    mail: &Mail,
+    facts: &Facts,
+    words: Words,
+    enclosed: Enclosed,
+) -> Result<Message, Trouble> {
+    let face = env.face();
+    let (to, mail, facts) = (to.to_owned(), mail.clone(), facts.clone());
+    let composed = tokio::task::spawn_blocking(move || {
+        let (settings, printer, from, to) = (&face.settings, &face.printer, &face.from, to.as_str());
+        message::message(Draft { settings, printer, from, to, mail: &mail, facts: &facts, words, enclosed })
+    });
+    // A panic would come again with each try.
+    composed
+        .await
+        .unwrap_or_else(|panic| Err(Trouble::Refused(format!("the mail cannot be composed: {panic}"))))
+}
+
 fn failed(env: &Env, mail: &Mail, trouble: Trouble) -> End {
     let waited = env.clock.now().date_time() - mail.queued_at.date_time();
     let seed = mail.id.as_u64_pair().1;
     model::after(trouble, mail.attempts, waited.unsigned_abs(), seed)
-}
-
-/// Requests what no event has brought yet, and stores it. `None`: there is no such reservation.
-async fn complete(env: &Env, mail: &Mail, mut facts: Facts) -> Result<Option<Facts>, Trouble> {
-    let Some(id) = mail.reservation_id else { return Ok(Some(facts)) };
-    let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
-    if facts.attendee.is_none() {
-        let described = match env.bus.ask(&DescribeReservation { id }, &ask).await {
-            Ok(described) => described,
-            Err(problem) if problem.status == 404 => return Ok(None),
-            Err(problem) => return Err(Trouble::unanswered(&problem)),
-        };
-        let attendee = Attendee { status: described.status, reservation: described.reservation };
-        let rows =
-            EventRows { attendee: Some((attendee.clone(), mail.context.clone())), ..EventRows::default() };
-        keep(env, rows).await;
-        facts.attendee = Some(attendee);
-    }
-    let showtime = facts.attendee.as_ref().map(|attendee| attendee.reservation.showtime_id);
-    if let (None, Some(id)) = (&facts.showtime, showtime) {
-        match env.bus.ask(&DescribeShowtime { id }, &ask).await {
-            Ok(described) => {
-                let showtime: model::Showtime = described.into();
-                keep(env, EventRows { showtime: Some(showtime.clone()), ..EventRows::default() }).await;
-                facts.showtime = Some(showtime);
-            }
-            // Deleted: the facts of the reservation are enough for a mail.
-            Err(problem) if problem.status == 404 => {}
-            Err(problem) => return Err(Trouble::unanswered(&problem)),
-        }
-    }
-    Ok(Some(facts))
-}
-
-/// Storing an answer only saves the next mail the request.
-async fn keep(env: &Env, rows: EventRows) {
-    let outcome = env.journal.commit(Change::new(Write::Event(Box::new(rows)))).await;
-    if !matches!(outcome, Outcome::Committed { .. }) {
-        tracing::info!(?outcome, "an answer was not stored");
-    }
-}
-
-/// What only other hosts have: signed tickets, the token of a link. The inner error says why the mail is skipped.
-async fn enclose(env: &Env, mail: &Mail, facts: &Facts) -> Result<Result<Enclosed, &'static str>, Trouble> {
-    let ask = Ask { timeout: ASK_MAX, ..Ask::new(mail.context.clone()) };
-    if let Topic::PasswordReset { reset_id, .. } = &mail.topic {
-        return match env.bus.ask(&GetResetToken { reset_id: *reset_id }, &ask).await {
-            Ok(reset) => Ok(Ok(Enclosed::Reset { token: reset.token })),
-            Err(problem) if problem.status == 404 => Ok(Err("the link was used or has expired")),
-            Err(problem) => Err(Trouble::unanswered(&problem)),
-        };
-    }
-    if let Topic::EmailVerification { verification_id, .. } = &mail.topic {
-        let request = GetVerificationToken { verification_id: *verification_id };
-        return match env.bus.ask(&request, &ask).await {
-            Ok(answer) => Ok(Ok(Enclosed::Verification { token: answer.token })),
-            Err(problem) if problem.status == 404 => {
-                Ok(Err("the address is proven already, or the link has expired"))
-            }
-            Err(problem) => Err(Trouble::unanswered(&problem)),
-        };
-    }
-    let Some(attendee) = facts.attendee.as_ref().filter(|_| mail.topic.has_tickets()) else {
-        return Ok(Ok(Enclosed::Nothing));
-    };
-    let reservation = &attendee.reservation;
-    let starts_at = facts.showtime.as_ref().map_or(reservation.starts_at, |showtime| showtime.starts_at);
-    let ticket = |seat: &SeatId| Ticket {
-        reservation_id: reservation.reservation_id,
-        showtime_id: reservation.showtime_id,
-        seat: seat.clone(),
-        starts_at,
-    };
-    let request = SignTickets { tickets: reservation.seats.iter().map(ticket).collect() };
-    match env.bus.ask(&request, &ask).await {
-        Ok(signed) => Ok(Ok(Enclosed::Tickets { tokens: signed.tokens })),
-        Err(problem) => Err(Trouble::unanswered(&problem)),
-    }
 }
 
 fn mark(ended: &mpsc::UnboundedSender<Mark>, mail: Mail, end: End, recipient: Option<String>) {

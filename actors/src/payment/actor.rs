@@ -92,7 +92,7 @@ impl Machine for PaymentMachine {
             return writes && !matches!(input, Input::Webhook(_));
         }
         match input {
-            Input::Created(_) | Input::Cancelled(_) | Input::Exchanged(_) | Input::Replied(..) => true,
+            Input::Created(_) | Input::Cancelled(_) | Input::SeatsChanged(_) | Input::Replied(..) => true,
             Input::Webhook(event) => matches!(event.about, About::Attempt { .. } | About::Other),
             Input::Pay(_)
             | Input::End { .. }
@@ -288,7 +288,7 @@ fn opened_by(input: &Input, requester: &Requester, now: Timestamp) -> Option<Pay
         Input::Created(event) => opened(Facts::of(event)),
         Input::Cancelled(event) => opened(Facts::of(&event.reservation)),
         Input::Pay(request) => Some(Payment::open(request.facts.clone(), &request.context, now)),
-        Input::Exchanged(_)
+        Input::SeatsChanged(_)
         | Input::RefundRequested(_)
         | Input::End { .. }
         | Input::Resume { .. }
@@ -302,7 +302,7 @@ fn opened_by(input: &Input, requester: &Requester, now: Timestamp) -> Option<Pay
 fn without_payment(input: &Input) -> Result<Plan<PaymentMachine>, Refusal> {
     let answer = match input {
         Input::Resume { .. } => return Err(Refusal::rejected(Rejection::NoSuchPayment)),
-        Input::Exchanged(_) | Input::RefundRequested(_) => {
+        Input::SeatsChanged(_) | Input::RefundRequested(_) => {
             return Err(Failure::poison("there is no such payment").into());
         }
         Input::End { .. } => json(&PaymentEnd::Unknown).map_err(Refusal::Rejected)?,
@@ -328,7 +328,7 @@ fn without_payment(input: &Input) -> Result<Plan<PaymentMachine>, Refusal> {
 /// Why an event is about another payment than the reservation's one.
 fn misaddressed(payment: &Payment, input: &Input) -> Option<&'static str> {
     let named = match input {
-        Input::Exchanged(event) => event.payment_id,
+        Input::SeatsChanged(change) => change.payment_id,
         Input::RefundRequested(event) => event.payment_id,
         _ => payment.id,
     };
@@ -342,7 +342,7 @@ fn context(input: &Input, requester: &Requester, payment: &Payment) -> Context {
         Input::Webhook(_) | Input::Replied(..) | Input::Due => payment.context.clone(),
         Input::Created(_)
         | Input::Cancelled(_)
-        | Input::Exchanged(_)
+        | Input::SeatsChanged(_)
         | Input::RefundRequested(_)
         | Input::Pay(_)
         | Input::End { .. }
@@ -362,7 +362,7 @@ fn reply(input: &Input, step: &Step) -> Result<Reply<Wait>, Refusal> {
         Input::Resume { .. } => Reply::Now(json(&step.next.shown_to_staff()).map_err(Refusal::Rejected)?),
         Input::Created(_)
         | Input::Cancelled(_)
-        | Input::Exchanged(_)
+        | Input::SeatsChanged(_)
         | Input::RefundRequested(_)
         | Input::Webhook(_)
         | Input::Replied(..)

@@ -15,8 +15,8 @@ use super::call::ProviderCall as Call;
 use super::ledger::{Account, Movement};
 use super::model::{Attempt, KEY_LIVES, KeyClaim, NO_PROVIDER, NO_SUCH_METHOD, Payment, Stage, State};
 use super::provider::{Answer, AttemptView, Kind, ProviderState};
-use super::refund;
 use super::step::{KeyWrite, PayRequest, PaymentEvent, Step};
+use super::{credit, refund};
 
 /// After this long without a reply a person should look.
 const REPLY_MAX: Duration = Duration::from_secs(45 * 60);
@@ -31,7 +31,7 @@ impl Attempt {
     fn ended(self, state: State, now: Timestamp) -> Self {
         let kind = match self.kind {
             Kind::Token { .. } => Kind::Token { method: None },
-            Kind::Hosted { ends_at } => Kind::Hosted { ends_at },
+            page @ Kind::Hosted { .. } => page,
         };
         Self { state, since: now, kind, claim: None, concern: None, ..self }
     }
@@ -73,6 +73,8 @@ fn begun_by(mut step: Step, request: &PayRequest) -> Step {
     step.next.expires_at = request.facts.expires_at;
     step.next.description.clone_from(&request.facts.description);
     step.next.email.clone_from(&request.facts.email);
+    // A guest's order may have gone to an account since the payment was opened.
+    step.next.user_id = request.facts.user_id;
     step.next.context = request.context.clone();
     step
 }
@@ -345,7 +347,7 @@ fn accept(mut step: Step, reference: String, entry: &'static str, now: Timestamp
     };
     step = step.post(movement).event(PaymentEvent::Success);
     step.next.stage = Stage::Captured { provider_ref: reference, paid_at: now };
-    step
+    credit::take(step)
 }
 
 /// A capture that is not the accepted one: booked as such, and given back.

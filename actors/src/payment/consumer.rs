@@ -1,19 +1,20 @@
-//! The events that payment handles: reservation's. Each is an input of the payment of its reservation.
+//! The events that payment handles: reservation's, each an input of the payment of its reservation, and erased users.
 //!
 //! Invariant: an event that is handled again changes nothing: the payment's row has the version of the last handled event.
 
 use bus::consumer::Delivery;
 use bus::contract::Event;
+use bus::contract::auth::UserErased;
 use bus::contract::reservation::{
-    RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged,
+    RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged, ReservationUpdated,
 };
 use bus::topology::ConsumerSpec;
 use bus::{Failure, event};
 use uuid::Uuid;
 
-use super::Env;
 use super::actor::{self, Message};
-use super::machine::Input;
+use super::machine::{Input, SeatsChanged};
+use super::{Env, erasure};
 use crate::entity_shell::Requester;
 
 pub const CONSUMER: ConsumerSpec = ConsumerSpec {
@@ -22,11 +23,23 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         ReservationCreated::SUBJECT,
         ReservationCancelled::SUBJECT,
         ReservationExchanged::SUBJECT,
+        ReservationUpdated::SUBJECT,
         RefundRequested::SUBJECT,
+        UserErased::SUBJECT,
     ],
 };
 
 pub fn handle(env: &Env, delivery: Delivery) {
+    if delivery.subject == UserErased::SUBJECT {
+        let env = env.clone();
+        tokio::spawn(async move {
+            match erasure::erase(&env, &delivery).await {
+                Ok(()) => delivery.ack(),
+                Err(failure) => delivery.fail(failure),
+            }
+        });
+        return;
+    }
     match input(&delivery.subject, &delivery.payload) {
         Ok((reservation, input)) => {
             let requester = Requester::Delivery(delivery);
@@ -48,8 +61,12 @@ pub fn input(subject: &str, payload: &[u8]) -> Result<(Uuid, Input), Failure> {
             (event.reservation.reservation_id, Input::Cancelled(Box::new(event)))
         }
         ReservationExchanged::SUBJECT => {
-            let event: ReservationExchanged = event::read(payload)?;
-            (event.reservation.reservation_id, Input::Exchanged(Box::new(event)))
+            let ReservationExchanged { payment_id, reservation, .. } = event::read(payload)?;
+            seats_changed(payment_id, "exchange", reservation)
+        }
+        ReservationUpdated::SUBJECT => {
+            let ReservationUpdated { payment_id, reservation, .. } = event::read(payload)?;
+            seats_changed(payment_id, "return", reservation)
         }
         RefundRequested::SUBJECT => {
             let event: RefundRequested = event::read(payload)?;
@@ -57,4 +74,9 @@ pub fn input(subject: &str, payload: &[u8]) -> Result<(Uuid, Input), Failure> {
         }
         other => return Err(Failure::poison(format!("payment does not handle {other}"))),
     })
+}
+
+fn seats_changed(payment_id: Uuid, entry: &'static str, reservation: ReservationCreated) -> (Uuid, Input) {
+    let id = reservation.reservation_id;
+    (id, Input::SeatsChanged(Box::new(SeatsChanged { payment_id, entry, reservation })))
 }

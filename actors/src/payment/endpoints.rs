@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use bus::contract::auth::Role;
+use bus::contract::movie::{GetShowtime, Showtime};
 use bus::contract::payment::{
-    EndPayment, GetPayment, GetRefund, ListPayments, Pay, RefundAnswer, Rejection, ReportRevenue,
-    ResumePayment, Webhook,
+    AreDisputed, Disputed, EndPayment, GetPayment, GetRefund, ListPayments, Pay, RefundAnswer, Rejection,
+    ReportRevenue, ResumePayment, Webhook,
 };
-use bus::contract::reservation::{BeginPayment, PaymentBegun, RefundStatus};
+use bus::contract::reservation::{BeginPayment, GetReservation, PaymentBegun, RefundStatus};
 use bus::contract::{Problem, Request};
 use bus::service::{Answered, Ask, Call, Server, json};
 use bus::{Context, Failure};
@@ -22,11 +23,12 @@ use uuid::Uuid;
 use super::Env;
 use super::actor::{PaymentMachine, repeated};
 use super::machine::{Input, WebhookEvent};
-use super::model::{EXPIRED, Facts, Payment, payment_id};
+use super::model::{Bill, EXPIRED, Facts, Payment, payment_id};
 use super::provider::objects::{self, About};
 use super::provider::{Answer, DisputeView, Kind};
 use super::step::PayRequest;
 use super::store::{self, Rows};
+use super::{erasure, purchase, receipt_requests};
 use crate::delivery::{Change, IdempotencyKey, Outcome, read_failure, request_hash};
 use crate::entity_shell::{Caller, Requester, actor as shell};
 
@@ -36,6 +38,8 @@ const PAGE_LIVES: Duration = Duration::from_secs(40 * 60);
 const PAGE_LIVES_MAX: Duration = Duration::from_secs(23 * 60 * 60);
 /// The rest of a request's time after the provider's reply: to commit the outcome and to answer.
 const TO_ANSWER: Duration = Duration::from_millis(500);
+/// Longest wait for movie's answer before a page is opened without it.
+const SHOWTIME_WITHIN: Duration = Duration::from_secs(1);
 /// Longest wait for the provider while a moviegoer waits.
 const CHARGE_WITHIN: Duration = Duration::from_secs(8);
 
@@ -48,6 +52,10 @@ pub async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, revenue).await?;
     server.serve_with(&env, end).await?;
     server.serve_with(&env, get_refund).await?;
+    server.serve_with(&env, receipt_requests::receipts).await?;
+    server.serve_with(&env, receipt_requests::set_buyer).await?;
+    server.serve_with(&env, are_disputed).await?;
+    server.serve_with(&env, erasure::are_open).await?;
     server.serve_with(&env, webhook).await?;
     Ok(server)
 }
@@ -70,7 +78,7 @@ async fn pay(env: Env, call: Call<Pay>) -> Answered {
         Err(refusal) => return stored_answer(&env, key, &hash, refusal).await,
     };
     let request = PayRequest {
-        kind: kind(&env, payment_method, &begun),
+        kind: kind(&env, payment_method, &begun, &call.context).await,
         facts: facts(begun),
         key: key.clone(),
         hash,
@@ -97,15 +105,24 @@ async fn pay(env: Env, call: Call<Pay>) -> Answered {
     }
 }
 
-fn kind(env: &Env, payment_method: Option<String>, begun: &PaymentBegun) -> Kind {
-    let now = env.clock.now();
-    match payment_method {
-        Some(method) => Kind::Token { method: Some(method) },
-        None => {
-            let ends_at = begun.expires_at.max(now.plus(PAGE_LIVES)).min(now.plus(PAGE_LIVES_MAX));
-            Kind::Hosted { ends_at: ends_at.unix_seconds() }
-        }
+async fn kind(env: &Env, payment_method: Option<String>, begun: &PaymentBegun, context: &Context) -> Kind {
+    if let Some(method) = payment_method {
+        return Kind::Token { method: Some(method) };
     }
+    let now = env.clock.now();
+    let ends_at = begun.expires_at.max(now.plus(PAGE_LIVES)).min(now.plus(PAGE_LIVES_MAX));
+    // Of a payment of nothing there is no page.
+    let showtime = match &begun.sale {
+        Some(sale) if begun.total.amount > 0 => showtime(env, sale.showtime_id, context).await,
+        _ => None,
+    };
+    Kind::Hosted { ends_at: ends_at.unix_seconds(), purchase: purchase::of(begun, showtime.as_ref()) }
+}
+
+/// The showtime for the page's text, which can do without it.
+async fn showtime(env: &Env, id: Uuid, context: &Context) -> Option<Showtime> {
+    let ask = Ask { timeout: SHOWTIME_WITHIN, ..Ask::new(context.clone()) };
+    env.bus.ask(&GetShowtime { id }, &ask).await.ok()
 }
 
 fn facts(begun: PaymentBegun) -> Facts {
@@ -117,6 +134,15 @@ fn facts(begun: PaymentBegun) -> Facts {
         sale: begun.sale,
         seats_version: 0,
         total: begun.total,
+        bill: Bill {
+            site_id: begun.site_id,
+            code: begun.code,
+            locale: begun.locale,
+            lines: begun.lines,
+            fees: begun.fees,
+        },
+        exchange_of: begun.exchange_of,
+        credit: begun.credit,
         expires_at: begun.expires_at,
     }
 }
@@ -150,13 +176,26 @@ async fn get(env: Env, call: Call<GetPayment>) -> Answered {
     let caller = call.caller()?;
     let is_staff = caller.role >= Role::Admin;
     let found = store::payment(&env.pool, call.request.id).await.map_err(read_failure)?;
-    let payment = found.filter(|payment| is_staff || payment.user_id == caller.user_id);
-    let payment = payment.ok_or(Rejection::NoSuchPayment)?;
+    let payment = found.ok_or(Rejection::NoSuchPayment)?;
+    let is_owner = caller.role == Role::User && payment.user_id == caller.user_id;
+    if !is_staff && !is_owner {
+        check_order(&env, &call, payment.reservation_id).await?;
+    }
     if !is_staff {
         return json(&payment.shown());
     }
     let log = store::log(&env.pool, payment.id).await.map_err(read_failure)?;
     json(&bus::contract::payment::Payment { log: Some(log), ..payment.shown_to_staff() })
+}
+
+/// Has reservation decide whether the caller may see the order: it knows whose a guest's order is now, and which links are good.
+async fn check_order(env: &Env, call: &Call<GetPayment>, id: Uuid) -> Result<(), Problem> {
+    let ask = Ask { token: call.token.clone(), ..Ask::new(call.context.clone()) };
+    match env.bus.ask(&GetReservation { id }, &ask).await {
+        Ok(_) => Ok(()),
+        Err(problem) if problem.status == 404 => Err(Rejection::NoSuchPayment.into()),
+        Err(problem) => Err(problem),
+    }
 }
 
 async fn list(env: Env, call: Call<ListPayments>) -> Answered {
@@ -192,6 +231,16 @@ async fn end(env: Env, call: Call<EndPayment>) -> Answered {
 async fn get_refund(env: Env, call: Call<GetRefund>) -> Answered {
     let GetRefund { refund_id, reservation_id } = call.request;
     json(&refund_answer(env.payments.get(reservation_id).await?.as_ref(), refund_id))
+}
+
+/// Each capture is asked of the payment that took it.
+async fn are_disputed(env: Env, call: Call<AreDisputed>) -> Answered {
+    let mut disputed = false;
+    for capture in &call.request.captures {
+        let payment = env.payments.get(capture.reservation_id).await?;
+        disputed |= payment.is_none_or(|payment| payment.disputed(&capture.provider_ref) > 0);
+    }
+    json(&Disputed { disputed })
 }
 
 pub fn refund_answer(payment: Option<&Payment>, refund_id: Uuid) -> RefundAnswer {

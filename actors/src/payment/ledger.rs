@@ -19,6 +19,10 @@ pub enum Account {
     /// The money that the provider holds for us.
     Provider,
     Sales,
+    /// Between an order and the dearer one in its place.
+    Credit,
+    /// Differences too little to be charged.
+    Waived,
     Refunds,
     /// Captures other than the accepted one, to be given back.
     Unwanted,
@@ -33,6 +37,8 @@ impl Account {
         match self {
             Self::Provider => "PROVIDER",
             Self::Sales => "SALES",
+            Self::Credit => "CREDIT",
+            Self::Waived => "WAIVED",
             Self::Refunds => "REFUNDS",
             Self::Unwanted => "UNWANTED",
             Self::Disputed => "DISPUTED",
@@ -54,8 +60,8 @@ impl Account {
     /// Whether its postings are of one show.
     fn is_of_a_show(self) -> bool {
         match self {
-            Self::Sales | Self::Refunds | Self::Disputed | Self::Chargebacks => true,
-            Self::Provider | Self::Unwanted => false,
+            Self::Sales | Self::Waived | Self::Refunds | Self::Disputed | Self::Chargebacks => true,
+            Self::Provider | Self::Credit | Self::Unwanted => false,
         }
     }
 }
@@ -113,7 +119,11 @@ impl Payment {
             *sums.entry((account, total.currency)).or_insert(0) += sign * total.amount;
         };
         if self.is_captured() {
-            add(Account::Sales, self.total, -1);
+            let sold = self.price() - self.credited_sum();
+            add(Account::Sales, Money { amount: sold, ..self.total }, -1);
+            if let Some(credit) = &self.credit {
+                add(Account::Waived, credit.waived, 1);
+            }
         }
         let is_booked = |r: &&Refund| r.origin == Origin::Saga && r.status == RefundStatus::Completed;
         self.refunds.iter().filter(is_booked).for_each(|refund| add(Account::Refunds, refund.total, 1));

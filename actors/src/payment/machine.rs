@@ -10,7 +10,7 @@
 use bus::contract::Timestamp;
 use bus::contract::payment::Rejection;
 use bus::contract::reservation::{
-    CancelReason, RefundRequested, ReservationCancelled, ReservationCreated, ReservationExchanged, Sale,
+    CancelReason, RefundRequested, ReservationCancelled, ReservationCreated, Sale,
 };
 use uuid::Uuid;
 
@@ -19,14 +19,14 @@ use super::model::{CANCELLED, Payment, Stage, sale};
 use super::provider::Kind;
 use super::provider::objects::About;
 use super::step::{PayRequest, PaymentEvent, Step};
-use super::{attempt, dispute, ledger, refund};
+use super::{attempt, credit, dispute, ledger, refund};
 use crate::config::DeclineLimits;
 
 #[derive(Debug, Clone)]
 pub enum Input {
     Created(Box<ReservationCreated>),
     Cancelled(Box<ReservationCancelled>),
-    Exchanged(Box<ReservationExchanged>),
+    SeatsChanged(Box<SeatsChanged>),
     RefundRequested(Box<RefundRequested>),
     Pay(Box<PayRequest>),
     /// Nothing may begin any more; open attempts are closed at the provider, again at each repeat.
@@ -43,6 +43,15 @@ pub enum Input {
     Replied(ProviderCall, ProviderReply),
     /// The next check is due.
     Due,
+}
+
+/// A confirmed reservation has other seats, or fewer.
+#[derive(Debug, Clone)]
+pub struct SeatsChanged {
+    pub payment_id: Uuid,
+    /// Of the postings and the log.
+    pub entry: &'static str,
+    pub reservation: ReservationCreated,
 }
 
 /// An event of the provider, as received.
@@ -80,8 +89,8 @@ fn transition(before: &Payment, input: &Input, now: Timestamp) -> Result<Step, R
             cancelled(end(same(), CANCELLED, now), before, event)
         }
         (S::Over { .. } | S::Captured { .. }, I::Cancelled(event)) => cancelled(same(), before, event),
-        (_, I::Exchanged(event)) if event.reservation.version <= before.seats_version => same(),
-        (_, I::Exchanged(event)) => exchanged(same(), event),
+        (_, I::SeatsChanged(change)) if change.reservation.version <= before.seats_version => same(),
+        (_, I::SeatsChanged(change)) => seats_changed(same(), change),
 
         // paying
         (S::Captured { .. }, I::Pay(_)) => return Err(Rejection::AlreadyPaid),
@@ -211,10 +220,10 @@ fn settled_concerns_end(mut step: Step) -> Step {
 // exception: after a hold's end late money buys the seats or goes back whole, and only the refund shows that it did not buy
 // them. An event of an older version of the reservation changes nothing.
 
-fn exchanged(mut step: Step, event: &ReservationExchanged) -> Step {
+fn seats_changed(mut step: Step, change: &SeatsChanged) -> Step {
     step.next.hold_expired = false;
-    let reservation = &event.reservation;
-    seats_are(step, reservation.version, "exchange", sale(reservation))
+    let SeatsChanged { entry, reservation, .. } = change;
+    seats_are(step, reservation.version, entry, sale(reservation))
 }
 
 fn cancelled(mut step: Step, before: &Payment, event: &ReservationCancelled) -> Step {
@@ -222,7 +231,8 @@ fn cancelled(mut step: Step, before: &Payment, event: &ReservationCancelled) -> 
     step.next.hold_expired = event.reason == CancelReason::HoldExpired;
     let may_be_bought = step.next.hold_expired && !step.next.goes_back_whole();
     let tickets = before.sale.as_ref().filter(|_| may_be_bought).map_or(0, |sale| sale.tickets);
-    seats_are(step, reservation.version, "cancellation", Sale { tickets, ..sale(reservation) })
+    let step = seats_are(step, reservation.version, "cancellation", Sale { tickets, ..sale(reservation) });
+    credit::cancelled(step, event)
 }
 
 fn seats_are(mut step: Step, version: i64, entry: &'static str, after: Sale) -> Step {

@@ -1,6 +1,6 @@
 //! Payment: takes the money for a reservation through a provider, and gives it back.
 //!
-//! It owns payments with their attempts, refunds and disputes, the ledger, and the provider's events. Each reservation has one
+//! It owns payments with their attempts, refunds and disputes, the ledger, receipts, and the provider's events. Each reservation has one
 //! payment.
 //! Invariant: of a payment one capture is accepted, and any other is given back; see `machine` and `attempt`.
 //! Invariant: the provider is called only after the attempt's row is committed and never inside a transaction, and an unknown
@@ -12,12 +12,19 @@ mod actor;
 mod attempt;
 pub(crate) mod call;
 pub(crate) mod consumer;
+mod credit;
 mod dispute;
 pub(crate) mod endpoints;
+mod erasure;
+pub mod fiscal;
 pub(crate) mod ledger;
 pub(crate) mod machine;
 pub(crate) mod model;
+mod numbering;
 pub(crate) mod provider;
+mod purchase;
+mod receipt;
+mod receipt_requests;
 mod reconcile;
 mod refund;
 pub(crate) mod step;
@@ -42,13 +49,17 @@ use crate::delivery::{Reads, sweep};
 use crate::domain::{Domain, Tools, configure};
 use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
+use crate::periodic;
+use crate::site_copy::SiteCopy;
 use crate::supervision::entity::Entities;
 use actor::{Message, PaymentActor};
 #[cfg(test)]
 pub(crate) use actor::{PaymentMachine, Wait};
 use consumer::CONSUMER;
+use fiscal::Fiscal;
 use machine::Input;
 use model::Payment;
+use numbering::Issuer;
 use provider::Provider;
 use provider::stripe::Stripe;
 use store::Rows;
@@ -79,6 +90,8 @@ pub struct Inner {
     declines: Option<DeclineLimits>,
     webhook_secret: String,
     provider: Arc<dyn Provider>,
+    issuer: Issuer,
+    sites: Arc<SiteCopy>,
     payments: Reads<Uuid, Payment>,
     entities: OnceLock<Entities<PaymentActor>>,
 }
@@ -104,18 +117,32 @@ impl Env {
     }
 }
 
-/// Starts the host. The process must have chosen its rustls crypto provider before.
+/// Starts the host, without a fiscal service. The process must have chosen its rustls crypto provider before.
 pub async fn spawn(builder: DomainBuilder, settings: PaymentSettings) -> anyhow::Result<Host> {
+    spawn_with(builder, settings, None).await
+}
+
+/// Starts the host with the fiscal service that signs its receipts.
+pub async fn spawn_with(
+    builder: DomainBuilder,
+    settings: PaymentSettings,
+    fiscal: Option<Arc<dyn Fiscal>>,
+) -> anyhow::Result<Host> {
     if settings.is_sandbox {
         tracing::warn!("SANDBOX=true: payments are tests, no money is charged");
     }
     let every = settings.reconcile;
+    let terms = erasure::Terms { address: settings.retention, buyer_years: settings.records_years };
     let (journal, well, mut children) = builder.delivery::<Rows>();
     let pool = builder.database.pool.clone();
+    let sites = SiteCopy::load(&pool).await?;
+    children.push(sites.child(&builder));
     let env = Env(Arc::new(Inner {
         tools: Tools::new(&builder, journal),
         declines: settings.declines,
         webhook_secret: settings.webhook_secret.clone(),
+        issuer: Issuer::new(&settings.seller, fiscal.is_some()),
+        sites,
         provider: Arc::new(Stripe::new(settings)?),
         payments: store::payments(pool),
         entities: OnceLock::new(),
@@ -141,6 +168,20 @@ pub async fn spawn(builder: DomainBuilder, settings: PaymentSettings) -> anyhow:
             reconcile::run(reading.clone(), every, stop)
         }),
     );
+    let numbering = env.clone();
+    children
+        .push(builder.worker(Stage::Intake, "receipts", move |stop| numbering::run(numbering.clone(), stop)));
+    let retaining = env.clone();
+    children.push(
+        builder
+            .worker(Stage::Intake, "retention", move |stop| erasure::retain(retaining.clone(), terms, stop)),
+    );
+    if let Some(fiscal) = fiscal {
+        let signing = env.clone();
+        children.push(builder.worker(Stage::Intake, "signing", move |stop| {
+            fiscal::run(signing.clone(), fiscal.clone(), stop)
+        }));
+    }
     children.push(builder.service(move |server| endpoints::serve(serving.clone(), server).boxed()));
     builder.start(well, move || children.clone()).await
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bus::Context;
 use bus::contract::payment::{self as contract, DisputeStatus, PaymentStatus, PaymentSuccess};
-use bus::contract::reservation::{RefundStatus, ReservationCreated, Sale};
+use bus::contract::reservation::{Credit, CreditedCapture, RefundStatus, ReservationCreated, Sale};
 use bus::contract::{Money, Timestamp, seat_list};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use parts::{Attempt, Dispute, KeyClaim, NO_SUCH_METHOD, Origin, Refund, State, shown_code};
+pub use parts::{Attempt, Bill, Dispute, KeyClaim, NO_SUCH_METHOD, Origin, Refund, State, shown_code};
 
 /// Format of the checkpoint. A row of another format is refused: this host cannot know its meaning.
 pub const FORMAT: u32 = 1;
@@ -40,7 +40,20 @@ pub struct Payment {
     pub email: Option<String>,
     /// The name of the purchase on the provider's page.
     pub description: String,
+    /// What is charged.
     pub total: Money,
+    /// For the receipts; `None` for a payment from before they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bill: Option<Bill>,
+    /// The reservation whose place the paid one takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_of: Option<Uuid>,
+    /// What pays for the rest of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<Credit>,
+    /// The captures whose money pays for the order in the place of this one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credited: Vec<CreditedCapture>,
     /// The seats that are paid for now.
     pub sale: Option<Sale>,
     /// The reservation's version that `sale` is of; 0 while only `begin_payment` has returned it.
@@ -94,6 +107,9 @@ pub struct Facts {
     pub sale: Option<Sale>,
     pub seats_version: i64,
     pub total: Money,
+    pub bill: Bill,
+    pub exchange_of: Option<Uuid>,
+    pub credit: Option<Credit>,
     pub expires_at: Timestamp,
 }
 
@@ -102,11 +118,21 @@ impl Facts {
         Self {
             reservation_id: created.reservation_id,
             user_id: created.user_id,
-            email: Some(created.email.clone()),
+            // A guest gives it later, before paying.
+            email: Some(created.email.clone()).filter(|email| !email.is_empty()),
             description: format!("{} · {}", created.movie_title, seat_list(&created.seats)),
             sale: Some(sale(created)),
             seats_version: created.version,
-            total: created.total,
+            total: created.due(),
+            exchange_of: created.exchange_of,
+            credit: created.credit.clone(),
+            bill: Bill {
+                site_id: created.site_id,
+                code: created.code,
+                locale: created.locale,
+                lines: created.lines.clone(),
+                fees: created.fees.clone(),
+            },
             expires_at: created.expires_at,
         }
     }
@@ -159,6 +185,10 @@ impl Payment {
             email: facts.email,
             description: facts.description,
             total: facts.total,
+            bill: Some(facts.bill),
+            exchange_of: facts.exchange_of,
+            credit: facts.credit,
+            credited: Vec::new(),
             sale: facts.sale,
             seats_version: facts.seats_version,
             hold_expired: false,
@@ -177,9 +207,11 @@ impl Payment {
 
     pub fn status(&self) -> PaymentStatus {
         match &self.stage {
-            Stage::Captured { provider_ref, .. } => match self.given_back(provider_ref) {
+            Stage::Captured { .. } => match self.given_back() {
                 0 => PaymentStatus::Succeeded,
-                part if part < self.total.amount => PaymentStatus::PartiallyRefunded,
+                part if part < self.total.amount + self.credit.as_ref().map_or(0, |c| c.total.amount) => {
+                    PaymentStatus::PartiallyRefunded
+                }
                 _ => PaymentStatus::Refunded,
             },
             Stage::Over { .. } => PaymentStatus::Failed,
@@ -241,17 +273,14 @@ impl Payment {
         self.disputes.iter().filter(taken).filter_map(|d| d.total).map(|total| total.amount).sum()
     }
 
-    fn given_back(&self, intent: &str) -> i64 {
-        self.refund_sum(intent, |status| status == RefundStatus::Completed)
+    fn given_back(&self) -> i64 {
+        let is_done = |r: &&Refund| r.origin == Origin::Saga && r.status == RefundStatus::Completed;
+        self.refunds.iter().filter(is_done).map(|refund| refund.total.amount).sum()
     }
 
     /// The money of a capture that was given back or is being given back.
     pub fn promised(&self, intent: &str) -> i64 {
-        self.refund_sum(intent, |status| status != RefundStatus::Failed)
-    }
-
-    fn refund_sum(&self, intent: &str, counts: impl Fn(RefundStatus) -> bool) -> i64 {
-        let counted = self.refunds.iter().filter(|refund| refund.intent == intent && counts(refund.status));
+        let counted = self.refunds.iter().filter(|r| r.intent == intent && r.status != RefundStatus::Failed);
         counted.map(|refund| refund.total.amount).sum()
     }
 
@@ -300,6 +329,10 @@ impl Payment {
             reservation_id: self.reservation_id,
             status: self.status(),
             total: self.total,
+            exchange_of: self.exchange_of,
+            credit: self.credit.as_ref().map(|credit| credit.total),
+            waived: self.credit.as_ref().map(|credit| credit.waived).filter(|waived| waived.amount > 0),
+            due: self.exchange_of.filter(|_| !self.is_captured()).map(|_| self.total),
             checkout_url: self.attempts.iter().find_map(Attempt::waiting_page).cloned(),
             expires_at: self.expires_at,
             attempts: self.attempts.iter().map(Attempt::shown).collect(),

@@ -7,8 +7,8 @@
 pub mod objects;
 pub mod stripe;
 
-use bus::contract::Money;
 use bus::contract::payment::DisputeStatus;
+use bus::contract::{Locale, Money};
 use ractor::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -70,8 +70,21 @@ pub enum ProviderState {
 pub enum Kind {
     /// `method` is deleted once the outcome is known.
     Token { method: Option<String> },
-    /// When the page ends by itself, in Unix seconds: stored, since a repeated call must be identical.
-    Hosted { ends_at: i64 },
+    /// When the page ends by itself, in Unix seconds, and what it says: stored, since a repeated call must be identical.
+    Hosted {
+        ends_at: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purchase: Option<Purchase>,
+    },
+}
+
+/// What a page says of the purchase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Purchase {
+    pub name: String,
+    pub details: String,
+    /// The language of the page.
+    pub locale: Locale,
 }
 
 /// An attempt to be made. `Kind::Token` without a method is one whose outcome is known; it is never sent.

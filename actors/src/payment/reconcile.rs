@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use bus::{Failure, Problem};
 use futures::{StreamExt, TryStreamExt};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::provider::{Answer, ListedEvent, objects};
 use super::store::{self, Advance, Cursor, Pass, Rows};
-use super::{Env, endpoints};
+use super::{Env, endpoints, periodic};
 use crate::delivery::{Change, Outcome, read_failure};
 
 /// Read again each time: the clocks of provider and database differ, and an event is listed a moment after it is made.
@@ -28,27 +27,8 @@ const AT_ONCE_MAX: usize = 16;
 
 /// Runs until `stop`: at the start and every `every`, if no other host did.
 pub async fn run(env: Env, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut tick = tokio::time::interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_failing = false;
-    loop {
-        tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
-            _ = tick.tick() => {}
-        }
-        let read = tokio::select! {
-            _ = stop.cancelled() => return Ok(()),
-            read = read_pages(&env, every) => read,
-        };
-        match read {
-            Ok(()) => is_failing = false,
-            Err(failure) if !is_failing => {
-                is_failing = true;
-                tracing::warn!(%failure, "the provider's events were not read; trying on");
-            }
-            Err(_) => {}
-        }
-    }
+    periodic::repeat(every, &stop, "the provider's events were not read", || read_pages(&env, every)).await;
+    Ok(())
 }
 
 /// One run: as many pages as it may take, each applied before the cursor moves.

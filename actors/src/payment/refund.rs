@@ -71,8 +71,9 @@ fn require_attention(step: Step, refund: Refund, why: String) -> Step {
 /// Reservation requests money back.
 pub fn request(step: Step, stage: &Stage, event: &RefundRequested, now: Timestamp) -> Step {
     let (intent, refusal) = match stage {
-        Stage::Captured { provider_ref, .. } => {
-            (provider_ref.clone(), refusal(&step.next, provider_ref, event))
+        Stage::Captured { provider_ref: own, .. } => {
+            let intent = event.provider_ref.as_ref().unwrap_or(own);
+            (intent.clone(), refusal(&step.next, intent, own, event))
         }
         Stage::Payable | Stage::Ending { .. } | Stage::Over { .. } => {
             (String::new(), Some("nothing-captured"))
@@ -85,7 +86,7 @@ pub fn request(step: Step, stage: &Stage, event: &RefundRequested, now: Timestam
     match refusal {
         Some(code) => failed(step, refund, code),
         // A refund of nothing needs no provider.
-        None if step.next.is_free() => {
+        None if event.total.amount == 0 => {
             let done = Refund { status: RefundStatus::Completed, ..refund };
             put(step, done).event(PaymentEvent::RefundCompleted(id))
         }
@@ -94,11 +95,11 @@ pub fn request(step: Step, stage: &Stage, event: &RefundRequested, now: Timestam
 }
 
 /// Why a capture does not give this back.
-fn refusal(payment: &Payment, intent: &str, event: &RefundRequested) -> Option<&'static str> {
+fn refusal(payment: &Payment, intent: &str, own: &str, event: &RefundRequested) -> Option<&'static str> {
     if payment.is_free() && event.total == payment.total {
         return None;
     }
-    let left = payment.total.amount - payment.promised(intent);
+    let left = payment.left_of(intent, own);
     let undisputed = left - payment.disputed(intent);
     let is_ours = event.total.currency == payment.total.currency;
     let fits = |left| is_ours && (1..=left).contains(&event.total.amount);

@@ -1,11 +1,13 @@
 //! Payment's SQL: a payment is one row with its checkpoint and the columns that are searched; the ledger's postings, declined
-//! cards, the provider's events and the reconciliation's cursor are tables.
+//! cards, receipts, the provider's events and the reconciliation's cursor are tables.
 //!
 //! Invariant: a payment's row is written only over the version that was decided on, and its postings, declines and log only
 //! together with it. A batch is one statement.
 //! Invariant: the declines of an account are counted under a lock of that account, which `lock` takes, so that two hosts cannot
 //! both begin the last charge. A charge whose outcome is not known yet counts as declined: it may be.
 
+pub mod erasure;
+pub mod receipt;
 mod report;
 mod statement;
 
@@ -25,6 +27,7 @@ use uuid::Uuid;
 
 use super::ledger::Posting;
 use super::model::{FORMAT, Payment};
+use super::receipt::DueReceipt;
 use super::step::{LogLine, Step};
 use crate::delivery::{self, Loss, Reads, Statement, WriteError};
 pub use report::revenue;
@@ -42,6 +45,10 @@ pub enum Rows {
         at: Option<Timestamp>,
     },
     Cursor(Advance),
+    /// The next numbers of receipts.
+    Numbering(receipt::Numbering),
+    Buyer(receipt::BuyerRow),
+    Signature(receipt::Signature),
 }
 
 #[derive(Debug)]
@@ -53,6 +60,7 @@ pub struct PaymentRows {
     pub postings: Vec<Posting>,
     /// Numbers of the direct charges that this step found declined.
     declined: Vec<i32>,
+    receipts: Vec<DueReceipt>,
     event: Option<ProviderEvent>,
     /// Of the direct charge that the step begins.
     bound: Option<Bound>,
@@ -83,6 +91,7 @@ impl PaymentRows {
         let declined = step.next.attempts.iter().filter(|attempt| attempt.is_decline());
         Self {
             declined: declined.map(|a| a.number).filter(|number| !was_declined(*number)).collect(),
+            receipts: super::receipt::due(before, &step.next),
             payment: step.next.clone(),
             expected: before.version,
             log: step.log.clone(),
@@ -98,8 +107,16 @@ impl delivery::Rows for Rows {
     type Rejection = Rejection;
     type Written = ();
 
+    const GAUGES: &'static [delivery::Gauge] = &[
+        ("payments_attention", "select count(*) from payments where attention is not null"),
+        (
+            "receipts_oldest_seconds",
+            "select extract(epoch from now() - min(due_at)) from receipts where number is null and due_at < now()",
+        ),
+    ];
+
     fn is_statement(&self) -> bool {
-        !matches!(self, Self::Cursor(_))
+        !matches!(self, Self::Cursor(_) | Self::Numbering(_))
     }
 
     fn statement(rows: &[&Self]) -> Statement {
@@ -139,9 +156,16 @@ impl delivery::Rows for Rows {
     ) -> BoxFuture<'a, Result<Vec<()>, WriteError<Self::Rejection>>> {
         async move {
             for (index, row) in rows.iter().enumerate() {
-                if let Self::Cursor(cursor) = row
-                    && !advance(db, cursor).await?
-                {
+                let is_written = match row {
+                    Self::Cursor(cursor) => advance(db, cursor).await?,
+                    Self::Numbering(numbering) => receipt::number(db, numbering).await?,
+                    Self::Step(_)
+                    | Self::Event(_)
+                    | Self::Check { .. }
+                    | Self::Buyer(_)
+                    | Self::Signature(_) => true,
+                };
+                if !is_written {
                     return Err(WriteError::Lost(vec![(index, Loss::Stale)]));
                 }
             }
@@ -157,14 +181,21 @@ impl Rows {
         match self {
             Self::Step(rows) => Some(rows.payment.id),
             Self::Check { id, .. } => Some(*id),
-            Self::Event(_) | Self::Cursor(_) => None,
+            Self::Event(_) | Self::Cursor(_) | Self::Numbering(_) | Self::Buyer(_) | Self::Signature(_) => {
+                None
+            }
         }
     }
 
     fn bound(&self) -> Option<Bound> {
         match self {
             Self::Step(rows) => rows.bound,
-            Self::Event(_) | Self::Check { .. } | Self::Cursor(_) => None,
+            Self::Event(_)
+            | Self::Check { .. }
+            | Self::Cursor(_)
+            | Self::Numbering(_)
+            | Self::Buyer(_)
+            | Self::Signature(_) => None,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Pure tests of the machine: a payment and an input give a step. No I/O.
 
 mod closing;
+mod credits;
 mod declines;
 mod disputes;
 mod histories;
 mod ledger;
+mod receipts;
 mod refunds;
 mod seat_histories;
 mod seats;
@@ -15,14 +17,14 @@ use std::time::Duration;
 
 use bus::Context;
 use bus::contract::payment::{PaymentStatus, Rejection};
-use bus::contract::reservation::{RefundRequested, ReservationCancelled, ReservationExchanged, Sale};
+use bus::contract::reservation::{RefundRequested, ReservationCancelled, Sale};
 use bus::contract::{Currency, Money, Timestamp};
 use uuid::Uuid;
 
 use super::call::{ProviderCall as Call, ProviderReply};
 use super::ledger::Posting;
-use super::machine::{self, Input, WebhookEvent};
-use super::model::{Facts, NO_SUCH_METHOD, Payment, Stage, State, payment_id, sale};
+use super::machine::{self, Input, SeatsChanged, WebhookEvent};
+use super::model::{Bill, Facts, NO_SUCH_METHOD, Payment, Stage, State, payment_id, sale};
 use super::provider::objects::About;
 use super::provider::{Answer, AttemptView, DisputeView, Kind, ProviderState, RefundView};
 use super::step::{self, KeyWrite, LogLine, PayRequest, PaymentEvent};
@@ -130,8 +132,8 @@ fn dispute_shown(payment: &Payment, view: &DisputeView, now: Timestamp) -> Step 
     webhook(payment, About::Dispute(view.clone()), now)
 }
 
-fn exchanged(payment: &Payment, event: &ReservationExchanged, now: Timestamp) -> Step {
-    step(payment, Input::Exchanged(Box::new(event.clone())), now)
+fn seats_changed(payment: &Payment, change: SeatsChanged, now: Timestamp) -> Step {
+    step(payment, Input::SeatsChanged(Box::new(change)), now)
 }
 
 fn cancelled(payment: &Payment, event: &ReservationCancelled, now: Timestamp) -> Step {
@@ -154,6 +156,9 @@ fn facts() -> Facts {
         }),
         seats_version: 1,
         total: euros(2400),
+        bill: Bill::default(),
+        exchange_of: None,
+        credit: None,
         expires_at: at(HOLD),
     }
 }
@@ -177,7 +182,7 @@ fn token() -> Kind {
 }
 
 fn page() -> Kind {
-    Kind::Hosted { ends_at: 2400 }
+    Kind::Hosted { ends_at: 2400, purchase: None }
 }
 
 fn begin(payment: &Payment, kind: Kind, now: i64) -> Step {

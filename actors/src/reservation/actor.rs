@@ -7,26 +7,26 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::contract::Timestamp;
 use bus::contract::auth::Role;
-use bus::contract::payment::{EndPayment, GetRefund, Refund};
-use bus::contract::reservation::{PaymentBegun, RefundStatus, Rejection, Sale};
-use bus::contract::seat_list;
+use bus::contract::payment::{AreDisputed, EndPayment, GetRefund, Refund};
+use bus::contract::reservation::{PaymentBegun, RefundStatus, Rejection, ReservationStatus, Sale};
+use bus::contract::{Money, Timestamp, seat_list};
 use bus::service::{Answered, Ask, json};
-use bus::token::Identity;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Env;
+use super::access::check;
 use super::holds::{Bounds, ends_unpaid};
 use super::model::{Reservation, Seats};
 use super::order::replay;
 use super::saga::{
-    Input, SagaCall, SagaEvent, Step as SagaStep, ended_input, exchanged, refund_input, replacement_input,
+    Input, Replace, SagaCall, SagaEvent, Step as SagaStep, ended_input, refund_input, replacement_input,
 };
 use super::store::{Logged, Rows, Step};
+use super::tickets::TicketChanges;
 use crate::config::ReservationSettings;
 use crate::delivery::{Change, IdempotencyWrite, Reads, StoredAnswer};
 use crate::domain::Tools;
@@ -69,11 +69,11 @@ impl Machine for SagaMachine {
         now: Timestamp,
     ) -> Result<Plan<Self>, Refusal> {
         let Some(before) = state else { return Err(no_such_reservation(requester)) };
-        if requester.identity().is_some_and(|identity| !may_act(before, identity)) {
-            return Err(Refusal::rejected(Rejection::NoSuchReservation));
+        if let Some(identity) = requester.identity() {
+            check(before, identity).map_err(Refusal::rejected)?;
         }
         let step = before.step(input, now).map_err(Refusal::rejected)?;
-        if step.writes_nothing(&before.saga) {
+        if before.is_left_by(&step, input) {
             return self.repeat_calls(before, input, step, requester, now);
         }
         self.write(before, input, step, requester, now)
@@ -162,7 +162,7 @@ impl SagaMachine {
         })
     }
 
-    /// A new version; with the beginning of an exchange also the new reservation's first.
+    /// A new version; with the beginning of an exchange also the new reservation's first, and with its end the old one's last.
     fn write(
         &self,
         before: &Reservation,
@@ -173,16 +173,24 @@ impl SagaMachine {
     ) -> Result<Plan<Self>, Refusal> {
         let after = before.with(step.next, input, now);
         let context = context(requester);
-        let mut outbox = after.events(before, &step.events, &context);
-        let row = row(before, &after, input);
+        let mut outbox = after.events(before, &step.events, input.by(), &context);
+        let row = row(before, &after, input, &step.events);
         let rows = match input {
             Input::BeginExchange(replacement) => {
                 let new = before.replaced_by(replacement);
-                outbox.extend(new.events(&new, &[SagaEvent::Created], &context));
+                outbox.extend(new.events(&new, &[SagaEvent::Created], None, &context));
                 let role = requester.identity().map_or(Role::User, |identity| identity.role);
                 let bounds = Bounds::of_exchange(&self.settings, role);
                 Rows::Pair(Box::new([row, Step::of_new(new, bounds, replacement.to.showtime_version)]))
             }
+            Input::Replace(replace) => match ended_by(&after, replace, now) {
+                Some((old, ended, events)) => {
+                    outbox.extend(ended.events(&old, &events, None, &context));
+                    let end = self::row(&old, &ended, input, &events);
+                    Rows::Pair(Box::new([row, end]))
+                }
+                None => Rows::Step(Box::new(row)),
+            },
             _ => Rows::Step(Box::new(row)),
         };
         let response = answer_to(requester, &Done { input, after: &after, events: &step.events, now })?;
@@ -221,7 +229,7 @@ impl Hosted for SagaMachine {
         env: Env,
         id: Uuid,
         call: SagaCall,
-        _state: Option<Reservation>,
+        state: Option<Reservation>,
         context: Context,
         _until: Option<Instant>,
     ) -> Option<Input> {
@@ -240,16 +248,51 @@ impl Hosted for SagaMachine {
                     Err(problem) => not_answered(id, &problem.code),
                 }
             }
-            SagaCall::NotifyReplaced { old, is_paid } => {
-                env.sagas().send(old, Message::Input(exchanged(id, is_paid), Requester::Nobody));
+            SagaCall::NotifyReplaced { old } => {
+                let input = Input::ExchangeOver { to: id };
+                env.sagas().send(old, Message::Input(input, Requester::Nobody));
                 None
             }
+            SagaCall::ReadReplaced { old } => read_replaced(&env, &state?, old, context).await,
             SagaCall::ReadReplacement { to } => match env.reservations.get(to).await {
                 Ok(new) => replacement_input(to, new.as_ref().map(|new| &new.saga)),
                 Err(failure) => not_answered(id, &failure.to_string()),
             },
         }
     }
+}
+
+/// The reservation that `new` replaces, and whether disputes hold the money that it credits.
+async fn read_replaced(env: &Env, new: &Reservation, old: Uuid, context: Context) -> Option<Input> {
+    let captures = new.saga.credit.as_ref().map(|credit| credit.captures.clone()).unwrap_or_default();
+    let is_disputed = if captures.is_empty() {
+        false
+    } else {
+        match env.bus.ask(&AreDisputed { captures }, &Ask::new(context)).await {
+            Ok(answer) => answer.disputed,
+            Err(problem) => return not_answered(new.id, &problem.code),
+        }
+    };
+    match env.reservations.get(old).await {
+        Ok(row) => {
+            let old = row.map(|row| row.as_old_order());
+            Some(Input::Replace(Box::new(Replace { to: new.id, old, is_disputed })))
+        }
+        Err(failure) => not_answered(new.id, &failure.to_string()),
+    }
+}
+
+/// The reservation that ends in the commit that confirms `new`: before and after, with its events.
+fn ended_by(
+    new: &Reservation,
+    replace: &Replace,
+    now: Timestamp,
+) -> Option<(Reservation, Reservation, Vec<SagaEvent>)> {
+    let is_confirmed = new.saga.status() == ReservationStatus::Confirmed;
+    let old = Reservation::from(replace.old.clone().filter(|_| is_confirmed)?);
+    let SagaStep { next, events, .. } = old.saga.replaced(new.saga.credit.as_ref()?);
+    let ended = old.with(next, &Input::Replace(Box::new(replace.clone())), now);
+    Some((old, ended, events))
 }
 
 fn not_answered(reservation: Uuid, why: &str) -> Option<Input> {
@@ -286,7 +329,8 @@ fn payment_begun(reservation: &Reservation) -> Answered {
         user_id: reservation.user_id,
         email: reservation.email.clone(),
         description: format!("{} · {}", reservation.movie_title, seat_list(&reservation.seats())),
-        total: reservation.saga.terms.total,
+        total: reservation.saga.due(),
+        credit: reservation.saga.credit.clone(),
         expires_at: reservation.saga.expires_at,
         sale: Some(Sale {
             showtime_id: reservation.showtime_id,
@@ -295,16 +339,25 @@ fn payment_begun(reservation: &Reservation) -> Answered {
             starts_at: reservation.starts_at,
             tickets: reservation.saga.terms.lines.len() as u16,
         }),
+        seats: reservation.seats(),
+        lines: reservation.saga.terms.lines.clone(),
+        fees: reservation.saga.terms.fees.clone(),
+        code: Some(reservation.code),
+        exchange_of: reservation.saga.exchange_of,
+        locale: reservation.saga.terms.locale,
+        site_id: reservation.saga.terms.site_id,
     })
 }
 
 fn refund_requested(done: &Done<'_>) -> Answered {
-    let requested = done.events.iter().find_map(|event| match event {
+    let requested = done.events.iter().filter_map(|event| match event {
         SagaEvent::RefundRequested(refund) => Some(refund),
         _ => None,
     });
-    let refund = requested.ok_or_else(Problem::internal)?;
-    let (id, total, created_at) = (refund.id, refund.total, done.now);
+    let refund = requested.clone().next().ok_or_else(Problem::internal)?;
+    // A refund that is split over captures is one to its customer.
+    let amount = requested.map(|refund| refund.total.amount).sum();
+    let (id, total, created_at) = (refund.id, Money { amount, ..refund.total }, done.now);
     json(&Refund { id, total, status: RefundStatus::Requested, created_at })
 }
 
@@ -316,17 +369,13 @@ fn no_such_reservation(requester: &Requester) -> Refusal {
     }
 }
 
-/// The caller's own reservation, or any for an ADMIN.
-pub fn may_act(reservation: &Reservation, identity: &Identity) -> bool {
-    reservation.user_id == identity.user_id || identity.role >= Role::Admin
-}
-
 /// The step as it is written.
-fn row(before: &Reservation, after: &Reservation, input: &Input) -> Step {
+pub fn row(before: &Reservation, after: &Reservation, input: &Input, events: &[SagaEvent]) -> Step {
     Step {
         reservation: after.clone(),
         log: Logged { input: input.name(), by: input.by(), detail: input.detail() },
         seats: Seats::of_step(before, input, after.saga.state.claim()),
+        tickets: TicketChanges::of_step(before, after, events),
         ends_unpaid: ends_unpaid(&before.saga, &after.saga, input),
     }
 }

@@ -1,11 +1,12 @@
-//! The events that reservation handles: payment's for its sagas, movie's for its showtimes, and accounts that were taken over.
+//! The events that reservation handles: payment's for its sagas, movie's for its showtimes, accounts that were taken over, and
+//! erased users.
 //!
 //! Invariant: an event that is handled again changes nothing; an event for many reservations is acknowledged when all have
 //! handled it.
 
 use bus::consumer::Delivery;
 use bus::contract::Event;
-use bus::contract::auth::EmailVerified;
+use bus::contract::auth::{EmailVerified, UserErased};
 use bus::contract::movie::{ShowtimeCancelled, ShowtimeChangeRefused, ShowtimeScheduled, ShowtimeUpdated};
 use bus::contract::payment::{
     PaymentFailed, PaymentInitiated, PaymentSuccess, RefundCompleted, RefundFailed,
@@ -15,11 +16,11 @@ use bus::topology::ConsumerSpec;
 use bus::{Failure, event};
 use uuid::Uuid;
 
-use super::Env;
 use super::actor::{self, Message};
 use super::model::{DOMAIN, Showtime};
 use super::saga::{Cancel, CancelledBy, Input};
 use super::store::{self, Rows};
+use super::{Env, erasure};
 use crate::delivery::{Change, Outcome};
 use crate::entity_shell::Requester;
 
@@ -35,6 +36,7 @@ pub const CONSUMER: ConsumerSpec = ConsumerSpec {
         RefundCompleted::SUBJECT,
         RefundFailed::SUBJECT,
         EmailVerified::SUBJECT,
+        UserErased::SUBJECT,
     ],
 };
 
@@ -52,6 +54,14 @@ pub fn handle(env: &Env, delivery: Delivery) {
         }
         EmailVerified::SUBJECT => {
             tokio::spawn(async move { give_up_holds(&env, delivery).await });
+        }
+        UserErased::SUBJECT => {
+            tokio::spawn(async move {
+                match erasure::erase(&env, &delivery).await {
+                    Ok(()) => delivery.ack(),
+                    Err(failure) => delivery.fail(failure),
+                }
+            });
         }
         subject => match input(subject, &delivery.payload) {
             Ok((id, input)) => env.sagas().send(id, Message::Input(input, Requester::Delivery(delivery))),

@@ -3,24 +3,26 @@
 //! Invariant: owner and role are checked against the row: in this file where the row is only read, in the actor where it is
 //! written.
 
-use bus::contract::SeatId;
+use bus::contract::Line;
 use bus::contract::auth::{Role, SignTickets, Ticket};
 use bus::contract::payment::GetPayment;
 use bus::contract::reservation::{
-    BeginPayment, CancelReservation, Claimed, CreateReservation, DescribeReservation, FindBestSeats,
-    GetReservation, GetSaga, GetSeatMap, GetShowtimeCancellation, GetTickets, ListClaimed, ListHolders,
-    ListReservations, ListSagas, Rejection, ReportOccupancy, RequestRefund, ReservationDescribed,
-    ReservationStatus, ResumeSaga, SeatTicket, Tickets, UpdateReservation,
+    BeginPayment, CancelReservation, Claimed, CountFreeSeats, CreateReservation, DescribeReservation,
+    FindBestSeats, FreeSeats, GetReservation, GetSaga, GetSeatMap, GetShowtimeCancellation, GetTariff,
+    GetTickets, ListClaimed, ListHolders, ListReservations, ListSagas, QuoteTickets, Rejection,
+    ReportOccupancy, ReportSales, ReportTickets, RequestRefund, ReservationDescribed, ReservationStatus,
+    ResumeSaga, SalesReport, SeatTicket, TicketReport, Tickets, TicketsBy, UpdateReservation,
 };
 use bus::service::{Answered, Ask, Call, Server, json};
 use bus::{Failure, Problem};
 
 use super::order::Order;
+use super::report::{Spans, sales_lines, ticket_lines};
 use super::requests::{find, key, send, send_to_saga};
-use super::saga::{Cancel, CancelledBy, GiveBack, Input};
+use super::saga::{Cancel, GiveBack, Input};
 use super::showtime::View;
 use super::store::Filter;
-use super::{Env, exchange, showtime, store};
+use super::{Env, customer, erasure, exchange, returns, showtime, store};
 use crate::delivery::read_failure;
 
 /// Registers every endpoint of the domain.
@@ -33,6 +35,12 @@ pub async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, begin_payment).await?;
     server.serve_with(&env, resume).await?;
     server.serve_with(&env, update).await?;
+    server.serve_with(&env, customer::set).await?;
+    server.serve_with(&env, customer::merge).await?;
+    server.serve_with(&env, customer::guest_order).await?;
+    server.serve_with(&env, customer::guests_with_orders).await?;
+    server.serve_with(&env, erasure::orders_of).await?;
+    server.serve_with(&env, erasure::past_guests).await?;
     server.serve_with(&env, refund).await?;
     server.serve_with(&env, tickets).await?;
     server.serve_with(&env, sagas).await?;
@@ -40,11 +48,17 @@ pub async fn serve(env: Env, mut server: Server) -> Result<Server, Failure> {
     server.serve_with(&env, cancellation).await?;
     server.serve_with(&env, occupancy).await?;
     server.serve_with(&env, holds).await?;
+    server.serve_with(&env, report_tickets).await?;
+    server.serve_with(&env, report_sales).await?;
     server.serve_with(&env, exchange::exchange).await?;
     server.serve_with(&env, exchange::preview).await?;
+    server.serve_with(&env, returns::preview).await?;
     server.serve_with(&env, claimed).await?;
+    server.serve_with(&env, free_seats).await?;
     server.serve_with(&env, seats).await?;
     server.serve_with(&env, best_seats).await?;
+    server.serve_with(&env, tariff).await?;
+    server.serve_with(&env, quote).await?;
     Ok(server)
 }
 
@@ -56,10 +70,25 @@ async fn best_seats(env: Env, call: Call<FindBestSeats>) -> Answered {
     showtime::view(&env, call.request.showtime_id, View::Best(Box::new(call.request))).await
 }
 
+async fn tariff(env: Env, call: Call<GetTariff>) -> Answered {
+    showtime::view(&env, call.request.showtime_id, View::Tariff).await
+}
+
+async fn quote(env: Env, call: Call<QuoteTickets>) -> Answered {
+    let locale = call.request.locale.or(call.context.locale).unwrap_or_default();
+    showtime::view(&env, call.request.showtime_id, View::Quote(Box::new(call.request), locale)).await
+}
+
 /// Answers movie, which requests this before it decides a change.
 async fn claimed(env: Env, call: Call<ListClaimed>) -> Answered {
     let showtimes = store::claimed(&env.pool, &call.request.showtime_ids).await.map_err(read_failure)?;
     json(&Claimed { showtimes })
+}
+
+/// Answers movie, whose lists say where few or no seats are left.
+async fn free_seats(env: Env, call: Call<CountFreeSeats>) -> Answered {
+    let showtimes = store::free_seats(&env.pool, &call.request.showtime_ids).await.map_err(read_failure)?;
+    json(&FreeSeats { showtimes })
 }
 
 pub async fn create(env: Env, call: Call<CreateReservation>) -> Answered {
@@ -95,28 +124,24 @@ pub async fn describe(env: Env, call: Call<DescribeReservation>) -> Answered {
 
 pub async fn list(env: Env, call: Call<ListReservations>) -> Answered {
     let identity = call.caller()?;
-    let ListReservations { status, user_id, showtime_id, when, paging } = call.request;
+    let ListReservations { status, user_id, showtime_id, when, code, paging } = call.request;
     let user = if identity.role >= Role::Admin { user_id } else { Some(identity.user_id) };
-    let filter = Filter { user, status, showtime: showtime_id, when };
+    let filter = Filter { user, status, showtime: showtime_id, when, code };
     let (found, total) = store::list(&env.pool, &filter, paging).await.map_err(read_failure)?;
     let now = env.clock.now();
     json(&paging.of(found.iter().map(|reservation| reservation.view(now)).collect(), total))
 }
 
 pub async fn cancel(env: Env, call: Call<CancelReservation>) -> Answered {
-    let identity = call.caller()?.clone();
-    let percent = call.request.refund_percent;
-    if percent.is_some() && identity.role < Role::Admin {
-        return Err(Rejection::RefundByStaffOnly.into());
-    }
-    let id = call.request.id;
-    let own = env.reservations.get(id).await?.is_some_and(|r| r.user_id == identity.user_id);
-    // Staff who set the refund's amount act as staff, also on their own seats.
-    let by = if own && percent.is_none() { CancelledBy::User } else { CancelledBy::Admin };
+    let (caller, id) = (call.caller()?.clone(), call.request.id);
+    let found = env.reservations.get(id).await?;
+    let cancel = returns::by_caller(&caller, found.as_ref(), call.request.refund_percent)?;
     let note = call.request.reason.clone().filter(|note| !note.trim().is_empty());
-    let planned_on = call.request.version;
-    let cancel = Cancel { by, person: Some(identity.user_id), percent, note, planned_on };
-    send_to_saga(&env, call, id, Input::Cancel(cancel)).await
+    let cancel = Cancel { note, planned_on: call.request.version, ..cancel };
+    match call.request.seats.clone() {
+        Some(seats) => returns::give_back(&env, call, &seats, cancel).await,
+        None => send_to_saga(&env, call, id, Input::Cancel(cancel)).await,
+    }
 }
 
 pub async fn begin_payment(env: Env, call: Call<BeginPayment>) -> Answered {
@@ -134,8 +159,9 @@ pub async fn resume(env: Env, call: Call<ResumeSaga>) -> Answered {
 /// Corrects the order's address; the saga's log records the person.
 pub async fn update(env: Env, call: Call<UpdateReservation>) -> Answered {
     let UpdateReservation { id, email } = call.request.clone();
-    let by = call.caller()?.user_id;
-    send_to_saga(&env, call, id, Input::Readdress { email, by }).await
+    let caller = call.caller()?;
+    let (by, by_staff) = (caller.user_id, caller.role >= Role::Admin);
+    send_to_saga(&env, call, id, Input::Readdress { email, by, by_staff }).await
 }
 
 /// Money is given back by the reservation's saga, which alone has the sum of all earlier refunds.
@@ -154,13 +180,15 @@ pub async fn tickets(env: Env, call: Call<GetTickets>) -> Answered {
         return Err(Rejection::NotConfirmed.into());
     }
     let seats = reservation.seats();
-    let ticket = |seat: &SeatId| Ticket {
+    let ticket = |line: &Line| Ticket {
         reservation_id: reservation.id,
         showtime_id: reservation.showtime_id,
-        seat: seat.clone(),
+        seat: line.seat.clone(),
+        ticket_type: line.named_type().cloned(),
         starts_at: reservation.starts_at,
     };
-    let sign = SignTickets { tickets: seats.iter().map(ticket).collect() };
+    let tickets = reservation.saga.terms.lines.iter().map(ticket).collect();
+    let sign = SignTickets { tickets, orders: vec![] };
     let signed = env.bus.ask(&sign, &Ask::new(call.context.clone())).await?;
     if signed.tokens.len() != seats.len() {
         tracing::error!(reservation = %reservation.id, "not one token a ticket");
@@ -196,4 +224,32 @@ pub async fn holds(env: Env, call: Call<ListHolders>) -> Answered {
     let since = env.clock.now().minus(store::UNPAID_ENDS_FOR);
     let (items, total) = store::holders(&env.pool, since, paging).await.map_err(read_failure)?;
     json(&paging.of(items, total))
+}
+
+pub async fn report_tickets(env: Env, call: Call<ReportTickets>) -> Answered {
+    let ReportTickets { by, from, to, time_zone, paging } = call.request;
+    let zone = crate::zone::any(&time_zone).ok_or(Rejection::NoSuchTimeZone)?;
+    let spans = match by {
+        TicketsBy::Day => Spans::days(&from, &to, &zone)?,
+        TicketsBy::Movie | TicketsBy::Showtime | TicketsBy::Type => Spans::film_weeks(&from, &to, &zone)?,
+    };
+    let cells = store::tickets(&env.pool, by, &spans).await.map_err(read_failure)?;
+    let names = store::names(&env.pool, &spans).await.map_err(read_failure)?;
+    let (lines, totals) = ticket_lines(by, &spans, &cells, &names).ok_or_else(unreadable_row)?;
+    json(&TicketReport { by, from, to, time_zone, totals, lines: paging.page_of(lines) })
+}
+
+pub async fn report_sales(env: Env, call: Call<ReportSales>) -> Answered {
+    let ReportSales { from, to, time_zone, paging } = call.request;
+    let zone = crate::zone::any(&time_zone).ok_or(Rejection::NoSuchTimeZone)?;
+    let spans = Spans::days(&from, &to, &zone)?;
+    let cells = store::sales(&env.pool, &spans).await.map_err(read_failure)?;
+    let (lines, totals) = sales_lines(&spans, &cells).ok_or_else(unreadable_row)?;
+    json(&SalesReport { from, to, time_zone, totals, lines: paging.page_of(lines) })
+}
+
+/// A newer version has written a currency that this one does not know.
+fn unreadable_row() -> Problem {
+    tracing::error!("the ticket log has a currency that is not in the table");
+    Problem::internal()
 }

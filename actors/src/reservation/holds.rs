@@ -2,7 +2,8 @@
 //!
 //! Pure: the store counts open holds under the locks of account and network, in the transaction that writes the new hold; this
 //! file compares them with the bounds. Staff are bound by the number of their open holds alone, and their network is not
-//! stored: at a counter they hold seats for others, from one address.
+//! stored: at a counter they hold seats for others, from one address. A guest is new with each visit, so that the bounds of an
+//! account do not hold it: what does is its network's number of holds and share of a hall.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::config::ReservationSettings;
 /// Orders of so few seats are not counted against a network's share of a hall: a crowd behind one address is many
 /// people with a seat or two each, a hall that is held to be empty is a few accounts with many.
 const SMALL_ORDER: usize = 2;
+/// Small orders of guests count where their network holds more seats of the showtime than this and than its share: a guest costs
+/// one request, an account an address and a password.
+const GUEST_CROWD: usize = 60;
 
 /// The bounds of one new hold; `None` where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +87,11 @@ impl Bounds {
         };
         let within = settings.hold_max + settings.grace + limits.cooldown;
         let cooldown = Cooldown { wait: limits.cooldown, within };
-        let share = (seats > SMALL_ORDER).then(|| capacity * usize::from(limits.network_percent) / 100);
+        let of_hall = capacity * usize::from(limits.network_percent) / 100;
+        let share = match customer.role {
+            Role::Guest if seats <= SMALL_ORDER => Some(of_hall.max(GUEST_CROWD)),
+            _ => (seats > SMALL_ORDER).then_some(of_hall),
+        };
         let network = customer.address.map(|address| NetworkBounds {
             name: network::name(address),
             holds: limits.holds_per_network_max,

@@ -4,31 +4,41 @@
 //! that owns it. Invariant: a reservation's row is its saga's checkpoint, saved with the version it expects.
 //! It does not take money (payment does), and of a movie it has only the fields that a showtime copies.
 
+mod access;
 mod actor;
 pub mod best_available;
 pub(crate) mod consumer;
+mod customer;
 mod endpoints;
+mod erasure;
 mod exchange;
 mod holds;
 pub(crate) mod model;
 mod order;
+mod pricing;
+mod report;
 mod requests;
+mod returns;
 pub mod saga;
+mod sale_rules;
 pub mod seat_map;
 mod showtime;
 mod sold_together;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::sync::{Arc, OnceLock};
 
 use bus::contract::Event;
+use bus::contract::auth::UserMerged;
 use bus::contract::movie::ShowtimeChangeRefused;
 use bus::contract::reservation::{
     RefundRequested, ReservationCancelled, ReservationConfirmed, ReservationCreated, ReservationExchanged,
-    ReservationReaddressed,
+    ReservationReaddressed, ReservationUpdated,
 };
+use bus::token::Verifier;
 use futures::FutureExt;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
@@ -39,6 +49,7 @@ use crate::delivery::{self, Reads, sweep};
 use crate::domain::{Domain, Tools, configure};
 use crate::entity_shell::Requester;
 use crate::host::{DomainBuilder, Host, Stage};
+use crate::site_copy::SiteCopy;
 use crate::supervision::entity::Entities;
 use consumer::CONSUMER;
 use model::Reservation;
@@ -60,9 +71,11 @@ pub const DOMAIN: Domain = Domain {
         ReservationConfirmed::SUBJECT,
         ReservationCancelled::SUBJECT,
         ReservationExchanged::SUBJECT,
+        ReservationUpdated::SUBJECT,
         ReservationReaddressed::SUBJECT,
         RefundRequested::SUBJECT,
         ShowtimeChangeRefused::SUBJECT,
+        UserMerged::SUBJECT,
     ],
     migrations: Some(&MIGRATIONS),
     configure: |environment| configure("reservation", environment, ReservationSettings::read, spawn),
@@ -75,6 +88,9 @@ pub struct Env(Arc<Inner>);
 pub struct Inner {
     tools: Tools<Rows>,
     settings: Arc<ReservationSettings>,
+    sites: Arc<SiteCopy>,
+    /// Verifies the tokens of guests and of orders that go to an account.
+    verifier: Verifier,
     reservations: Reads<Uuid, Reservation>,
     sequences: Reads<Uuid, i64>,
     entities: OnceLock<(Entities<ShowtimeActor>, Entities<SagaActor>)>,
@@ -111,10 +127,14 @@ impl Env {
 pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> anyhow::Result<Host> {
     let (journal, well, mut children) = builder.delivery::<Rows>();
     let pool = builder.database.pool.clone();
+    let sites = SiteCopy::load(&pool).await?;
+    children.push(sites.child(&builder));
     let (by_id, of_showtime) = (pool.clone(), pool.clone());
     let env = Env(Arc::new(Inner {
         tools: Tools::new(&builder, journal),
         settings: Arc::new(settings),
+        sites,
+        verifier: builder.verifier.clone(),
         reservations: Reads::new(move |ids| {
             let pool = by_id.clone();
             async move { store::reservations(&pool, &ids).await }.boxed()
@@ -145,6 +165,14 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
             env.sagas().send(id, actor::Message::Input(Input::Deadline, Requester::Nobody));
         })
     }));
+    if let Some(keep) = env.settings.retention {
+        let retaining = env.clone();
+        children.push(
+            builder.worker(Stage::Intake, "retention", move |stop| {
+                erasure::retain(retaining.clone(), keep, stop)
+            }),
+        );
+    }
     children.push(builder.service(move |server| endpoints::serve(serving.clone(), server).boxed()));
     builder.start(well, move || children.clone()).await
 }

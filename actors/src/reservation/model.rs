@@ -1,22 +1,24 @@
 //! A reservation as one value: its row, its views and its events.
 
 use bus::Context;
-use bus::contract::movie::{Prices, Row, ShowtimeScheduled, ShowtimeStatus};
+use bus::contract::movie::{Row, ShowtimeScheduled, ShowtimeStatus};
 use bus::contract::payment::PaymentStatus;
 use bus::contract::reservation::{
-    Cancellation, RefundRequested, RefundStatus, Rejection, Reservation as View, ReservationCancelled,
-    ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment, ReservationPlan,
-    ReservationReaddressed, ReservationRefund, Saga as SagaView, SagaRefund, SagaStep, SagaSummary,
-    SeatStatus,
+    Cancellation, Customer, RefundRequested, RefundStatus, Rejection, Reservation as View,
+    ReservationCancelled, ReservationConfirmed, ReservationCreated, ReservationExchanged, ReservationPayment,
+    ReservationPlan, ReservationReaddressed, ReservationRefund, ReservationStatus, ReservationUpdated,
+    Saga as SagaView, SagaRefund, SagaStep, SagaSummary, SeatStatus,
 };
-use bus::contract::{Money, SeatId, Timestamp};
+use bus::contract::site::ShowtimeOverrides;
+use bus::contract::tariff::taxes;
+use bus::contract::{Money, OrderCode, SeatId, Tariff, Timestamp};
 use bus::event::Outgoing;
 use uuid::Uuid;
 
 use super::holds::Bounds;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Input, PartState, Refund, Replacement, Saga, SagaEvent, State, Step,
-    ask_again_at, times_asked,
+    Cancel, CancelledBy, Claim, Input, OldOrder, Part, PartState, Refund, Replacement, Saga, SagaEvent,
+    State, Step, ask_again_at, times_asked,
 };
 
 pub const DOMAIN: &str = "reservation";
@@ -29,10 +31,15 @@ pub struct Showtime {
     pub version: i64,
     pub status: ShowtimeStatus,
     pub starts_at: Timestamp,
+    /// When the sale begins; `None`: it has begun.
+    pub on_sale_at: Option<Timestamp>,
     pub movie_id: Uuid,
     pub movie_title: String,
     pub layout: Vec<Row>,
-    pub prices: Prices,
+    pub tariff: Tariff,
+    pub site_id: Uuid,
+    /// What it has otherwise than its site.
+    pub overrides: ShowtimeOverrides,
 }
 
 impl From<ShowtimeScheduled> for Showtime {
@@ -42,10 +49,13 @@ impl From<ShowtimeScheduled> for Showtime {
             version: event.version,
             status: event.status,
             starts_at: event.starts_at,
+            on_sale_at: event.showing.on_sale_at,
             movie_id: event.movie_id,
             movie_title: event.movie_title,
             layout: event.rows,
-            prices: event.prices,
+            tariff: event.tariff.unwrap_or_else(|| Tariff::of_prices(&event.prices)),
+            site_id: event.site_id,
+            overrides: event.overrides,
         }
     }
 }
@@ -61,6 +71,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reservation {
     pub id: Uuid,
+    pub code: OrderCode,
     pub user_id: Uuid,
     pub email: String,
     pub showtime_id: Uuid,
@@ -92,8 +103,11 @@ impl Reservation {
         #[cfg(feature = "planted")]
         let moved = moved && !super::saga::ignores_versions();
         let is_early = *input == Input::Deadline && self.deadline.is_none_or(|deadline| deadline > now);
-        if is_early || matches!(input, Input::Readdress { email, .. } if *email == self.email) {
+        if is_early || self.is_for(input) {
             return Ok(Step::to(self.saga.clone()));
+        }
+        if matches!(input, Input::BeginPayment { .. }) && self.email.is_empty() {
+            return Err(Rejection::CustomerMissing);
         }
         match self.saga.step(input, now) {
             // A step that changes nothing is right for every version: a cancellation that is repeated.
@@ -103,6 +117,28 @@ impl Reservation {
             Err(Rejection::PlanChanged(None)) => Err(Rejection::PlanChanged(Some(self.plan(now)))),
             stepped => stepped,
         }
+    }
+
+    /// Whether the order has the address, the name or the owner of the input already.
+    fn is_for(&self, input: &Input) -> bool {
+        match input {
+            Input::Readdress { email, .. } => *email == self.email,
+            Input::SetCustomer { email, name } => *email == self.email && *name == self.saga.customer_name,
+            Input::Merge { user_id, .. } => *user_id == self.user_id,
+            _ => false,
+        }
+    }
+
+    /// Whether the step writes nothing. An address is in the row only, not in the saga.
+    pub fn is_left_by(&self, step: &Step, input: &Input) -> bool {
+        let is_named = matches!(input, Input::SetCustomer { .. }) && !self.is_for(input);
+        !is_named && step.writes_nothing(&self.saga)
+    }
+
+    /// Who the order is for, once that is known.
+    fn customer(&self) -> Option<Customer> {
+        let (email, name) = (self.email.clone(), self.saga.customer_name.clone());
+        (!email.is_empty()).then_some(Customer { email, name })
     }
 
     /// The plan of a cancellation now.
@@ -124,7 +160,10 @@ impl Reservation {
                 starts_at: to.starts_at,
                 ..after
             },
-            Input::Readdress { email, .. } => Self { email: email.clone(), ..after },
+            Input::Readdress { email, .. } | Input::SetCustomer { email, .. } => {
+                Self { email: email.clone(), ..after }
+            }
+            Input::Merge { user_id, email } => Self { user_id: *user_id, email: email.clone(), ..after },
             _ => after,
         }
     }
@@ -133,6 +172,7 @@ impl Reservation {
     pub fn replaced_by(&self, new: &Replacement) -> Self {
         Self {
             id: new.id,
+            code: new.code,
             user_id: self.user_id,
             email: self.email.clone(),
             showtime_id: new.to.showtime_id,
@@ -147,6 +187,23 @@ impl Reservation {
         }
     }
 
+    /// With everything that ends it in the commit of another reservation.
+    pub fn as_old_order(&self) -> OldOrder {
+        OldOrder {
+            id: self.id,
+            code: self.code,
+            user_id: self.user_id,
+            email: self.email.clone(),
+            showtime_id: self.showtime_id,
+            movie_id: self.movie_id,
+            movie_title: self.movie_title.clone(),
+            starts_at: self.starts_at,
+            version: self.version,
+            saga: self.saga.clone(),
+            created_at: self.created_at,
+        }
+    }
+
     /// The moviegoer's view; `now` decides how much a cancellation would give back.
     pub fn view(&self, now: Timestamp) -> View {
         let (reason, refund) = match &self.saga.state {
@@ -158,7 +215,10 @@ impl Reservation {
             State::NeedsAttention { reason, refund, .. } => {
                 (Some(*reason), Some((refund, RefundStatus::Failed)))
             }
-            State::AwaitingPayment { .. } | State::Ending { .. } | State::Confirmed { .. } => (None, None),
+            State::AwaitingPayment { .. }
+            | State::Ending { .. }
+            | State::Replacing { .. }
+            | State::Confirmed { .. } => (None, None),
         };
         let exchanging_to = match &self.saga.state {
             State::Confirmed { exchanging: Some(exchanging), .. } => Some(exchanging.to),
@@ -169,28 +229,42 @@ impl Reservation {
             status,
             total: refund.total,
         };
+        let (of_whole, parts): (Vec<&Part>, Vec<&Part>) =
+            self.saga.parts.iter().partition(|part| part.of_whole);
+        let refund =
+            refund.map(shown).map(|first| of_whole.iter().fold(first, |sum, part| with_share(sum, part)));
         View {
             id: self.id,
+            code: self.code,
             status: self.saga.status(),
             version: self.version,
             user_id: self.user_id,
             email: self.email.clone(),
+            customer: self.customer(),
+            guest: self.saga.guest,
             showtime_id: self.showtime_id,
             movie_id: self.movie_id,
             movie_title: self.movie_title.clone(),
             starts_at: self.starts_at,
             seats: self.seats(),
             lines: self.saga.terms.lines.clone(),
+            fees: self.saga.terms.fees.clone(),
             total: self.saga.terms.total,
+            taxes: taxes(&self.saga.terms.lines, &self.saga.terms.fees),
             expires_at: self.saga.expires_at,
             reason,
             payment: self.payment(),
-            refund: refund.map(shown),
-            partial_refunds: self.saga.parts.iter().map(|p| shown((&p.refund, p.status()))).collect(),
+            refund,
+            partial_refunds: parts.iter().map(|p| shown((&p.refund, p.status()))).collect(),
             refund_policy: Some(self.saga.terms.refund_policy),
             cancellation: self.cancellation(now),
             exchange_of: self.saga.exchange_of,
+            credit: self.saga.credit.as_ref().map(|credit| credit.total),
+            waived: self.saga.credit.as_ref().map(|credit| credit.waived).filter(|waived| waived.amount > 0),
+            due: (self.saga.status() == ReservationStatus::Pending).then(|| self.saga.due()),
             exchanging_to,
+            exchange_refund: exchanging_to.map(|_| Money { amount: 0, ..self.saga.terms.total }),
+            locale: self.saga.terms.locale,
             attention: self.saga.needs_attention(),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -205,12 +279,9 @@ impl Reservation {
             State::Confirmed { .. } => self.saga.step(&Input::Cancel(cancel), now).ok()?,
             _ => return None,
         };
-        let refund = match step.next.state {
-            State::Refunding { refund, .. } => refund.total,
-            _ => Money { amount: 0, ..terms.total },
-        };
-        let until = if now <= terms.refund_until { terms.refund_until } else { terms.starts_at };
-        Some(Cancellation { refund, until })
+        let amount = step.next.promised() - self.saga.promised();
+        let refund = Money { amount, ..terms.total };
+        Some(Cancellation { refund, until: terms.refund_applies_until(now) })
     }
 
     fn payment(&self) -> Option<ReservationPayment> {
@@ -219,7 +290,9 @@ impl Reservation {
         let parted = self.saga.parts.iter().any(|part| part.state == PartState::Completed);
         let paid = if parted { PaymentStatus::PartiallyRefunded } else { PaymentStatus::Succeeded };
         let status = match &self.saga.state {
-            State::AwaitingPayment { .. } | State::Ending { .. } => PaymentStatus::Processing,
+            State::AwaitingPayment { .. } | State::Ending { .. } | State::Replacing { .. } => {
+                PaymentStatus::Processing
+            }
             State::Cancelled { .. } if !kept => PaymentStatus::Failed,
             State::Refunded { .. } if self.saga.left().amount == 0 => PaymentStatus::Refunded,
             State::Refunded { .. } => PaymentStatus::PartiallyRefunded,
@@ -229,11 +302,18 @@ impl Reservation {
     }
 
     /// The events published with the change from `before` to this version.
-    pub fn events(&self, before: &Self, events: &[SagaEvent], context: &Context) -> Vec<Outgoing> {
-        events.iter().map(|event| self.outgoing(before, event, context)).collect()
+    /// `by`: the person who requested it.
+    pub fn events(
+        &self,
+        before: &Self,
+        events: &[SagaEvent],
+        by: Option<Uuid>,
+        context: &Context,
+    ) -> Vec<Outgoing> {
+        events.iter().map(|event| self.outgoing(before, event, by, context)).collect()
     }
 
-    fn outgoing(&self, before: &Self, event: &SagaEvent, context: &Context) -> Outgoing {
+    fn outgoing(&self, before: &Self, event: &SagaEvent, by: Option<Uuid>, context: &Context) -> Outgoing {
         let (at, reservation) = (self.updated_at, self.event());
         match event {
             SagaEvent::Created => Outgoing::new(DOMAIN, &reservation, at, context),
@@ -242,7 +322,11 @@ impl Reservation {
                 Outgoing::new(DOMAIN, &event, at, context)
             }
             SagaEvent::Cancelled { reason } => {
-                let event = ReservationCancelled { reason: *reason, reservation };
+                let credited = self.saga.credited.clone();
+                // A credit that paid for nothing stays with the order that was to be replaced: payment reverses its booking.
+                let credit = reservation.credit.clone().filter(|_| self.saga.captured.is_some());
+                let reservation = ReservationCreated { credit, ..reservation };
+                let event = ReservationCancelled { reason: *reason, credited, reservation };
                 Outgoing::new(DOMAIN, &event, at, context)
             }
             SagaEvent::Exchanged { payment_id } => {
@@ -254,8 +338,15 @@ impl Reservation {
                 };
                 Outgoing::new(DOMAIN, &event, at, context)
             }
+            SagaEvent::Updated { payment_id, returned, refund } => {
+                let (payment_id, returned_seats, refund) = (*payment_id, returned.clone(), *refund);
+                let event = ReservationUpdated { payment_id, returned_seats, refund, reservation };
+                Outgoing::new(DOMAIN, &event, at, context)
+            }
             SagaEvent::Readdressed => {
-                let event = ReservationReaddressed { status: self.saga.status(), reservation };
+                let previous_email = Some(before.email.clone());
+                let status = self.saga.status();
+                let event = ReservationReaddressed { status, by, previous_email, reservation };
                 Outgoing::new(DOMAIN, &event, at, context)
             }
             SagaEvent::RefundRequested(refund) => {
@@ -268,6 +359,7 @@ impl Reservation {
     pub fn event(&self) -> ReservationCreated {
         ReservationCreated {
             reservation_id: self.id,
+            code: Some(self.code),
             version: self.version,
             user_id: self.user_id,
             email: self.email.clone(),
@@ -277,8 +369,15 @@ impl Reservation {
             starts_at: self.starts_at,
             seats: self.seats(),
             lines: self.saga.terms.lines.clone(),
+            fees: self.saga.terms.fees.clone(),
             total: self.saga.terms.total,
             expires_at: self.saga.expires_at,
+            locale: self.saga.terms.locale,
+            site_id: self.saga.terms.site_id,
+            access: self.saga.access,
+            exchange_of: self.saga.exchange_of,
+            credit: self.saga.credit.clone(),
+            due: self.saga.credit.as_ref().map(|_| self.saga.due()),
         }
     }
 
@@ -288,6 +387,7 @@ impl Reservation {
             reservation_id: self.id,
             payment_id: refund.payment_id,
             total: refund.total,
+            provider_ref: refund.provider_ref.clone(),
             reason: refund.reason.clone(),
             by: refund.by,
             version: self.version,
@@ -297,6 +397,7 @@ impl Reservation {
     pub fn summary(&self) -> SagaSummary {
         SagaSummary {
             reservation_id: self.id,
+            code: self.code,
             state: self.saga.state.name(),
             status: self.saga.status(),
             version: self.version,
@@ -331,6 +432,7 @@ impl Reservation {
             State::NeedsAttention { refund, .. } => Some(shown(refund, RefundStatus::Failed, 0, None)),
             State::AwaitingPayment { .. }
             | State::Ending { .. }
+            | State::Replacing { .. }
             | State::Confirmed { .. }
             | State::Cancelled { .. } => None,
         };
@@ -346,6 +448,38 @@ impl Reservation {
             steps,
         }
     }
+}
+
+impl From<OldOrder> for Reservation {
+    fn from(old: OldOrder) -> Self {
+        Self {
+            id: old.id,
+            code: old.code,
+            user_id: old.user_id,
+            email: old.email,
+            showtime_id: old.showtime_id,
+            movie_id: old.movie_id,
+            movie_title: old.movie_title,
+            starts_at: old.starts_at,
+            version: old.version,
+            saga: old.saga,
+            deadline: None,
+            created_at: old.created_at,
+            // Of the step that ends it.
+            updated_at: old.created_at,
+        }
+    }
+}
+
+/// A refund that is split over captures is one to its customer: done when all shares are, and failed when one has.
+fn with_share(refund: ReservationRefund, part: &Part) -> ReservationRefund {
+    let amount = refund.total.amount + part.refund.total.amount;
+    let status = match (refund.status, part.status()) {
+        (RefundStatus::Failed, _) | (_, RefundStatus::Failed) => RefundStatus::Failed,
+        (RefundStatus::Requested, _) | (_, RefundStatus::Requested) => RefundStatus::Requested,
+        (RefundStatus::Completed, RefundStatus::Completed) => RefundStatus::Completed,
+    };
+    ReservationRefund { total: Money { amount, ..refund.total }, status, ..refund }
 }
 
 /// How a step changes the reservation's seats.
@@ -364,7 +498,7 @@ pub enum Seats {
     Free,
     /// Money that came after the seats were freed buys them again: they must still be free.
     Reclaim,
-    /// An exchange frees the seats that are given up and buys those that are new, in one transaction.
+    /// An exchange frees the seats that are given up and buys those that are new, in one transaction; a return only frees some.
     Move {
         from_showtime: Uuid,
         from_seats: Vec<SeatId>,
@@ -375,7 +509,12 @@ pub enum Seats {
 impl Seats {
     /// Of a step from `before` to a state with the claim `after`.
     pub fn of_step(before: &Reservation, input: &Input, after: Claim) -> Self {
-        if let Input::Exchange(to) = input {
+        let moved = match input {
+            Input::Exchange(to) => Some(to),
+            Input::Return(back) => Some(&back.rest),
+            _ => None,
+        };
+        if let Some(to) = moved {
             return Self::Move {
                 from_showtime: before.showtime_id,
                 from_seats: before.seats(),

@@ -3,9 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bus::contract::movie::{SeatKind, ShowtimeStatus};
-use bus::contract::reservation::{BestSeats, CreateReservation, FindBestSeats, RefundPolicy, Rejection};
-use bus::contract::{Currency, Line, Money, Timestamp};
+use bus::contract::auth::Role;
+use bus::contract::movie::{Sale, SeatKind, sale};
+use bus::contract::reservation::{
+    BestAvailable, BestSeats, CreateReservation, FindBestSeats, RefundPolicy, Rejection,
+};
+use bus::contract::site::SalesCutoffs;
+use bus::contract::tariff::Quote;
+use bus::contract::{Locale, OrderCode, Timestamp};
 use bus::token::Identity;
 use bus::{Context, Problem};
 use bytes::Bytes;
@@ -13,8 +18,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::best_available::{best_available, left};
+use super::holds::Customer;
 use super::model::{Reservation, Showtime};
-use super::saga::{Saga, SagaEvent, Step, Terms};
+use super::pricing;
+use super::saga::{Saga, SagaEvent, Step, Terms, fees_kept};
+use super::sale_rules;
 use super::seat_map::{Named, SeatMap};
 use super::sold_together;
 use crate::config::ReservationSettings;
@@ -37,18 +45,50 @@ pub struct Order {
     pub tries: u32,
 }
 
+impl Order {
+    /// The language of the order's mails and tickets.
+    pub fn locale(&self) -> Locale {
+        self.request.locale.or(self.context.locale).unwrap_or_default()
+    }
+
+    /// The customer, as the bounds of holds see it.
+    pub fn customer(&self) -> Customer {
+        Customer { role: self.identity.role, is_proven: self.identity.email_verified, address: self.address }
+    }
+}
+
+/// The seats that an order gets, and what they cost.
+pub struct Choice {
+    pub seats: Vec<usize>,
+    pub quote: Quote,
+}
+
 /// The seats that the order gets, or `None` when it is blocked only by marks.
+///
+/// The checks of a hold are made in this sequence, and the first that fails is the answer: the number of seats; whether the showtime
+/// is sold to this customer now (`settings` are those of [`super::Env::settings_for`]); the seats; the price; then by the showtime
+/// actor, whether the customer may order for nothing ([`super::holds::may_order`]); last, in the transaction that claims the seats,
+/// the showtime's version and how much the customer holds already ([`super::holds::Bounds`]).
 pub fn decide(
     request: &CreateReservation,
     showtime: &Showtime,
     map: &SeatMap,
     settings: &ReservationSettings,
+    locale: Locale,
     now: Timestamp,
-) -> Result<Option<Vec<usize>>, Rejection> {
+) -> Result<Option<Choice>, Rejection> {
     may_sell(size(request), showtime, settings, now)?;
-    choose(map, request)
+    let Some(seats) = choose(map, request)? else { return Ok(None) };
+    let types = pricing::ordered_types(request, showtime, seats.len());
+    let quote = pricing::quote_seats(showtime, map, &seats, &types, locale)?;
+    if request.expected_total.is_some_and(|expected| expected != quote.total) {
+        return Err(Rejection::PriceChanged { total: quote.total });
+    }
+    Ok(Some(Choice { seats, quote }))
 }
 
+/// Refuses too many seats, and a showtime that is not sold now: to customers a draft does not exist, and the sale ends
+/// `settings.sales_end` before the start.
 fn may_sell(
     count: usize,
     showtime: &Showtime,
@@ -58,13 +98,14 @@ fn may_sell(
     if count > settings.seats_per_order_max {
         return Err(Rejection::SeatsPerOrder { most: settings.seats_per_order_max });
     }
-    if showtime.status == ShowtimeStatus::Cancelled {
-        return Err(Rejection::ShowtimeNotOnSale);
+    match sale(showtime.status, showtime.on_sale_at, showtime.starts_at, settings.sales_end, now) {
+        Sale::Draft => Err(Rejection::NoSuchShowtime),
+        Sale::Cancelled => Err(Rejection::ShowtimeNotOnSale),
+        Sale::Begun => Err(Rejection::ShowtimeStarted),
+        Sale::Ended => Err(Rejection::SalesEnded),
+        Sale::NotYet(on_sale_at) => Err(Rejection::NotOnSaleYet { on_sale_at }),
+        Sale::Open => Ok(()),
     }
-    if showtime.starts_at <= now {
-        return Err(Rejection::ShowtimeStarted);
-    }
-    Ok(())
 }
 
 /// The seats that an order of the best available would get now. Marks nothing.
@@ -82,10 +123,12 @@ pub fn find_best(
         let (left, marked) = left(map, kind);
         return Err(too_few(left - marked, count));
     };
+    let types = vec![showtime.tariff.default_type(); seats.len()];
+    let quote = pricing::quote_seats(showtime, map, &seats, &types, Locale::default())?;
     Ok(BestSeats {
         seats: map.ids(&seats),
         together: map.are_together(&seats),
-        total: total(&map.lines(&seats)),
+        total: quote.total,
         sequence: map.sequence,
     })
 }
@@ -98,7 +141,7 @@ fn too_few(left: usize, count: usize) -> Rejection {
 fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize>>, Rejection> {
     if let Some(best) = &request.best_available {
         let kind = best.kind.unwrap_or(SeatKind::Standard);
-        let count = usize::from(best.count);
+        let count = best.size();
         let (left, marked) = left(map, kind);
         return match best_available(map, count, kind, &[]) {
             Some(seats) => Ok(Some(seats)),
@@ -106,7 +149,10 @@ fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize
             None => Err(too_few(left, count)),
         };
     }
-    let named = map.find(request.seats.as_deref().unwrap_or_default())?;
+    let named = match &request.tickets {
+        Some(tickets) => map.find(&tickets.iter().map(|ticket| ticket.seat.clone()).collect::<Vec<_>>())?,
+        None => map.find(request.seats.as_deref().unwrap_or_default())?,
+    };
     sold_together::check(map, &named)?;
     match map.named(named) {
         Named::Free(seats) => Ok(Some(seats)),
@@ -116,22 +162,26 @@ fn choose(map: &SeatMap, request: &CreateReservation) -> Result<Option<Vec<usize
 }
 
 fn size(request: &CreateReservation) -> usize {
-    let best = request.best_available.as_ref().map_or(0, |best| usize::from(best.count));
-    request.seats.as_ref().map_or(best, Vec::len)
+    let best = || request.best_available.as_ref().map(BestAvailable::size);
+    let named = request.seats.as_ref().map(Vec::len).or(request.tickets.as_ref().map(Vec::len));
+    named.or_else(best).unwrap_or(0)
 }
 
-/// The saga of an order of these lines, with the events of its beginning. `exchange_of`: the reservation that it replaces
+/// The saga of an order at this quote, with the events of its beginning. `exchange_of`: the reservation that it replaces
 /// once it is paid.
 pub fn begin(
-    lines: Vec<Line>,
+    quote: Quote,
     showtime: &Showtime,
     exchange_of: Option<Uuid>,
+    locale: Locale,
     settings: &ReservationSettings,
     now: Timestamp,
 ) -> Step {
     let terms = Terms {
-        total: total(&lines),
-        lines,
+        fees_kept: fees_kept(&quote.fees),
+        lines: quote.lines,
+        fees: quote.fees,
+        total: quote.total,
         starts_at: showtime.starts_at,
         hold_seconds: settings.hold.as_secs(),
         hold_until_max: now.plus(settings.hold_max),
@@ -141,22 +191,28 @@ pub fn begin(
             until_minutes: settings.refund_until.as_secs() / 60,
             percent: settings.refund_percent,
         },
+        sales_cutoffs: SalesCutoffs { web_minutes: sale_rules::whole_minutes(settings.sales_end) },
+        site_id: showtime.site_id,
+        locale,
     };
     Saga::start(terms, now.plus(settings.hold), exchange_of)
 }
 
-/// The reservation that holds the lines' seats, with the events of its beginning.
+/// The reservation that holds the quoted seats, with the events of its beginning.
 pub fn new_reservation(
     customer: &Identity,
     showtime: &Showtime,
-    lines: Vec<Line>,
+    quote: Quote,
+    locale: Locale,
     settings: &ReservationSettings,
     now: Timestamp,
 ) -> (Reservation, Vec<SagaEvent>) {
-    let Step { next: saga, events, .. } = begin(lines, showtime, None, settings, now);
+    let Step { next: saga, events, .. } = begin(quote, showtime, None, locale, settings, now);
+    let saga = Saga { guest: customer.role == Role::Guest, ..saga };
     let reservation = Reservation {
         deadline: saga.deadline(now),
         id: Uuid::now_v7(),
+        code: OrderCode::random(),
         user_id: customer.user_id,
         email: customer.email.clone(),
         showtime_id: showtime.id,
@@ -169,12 +225,6 @@ pub fn new_reservation(
         updated_at: now,
     };
     (reservation, events)
-}
-
-/// The price of an order; its lines are of one currency.
-pub fn total(lines: &[Line]) -> Money {
-    let currency = lines.first().map_or(Currency::EUR, |line| line.price.currency);
-    Money { amount: lines.iter().map(|line| line.price.amount).sum(), currency }
 }
 
 /// The answer to a request whose key was used before.

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Env;
-use super::actor::{SagaMachine, may_act};
+use super::access::check;
+use super::actor::SagaMachine;
 use super::model::Reservation;
 use super::order::replay;
 use super::saga::Input;
@@ -41,9 +42,11 @@ pub async fn once(env: &Env, key: &Option<Keyed>, answer: impl Future<Output = A
 
 /// One reservation, if the caller may see it.
 pub async fn find<R>(env: &Env, call: &Call<R>, id: Uuid) -> Result<Reservation, Problem> {
+    let identity = call.caller()?;
     let found = env.reservations.get(id).await?;
-    let mine = found.filter(|reservation| call.caller().is_ok_and(|identity| may_act(reservation, identity)));
-    Ok(mine.ok_or(Rejection::NoSuchReservation)?)
+    let found = found.ok_or(Rejection::NoSuchReservation)?;
+    check(&found, identity)?;
+    Ok(found)
 }
 
 /// Sends an input in the caller's name; a repeated request gets the first answer.

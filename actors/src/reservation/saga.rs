@@ -6,20 +6,26 @@
 //! Invariant: every state that waits has a deadline, and at a deadline the saga requests the outcome instead of assuming one.
 //! Which seats are held or sold follows from the state alone ([`State::claim`]).
 
+mod credit;
 mod input;
 mod money;
 mod steps;
 
 use std::time::Duration;
 
-use bus::contract::reservation::{CancelReason, Rejection, ReservationStatus, SagaState};
-use bus::contract::{Money, Timestamp};
+use bus::contract::reservation::{
+    CancelReason, Credit, CreditedCapture, Rejection, ReservationStatus, SagaState,
+};
+use bus::contract::{Money, SeatId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use input::{Cancel, CancelledBy, GiveBack, Input, Place, READDRESS, Replacement};
-pub use input::{ended_input, exchanged, refund_input, replacement_input};
-pub use money::{Part, PartState, Refund, Terms, ask_again_at, times_asked};
+pub use credit::{OldOrder, Replace};
+pub use input::{
+    Cancel, CancelledBy, GiveBack, Input, MERGE, Place, READDRESS, Replacement, Return, SET_CUSTOMER,
+};
+pub use input::{ended_input, refund_input, replacement_input};
+pub use money::{Apart, Part, PartState, Refund, Terms, ask_again_at, fees_kept, times_asked};
 
 /// Format of the checkpoint. A row of another format is refused: this host cannot know its meaning.
 pub const FORMAT: u32 = 1;
@@ -37,14 +43,36 @@ pub struct Saga {
     pub expires_at: Timestamp,
     pub payment: Option<KnownPayment>,
     pub state: State,
-    /// The captured money, once the reservation is confirmed.
+    /// The captured money, once the reservation is confirmed; its credit is part of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<Money>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    #[serde(default, skip_serializing_if = "Apart::is_nothing")]
+    pub apart: Apart,
     /// The reservation that it replaces once it is paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange_of: Option<Uuid>,
+    /// What pays for it besides its own payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<Credit>,
+    /// The captures whose money pays for the reservation in its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credited: Vec<CreditedCapture>,
+    /// Made by a guest, and not given to an account.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guest: bool,
+    /// Who the order is for, where the customer has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_name: Option<String>,
+    /// Raised when links in earlier mails must open the order no more: they went to another address, or to a guest whose orders
+    /// belong to an account now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub access: u32,
+}
+
+fn is_zero(access: &u32) -> bool {
+    *access == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +102,12 @@ pub enum State {
     /// The hold is over, but a begun payment may still succeed: payment is requested to close it, again and again.
     Ending {
         until: Timestamp,
+    },
+    /// The difference to the reservation that it replaces was paid: whether that one's money is still there is requested.
+    Replacing {
+        payment_id: Uuid,
+        provider_ref: String,
+        paid: Money,
     },
     Confirmed {
         payment_id: Uuid,
@@ -132,6 +166,12 @@ pub enum SagaEvent {
     Exchanged {
         payment_id: Uuid,
     },
+    /// Single tickets were given back.
+    Updated {
+        payment_id: Uuid,
+        returned: Vec<SeatId>,
+        refund: Money,
+    },
     /// The reservation's mails go to another address.
     Readdressed,
     /// Published once for each refund; the refund's state is requested by [`SagaCall::GetRefund`].
@@ -145,8 +185,10 @@ pub enum SagaCall {
     EndPayment { payment_id: Uuid },
     /// Requests the state of a refund from payment.
     GetRefund { refund_id: Uuid },
-    /// Notifies the reservation that this one replaces.
-    NotifyReplaced { old: Uuid, is_paid: bool },
+    /// Notifies the reservation that this one was to replace: it stays.
+    NotifyReplaced { old: Uuid },
+    /// Reads the reservation that this one replaces, and whether its money is disputed.
+    ReadReplaced { old: Uuid },
     /// Reads the reservation that replaces this one.
     ReadReplacement { to: Uuid },
 }
@@ -190,7 +232,13 @@ impl Saga {
             state: State::AwaitingPayment { begun: false },
             captured: None,
             parts: Vec::new(),
+            apart: Apart::default(),
             exchange_of,
+            credit: None,
+            credited: Vec::new(),
+            guest: false,
+            customer_name: None,
+            access: 0,
         };
         Step::to(saga).event(SagaEvent::Created)
     }
@@ -202,6 +250,7 @@ impl Saga {
         let of_state = match &self.state {
             State::AwaitingPayment { .. } => Some(self.expires_at),
             State::Ending { until } => Some(now.plus(END_AGAIN_AFTER).min(*until)),
+            State::Replacing { .. } => Some(now.plus(END_AGAIN_AFTER)),
             State::Refunding { requested_at, .. } => Some(requested(requested_at)),
             State::Confirmed { exchanging, .. } => exchanging.as_ref().map(|e| requested(&e.since)),
             State::Cancelled { .. } | State::Refunded { .. } | State::NeedsAttention { .. } => None,
@@ -273,7 +322,9 @@ impl Saga {
             }
             (S::AwaitingPayment { begun: true }, I::BeginPayment { .. }) => self.same(),
             (S::Ending { .. }, I::BeginPayment { .. }) => return Err(Rejection::HoldExpired),
-            (S::Confirmed { .. }, I::BeginPayment { .. }) => return Err(Rejection::AlreadyPaid),
+            (S::Replacing { .. } | S::Confirmed { .. }, I::BeginPayment { .. }) => {
+                return Err(Rejection::AlreadyPaid);
+            }
             (S::Cancelled { reason: R::HoldExpired }, I::BeginPayment { .. }) => {
                 return Err(Rejection::HoldExpired);
             }
@@ -286,6 +337,11 @@ impl Saga {
             (_, I::PaymentInitiated { .. }) => self.same(),
 
             // money
+            (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success))
+                if self.exchange_of.is_some() =>
+            {
+                self.difference_paid(success)
+            }
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::PaymentSucceeded(success)) => {
                 self.confirm(success)
             }
@@ -318,6 +374,7 @@ impl Saga {
             }
             (S::Ending { until }, I::Deadline) if *until <= now => self.cancel(R::HoldExpired),
             (S::Ending { until }, I::Deadline) => self.end(*until),
+            (S::Replacing { .. }, I::Deadline) => self.same().calls(self.read_replaced()),
             (S::Confirmed { exchanging: Some(Exchanging { to, .. }), .. }, I::Deadline) => {
                 self.same().calls([SagaCall::ReadReplacement { to: *to }])
             }
@@ -330,10 +387,35 @@ impl Saga {
             (S::AwaitingPayment { .. } | S::Ending { .. }, I::Cancel(cancel)) => {
                 self.cancel(cancel.by.reason())
             }
+            (S::Replacing { .. }, I::Cancel(cancel)) => self.give_difference_back(cancel.by.reason(), now),
             (S::Confirmed { .. }, I::Cancel(cancel)) => self.cancel_paid(cancel, now)?,
             (_, I::Cancel(_)) => self.same(),
+            (S::Confirmed { payment_id, .. }, I::Return(back)) => {
+                self.may_return(now)?;
+                self.give_tickets_back(*payment_id, back, now)
+            }
+            (_, I::Return(_)) => return Err(Rejection::NotConfirmed),
             (_, I::GiveBack(back)) => self.staff_give_back(back, now)?,
-            (_, I::Readdress { .. }) => self.same().event(SagaEvent::Readdressed),
+            (S::AwaitingPayment { .. }, I::SetCustomer { .. }) if hold_is_over => {
+                return Err(Rejection::HoldExpired);
+            }
+            (S::AwaitingPayment { .. }, I::SetCustomer { name, .. }) => {
+                Step::to(Self { customer_name: name.clone(), ..self.clone() })
+            }
+            (_, I::SetCustomer { .. }) => return Err(Rejection::NotPending),
+            (_, I::Readdress { by_staff: false, .. }) if self.terms.starts_at <= now => {
+                return Err(Rejection::ShowtimeStarted);
+            }
+            // the unpaid order in its place has the old address and its own links
+            (S::Confirmed { exchanging: Some(_), .. }, I::Readdress { by_staff: false, .. }) => {
+                return Err(Rejection::ExchangeRunning);
+            }
+            (_, I::Readdress { .. }) => self.readdressed(),
+            (
+                S::AwaitingPayment { begun: true } | S::Ending { .. } | S::Replacing { .. },
+                I::Merge { .. },
+            ) => return Err(Rejection::MergeWhilePaying),
+            (_, I::Merge { .. }) => Self { guest: false, ..self.clone() }.readdressed(),
 
             // exchanges
             (S::Confirmed { payment_id, .. }, I::Exchange(place)) => {
@@ -345,17 +427,14 @@ impl Saga {
                 self.exchanging(Some(new.id), now)
             }
             (_, I::Exchange(_) | I::BeginExchange(_)) => return Err(Rejection::NotConfirmed),
-            (S::Confirmed { payment_id, exchanging: Some(exchange), .. }, I::ExchangePaid { to })
-                if exchange.to == *to =>
-            {
-                self.refund(*payment_id, R::Exchanged, self.full_price(), None, now)
-            }
+            (S::Replacing { .. }, I::Replace(replace)) => self.replace(replace, now),
+            (_, I::Replace(_)) => self.same(),
             (S::Confirmed { exchanging: Some(exchange), .. }, I::ExchangeOver { to })
                 if exchange.to == *to =>
             {
                 self.exchanging(None, now)
             }
-            (_, I::ExchangePaid { .. } | I::ExchangeOver { .. }) => self.same(),
+            (_, I::ExchangeOver { .. }) => self.same(),
 
             // refunds: only a later version of the payment changes anything
             (
@@ -374,7 +453,7 @@ impl Saga {
             }
             (_, I::RefundCompleted { .. } | I::RefundFailed { .. }) => self.same(),
             (S::NeedsAttention { reason, refund, refused: true }, I::Resume { .. }) => {
-                self.request_refund(*reason, refund.renewed(None), now)
+                self.request_one_refund(*reason, refund.renewed(None), now)
             }
             (S::NeedsAttention { reason, refund, refused: false }, I::Resume { .. }) => {
                 self.ask_about_refund(*reason, refund, now, now)
@@ -394,7 +473,7 @@ impl State {
     /// The claim on the seats follows from the state alone.
     pub fn claim(&self) -> Claim {
         match self {
-            Self::AwaitingPayment { .. } | Self::Ending { .. } => Claim::Held,
+            Self::AwaitingPayment { .. } | Self::Ending { .. } | Self::Replacing { .. } => Claim::Held,
             Self::Confirmed { .. } => Claim::Sold,
             Self::Cancelled { .. }
             | Self::Refunding { .. }
@@ -408,6 +487,7 @@ impl State {
             Self::AwaitingPayment { begun: false } => SagaState::AwaitingPayment,
             Self::AwaitingPayment { begun: true } => SagaState::Paying,
             Self::Ending { .. } => SagaState::Ending,
+            Self::Replacing { .. } => SagaState::Replacing,
             Self::Confirmed { .. } => SagaState::Confirmed,
             Self::Cancelled { .. } => SagaState::Cancelled,
             Self::Refunding { .. } => SagaState::Refunding,

@@ -11,7 +11,7 @@ use bus::contract::movie::{Prices, Row, SeatKind};
 use bus::contract::reservation::{
     Rejection, SeatChange, SeatMap as SeatMapView, SeatStatus, SeatView, SeatsChanged,
 };
-use bus::contract::{Line, Money, SeatId};
+use bus::contract::{Money, SeatId};
 use uuid::Uuid;
 
 /// One seat that may be sold. Seats of a row in adjacent columns are neighbours.
@@ -24,6 +24,7 @@ pub struct Seat {
     pub kind: SeatKind,
     /// Seats of the row with the same unit are sold together.
     pub unit: Option<u16>,
+    /// Of the default ticket type, as it is first shown; absent where the seat is not for sale.
     pub price: Option<Money>,
     committed: SeatStatus,
     mark: Option<Uuid>,
@@ -224,15 +225,6 @@ impl SeatMap {
 
     pub fn ids(&self, seats: &[usize]) -> Vec<SeatId> {
         seats.iter().map(|index| self.seats[*index].id.clone()).collect()
-    }
-
-    /// The seats with their prices. Every seat found for sale has one, and a showtime's prices are of one currency.
-    pub fn lines(&self, seats: &[usize]) -> Vec<Line> {
-        let line = |index: &usize| {
-            let seat = &self.seats[*index];
-            Some(Line { seat: seat.id.clone(), price: seat.price? })
-        };
-        seats.iter().filter_map(line).collect()
     }
 
     /// The published view: committed claims only.

@@ -8,8 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bus::contract::auth::Role;
 use bus::contract::movie::DescribeShowtime;
-use bus::contract::reservation::{FindBestSeats, Rejection, SeatsChanged, seats_subject};
+use bus::contract::reservation::{FindBestSeats, QuoteTickets, Rejection, SeatsChanged, seats_subject};
+use bus::contract::{Locale, Timestamp};
 use bus::service::Ask;
 use bus::{Context, Failure, Problem};
 use bytes::Bytes;
@@ -19,11 +21,13 @@ use uuid::Uuid;
 
 use super::Env;
 use super::actor;
-use super::holds::{Bounds, Customer, may_order};
+use super::holds::{Bounds, may_order};
 use super::model::{Reservation, Showtime, Snapshot};
-use super::order::{self, Order, Reply, answer, new_reservation, replay};
+use super::order::{self, Choice, Order, Reply, answer, new_reservation, replay};
+use super::pricing;
 use super::seat_map::{Applied, SeatMap};
 use super::store::{self, Rows, Step};
+use crate::config::ReservationSettings;
 use crate::delivery::{Change, IdempotencyWrite, Outcome, StoredAnswer, read_failure};
 use crate::supervision::entity::{Address, Entity};
 
@@ -50,6 +54,8 @@ pub enum Message {
 pub enum View {
     Map,
     Best(Box<FindBestSeats>),
+    Tariff,
+    Quote(Box<QuoteTickets>, Locale),
 }
 
 /// How an order's change ended, with the answer it gets if it was committed.
@@ -89,8 +95,14 @@ impl Hall {
         match view {
             View::Map => bus::service::json(&self.map.view()),
             View::Best(request) => {
-                let (settings, now) = (&env.settings, env.clock.now());
-                bus::service::json(&order::find_best(request, &self.showtime, &self.map, settings, now)?)
+                let settings = env.settings_for(&self.showtime, Role::User);
+                let now = env.clock.now();
+                bus::service::json(&order::find_best(request, &self.showtime, &self.map, &settings, now)?)
+            }
+            View::Tariff => bus::service::json(&pricing::shown(&self.showtime)),
+            View::Quote(request, locale) => {
+                let tickets = &request.tickets;
+                bus::service::json(&pricing::quote_tickets(&self.showtime, &self.map, tickets, *locale)?)
             }
         }
     }
@@ -177,13 +189,13 @@ impl ShowtimeActor {
                 let hall = self.hall.get_or_insert_with(|| Hall {
                     map: SeatMap::new(
                         &snapshot.showtime.layout,
-                        &snapshot.showtime.prices,
+                        &snapshot.showtime.tariff.prices(),
                         snapshot.sequence,
                     ),
                     showtime: snapshot.showtime.clone(),
                 });
                 if snapshot.showtime.version > hall.showtime.version {
-                    hall.map.refit(&snapshot.showtime.layout, &snapshot.showtime.prices);
+                    hall.map.refit(&snapshot.showtime.layout, &snapshot.showtime.tariff.prices());
                     hall.showtime = snapshot.showtime.clone();
                 }
                 hall.showtime.status = snapshot.showtime.status;
@@ -255,39 +267,46 @@ impl ShowtimeActor {
 
     fn decide(&mut self, order: Box<Order>) {
         let Some(hall) = &mut self.hall else { return answer(order.reply, Err(Problem::internal())) };
-        let (settings, now) = (&self.env.settings, self.env.clock.now());
-        match order::decide(&order.request, &hall.showtime, &hall.map, settings, now) {
-            Ok(Some(seats)) => self.take(order, &seats),
+        let settings = self.env.settings_for(&hall.showtime, order.identity.role);
+        let now = self.env.clock.now();
+        let (request, locale) = (&order.request, order.locale());
+        let choice = order::decide(request, &hall.showtime, &hall.map, &settings, locale, now);
+        let allowed = choice.and_then(|choice| {
+            if let Some(Choice { quote, .. }) = &choice {
+                may_order(&settings, &order.customer(), quote.total)?;
+            }
+            Ok(choice)
+        });
+        match allowed {
+            Ok(Some(choice)) => self.take(order, choice, &settings, now),
             Ok(None) => self.waiting_for_marks.push(order),
             Err(rejection) => self.refuse(order, rejection),
         }
     }
 
     /// Marks the seats and gives the change to the journal.
-    fn take(&mut self, order: Box<Order>, seats: &[usize]) {
+    fn take(
+        &mut self,
+        order: Box<Order>,
+        Choice { seats, quote }: Choice,
+        settings: &ReservationSettings,
+        now: Timestamp,
+    ) {
         let Some(hall) = &mut self.hall else { return };
-        let (settings, now) = (&self.env.settings, self.env.clock.now());
-        let lines = hall.map.lines(seats);
-        let (reservation, events) = new_reservation(&order.identity, &hall.showtime, lines, settings, now);
-        let customer = Customer {
-            role: order.identity.role,
-            is_proven: order.identity.email_verified,
-            address: order.address,
-        };
-        if let Err(rejection) = may_order(settings, &customer, reservation.saga.terms.total) {
-            return self.refuse(order, rejection);
-        }
-        let bounds = Bounds::of_order(settings, &customer, seats.len(), hall.map.capacity());
+        let locale = order.locale();
+        let (reservation, events) =
+            new_reservation(&order.identity, &hall.showtime, quote, locale, settings, now);
+        let bounds = Bounds::of_order(settings, &order.customer(), seats.len(), hall.map.capacity());
         let response = match bus::service::json(&reservation.view(now)) {
             Ok(response) => response,
             Err(problem) => return answer(order.reply, Err(problem)),
         };
         #[cfg(feature = "planted")]
         let order = answered_early(order, &response);
-        hall.map.mark(seats, reservation.id);
+        hall.map.mark(&seats, reservation.id);
         let made = Box::new(reservation.clone());
         let change = Change {
-            outbox: reservation.events(&reservation, &events, &order.context),
+            outbox: reservation.events(&reservation, &events, None, &order.context),
             idempotency: Some(IdempotencyWrite::Claim {
                 key: order.key.clone(),
                 request_hash: order.request_hash,

@@ -1,11 +1,14 @@
 //! Reservation's SQL. The steps of a batch are written by one statement; showtimes and deadlines, which are few, by a dialogue.
 
+pub mod erasure;
 mod holds;
 mod locks;
 mod read;
 mod report;
 mod showtime;
 mod statement;
+mod ticket_log;
+mod ticket_report;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,13 +27,18 @@ use uuid::Uuid;
 
 use super::holds::Bounds;
 use super::model::{Reservation, Seats, Showtime};
+use super::tickets::TicketChanges;
 use crate::delivery::{self, Loss, RowError, Statement, WriteError};
 
 pub use holds::{UNPAID_ENDS_FOR, holders};
-pub use read::{Filter, due, list, open_of_showtime, pending_of_user, reservations, sequences, snapshot};
-pub use report::{cancellation, occupancy, sagas, steps};
+pub use read::{
+    Filter, due, guest_addresses, guests_with_orders, list, of_user, open_of_showtime, pending_of_user,
+    reservations, sequences, snapshot,
+};
+pub use report::{cancellation, free_seats, occupancy, sagas, steps};
 pub use showtime::claimed;
 use showtime::{cancel_showtime, change_showtime, put_showtime};
+pub use ticket_report::{names, sales, tickets};
 
 type Written<T> = Result<T, WriteError<Rejection>>;
 
@@ -46,6 +54,8 @@ pub enum Rows {
     Step(Box<Step>),
     /// Two reservations at once: a reservation and the new one that is to replace it.
     Pair(Box<[Step; 2]>),
+    /// The orders of a guest, which go to an account together.
+    Merge(Vec<Step>),
     /// A later deadline; nothing else changes, so that there is no new version.
     Deadline {
         id: Uuid,
@@ -59,6 +69,7 @@ impl Rows {
         match self {
             Self::Step(step) => std::slice::from_ref(step),
             Self::Pair(steps) => steps.as_slice(),
+            Self::Merge(steps) => steps,
             _ => &[],
         }
     }
@@ -77,7 +88,7 @@ impl Rows {
                     return Err(RowError::Stale);
                 }
             }
-            Self::Step(_) | Self::Pair(_) => {}
+            Self::Step(_) | Self::Pair(_) | Self::Merge(_) => {}
         }
         Ok(Sequences::new())
     }
@@ -89,6 +100,8 @@ pub struct Step {
     pub reservation: Reservation,
     pub log: Logged,
     pub seats: Seats,
+    /// The rows that it adds to the ticket log.
+    pub tickets: TicketChanges,
     /// Ends a hold that its customer did not pay.
     pub ends_unpaid: bool,
 }
@@ -110,7 +123,9 @@ impl Step {
             detail: reservation.saga.exchange_of.map(|old| format!("exchange of {old}")),
             ..Logged::default()
         };
-        Self { reservation, log, seats: Seats::New { bounds, showtime_version }, ends_unpaid: false }
+        let tickets = TicketChanges::none(&reservation);
+        let seats = Seats::New { bounds, showtime_version };
+        Self { reservation, log, seats, tickets, ends_unpaid: false }
     }
 
     fn is_new(&self) -> bool {
@@ -216,6 +231,15 @@ pub type Sequences = Vec<(Uuid, i64)>;
 impl delivery::Rows for Rows {
     type Rejection = Rejection;
     type Written = Sequences;
+
+    const GAUGES: &'static [delivery::Gauge] = &[
+        ("sagas_attention", "select count(*) from reservations where attention"),
+        ("holds_open", "select count(*) from reservations where status = 'PENDING'"),
+        (
+            "deadlines_oldest_seconds",
+            "select extract(epoch from now() - min(deadline)) from reservations where deadline < now()",
+        ),
+    ];
 
     fn is_statement(&self) -> bool {
         !self.steps().is_empty()

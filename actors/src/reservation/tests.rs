@@ -1,26 +1,35 @@
 //! Pure tests: the transition table in this file; every history of up to eight inputs, refunds, exchanges and halls in files of
 //! their own.
 
+mod film_weeks;
 mod giving_back;
+mod guests;
 mod halls;
 mod histories;
 mod holds;
 mod plans;
+mod pricing;
+mod returns;
+mod sale_rules;
 mod sold_together;
+mod tickets;
 
 use bus::contract::payment::PaymentSuccess;
-use bus::contract::reservation::{CancelReason, RefundAmount, RefundPolicy, Rejection, SagaState};
-use bus::contract::{Currency, Line, Money, SeatId, Timestamp};
+use bus::contract::reservation::{
+    CancelReason, Credit, CreditedCapture, RefundAmount, RefundPolicy, Rejection, SagaState,
+};
+use bus::contract::{Currency, Line, Locale, Money, OrderCode, SeatId, Timestamp};
 use uuid::Uuid;
 
 use super::model::Reservation;
 use super::saga::{
-    Cancel, CancelledBy, Claim, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Replacement, Saga,
-    SagaCall, SagaEvent, State, Step, Terms,
+    Cancel, CancelledBy, Claim, Exchanging, GiveBack, Input, KnownPayment, Place, Refund, Replace,
+    Replacement, Return, Saga, SagaCall, SagaEvent, State, Step, Terms,
 };
 
 const PAYMENT: Uuid = Uuid::from_u128(1);
 const DEARER: Uuid = Uuid::from_u128(2);
+const OLD: Uuid = Uuid::from_u128(5);
 const HOLD: u64 = 600;
 
 fn at(seconds: i64) -> Timestamp {
@@ -33,7 +42,9 @@ fn euros(amount: i64) -> Money {
 
 fn saga() -> Saga {
     let terms = Terms {
-        lines: vec![line("A1", 1200), line("A2", 1200)],
+        lines: vec![line("A1", 1500), line("A2", 900)],
+        fees: vec![],
+        fees_kept: 0,
         total: euros(2400),
         starts_at: at(36_000),
         hold_seconds: HOLD,
@@ -41,6 +52,9 @@ fn saga() -> Saga {
         grace_seconds: 60,
         refund_until: at(28_800),
         refund_policy: RefundPolicy { until_minutes: 120, percent: 100 },
+        sales_cutoffs: Default::default(),
+        site_id: bus::contract::site::DEFAULT_SITE,
+        locale: Locale::En,
     };
     Saga::start(terms, at(HOLD as i64), None).next
 }
@@ -66,7 +80,7 @@ fn ids(seats: &[&str]) -> Vec<SeatId> {
 }
 
 fn line(seat: &str, amount: i64) -> Line {
-    Line { seat: SeatId::parse(seat).unwrap(), price: euros(amount) }
+    Line::plain(SeatId::parse(seat).unwrap(), euros(amount))
 }
 
 fn confirmed() -> State {
@@ -83,15 +97,21 @@ fn place(amount: i64) -> Place {
         movie_title: String::new(),
         starts_at: at(36_000),
         lines: vec![line("B1", amount)],
+        fees: vec![],
         total: euros(amount),
     }
+}
+
+fn code() -> OrderCode {
+    OrderCode::parse("K7M2QX4D").unwrap()
 }
 
 fn reservation() -> Reservation {
     Reservation {
         id: Uuid::from_u128(3),
+        code: code(),
         user_id: Uuid::nil(),
-        email: String::new(),
+        email: "ada@example.org".into(),
         showtime_id: Uuid::nil(),
         movie_id: Uuid::nil(),
         movie_title: String::new(),
@@ -107,7 +127,32 @@ fn reservation() -> Reservation {
 /// The beginning of a dearer exchange that was planned on this version.
 fn begin_exchange(planned_on: i64) -> Input {
     let to = Place { planned_on, ..place(2800) };
-    Input::BeginExchange(Box::new(Replacement { id: DEARER, to, saga: saga(), created_at: at(0) }))
+    Input::BeginExchange(Box::new(Replacement {
+        id: DEARER,
+        code: code(),
+        to,
+        saga: saga(),
+        created_at: at(0),
+    }))
+}
+
+/// The replaced reservation was read: with the money that the table's reservation is credited, or gone.
+fn replace(is_there: bool) -> Input {
+    let state = State::Confirmed {
+        payment_id: Uuid::from_u128(4),
+        provider_ref: "pi_0".into(),
+        exchanging: Some(Exchanging { to: DEARER, since: at(60) }),
+    };
+    let old = Saga { captured: Some(euros(2000)), state, ..saga() };
+    let old = Saga { terms: Terms { total: euros(2000), ..old.terms.clone() }, ..old };
+    let old = is_there.then(|| Reservation { id: OLD, saga: old, ..reservation() }.as_old_order());
+    Input::Replace(Box::new(Replace { to: DEARER, old, is_disputed: false }))
+}
+
+/// The credit of a reservation for 24 €: the 20 € of the one that it replaces.
+fn credit() -> Credit {
+    let capture = CreditedCapture { reservation_id: OLD, provider_ref: "pi_0".into(), total: euros(2000) };
+    Credit { total: euros(2000), waived: euros(0), captures: vec![capture] }
 }
 
 fn give_back(amount: Option<i64>) -> Input {
@@ -117,6 +162,12 @@ fn give_back(amount: Option<i64>) -> Input {
 
 fn cancel(by: CancelledBy) -> Input {
     Input::Cancel(Cancel::by(by))
+}
+
+/// A1 of the order is given back, and A2 stays.
+fn give_seat_back(cancel: Cancel) -> Input {
+    let rest = Place { lines: vec![line("A2", 900)], ..place(900) };
+    Input::Return(Box::new(Return { seats: ids(&["A1"]), rest, cancel }))
 }
 
 fn resume() -> Input {
@@ -129,6 +180,7 @@ fn states() -> Vec<State> {
         State::AwaitingPayment { begun: false },
         State::AwaitingPayment { begun: true },
         State::Ending { until: at(660) },
+        State::Replacing { payment_id: PAYMENT, provider_ref: "pi_1".into(), paid: euros(400) },
         confirmed(),
         State::Confirmed {
             payment_id: PAYMENT,
@@ -161,7 +213,9 @@ fn inputs() -> Vec<Input> {
         Input::Exchange(place(2400)),
         Input::Exchange(place(2000)),
         begin_exchange(1),
-        Input::ExchangePaid { to: DEARER },
+        give_seat_back(Cancel::by(CancelledBy::User)),
+        replace(true),
+        replace(false),
         Input::ExchangeOver { to: DEARER },
         Input::RefundCompleted { refund_id, version: 4 },
         Input::RefundFailed { refund_id, code: None, version: 4 },
@@ -183,7 +237,9 @@ fn the_transition_table_changes_only_on_purpose() {
     for state in states() {
         table.push_str(&format!("{}\n", label(&state)));
         let payment = Some(KnownPayment { id: PAYMENT, checkout_url: None, version: 0 });
-        let from = Saga { payment, state, ..saga() };
+        let is_exchange = matches!(state, State::Replacing { .. });
+        let exchange_of = is_exchange.then_some(OLD);
+        let from = Saga { payment, state, exchange_of, credit: exchange_of.map(|_| credit()), ..saga() };
         // Just due, so that deadlines act and the hold is over only for a payment that begins now.
         let now = from.deadline(at(600)).unwrap_or(at(600));
         for input in inputs() {
@@ -198,6 +254,7 @@ fn the_transition_table_changes_only_on_purpose() {
             };
             let name = match &input {
                 Input::GiveBack(GiveBack { amount: Some(_), .. }) => "give-back (part)",
+                Input::Replace(replace) if replace.old.is_none() => "replace (gone)",
                 Input::Exchange(to) if to.total != euros(2400) => "exchange (cheaper)",
                 input => input.name(),
             };
@@ -215,6 +272,7 @@ fn names(step: &Step) -> Vec<&'static str> {
         SagaEvent::Cancelled { .. } => "cancelled",
         SagaEvent::RefundRequested(_) => "refund-requested",
         SagaEvent::Exchanged { .. } => "exchanged",
+        SagaEvent::Updated { .. } => "updated",
         SagaEvent::Readdressed => "readdressed",
     });
     let calls = step.calls.iter().map(|call| match call {
@@ -222,6 +280,7 @@ fn names(step: &Step) -> Vec<&'static str> {
         SagaCall::GetRefund { .. } => "[get-refund]",
         SagaCall::NotifyReplaced { .. } => "[notify-replaced]",
         SagaCall::ReadReplacement { .. } => "[read-replacement]",
+        SagaCall::ReadReplaced { .. } => "[read-replaced]",
     });
     events.chain(calls).collect()
 }

@@ -43,8 +43,13 @@ pub async fn spawn(builder: HostBuilder, settings: SchedulerSettings) -> anyhow:
     // It has no database that could be down.
     let (_, database_up) = tokio::sync::watch::channel(true);
     let bus = builder.bus.clone();
+    let announced = bus.clone();
     let children = vec![
         builder.worker(Stage::Intake, "reminders", move |stop| run(bus.clone(), settings.clone(), stop)),
+        builder.worker(Stage::Intake, "service", move |stop| {
+            let bus = announced.clone();
+            async move { Ok(bus::service::announce(bus, DOMAIN.name, stop).await?) }
+        }),
     ];
     builder.start(None, database_up, move || children.clone()).await
 }

@@ -34,6 +34,14 @@ fn an_address_may_have_an_ipv6_host_and_any_password() {
 }
 
 #[test]
+fn a_url_of_nest_with_a_slash_at_its_end_is_the_default_virtual_host() {
+    for text in ["amqp://u:p@rabbit:5672", "amqp://u:p@rabbit:5672/", "amqp://u:p@rabbit/?heartbeat=5"] {
+        assert_eq!(read(&[("AMQP_URL", text)]).0.url.vhost, "/", "{text}");
+    }
+    assert_eq!(read(&[("AMQP_URL", "amqp://u:p@rabbit/cinema")]).0.url.vhost, "cinema");
+}
+
+#[test]
 fn a_blank_setting_turns_its_feature_off() {
     let (settings, problem) = read(&[("AMQP_RAW_EXCHANGE", ""), ("AMQP_INBOUND", " "), ("AMQP_RPC", "")]);
     assert_eq!(problem, None);

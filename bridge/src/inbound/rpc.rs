@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::contract::movie::ListShowtimes;
-use bus::contract::{FieldError, Paging, Problem, Request, Timestamp};
+use bus::contract::{Paging, Problem, Request, Timestamp, unreadable};
 use bus::service::Ask;
 use bus::{Bus, Context, Failure, trace};
 use bytes::Bytes;
@@ -58,8 +58,7 @@ struct ShowtimesQuery {
 
 fn list_showtimes(data: Value) -> Result<Vec<u8>, Problem> {
     let query: ShowtimesQuery = serde_path_to_error::deserialize(data).map_err(|error| {
-        let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
-        Problem::invalid(vec![FieldError { field, message: error.inner().to_string() }])
+        Problem::invalid(vec![unreadable(&error.path().to_string(), &error.inner().to_string())])
     })?;
     let default = Paging::default();
     let paging = Paging {

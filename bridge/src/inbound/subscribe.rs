@@ -3,12 +3,13 @@
 use bus::Failure;
 use bus::contract;
 use futures::stream::SelectAll;
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
 use super::Inbound;
-use crate::call::{DeclareError, close, declare_queue, declare_topic, with_timeout};
+use crate::bindings;
+use crate::call::{DeclareError, close, declare_queue, with_timeout};
 
 /// The consumers of one connection, and the channel for rejected messages.
 pub(super) struct Subscription {
@@ -38,36 +39,17 @@ impl Inbound {
         Ok(Subscription { channel, dead_letters, deliveries })
     }
 
-    /// Declares the exchanges, and the private queue with its bindings.
+    /// Declares the exchanges and the private queue, and removes bindings for events that an earlier configuration accepted:
+    /// they would only fill the dead letters.
     async fn declare(&self) -> Result<(), Failure> {
         let channel = self.session.secondary_channel().await?;
         let (names, settings) = (&*self.names, self.settings());
-        let exchanges = [Some(&names.exchange), names.raw_exchange.as_ref()].into_iter().flatten();
-        for exchange in exchanges.clone() {
-            declare_topic(&channel, exchange).await?;
-        }
-        crate::retry::declare(&channel, names).await?;
-        declare_queue(&channel, &names.private_inbox, true, FieldTable::default()).await?;
-        for exchange in exchanges {
-            let patterns = settings.rpc.iter().map(|(pattern, _)| pattern);
-            let (queue, exchange) = (names.private_inbox.as_str(), exchange.as_str());
-            // Events that an earlier configuration accepted would only fill the dead letters.
-            for key in contract::event_subjects()
-                .filter(|subject| settings.inbound.iter().all(|allowed| allowed != subject))
-            {
-                let none = FieldTable::default();
-                with_timeout(channel.queue_unbind(queue.into(), exchange.into(), key.into(), none)).await?;
-            }
-            for key in settings.inbound.iter().chain(patterns) {
-                let options = QueueBindOptions::default();
-                with_timeout(channel.queue_bind(
-                    queue.into(),
-                    exchange.into(),
-                    key.as_str().into(),
-                    options,
-                    FieldTable::default(),
-                ))
-                .await?;
+        bindings::declare(&channel, settings, names).await?;
+        let is_allowed = |subject: &&str| settings.inbound.iter().any(|allowed| allowed == subject);
+        for key in contract::event_subjects().filter(|subject| !is_allowed(subject)) {
+            for exchange in names.event_exchanges() {
+                let (queue, none) = (names.private_inbox.as_str().into(), FieldTable::default());
+                with_timeout(channel.queue_unbind(queue, exchange.into(), key.into(), none)).await?;
             }
         }
         close(channel).await

@@ -178,8 +178,9 @@ impl Forwarder {
                     self.finish_event(outcome, connection).await;
                 }
             }
-            Progress::Confirmed(..) => {
-                self.publisher.set_refused();
+            Progress::Confirmed(ordinal, _) => {
+                let event = self.pending.subject(ordinal).unwrap_or("an event").to_owned();
+                self.publisher.set_refused(event);
                 self.pending.reset();
             }
         }

@@ -89,6 +89,13 @@ impl PendingEvents {
         Some((self.published, &item.event))
     }
 
+    /// The name of the event that was published with this ordinal.
+    pub fn subject(&self, ordinal: u64) -> Option<&str> {
+        let is_it =
+            |item: &&Item| matches!(item.state, State::Published { ordinal: of, .. } if of == ordinal);
+        self.items.iter().find(is_it).map(|item| item.event.subject.as_str())
+    }
+
     /// Records that the message with this id was returned.
     pub fn mark_returned(&mut self, id: String) {
         self.returned.insert(id);

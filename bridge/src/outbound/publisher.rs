@@ -37,8 +37,8 @@ pub(super) struct Publisher {
     state: State,
     /// Consecutive channels that were lost before anything was confirmed.
     tries: u32,
-    /// The broker refused an event (nack), and has confirmed none since.
-    refused: bool,
+    /// The event that the broker refused last (nack), if it has confirmed none since.
+    refused: Option<String>,
     confirms: FuturesUnordered<BoxFuture<'static, (u64, lapin::Result<Confirmation>)>>,
 }
 
@@ -56,7 +56,7 @@ impl Publisher {
             target,
             state: State::Closed { until: Instant::now() },
             tries: 0,
-            refused: false,
+            refused: None,
             confirms: FuturesUnordered::new(),
         }
     }
@@ -69,7 +69,7 @@ impl Publisher {
     /// How many messages may be in flight. One after a refusal: a message that one queue refuses is delivered to all others,
     /// again with every attempt.
     pub fn window(&self, configured: usize) -> usize {
-        if self.refused { 1 } else { configured }
+        if self.refused.is_some() { 1 } else { configured }
     }
 
     /// Publishes without waiting; [`next`](Self::next) reports the confirm.
@@ -104,14 +104,14 @@ impl Publisher {
                     tokio::time::sleep_until(*until).await;
                     let up = self.connection.wait_for(|state| state.up && state.blocked.is_none()).await;
                     let Ok(epoch) = up.map(|state| state.epoch) else { return std::future::pending().await };
-                    self.state =
-                        State::Opening(open(self.session.clone(), self.target.clone()).boxed(), epoch);
+                    let opening = open(self.session.clone(), self.target.clone(), self.refused.clone());
+                    self.state = State::Opening(opening.boxed(), epoch);
                 }
                 State::Opening(opening, epoch) => {
                     let epoch = *epoch;
                     match opening.await {
                         Ok(channel) => {
-                            if !self.refused {
+                            if self.refused.is_none() {
                                 self.report(None);
                             }
                             self.state = State::Open(channel, epoch);
@@ -165,17 +165,18 @@ impl Publisher {
     }
 
     /// The broker refused an event (basic.nack): a queue is full, or its replicas are unavailable. Because of the order all
-    /// later events wait for it.
-    pub fn set_refused(&mut self) {
-        self.refused = true;
-        let why = format!("RabbitMQ could not keep an event on {} (basic.nack)", self.target.exchange);
-        self.report(Some(format!("{why}: a queue is full, or its replicas are unavailable")));
+    /// later events wait for it. Opening the next channel finds out which queue it may be.
+    pub fn set_refused(&mut self, event: String) {
+        let why = refusal(&event, &self.target, None);
+        if self.refused.replace(event).is_none() {
+            self.report(Some(why.clone()));
+        }
         self.reopen(&why);
     }
 
     fn set_confirmed(&mut self) {
         self.tries = 0;
-        if std::mem::take(&mut self.refused) {
+        if self.refused.take().is_some() {
             self.report(None);
         }
     }
@@ -200,13 +201,29 @@ impl Publisher {
     }
 }
 
-async fn open(session: Session, target: Target) -> Result<Channel, DeclareError> {
+/// Why an event is not on RabbitMQ, with the service queue that is most likely full: a nack does not name the queue.
+fn refusal(event: &str, target: &Target, fullest: Option<(String, u32)>) -> String {
+    let exchange = &target.exchange;
+    let which = match fullest {
+        Some((queue, messages)) => format!("; most likely {queue}, which has {messages} messages"),
+        None => format!("; rabbitmqctl list_queues shows the queues that are bound to {event}"),
+    };
+    format!(
+        "RabbitMQ could not keep {event} on {exchange} (basic.nack): a queue is full, or its replicas are unavailable{which}"
+    )
+}
+
+async fn open(session: Session, target: Target, refused: Option<String>) -> Result<Channel, DeclareError> {
     let declaring = session.secondary_channel().await?;
     declare_topic(&declaring, &target.exchange).await?;
     close(declaring).await?;
     if target.in_envelope {
         // A queue that does not exist yet does not prevent publishing.
         service_queue::bind_all(&session).await;
+    }
+    if let Some(event) = refused {
+        let fullest = if target.in_envelope { service_queue::fullest(&session, &event).await } else { None };
+        session.set_degraded(target.consumer, Some(refusal(&event, &target, fullest)));
     }
     let channel = session.channel().await?;
     with_timeout(channel.confirm_select(ConfirmSelectOptions::default())).await?;

@@ -103,8 +103,14 @@ impl Environment {
 
     /// Records a problem if the password in an address is published.
     pub fn check_password_in_url(&mut self, name: &str, url: &str) {
-        let password = Address::parse(url.trim()).ok().and_then(|address| address.password);
-        if self.is_public() && password.is_some_and(|password| is_published(&password)) {
+        if let Some(password) = Address::parse(url.trim()).ok().and_then(|address| address.password) {
+            self.check_published(name, &password);
+        }
+    }
+
+    /// Records a problem if the password of a server is published.
+    pub(super) fn check_published(&mut self, name: &str, password: &str) {
+        if self.is_public() && is_published(password) {
             self.published(name);
         }
     }

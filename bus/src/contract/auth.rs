@@ -5,8 +5,11 @@
 mod access;
 mod audit;
 mod email;
+mod guest;
 mod key;
+mod order_token;
 pub mod password;
+mod privacy;
 mod rejection;
 mod reset;
 mod session;
@@ -21,12 +24,15 @@ use super::{Access, Request, Timestamp, events};
 
 pub use access::{
     ChangePassword, EndedSession, ForgotPassword, ListRevocations, ListUsers, LogoutEverywhere, REVOKED,
-    ResetPassword, Revocation, RevocationNotice, Revocations, SetDisabled, SetRole, UpdateMe,
-    revoked_subject,
+    ResetPassword, ResetPasswordPage, Revocation, RevocationNotice, Revocations, SetDisabled, SetRole,
+    UpdateMe, revoked_subject,
 };
 pub use audit::{AuditKind, AuditRecord, ListAudit};
 pub(crate) use email::validate_email;
-pub use key::{ACCESS_LIFETIME, Claims, GetKeys, Key, KeySet};
+pub use guest::{CreateGuest, GuestSession, UserMerged};
+pub use key::{ACCESS_LIFETIME, Claims, GUEST_LIFETIME, GetKeys, Key, KeySet};
+pub use order_token::{ORDER_TYP, OrderClaims, OrderGrant};
+pub use privacy::{EraseMe, EraseUser, UserErased};
 pub use rejection::Rejection;
 pub use reset::{GetResetToken, PasswordResetRequested, ResetToken};
 pub use session::{Login, Logout, Refresh, RefreshPage, Register, Session};
@@ -40,6 +46,8 @@ pub use verify::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
+    /// Buys with an e-mail address only: has no password, and its own orders are all that it may see.
+    Guest,
     User,
     Admin,
     SuperAdmin,
@@ -95,6 +103,8 @@ pub struct UserRoleChanged {
 events! {
     EmailVerificationRequested => "user.verification_requested",
     EmailVerified => "user.email_verified",
+    UserErased => "user.erased",
+    UserMerged => "user.merged",
     PasswordChanged => "user.password_changed",
     PasswordResetRequested => "user.password_reset_requested",
     UserRegistered => "user.registered",

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
+use super::Rule;
 pub use money::Money;
 use table::{Row, TABLE};
 
@@ -67,6 +68,12 @@ impl Currency {
         self.row().greatest
     }
 
+    /// The greatest amount that the provider charges at once.
+    pub fn most_due(self) -> i64 {
+        let greatest = self.row().provider_greatest;
+        self.from_provider(greatest - greatest % self.at_provider().step).unwrap_or(self.greatest())
+    }
+
     /// The least coin in ordinary use.
     pub fn cash_step(self) -> i64 {
         self.row().cash_step
@@ -94,16 +101,13 @@ impl Currency {
     }
 
     /// Checks a price; the error names the fault. A price is 0, or can be charged and is not a typing mistake.
-    pub fn check_price(self, amount: i64) -> Result<(), String> {
+    pub fn check_price(self, amount: i64) -> Result<(), Rule> {
         let (least, greatest) = (self.least(), self.greatest());
         if amount != 0 && !(least..=greatest).contains(&amount) {
-            let (from, to) = (self.plain(least), self.plain(greatest));
-            let code = self.as_str();
-            return Err(format!("must be 0, or {least}–{greatest} minor units ({from}–{to} {code})"));
+            return Err(Rule::Price { min: least, max: greatest, currency: self });
         }
         if !self.is_whole(amount) {
-            let step = self.step();
-            return Err(format!("must be a multiple of {step} minor units of {}", self.as_str()));
+            return Err(Rule::Multiple { step: self.step(), currency: self });
         }
         Ok(())
     }

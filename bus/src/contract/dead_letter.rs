@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Fields, Page, Paging, Request, Timestamp};
+use super::{Access, Fields, Page, Paging, Request, Rule, Timestamp};
 
 /// A message that its consumer could not handle, with the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +48,7 @@ impl Request for ListDeadLetters {
         self.paging.validate(fields);
         // NATS finds a message by its sequence and not by its rank, so a page is read from the beginning.
         let last = self.paging.offset() + self.paging.limit();
-        fields.check(last <= PAGED_MAX, "page", "must be among the first 10,000 dead letters");
+        fields.check(last <= PAGED_MAX, "page", Rule::PageFar { max: PAGED_MAX as u64 });
     }
 }
 

@@ -1,4 +1,4 @@
-//! The contract of posters and trailers: files that movie names and the gateway stores.
+//! The contract of posters, trailers and logos: files that movie names and the gateway stores.
 //!
 //! The row is written before the file, with an id of our own, so that every file that a crash leaves in the store has a row. A
 //! file that no movie shows is condemned, then deleted from the store, and only then is its row deleted.
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Access, Fields, Problem, Request};
+use super::{Access, Fields, Problem, Request, Rule};
 
 /// Files condemned by one request: a sweep repeats the request while there are more.
 pub const CONDEMNED_MAX: usize = 100;
@@ -19,6 +19,8 @@ pub enum MediaKind {
     Poster,
     /// A film.
     Trailer,
+    /// A still picture of a site, kept like a poster.
+    Logo,
 }
 
 /// A file in the store, by the id that we gave it.
@@ -26,6 +28,7 @@ pub enum MediaKind {
 #[serde(rename_all = "camelCase")]
 pub struct Media {
     pub id: Uuid,
+    /// The movie, or for a logo the site.
     pub movie_id: Uuid,
     pub kind: MediaKind,
 }
@@ -34,6 +37,7 @@ pub struct Media {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BeginMedia {
+    /// The movie, or for a logo the site.
     pub movie_id: Uuid,
     pub kind: MediaKind,
 }
@@ -44,7 +48,7 @@ impl Request for BeginMedia {
     type Answer = Media;
 }
 
-/// Shows a stored file with its movie, in place of the one before.
+/// Shows a stored file with its movie or site, in place of the one before.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttachMedia {
@@ -78,9 +82,9 @@ impl Request for AttachMedia {
 
     fn validate(&self, fields: &mut Fields) {
         let fits = |url: &str| (1..=2_000).contains(&url.len());
-        fields.check(fits(&self.stored.url), "stored.url", "must have 1–2,000 characters");
+        fields.check(fits(&self.stored.url), "stored.url", Rule::Length { min: 1, max: 2_000 });
         let small = self.stored.small_url.as_deref();
-        fields.check(small.is_none_or(fits), "stored.smallUrl", "must have 1–2,000 characters");
+        fields.check(small.is_none_or(fits), "stored.smallUrl", Rule::Length { min: 1, max: 2_000 });
     }
 }
 
@@ -117,7 +121,7 @@ impl Request for ForgetMedia {
     type Answer = Forgotten;
 
     fn validate(&self, fields: &mut Fields) {
-        fields.check(self.ids.len() <= CONDEMNED_MAX, "ids", "must be at most 100");
+        fields.count(self.ids.len(), 0..=CONDEMNED_MAX, "ids", "ids");
     }
 }
 
@@ -142,24 +146,15 @@ pub enum Rejection {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::Type(MediaKind::Poster) => {
-                Problem::new(415, "media-type", "A poster must be a JPEG, PNG or WebP picture.")
+            Rejection::Type(MediaKind::Poster | MediaKind::Logo) => {
+                Problem::new(415, "media-type", "A poster or logo must be a JPEG, PNG or WebP picture.")
             }
             Rejection::Type(MediaKind::Trailer) => {
                 Problem::new(415, "media-type", "A trailer must be an MP4 or WebM film.")
             }
-            Rejection::Broken => Problem::invalid(vec![super::FieldError {
-                field: "file".into(),
-                message: "is damaged: it cannot be decoded".into(),
-            }]),
-            Rejection::Pixels => Problem::invalid(vec![super::FieldError {
-                field: "file".into(),
-                message: "has too many pixels: at most 24 million".into(),
-            }]),
-            Rejection::Parts => Problem::invalid(vec![super::FieldError {
-                field: "file".into(),
-                message: "must be the one and only part of the form".into(),
-            }]),
+            Rejection::Broken => Problem::invalid_field("file", Rule::FileBroken),
+            Rejection::Pixels => Problem::invalid_field("file", Rule::FilePixels { max: 24 }),
+            Rejection::Parts => Problem::invalid_field("file", Rule::FileParts),
             Rejection::TooLarge(limit) => {
                 Problem::new(413, "too-large", format!("The file may have at most {limit} bytes."))
             }

@@ -27,14 +27,20 @@ pub struct Paging {
 impl Paging {
     pub fn validate(&self, fields: &mut Fields) {
         // The upper bound keeps the offset within what Postgres can skip in reasonable time.
-        fields.check((1..=100_000).contains(&self.page), "page", "must be 1–100000");
-        fields.check((1..=100).contains(&self.page_size), "pageSize", "must be 1–100");
+        fields.range(self.page, 1..=100_000, "page");
+        fields.range(self.page_size, 1..=100, "pageSize");
     }
     pub fn offset(&self) -> i64 {
         i64::from(self.page.saturating_sub(1)) * i64::from(self.page_size)
     }
     pub fn limit(&self) -> i64 {
         i64::from(self.page_size)
+    }
+    /// This page of a whole list.
+    pub fn page_of<T>(&self, all: Vec<T>) -> Page<T> {
+        let total = all.len() as u64;
+        let (skipped, size) = (self.offset().max(0) as usize, self.page_size as usize);
+        self.of(all.into_iter().skip(skipped).take(size).collect(), total)
     }
     pub fn of<T>(&self, items: Vec<T>, total: u64) -> Page<T> {
         Page { items, page: self.page, page_size: self.page_size, total }

@@ -1,14 +1,20 @@
-//! Payment's contract: attempts to pay, their results, refunds. Disputes and the requests of staff are in files of their own.
+//! Payment's contract: attempts to pay, their results, refunds. Disputes, receipts and the requests of staff are in files of
+//! their own.
 
 mod dispute;
+mod privacy;
+mod receipt;
 mod staff;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Access, Fields, Money, Problem, Request, Timestamp, events};
+use super::reservation::{CREDITED_CAPTURES_MAX, CreditedCapture};
+use super::{Access, Fields, Money, Problem, Request, Rule, Timestamp, events};
 pub use dispute::{Dispute, DisputeStatus, PaymentDisputed};
+pub use privacy::{AreOpen, OpenPayments};
+pub use receipt::{Buyer, GetReceipts, Receipt, ReceiptKind, Receipts, Seller, SetBuyer};
 pub use staff::{ListPayments, ReportRevenue, ResumePayment, Revenue, RevenueBy, RevenueReport, RevenueRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -84,7 +90,19 @@ pub struct Payment {
     pub id: Uuid,
     pub reservation_id: Uuid,
     pub status: PaymentStatus,
+    /// What is charged; `credit` and `waived` are the rest of the order's price.
     pub total: Money,
+    /// The reservation whose place the paid one takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_of: Option<Uuid>,
+    /// The money of that reservation, which pays for a part of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<Money>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Money>,
+    /// What is left to pay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Money>,
     /// The provider's page, while an attempt without a token waits there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkout_url: Option<String>,
@@ -115,13 +133,14 @@ pub struct Pay {
 
 impl Request for Pay {
     const SUBJECT: &'static str = "rpc.payment.pay";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = Payment;
     fn validate(&self, fields: &mut Fields) {
         if let Some(token) = &self.payment_method {
             let clean = token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
             let sized = (1..=255).contains(&token.len());
-            fields.check(clean && sized, "paymentMethod", "must be a provider token such as pm_card_visa");
+            fields.check(clean && sized, "paymentMethod", Rule::PaymentMethod);
         }
     }
 }
@@ -134,7 +153,8 @@ pub struct GetPayment {
 
 impl Request for GetPayment {
     const SUBJECT: &'static str = "rpc.payment.get";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = Payment;
 }
 
@@ -198,6 +218,27 @@ pub enum RefundAnswer {
     Unknown,
 }
 
+/// Whether disputes hold or took money of these captures. Sent by a saga before it takes a credit over.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AreDisputed {
+    pub captures: Vec<CreditedCapture>,
+}
+
+impl Request for AreDisputed {
+    const SUBJECT: &'static str = "rpc.payment.are_disputed";
+    const ACCESS: Access = Access::Internal;
+    type Answer = Disputed;
+    fn validate(&self, fields: &mut Fields) {
+        fields.count(self.captures.len(), 1..=CREDITED_CAPTURES_MAX, "captures", "captures");
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Disputed {
+    pub disputed: bool,
+}
+
 /// The provider's webhook: the raw body (base64, so that it arrives byte for byte) and its signature header.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -231,6 +272,14 @@ pub enum Rejection {
     BadSignature,
     BadWebhook,
     NoSuchTimeZone,
+    /// No money was captured for the order, so that there is nothing to receipt.
+    NotPaid,
+    /// The receipt is made within seconds.
+    ReceiptNotReady,
+    /// The order was paid before receipts were made.
+    NoReceipts,
+    /// The receipts are made out to another buyer.
+    BuyerSet,
     IdempotencyKeyMissing,
     IdempotencyMismatch,
     IdempotencyRunning,
@@ -245,13 +294,7 @@ impl From<Rejection> for Problem {
                     format!("The card was declined ({code}). Your seats are still held; try another card.");
                 Problem::new(402, "card-declined", detail)
             }
-            Rejection::UnknownPaymentMethod => {
-                let field = super::FieldError {
-                    field: "paymentMethod".into(),
-                    message: "the payment provider does not know this token".into(),
-                };
-                Problem::invalid(vec![field])
-            }
+            Rejection::UnknownPaymentMethod => Problem::invalid_field("paymentMethod", Rule::PaymentMethod),
             Rejection::DeclinesLimit => {
                 let detail = "Too many cards were declined. Pay on the provider's page: send the request without \
                     paymentMethod.";
@@ -276,9 +319,17 @@ impl From<Rejection> for Problem {
             Rejection::BadWebhook => {
                 Problem::new(400, "bad-webhook", "The signed body is not a provider event.")
             }
-            Rejection::NoSuchTimeZone => {
-                let message = "must be an IANA time zone such as Europe/Berlin".to_owned();
-                Problem::invalid(vec![super::FieldError { field: "timeZone".into(), message }])
+            Rejection::NoSuchTimeZone => Problem::invalid_field("timeZone", Rule::TimeZone),
+            Rejection::NotPaid => {
+                Problem::new(409, "not-paid", "No money was paid for this order, so that it has no receipt.")
+            }
+            Rejection::ReceiptNotReady => {
+                Problem::new(404, "receipt-not-ready", "The receipt is being made. Ask again in a moment.")
+                    .with_retry_after(5)
+            }
+            Rejection::NoReceipts => Problem::not_found("receipt"),
+            Rejection::BuyerSet => {
+                Problem::new(409, "buyer-set", "The receipts of this order are made out to another buyer.")
             }
             Rejection::IdempotencyKeyMissing => {
                 Problem::new(400, "idempotency-key-missing", "The header Idempotency-Key is required here.")

@@ -3,24 +3,64 @@
 //! Every domain's `Rejection` is converted to a [`Problem`] by one exhaustive match; nothing else sets a status.
 
 mod details;
+mod rule;
+
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SeatId, Timestamp};
+use super::movie::SeatKind;
+use super::{Currency, Money, SeatId, TariffCode, Timestamp};
 pub use details::{HoldLimit, HoldLimitOf, Overlap, OverlappingShowtime, ProblemShowtime, ReservationPlan};
+pub use rule::Rule;
 
-/// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`.
+/// One field of a request that is readable but not valid. `field` is a path such as `seats[0]`. `code` and the parameters after
+/// it are those of the rule that it breaks; codes and parameters are only added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     pub field: String,
+    /// English, for developers.
     pub message: String,
+    /// The rule: kebab-case and stable, such as `length`, `email`, `future`.
+    #[serde(default)]
+    pub code: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<i64>,
+    /// The value must be a multiple of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i64>,
+    /// `min`, `max` and `step` are in its minor units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// The field with which this one was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+    /// The kind of seat that is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<SeatKind>,
 }
 
 impl FieldError {
+    pub fn new(field: impl Into<String>, rule: Rule) -> Self {
+        /// A field error as it is serialized.
+        #[derive(Serialize)]
+        struct Error<'a> {
+            field: String,
+            message: &'a str,
+            #[serde(flatten)]
+            rule: &'a Rule,
+        }
+        let error = Error { field: field.into(), message: &rule.message(), rule: &rule };
+        let value = serde_json::to_value(error).expect("a rule is plain data");
+        serde_json::from_value(value).expect("every parameter of a rule is a field of the error")
+    }
+
     /// A text with control characters; see [`super::strict`].
     pub fn control(field: &str) -> Self {
-        Self { field: field.to_owned(), message: "must not contain control characters".to_owned() }
+        Self::new(field, Rule::ControlCharacters)
     }
 }
 
@@ -38,7 +78,7 @@ pub struct Problem {
     pub request_id: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// With `seats-taken` and `seat-unknown`: the seats that are meant.
+    /// With `seats-taken`, `seat-unknown`, `not-your-seats` and `order-incomplete`: the seats that are meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<SeatId>,
     /// The conflicting showtimes, each with the seats that are meant.
@@ -47,13 +87,20 @@ pub struct Problem {
     /// With `showtimes-overlap`: the showtimes that overlap, soonest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overlaps: Vec<Overlap>,
+    /// With `ticket-type-…` and `order-incomplete`: the ticket types that are meant; of one that is left alone, the one that is needed
+    /// comes second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_types: Vec<TariffCode>,
+    /// With `price-changed`: the total as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Box<Money>>,
     /// With `plan-changed`: the plan as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<ReservationPlan>>,
     /// With `hold-limit`: the limit that was exceeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<HoldLimit>,
-    /// With `hold-cooldown`: when the request may be sent again.
+    /// With `hold-cooldown` and `not-on-sale-yet`: when the request may be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// Seconds after which a retry makes sense; sent as `Retry-After`.
@@ -74,6 +121,8 @@ impl Problem {
             seats: Vec::new(),
             showtimes: Vec::new(),
             overlaps: Vec::new(),
+            ticket_types: Vec::new(),
+            total: None,
             plan: None,
             limit: None,
             retry_at: None,
@@ -84,6 +133,11 @@ impl Problem {
     /// 422: readable but not valid, with the fields named.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         Self { errors, ..Self::new(422, "invalid", "Some fields are not valid; see errors.") }
+    }
+
+    /// 422 for one field.
+    pub fn invalid_field(field: &str, rule: Rule) -> Self {
+        Self::invalid(vec![FieldError::new(field, rule)])
     }
 
     /// 503: something that the request needs is not available; the same request may be sent again.
@@ -106,6 +160,11 @@ impl Problem {
 
     pub fn with_seats(mut self, seats: Vec<SeatId>) -> Self {
         self.seats = seats;
+        self
+    }
+
+    pub fn with_ticket_types(mut self, types: impl IntoIterator<Item = TariffCode>) -> Self {
+        self.ticket_types = types.into_iter().collect();
         self
     }
 
@@ -158,10 +217,28 @@ fn title(status: u16) -> &'static str {
 pub struct Fields(Vec<FieldError>);
 
 impl Fields {
-    pub fn check(&mut self, ok: bool, field: &str, message: &str) {
+    pub fn check(&mut self, ok: bool, field: &str, rule: Rule) {
         if !ok {
-            self.0.push(FieldError { field: field.to_owned(), message: message.to_owned() });
+            self.0.push(FieldError::new(field, rule));
         }
+    }
+
+    /// Checks a number of characters.
+    pub fn length(&mut self, length: usize, bounds: RangeInclusive<usize>, field: &str) {
+        let (min, max) = (*bounds.start() as u64, *bounds.end() as u64);
+        self.check(bounds.contains(&length), field, Rule::Length { min, max });
+    }
+
+    /// Checks a number of items; `of` is the English noun.
+    pub fn count(&mut self, count: usize, bounds: RangeInclusive<usize>, field: &str, of: &'static str) {
+        let (min, max) = (*bounds.start() as u64, *bounds.end() as u64);
+        self.check(bounds.contains(&count), field, Rule::Count { min, max, of });
+    }
+
+    /// Checks a number.
+    pub fn range(&mut self, number: impl Into<i64>, bounds: RangeInclusive<i64>, field: &str) {
+        let (min, max) = (*bounds.start(), *bounds.end());
+        self.check(bounds.contains(&number.into()), field, Rule::Range { min, max });
     }
 
     pub fn into_result(self) -> Result<(), Problem> {

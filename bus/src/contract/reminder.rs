@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Access, Fields, Request, Timestamp, events};
+use super::{Access, Fields, Request, Rule, Timestamp, events};
 
 /// Showtimes of one answer; the next ones follow once these are marked.
 pub const UPCOMING_MAX: usize = 200;
@@ -24,7 +24,7 @@ impl Request for ListUpcoming {
     const ACCESS: Access = Access::Internal;
     type Answer = Upcoming;
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=10_080).contains(&self.within_minutes), "withinMinutes", "must be 1–10080");
+        fields.range(self.within_minutes, 1..=10_080, "withinMinutes");
     }
 }
 
@@ -54,7 +54,7 @@ impl Request for MarkReminded {
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
         let sized = (1..=UPCOMING_MAX).contains(&self.reminded.len());
-        fields.check(sized, "reminded", "must name 1–200 showtimes");
+        fields.check(sized, "reminded", Rule::Count { min: 1, max: 200, of: "showtimes" });
     }
 }
 

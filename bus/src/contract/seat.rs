@@ -1,12 +1,10 @@
-//! A seat's id, and one seat of an order with its price.
+//! A seat's id.
 
 use std::borrow::{Borrow, Cow};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::is_nfc;
-
-use super::Money;
 
 /// The id of a seat within its hall: row label and number, such as `C7`. Where the label ends with a digit a dash stands
 /// between them, so that row 1 seat 11 (`1-11`) and row 11 seat 1 (`11-1`) are two seats. Only [`SeatId::new`] makes ids.
@@ -77,13 +75,6 @@ impl JsonSchema for SeatId {
 /// allowed, so that two labels that look the same are equal.
 pub fn is_row_label(label: &str) -> bool {
     (1..=8).contains(&label.chars().count()) && label.chars().all(char::is_alphanumeric) && is_nfc(label)
-}
-
-/// One seat of an order at the price that it was ordered for. The prices of an order's lines add up to its total.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Line {
-    pub seat: SeatId,
-    pub price: Money,
 }
 
 #[cfg(test)]

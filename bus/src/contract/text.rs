@@ -4,7 +4,7 @@
 //! Source: Unicode Standard Annex 9 (directional formatting), Unicode's property Default_Ignorable_Code_Point; Unicode
 //! Technical Standard 55 on the abuse of override characters.
 
-use super::Fields;
+use super::{Fields, Rule};
 
 /// Whether a character changes the direction of the text after it: embeddings, overrides, isolates. Single marks, which
 /// Hebrew and Arabic texts use, do not.
@@ -34,20 +34,20 @@ impl Fields {
         let length = value.chars().count();
         let (least, most) = (*bounds.start(), *bounds.end());
         let blank = least > 0 && value.chars().all(is_invisible);
-        let message = format!("must have {least}–{most} characters");
-        self.check(bounds.contains(&length) && !blank, field, &message);
+        let rule = Rule::Length { min: least as u64, max: most as u64 };
+        self.check(bounds.contains(&length) && !blank, field, rule);
         let printable = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
         let clean = value.chars().all(|letter| printable(letter) && !is_noncharacter(letter));
-        self.check(clean, field, "must not hold control characters");
+        self.check(clean, field, Rule::ControlCharacters);
         let straight = !value.chars().any(turns_direction);
-        self.check(straight, field, "must not hold characters that turn the reading direction");
+        self.check(straight, field, Rule::Direction);
     }
 
     /// The same for texts of one line, such as names and titles.
     pub fn line(&mut self, value: &str, bounds: std::ops::RangeInclusive<usize>, field: &str) {
         self.text(value, bounds, field);
         let breaks = ['\n', '\r', '\t', '\u{2028}', '\u{2029}'];
-        self.check(!value.contains(breaks), field, "must be one line without tabs");
+        self.check(!value.contains(breaks), field, Rule::OneLine);
     }
 }
 

@@ -33,6 +33,13 @@ impl Timestamp {
     }
 }
 
+/// A day `YYYY-MM-DD`, far from the ends of what a date can hold.
+pub fn day(text: &str) -> Option<time::Date> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let date = time::Date::parse(text, &format).ok()?;
+    (text.len() == 10 && (1970..=9000).contains(&date.year())).then_some(date)
+}
+
 impl From<OffsetDateTime> for Timestamp {
     fn from(value: OffsetDateTime) -> Self {
         let utc = value.to_offset(time::UtcOffset::UTC);

@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use super::{CheckResult, Observations};
 
 /// The rows that domains write for an event: the kind of row, and the field of the event with its id (`None`: the event's id).
-const WRITTEN: [(&str, &str, Option<&str>); 12] = [
+const WRITTEN: [(&str, &str, Option<&str>); 16] = [
     ("reservation.created", "attendee", Some("reservationId")),
     ("reservation.created", "payment", Some("reservationId")),
     ("reservation.confirmed", "attendee", Some("reservationId")),
     ("reservation.cancelled", "attendee", Some("reservationId")),
     ("reservation.exchanged", "attendee", Some("reservationId")),
+    ("reservation.updated", "attendee", Some("reservationId")),
+    ("reservation.readdressed", "attendee", Some("reservationId")),
+    ("reservation.readdressed", "audit record", None),
+    ("user.merged", "audit record", None),
     ("showtime.scheduled", "showtime of notification", Some("showtimeId")),
     ("showtime.scheduled", "showtime of reservation", Some("showtimeId")),
     ("showtime.updated", "showtime of notification", Some("showtimeId")),

@@ -9,11 +9,14 @@ use super::{CheckResult, Observations};
 use crate::end_state::OutboxEvent;
 
 /// The kinds of mails for each event, and the fields of the event that are the subject of the mail record.
-const KINDS: [(&str, &[&str], &[&str]); 7] = [
+const KINDS: [(&str, &[&str], &[&str]); 9] = [
     ("reservation.created", &["RESERVATION_CREATED"], &["reservationId"]),
     ("reservation.confirmed", &["RESERVATION_CONFIRMED"], &["reservationId"]),
-    // An order may be exchanged several times.
+    // An order may change several times.
     ("reservation.exchanged", &["RESERVATION_EXCHANGED"], &["reservationId", "version"]),
+    ("reservation.updated", &["RESERVATION_UPDATED"], &["reservationId", "version"]),
+    // The tickets once more, to the other address.
+    ("reservation.readdressed", &["RESERVATION_CONFIRMED"], &["reservationId", "version"]),
     (
         "reservation.cancelled",
         &["RESERVATION_CANCELLED", "HOLD_EXPIRED", "PAYMENT_FAILED", "SHOWTIME_CANCELLED"],
@@ -85,7 +88,13 @@ pub fn events_have_mails(seen: &Observations<'_>) -> CheckResult {
         state.mails.iter().map(|mail| ((mail.kind.as_str(), mail.subject.as_str()), mail)).collect();
     let (mut findings, mut sent, mut skipped) = (Vec::new(), 0, 0);
     for (subject, kinds, fields) in KINDS {
-        for event in state.events_of(subject) {
+        // A guest who holds seats has given no address yet; only sold seats have tickets to send again.
+        let is_mailed = |event: &&OutboxEvent| {
+            let payload = &event.payload;
+            payload["email"] != ""
+                && (subject != "reservation.readdressed" || payload["status"] == "CONFIRMED")
+        };
+        for event in state.events_of(subject).filter(is_mailed) {
             let about = subject_of(event, fields);
             let mail = kinds.iter().find_map(|kind| mails.get(&(*kind, about.as_str())));
             match mail.map(|mail| (mail.status.as_str(), mail)) {

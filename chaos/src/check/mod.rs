@@ -4,19 +4,27 @@
 //! Invariant: a check does not use the code of the deployment. It compares rows, events, mails, the records of the provider
 //! and the record of the customers with each other, and trusts none of them alone.
 
+mod cluster;
 mod delivery;
+mod guest;
 mod history;
 mod mail;
 mod money;
 mod request;
 mod seat;
 mod time;
+mod upgrade;
 
 use ::time::OffsetDateTime;
 
+use crate::client::Failure;
+use crate::cluster::Seen;
 use crate::end_state::EndState;
+use crate::guest::GuestTry;
+use crate::links::LinkTry;
 use crate::record::Record;
 use crate::recovery::Recovery;
+use crate::upgrade::UpgradeReport;
 
 pub use seat::{SeatMap, seat_maps};
 
@@ -38,10 +46,17 @@ pub struct Observations<'a> {
     pub windows: &'a [Window],
     pub maps: &'a [SeatMap],
     pub recovery: &'a Recovery,
+    pub links: &'a [LinkTry],
+    pub guests: &'a [GuestTry],
     /// The ids of the poison messages.
     pub poison: &'a [String],
     /// The output of `marquee fsck`, if it found something.
     pub fsck: &'a str,
+    /// Of a run that upgrades the deployment.
+    pub upgrade: Option<&'a UpgradeReport>,
+    pub failures: &'a [Failure],
+    /// In a run with `--cluster`.
+    pub cluster: Option<&'a Seen>,
 }
 
 /// The result of a check.
@@ -71,7 +86,8 @@ impl CheckResult {
 
 /// Every check, in the order of the report.
 pub fn all(seen: &Observations<'_>) -> Vec<CheckResult> {
-    vec![
+    let of_upgrade = seen.upgrade.map(|report| upgrade::loses_nothing(seen, report));
+    let mut checks = vec![
         seat::one_owner(seen),
         seat::holds_disjoint(seen),
         seat::capacity(seen),
@@ -84,6 +100,10 @@ pub fn all(seen: &Observations<'_>) -> Vec<CheckResult> {
         request::refused_never(seen),
         request::same_key_same_bytes(seen),
         request::promises_kept(seen),
+        request::links_open_their_order(seen),
+        guest::merged_once(seen),
+        guest::tokens_of_merged(seen),
+        guest::corrected(seen),
         mail::match_events(seen),
         mail::events_have_mails(seen),
         history::legal(seen),
@@ -97,5 +117,8 @@ pub fn all(seen: &Observations<'_>) -> Vec<CheckResult> {
         time::comes_to_rest(seen),
         time::no_attention(seen),
         time::fsck(seen),
-    ]
+    ];
+    checks.extend(of_upgrade);
+    checks.extend(seen.cluster.map(cluster::all).unwrap_or_default());
+    checks
 }

@@ -5,11 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{CheckResult, Observations};
+use crate::end_state::{Reservation, Ticket};
+use crate::staff::{FEE, PRICE, TYPES};
 
-/// The price of a seat in every hall of a run.
-const PRICE: i64 = crate::staff::PRICE;
+/// What a reservation's tickets cost by their types; a showtime with plain prices has the type STANDARD.
+fn price(reservation: &Reservation) -> i64 {
+    let of = |ticket: &Ticket| match ticket.ticket_type.as_str() {
+        "" | "STANDARD" => PRICE,
+        of => TYPES.iter().find(|(code, _)| *code == of).map_or(0, |(_, price)| price + FEE),
+    };
+    reservation.tickets.iter().map(of).sum()
+}
 
-/// The partial refunds of a confirmed reservation: those by staff, or the differences of exchanges.
+/// The partial refunds of a confirmed reservation: those by staff, or those for seats that fell away.
 fn parts(seen: &Observations<'_>, reservation: Uuid, differences: bool) -> i64 {
     let parts = seen.state.refunds.iter().filter(|refund| {
         refund.reservation == reservation
@@ -39,6 +47,9 @@ pub fn settled(seen: &Observations<'_>) -> CheckResult {
                 0
             }
         };
+        // A dearer exchange: the money of the replaced order counts for the new one.
+        let balance = balance + reservation.credit - reservation.credited;
+        let wanted = if wanted == 0 { 0 } else { wanted - reservation.waived };
         if balance != wanted {
             findings.push(format!(
                 "the provider has {balance} of {} for {id}, which is {} with {:?}",
@@ -53,11 +64,11 @@ pub fn settled(seen: &Observations<'_>) -> CheckResult {
     CheckResult::new("captured-is-settled", evidence, findings)
 }
 
-/// Every ticket has exactly one capture of its price that is not refunded completely.
+/// Every ticket has exactly one capture of its price, or of the difference to the replaced order's, that is not refunded completely.
 pub fn tickets_are_paid(seen: &Observations<'_>) -> CheckResult {
     let (mut findings, mut tickets) = (Vec::new(), 0);
     for reservation in seen.state.reservations.values() {
-        if reservation.total != PRICE * reservation.seats.len() as i64 {
+        if reservation.total != price(reservation) {
             findings.push(format!("{} costs {}", reservation.id, reservation.total));
         }
         if reservation.status != "CONFIRMED" {
@@ -76,8 +87,15 @@ pub fn tickets_are_paid(seen: &Observations<'_>) -> CheckResult {
             })
             .map(|capture| capture.amount)
             .collect();
-        // The difference of an exchange was captured and is no longer part of the price.
-        if left != [reservation.total + parts(seen, reservation.id, true)] {
+        // What fell away was captured and is no longer part of the price.
+        let paid =
+            reservation.total + parts(seen, reservation.id, true) - reservation.credit - reservation.waived;
+        let is_paid = match reservation.exchange_of {
+            None => left == [paid],
+            // Refunds are of the newest capture first, so that nothing may be left of it.
+            Some(_) => paid == 0 || left == [paid] || left.is_empty(),
+        };
+        if !is_paid {
             findings.push(format!("{} of {} has captures {left:?}", reservation.id, reservation.total));
         }
     }

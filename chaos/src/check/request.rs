@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{CheckResult, Observations};
 use crate::client::Outcome;
+use crate::end_state::Reservation;
 use crate::record::{Order, PromiseKind};
 
 /// The reservation of an order, as the deployment has stored it with the key of the order.
@@ -16,6 +18,7 @@ fn stored(seen: &Observations<'_>, order: &Order) -> Option<Uuid> {
 /// Every accepted order has one reservation, of the right user and with the requested seats.
 pub fn accepted_exists(seen: &Observations<'_>) -> CheckResult {
     let (mut findings, mut accepted) = (Vec::new(), BTreeMap::new());
+    let (moved, _) = super::guest::moved(seen);
     for order in &seen.record.orders {
         let Some(id) = order.reservation() else { continue };
         if let Some(other) = accepted.insert(id, &order.key) {
@@ -23,17 +26,15 @@ pub fn accepted_exists(seen: &Observations<'_>) -> CheckResult {
         }
         match seen.state.reservations.get(&id) {
             None => findings.push(format!("{id} was answered at {} and does not exist", order.answered_at)),
-            Some(found) if found.user != order.user => findings.push(format!("{id} belongs to another user")),
+            Some(found)
+                if found.user != order.user
+                    && moved.get(&id).is_none_or(|to| (to.guest, to.account) != (order.user, found.user)) =>
+            {
+                findings.push(format!("{id} belongs to another user"));
+            }
             Some(found) => {
-                let requested = order.body["seats"].as_array().map(|seats| {
-                    let mut requested: Vec<&str> = seats.iter().filter_map(|seat| seat.as_str()).collect();
-                    requested.sort_unstable();
-                    requested
-                });
-                let mut seats: Vec<&str> = found.seats.iter().map(String::as_str).collect();
-                seats.sort_unstable();
-                if requested.is_some_and(|requested| requested != seats) && !found.was_exchanged() {
-                    findings.push(format!("{id} has {seats:?}, requested {}", order.body));
+                if !has_requested(found, &order.body) && !found.has_changed_seats() {
+                    findings.push(format!("{id} has {:?}, requested {}", found.tickets, order.body));
                 }
             }
         }
@@ -44,6 +45,37 @@ pub fn accepted_exists(seen: &Observations<'_>) -> CheckResult {
         format!("{} of {orders} orders accepted", accepted.len()),
         findings,
     )
+}
+
+/// Whether a reservation has the seats and the ticket types that its order names.
+fn has_requested(found: &Reservation, body: &Value) -> bool {
+    let sorted = |mut names: Vec<String>| {
+        names.sort_unstable();
+        names
+    };
+    let types = || sorted(found.tickets.iter().map(|ticket| ticket.ticket_type.clone()).collect());
+    let seats = sorted(found.tickets.iter().map(|ticket| ticket.seat.clone()).collect());
+    if sorted(found.seats.clone()) != seats {
+        return false;
+    }
+    if let Some(tickets) = body["tickets"].as_array() {
+        let named = |ticket: &Value| format!("{} {}", ticket["seat"], ticket["type"]).replace('"', "");
+        let stored = found.tickets.iter().map(|ticket| format!("{} {}", ticket.seat, ticket.ticket_type));
+        return sorted(tickets.iter().map(named).collect()) == sorted(stored.collect());
+    }
+    if let Some(requested) = body["seats"].as_array() {
+        let requested = requested.iter().filter_map(|seat| seat.as_str().map(str::to_owned));
+        return sorted(requested.collect()) == seats;
+    }
+    match body["bestAvailable"]["types"].as_object() {
+        Some(counts) => {
+            let each = counts.iter().flat_map(|(of, count)| {
+                std::iter::repeat_n(of.clone(), count.as_u64().unwrap_or(0) as usize)
+            });
+            sorted(each.collect()) == types()
+        }
+        None => true,
+    }
 }
 
 /// Every reservation belongs to an order; an unanswered order has at most one.
@@ -93,6 +125,29 @@ pub fn same_key_same_bytes(seen: &Observations<'_>) -> CheckResult {
         format!("{} requests repeated", seen.record.repeats),
         findings.collect(),
     )
+}
+
+/// The token of a mail's link opens its order and no other, and not after the address was corrected or the order merged.
+pub fn links_open_their_order(seen: &Observations<'_>) -> CheckResult {
+    let mut findings = Vec::new();
+    let (mut opened, mut void) = (0, 0);
+    for tried in seen.links {
+        let requested = seen.state.reservations.get(&tried.opened);
+        let exchange_of = requested.and_then(|found| found.exchange_of);
+        let is_own = tried.of == tried.opened;
+        let is_current = requested.is_some_and(|found| found.access == tried.access);
+        match tried.status {
+            Some(200) if is_own && is_current => opened += 1,
+            Some(401) if is_own && !is_current => void += 1,
+            // It opens the order that takes the place of its own, too, if both have the same access number.
+            Some(200 | 401 | 404) if !is_own && exchange_of == Some(tried.of) => {}
+            Some(404) if !is_own => {}
+            status => findings.push(format!("the link of {} opened {}: {status:?}", tried.of, tried.opened)),
+        }
+    }
+    let evidence =
+        format!("{opened} links opened their orders, {void} are void, {} requests", seen.links.len());
+    CheckResult::new("links-open-their-order", evidence, findings)
 }
 
 /// Payments, cancellations and refunds that were answered 2xx are done.

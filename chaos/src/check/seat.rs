@@ -14,7 +14,7 @@ use crate::end_state::Reservation;
 
 /// Whether a saga in this state owns its seats.
 pub fn owns(state: &str) -> bool {
-    matches!(state, "awaiting-payment" | "paying" | "ending" | "confirmed")
+    matches!(state, "awaiting-payment" | "paying" | "ending" | "replacing" | "confirmed")
 }
 
 /// Confirmed reservations share no seat, and claims are exactly those of the reservations that own seats.
@@ -73,8 +73,8 @@ fn intervals(reservation: &Reservation) -> Vec<(OffsetDateTime, Option<OffsetDat
 pub fn holds_disjoint(seen: &Observations<'_>) -> CheckResult {
     type Owned = (OffsetDateTime, Option<OffsetDateTime>, Uuid);
     let mut of_seat: BTreeMap<(Uuid, &str), Vec<Owned>> = BTreeMap::new();
-    // The record does not say when an exchanged reservation had which seats.
-    for reservation in seen.state.reservations.values().filter(|r| !r.was_exchanged()) {
+    // The record does not say when a reservation whose seats have changed had which ones.
+    for reservation in seen.state.reservations.values().filter(|r| !r.has_changed_seats()) {
         for (begin, end) in intervals(reservation) {
             for seat in &reservation.seats {
                 of_seat.entry((reservation.showtime, seat)).or_default().push((begin, end, reservation.id));

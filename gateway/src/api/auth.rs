@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bus::contract::auth::{
-    AuditKind, AuditRecord, ChangePassword, ForgotPassword, GetKeys, KeySet, ListAudit, ListUsers, Login,
-    Logout, LogoutEverywhere, Me, Refresh, Register, ResendVerification, ResetPassword, Session, SetDisabled,
-    SetRole, UpdateMe, User, VerifyEmail,
+    AuditKind, AuditRecord, ChangePassword, CreateGuest, EraseMe, ForgotPassword, GetKeys, GuestSession,
+    KeySet, ListAudit, ListUsers, Login, Logout, LogoutEverywhere, Me, Refresh, Register, ResendVerification,
+    ResetPassword, Session, SetDisabled, SetRole, UpdateMe, User, VerifyEmail,
 };
 use bus::contract::{Page, Timestamp};
 use bytes::Bytes;
@@ -46,10 +46,20 @@ impl Auth {
     ///
     /// Logs in at once: the answer has the first pair of tokens. A mail asks to confirm the address; until then no mails are sent
     /// about unpaid holds. The owner of an address that another person registered and never confirmed gets the
-    /// account by a new password (`forgot`).
+    /// account by a new password (`forgot`). With `orderToken`, from the link in a guest's mail, the account keeps the guest's id
+    /// and orders; the e-mail must then be the order's (422 `order-email`).
     #[oai(path = "/v1/auth/register", method = "post")]
     async fn register(&self, caller: Caller, body: Body<Register>) -> Answered<Session, 201> {
         self.hosts.forward_body(&caller, body).await
+    }
+
+    /// Be a guest
+    ///
+    /// An access token with the role GUEST, to hold and pay seats without an account. It is valid for an hour and owns the orders
+    /// that are made with it. A guest without an order is deleted after a day.
+    #[oai(path = "/v1/auth/guest", method = "post")]
+    async fn guest(&self, caller: Caller) -> Answered<GuestSession, 201> {
+        self.hosts.forward(&caller, CreateGuest {}).await
     }
 
     /// Log in
@@ -141,6 +151,18 @@ impl Auth {
         self.hosts.forward_body(&caller, body).await
     }
 
+    /// Erase me
+    ///
+    /// Removes name, e-mail address and password for good, and every login. Orders, tickets and receipts stay without them; an invoice
+    /// keeps its buyer for its legal term. An account needs its password (403 `password-wrong`); a guest none, and for a guest the token
+    /// of one of its orders is enough. Refused while an order is unpaid, or a refund or dispute is open (409 `erasure-open`). Tickets of
+    /// shows to come stay valid.
+    #[oai(path = "/v1/me", method = "delete")]
+    async fn erase_me(&self, caller: Caller, body: Body<EraseMe>) -> Result<Done<204>, Refused> {
+        self.hosts.submit_body(&caller, body).await?;
+        Ok(Done)
+    }
+
     /// Change my password
     ///
     /// Ends every other login of the account; this one stays valid.
@@ -161,13 +183,16 @@ impl Auth {
         caller: Caller,
         /// Part of the e-mail or of the name, without case.
         email: Query<Option<String>>,
+        /// Only these accounts: at most 100 ids, separated by commas.
+        ids: Query<Option<String>>,
         /// Counted from 1.
         page: Query<Option<u32>>,
         /// At most 100; 20 without it.
         #[oai(name = "pageSize")]
         page_size: Query<Option<u32>>,
     ) -> Answered<Page<User>> {
-        let request = ListUsers { email: email.0, paging: paging(page.0, page_size.0) };
+        let ids = super::ids(ids.0, "ids")?;
+        let request = ListUsers { email: email.0, ids, paging: paging(page.0, page_size.0) };
         self.hosts.forward(&caller, request).await
     }
 

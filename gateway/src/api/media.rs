@@ -1,4 +1,4 @@
-//! REST of posters and trailers.
+//! REST of posters, trailers and logos.
 
 use std::sync::Arc;
 
@@ -33,6 +33,16 @@ impl MediaFiles {
     #[oai(path = "/v1/movies/:id/trailer", method = "put")]
     async fn put_trailer(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
         let stored = self.uploads.receive(&caller, id.0.0, MediaKind::Trailer, upload).await?;
+        Ok(Answer::new(stored))
+    }
+
+    /// Set a site's logo
+    ///
+    /// A form with one part, `file`, as for a poster: a JPEG, PNG or WebP; transparent pixels become white. The site must have been
+    /// saved before (409 `site-unsaved`). Its new `theme.logoUrl` is a new version of the site.
+    #[oai(path = "/v1/sites/:id/logo", method = "put")]
+    async fn put_logo(&self, caller: Caller, id: Path<Of<Uuid>>, upload: Upload) -> Answered<Stored> {
+        let stored = self.uploads.receive(&caller, id.0.0, MediaKind::Logo, upload).await?;
         Ok(Answer::new(stored))
     }
 }

@@ -10,20 +10,28 @@ pub mod movie;
 pub mod notification;
 pub mod page_login;
 pub mod payment;
+pub mod price;
+pub mod privacy;
+pub mod programme;
+pub mod receipt;
+pub mod report;
 pub mod reservation;
 pub mod reservation_staff;
 pub mod seat;
 pub mod showtime;
+pub mod site;
 
 use std::sync::Arc;
 
-use bus::contract::{Paging, Problem, Request};
+use bus::contract::{Paging, Problem, Request, Rule};
 use bytes::Bytes;
 use poem_openapi::Tags;
+use uuid::Uuid;
 
 use crate::hosts::{Hosts, validate};
 use crate::limit::{Networks, Place};
 use crate::payload::{Answer, Answered, Body, Caller};
+use crate::problem::bad_query;
 
 pub use auth::Auth;
 pub use dead_letter::DeadLetters;
@@ -33,10 +41,16 @@ pub use movie::Movies;
 pub use notification::Notifications;
 pub use page_login::PageLogins;
 pub use payment::Payments;
+pub use price::{Prices, Quotes};
+pub use privacy::Privacy;
+pub use programme::Programmed;
+pub use receipt::Receipts;
+pub use report::Reports;
 pub use reservation::Reservations;
 pub use reservation_staff::ReservationStaff;
 pub use seat::Seats;
 pub use showtime::Showtimes;
+pub use site::Sites;
 
 /// The tags of the document.
 #[derive(Tags)]
@@ -47,7 +61,7 @@ pub enum Domain {
     Movie,
     /// Seats, reservations and tickets.
     Reservation,
-    /// Payments and refunds.
+    /// Payments, refunds and receipts.
     Payment,
     /// Mails to customers.
     Notification,
@@ -59,6 +73,12 @@ pub enum Domain {
 fn paging(page: Option<u32>, page_size: Option<u32>) -> Paging {
     let default = Paging::default();
     Paging { page: page.unwrap_or(default.page), page_size: page_size.unwrap_or(default.page_size) }
+}
+
+/// The ids of a query parameter that names several, separated by commas.
+fn ids(given: Option<String>, parameter: &str) -> Result<Option<Vec<Uuid>>, Problem> {
+    let ids = given.map(|ids| ids.split(',').map(|id| Uuid::parse_str(id.trim())).collect()).transpose();
+    ids.map_err(|_| bad_query(parameter, Rule::unreadable("must be ids, separated by commas")))
 }
 
 impl dyn Hosts {

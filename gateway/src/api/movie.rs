@@ -30,11 +30,11 @@ impl Movies {
     async fn list_movies(
         &self,
         caller: Caller,
-        /// Words, each the beginning of a word of the title, without case and accents.
+        /// Words, each the beginning of a word of the title, or a part of one in scripts without spaces; without case and accents.
         name: Query<Option<String>>,
         /// A genre's name or id.
         genre: Query<Option<String>>,
-        /// `YYYY-MM-DD` of a showtime, in the auditorium's time zone.
+        /// `YYYY-MM-DD` of a showtime, or `today`, in the auditorium's time zone.
         date: Query<Option<String>>,
         /// `HH:MM` of a showtime, in the auditorium's time zone.
         #[oai(name = "showTime")]

@@ -1,6 +1,6 @@
 //! Logging in from a web page: as in `auth.rs`, with the refresh token in a cookie that no script can read.
 //!
-//! Invariant: a refresh token of these endpoints is never in a body. The cookie is sent to these four paths only (`Path`), from
+//! Invariant: a refresh token of these endpoints is never in a body. The cookie is sent to these paths only (`Path`), from
 //! pages of this site only (`SameSite=Strict`), and is valid only with a header that a form of another site cannot send.
 //! With https its name has the prefix `__Secure-`, so a page without https cannot set it. A page of a sibling domain still
 //! can, so every cookie of the name is tried: a planted one logs nobody out.
@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use bus::contract::auth::{Login, Logout, RefreshPage, Register, Session, User};
+use bus::contract::auth::{Login, Logout, RefreshPage, Register, ResetPasswordPage, Session, User};
 use bus::contract::{Problem, Request as Question};
 use poem::http::{HeaderValue, header};
 use poem::{FromRequest, IntoResponse, Request, RequestBody, Response};
@@ -196,6 +196,21 @@ impl PageLogins {
         // A foreign cookie of the name must not be a reason to refuse the login.
         let device_token = device_token.filter(|token| token.len() <= 200);
         self.begin(page, &caller, Login { device_token, ..body.request }).await
+    }
+
+    /// Set a new password from a web page
+    ///
+    /// As `resetPassword`, and logs in: the refresh token is set as a cookie that scripts cannot read, and is not in the body.
+    #[oai(path = "/v1/auth/cookie/reset", method = "post")]
+    async fn reset(
+        &self,
+        caller: Caller,
+        /// Must be `true`: no other site's form can send it.
+        #[oai(name = "X-Refresh-Cookie")]
+        page: Header<Option<bool>>,
+        body: Body<ResetPasswordPage>,
+    ) -> Result<WithCookies, Refused> {
+        self.begin(page, &caller, body.request).await
     }
 
     /// Continue the login of this browser

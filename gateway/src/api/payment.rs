@@ -17,7 +17,7 @@ use poem_openapi::param::{Header, Path, Query};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-use super::{Domain, paging};
+use super::{Domain, ids, paging};
 use crate::hosts::Hosts;
 use crate::payload::{Answered, Body, Caller, Done, Of, Raw, Rest};
 use crate::problem::Refused;
@@ -114,6 +114,9 @@ impl Payments {
         /// Where the days begin and end, such as Europe/Berlin; UTC without it.
         #[oai(name = "timeZone")]
         time_zone: Query<Option<String>>,
+        /// Only of these showtimes: at most 100 ids, separated by commas.
+        #[oai(name = "showtimeIds")]
+        showtime_ids: Query<Option<String>>,
         /// Counted from 1.
         page: Query<Option<u32>>,
         /// At most 100; 20 without it.
@@ -125,6 +128,7 @@ impl Payments {
             from: from.0,
             to: to.0,
             time_zone: time_zone.0.unwrap_or_else(|| "UTC".into()),
+            showtime_ids: ids(showtime_ids.0, "showtimeIds")?,
             paging: paging(page.0, page_size.0),
         };
         self.hosts.forward(&caller, request).await

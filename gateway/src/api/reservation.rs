@@ -1,13 +1,16 @@
-//! REST of the reservation domain for customers: their reservations, waiting for a change of one, and tickets.
+//! REST of the reservation domain for customers: their reservations, waiting for a change of one, and tickets, which
+//! notification writes as a file.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::contract::notification::PrintTickets;
 use bus::contract::reservation::{
-    CancelReservation, CreateReservation, ExchangeReservation, GetReservation, GetTickets, ListReservations,
-    PlanExchange, Reservation, ReservationPlan, ReservationStatus, Tickets, UpdateReservation, When,
+    CancelReservation, CancellationPlan, CreateReservation, ExchangeReservation, GetReservation, GetTickets,
+    ListReservations, MergeOrders, MergedOrders, PlanCancellation, PlanExchange, Reservation,
+    ReservationPlan, ReservationStatus, SetCustomer, Tickets, UpdateReservation, When,
 };
-use bus::contract::{Page, SeatId};
+use bus::contract::{OrderCode, Page, Rule, SeatId};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +19,7 @@ use uuid::Uuid;
 use super::{Domain, paging};
 use crate::hosts::Hosts;
 use crate::payload::{Answer, Answered, Body, Caller, Changed, Of, Rest, id_of};
+use crate::pdf_file::PdfFile;
 use crate::problem::{Refused, bad_query};
 use crate::wait::{self, Until};
 
@@ -28,7 +32,8 @@ pub struct Reservations {
 impl Reservations {
     /// Hold seats
     ///
-    /// Name them, or have the best available chosen. They are held until `expiresAt`: pay before. A repetition with the same
+    /// Name them, with or without a ticket type each, or have the best available chosen. Another total than `expectedTotal` is
+    /// refused with 409 `price-changed`. They are held until `expiresAt`: pay before. A repetition with the same
     /// `Idempotency-Key` gets the first answer again. Unpaid holds are limited by account, showtime and network (409
     /// `hold-limit` with `limit`); after two holds that were not paid there is a pause (409 `hold-cooldown` with `retryAt`).
     /// Free seats require a proven e-mail address (409 `email-unproven`).
@@ -47,6 +52,8 @@ impl Reservations {
         caller: Caller,
         status: Query<Option<Of<ReservationStatus>>>,
         #[oai(name = "showtimeId")] showtime_id: Query<Option<Of<Uuid>>>,
+        /// The order's code, in any case, with or without spaces and dashes.
+        code: Query<Option<Of<OrderCode>>>,
         /// By the show's start.
         when: Query<Option<Of<When>>>,
         /// Only for ADMIN.
@@ -63,6 +70,7 @@ impl Reservations {
             user_id: user_id.0.map(|id| id.0),
             showtime_id: showtime_id.0.map(|id| id.0),
             when: when.0.map(|when| when.0),
+            code: code.0.map(|code| code.0),
             paging: paging(page.0, page_size.0),
         };
         self.hosts.forward(&caller, request).await
@@ -84,7 +92,7 @@ impl Reservations {
         let request = GetReservation { id: id.0.0 };
         let Some(seconds) = wait.0 else { return self.hosts.forward(&caller, request).await };
         if seconds > wait::SECONDS_MAX {
-            return Err(bad_query("wait", "must be at most 30").into());
+            return Err(bad_query("wait", Rule::Range { min: 0, max: 30 }).into());
         }
         let until = since.0.map_or(Until::Settled, Until::After);
         let duration = Duration::from_secs(seconds.into());
@@ -92,10 +100,35 @@ impl Reservations {
         Ok(Answer::new(json))
     }
 
+    /// Set the customer
+    ///
+    /// The address that the order's mails go to, while it is PENDING. A guest's order needs it before it is paid (422
+    /// `customer-missing`); that of an account has the account's address.
+    #[oai(path = "/v1/reservations/:id/customer", method = "put")]
+    async fn set_customer(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        body: Rest<SetCustomer>,
+    ) -> Answered<Reservation> {
+        self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
+    }
+
+    /// Add a guest's orders to my account
+    ///
+    /// All of them by the guest's access token, one by the token of the link in its mail, if my address is the order's (409
+    /// `merge-other-address`). Refused while one of them is being paid (409 `merge-while-paying`). Their mails go to my address
+    /// from then on, and links in earlier mails open them no more.
+    #[oai(path = "/v1/reservations/merge", method = "post")]
+    async fn merge(&self, caller: Caller, body: Body<MergeOrders>) -> Answered<MergedOrders> {
+        self.hosts.forward_body(&caller, body).await
+    }
+
     /// Cancel a reservation
     ///
     /// A reservation that is not yet paid is cancelled. For a paid one the amount in `cancellation` is refunded, by the
-    /// `refundPolicy` at the time of its creation; an ADMIN may set `refundPercent` instead.
+    /// `refundPolicy` at the time of its creation; an ADMIN may set `refundPercent` instead. With `seats` only these are given back
+    /// and the others stay, unless they could not be bought without them (422 `order-incomplete`).
     #[oai(path = "/v1/reservations/:id/cancel", method = "post")]
     async fn cancel(
         &self,
@@ -106,10 +139,30 @@ impl Reservations {
         self.hosts.forward_body(&caller, body.with_id(id.0.0)?).await
     }
 
+    /// Preview giving back seats
+    ///
+    /// Nothing is changed. Send its `version` and `seats` with the cancellation: if the reservation has changed since, it is refused
+    /// with `plan-changed` instead of giving back another amount.
+    #[oai(path = "/v1/reservations/:id/cancellation", method = "get")]
+    async fn plan_cancellation(
+        &self,
+        caller: Caller,
+        id: Path<Of<Uuid>>,
+        /// Seat ids, separated by commas: `C7,C8`.
+        seats: Query<String>,
+        /// Only for ADMIN: with this `refundPercent`.
+        #[oai(name = "refundPercent")]
+        refund_percent: Query<Option<u8>>,
+    ) -> Answered<CancellationPlan> {
+        let (seats, refund_percent) = (seat_ids(&seats.0)?, refund_percent.0);
+        self.hosts.forward(&caller, PlanCancellation { id: id.0.0, seats, refund_percent }).await
+    }
+
     /// Correct the e-mail address
     ///
-    /// For staff, where it was mistyped. Mails are sent to the new address; the tickets of a CONFIRMED order are sent to it at
-    /// once. The saga's log records who changed it.
+    /// Where it was mistyped: by the owner until the show begins (409 `showtime-started`), by staff at any time. Mails are sent to
+    /// the new address; the tickets of a CONFIRMED order are sent to it at once. Links in earlier mails open the order no more
+    /// (401). The saga's log and the audit record who changed it.
     #[oai(path = "/v1/reservations/:id", method = "patch")]
     async fn update(
         &self,
@@ -156,9 +209,7 @@ impl Reservations {
         /// Seat ids, separated by commas: `C7,C8`.
         seats: Query<String>,
     ) -> Answered<ReservationPlan> {
-        let ids = seats.0.split(',').map(|seat| SeatId::parse(seat.trim()));
-        let ids: Option<Vec<SeatId>> = ids.collect();
-        let seats = ids.ok_or_else(|| bad_query("seats", "must be seat ids such as C7,C8"))?;
+        let seats = seat_ids(&seats.0)?;
         let showtime_id = showtime_id.0.map(|id| id.0);
         self.hosts.forward(&caller, PlanExchange { id: id.0.0, showtime_id, seats }).await
     }
@@ -170,4 +221,19 @@ impl Reservations {
     async fn tickets(&self, caller: Caller, id: Path<Of<Uuid>>) -> Answered<Tickets> {
         self.hosts.forward(&caller, GetTickets { id: id.0.0 }).await
     }
+
+    /// The tickets as a PDF
+    ///
+    /// One page for each seat with its code, in the language of the order. The file's name has the order's code.
+    #[oai(path = "/v1/reservations/:id/tickets.pdf", method = "get")]
+    async fn print_tickets(&self, caller: Caller, id: Path<Of<Uuid>>) -> Result<PdfFile, Refused> {
+        let json = self.hosts.submit(&caller, PrintTickets { reservation_id: id.0.0 }).await?;
+        Ok(PdfFile::of_tickets(&json)?)
+    }
+}
+
+/// The seats of a query.
+fn seat_ids(seats: &str) -> Result<Vec<SeatId>, Refused> {
+    let ids: Option<Vec<SeatId>> = seats.split(',').map(|seat| SeatId::parse(seat.trim())).collect();
+    Ok(ids.ok_or_else(|| bad_query("seats", Rule::SeatIds))?)
 }

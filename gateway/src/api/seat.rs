@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bus::contract::SeatId;
 use bus::contract::movie::SeatKind;
 use bus::contract::reservation::{BestSeats, FindBestSeats, GetSeatMap, SeatMap};
+use bus::contract::{Rule, SeatId};
 use futures::StreamExt;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -68,7 +68,7 @@ impl Seats {
             showtime_id: id.0.0,
             count: count.0,
             kind: kind.0.map(|kind| kind.0),
-            near: near.ok_or_else(|| bad_query("near", "must be seat ids such as C7,C8"))?,
+            near: near.ok_or_else(|| bad_query("near", Rule::SeatIds))?,
         };
         self.hosts.forward(&caller, request).await
     }

@@ -11,7 +11,6 @@ use bus::contract::movie::{
     UpdateShowtime,
 };
 use bus::contract::{Page, Timestamp};
-use bytes::Bytes;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
@@ -20,11 +19,11 @@ use super::{Domain, paging};
 use crate::hosts::Hosts;
 use crate::payload::{Answer, Answered, Body, Caller, Done, Of, Rest};
 use crate::problem::Refused;
+use crate::site::SiteCache;
 
 pub struct Showtimes {
     pub hosts: Arc<dyn Hosts>,
-    /// The answer to `GET /v1/currencies`, which no host gives: it is a table of the contract.
-    pub currencies: Bytes,
+    pub site: Arc<SiteCache>,
 }
 
 #[OpenApi(tag = "Domain::Movie")]
@@ -34,7 +33,10 @@ impl Showtimes {
     /// Amounts are in minor units. `default` is the currency that a new price has unless another is chosen.
     #[oai(path = "/v1/currencies", method = "get")]
     async fn list_currencies(&self) -> Answered<Currencies> {
-        Ok(Answer::new(self.currencies.clone()))
+        // No host is asked: it is a table of the contract.
+        let currencies = Currencies::with_default(self.site.get().of.currency);
+        let json = serde_json::to_vec(&currencies).expect("plain fields always serialize");
+        Ok(Answer::new(json.into()))
     }
 
     /// All auditoriums
@@ -100,7 +102,7 @@ impl Showtimes {
         caller: Caller,
         #[oai(name = "movieId")] movie_id: Query<Option<Of<Uuid>>>,
         #[oai(name = "auditoriumId")] auditorium_id: Query<Option<Of<Uuid>>>,
-        /// `YYYY-MM-DD` in the auditorium's time zone.
+        /// `YYYY-MM-DD` or `today`, in the auditorium's time zone.
         date: Query<Option<String>>,
         /// The earliest start.
         from: Query<Option<Of<Timestamp>>>,
@@ -124,6 +126,10 @@ impl Showtimes {
     }
 
     /// Schedule a showtime
+    ///
+    /// With plain `prices`, or with those of a price card: of `priceCardId`, else of the card that applies at the start. The card is
+    /// copied, with its `surcharges` that are named here and those of long movies: later changes of it do not count. 422
+    /// `price-card-missing` where no card applies.
     #[oai(path = "/v1/showtimes", method = "post")]
     async fn create_showtime(&self, caller: Caller, body: Body<CreateShowtime>) -> Answered<Showtime, 201> {
         self.hosts.forward_body(&caller, body).await
@@ -138,7 +144,8 @@ impl Showtimes {
     /// Schedule a programme
     ///
     /// One showtime at each time on each day, by the auditorium's clock, at most 200. What cannot be is skipped, with the
-    /// reason; a time that is there twice, since the clocks go back, is the first of the two.
+    /// reason; a time that is there twice, since the clocks go back, is the first of the two. Without `prices` and `priceCardId`
+    /// each gets the price card that applies at its start.
     #[oai(path = "/v1/showtimes/bulk", method = "post")]
     async fn create_showtimes(
         &self,
@@ -150,7 +157,8 @@ impl Showtimes {
 
     /// Change a showtime
     ///
-    /// Absent fields stay unchanged. Prices count for new reservations; the start moves only while no seat is held or sold.
+    /// Absent fields stay unchanged. Prices count for new reservations; the start moves only while no seat is held or sold, and
+    /// leaves the prices as they are. `priceCardId` copies the card as it is now, with the `surcharges` that are named.
     #[oai(path = "/v1/showtimes/:id", method = "patch")]
     async fn update_showtime(
         &self,

@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 
 use super::{Quotas, Rate, Usage};
 
-/// Keys of one class: some 150 bytes each, so at most 45 MB for all three. Beyond this all are deleted: every client then
+/// Keys of one class: some 150 bytes each, so at most 60 MB for all four. Beyond this all are deleted: every client then
 /// starts with a whole quota, which is better than to refuse clients because of others.
 const KEYS_MAX: usize = 100_000;
 /// Requests between two checks of the number of keys: a check takes every lock of the map.
@@ -25,6 +25,7 @@ pub struct LocalCount {
     reads: Class,
     writes: Class,
     logins: Class,
+    guests: Class,
 }
 
 struct Class {
@@ -36,7 +37,12 @@ struct Class {
 impl LocalCount {
     pub fn new(quotas: &Quotas) -> Self {
         let class = Class::new;
-        Self { reads: class(quotas.reads), writes: class(quotas.writes), logins: class(quotas.logins) }
+        Self {
+            reads: class(quotas.reads),
+            writes: class(quotas.writes),
+            logins: class(quotas.logins),
+            guests: class(quotas.guests),
+        }
     }
 
     pub fn count(&self, rate: Rate, key: String, quota: u32) -> Usage {
@@ -44,6 +50,7 @@ impl LocalCount {
             Rate::Read => &self.reads,
             Rate::Write | Rate::Free => &self.writes,
             Rate::Login => &self.logins,
+            Rate::Guest => &self.guests,
         };
         class.count(&key, quota)
     }

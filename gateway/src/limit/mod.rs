@@ -54,6 +54,8 @@ pub enum Rate {
     Write,
     /// Passwords and refresh tokens, each of which costs a slow hash or a row, and tokens that are not valid.
     Login,
+    /// New guests, each of whom may hold seats.
+    Guest,
     /// Not counted.
     Free,
 }
@@ -64,6 +66,7 @@ pub struct Quotas {
     pub reads: u32,
     pub writes: u32,
     pub logins: u32,
+    pub guests: u32,
 }
 
 impl Quotas {
@@ -72,6 +75,7 @@ impl Quotas {
             Rate::Read => Some(self.reads),
             Rate::Write => Some(self.writes),
             Rate::Login => Some(self.logins),
+            Rate::Guest => Some(self.guests),
             Rate::Free => None,
         }
     }
@@ -172,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_quota_may_be_used_at_once_and_each_client_and_rate_has_its_own() {
-        let quotas = Quotas { reads: 3, writes: 1, logins: 1 };
+        let quotas = Quotas { reads: 3, writes: 1, logins: 1, guests: 1 };
         let limiter = Limiter::new(Some(quotas), None).unwrap();
         let (ada, bob) = (Client::User(Uuid::from_u128(1)), Client::User(Uuid::from_u128(2)));
         for remaining in [2, 1, 0] {

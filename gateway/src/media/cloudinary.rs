@@ -127,7 +127,7 @@ impl Cloudinary {
 
     pub async fn remove(&self, media: &Media) -> Result<(), StoreFailure> {
         let (kind, ids) = match media.kind {
-            MediaKind::Poster => ("image", vec![large(media.id), small(media.id)]),
+            MediaKind::Poster | MediaKind::Logo => ("image", vec![large(media.id), small(media.id)]),
             MediaKind::Trailer => ("video", vec![large(media.id)]),
         };
         for id in ids {

@@ -69,7 +69,7 @@ impl Folder {
 
     pub async fn remove(&self, media: &Media) -> Result<(), StoreFailure> {
         let endings = match media.kind {
-            MediaKind::Poster => &ENDINGS[..2],
+            MediaKind::Poster | MediaKind::Logo => &ENDINGS[..2],
             MediaKind::Trailer => &ENDINGS[2..],
         };
         for ending in endings {

@@ -1,4 +1,4 @@
-//! Posters and trailers: received as a form, checked by content, stored, and then attached to their movie.
+//! Posters, trailers and logos: received as a form, checked by content, stored, and then attached to their movie.
 //!
 //! Invariant: the movie host has stored a file's id before the store has the file, so every stored file can be deleted.
 //! Invariant: of a picture only the pixels are stored, not the metadata that a camera or an attacker wrote beside them.
@@ -112,7 +112,7 @@ impl Uploads {
         }
     }
 
-    /// Receives a file, stores it and attaches it to the movie. Returns the movie host's answer.
+    /// Receives a file, stores it and attaches it to the movie, or a logo to the site. Returns the movie host's answer.
     pub async fn receive(
         &self,
         caller: &Caller,
@@ -134,7 +134,7 @@ impl Uploads {
         upload: Upload,
     ) -> Result<Bytes, Problem> {
         let (media, stored) = match begin.kind {
-            MediaKind::Poster => {
+            MediaKind::Poster | MediaKind::Logo => {
                 let picture = self.decode(upload.bytes(PICTURE_MAX).await?).await?;
                 let media = self.begin(caller, &begin).await?;
                 (media.id, self.store.store_picture(media.id, &picture).await?)

@@ -6,7 +6,7 @@ use bus::contract::movie::{GetMovie, ListMovies};
 use bus::contract::payment::{Pay, Webhook};
 use bus::contract::reservation::{CancelReservation, CreateReservation, GetReservation, ListReservations};
 use poem::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Gateway, METRICS_TOKEN, problem, signature};
 use crate::routes::{ROWS, Row};
@@ -278,6 +278,12 @@ async fn public_keys_stay_available_without_their_host() {
 #[tokio::test]
 async fn every_row_names_the_request_that_its_endpoint_sends() {
     let gateway = Gateway::new();
+    let ticket_type = json!({"code": "ADULT", "name": {"en": "Adult"}, "channels": ["WEB"], "active": true});
+    let price_card = json!({"name": "Day", "currency": "EUR", "prices": {"ADULT": {"STANDARD": 1200}}});
+    let with_version = |mut body: Value| {
+        body["version"] = json!(1);
+        body
+    };
     let bodies = [
         json!({"email": "ada@example.org", "password": "secret-secret", "name": "Ada"}),
         json!({"email": "ada@example.org", "password": "secret-secret"}),
@@ -295,9 +301,18 @@ async fn every_row_names_the_request_that_its_endpoint_sends() {
             "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
         json!({"movieId": ID, "auditoriumId": ID, "from": "2026-05-01", "to": "2026-05-07", "times": ["20:15"],
             "prices": {"STANDARD": {"amount": 1200, "currency": "EUR"}}}),
+        json!({"ids": [ID]}),
+        ticket_type.clone(),
+        with_version(ticket_type),
+        price_card.clone(),
+        with_version(price_card),
+        json!({"slug": "main", "name": "Kino", "timeZone": "UTC", "currency": "EUR", "languages": ["en"],
+            "refundPolicy": {"untilMinutes": 120, "percent": 100}, "version": 1}),
+        json!({"tickets": [{"seat": "C5", "type": "ADULT"}]}),
         reservation(),
         json!({"startsAt": "2026-05-01T18:30:00Z"}),
         json!({"reason": "ill"}),
+        json!({"name": "Ada Ltd", "address": ["1 Main Street"]}),
         json!({"reservationId": ID}),
         json!({"from": "2026-05-01T00:00:00Z", "to": "2026-05-02T00:00:00Z"}),
         // A request without a body accepts an empty one.
@@ -310,8 +325,11 @@ async fn every_row_names_the_request_that_its_endpoint_sends() {
         let mut path = row.path.replace("{id}", ID).replace("{sequence}", "7").replace("{reservationId}", ID);
         match row.operation {
             "findBestSeats" => path.push_str("?count=2"),
-            "reportRevenue" => path.push_str("?from=2026-05-01&to=2026-05-07"),
-            "planExchange" => path.push_str("?seats=C5,C6"),
+            "reportRevenue" | "reportTickets" | "reportSales" => {
+                path.push_str("?from=2026-05-01&to=2026-05-07")
+            }
+            "planExchange" | "planCancellation" => path.push_str("?seats=C5,C6"),
+            "matchPriceCard" => path.push_str("?weekday=MONDAY&time=17:30"),
             "reportOccupancy" => path.push_str("?from=2026-05-01T00:00:00Z&to=2026-05-07T00:00:00Z"),
             _ => {}
         }

@@ -95,7 +95,8 @@ impl InProcessHosts {
         let (email, name) = ("ada@example.org".to_owned(), "Ada".to_owned());
         let (user_id, session_id) = (Uuid::nil(), Uuid::nil());
         let (email_verified, expires_at) = (true, i64::MAX);
-        Ok(Arc::new(Identity { user_id, session_id, email, name, role, email_verified, expires_at }))
+        let order = None;
+        Ok(Arc::new(Identity { user_id, session_id, email, name, role, email_verified, expires_at, order }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::contract::auth::{Login, Me};
+use bus::contract::auth::{CreateGuest, Login, Me};
 use bus::contract::event_feed::WatchEvents;
 use bus::contract::movie::{ListGenres, ListMovies};
 use bus::contract::payment::Webhook;
@@ -16,7 +16,7 @@ use crate::entrypoint::HttpConfig;
 use crate::limit::{Bounds, Limiter, Quotas};
 
 fn limited() -> Gateway {
-    let quotas = Quotas { reads: 2, writes: 1, logins: 1 };
+    let quotas = Quotas { reads: 2, writes: 1, logins: 1, guests: 1 };
     Gateway::with(HttpConfig::default(), Limiter::new(Some(quotas), None).unwrap())
 }
 
@@ -52,6 +52,25 @@ async fn logins_and_invalid_tokens_are_counted_by_address() {
     assert_eq!(login().problem().await, problem(429, "rate-limited"));
     assert_eq!(gateway.get("/v1/me").token("forged").problem().await, problem(401, "token-invalid"));
     assert_eq!(gateway.get("/v1/me").token("forged").problem().await, problem(429, "rate-limited"));
+}
+
+#[tokio::test]
+async fn guests_are_counted_by_address_and_none_is_made_without_auth() {
+    let gateway = limited();
+    let guest = || gateway.post("/v1/auth/guest").json(json!({}));
+    // The auth host is away: the page has held nothing yet.
+    assert_eq!(guest().problem().await, problem(503, "unavailable"));
+    gateway.set_answer::<CreateGuest>("{}");
+    assert_eq!(guest().problem().await, problem(429, "rate-limited"));
+    let gateway = limited();
+    gateway.set_answer::<CreateGuest>("{}");
+    assert_eq!(guest_of(&gateway).await, (201, String::new()));
+}
+
+/// Status and `Location` of a new guest.
+async fn guest_of(gateway: &Gateway) -> (u16, String) {
+    let answer = gateway.post("/v1/auth/guest").json(json!({})).answer().await;
+    (answer.status, answer.header("location").to_owned())
 }
 
 #[tokio::test]

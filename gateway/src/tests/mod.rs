@@ -12,12 +12,15 @@ mod hosts;
 mod limits;
 mod live;
 mod page;
+mod prices;
+mod site;
 mod socket;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bus::contract::site::SiteFields;
 use bus::contract::{Currency, Problem, Request};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -34,7 +37,7 @@ use hosts::{InProcessHosts, Received};
 /// The pages that [`crate::start`] adds.
 fn pages(shared: &Shared) -> Vec<Page> {
     let parts = Arc::new(crate::Parts::default);
-    let ready = crate::health::ready(shared.hosts.clone(), shared.stop.clone(), parts);
+    let ready = crate::health::ready(shared.hosts.clone(), shared.draining.clone(), parts);
     let recorder = PrometheusBuilder::new().build_recorder().handle();
     let metrics =
         crate::health::guarded_metrics(shared.admission.clone(), Some(METRICS_TOKEN.into()), recorder);
@@ -82,8 +85,9 @@ impl Gateway {
     ) -> Self {
         let hosts = Arc::new(InProcessHosts::new());
         let currency = Currency::parse("CHF").unwrap();
+        let cinema = SiteFields { currency, ..SiteFields::named("Marquee") };
         let shared =
-            Shared::new(hosts.clone(), limiter, challenge, &Default::default(), currency, &bounds).unwrap();
+            Shared::new(hosts.clone(), limiter, challenge, &Default::default(), cinema, &bounds).unwrap();
         let app = Box::new(poem::endpoint::ToDynEndpoint(shared.app(config, pages(&shared))));
         Self { shared, hosts, app, bounds }
     }

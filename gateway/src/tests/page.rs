@@ -21,9 +21,9 @@ async fn every_address_of_the_page_answers_with_the_shell_and_no_inline_script_m
     let gateway = Gateway::new();
     for path in [
         "/",
-        "/movies/1",
-        "/showtimes/1",
-        "/reservations/1?session_id=x",
+        "/movies/01920000-0000-7000-8000-000000000001",
+        "/showtimes/01920000-0000-7000-8000-000000000001",
+        "/reservations/01920000-0000-7000-8000-000000000001?session_id=x",
         "/tickets",
         "/reset?token=x",
         "/staff/sales",
@@ -43,11 +43,40 @@ async fn every_address_of_the_page_answers_with_the_shell_and_no_inline_script_m
         );
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
     }
-    let lost = gateway.get("/nothing").header("Accept", "text/html").answer().await;
-    assert_eq!((lost.status, lost.header("content-type")), (404, "text/html; charset=utf-8"));
+    for path in ["/nothing", "/movies/1"] {
+        let lost = gateway.get(path).header("Accept", "text/html").answer().await;
+        assert_eq!((lost.status, lost.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
+    }
     let accepts = |method, path| gateway.send(method, path).header("Accept", "text/html");
     assert_eq!(accepts(Method::GET, "/v1/nothing").problem().await, problem(404, "no-route"));
     assert_eq!(accepts(Method::POST, "/nothing").problem().await, problem(404, "no-route"));
+}
+
+#[tokio::test]
+async fn the_shell_is_in_the_chosen_language_or_else_in_the_browsers() {
+    let gateway = Gateway::new();
+    let cases = [
+        ("", "", "en"),
+        ("fr, *", "", "en"),
+        ("de-AT, en;q=0.8", "", "de"),
+        ("de", "a=b; marquee.language=en", "en"),
+        ("en", "marquee.language=de; marquee_device=x", "de"),
+        ("de", "marquee.language=fr", "de"),
+    ];
+    for (accepted, cookie, wanted) in cases {
+        // Pages that are and pages that are not, which a browser gets with 404.
+        for path in ["/", "/login", "/movies/1", "/nothing"] {
+            let request = gateway.get(path).header("Accept", "text/html");
+            let answer = request.header("Accept-Language", accepted).header("Cookie", cookie).answer().await;
+            let other = if wanted == "en" { "de" } else { "en" };
+            let case = format!("{path} {accepted} {cookie}: {}", answer.body);
+            assert!(answer.body.contains(&format!("<html lang=\"{wanted}\">")), "{case}");
+            assert!(answer.body.contains(&format!("/text/{wanted}.js\"")), "{case}");
+            assert!(!answer.body.contains(&format!("/{other}.js\"")), "{case}");
+            assert!(!answer.body.contains(&format!("-{other}.js\"")), "{case}");
+            assert_eq!(answer.header("vary"), "Accept-Language, Cookie", "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -198,3 +198,38 @@ async fn stopping_ends_streams_at_once_and_lets_requests_end() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(TcpStream::connect(addr).await.is_err(), "no further connection is accepted");
 }
+
+#[tokio::test]
+async fn a_draining_gateway_is_not_ready_and_serves_with_connection_close_until_it_stops() {
+    let gateway = Gateway::new();
+    gateway
+        .set_answer::<GetSeatMap>("{\"sequence\":3,\"seats\":[]}")
+        .set_answer::<ListMovies>("{\"total\":7}");
+    let running = gateway.serve();
+    let mut watching = Client::connect(&running).await;
+    watching.get(EVENTS).await;
+    watching.until("event: snapshot").await;
+    let mut kept = Client::connect(&running).await;
+    kept.get("/v1/movies").await;
+    assert!(!kept.until("{\"total\":7}").await.to_lowercase().contains("connection: close"));
+
+    running.drain().await;
+    // A connection that was open before, and a new one.
+    for mut client in [kept, Client::connect(&running).await] {
+        client.get("/v1/movies").await;
+        let answer = client.until("{\"total\":7}").await.to_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+        assert!(client.closes().await);
+    }
+    let mut asking = Client::connect(&running).await;
+    asking.get("/health/ready").await;
+    let answer = asking.until("not-ready").await.to_lowercase();
+    assert!(answer.starts_with("http/1.1 503") && answer.contains("connection: close"), "{answer}");
+    // What was sent before is read first.
+    let mut rest = [0; 4_096];
+    while let Ok(read) = tokio::time::timeout(Duration::from_millis(100), watching.0.read(&mut rest)).await {
+        assert!(read.unwrap() > 0, "streams go on while the gateway drains");
+    }
+    let (_, closed) = tokio::join!(running.stop(), watching.closes());
+    assert!(closed);
+}

@@ -1,10 +1,12 @@
 // The admissions at this door: when each ticket was first shown. Kept on this device, so that a copy is detected without
-// a connection and after a reload. Other devices do not share it: the API has no list of admissions.
+// a connection and after a reload. Other devices do not share it: the API has no list of admissions. Also kept are the showtimes and
+// ticket types of which a ticket has only the id and the code.
 
 import { now } from "../lib/clock.js";
 
 const SCANS_KEY = "marquee.door.scans";
 const SHOWS_KEY = "marquee.door.shows";
+const TYPES_KEY = "marquee.door.types";
 /** Longer than a ticket is valid. */
 const KEEP_MS = 36 * 3600 * 1000;
 /** More admissions than one door has in a day. */
@@ -51,3 +53,11 @@ export function storeShows(showtimes) {
 }
 
 export const shows = () => read(SHOWS_KEY);
+
+/** Stores the ticket types: their names, and what a visitor shows for them. */
+export function storeTypes(types) {
+  localStorage.setItem(TYPES_KEY, JSON.stringify(Object.fromEntries(types.map(({ code, name, proof }) => [code, { name, proof }]))));
+}
+
+/** `{name, proof?}` of a ticket type, each in several languages; or undefined. */
+export const ticketType = (code) => read(TYPES_KEY)[code];

@@ -37,7 +37,7 @@ export const keys = () => JSON.parse(localStorage.getItem(KEYS_KEY) ?? "[]");
 const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
 const json = (text) => JSON.parse(new TextDecoder().decode(bytes(text)));
 
-/** The claims of a valid ticket: `{sub, show, seat, exp}`. Otherwise throws a `Refusal`. */
+/** The claims of a valid ticket: `{sub, show, seat, type?, exp}`. Otherwise throws a `Refusal`. */
 export async function verify(token, at = now()) {
   const parts = token.trim().split(".");
   if (parts.length !== 3 || token.length > LENGTH_MAX) throw new Refusal("unreadable");

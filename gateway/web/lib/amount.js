@@ -80,6 +80,15 @@ export function readPrice(text, code) {
   return whole(read, step, shown);
 }
 
+/** Like `readAmount`, for a surcharge or a fee: it is never charged alone, so that it may be less than a price. */
+export function readExtra(text, code) {
+  const read = readAmount(text, code);
+  const { greatest, step } = currency(code);
+  const shown = (amount) => money({ amount, currency: code });
+  if (read.wrong) return read;
+  return read.amount > greatest ? { wrong: t("amount.most", { greatest: shown(greatest) }) } : whole(read, step, shown);
+}
+
 /** Like `readAmount`, for a refund. */
 export function readRefund(text, code) {
   const read = readAmount(text, code);
@@ -92,7 +101,7 @@ function whole(read, step, shown) {
   return read.amount % step ? { wrong: t("amount.step", { step: shown(step) }) } : read;
 }
 
-/** Throws a problem with an error at each field, like a refused request. `wrong` is a list of `[field, text]`. */
+/** Throws a problem with a sentence at each field, like a refused request. `wrong` is a list of `[field, text]`. */
 export function refuse(wrong) {
-  throw new Problem({ status: 422, code: "invalid", detail: wrong[0][1], errors: wrong.map(([field, message]) => ({ field, message })) });
+  throw new Problem({ status: 422, code: "invalid", errors: wrong.map(([field, text]) => ({ field, text })) });
 }

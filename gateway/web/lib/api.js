@@ -2,6 +2,9 @@
 // script can read. A refused request throws a `Problem`; a request without a response is repeated only if that is safe.
 
 import { syncClock } from "./clock.js";
+import { dropGuest, guest, storeGuest } from "./guest.js";
+import { dropOrderToken, orderOf, orderToken, storeOrderToken } from "./order-token.js";
+import { language } from "./text.js";
 
 /** An error response (RFC 9457), or no response at all (`code` "offline"). */
 export class Problem extends Error {
@@ -9,10 +12,15 @@ export class Problem extends Error {
     super(problem.detail ?? problem.title ?? problem.code);
     Object.assign(this, problem);
   }
-  /** The error of a field, if it has one. */
-  of(field) {
-    return this.errors?.find((error) => error.field === field)?.message;
-  }
+}
+
+/** Without an answer of our server: no connection, or a proxy whose server is away. */
+export const isOffline = (problem) => problem instanceof Problem && [0, 502, 503, 504].includes(problem.status);
+
+/** A module of the page that could not be loaded is a lost connection, too; other errors are returned as they are. */
+export function withoutModule(error) {
+  const isImport = error instanceof TypeError && /module/i.test(error.message);
+  return isImport ? new Problem({ status: 0, code: "offline", detail: error.message }) : error;
 }
 
 const REFRESH = "/v1/auth/cookie/refresh";
@@ -31,8 +39,10 @@ export function onSession(callback) {
 
 export const hasLogin = () => localStorage.getItem(LOGIN_KEY) !== null;
 export const hasToken = () => access !== null;
+/** Whether requests are made for somebody: a login, or a guest. */
+export const isSomebody = () => hasLogin() || guest() !== null;
 /** The access token, for workers and uploads. */
-export const bearer = () => access;
+export const bearer = () => access ?? guest()?.token ?? null;
 
 /** Stores a login, or removes it (`null`). */
 export function setSession(session) {
@@ -47,25 +57,41 @@ const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.rando
 
 /**
  * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic
- * (does not wait for the login).
+ * (the same for everybody: it neither waits for the login nor sends it, so that the answer which the page's HTML has preloaded is used),
+ * order (the id of the order that it is about, where the path does not name it).
+ * The answer's JSON, or the blob of a PDF or CSV.
  */
 export async function call(method, path, options = {}) {
   const key = options.key ?? (method === "GET" ? undefined : newKey());
   // Repeating is safe for reads, and for writes whose idempotency key the server stores.
   const again = method === "GET" || options.key !== undefined;
+  // The token of an order does not correct its address.
+  const order = options.order ?? (method === "PATCH" ? undefined : orderOf(path));
   if (!access && hasLogin() && !options.isPublic && !path.startsWith("/v1/auth/")) await refresh().catch(() => {});
   for (let tried = 0; ; tried++) {
     try {
-      return await send(method, path, { ...options, key });
+      return await send(method, path, { ...options, key, order });
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
+      const isRefused = [401, 403, 404].includes(problem.status) && problem.code !== "receipt-not-ready";
+      if (method === "GET" && isRefused && orderToken(order)) {
+        dropOrderToken(order);
+        continue;
+      }
+      // An order that the login could not take over, since it was being paid, is still the guest's.
+      if (method === "GET" && problem.status === 404 && order && access && guest() && !options.asGuest) {
+        storeOrderToken(order, guest().token);
+        options = { ...options, asGuest: true };
+        continue;
+      }
       // A token contains whether the address was confirmed when the token was issued; a new token may differ.
       const isStale = problem.code === "email-unproven" || (problem.status === 401 && problem.code.startsWith("token-"));
       const isOld = isStale && access && !options.refreshed;
+      if (problem.status === 401 && !access) dropGuest();
       if (isOld) {
         await refresh();
         options = { ...options, refreshed: true };
-      } else if (again && [0, 502, 503, 504].includes(problem.status) && tried < PAUSES.length && !options.signal?.aborted) {
+      } else if (again && isOffline(problem) && tried < PAUSES.length && !options.signal?.aborted) {
         await pause(PAUSES[tried]);
       } else {
         throw problem;
@@ -80,11 +106,14 @@ export const put = (path, body, options) => call("PUT", path, { body, ...options
 export const patch = (path, body, options) => call("PATCH", path, { body, ...options });
 export const remove = (path, options) => call("DELETE", path, options);
 
-async function send(method, path, { query, body, form, key, keepalive, signal, headers, cache }) {
+async function send(method, path, { query, body, form, key, keepalive, signal, headers, cache, isPublic, order }) {
   const given = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const url = given.length ? `${path}?${new URLSearchParams(given)}` : path;
-  const head = { Accept: "application/json", ...headers };
-  if (access) head.Authorization = `Bearer ${access}`;
+  const head = { ...(!isPublic && { Accept: "application/json" }), ...headers };
+  // The page's language, not the browser's: mails are written in it.
+  if (method !== "GET") head["Accept-Language"] = language;
+  const token = orderToken(order) || access || (!hasLogin() && !path.startsWith("/v1/auth/") && guest()?.token);
+  if (token && !isPublic) head.Authorization = `Bearer ${token}`;
   if (key) head["Idempotency-Key"] = key;
   if (body !== undefined) head["Content-Type"] = "application/json";
   const content = form ?? (body === undefined ? undefined : JSON.stringify(body));
@@ -97,6 +126,11 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
   }
   syncClock(response);
   return answer(response);
+}
+
+/** Makes this visitor a guest, unless there is a login or a guest already. */
+export async function becomeGuest() {
+  if (!isSomebody()) storeGuest(await call("POST", "/v1/auth/guest", { body: {} }));
 }
 
 /** A stream of server-sent events that needs the login, which `EventSource` cannot send: an async iterator of `{name, data}`. */
@@ -127,7 +161,7 @@ export async function* events(path, signal) {
 async function answer(response) {
   const type = response.headers.get("Content-Type") ?? "";
   const body = type.includes("json") ? await response.json().catch(() => null) : null;
-  if (response.ok) return body;
+  if (response.ok) return /pdf|csv/.test(type) ? response.blob() : body;
   const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
   throw new Problem({ code: `http-${response.status}`, ...body, status: response.status, retryAfter });
 }

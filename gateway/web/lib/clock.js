@@ -33,6 +33,9 @@ export function now() {
 /** Whether a time is past. */
 export const isPast = (at) => new Date(at) <= now();
 
+/** Whether a showtime takes place and has not begun; `saleOf` says whether it is sold now. */
+export const isOpen = (showtime) => showtime.status === "ON_SALE" && !isPast(showtime.startsAt);
+
 function storedOffset() {
   try {
     return Number(localStorage.getItem(STORAGE_KEY) ?? 0) || 0;

@@ -54,11 +54,11 @@ export const full = (at, timeZone) => date({ dateStyle: "full", timeStyle: "shor
 /** 1 May 2026, of a date without a time such as 2026-05-01. */
 export const plainDate = (text) => date({ day: "numeric", month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${text}T00:00Z`));
 
-/** The parts of a date: Fri, 1, May. */
+/** The parts of a date: Fri, 1, May, and the last two in the language's order. */
 export function dateParts(text) {
   const at = new Date(`${text}T00:00Z`);
   const part = (options) => date({ ...options, timeZone: "UTC" }).format(at);
-  return { weekday: part({ weekday: "short" }), day: part({ day: "numeric" }), month: part({ month: "short" }), long: part({ weekday: "long", day: "numeric", month: "long" }) };
+  return { weekday: part({ weekday: "short" }), day: part({ day: "numeric" }), month: part({ month: "short" }), short: part({ day: "numeric", month: "short" }), long: part({ weekday: "long", day: "numeric", month: "long" }) };
 }
 
 /** 2026-05-01: the date of an instant in a time zone. */
@@ -67,11 +67,17 @@ export function dateOf(at, timeZone) {
   return new Intl.DateTimeFormat("en-CA", { dateStyle: "short", timeZone }).format(new Date(at));
 }
 
+/** Whether a text is a day of the calendar, such as 2026-05-01. */
+export function isDate(text) {
+  const at = new Date(`${text}T00:00Z`);
+  return /^\d{4}-\d\d-\d\d$/.test(text ?? "") && !Number.isNaN(at.valueOf()) && at.toISOString().startsWith(text);
+}
+
 /** The date `days` days later. */
 export function later(text, days) {
   const at = new Date(`${text}T00:00Z`);
   at.setUTCDate(at.getUTCDate() + days);
-  return at.toISOString().slice(0, 10);
+  return Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(0, 10);
 }
 
 /** 1 h 36 min */

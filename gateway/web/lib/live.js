@@ -1,8 +1,9 @@
 // A lasting stream of server-sent events. The browser reopens a broken stream by itself; a refused one is opened again
-// here, with growing pauses. Reports whether the stream is connected.
+// here, with growing pauses. It is closed while the tab is hidden: the server begins each stream with a snapshot, so nothing is
+// missed. Reports whether the stream is connected.
 
-/** Pauses in ms after a refusal. At most half a minute, since the page shows outdated data meanwhile. */
-const PAUSES = [1000, 2000, 5000, 10_000, 30_000];
+import { pauseAfter } from "./reconnect.js";
+import { whileVisible } from "./visible.js";
 
 /** Calls `events` (name → function of the parsed data) until `signal` aborts; calls `state` with "live" or "away". */
 export function live(path, events, { signal, state = () => {} }) {
@@ -18,15 +19,18 @@ export function live(path, events, { signal, state = () => {} }) {
     source.addEventListener("error", () => {
       state("away");
       if (source.readyState !== EventSource.CLOSED || signal.aborted) return;
-      timer = setTimeout(open, PAUSES[Math.min(refused++, PAUSES.length - 1)]);
+      timer = setTimeout(open, pauseAfter(refused++));
     });
     for (const [name, handler] of Object.entries(events)) {
       source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
     }
   };
-  open();
-  signal.addEventListener("abort", () => {
+  const close = () => {
     clearTimeout(timer);
     source.close();
-  });
+  };
+  whileVisible(() => {
+    open();
+    return close;
+  }, signal);
 }

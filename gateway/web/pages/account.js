@@ -1,4 +1,4 @@
-// The user's account: name, password, end all logins.
+// The user's account: name, password, own data, end all logins.
 
 import { get, setSession, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -6,14 +6,16 @@ import { plainDate } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { logOut, rename } from "../lib/session.js";
 import { t } from "../lib/text.js";
+import { nameField, newPasswordField } from "../parts/account-fields.js";
 import { field, form } from "../parts/form.js";
 import { notice, message, problemText } from "../parts/notice.js";
+import { privacy } from "../parts/privacy.js";
 
 export default async function account({ signal }) {
   const me = await get("/v1/me", {}, { signal });
   return {
     title: t("account.title"),
-    node: h("div", { class: "stack narrow" }, h("h1", { tabindex: "-1" }, t("account.title")), !me.emailVerified && unproven(me), person(me), password(), endings()),
+    node: h("div", { class: "stack narrow" }, h("h1", { tabindex: "-1" }, t("account.title")), !me.emailVerified && unproven(me), person(me), password(), privacy(), endings()),
   };
 }
 
@@ -41,7 +43,7 @@ function person(me) {
       h("dt", {}, t("account.email")), h("dd", {}, me.email),
       h("dt", {}, t("account.since")), h("dd", {}, plainDate(me.createdAt.slice(0, 10)))),
     form({
-      fields: [field("name", t("account.name"), { value: me.name, autocomplete: "name" })],
+      fields: [nameField(t("account.name"), me.name)],
       label: t("account.save"),
       work: async ({ name }) => {
         rename(await patch("/v1/me", { name: name.trim() }));
@@ -54,8 +56,8 @@ function person(me) {
 function password() {
   const made = form({
     fields: [
-      field("oldPassword", t("account.old"), { type: "password", autocomplete: "current-password" }),
-      field("newPassword", t("account.new"), { type: "password", autocomplete: "new-password", hint: t("register.password-hint") }),
+      field("oldPassword", t("account.old"), { type: "password", autocomplete: "current-password", required: true }),
+      newPasswordField("newPassword", t("account.new")),
     ],
     label: t("account.change"),
     work: async ({ oldPassword, newPassword }) => {

@@ -3,13 +3,14 @@
 import { post } from "../lib/api.js";
 import { h, replace } from "../lib/dom.js";
 import { t } from "../lib/text.js";
-import { field, form } from "../parts/form.js";
+import { emailField } from "../parts/account-fields.js";
+import { form } from "../parts/form.js";
 import { message } from "../parts/notice.js";
 
 export default async function forgot() {
   const place = h("div", { class: "stack" });
   const asked = form({
-    fields: [field("email", t("login.email"), { type: "email", autocomplete: "username", required: true, inputmode: "email" })],
+    fields: [emailField()],
     label: t("forgot.action"),
     work: async ({ email }) => {
       await post("/v1/auth/password/forgot", { email: email.trim() });

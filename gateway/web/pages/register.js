@@ -4,8 +4,9 @@ import { h } from "../lib/dom.js";
 import { go } from "../lib/router.js";
 import { register } from "../lib/session.js";
 import { t } from "../lib/text.js";
-import { field, form } from "../parts/form.js";
-import { message } from "../parts/notice.js";
+import { emailField, nameField, newPasswordField } from "../parts/account-fields.js";
+import { form } from "../parts/form.js";
+import { message, notice, problemText } from "../parts/notice.js";
 import { inside } from "./login.js";
 
 export default async function open({ query }) {
@@ -16,21 +17,22 @@ export default async function open({ query }) {
       "div",
       { class: "narrow stack" },
       h("h1", { tabindex: "-1" }, t("register.title")),
-      to.startsWith("/showtimes/") && message("", t("login.for-seats")),
+      to.startsWith("/showtimes/") && message("", t("register.for-seats")),
       form({
         fields: [
-          field("name", t("register.name"), { autocomplete: "name", required: true }),
-          field("email", t("login.email"), { type: "email", autocomplete: "username", required: true, inputmode: "email" }),
-          field("password", t("login.password"), { type: "password", autocomplete: "new-password", required: true, hint: t("register.password-hint") }),
+          nameField(t("register.name")),
+          emailField(),
+          newPasswordField("password", t("login.password")),
         ],
         label: t("register.action"),
         busy: t("register.busy"),
         work: async ({ name, email, password }) => {
-          await register(name.trim(), email.trim(), password);
+          const problem = await register(name.trim(), email.trim(), password, query.order);
+          if (problem) notice(problemText(problem), "bad");
           go(to, { instead: true });
         },
       }),
-      h("p", {}, h("a", { href: `/login?to=${encodeURIComponent(to)}` }, t("register.login"))),
+      h("p", {}, h("a", { href: `/login?to=${encodeURIComponent(to)}${query.order ? `&order=${encodeURIComponent(query.order)}` : ""}` }, t("register.login"))),
     ),
   };
 }

@@ -1,20 +1,35 @@
 // One order, from held seats to tickets or a refund. The page follows changes by `?wait=`, and always shows the state and the
 // next step in words.
 
-import { get, post } from "../lib/api.js";
+import { becomeGuest, get, hasLogin, post } from "../lib/api.js";
 import { isPast } from "../lib/clock.js";
+import { shownCode } from "../lib/code.js";
 import { h, replace } from "../lib/dom.js";
-import { full, list, money, moment } from "../lib/format.js";
-import { isFree, price } from "../lib/price.js";
-import { go, note } from "../lib/router.js";
+import { full, list, money } from "../lib/format.js";
+import { groupBy } from "../lib/group.js";
+import { giveBack, noteOrder, notePaying } from "../lib/holds.js";
+import { guest } from "../lib/guest.js";
+import { orderToken, shareOrderToken, takeOrderToken } from "../lib/order-token.js";
+import { isFree, isOfTariff } from "../lib/price.js";
+import { go, loginHere, note } from "../lib/router.js";
+import { isStaff, restore, user } from "../lib/session.js";
+import { site } from "../lib/site.js";
 import { t } from "../lib/text.js";
+import { requestWhileVisible } from "../lib/visible.js";
+import { bill, namesOf, rows } from "../parts/bill.js";
+import { storeChoice } from "../parts/choice.js";
 import { countdown } from "../parts/countdown.js";
 import { ask } from "../parts/dialog.js";
+import { exchangeMoney } from "../parts/exchange.js";
+import { cancelAsShown, giveTicketsBack, refundMessage } from "../parts/give-back.js";
+import { customerForm, guestOrder } from "../parts/guest.js";
 import { ics, save } from "../parts/ics.js";
-import { leaving } from "../parts/leaving.js";
+import { keptOrder, orStored } from "../offline/orders.js";
+import { keepTickets, storedOrder } from "../offline/page.js";
 import { notice, message, waiting, problemText } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
-import { storeChoice } from "./seats.js";
+import { receipts } from "../parts/receipts.js";
+import { filmBegins, showingText } from "../parts/showing.js";
 
 /** Seconds that one request waits for a change. */
 const WAIT_SECONDS = 20;
@@ -23,21 +38,30 @@ const PAUSE_MS = 3000;
 /** How long (ms) the page shows that a payment is being confirmed. Usually that takes a second. */
 const CONFIRMING_MS = 30_000;
 
-export default async function reservation({ params, query, signal }) {
+export default async function reservation(visit) {
+  takeOrderToken(visit.params.id);
+  const stored = await keptOrder(visit.params.id);
+  return orStored(stored, () => load(visit), () => storedOrder(stored, visit.signal));
+}
+
+async function load({ params, query, signal }) {
+  await restore();
   const order = await get(`/v1/reservations/${params.id}`, {}, { signal });
-  const [showtime, movie] = await Promise.all([
+  const [showtime, movie, previous] = await Promise.all([
     get(`/v1/showtimes/${order.showtimeId}`, {}, { signal }),
     // The movie of an order may have been deleted.
     get(`/v1/movies/${order.movieId}`, {}, { signal }).catch(() => ({ title: order.movieTitle, genres: [] })),
+    // The order whose seats this one replaces when it is paid.
+    order.exchangeOf ? get(`/v1/reservations/${order.exchangeOf}`, {}, { signal }).catch(() => null) : null,
   ]);
-  const page = new Order(order, showtime, movie, query.session_id !== undefined, signal);
+  const page = new Order({ order, showtime, movie, previous }, query.session_id !== undefined, signal);
   if (query.session_id !== undefined) note({});
-  return { title: t("order.title", { title: order.movieTitle }), node: page.node, onShow: () => page.follow(), leave: () => page.leave() };
+  return { title: t("order.title", { title: order.movieTitle }), node: page.node, onShow: () => requestWhileVisible((signal) => page.follow(signal), signal) };
 }
 
 class Order {
-  constructor(order, showtime, movie, paid, signal) {
-    Object.assign(this, { order, showtime, signal, paid: paid && performance.now() });
+  constructor({ order, showtime, movie, previous }, paid, signal) {
+    Object.assign(this, { order, showtime, previous, signal, paid: paid && performance.now() });
     this.state = h("div", { class: "stack", "aria-live": "polite" });
     this.title = h("h1", { tabindex: "-1" });
     this.details = h("dl", { class: "pairs" });
@@ -47,21 +71,16 @@ class Order {
       h("div", { class: "order-poster" }, poster(movie, { small: true, eager: true, silent: true })),
       h("div", { class: "stack" }, this.title, this.state, h("section", { class: "card" }, this.details)),
     );
-    // Leaving the page releases the seats, unless a payment has begun.
-    this.release = leaving(order, { signal, keep: () => this.going || this.order.status !== "PENDING" || Boolean(this.order.payment) });
+    signal.addEventListener("abort", () => this.clock.abort());
     this.draw();
+    signal.addEventListener("abort", () => this.clock.abort());
   }
 
-  leave() {
-    const given = this.release();
-    if (given) given.then(() => notice(t("hold.given-back")));
-  }
-
-  /** Waits for changes, as long as the order can change. */
-  async follow() {
-    while (!this.signal.aborted && this.isMoving()) {
+  /** Waits for changes, as long as the order can change and `signal` does not abort. */
+  async follow(signal) {
+    while (!signal.aborted && this.isMoving()) {
       try {
-        const order = await get(`/v1/reservations/${this.order.id}`, { wait: WAIT_SECONDS, since: this.order.version }, { signal: this.signal });
+        const order = await get(`/v1/reservations/${this.order.id}`, { wait: WAIT_SECONDS, since: this.order.version }, { signal });
         if (order.version > this.order.version) {
           this.order = order;
           this.draw();
@@ -79,6 +98,8 @@ class Order {
   }
 
   draw() {
+    noteOrder(this.order);
+    shareOrderToken(this.order.id, this.order.exchangingTo);
     this.clock?.abort();
     this.clock = new AbortController();
     const state = { PENDING: () => this.pending(), CONFIRMED: () => this.confirmed(), CANCELLED: () => this.cancelled(), REFUNDED: () => this.cancelled() };
@@ -86,6 +107,7 @@ class Order {
     this.title.textContent = title;
     replace(this.state, this.order.attention && message("warn", t("order.attention")), content);
     this.drawDetails();
+    keepTickets(this.order, this.showtime, this.clock.signal);
   }
 
   drawDetails() {
@@ -93,12 +115,12 @@ class Order {
     const pairs = [
       ["film", order.movieTitle],
       ["when", full(order.startsAt, showtime.timeZone)],
+      ["film-begins", filmBegins(showtime)],
+      ["version", showingText(showtime)],
       ["hall", showtime.auditoriumName],
       ["seats", list(order.seats)],
-      ["total", price(order.total)],
-      ["number", order.id.slice(-8).toUpperCase()],
     ];
-    replace(this.details, pairs.map(([key, value]) => [h("dt", {}, t(`order.${key}`)), h("dd", {}, value)]));
+    replace(this.details, rows([...pairs.filter(([, value]) => value).map(([key, value]) => [t(`order.${key}`), value]), ...bill(order), [t("order.number"), shownCode(order.code)]]));
   }
 
   button(text, look, work) {
@@ -128,26 +150,48 @@ class Order {
 
   pending() {
     const { order } = this;
-    const free = isFree(order.total);
+    const due = order.due ?? order.total;
+    const free = isFree(due);
     // At zero the server decides whether the hold has ended.
-    const left = countdown(order.expiresAt, { signal: AbortSignal.any([this.signal, this.clock.signal]), over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
+    const left = countdown(order.expiresAt, { signal: this.clock.signal, over: () => this.overdue(), words: free ? "hold.left-free" : "hold.left" });
     const kept = h("p", { class: "held" }, left, h("span", {}, t(free ? "hold.kept-free" : "hold.kept", { n: order.seats.length, seats: list(order.seats) })));
+    if (!this.isMine()) return [t("hold.title"), kept, this.toLogin()];
     const back = this.button(t("hold.give-back"), "bare", () => this.cancelHold());
     if (this.paid && performance.now() - this.paid < CONFIRMING_MS) {
       setTimeout(() => !this.signal.aborted && this.order.status === "PENDING" && this.draw(), CONFIRMING_MS - (performance.now() - this.paid) + 50);
       return [t("pay.confirming"), free ? waiting(t("pay.free-confirming")) : waiting(t("pay.confirming-words"), t("pay.confirming-detail"))];
     }
-    if (free) return [t("hold.title"), kept, h("div", { class: "row" }, this.button(t("pay.free-action"), "main", () => this.pay()), back), h("p", { class: "soft" }, t("pay.free-how"))];
+    if (free) return [t("hold.title"), kept, this.exchange(), h("div", { class: "row" }, this.button(t("pay.free-action"), "main", () => this.pay()), back), h("p", { class: "soft" }, t("pay.free-how"))];
+    if (!order.customer) return [t("hold.title"), kept, this.askCustomer(due), h("div", { class: "row" }, back)];
     const begun = Boolean(order.payment);
     const why = h("div", {});
     if (begun) this.explain(why);
-    const label = t(begun ? "pay.again" : "pay.action", { total: money(order.total) });
-    return [t("hold.title"), kept, why, h("div", { class: "row" }, this.button(label, "main", () => this.pay()), back), h("p", { class: "soft" }, t(begun ? "pay.still-held" : "pay.how"))];
+    const label = t(begun ? "pay.again" : "pay.action", { total: money(due) });
+    return [t("hold.title"), kept, why, this.exchange(), h("div", { class: "row" }, this.button(label, "main", () => this.pay()), back), h("p", { class: "soft" }, t(begun ? "pay.still-held" : "pay.how"))];
+  }
+
+  /** Asks a guest for the address of the order, and pays. The form is kept while the order is drawn again. */
+  askCustomer(due) {
+    const pay = async (order) => {
+      this.order = order;
+      await this.pay().catch((problem) => this.showProblem(problem));
+    };
+    this.customer ??= customerForm(this.order, due, pay, { failed: (problem) => this.showProblem(problem), signal: this.signal });
+    return this.customer;
+  }
+
+  /** What an exchange costs, if this order is one. */
+  exchange() {
+    const { order, previous } = this;
+    if (!order.exchangeOf) return null;
+    const nothing = { ...order.total, amount: 0 };
+    const plan = { total: order.total, payable: order.due ?? nothing, refund: nothing };
+    return h("section", { class: "stack" }, h("h2", {}, t("exchange.order")), previous && exchangeMoney(plan, previous));
   }
 
   /** Shows why the last attempt to pay did not succeed, if the provider gave a reason. */
   async explain(place) {
-    const payment = await get(`/v1/payments/${this.order.payment.id}`, {}, { signal: this.signal }).catch(() => null);
+    const payment = await get(`/v1/payments/${this.order.payment.id}`, {}, { signal: this.signal, order: this.order.id }).catch(() => null);
     const last = payment?.attempts.findLast((attempt) => attempt.code);
     if (!payment) return;
     if (last) replace(place, message("bad", t("pay.declined"), h("p", {}, reason(last.code))));
@@ -157,9 +201,10 @@ class Order {
   async pay() {
     const { order } = this;
     this.going = true;
-    replace(this.state, isFree(order.total) ? waiting(t("pay.free-confirming")) : waiting(t("pay.going"), t("pay.going-detail")));
+    notePaying(order.id);
+    replace(this.state, isFree(order.due ?? order.total) ? waiting(t("pay.free-confirming")) : waiting(t("pay.going"), t("pay.going-detail")));
     try {
-      const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID() });
+      const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID(), order: order.id });
       if (!payment.checkoutUrl) {
         this.paid = performance.now();
         return this.draw();
@@ -174,7 +219,8 @@ class Order {
   }
 
   async cancelHold() {
-    this.order = await post(`/v1/reservations/${this.order.id}/cancel`);
+    this.going = true;
+    await giveBack(this.order.id).finally(() => (this.going = false));
     notice(t("hold.given-back"));
     go(`/showtimes/${this.order.showtimeId}`);
   }
@@ -196,30 +242,47 @@ class Order {
       this.button(t("tickets.calendar"), "", () => this.calendar()),
     ];
     const partial = order.partialRefunds?.map((refund) => h("p", {}, t(`refund.${refund.status}`, { total: money(refund.total) })));
-    if (isOver) return [title, partial];
+    if (isOver) return [title, partial, this.receipts()];
     const { cancellation } = order;
     return [
       title,
       h("p", { class: "synopsis" }, t(isFree(order.total) ? "order.enjoy-free" : "order.enjoy", { n: order.seats.length })),
+      order.guest && !hasLogin() && guestOrder(order, this.isOwner(), { button: (...about) => this.button(...about), done: (changed) => this.changeTo(changed) }),
       partial,
       order.exchangingTo && message("warn", t("order.exchanging"), h("a", { href: `/reservations/${order.exchangingTo}` }, t("order.to-new"))),
       h("div", { class: "row" }, buttons),
-      cancellation && h("div", { class: "row" }, !order.exchangingTo && this.exchanges(), this.button(t("order.cancel"), "bare", () => this.cancel())),
+      cancellation && !this.isMine() && this.toLogin(),
+      cancellation && this.isMine() && h("div", { class: "row" }, !order.exchangingTo && [this.exchanges(), order.seats.length > 1 && this.button(t("order.give-back"), "bare small", () => this.giveBack())], this.button(t("order.cancel"), "bare small", () => this.cancel())),
+      this.receipts(),
     ];
+  }
+
+  /** Whether the reader may pay, exchange and cancel the order: its owner, staff, and by a mail's link. */
+  isMine() {
+    return this.isOwner() || orderToken(this.order.id) !== null;
+  }
+
+  /** Whether the reader may also correct its address and the buyer on its receipts. */
+  isOwner() {
+    return isStaff() || (hasLogin() ? user()?.id : guest()?.userId) === this.order.userId;
+  }
+
+  toLogin() {
+    return h("p", { class: "soft" }, h("a", { href: loginHere() }, t("order.log-in")));
   }
 
   exchanges() {
     const { id, showtimeId, movieId } = this.order;
     return [
-      h("a", { class: "button bare", href: `/showtimes/${showtimeId}?exchange=${id}` }, t("order.exchange")),
-      h("a", { class: "button bare", href: `/movies/${movieId}?exchange=${id}` }, t("order.other-time")),
+      h("a", { class: "button bare small", href: `/showtimes/${showtimeId}?exchange=${id}` }, t("order.exchange")),
+      h("a", { class: "button bare small", href: `/movies/${movieId}?exchange=${id}` }, t("order.other-time")),
     ];
   }
 
   calendar({ isOff = false } = {}) {
     const { order, showtime } = this;
     const about = t("tickets.calendar-text", { seats: list(order.seats) });
-    const entry = { id: order.id, title: order.movieTitle, place: showtime.auditoriumName, startsAt: showtime.startsAt, endsAt: showtime.endsAt, about, url: location.href, sequence: order.version, isOff };
+    const entry = { id: order.id, title: order.movieTitle, place: [showtime.auditoriumName, site.name, site.address].filter(Boolean).join(", "), startsAt: showtime.startsAt, endsAt: showtime.endsAt, about, url: location.href, sequence: order.version, isOff };
     save(ics(entry), `${order.movieTitle.replace(/[^\p{L}\p{N}]+/gu, "-")}.ics`);
   }
 
@@ -228,37 +291,29 @@ class Order {
     this.order = await get(`/v1/reservations/${this.order.id}`);
     const { cancellation } = this.order;
     if (!cancellation) return this.draw();
-    const isSome = cancellation.refund.amount > 0;
-    const zone = this.showtime.timeZone;
-    const [nothing, without] = isFree(this.order.total) ? ["cancel.free", "order.cancel"] : ["cancel.nothing", "cancel.yes-nothing"];
-    const content = h("div", { class: "stack" },
-      h("p", {}, t("cancel.seats", { seats: list(this.order.seats) })),
-      message(isSome ? "good" : "warn", isSome ? t("cancel.refund", { total: money(cancellation.refund) }) : t(nothing), isSome && h("p", {}, t("cancel.until", { until: moment(cancellation.until, zone) }))));
-    const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", isSome ? t("cancel.yes", { total: money(cancellation.refund) }) : t(without), "grave"]]);
+    const { id, version, seats, total } = this.order;
+    const { refund } = cancellation;
+    const without = isFree(total) ? "order.cancel" : "cancel.yes-nothing";
+    const content = h("div", { class: "stack" }, h("p", {}, t("cancel.seats", { seats: list(seats) })), refundMessage(cancellation, isFree(total), this.showtime.timeZone));
+    const answer = await ask(t("cancel.title"), content, [["no", t("cancel.no")], ["yes", refund.amount > 0 ? t("cancel.yes", { total: money(refund) }) : t(without), "grave"]]);
     if (answer !== "yes") return;
-    const cancelled = await this.cancelAsShown(cancellation.refund);
+    const cancelled = await cancelAsShown(id, { version, refund, total: { ...total, amount: 0 } });
     if (!cancelled) return this.cancel();
-    this.order = cancelled;
-    this.draw();
-    this.title.focus();
+    this.changeTo(cancelled);
   }
 
-  /** Cancels only if the refund is still the one that was shown; otherwise returns null. */
-  async cancelAsShown(refund) {
-    let { version } = this.order;
-    for (;;) {
-      try {
-        return await post(`/v1/reservations/${this.order.id}/cancel`, { version }, { key: crypto.randomUUID() });
-      } catch (problem) {
-        if (problem.code !== "plan-changed" || !problem.plan) throw problem;
-        if (problem.plan.refund.amount !== refund.amount) {
-          notice(problemText(problem));
-          return null;
-        }
-        // Another version with the same refund, for example after an earlier refund has been completed.
-        ({ version } = problem.plan);
-      }
-    }
+  async giveBack() {
+    this.order = await get(`/v1/reservations/${this.order.id}`);
+    if (!this.order.cancellation) return this.draw();
+    const changed = await giveTicketsBack(this.order, this.showtime.timeZone);
+    if (changed) this.changeTo(changed);
+  }
+
+  /** Shows the order as the user has changed it. */
+  changeTo(order) {
+    this.order = order;
+    this.draw();
+    this.title.focus();
   }
 
   // States: cancelled or refunded
@@ -269,33 +324,45 @@ class Order {
     const free = isFree(order.total);
     // A free order has no refund, even in the state REFUNDED.
     const refund = order.refund && !isFree(order.refund.total) && order.refund;
+    // A paid order had tickets, and perhaps an entry in a calendar.
+    const wasPaid = ["SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"].includes(order.payment?.status);
     const over = reason === "HOLD_EXPIRED" && (free ? "hold.over-free" : "hold.over");
-    const title = t(refund ? "order.cancelled-paid" : over || "order.cancelled");
+    // Also when the last tab was closed.
+    const returned = reason === "USER_REQUEST" && !wasPaid && "order.returned";
+    const title = t(refund ? "order.cancelled-paid" : over || returned || "order.cancelled");
     const back = refund && this.refunded(refund);
-    const why = message(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : `order.reason.${reason ?? "USER_REQUEST"}`));
+    const why = message(reason === "SHOWTIME_CANCELLED" ? "warn" : "", t(free && over ? "order.not-taken" : returned ? "order.returned-about" : `order.reason.${reason ?? "USER_REQUEST"}`));
     const isFuture = !isPast(order.startsAt) && this.showtime.status === "ON_SALE";
     const again = isFuture && reason !== "EXCHANGED" && this.button(t("hold.again", { seats: list(order.seats) }), "main", () => this.again());
     const others = isFuture && h("a", { class: "button", href: `/showtimes/${order.showtimeId}` }, t("hold.others"));
-    // A paid order had tickets, and perhaps an entry in a calendar.
-    const wasPaid = ["SUCCEEDED", "PARTIALLY_REFUNDED", "REFUNDED"].includes(order.payment?.status);
     const off = wasPaid && !isPast(order.startsAt) && this.button(t("tickets.calendar-off"), "", async () => this.calendar({ isOff: true }));
-    return [title, why, back, h("div", { class: "row" }, again, others, off, h("a", { class: "button bare", href: "/" }, t("lost.home")))];
+    return [title, why, back, h("div", { class: "row" }, again, others, off, h("a", { class: "button bare", href: "/" }, t("lost.home"))), wasPaid && this.receipts()];
+  }
+
+  /** Of what was paid; a free order has none. */
+  receipts() {
+    return !isFree(this.order.total) && receipts(this.order, this.isOwner(), this.clock.signal);
   }
 
   refunded(refund) {
     return message(refund.status === "COMPLETED" ? "good" : refund.status === "FAILED" ? "bad" : "warn", t(`refund.${refund.status}`, { total: money(refund.total) }), h("p", {}, t(`refund.about-${refund.status}`)));
   }
 
-  /** Orders the same seats again; if some are taken, goes to the seat map, which offers seats nearby. */
+  /**
+   * Orders the same tickets again for the same total. If seats are taken or the price is another, goes to the seat map, which shows
+   * what is left and what it costs.
+   */
   async again() {
-    const { showtimeId, seats } = this.order;
+    const { showtimeId, seats, lines, total } = this.order;
+    const tickets = lines.map(({ seat, type }) => ({ seat, type }));
     try {
-      const made = await post("/v1/reservations", { showtimeId, seats }, { key: crypto.randomUUID() });
-      storeChoice(showtimeId, seats);
+      await becomeGuest();
+      const made = await post("/v1/reservations", { showtimeId, tickets, expectedTotal: total }, { key: crypto.randomUUID() });
       go(`/reservations/${made.id}`);
     } catch (problem) {
-      if (problem.code !== "seats-taken") throw problem;
-      storeChoice(showtimeId, seats);
+      if (problem.code !== "seats-taken" && !isOfTariff(problem)) throw problem;
+      if (isOfTariff(problem)) notice(problemText(problem, namesOf(problem, lines)));
+      storeChoice(showtimeId, seats, Object.fromEntries([...groupBy(lines, (line) => line.type)].map(([type, of]) => [type, of.length])));
       go(`/showtimes/${showtimeId}`);
     }
   }

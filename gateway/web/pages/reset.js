@@ -1,10 +1,11 @@
-// The page of a mail's link: sets a new password with the link's token.
+// The page of a mail's link: sets a new password with the link's token, and logs in.
 
-import { setSession, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { go, note } from "../lib/router.js";
+import { resetPassword } from "../lib/session.js";
 import { t } from "../lib/text.js";
-import { field, form } from "../parts/form.js";
+import { newPasswordField } from "../parts/account-fields.js";
+import { form } from "../parts/form.js";
 import { notice, message } from "../parts/notice.js";
 
 export default async function reset({ query }) {
@@ -25,14 +26,12 @@ export default async function reset({ query }) {
       { class: "narrow stack" },
       title,
       form({
-        fields: [field("password", t("reset.password"), { type: "password", autocomplete: "new-password", required: true, hint: t("register.password-hint") })],
+        fields: [newPasswordField("password", t("reset.password"))],
         label: t("reset.action"),
         work: async ({ password }) => {
-          await post("/v1/auth/password/reset", { token, password });
-          // The server has ended every login of this account, so this page's login is removed too.
-          setSession(null);
+          await resetPassword(token, password);
+          await go("/", { instead: true });
           notice(t("reset.done"));
-          go("/login", { instead: true });
         },
       }),
       h("p", {}, h("a", { href: "/forgot" }, t("reset.ask"))),

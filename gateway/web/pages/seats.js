@@ -1,92 +1,162 @@
-// Choosing seats. Seats are held only when the customer continues to pay; until then the seat map is live, and a chosen seat that
-// somebody else takes is removed with a message and an offer of others. The choice survives a login and a reload (session storage).
+// Choosing seats and ticket types. Seats are held only when the customer continues to pay; until then the seat map is live, and a
+// chosen seat that somebody else takes is removed with a message and an offer of others. The user's own seats are marked as such. The
+// choice survives a login and a reload. Without a login the visitor holds them as a guest and is asked for an address afterwards. The order names the total that was shown: at another one the customer decides again.
 
-import { get, hasLogin, post } from "../lib/api.js";
+import { becomeGuest, get, hasLogin, isSomebody, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
-import { full, list, money } from "../lib/format.js";
-import { isFree, price } from "../lib/price.js";
+import { dateOf, full, list, money } from "../lib/format.js";
+import { noteOrder, onHolds, ownSeats } from "../lib/holds.js";
+import { isFree, isOfTariff } from "../lib/price.js";
 import { live } from "../lib/live.js";
+import { orderToken, shareOrderToken } from "../lib/order-token.js";
 import { go, loginHere, note } from "../lib/router.js";
+import { Tickets } from "../lib/tariff.js";
 import { t } from "../lib/text.js";
-import { ask } from "../parts/dialog.js";
+import { basket } from "../parts/basket.js";
+import { linesOf, typesOf } from "../parts/bill.js";
+import { keptChoice, storeChoice } from "../parts/choice.js";
 import { hall } from "../parts/hall.js";
-import { notice, message, waiting, problemText } from "../parts/notice.js";
-import { companionsAlone, unitOf, withoutOrphan } from "../parts/seat.js";
-import { isOpen } from "../parts/times.js";
+import { bestRow, legend } from "../parts/hall-words.js";
+import { notice, message, problemText } from "../parts/notice.js";
+import { sale } from "../parts/sale.js";
+import { filmBegins, showingBadges } from "../parts/showing.js";
+import { companionsAlone, unitOf, wheelchairsFor, withoutOrphan } from "../parts/seat.js";
+import { typeName, whyText } from "../parts/who.js";
 
 /** The most seats of an order; the server's limit decides. */
 const SEATS_MAX = 10;
-const storageKey = (id) => `marquee.choice.${id}`;
-
-/** Stores the chosen seats of a showtime, for the next time that the page is shown. */
-export function storeChoice(showtimeId, seats) {
-  if (seats.length) sessionStorage.setItem(storageKey(showtimeId), JSON.stringify(seats));
-  else sessionStorage.removeItem(storageKey(showtimeId));
-}
 
 export default async function seats({ params, query, signal }) {
-  const [showtime, map, previous] = await Promise.all([
-    get(`/v1/showtimes/${params.id}`, {}, { signal }),
-    get(`/v1/showtimes/${params.id}/seats`, {}, { signal }),
+  const [showtime, map, tariff, previous, exchange] = await Promise.all([
+    get(`/v1/showtimes/${params.id}`, {}, { signal, isPublic: true }),
+    get(`/v1/showtimes/${params.id}/seats`, {}, { signal, isPublic: true }),
+    get(`/v1/showtimes/${params.id}/tariff`, {}, { signal, isPublic: true }),
     query.exchange ? get(`/v1/reservations/${query.exchange}`, {}, { signal }) : null,
+    query.exchange ? import("../parts/exchange.js") : null,
   ]);
-  const choice = new Choice(showtime, map, previous, signal);
+  const choice = new Choice({ showtime, map, tariff, previous, exchange, signal });
   return { title: t("seats.title", { title: showtime.movieTitle }), node: choice.node, onShow: () => choice.onShow(query) };
 }
 
 class Choice {
-  constructor(showtime, map, previous, signal) {
-    Object.assign(this, { showtime, previous, signal, sequence: map.sequence, chosen: [] });
+  /** `previous` is the order that is exchanged, if it is an exchange, and `exchange` the module for it. */
+  constructor({ showtime, map, tariff, previous, exchange, signal }) {
+    const tickets = new Tickets(tariff, previous?.lines);
+    Object.assign(this, { showtime, previous, exchange, signal, tickets, sequence: map.sequence, chosen: [], own: new Map() });
     this.hall = hall(map.seats, { toggle: (id) => this.toggle(id), label: t("seats.grid", { hall: showtime.auditoriumName }) });
-    if (previous?.showtimeId === showtime.id) this.hall.own(previous.seats);
+    // An exchange may keep some of the order's seats.
+    this.kept = previous?.showtimeId === showtime.id ? previous.seats : [];
+    this.legend = h("ul", { class: "legend", role: "list", "aria-label": t("seats.legend") });
+    this.markOwn();
     this.messages = h("div", { class: "stack" });
     this.spoken = h("p", { class: "unseen", role: "status" });
-    this.bar = h("div", { class: "basket" });
     this.state = h("span", { class: "live", role: "status" });
+    this.basket = basket({
+      tickets, previous, exchange, state: this.state,
+      hold: () => this.hold(),
+      clear: () => this.clear(),
+      changed: () => this.typesChanged(),
+      refused: (sentence) => this.announce(sentence),
+    });
+    this.sale = sale(showtime, { signal, open: () => this.best(), changed: (isOpen, before) => this.saleChanged(isOpen, before) });
+    this.hall.close(!this.sale.isOpen());
     this.node = this.draw();
     this.drawBar();
   }
 
   draw() {
     const { showtime } = this;
-    const back = this.previous ? `/reservations/${this.previous.id}` : `/movies/${showtime.movieId}`;
+    const back = this.previous ? `/reservations/${this.previous.id}` : `/movies/${showtime.movieId}?date=${dateOf(showtime.startsAt, showtime.timeZone)}`;
     return h(
       "div",
       { class: "seats" },
       h("div", { class: "head" },
         h("a", { class: "back", href: back }, `← ${this.previous ? t("seats.keep") : showtime.movieTitle}`),
         h("h1", { tabindex: "-1" }, t(this.previous ? "seats.exchange" : "seats.choose")),
-        h("p", {}, `${showtime.movieTitle} · ${full(showtime.startsAt, showtime.timeZone)} · ${showtime.auditoriumName}`)),
-      this.previous && message("", t(isFree(this.previous.total) ? "seats.instead-free" : "seats.instead", { seats: list(this.previous.seats), total: money(this.previous.total) })),
-      isOpen(showtime) ? this.best() : message("warn", t(showtime.status === "CANCELLED" ? "problem.showtime-cancelled" : "problem.showtime-started")),
+        h("p", {}, this.about())),
+      this.previous && message("", t(isFree(this.previous.total) ? "seats.instead-free" : "seats.instead", { seats: list(this.previous.seats), total: money(this.previous.total) }), typesOf(this.previous.lines) && h("p", {}, typesOf(this.previous.lines))),
+      this.sale.node,
       this.messages,
       this.hall.node,
-      this.legend(),
-      this.bar,
+      this.legend,
+      this.basket.node,
       this.spoken,
     );
   }
 
+  /** In one short paragraph, so that a phone shows the whole hall and its legend. The link back has the film's title, but for an exchange. */
+  about() {
+    const { showtime } = this;
+    const begins = filmBegins(showtime);
+    const facts = [this.previous && showtime.movieTitle, full(showtime.startsAt, showtime.timeZone), showtime.auditoriumName];
+    return [facts.filter(Boolean).join(" · "), " ", showingBadges(showtime), begins && h("span", { class: "film-begins" }, " ", t("showing.film-begins", { at: begins }))];
+  }
+
   /** Called when the page is shown: restores an earlier choice and opens the live stream. */
   onShow(query) {
-    const scroller = this.hall.node;
-    scroller.scrollLeft = (scroller.scrollWidth - scroller.clientWidth) / 2;
+    this.hall.measure();
     live(`/v1/showtimes/${this.showtime.id}/seats/events`, {
-      snapshot: (event) => this.applyChanges(event.sequence, event.seats),
+      snapshot: (event) => this.applySnapshot(event),
       seats: (event) => this.applyChanges(event.sequence, event.changes),
     }, { signal: this.signal, state: (state) => this.connection(state) });
-    const stored = JSON.parse(sessionStorage.getItem(storageKey(this.showtime.id)) ?? "[]");
-    const gone = stored.filter((id) => this.hall.seat(id)?.status !== "FREE");
-    for (const id of stored.filter((id) => !gone.includes(id)).slice(0, SEATS_MAX)) this.choose(id, true);
-    if (gone.length) this.lost(gone, stored);
+    // Held or given back in another window.
+    onHolds(() => this.readOwn(), this.signal);
+    this.restore(query);
+  }
+
+  async restore(query) {
+    // A choice of before the end of the sale waits for the next one.
+    if (!this.sale.isOpen()) return this.readOwn();
+    const { seats: kept, types } = keptChoice(this.showtime.id);
+    this.tickets.wanted = types;
+    const gone = kept.filter((id) => !this.isAvailable(this.hall.seat(id)));
+    for (const id of kept.filter((id) => !gone.includes(id)).slice(0, SEATS_MAX)) this.choose(id, true);
     this.drawBar();
     if (query.hold && hasLogin() && !gone.length && this.chosen.length) this.hold();
     if (query.hold) note({ exchange: query.exchange });
+    await this.readOwn();
+    const lost = gone.filter((id) => !this.own.has(id));
+    if (lost.length) this.lost(lost, kept);
+  }
+
+  /** Reads which seats are the user's, which may have changed in another tab. */
+  async readOwn() {
+    this.own = await ownSeats(this.showtime.id, this.signal);
+    this.markOwn();
+  }
+
+  markOwn() {
+    this.hall.own([...this.own.keys(), ...this.kept], this.kept);
+    this.drawLegend();
+  }
+
+  isAvailable(seat) {
+    return Boolean(seat?.price) && (seat.status === "FREE" || this.kept.includes(seat.id));
+  }
+
+  /** The sale has begun or ended while the page is open; or staff were logged in, who sell until the start. */
+  saleChanged(isOpen, before) {
+    this.hall.close(!isOpen);
+    if (isOpen) {
+      if (before === "not-yet") replace(this.messages, message("good", t("showing.open-now")));
+      return this.restore({});
+    }
+    if (this.holding) return;
+    for (const id of [...this.chosen]) this.choose(id, false);
+    replace(this.messages);
+    this.drawBar();
   }
 
   connection(state) {
     this.state.dataset.state = state;
     this.state.textContent = t(`seats.${state}`);
+  }
+
+  /** The first snapshot, or one after an interruption, for example in another tab. */
+  applySnapshot({ sequence, seats }) {
+    if (this.isReturning) this.readOwn();
+    this.isReturning = true;
+    this.applyChanges(sequence, seats);
   }
 
   applyChanges(sequence, changes) {
@@ -96,19 +166,67 @@ class Choice {
     const gone = [];
     for (const { id, status, price } of changes) {
       this.hall.change(id, status, price);
-      if (status !== "FREE" && this.chosen.includes(id) && !this.holding) gone.push(id);
+      if (this.chosen.includes(id) && !this.holding && !this.isAvailable(this.hall.seat(id))) gone.push(id);
     }
-    if (gone.length) this.lost(gone, [...this.chosen]);
+    if (gone.length) this.went(gone, [...this.chosen]);
+    if (changes.some((change) => change.price && this.isRepriced(change))) this.reprice();
+  }
+
+  /** Whether a seat of the map has another price than by the tariff that the page has. */
+  isRepriced({ id, price }) {
+    return this.tickets.first.prices[this.hall.seat(id)?.kind]?.amount !== price.amount;
+  }
+
+  /** Prices of the map have changed: says what the chosen seats cost now. */
+  async reprice() {
+    const before = this.tickets.total();
+    await this.readTariff().catch(() => {});
+    if (this.holding || this.signal.aborted) return;
+    this.drawBar();
+    const total = this.tickets.total();
+    if (total.amount !== before.amount || total.currency !== before.currency) replace(this.messages, message("warn", t("problem.price-changed", { total: money(total) })));
+  }
+
+  async readTariff() {
+    const tariff = await get(`/v1/showtimes/${this.showtime.id}/tariff`, {}, { signal: this.signal, isPublic: true, cache: "no-cache" });
+    this.tickets.price(tariff);
+    this.drawLegend();
+  }
+
+  /** Chosen seats are held or sold now: by the user in another tab, or by somebody else. */
+  async went(gone, wanted) {
+    if (isSomebody()) await this.readOwn();
+    const own = gone.filter((id) => this.own.has(id));
+    const lost = gone.filter((id) => !this.own.has(id));
+    for (const id of own) this.choose(id, false);
+    this.drawBar();
+    if (lost.length) return this.lost(lost, wanted);
+    const order = h("a", { href: `/reservations/${this.own.get(own[0]).id}` }, t("seats.to-order"));
+    replace(this.messages, message("", t("seats.own", { n: own.length, seats: list(own) }), h("p", {}, order)));
   }
 
   choose(id, chosen) {
     this.hall.choose(id, chosen);
     this.chosen = chosen ? [...this.chosen, id] : this.chosen.filter((other) => other !== id);
-    storeChoice(this.showtime.id, this.chosen);
+    this.tickets.choose(this.sorted().map((id) => this.hall.seat(id)));
+    this.store();
+  }
+
+  store() {
+    storeChoice(this.showtime.id, this.chosen, this.tickets.wanted);
+  }
+
+  /** One more ticket of a type, or one less. */
+  typesChanged() {
+    this.store();
+    replace(this.messages);
+    this.drawBar();
+    this.announce(`${typesOf(linesOf(this.tickets))}. ${this.sum()}`);
   }
 
   toggle(id) {
-    if (this.holding || !isOpen(this.showtime)) return;
+    if (this.holding) return;
+    if (!this.sale.isOpen()) return this.announce(this.sale.why());
     const isChosen = this.chosen.includes(id);
     // Seats of a unit are chosen and removed together.
     const unit = unitOf(this.hall.seats(), this.hall.seat(id));
@@ -121,9 +239,12 @@ class Choice {
 
   /** Chooses seats that are sold together if all are free. Returns the ids, or null after showing the reason. */
   add(unit) {
-    const ids = unit.map((seat) => seat.id);
-    const wanted = unit.filter((seat) => !this.chosen.includes(seat.id));
-    const taken = wanted.find((seat) => seat.status !== "FREE" || !seat.price);
+    const all = this.hall.seats();
+    // A companion seat brings its wheelchair space.
+    const alone = companionsAlone(all, [...this.seats(), ...unit]);
+    const spaces = wheelchairsFor(all, alone);
+    const wanted = [...unit, ...(spaces ?? [])].filter((seat) => !this.chosen.includes(seat.id));
+    const taken = wanted.find((seat) => !this.isAvailable(seat));
     if (taken) {
       this.announce(t("seats.not-free", { seat: taken.id }));
       return null;
@@ -132,13 +253,12 @@ class Choice {
       notice(t("seats.most", { n: SEATS_MAX }));
       return null;
     }
-    const alone = companionsAlone(this.hall.seats(), [...this.seats(), ...wanted]);
-    if (alone.length) {
+    if (!spaces) {
       notice(t("problem.companion-alone", { n: alone.length, seats: list(alone.map((seat) => seat.id)) }));
       return null;
     }
     for (const seat of wanted) this.choose(seat.id, true);
-    return ids;
+    return wanted.map((seat) => seat.id);
   }
 
   /** Removes seats from the choice, and companion seats that lose their wheelchair space by it. */
@@ -158,29 +278,14 @@ class Choice {
     this.spoken.textContent = text;
   }
 
-  total() {
-    const prices = this.chosen.map((id) => this.hall.seat(id).price);
-    return { amount: prices.reduce((sum, price) => sum + price.amount, 0), currency: prices[0]?.currency ?? "EUR" };
-  }
-
   sum() {
     if (!this.chosen.length) return t("seats.none");
-    const total = this.total();
+    const total = this.tickets.total();
     return t(isFree(total) ? "seats.sum-free" : "seats.sum", { n: this.chosen.length, total: money(total) });
   }
 
-  /** Draws the bar: the chosen seats, their price, and the button to continue. */
   drawBar() {
-    const hasChoice = this.chosen.length > 0;
-    const names = hasChoice ? list(this.sorted()) : t("seats.none");
-    const label = this.previous ? t("seats.exchange-action") : t("seats.hold");
-    const button = h("button", { class: "button main", type: "button", disabled: !hasChoice, on: { click: () => this.hold() } }, label);
-    replace(
-      this.bar,
-      h("div", { class: "basket-words" }, h("strong", {}, hasChoice ? price(this.total()) : ""), h("span", {}, names)),
-      this.state,
-      button,
-    );
+    this.basket.draw(this.sorted());
   }
 
   sorted() {
@@ -189,23 +294,30 @@ class Choice {
   }
 
   best() {
-    const count = h("select", { class: "input", id: "best-count", "aria-label": t("seats.best-count") }, Array.from({ length: SEATS_MAX }, (_, at) => h("option", { value: at + 1, selected: at === 1 }, at + 1)));
-    const pick = async () => {
+    return bestRow(SEATS_MAX, async (count) => {
       try {
-        const { seats, together } = await this.bestSeats({ count: count.value, kind: "STANDARD" });
+        const { seats, together } = await this.bestSeats({ count, kind: "STANDARD" });
         this.replaceChoice(seats);
         if (!together) replace(this.messages, message("warn", t("seats.apart", { seats: list(this.sorted()) })));
       } catch (problem) {
         if (problem.name === "AbortError") return;
         replace(this.messages, message("warn", problemText(problem)));
       }
-    };
-    return h("div", { class: "row best" }, h("span", {}, t("seats.best")), count, h("span", {}, t("seats.together")), h("button", { class: "button", type: "button", on: { click: pick } }, t("seats.pick")));
+    });
   }
 
   /** The seats that the server would choose for an order. */
   bestSeats(query) {
     return get(`/v1/showtimes/${this.showtime.id}/seats/best`, query, { signal: this.signal });
+  }
+
+  clear() {
+    this.tickets.wanted = {};
+    for (const id of [...this.chosen]) this.choose(id, false);
+    replace(this.messages);
+    this.drawBar();
+    this.announce(t("seats.none"));
+    this.basket.focus();
   }
 
   /** Replaces the choice by these seats. */
@@ -223,8 +335,7 @@ class Choice {
     const all = this.hall.seats();
     for (const seat of gone.map((id) => this.hall.seat(id))) if (seat) this.removeUnit(unitOf(all, seat));
     const lost = message("bad", t("seats.went", { n: gone.length, seats: list(gone) }));
-    replace(this.messages, lost);
-    this.messages.scrollIntoView({ block: "nearest" });
+    this.show(lost);
     this.drawBar();
     const existing = wanted.filter((id) => this.hall.seat(id));
     const kinds = new Set(existing.map((id) => this.hall.seat(id).kind));
@@ -245,71 +356,88 @@ class Choice {
     this.warned = choice;
     const order = this.hall.seats().filter((seat) => better.seats.includes(seat)).map((seat) => seat.id);
     const button = h("button", { class: "button", type: "button", on: { click: () => this.replaceChoice(order) } }, t("seats.instead-take", { seats: list(order) }));
-    replace(this.messages, message("warn", t("seats.orphan", { seat: better.alone.id }), h("p", {}, t("seats.orphan-about", { seats: list(order) })), h("p", { class: "row" }, button)));
-    this.messages.scrollIntoView({ block: "nearest" });
+    this.show(message("warn", t("seats.orphan", { seat: better.alone.id }), h("p", {}, t("seats.orphan-about", { seats: list(order) })), h("p", { class: "row" }, button)));
     return true;
   }
 
   async hold() {
-    if (this.holding || !this.chosen.length || this.warnOfOrphan()) return;
-    if (!hasLogin()) {
-      note({ exchange: this.previous?.id, hold: 1 });
-      return go(loginHere());
-    }
+    if (this.holding || !this.chosen.length || this.warnOfTypes() || this.warnOfOrphan()) return;
+    if (this.previous && !isSomebody() && !orderToken(this.previous.id)) return this.toLogin();
     this.holding = true;
     const seats = this.sorted();
-    replace(this.bar, waiting(t("seats.holding", { seats: list(seats) })));
+    this.basket.wait(seats);
     try {
-      const made = await this.order(seats);
+      const made = await this.order();
       if (!made) return this.drawBar();
-      storeChoice(this.showtime.id, made.status === "PENDING" ? seats : []);
+      storeChoice(this.showtime.id, []);
+      noteOrder(made);
       await go(`/reservations/${made.id}`);
     } catch (problem) {
-      this.refused(problem, seats);
+      await this.refused(problem, seats);
     } finally {
       this.holding = false;
     }
   }
 
-  /** Creates the order, or returns null if the customer declined. An exchange is done only with the plan that the customer accepted. */
-  async order(seats) {
-    const showtimeId = this.showtime.id;
-    const key = crypto.randomUUID();
-    if (!this.previous) return post("/v1/reservations", { showtimeId, seats }, { key });
-    const path = `/v1/reservations/${this.previous.id}/exchange`;
-    const plan = await get(path, { showtimeId, seats: seats.join(",") });
-    return (await this.confirmRefund(plan)) ? post(path, { showtimeId, seats, version: plan.version }, { key }) : null;
+  /** Logs in first; the choice is held afterwards. */
+  toLogin() {
+    note({ exchange: this.previous?.id, hold: 1 });
+    return go(loginHere());
   }
 
-  /** Asks for confirmation if the refund is less than the price difference. */
-  async confirmRefund({ total, refund, payable }) {
-    const less = { ...total, amount: this.previous.total.amount - total.amount };
-    if (payable.amount > 0 || refund.amount >= less.amount) return true;
-    const back = t(refund.amount > 0 ? "exchange.part-back" : "exchange.nothing-back", { less: money(less), back: money(refund) });
-    return (await ask(t("exchange.title"), message("warn", back), [["no", t("exchange.no")], ["yes", t("exchange.yes"), "grave"]])) === "yes";
+  /** Creates the order, or returns null if the customer declined an exchange. */
+  async order() {
+    const { showtime, previous, tickets } = this;
+    if (previous) {
+      const made = await this.exchange.exchange(previous, { showtime, tickets });
+      shareOrderToken(previous.id, made?.id);
+      return made;
+    }
+    await becomeGuest();
+    const order = { showtimeId: showtime.id, tickets: tickets.list(), expectedTotal: tickets.total() };
+    return post("/v1/reservations", order, { key: crypto.randomUUID() });
   }
 
-  refused(problem, seats) {
+  async refused(problem, seats) {
+    if (isOfTariff(problem)) return this.otherTariff(problem);
     this.drawBar();
-    if (problem.status === 401) {
-      note({ exchange: this.previous?.id, hold: 1 });
-      go(loginHere());
+    // Free seats are only for an account whose address is proven.
+    if (problem.status === 401 || (problem.code === "email-unproven" && !hasLogin())) {
+      this.toLogin();
     } else if (problem.code === "seats-taken" || problem.code === "seat-blocked") {
       for (const id of problem.seats ?? []) this.hall.change(id, "HELD");
-      this.lost(problem.seats ?? [], seats);
+      this.went(problem.seats ?? [], seats);
     } else {
       const more = problem.code === "hold-limit" && problem.limit?.of !== "NETWORK" && h("a", { href: "/tickets" }, t("seats.to-orders"));
-      replace(this.messages, message("bad", problemText(problem), more));
-      this.messages.scrollIntoView({ block: "nearest" });
+      this.show(message("bad", problemText(problem), more));
     }
   }
 
-  legend() {
-    const kinds = new Map(this.hall.seats().filter((seat) => seat.price).map((seat) => [seat.kind, seat.price]));
-    const sample = (state, kind) => h("span", { class: "seat sample", "aria-hidden": "true", dataset: { state, kind: kind ?? "STANDARD" } });
-    const items = [...kinds].map(([kind, seatPrice]) => [sample("free", kind), `${t(`kind.${kind}`)} ${price(seatPrice)}`]);
-    items.push([sample("chosen"), t("seats.state.chosen")], [sample("held"), t("seats.state.held")], [sample("sold"), t("seats.state.sold")]);
-    const box = h("ul", { class: "legend", role: "list", "aria-label": t("seats.legend") });
-    return add(box, items.map(([seat, text]) => h("li", {}, seat, h("span", {}, text))));
+  /** The order was refused by its tickets or their price: shows what they cost now, and the customer decides again. */
+  async otherTariff(problem) {
+    // A type that is not sold any more has its name only in the tariff before.
+    const [type, other] = (problem.ticketTypes ?? []).map((code) => typeName(this.tickets.tariff.types.find((type) => type.code === code) ?? { code }));
+    await this.readTariff().catch(() => {});
+    if (this.signal.aborted) return;
+    this.drawBar();
+    this.show(message("warn", problemText(problem, { type, other }), h("p", {}, t("seats.decide"))));
+  }
+
+  /** Says why these tickets cannot be ordered, if the page knows. Returns whether it did. */
+  warnOfTypes() {
+    const refused = !this.previous && this.tickets.refusal();
+    if (refused) this.show(message("warn", whyText(refused)));
+    return Boolean(refused);
+  }
+
+  /** Shows a message above the hall. */
+  show(node) {
+    replace(this.messages, node);
+    this.messages.scrollIntoView({ block: "nearest" });
+  }
+
+  drawLegend() {
+    const isMine = this.own.size > 0 || this.kept.length > 0;
+    replace(this.legend, legend(this.hall.seats(), { isMine, orderFee: this.tickets.tariff.orderFee }));
   }
 }

@@ -1,42 +1,48 @@
-// The staff pages: checks the role, draws the navigation, and loads the page of the address. Texts, styles and modules of
-// the staff are fetched here, so that moviegoers never load them.
+// The staff pages: checks the role, draws the navigation, and loads the page of the address. Styles and modules of the
+// staff are fetched here, so that moviegoers never load them.
 
 import { Problem } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { isStaff, restore, user } from "../lib/session.js";
-import { extend, t } from "../lib/text.js";
+import { t } from "../lib/text.js";
 import { message } from "../parts/notice.js";
-import de from "../text/staff-de.js";
-import en from "../text/staff-en.js";
-
-extend({ en, de });
+import lost from "./lost.js";
 
 /** The staff pages: address, entry in the navigation, module. */
 const PAGES = [
-  ["", "showtimes", () => import("../staff/showtimes.js")],
+  ["", "tonight", () => import("../staff/tonight.js")],
+  ["showtimes", "showtimes", () => import("../staff/showtimes.js")],
   ["movies", "movies", () => import("../staff/movies.js")],
   ["movies/:id", "movies", () => import("../staff/movie.js")],
   ["genres", "genres", () => import("../staff/genres.js")],
   ["halls", "halls", () => import("../staff/halls.js")],
   ["halls/:id", "halls", () => import("../staff/layout.js")],
+  ["prices", "prices", () => import("../staff/prices.js")],
+  ["prices/:id", "prices", () => import("../staff/card.js")],
+  ["site", "site", () => import("../staff/site.js")],
   ["sales", "sales", () => import("../staff/sales.js")],
+  ["reports", "reports", () => import("../staff/reports.js")],
   ["orders", "orders", () => import("../staff/orders.js")],
   ["orders/:id", "orders", () => import("../staff/order.js")],
   ["holds", "holds", () => import("../staff/holds.js")],
   ["people", "people", () => import("../staff/people.js")],
   ["mails", "mails", () => import("../staff/mails.js")],
-  ["operations", "operations", () => import("../staff/operations.js")],
-  ["letters", "letters", () => import("../staff/letters.js")],
-  ["letters/:sequence", "letters", () => import("../staff/letter.js")],
+  ["operations", "technical", () => import("../staff/operations.js")],
+  ["letters", "technical", () => import("../staff/letters.js")],
+  ["letters/:sequence", "technical", () => import("../staff/letter.js")],
 ];
-const PLACES = ["showtimes", "movies", "genres", "halls", "sales", "orders", "holds", "people", "mails", "operations", "letters"];
+const PLACES = ["tonight", "showtimes", "movies", "genres", "halls", "prices", "site", "sales", "reports", "orders", "holds", "people", "mails", "technical"];
+/** Entries whose address is not their name. */
+const ADDRESSES = { tonight: "/staff", technical: "/staff/operations" };
 
 export default async function staff({ params, query, signal }) {
   await Promise.all([restore(), loadStyles()]);
   if (!user()) throw new Problem({ status: 401, code: "token-missing" });
   if (!isStaff()) return single(t("frame.staff"), message("warn", t("staff.not-you"), h("p", {}, t("staff.not-you-text"))));
-  const found = find(params.rest ?? "");
-  if (!found) return (await import("./lost.js")).default({});
+  // The schedule was at this address before.
+  const rest = !params.rest && query.date ? "showtimes" : (params.rest ?? "");
+  const found = find(rest);
+  if (!found) return lost();
   const { default: make } = await found.load();
   const page = await make({ params: found.params, query, signal });
   const nav = places(found.place);
@@ -61,7 +67,7 @@ function find(rest) {
 }
 
 function places(current) {
-  const link = (name) => h("a", { href: name === "showtimes" ? "/staff" : `/staff/${name}`, "aria-current": name === current ? "page" : undefined }, t(`staff.place.${name}`));
+  const link = (name) => h("a", { href: ADDRESSES[name] ?? `/staff/${name}`, "aria-current": name === current ? "page" : undefined }, t(`staff.place.${name}`));
   return h("nav", { class: "staff-places", "aria-label": t("staff.places") }, PLACES.map(link), h("a", { href: "/door" }, t("staff.place.door")));
 }
 

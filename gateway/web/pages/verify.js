@@ -7,6 +7,9 @@ import { t } from "../lib/text.js";
 import { form } from "../parts/form.js";
 import { message } from "../parts/notice.js";
 
+/** The way to a new link. */
+const account = () => h("p", {}, h("a", { href: "/account" }, t("account.title")));
+
 export default async function verify({ query }) {
   const { token } = query;
   // Remove the token from the address and the history.
@@ -22,9 +25,9 @@ export default async function verify({ query }) {
         if (hasToken()) await refresh().catch(() => {});
         replace(place, message("good", t("verify.done"), h("p", {}, h("a", { href: "/" }, t("verify.on")))));
       },
-    }), h("p", { class: "soft" }, t("verify.not-me")));
+    }), account(), h("p", { class: "soft" }, t("verify.not-me")));
   } else {
-    place.append(message("bad", t("verify.no-token")));
+    place.append(message("bad", t("verify.no-token")), account());
   }
   return { title: t("verify.title"), node: h("div", { class: "narrow stack" }, h("h1", { tabindex: "-1" }, t("verify.title")), place) };
 }

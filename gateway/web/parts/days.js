@@ -13,7 +13,7 @@ export function days({ days, now, chosen, href, label }) {
       "a",
       { class: "choice", href: href(date), "aria-current": date === chosen ? "date" : undefined, dataset: { date } },
       h("small", {}, near),
-      h("b", {}, `${parts.day} ${parts.month}`),
+      h("b", {}, parts.short),
     );
   };
   return h("nav", { class: "strip", "aria-label": label }, days.map(link));

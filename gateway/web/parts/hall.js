@@ -5,19 +5,22 @@
 
 import { h } from "../lib/dom.js";
 import { list } from "../lib/format.js";
+import { groupBy } from "../lib/group.js";
 import { price } from "../lib/price.js";
 import { t } from "../lib/text.js";
+import { zoomable } from "./hall-zoom.js";
 import { labelWidth, unitOf } from "./seat.js";
 
-/** Draws the seats. Calls `toggle(id)` when a seat is pressed; `label` names the grid. */
+/** Draws the seats; they can be chosen unless `close(true)` was called. Calls `toggle(id)` when a seat is pressed; `label` names the grid. */
 export function hall(seats, { toggle, label }) {
   const byId = new Map();
-  const rows = Map.groupBy(seats, (seat) => seat.row);
+  const rows = groupBy(seats, (seat) => seat.row);
   const columns = seats.map((seat) => seat.column);
   const [least, most] = [Math.min(...columns), Math.max(...columns)];
   const grid = h("div", { class: "hall-grid", role: "grid", "aria-label": label, "aria-multiselectable": "true" });
   const order = [...rows.values()];
   let current;
+  let closed = false;
 
   for (const [name, row] of rows) {
     const line = h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, name));
@@ -25,7 +28,7 @@ export function hall(seats, { toggle, label }) {
       const others = unitOf(row, seat).filter((other) => other !== seat);
       const joined = others.some((other) => other.column === seat.column - 1);
       const cell = h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { seat: seat.id, kind: seat.kind, joined: String(joined) }, style: { "grid-column": String(seat.column - least + 2) } }, seat.kind === "STANDARD" && String(seat.number));
-      byId.set(seat.id, { seat, cell, others: others.map((other) => other.id), chosen: false, mine: false });
+      byId.set(seat.id, { seat, cell, others: others.map((other) => other.id), chosen: false, mine: false, keep: false });
       line.append(cell);
     }
     line.append(h("span", { class: "hall-label", "aria-hidden": "true" }, name));
@@ -33,15 +36,18 @@ export function hall(seats, { toggle, label }) {
   }
 
   function show(entry) {
-    const { seat, cell, chosen, mine } = entry;
-    const state = chosen ? "chosen" : mine ? "mine" : seat.status.toLowerCase();
-    if (cell.dataset.state === state) return;
-    cell.dataset.state = state;
+    const { seat, cell, chosen, mine, keep } = entry;
+    const isMine = mine && (keep || seat.status !== "FREE");
+    const state = chosen ? "chosen" : isMine ? "mine" : seat.status.toLowerCase();
+    const name = closed && (state === "free" || (state === "mine" && keep)) ? "closed" : state === "mine" && keep ? "keep" : state;
+    if (cell.dataset.state === state && cell.dataset.name === name) return;
+    Object.assign(cell.dataset, { state, name });
     cell.setAttribute("aria-selected", String(chosen));
-    if (state === "free" || chosen) cell.removeAttribute("aria-disabled");
+    const isOpen = name !== "closed" && (state === "free" || chosen || name === "keep");
+    if (isOpen) cell.removeAttribute("aria-disabled");
     else cell.setAttribute("aria-disabled", "true");
-    const costs = seat.price && (state === "free" || chosen) ? price(seat.price) : null;
-    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), t(`kind.${seat.kind}`), t(`seats.state.${state}`), costs, entry.others.length > 0 && t("seats.with", { seats: list(entry.others) })].filter(Boolean).join(", "));
+    const costs = seat.price && isOpen ? price(seat.price) : null;
+    cell.setAttribute("aria-label", [t("seats.seat", { row: seat.row, number: seat.number }), seat.kind !== "STANDARD" && t(`kind.${seat.kind}`), t(`seats.state.${name}`), costs, entry.others.length > 0 && t("seats.with", { seats: list(entry.others) })].filter(Boolean).join(", "));
   }
 
   function point(entry, focus) {
@@ -87,8 +93,13 @@ export function hall(seats, { toggle, label }) {
   const first = middle[Math.floor(middle.length / 2)];
   if (first) point(byId.get(first.id), false);
 
+  const [width, rem] = [most - least + 1, labelWidth([...rows.keys()])];
+  const inside = h("div", { class: "hall-inside", style: { "--columns": String(width), "--label": `${rem}rem` } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid);
+  const { frame, measure } = zoomable(inside, { columns: width, label: rem });
   return {
-    node: h("div", { class: "hall" }, h("div", { class: "hall-inside", style: { "--columns": String(most - least + 1), "--label": labelWidth([...rows.keys()]) } }, h("div", { class: "screen", "aria-hidden": "true" }, h("span", {}, t("seats.screen"))), grid)),
+    node: frame,
+    /** Fits the hall to the screen; called when it is on the page. */
+    measure,
     /** The current state of a seat. */
     seat: (id) => byId.get(id)?.seat,
     seats: () => [...byId.values()].map((entry) => entry.seat),
@@ -96,6 +107,8 @@ export function hall(seats, { toggle, label }) {
     change: (id, status, price) => {
       const entry = byId.get(id);
       if (!entry) return;
+      // Freed: the next owner is somebody else.
+      if (status === "FREE" && entry.seat.status !== "FREE") entry.mine = false;
       entry.seat.status = status;
       if (price !== undefined && price?.amount !== entry.seat.price?.amount) {
         entry.seat.price = price;
@@ -103,14 +116,20 @@ export function hall(seats, { toggle, label }) {
       }
       show(entry);
     },
+    /** Shows that no seat can be chosen now, or that seats can be chosen again. */
+    close: (isClosed) => {
+      closed = isClosed;
+      for (const entry of byId.values()) show(entry);
+    },
     choose: (id, chosen) => {
       const entry = byId.get(id);
       entry.chosen = chosen;
       show(entry);
     },
-    /** Marks the seats of the order that is being exchanged. */
-    own: (ids) => {
+    /** Marks the user's own seats; those of the order that is being exchanged may be chosen again. */
+    own: (ids, kept) => {
       for (const entry of byId.values()) {
+        entry.keep = kept.includes(entry.seat.id);
         entry.mine = ids.includes(entry.seat.id);
         show(entry);
       }

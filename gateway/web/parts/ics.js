@@ -2,13 +2,14 @@
 
 import { now } from "../lib/clock.js";
 
-/** RFC 5545 folds lines at 75 octets. This counts characters: 60 of a Latin script stay below that. */
-const FOLD = 60;
+/** The octets of a line (RFC 5545, 3.1). */
+const LINE_MAX = 75;
+const encoder = new TextEncoder();
 
 /** `sequence` grows with each change of the order; `isOff` creates a cancellation of the entry (RFC 5546, CANCEL). */
 export function ics({ id, title, place, startsAt, endsAt, about, url, sequence, isOff = false }) {
   const time = (at) => new Date(at).toISOString().replace(/[-:]|\.\d+/g, "");
-  const text = (value) => value.replace(/[\\;,]/g, "\\$&").replace(/\n/g, "\\n");
+  const text = (value) => value.replace(/[\\;,]/g, "\\$&").replace(/\r\n?|\n/g, "\\n");
   const lines = [
     "BEGIN:VCALENDAR",
     "VERSION:2.0",
@@ -29,8 +30,23 @@ export function ics({ id, title, place, startsAt, endsAt, about, url, sequence, 
     "END:VEVENT",
     "END:VCALENDAR",
   ];
-  const folded = lines.map((line) => line.match(new RegExp(`.{1,${FOLD}}`, "gu")).join("\r\n "));
-  return new Blob([`${folded.join("\r\n")}\r\n`], { type: "text/calendar" });
+  return new Blob([`${lines.map(fold).join("\r\n")}\r\n`], { type: "text/calendar" });
+}
+
+/** Breaks a line where it would be too long, between characters. A line that goes on begins with a space. */
+function fold(line) {
+  const parts = [""];
+  let left = LINE_MAX;
+  for (const character of line) {
+    const octets = encoder.encode(character).length;
+    if (octets > left) {
+      parts.push("");
+      left = LINE_MAX - 1;
+    }
+    parts[parts.length - 1] += character;
+    left -= octets;
+  }
+  return parts.join("\r\n ");
 }
 
 /** Starts a download of a file. */

@@ -1,28 +1,17 @@
-// A worker that outlives the page of an unpaid order: if the page was left and does not come back, it releases the seats.
+// A worker that outlives the pages of held seats: if no page of the site is open a while after one was closed, it gives the seats back.
 // It stores and serves nothing; if the browser stops it early, the hold expires by itself.
 
-/** How long (ms) to wait for the page: longer than a reload on a slow connection, shorter than browsers let a worker run. */
+/** How long (ms) to wait for a page: longer than a reload on a slow connection, shorter than browsers let a worker run. */
 const GRACE = 8000;
-const waiting = new Map();
 
 self.addEventListener("install", () => self.skipWaiting());
-self.addEventListener("message", (event) => {
-  const { kind, id, token } = event.data;
-  waiting.get(id)?.();
-  waiting.delete(id);
-  if (kind === "left" && token) event.waitUntil(release(id, token));
-});
+self.addEventListener("message", (event) => event.waitUntil(release(event.data)));
 
-function release(id, token) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(async () => {
-      waiting.delete(id);
-      await fetch(`/v1/reservations/${id}/cancel`, { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => {});
-      resolve();
-    }, GRACE);
-    waiting.set(id, () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+async function release({ ids, token }) {
+  await new Promise((done) => setTimeout(done, GRACE));
+  // A page that unloads cannot tell whether it is closed, reloaded or left for another page of the site.
+  const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  if (open.length > 0 || !token) return;
+  const headers = { Authorization: `Bearer ${token}` };
+  await Promise.all(ids.map((id) => fetch(`/v1/reservations/${id}/cancel`, { method: "POST", headers }).catch(() => {})));
 }

@@ -1,37 +1,25 @@
-// Releases a hold that is not being paid when its page is left. Going to the provider's page is not leaving, and neither is a
-// reload: a page that unloads cannot tell which it is, so a worker that outlives it waits a moment for it to come back. Without
-// workers the hold expires by itself.
+// Gives held seats back when the last tab of the site is closed, by a worker that outlives it. Held seats that are being paid are kept,
+// and so are those of a page that the browser keeps for going back. Without workers a hold ends by its time.
 
-import { bearer, call } from "../lib/api.js";
+import { bearer } from "../lib/api.js";
+import { holds } from "../lib/holds.js";
 
 const WORKER = new URL("./leaving-worker.js", import.meta.url);
 
-const watcher = registered();
+let watching = null;
 
-/** Releases a reservation when its page is left, unless `keep()` returns true. Returns a function to call when the router leaves the page. */
-export function leaving(reservation, { signal, keep }) {
-  const { id } = reservation;
-  let worker = null;
-  let done = false;
-  const notifyWorker = (kind) => worker?.postMessage({ kind, id, token: bearer() });
-  watcher.then((found) => {
-    worker = found;
-    notifyWorker("back");
-    performance.mark("leaving-watched");
+/** Begins to watch, once. */
+export function watchLeaving() {
+  watching ??= begin();
+}
+
+async function begin() {
+  const worker = await registered();
+  addEventListener("pagehide", (event) => {
+    const ids = holds().filter((hold) => !hold.isPaying).map((hold) => hold.id);
+    if (!event.persisted && ids.length) worker?.postMessage({ ids, token: bearer() });
   });
-  const release = () => {
-    done = true;
-    return call("POST", `/v1/reservations/${id}/cancel`, { keepalive: true }).catch(() => {});
-  };
-  const hidden = (event) => {
-    if (done || keep()) return;
-    // `persisted`: the page is kept for going back, so it was left and not reloaded. Messages of such a page are not delivered.
-    if (event.persisted) release();
-    else notifyWorker("left");
-  };
-  addEventListener("pagehide", hidden, { signal });
-  addEventListener("pageshow", () => notifyWorker("back"), { signal });
-  return () => (done || keep() ? null : release());
+  performance.mark("leaving-watched");
 }
 
 async function registered() {

@@ -6,6 +6,10 @@ import { t } from "../lib/text.js";
 
 const WIDTH = 240;
 const HEIGHT = 360;
+/** The width of a letter of the display font, as a part of its size. */
+const LETTER = 0.43;
+/** Letters of a word that is long. */
+const LONG = 13;
 /** Background, second, third and light colour; the background is dark enough for light letters. */
 const PALETTES = [
   ["#1b2a41", "#c8553d", "#f28f3b", "#ffe3b8"],
@@ -32,7 +36,10 @@ function drawn({ title }, silent) {
   const [ground, second, third, light] = PALETTES[Math.floor(random() * PALETTES.length)];
   const motif = MOTIFS[Math.floor(random() * MOTIFS.length)];
   const lines = wrap(title);
-  const size = Math.min(58, Math.floor((WIDTH - 36) / (Math.max(...lines.map((line) => line.length)) * 0.43)));
+  const longest = Math.max(...lines.map((line) => line.length));
+  const size = Math.min(58, Math.floor((WIDTH - 36) / (longest * LETTER)));
+  // Another font, shown where the page's own is not loaded yet, is wider: a long word is then squeezed, not cut off.
+  const fitted = (line) => longest >= LONG && { textLength: Math.round(line.length * LETTER * size), lengthAdjust: "spacingAndGlyphs" };
   const first = HEIGHT - 20 - (lines.length - 1) * size * 0.94;
   return s(
     "svg",
@@ -42,7 +49,7 @@ function drawn({ title }, silent) {
     // A dark background for the letters, on any motif.
     s("rect", { y: first - size - 14, width: WIDTH, height: HEIGHT, fill: ground, opacity: 0.93 }),
     s("rect", { x: 18, y: first - size - 2, width: 34, height: 4, fill: third }),
-    lines.map((line, at) => s("text", { x: 17, y: first + at * size * 0.94, "font-size": size, fill: light, "aria-hidden": "true" }, line)),
+    lines.map((line, at) => s("text", { x: 17, y: first + at * size * 0.94, "font-size": size, fill: light, ...fitted(line), "aria-hidden": "true" }, line)),
   );
 }
 

@@ -10,8 +10,8 @@ export function partsOf(id) {
   return { row, number };
 }
 
-/** The width of the column with the labels of these rows. */
-export const labelWidth = (labels) => `${Math.max(1.75, ...labels.map((label) => 0.5 + label.length * 0.6))}rem`;
+/** The width (rem) of the column with the labels of these rows. */
+export const labelWidth = (labels) => Math.max(1.75, ...labels.map((label) => 0.5 + label.length * 0.6));
 
 export const areAdjacent = (a, b) => a.row === b.row && Math.abs(a.column - b.column) === 1;
 
@@ -22,6 +22,12 @@ export const unitOf = (seats, seat) => (seat.unit === undefined ? [seat] : seats
 export function companionsAlone(seats, order) {
   const wheelchairs = (seat) => seats.filter((other) => other.kind === "WHEELCHAIR" && areAdjacent(seat, other));
   return order.filter((seat) => seat.kind === "COMPANION" && wheelchairs(seat).length > 0 && !wheelchairs(seat).some((wheelchair) => order.includes(wheelchair)));
+}
+
+/** For each of these companion seats the first free wheelchair space beside it, or null if one has none. */
+export function wheelchairsFor(seats, companions) {
+  const found = companions.map((seat) => seats.find((other) => other.kind === "WHEELCHAIR" && areAdjacent(seat, other) && other.status === "FREE" && other.price));
+  return found.every(Boolean) ? [...new Set(found)] : null;
 }
 
 /**

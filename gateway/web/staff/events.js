@@ -2,9 +2,11 @@
 // meanwhile) and filtered by kind or text. Its data covers every order and user, so it is for ADMIN.
 
 import { Problem, events } from "../lib/api.js";
+import { shownCode } from "../lib/code.js";
 import { h, replace } from "../lib/dom.js";
 import { money, number } from "../lib/format.js";
 import { locale, t } from "../lib/text.js";
+import { requestWhileVisible } from "../lib/visible.js";
 import { problemText } from "../parts/notice.js";
 import { short } from "./listing.js";
 
@@ -14,10 +16,10 @@ const MOST = 200;
 const PAUSES = [500, 2000, 5000, 15_000];
 const NOUNS = ["reservation", "payment", "refund", "showtime", "movie", "user"];
 
-/** The section with the events; the stream is open until `signal` aborts. */
+/** The section with the events; the stream is open while the tab is visible, until `signal` aborts. */
 export function liveEvents(signal) {
   const tape = new Tape();
-  listen(tape, signal);
+  requestWhileVisible((visible) => listen(tape, visible), signal);
   return tape.node;
 }
 
@@ -137,7 +139,7 @@ function gist(data) {
 function details({ id, source, correlationId, data }) {
   const pair = (key, value) => value && [h("dt", {}, t(key)), h("dd", {}, h("code", {}, value))];
   return [
-    data?.reservationId && h("p", {}, h("a", { href: `/staff/orders/${data.reservationId}` }, t("staff.events.order"), " ", short(data.reservationId))),
+    data?.reservationId && h("p", {}, h("a", { href: `/staff/orders/${data.reservationId}` }, t("staff.events.order"), " ", data.code ? shownCode(data.code) : short(data.reservationId))),
     h("dl", { class: "pairs" }, pair("staff.letters.event", id), pair("staff.events.source", source), pair("staff.letters.request", correlationId)),
     h("pre", { class: "payload", tabindex: "0", role: "region", "aria-label": t("staff.letters.payload") }, JSON.stringify(data, null, 2)),
   ];

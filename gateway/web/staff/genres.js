@@ -23,7 +23,7 @@ export default async function genres() {
 
 function rename(genre) {
   const made = form({
-    fields: [field("name", t("staff.name"), { value: genre?.name ?? "", maxlength: 100, autocomplete: "off" })],
+    fields: [field("name", t("staff.name"), { value: genre?.name ?? "", required: true, maxlength: 100, autocomplete: "off" })],
     label: t("staff.save"),
     work: async ({ name }) => {
       const saved = genre ? await patch(`/v1/genres/${genre.id}`, { name: name.trim() }) : await post("/v1/genres", { name: name.trim() });

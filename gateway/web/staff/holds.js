@@ -12,7 +12,7 @@ export default async function holds({ query, signal }) {
   const page = await fresh("/v1/admin/holds", { page: query.page, pageSize: 25 }, { signal });
   const unpaid = (account) => (account.unpaidEnded >= UNPAID_MANY ? badge(number(account.unpaidEnded), "warn") : number(account.unpaidEnded));
   const columns = [
-    [t("login.email"), (account) => h("a", { href: `/staff/orders?userId=${account.userId}` }, account.email)],
+    [t("login.email"), (account) => h("a", { href: `/staff/orders?userId=${account.userId}` }, account.email || account.userId)],
     [t("staff.holds.seats"), (account) => number(account.seats), "number"],
     [t("staff.holds.orders"), (account) => number(account.holds), "number"],
     [t("staff.holds.unpaid"), unpaid, "number"],

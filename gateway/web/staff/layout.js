@@ -59,14 +59,19 @@ class Editor {
     const zone = this.hall?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
     const made = form({
       fields: [
-        field("name", t("staff.name"), { value: this.hall?.name ?? "", maxlength: 100, autocomplete: "off" }),
-        field("timeZone", t("staff.layout.zone"), { value: zone === "UTC" && !this.hall ? "Europe/Berlin" : zone, list: "zones", hint: t("staff.layout.zone-hint"), autocomplete: "off" }),
+        field("name", t("staff.name"), { value: this.hall?.name ?? "", required: true, maxlength: 100, autocomplete: "off" }),
+        field("timeZone", t("staff.layout.zone"), { value: zone === "UTC" && !this.hall ? "Europe/Berlin" : zone, required: true, list: "zones", hint: t("staff.layout.zone-hint"), autocomplete: "off" }),
         h("datalist", { id: "zones" }, (Intl.supportedValuesOf?.("timeZone") ?? []).map((item) => h("option", { value: item }))),
         !this.hall && h("fieldset", { class: "field" }, h("legend", {}, t("staff.layout.begin")), h("div", { class: "two" },
           field("newRows", t("staff.layout.rows"), { type: "number", min: 1, max: ROWS_MAX, value: 8 }),
           field("newPlaces", t("staff.layout.places"), { type: "number", min: 1, max: PLACES_MAX, value: 12 })),
           h("button", { class: "button small", type: "button", on: { click: () => this.begin(made) } }, t("staff.layout.fill"))),
       ],
+      // An error within the plan has no field; the row's name says where it is.
+      place: (name) => {
+        const row = this.plan.rows[/^rows\[(\d+)\]/.exec(name)?.[1]];
+        return row && `${t("staff.layout.row")} ${row.label}`;
+      },
       label: t(this.hall ? "staff.save" : "staff.halls.create"),
       work: (values) => this.save(values),
     });
@@ -171,7 +176,7 @@ class Editor {
     const { plan } = this;
     this.current = { row: Math.min(this.current.row, plan.rows.length - 1), column: Math.min(this.current.column, plan.columns) };
     this.grid.style.setProperty("--columns", String(plan.columns));
-    this.grid.style.setProperty("--label", labelWidth(plan.rows.map((row) => row.label)));
+    this.grid.style.setProperty("--label", `${labelWidth(plan.rows.map((row) => row.label))}rem`);
     replace(this.grid, plan.rows.map((row, at) => h("div", { class: "hall-row", role: "row" }, h("span", { class: "hall-label", role: "rowheader" }, row.label), Array.from({ length: plan.columns }, (_, place) => h("div", { class: "seat", role: "gridcell", tabindex: "-1", dataset: { row: at, column: place + 1 } })))));
     plan.rows.forEach((_, row) => this.showRow(row));
     this.shownRow = undefined;

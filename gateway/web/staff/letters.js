@@ -3,7 +3,7 @@
 import { h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { t } from "../lib/text.js";
-import { fresh, head, pager, table } from "./listing.js";
+import { fresh, head, pager, table, technical } from "./listing.js";
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -19,6 +19,6 @@ export default async function letters({ query, signal }) {
   ];
   return {
     title: t("staff.place.letters"),
-    node: h("div", { class: "stack" }, head(t("staff.place.letters"), t("staff.letters.about")), table(t("staff.place.letters"), columns, page.items, t("staff.letters.none")), pager(page, query)),
+    node: h("div", { class: "stack" }, head(t("staff.place.letters"), t("staff.letters.about")), technical("letters"), table(t("staff.place.letters"), columns, page.items, t("staff.letters.none")), pager(page, query)),
   };
 }

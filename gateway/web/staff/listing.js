@@ -11,9 +11,18 @@ export const fresh = (path, query, options) => get(path, query, { cache: "no-cac
 /** Every item of a list, up to `most`, bypassing the cache. */
 export const everything = (path, query = {}, most = undefined) => all(path, query, { most, cache: "no-cache" });
 
+/** In lists of at most 100, as many as one request may name. */
+export const chunks = (items) => Array.from({ length: Math.ceil(items.length / 100) }, (_, at) => items.slice(at * 100, at * 100 + 100));
+
 /** The head of a page: title, description, action buttons. */
 export function head(title, about, ...actions) {
   return h("div", { class: "staff-head" }, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, title), about && h("p", {}, about)), h("div", { class: "row" }, actions));
+}
+
+/** The pages behind the entry “Technical”, as tabs. */
+export function technical(current) {
+  const tab = (name) => h("a", { class: "choice", href: `/staff/${name}`, "aria-current": name === current ? "page" : undefined }, h("b", {}, t(`staff.place.${name}`)));
+  return h("nav", { class: "strip", "aria-label": t("staff.place.technical") }, ["operations", "letters"].map(tab));
 }
 
 /** A table. `columns` are `[label, cell(item), class]`. */

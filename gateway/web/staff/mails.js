@@ -2,6 +2,7 @@
 
 import { post } from "../lib/api.js";
 import { now } from "../lib/clock.js";
+import { shownCode } from "../lib/code.js";
 import { h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
@@ -25,7 +26,7 @@ export default async function mails({ query, signal }) {
     [t("staff.state"), (mail) => [badge(t(`staff.mail-status.${mail.status}`), LOOK[mail.status]), (mail.error ?? mail.reason) && h("p", { class: "soft" }, mail.error ?? mail.reason)]],
     [t("staff.mails.tries"), (mail) => mail.attempts, "number"],
     [t("staff.when"), (mail) => moment(mail.sentAt ?? mail.nextTry ?? mail.createdAt, zone), "whole"],
-    [t("staff.orders.number"), (mail) => (mail.reservationId ? h("a", { href: `/staff/orders/${mail.reservationId}` }, short(mail.reservationId)) : "–")],
+    [t("staff.orders.number"), (mail) => (mail.reservationId ? h("a", { href: `/staff/orders/${mail.reservationId}` }, mail.orderCode ? shownCode(mail.orderCode) : short(mail.reservationId)) : "–")],
     [t("staff.actions"), (mail) => mail.status !== "QUEUED" && resend(mail)],
   ];
   return {
@@ -53,8 +54,8 @@ function resendFailed() {
   const made = form({
     fields: [
       h("p", {}, t("staff.mails.resend-failed-about")),
-      field("from", t("staff.mails.failed-from"), { type: "datetime-local", value: local(now() - 24 * 3600_000) }),
-      field("to", t("staff.mails.failed-to"), { type: "datetime-local", value: local(now() + 60_000) }),
+      field("from", t("staff.mails.failed-from"), { type: "datetime-local", required: true, value: local(now() - 24 * 3600_000) }),
+      field("to", t("staff.mails.failed-to"), { type: "datetime-local", required: true, value: local(now() + 60_000) }),
     ],
     label: t("staff.mails.resend-failed"),
     work: async ({ from, to }) => {

@@ -1,6 +1,6 @@
 // One movie: edit its fields, poster and trailer, delete it, or create a new one.
 
-import { patch, post } from "../lib/api.js";
+import { get, patch, post } from "../lib/api.js";
 import { now } from "../lib/clock.js";
 import { h, replace } from "../lib/dom.js";
 import { dateOf, moment, number, time } from "../lib/format.js";
@@ -11,7 +11,11 @@ import { ask, show } from "../parts/dialog.js";
 import { field, form } from "../parts/form.js";
 import { notice, message, problemText } from "../parts/notice.js";
 import { poster } from "../parts/poster.js";
+import { FORMATS } from "../parts/showing.js";
+import { wrongText } from "../parts/wrong.js";
+import { checkedIn, checks } from "./fields.js";
 import { act, everything, fresh, head, remove } from "./listing.js";
+import { versionsField } from "./versions.js";
 
 /** The server's size limits, checked here before a long upload. */
 const LIMITS = { poster: 10 * 1024 * 1024, trailer: 100 * 1024 * 1024 };
@@ -19,10 +23,11 @@ const TYPES = { poster: "image/jpeg,image/png,image/webp", trailer: "video/mp4,v
 
 export default async function movie({ params, signal }) {
   const isNew = params.id === "new";
-  const [found, genres, coming] = await Promise.all([
+  const [found, genres, coming, schemes] = await Promise.all([
     isNew ? null : fresh(`/v1/movies/${params.id}`, {}, { signal }),
     everything("/v1/genres"),
     isNew ? null : fresh("/v1/showtimes", { movieId: params.id, pageSize: 1 }, { signal }),
+    get("/v1/rating-schemes", {}, { signal, isPublic: true }),
   ]);
   const title = isNew ? t("staff.movies.new") : found.title;
   return {
@@ -33,31 +38,41 @@ export default async function movie({ params, signal }) {
       h("a", { class: "back", href: "/staff/movies" }, `← ${t("staff.place.movies")}`),
       head(title, isNew ? null : t("staff.movies.coming", { n: coming.total }), !isNew && h("a", { class: "button", href: `/movies/${found.id}` }, t("staff.movies.see"))),
       h("div", { class: "movie-edit" },
-        h("section", { class: "card" }, facts(found, genres)),
+        h("section", { class: "card" }, facts(found, genres, schemes.items)),
         h("section", { class: "stack" }, isNew ? message("", t("staff.movies.media-later")) : [medium("poster", found, signal), medium("trailer", found, signal), h("div", { class: "card stack" }, h("h2", {}, t("staff.delete")), h("p", { class: "soft" }, t("staff.movies.delete-about")), end(found, coming.total))])),
     ),
   };
 }
 
-function facts(movie, genres) {
+/** Every value of every scheme as a choice: FSK 12, MPA PG-13. */
+const ratings = (schemes) => schemes.flatMap(({ code, values }) => values.map(({ value }) => [JSON.stringify({ scheme: code, value }), `${code} ${value}`]));
+
+function facts(movie, genres, schemes) {
+  const { scheme, value } = movie?.ageRating ?? {};
+  const rating = scheme ? JSON.stringify({ scheme, value }) : "";
+  const formats = checks("formats", t("movie.formats"), FORMATS.map((format) => [format, format]), movie?.formats ?? []);
+  const versions = versionsField(movie?.versions ?? []);
   const chosen = new Set(movie?.genreIds ?? []);
   const picks = h("fieldset", { class: "field", dataset: { field: "genreIds" } }, h("legend", {}, t("movie.genres")), h("div", { class: "picks" }, genres.map((genre) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "genre", value: genre.id, checked: chosen.has(genre.id) }), genre.name))));
   return form({
     fields: [
-      field("title", t("staff.movies.title"), { value: movie?.title, maxlength: 200, autocomplete: "off" }),
+      field("title", t("staff.movies.title"), { value: movie?.title, required: true, maxlength: 200, autocomplete: "off" }),
       field("synopsis", t("staff.movies.synopsis"), { value: movie?.synopsis ?? "", rows: 6, maxlength: 5000 }),
       h("div", { class: "two" },
-        field("durationMinutes", t("staff.movies.minutes"), { type: "number", min: 1, max: 1000, value: movie?.durationMinutes ?? 100 }),
-        field("releaseDate", t("movie.released"), { type: "date", value: movie?.releaseDate ?? dateOf(now(), Intl.DateTimeFormat().resolvedOptions().timeZone) })),
+        field("durationMinutes", t("staff.movies.minutes"), { type: "number", required: true, min: 1, max: 1000, value: movie?.durationMinutes ?? 100 }),
+        field("releaseDate", t("movie.released"), { type: "date", required: true, value: movie?.releaseDate ?? dateOf(now(), Intl.DateTimeFormat().resolvedOptions().timeZone) })),
+      field("ageRating", t("staff.movies.age-rating"), { options: [["", t("staff.movies.no-age-rating")], ...ratings(schemes)], value: rating, hint: t("staff.movies.age-rating-hint") }),
       h("div", { class: "two" },
         field("rating", t("movie.rating-label"), { value: movie?.rating ?? "", maxlength: 20, hint: t("staff.movies.rating-hint"), autocomplete: "off" }),
         field("language", t("movie.language"), { value: movie?.language ?? "", maxlength: 20, hint: t("staff.movies.language-hint"), autocomplete: "off" })),
       picks,
+      versions.node,
+      formats,
     ],
     label: t(movie ? "staff.save" : "staff.movies.create"),
     work: async (values) => {
       const genreIds = [...picks.querySelectorAll("input:checked")].map((item) => item.value);
-      const body = { title: values.title.trim(), synopsis: values.synopsis.trim(), durationMinutes: Number(values.durationMinutes), rating: values.rating.trim(), releaseDate: values.releaseDate, language: values.language.trim(), genreIds };
+      const body = { title: values.title.trim(), synopsis: values.synopsis.trim(), durationMinutes: Number(values.durationMinutes), rating: values.rating.trim(), releaseDate: values.releaseDate, language: values.language.trim(), genreIds, versions: versions.read(), formats: checkedIn(formats), ...rated(values, movie) };
       const saved = movie ? await change(movie, body) : await post("/v1/movies", body);
       if (!saved) return;
       notice(t("staff.saved", { name: saved.title }));
@@ -65,6 +80,12 @@ function facts(movie, genres) {
       else await go(`/staff/movies/${saved.id}`, { instead: true });
     },
   });
+}
+
+/** The age rating as the request has it; null removes the one that the film has. */
+function rated({ ageRating }, movie) {
+  if (ageRating) return { ageRating: JSON.parse(ageRating) };
+  return movie ? { ageRating: null } : {};
 }
 
 /** Saves a change. If showtimes overlap because of the new length, shows them and asks; `null` if staff decline. */
@@ -127,7 +148,8 @@ function medium(kind, movie, signal) {
       replace(state, message("good", t("staff.movies.stored")));
     } catch (problem) {
       draw(movie[`${kind}Url`]);
-      replace(state, problem.name === "AbortError" ? null : message("bad", problem.of?.("file") ?? problemText(problem)));
+      const wrong = problem.errors?.find((error) => error.field === "file");
+      replace(state, problem.name === "AbortError" ? null : message("bad", wrong ? wrongText(wrong) : problemText(problem)));
     } finally {
       URL.revokeObjectURL(local);
       input.disabled = false;

@@ -3,15 +3,16 @@
 
 import { bearer } from "../lib/api.js";
 import { now } from "../lib/clock.js";
+import { shownCode } from "../lib/code.js";
 import { h, replace } from "../lib/dom.js";
 import { moment, money, number, time } from "../lib/format.js";
 import { again } from "../lib/router.js";
 import { locale, t } from "../lib/text.js";
 import { message, problemText } from "../parts/notice.js";
 import { liveEvents } from "./events.js";
-import { badge, fresh, head, pager, poll, short, table } from "./listing.js";
+import { badge, fresh, head, pager, poll, table, technical } from "./listing.js";
 
-const STATES = ["awaiting-payment", "paying", "ending", "confirmed", "cancelled", "refunding", "refunded", "needs-attention"];
+const STATES = ["awaiting-payment", "paying", "ending", "replacing", "confirmed", "cancelled", "refunding", "refunded", "needs-attention"];
 /** Milliseconds between reads. */
 const EVERY = 5000;
 /** A consumer with a larger lag is highlighted. */
@@ -35,6 +36,7 @@ export default async function operations({ query, signal }) {
       "div",
       { class: "stack" },
       head(t("staff.place.operations"), t("staff.ops.about")),
+      technical("operations"),
       looked,
       h("section", { class: "stack" }, h("h2", {}, t("staff.ops.health")), health),
       liveEvents(signal),
@@ -108,7 +110,7 @@ async function sagasSection(box, query, signal) {
     ]);
     const choice = (name, text, count) => h("a", { class: "choice", href: name ? `/staff/operations?state=${name}` : "/staff/operations", "aria-current": name === state ? "true" : undefined }, h("b", {}, number(count)), h("small", {}, text));
     const columns = [
-      [t("staff.orders.number"), (item) => h("a", { href: `/staff/orders/${item.reservationId}` }, short(item.reservationId))],
+      [t("staff.orders.number"), (item) => h("a", { href: `/staff/orders/${item.reservationId}` }, shownCode(item.code))],
       [t("staff.state"), (item) => badge(t(`staff.saga.${item.state}`), item.attention ? "bad" : item.state === "confirmed" ? "good" : "")],
       [t("staff.ops.version"), (item) => item.version, "number"],
       [t("order.total"), (item) => money(item.total), "number"],

@@ -1,13 +1,14 @@
 // Orders: search by number, customer, showtime or state.
 
 import { all } from "../lib/api.js";
+import { readCode, shownCode } from "../lib/code.js";
 import { h } from "../lib/dom.js";
 import { list, moment, money } from "../lib/format.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
 import { partly, message } from "../parts/notice.js";
-import { badge, filters, fresh, head, pager, short, table } from "./listing.js";
+import { badge, chunks, everything, filters, fresh, head, pager, table } from "./listing.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** The most customers that a search by name offers. */
@@ -18,17 +19,19 @@ export const statusBadge = (status) => badge(t(`tickets.status.${status}`), LOOK
 
 export default async function orders({ query, signal }) {
   const who = (query.who ?? "").trim();
-  if (UUID.test(who)) {
-    await go(`/staff/orders/${who}`, { instead: true });
+  const found = UUID.test(who) ? who : await orderOf(who, signal);
+  if (found) {
+    await go(`/staff/orders/${found}`, { instead: true });
     return undefined;
   }
   const people = who ? await all("/v1/users", { email: who }, { most: PEOPLE_MOST, signal, cache: "no-cache" }) : [];
   const userId = query.userId ?? (people.length === 1 ? people[0].id : undefined);
   const isLost = who && !userId;
   const page = isLost ? null : await fresh("/v1/reservations", { status: query.status, when: query.when, showtimeId: query.showtimeId, userId, page: query.page, pageSize: 25 }, { signal });
-  const zones = page ? await zonesOf(page.items) : new Map();
+  const [zones, customers] = page ? await Promise.all([zonesOf(page.items), peopleOf(page.items.map((order) => order.userId))]) : [];
   const columns = [
-    [t("staff.orders.number"), (order) => h("a", { href: `/staff/orders/${order.id}` }, short(order.id))],
+    [t("staff.orders.number"), (order) => h("a", { href: `/staff/orders/${order.id}` }, shownCode(order.code))],
+    [t("staff.order.who"), (order) => [customers.get(order.userId)?.name ?? order.customer?.name, h("p", { class: "soft" }, order.email)]],
     [t("staff.film"), (order) => order.movieTitle],
     [t("staff.when"), (order) => moment(order.startsAt, zones.get(order.showtimeId) ?? "UTC")],
     [t("order.seats"), (order) => list(order.seats)],
@@ -55,6 +58,20 @@ export default async function orders({ query, signal }) {
       page && pager(page, query),
     ),
   };
+}
+
+/** The id of the order with this code, or undefined. A name may look like a code. */
+async function orderOf(who, signal) {
+  const code = readCode(who);
+  const [order] = code ? await all("/v1/reservations", { code }, { signal, cache: "no-cache" }) : [];
+  return order?.id;
+}
+
+/** The accounts with these ids, by id; without those that cannot be read. */
+export async function peopleOf(ids) {
+  const wanted = [...new Set(ids.filter(Boolean))];
+  const found = await Promise.all(chunks(wanted).map((some) => everything("/v1/users", { ids: some.join(",") }).catch(() => [])));
+  return new Map(found.flat().map((person) => [person.id, person]));
 }
 
 /** The time zone of each order's auditorium. */

@@ -1,14 +1,16 @@
-// Accounts: search, orders, roles, disabling. Roles and disabling are for SUPER_ADMIN.
+// Accounts: search, orders, roles, disabling, erasing. Roles, disabling and the erasure of staff are for SUPER_ADMIN.
 
 import { put } from "../lib/api.js";
 import { h } from "../lib/dom.js";
-import { moment } from "../lib/format.js";
+import { dateOf, plainDate } from "../lib/format.js";
 import { again, go } from "../lib/router.js";
 import { isOwner, user } from "../lib/session.js";
 import { t } from "../lib/text.js";
 import { ask } from "../parts/dialog.js";
 import { field } from "../parts/form.js";
 import { notice, problemText } from "../parts/notice.js";
+import { auditOf, auditTable } from "./audited.js";
+import { erase } from "./erase.js";
 import { badge, filters, fresh, head, pager, table } from "./listing.js";
 
 const ROLES = ["USER", "ADMIN", "SUPER_ADMIN"];
@@ -17,14 +19,14 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export default async function people({ query, signal }) {
   const [page, audit] = await Promise.all([
     fresh("/v1/users", { email: query.email, page: query.page, pageSize: 25 }, { signal }),
-    isOwner() ? fresh("/v1/admin/audit", { kind: "ROLE_CHANGED", pageSize: 10 }, { signal }).catch(() => null) : null,
+    auditOf(["ROLE_CHANGED"], signal),
   ]);
   const columns = [
-    [t("staff.name"), (account) => account.name],
-    [t("login.email"), (account) => [account.email, !account.emailVerified && h("p", { class: "soft" }, t("staff.people.unproven"))]],
-    [t("staff.people.since"), (account) => moment(account.createdAt, zone)],
+    // One column, so that a phone shows more than the two of them.
+    [t("staff.name"), (account) => [account.name, h("p", { class: "soft" }, account.email), !account.emailVerified && h("p", { class: "soft" }, t("staff.people.unproven"))]],
+    [t("staff.people.since"), (account) => plainDate(dateOf(account.createdAt, zone)), "whole"],
     [t("staff.people.role"), role],
-    [t("staff.place.orders"), (account) => h("a", { href: `/staff/orders?userId=${account.id}` }, t("staff.people.orders"))],
+    [t("staff.place.orders"), (account) => h("a", { href: `/staff/orders?userId=${account.id}` }, t("staff.people.orders")), "whole"],
     [t("staff.people.access"), access],
   ];
   const name = (id) => page.items.find((account) => account.id === id)?.email ?? id ?? "–";
@@ -37,12 +39,10 @@ export default async function people({ query, signal }) {
       filters([field("email", t("staff.people.find"), { type: "search", value: query.email, hint: t("staff.enter") })], go),
       table(t("staff.place.people"), columns, page.items),
       pager(page, query),
-      audit?.items.length > 0 && h("section", { class: "stack" }, h("h2", {}, t("staff.people.changes")), table(t("staff.people.changes"), [
-        [t("staff.when"), (account) => moment(account.at, zone)],
-        [t("staff.people.whom"), (account) => name(account.userId)],
-        [t("staff.people.what"), (account) => Object.entries(account.details ?? {}).map(([key, value]) => `${key}: ${value}`).join(", ")],
-        [t("staff.people.by"), (account) => name(account.actorId)],
-      ], audit.items)),
+      auditTable(t("staff.people.changes"), audit, [
+        [t("staff.people.whom"), (record) => name(record.userId)],
+        [t("staff.people.what"), (record) => Object.entries(record.details ?? {}).map(([key, value]) => `${key}: ${value}`).join(", ")],
+      ], name),
     ),
   };
 }
@@ -50,7 +50,7 @@ export default async function people({ query, signal }) {
 /** Whether the account is disabled; for a SUPER_ADMIN with the button that changes it. */
 function access(account) {
   const state = account.disabled && badge(t("staff.people.disabled"), "bad");
-  if (!isOwner()) return state || "–";
+  if (!isOwner()) return state || account.role === "USER" ? [state, account.role === "USER" && eraser(account)] : "–";
   const wanted = !account.disabled;
   const word = wanted ? "disable" : "enable";
   const button = h("button", { class: wanted ? "button grave" : "button", type: "button", "aria-label": t(`staff.people.${word}-of`, { name: account.name }) }, t(`staff.people.${word}`));
@@ -70,7 +70,11 @@ function access(account) {
       notice(problemText(problem), "bad");
     }
   });
-  return [state, button];
+  return [state, button, eraser(account)];
+}
+
+function eraser(account) {
+  return h("button", { class: "button grave", type: "button", "aria-label": t("staff.people.erase-of", { name: account.name }), on: { click: () => erase(account) } }, t("staff.people.erase"));
 }
 
 function role(account) {

@@ -3,7 +3,8 @@
 import { now } from "../lib/clock.js";
 import { h } from "../lib/dom.js";
 import { defaultCurrency } from "../lib/currencies.js";
-import { briefMoney, dateOf, dateParts, later, moment, money, number } from "../lib/format.js";
+import { briefMoney, dateOf, dateParts, isDate, later, moment, money, number } from "../lib/format.js";
+import { groupBy } from "../lib/group.js";
 import { go } from "../lib/router.js";
 import { t } from "../lib/text.js";
 import { field } from "../parts/form.js";
@@ -16,7 +17,7 @@ export default async function sales({ query, signal }) {
   const halls = await fresh("/v1/auditoriums", { pageSize: 1 }, { signal });
   const zone = halls.items[0]?.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   const today = dateOf(now(), zone);
-  const span = { from: query.from ?? later(today, -6), to: query.to ?? later(today, 7), by: query.by ?? "day", zone };
+  const span = { from: isDate(query.from) ? query.from : later(today, -6), to: isDate(query.to) ? query.to : later(today, 7), by: query.by ?? "day", zone };
   const [revenue, occupancy] = await Promise.all([report(span), seats(span)]);
   const days = [];
   for (let day = span.from; day <= span.to && days.length < 367; day = later(day, 1)) days.push(day);
@@ -99,7 +100,7 @@ function earned(lines, currency, { by, zone }, days) {
 function filled(shows, { by, zone }, days) {
   const open = shows.filter((item) => item.status === "ON_SALE");
   const key = (item) => (by === "day" ? dateOf(item.startsAt, zone) : by === "movie" ? item.movieTitle : item.showtimeId);
-  const groups = Map.groupBy(open, key);
+  const groups = groupBy(open, key);
   const group = (name, members) => {
     const sum = (what) => members.reduce((sum, item) => sum + item[what], 0);
     return { name, sold: sum("sold"), held: sum("held"), capacity: sum("capacity"), shows: members.length };

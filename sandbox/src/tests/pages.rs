@@ -32,6 +32,25 @@ async fn paying_on_the_page_redirects_to_the_shop() {
 }
 
 #[tokio::test]
+async fn the_page_is_in_the_language_of_the_session_and_says_what_is_bought() {
+    let folder = Folder::new();
+    let sandbox = TestSandbox::open(&folder).await;
+    let expires_at = (crate::provider::unix_now() + 3600).to_string();
+    let mut session = session_of(&expires_at).to_vec();
+    session.push(("locale", "de"));
+    session.push(("line_items[0][price_data][product_data][description]", "1. Mai <20:15> · Saal 1"));
+    let (status, session) = sandbox.post("/v1/checkout/sessions", &session).await;
+    assert_eq!(status, 200, "{session}");
+    let (_, page) = sandbox.view_page(&session).await;
+    for text in ["<html lang=de>", "Kartennummer", "Bezahlen: 24,00 EUR", "1. Mai &lt;20:15&gt; · Saal 1"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains("value=\"4242"), "a card is filled in: {page}");
+    let declined = sandbox.pay(&session, "4000000000009995").await.text().await.unwrap();
+    assert!(declined.contains("Auf der Karte ist nicht genug Geld."), "{declined}");
+}
+
+#[tokio::test]
 async fn pressing_pay_twice_captures_once() {
     let folder = Folder::new();
     let sandbox = TestSandbox::open(&folder).await;
@@ -134,4 +153,14 @@ async fn the_page_allows_no_script_and_posts_only_to_itself_and_the_shop() {
     let nowhere =
         sandbox.client.get(format!("{}/pay/cs_test_x", sandbox.running.url())).send().await.unwrap();
     assert_eq!(nowhere.status(), 404);
+}
+
+#[tokio::test]
+async fn health_is_answered_without_a_key() {
+    let folder = Folder::new();
+    let sandbox = TestSandbox::open(&folder).await;
+    for path in ["/health/live", "/health/ready"] {
+        let answer = sandbox.client.get(format!("{}{path}", sandbox.running.url())).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
 }

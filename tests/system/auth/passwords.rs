@@ -108,6 +108,35 @@ async fn a_forgotten_password_is_reset_once_with_the_token_of_the_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_resets_a_password_is_logged_in_and_other_logins_end() {
+    let cinema = TestCinema::open().await;
+    let ada = Account::register(&cinema, "ada@example.org").await;
+    forgot(&cinema, "ada@example.org").await.expect(202);
+    let token = token_of(&cinema, &reset_requests(&cinema).await[0]).await.unwrap();
+    let reset = async || {
+        let body = json!({"token": token, "password": NEW});
+        let post = cinema.http.post(format!("{}/v1/auth/cookie/reset", cinema.url()));
+        post.header("X-Refresh-Cookie", "true").json(&body).send().await.unwrap()
+    };
+    let answer = reset().await;
+    let cookies: Vec<String> = answer
+        .headers()
+        .get_all("set-cookie")
+        .iter()
+        .map(|value| value.to_str().unwrap().to_owned())
+        .collect();
+    assert!(cookies.iter().any(|cookie| cookie.starts_with("marquee_refresh=")), "{cookies:?}");
+    let session: Value = answer.json().await.unwrap();
+    assert_eq!((&session["user"]["id"], session["refreshToken"].as_str()), (&json!(ada.id), None));
+    let person = crate::cinema::Person { token: session["accessToken"].as_str().unwrap().to_owned() };
+    ada.until_revoked(&cinema).await;
+    cinema.call(Method::GET, "/v1/me", Some(&person), None).await.expect(200);
+    let again = reset().await;
+    assert_eq!((again.status().as_u16(), again.headers().get("set-cookie")), (422, None));
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_reset_token_is_refused_and_one_used_twice_at_once_changes_one_password() {
     let cinema = TestCinema::open().await;
     Account::register(&cinema, "ada@example.org").await;

@@ -33,6 +33,7 @@ async fn codes_of_hosts(cinema: &TestCinema, token: &str) -> Vec<String> {
         user_id: None,
         showtime_id: None,
         when: None,
+        code: None,
         paging: Paging::default(),
     };
     let answers = [

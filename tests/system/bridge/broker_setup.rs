@@ -26,12 +26,12 @@ fn quoted(command: &str) -> Vec<&str> {
 }
 
 /// A text as an Erlang binary.
-fn bytes(text: &str) -> String {
+pub fn bytes(text: &str) -> String {
     let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
     format!("<<{}>>", bytes.join(","))
 }
 
-async fn evaluate_ok(broker: &RabbitMq, expression: String) {
+pub async fn evaluate_ok(broker: &RabbitMq, expression: String) {
     let answer = broker.evaluate(&expression).await.unwrap();
     assert_eq!(answer, "ok", "{expression}");
 }
@@ -41,7 +41,7 @@ fn virtual_host(url: &str) -> &str {
 }
 
 /// Creates a user of RabbitMQ with these permissions, as `rabbitmqctl` does; returns its name and URL.
-async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3]) -> (String, String) {
+pub async fn user(broker: &RabbitMq, url: &str, [configure, write, read]: [&str; 3]) -> (String, String) {
     let name = format!("u{}", Uuid::now_v7().simple());
     let host = bytes(virtual_host(url));
     let (user_name, password) = (bytes(&name), bytes("popcorn"));

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, QueueBindOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Consumer, ExchangeKind};
+use marquee::local::shared_rabbitmq;
 use serde_json::{Value, json};
 
 use super::system::{AmqpMessage, BridgeSystem, MAX_WAIT, enveloped, header, movie};
@@ -188,6 +189,53 @@ async fn a_dead_letter_whose_queue_is_gone_is_kept_with_the_reason() {
     expect_success(&system.marquee(&["dead-letters", "replay", "all"]).await);
     assert_eq!(mails.accept().await.properties.message_id().as_ref().unwrap().as_str(), "m1");
     until_parked(&system, 0).await;
+}
+
+/// Whether the broker has an exchange of this name.
+async fn has_exchange(system: &BridgeSystem, name: &str) -> bool {
+    let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    let channel = system.new_channel().await;
+    let found = channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, FieldTable::default());
+    found.await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_queue_expires_after_a_week_and_takes_its_exchanges_with_it() {
+    let system = BridgeSystem::open_with(&[("AMQP_RETRY_DELAYS", "1")]).await;
+    // What an older version has declared: without an expiry.
+    let channel = system.new_channel().await;
+    let mut older = FieldTable::default();
+    older.insert("x-message-ttl".into(), AMQPValue::LongInt(1_000));
+    older.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("mails.requeue".into()));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare("mails.retry.1".into(), durable, older).await.unwrap();
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let kind = ExchangeKind::Fanout;
+    channel.exchange_declare("mails.retry.1".into(), kind, durable, FieldTable::default()).await.unwrap();
+
+    let mut mails = Service::start(&system, "mails").await;
+    system.publish(&confirmed("m1")).await;
+    mails.refuse().await;
+    mails.accept().await;
+    let (_, host) = system.amqp_url.rsplit_once('/').unwrap();
+    let queue = format!(r#"rabbit_misc:r(<<"{host}">>, queue, <<"mails.retry.1">>)"#);
+    let expression = format!(
+        r#"{{ok, Q}} = rabbit_amqqueue:lookup({queue}), rabbit_misc:table_lookup(amqqueue:get_arguments(Q), <<"x-expires">>)."#
+    );
+    let expires = shared_rabbitmq().await.unwrap().evaluate(&expression).await.unwrap();
+    assert!(expires.contains("604800000"), "milliseconds of a week: {expires}");
+
+    // The service is gone for good, and a week later RabbitMQ deletes the retry queue.
+    channel.queue_delete("mails".into(), QueueDeleteOptions::default()).await.unwrap();
+    for exchange in ["mails.requeue", "mails.retry.1"] {
+        assert!(has_exchange(&system, exchange).await, "{exchange} is there as long as the retry queue");
+    }
+    channel.queue_delete("mails.retry.1".into(), QueueDeleteOptions::default()).await.unwrap();
+    for exchange in ["mails.requeue", "mails.retry.1"] {
+        system
+            .until(&format!("{exchange} is gone"), async |system| !has_exchange(system, exchange).await)
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! none.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use lapin::options::QueueBindOptions;
 use lapin::types::FieldTable;
@@ -120,14 +121,23 @@ async fn an_event_that_the_bridge_may_not_publish_is_parked_and_blocks_no_other(
     // Allowed by the setting but not by nats.conf: NATS gives no answer to the publication.
     let system = BridgeSystem::open_with(&[("AMQP_INBOUND", "movie.created,movie.deleted")]).await;
     let deleted = json!({"movieId": Uuid::now_v7(), "version": 2, "title": "Dune", "by": Uuid::nil()});
-    system
-        .publish(&AmqpMessage::new("marquee.events.raw", "movie.deleted", deleted.to_string()).id("silent"))
-        .await;
+    let silent = |n: usize| {
+        let id = format!("silent-{n}");
+        AmqpMessage::new("marquee.events.raw", "movie.deleted", deleted.to_string()).id(&id)
+    };
+    // More than the bridge takes at once (128).
+    system.publish_all((0..300).map(silent)).await;
     system.publish(&bare("good")).await;
+    let began = Instant::now();
     system.until_stored("good").await;
-    let dead_letter = system.take(&system.names.dead_letter_queue).await;
-    let reason = header(&dead_letter, "bridge-reason").unwrap();
-    assert!(reason.starts_with("not-stored: ") && reason.contains("nats.conf"), "{reason}");
+    // One publication without an ack would take ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "delayed by {:?}", began.elapsed());
+    assert!(system.degraded().contains("NATS refuses movie.deleted, which AMQP_INBOUND names"));
+    for _ in 0..300 {
+        let dead_letter = system.take(&system.names.dead_letter_queue).await;
+        let reason = header(&dead_letter, "bridge-reason").unwrap();
+        assert!(reason.starts_with("not-stored: ") && reason.contains("nats.conf"), "{reason}");
+    }
     assert_eq!(system.stored_count().await, 1);
 }
 

@@ -71,7 +71,7 @@ fn folder() -> PathBuf {
 }
 
 /// The Node that `scripts/install-tests.sh` has installed, if it did, or that of the machine.
-fn node() -> PathBuf {
+pub fn node() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/node/node");
     if own.exists() { own } else { "node".into() }
 }

@@ -241,8 +241,9 @@ async fn a_bridge_that_starts_without_rabbitmq_is_ready_and_catches_up() {
 }
 
 #[tokio::test]
-async fn a_full_queue_delays_its_events_and_does_not_flood_the_other_queues() {
-    let system = OutboundSystem::open(&[]).await;
+async fn a_full_queue_delays_its_events_is_named_and_does_not_flood_the_other_queues() {
+    let queues = r#"[{"name": "small", "events": ["movie.created"]}]"#;
+    let system = OutboundSystem::open(&[("AMQP_SERVICE_QUEUES", queues)]).await;
     let connection = system.service().await;
     let channel = connection.create_channel().await.unwrap();
     until_declared(&system).await;
@@ -257,7 +258,8 @@ async fn a_full_queue_delays_its_events_and_does_not_flood_the_other_queues() {
         .unwrap();
     bound_queue(&channel, "other", NEST).await;
     system.publish("movie.created", 0..20).await;
-    system.until_degraded("RabbitMQ could not keep an event on marquee.events (basic.nack)").await;
+    system.until_degraded("RabbitMQ could not keep movie.created on marquee.events (basic.nack)").await;
+    system.until_degraded("most likely small, which has 1 messages").await;
     system.stays_degraded("(basic.nack)", Duration::from_secs(5)).await;
     until_complete(&mut consume(&channel, "small").await, "movie.created", 20).await;
     system.until_degraded("").await;

@@ -14,7 +14,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use marquee::local::{Folder, Nats, RabbitMq, shared_rabbitmq};
 
 /// Long enough for a busy machine; only a failing test waits so long.
@@ -22,7 +22,7 @@ pub const MAX_WAIT: Duration = Duration::from_secs(120);
 
 pub struct OutboundSystem {
     pub nats: Nats,
-    /// A connection as the operator.
+    /// A connection that may do everything.
     pub bus: Bus,
     pub amqp_url: String,
     bridge: Option<Host>,
@@ -45,7 +45,7 @@ impl OutboundSystem {
 
     pub async fn at(amqp_url: String, broker: Option<RabbitMq>, settings: &[(&str, &str)]) -> Self {
         let nats = Nats::start(&Folder::temporary().unwrap()).await.unwrap();
-        let bus = connect(&nats, OPERATOR).await;
+        let bus = connect(&nats, MAINTENANCE).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
         let bridge = Some(bridge(&nats, &amqp_url, settings).await);
         Self { nats, bus, amqp_url, bridge, broker }

@@ -2,6 +2,7 @@
 //! afterwards.
 
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,16 +16,23 @@ struct Process {
     _child: Child,
     /// The address of health and metrics.
     address: String,
+    /// The lines of its log.
+    log: Arc<Mutex<Vec<Value>>>,
     http: reqwest::Client,
 }
 
 impl Process {
     async fn start(system: &BridgeSystem, amqp_url: &str) -> Self {
+        Self::start_with(system, amqp_url, "").await
+    }
+
+    async fn start_with(system: &BridgeSystem, amqp_url: &str, service_queues: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_marquee"))
             .args(["host", "bridge"])
             .env("NATS_URL", &system.nats_url)
             .env("NATS_PASSWORD", marquee::local::temporary_password())
             .env("AMQP_URL", amqp_url)
+            .env("AMQP_SERVICE_QUEUES", if service_queues.is_empty() { "[]" } else { service_queues })
             .env("RUST_LOG", "info")
             .env("LOG_FORMAT", "json")
             .env_remove("HEALTH_ADDR")
@@ -44,11 +52,17 @@ impl Process {
         };
         let address =
             tokio::time::timeout(MAX_WAIT, logged).await.expect("the log has the address of health");
-        // The rest of the log is read and dropped: a full pipe would block the process.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        // The rest of the log is read, too: a full pipe would block the process.
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let lines = written.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = log.next_line().await {
+                lines.lock().unwrap().push(serde_json::from_str(&line).unwrap_or_default());
+            }
+        });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { _child: child, address, http }
+        Self { _child: child, address, log: written, http }
     }
 
     async fn get(&self, path: &str) -> String {
@@ -158,4 +172,28 @@ async fn a_rabbitmq_that_does_not_answer_is_visible_in_health_and_metrics_and_lo
     // Refused messages are counted as well.
     system.publish(&AmqpMessage::new("marquee.events.raw", "movie.created", "{").id("bad")).await;
     bridge.until_metric(r#"amqp_rejected_total{reason="not-json"}"#, 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_not_there_yet_is_a_warning_and_no_error() {
+    let system = BridgeSystem::without_bridge(&[]).await;
+    let queues =
+        r#"[{"name": "early", "events": ["movie.created"]}, {"name": "late", "events": ["movie.updated"]}]"#;
+    let bridge = Process::start_with(&system, &system.amqp_url, queues).await;
+    bridge
+        .until("both queues are missing", async |bridge| {
+            let degraded = bridge.degraded().await;
+            degraded.contains("early is not there yet") && degraded.contains("late is not there yet")
+        })
+        .await;
+    // The next check finds this one, so it has also checked for the other one a second time.
+    let channel = system.new_channel().await;
+    channel.queue_declare("early".into(), Default::default(), Default::default()).await.unwrap();
+    bridge.until("one queue is bound", async |bridge| !bridge.degraded().await.contains("early")).await;
+    let log = bridge.log.lock().unwrap().clone();
+    let of = |level: &str| log.iter().filter(|line| line["level"] == level).cloned().collect::<Vec<_>>();
+    assert_eq!(of("ERROR"), Vec::<Value>::new());
+    let warnings = of("WARN");
+    let missing = warnings.iter().filter(|line| line["queue"] == "late").count();
+    assert_eq!(missing, 1, "once, not with each check: {warnings:?}");
 }

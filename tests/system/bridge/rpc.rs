@@ -99,7 +99,7 @@ async fn send_and_request_are_answered_in_the_format_of_the_client() {
     let claimed = json_of(&client.send("reservation.get", &[], claimed).await);
     assert_eq!(claimed["err"]["status"], 401, "a token in the body does not count: {claimed}");
     let bob = format!("Bearer {}", cinema.register().await.token);
-    let other = client.send("reservation.get", &[("authorization", &bob)], json!({"id": reservation})).await;
+    let other = client.send("reservation.get", &[("Authorization", &bob)], json!({"id": reservation})).await;
     assert_eq!(json_of(&other)["err"]["status"], 404, "{other}");
 
     assert_eq!(

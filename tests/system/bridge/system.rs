@@ -15,7 +15,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use marquee::local::{Folder, Nats, shared_rabbitmq};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,7 +31,7 @@ pub struct BridgeSystem {
     /// `None` where the test has a NATS that others use too.
     nats: Option<Nats>,
     pub nats_url: String,
-    /// A connection as the operator.
+    /// A connection that may do everything.
     pub bus: Bus,
     pub amqp_url: String,
     pub names: Names,
@@ -113,7 +113,7 @@ impl BridgeSystem {
     /// On a NATS that others use too, without starting the bridge.
     pub async fn at(nats_url: &str, settings: &[(&str, &str)]) -> Self {
         let amqp_url = shared_rabbitmq().await.unwrap().create_virtual_host().await.unwrap();
-        let bus = crate::harness::connect(nats_url, OPERATOR).await;
+        let bus = crate::harness::connect(nats_url, MAINTENANCE).await;
         bus::topology::ensure_streams(&bus).await.unwrap();
         let mut environment = Environment::default().or("AMQP_URL", &amqp_url);
         for (name, value) in settings {
@@ -150,6 +150,11 @@ impl BridgeSystem {
             })
             .await;
         }
+    }
+
+    /// The problems that the bridge reports in its health.
+    pub fn degraded(&self) -> String {
+        self.bridge.as_ref().expect("the bridge runs").health()().degraded.join("; ")
     }
 
     pub async fn stop_bridge(&mut self) {

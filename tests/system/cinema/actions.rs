@@ -13,6 +13,31 @@ impl TestCinema {
         person(self.call(Method::POST, "/v1/auth/login", None, Some(body)).await.expect(200))
     }
 
+    /// A guest, who has no account.
+    pub async fn guest(&self) -> Person {
+        person(self.call(Method::POST, "/v1/auth/guest", None, Some(json!({}))).await.expect(201))
+    }
+
+    /// Sets the customer of an order.
+    pub async fn set_customer(&self, who: &Person, reservation: &str, email: &str) -> Answer {
+        let path = format!("/v1/reservations/{reservation}/customer");
+        self.call(Method::PUT, &path, Some(who), Some(json!({"email": email}))).await
+    }
+
+    /// Publishes an event that no consumer can read, so that each parks it; returns it.
+    pub async fn publish_unreadable_event(&self) -> bus::event::Outgoing {
+        let event = bus::event::Outgoing {
+            id: uuid::Uuid::now_v7(),
+            subject: "payment.success".into(),
+            source: "/marquee/payment".into(),
+            time: bus::contract::Timestamp::wall_clock(),
+            payload: "no JSON".into(),
+            context: bus::Context::new(),
+        };
+        event.send(&self.cinema().bus).await.unwrap().await.unwrap();
+        event
+    }
+
     /// Registers a user and marks the e-mail address as verified.
     pub async fn register(&self) -> Person {
         let number = self.people.fetch_add(1, Ordering::Relaxed);

@@ -137,6 +137,41 @@ impl TestCinema {
         by_id.into_values().collect()
     }
 
+    /// The ticket log agrees with the seats, the orders' money and the refunds, and its numbers have no gap.
+    async fn check_tickets(&self) {
+        for sql in [
+            "select (select count(*) from reservation.claimed_seats where status = 'SOLD')
+                  - (select count(*) from reservation.tickets) + (select count(*) from reservation.ticket_ends)",
+            "select count(*) from reservation.tickets as t
+             where not exists (select from reservation.ticket_ends as e where (e.showtime_id, e.number) = (t.showtime_id, t.number))
+               and not exists (select from reservation.claimed_seats as c
+                 where (c.showtime_id, c.seat, c.reservation_id) = (t.showtime_id, t.seat, t.reservation_id) and c.status = 'SOLD')",
+            "select (select coalesce(sum(total), 0) from reservation.reservations where status = 'CONFIRMED')::int8
+                  - (select coalesce(sum(price + fee), 0) from reservation.tickets as t
+                     where not exists (select from reservation.ticket_ends as e
+                       where (e.showtime_id, e.number) = (t.showtime_id, t.number)))::int8",
+            "select (select coalesce(sum((checkpoint #>> '{captured,amount}')::int8
+                       + coalesce((checkpoint #>> '{credit,waived,amount}')::int8, 0)), 0)
+                     from reservation.reservations where checkpoint ? 'captured')::int8
+                  - (select coalesce(sum((capture #>> '{total,amount}')::int8), 0) from reservation.reservations
+                     cross join jsonb_array_elements(coalesce(checkpoint -> 'credited', '[]')) as capture)::int8
+                  - (select coalesce(sum(price + fee), 0) from reservation.tickets)::int8
+                  + (select coalesce(sum(carried), 0) from reservation.ticket_ends)::int8",
+            "select (select coalesce(sum((part #>> '{refund,total,amount}')::int8), 0) from reservation.reservations
+                     cross join jsonb_array_elements(coalesce(checkpoint -> 'parts', '[]')) as part
+                     where checkpoint ? 'captured')::int8
+                  + (select coalesce(sum((checkpoint #>> '{state,refund,total,amount}')::int8), 0)
+                     from reservation.reservations where checkpoint ? 'captured')::int8
+                  - (select coalesce(sum(returned), 0) from reservation.ticket_ends)::int8
+                  - (select coalesce(sum(returned), 0) from reservation.ticket_refunds)::int8",
+            "select count(*) from reservation.showtimes as show
+             where tickets <> (select coalesce(max(number), 0) from reservation.tickets where showtime_id = show.id)
+                or tickets <> (select count(*) from reservation.tickets where showtime_id = show.id)",
+        ] {
+            assert_eq!(self.count(sql).await, 0, "the ticket log disagrees: {sql}");
+        }
+    }
+
     /// Ends the test: everything must be published, no dead letter may be left, and the rows must agree.
     pub async fn close(mut self) {
         self.until_published().await;
@@ -162,13 +197,15 @@ impl TestCinema {
         // The ledger agrees with the payments.
         for sql in [
             "select (select coalesce(sum(amount), 0) from payment.postings where account = 'SALES')::int8
-                  + (select coalesce(sum(amount), 0) from payment.overview where stage = 'CAPTURED')::int8",
+                  + (select coalesce(sum(amount + credit + waived - credited), 0) from payment.overview where stage = 'CAPTURED')::int8",
+            "select coalesce(sum(amount), 0)::int8 from payment.postings where account = 'CREDIT'",
             "select (select coalesce(sum(amount), 0) from payment.postings where account = 'REFUNDS')::int8
                   - (select coalesce(sum(amount), 0) from payment.refunds
                      where status = 'COMPLETED' and origin = 'ASKED')::int8",
         ] {
             assert_eq!(self.count(sql).await, 0, "the ledger disagrees with the payments: {sql}");
         }
+        self.check_tickets().await;
         // The log of each saga has every version.
         assert_eq!(
             self.count(

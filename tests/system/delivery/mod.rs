@@ -26,7 +26,7 @@ use bus::contract::Timestamp;
 use bus::contract::auth::KeySet;
 use bus::event::Outgoing;
 use futures::StreamExt;
-use marquee::config::OPERATOR;
+use marquee::config::MAINTENANCE;
 use marquee::local::{Folder, Nats, Postgres, shared_postgres};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
@@ -102,7 +102,7 @@ async fn own_nats() -> Nats {
 }
 
 async fn connect(nats: &Nats) -> Bus {
-    crate::harness::connect(&nats.url(), OPERATOR).await
+    crate::harness::connect(&nats.url(), MAINTENANCE).await
 }
 
 /// A host of the domain `probe`.

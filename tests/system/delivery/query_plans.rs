@@ -22,11 +22,11 @@ async fn a_read_by_key_uses_the_index_even_if_planned_on_an_empty_table() {
     let grow = "
         insert into showtimes (id, status, starts_at, movie_id, movie_title, layout, prices)
         values ('00000000-0000-7000-8000-000000000001', 'ON_SALE', now(), gen_random_uuid(), 'Metropolis', '{}', '{}');
-        insert into reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at, seats, total,
+        insert into reservations (id, code, user_id, email, showtime_id, movie_id, movie_title, starts_at, seats, total,
           currency, version, status, checkpoint, history, created_at, updated_at)
-        select gen_random_uuid(), gen_random_uuid(), 'ada@marquee.example', id, movie_id, movie_title, starts_at,
+        select gen_random_uuid(), to_char(series, 'FM00000000'), gen_random_uuid(), 'ada@marquee.example', id, movie_id, movie_title, starts_at,
           '{A1}', 1200, 'EUR', 1, 'PENDING', '{}', '{}', now(), now()
-        from showtimes, generate_series(1, 20000)";
+        from showtimes, generate_series(1, 20000) as series";
     sqlx::raw_sql(grow).execute(&mut *db).await.unwrap();
     let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain execute read('{{{keys}}}')")))
         .fetch_all(&mut *db)

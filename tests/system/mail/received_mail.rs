@@ -48,29 +48,6 @@ impl ReceivedMail {
         let names: Vec<_> = self.attachments.iter().map(|(name, _)| name).collect();
         &found.unwrap_or_else(|| panic!("no {name} in {names:?}")).1
     }
-
-    /// The codes printed on the tickets, one for each page.
-    pub fn codes(&self) -> Vec<String> {
-        let pdf = self.attachment("tickets.pdf");
-        assert!(pdf.starts_with(b"%PDF-"));
-        let pdf = String::from_utf8_lossy(pdf);
-        // Text in a PDF is written as `(…) Tj`.
-        let shown = pdf.split(") Tj").filter_map(|before| before.rsplit_once('(').map(|(_, text)| text));
-        let mut codes: Vec<String> = Vec::new();
-        let mut open = false;
-        for text in shown {
-            let is_code = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            if text.starts_with("eyJ") && !open {
-                codes.push(text.to_owned());
-                open = true;
-            } else if open && is_code {
-                codes.last_mut().unwrap().push_str(text);
-            } else {
-                open = false;
-            }
-        }
-        codes
-    }
 }
 
 /// Verifies a ticket as the device at a door does, with the public keys and without a network. Returns header and claims.

@@ -150,7 +150,8 @@ async fn an_older_version_of_a_showtime_changes_nothing_and_a_first_version_is_s
     // The older version again, and a first version of another showtime.
     publish(updates[0].clone()).await;
     let other = ShowtimeScheduled { showtime_id: uuid::Uuid::now_v7(), ..updates[1].showtime.clone() };
-    publish(ShowtimeUpdated { showtime: other, by: None, previous_prices: None }).await;
+    publish(ShowtimeUpdated { showtime: other, by: None, previous_prices: None, previous_overrides: None })
+        .await;
     cinema.until_sql("select count(*) from reservation.showtimes where version = 3", 2).await;
     let current_price =
         "select count(*) from reservation.showtimes where prices->'STANDARD'->>'amount' = '1700'";

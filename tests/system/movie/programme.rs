@@ -12,7 +12,15 @@ fn programme(movie: &Movie, hall: &Auditorium, from: &str, to: &str, times: &[&s
         to: to.into(),
         times: times.iter().map(|time| time.to_string()).collect(),
         weekdays: None,
-        prices: prices(&[SeatKind::Standard, SeatKind::Wheelchair]),
+        prices: Some(prices(&[SeatKind::Standard, SeatKind::Wheelchair])),
+        price_card_id: None,
+        surcharges: vec![],
+        overrides: Default::default(),
+        film_version: None,
+        format: None,
+        on_sale_at: None,
+        minutes_before_film: 0,
+        status: InitialStatus::OnSale,
     }
 }
 
@@ -52,7 +60,7 @@ async fn a_programme_skips_impossible_showtimes_and_gives_the_reasons() {
     assert_eq!(past.skipped[0].reason, SkipReason::InThePast);
     let long = catalogue.ask(&programme(&movie, &hall, "2027-01-01", "2027-12-31", &["20:00"])).await;
     assert_eq!(refusal(long).2, "to makes more than 200 showtimes; ask for fewer days at once");
-    let lacking = CreateShowtimes { prices: prices(&[SeatKind::Standard]), ..wanted };
+    let lacking = CreateShowtimes { prices: Some(prices(&[SeatKind::Standard])), ..wanted };
     assert_eq!(refusal(catalogue.ask(&lacking).await).2, "prices lacks a price for WHEELCHAIR");
     catalogue.system.finish().await;
 }

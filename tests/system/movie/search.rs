@@ -94,6 +94,29 @@ async fn a_date_is_in_the_time_zone_of_the_auditorium_even_when_summer_time_begi
     catalogue.system.finish().await;
 }
 
+#[tokio::test]
+async fn today_is_the_date_on_the_clock_of_each_auditorium() {
+    let catalogue = Catalogue::open().await;
+    // A zone where it is noon now: in two hours it is the same day there, in fourteen the next.
+    let east = 12 - i32::from(OffsetDateTime::now_utc().hour());
+    let zone = |east: i32| match east {
+        0 => "UTC".to_owned(),
+        1.. => format!("Etc/GMT-{east}"),
+        _ => format!("Etc/GMT+{}", -east),
+    };
+    let noon = catalogue.auditorium("Noon", &zone(east)).await;
+    let (soon, later) = (catalogue.movie("Soon", &[]).await, catalogue.movie("Later", &[]).await);
+    let shown = catalogue.show(&soon, &noon, ahead(2)).await.unwrap().starts_at;
+    catalogue.show(&later, &noon, ahead(14)).await.unwrap();
+    let today = Some("today".to_owned());
+    assert_eq!(catalogue.starts(ListShowtimes { date: today.clone(), ..any_showtime() }).await, [shown]);
+    assert_eq!(catalogue.titles(ListMovies { date: today, ..any_movie() }).await, ["Soon"]);
+    let problem =
+        catalogue.ask(&ListMovies { date: Some("tomorrow".into()), ..any_movie() }).await.unwrap_err();
+    assert_eq!(problem.status, 422);
+    catalogue.system.finish().await;
+}
+
 /// Postgres may have older time zone rules than the program: showtimes are scheduled and found by the rules of the program.
 #[tokio::test]
 async fn a_showtime_is_found_by_its_local_date_and_time_in_every_zone() {
@@ -120,7 +143,15 @@ async fn a_showtime_is_found_by_its_local_date_and_time_in_every_zone() {
             to: day.clone(),
             weekdays: None,
             times: vec!["00:15".into(), "23:45".into()],
-            prices: prices(&[SeatKind::Standard, SeatKind::Wheelchair]),
+            prices: Some(prices(&[SeatKind::Standard, SeatKind::Wheelchair])),
+            price_card_id: None,
+            surcharges: vec![],
+            overrides: Default::default(),
+            film_version: None,
+            format: None,
+            on_sale_at: None,
+            minutes_before_film: 0,
+            status: InitialStatus::OnSale,
         };
         let made: HashSet<Timestamp> =
             catalogue.ask(&wanted).await.unwrap().created.iter().map(|showtime| showtime.starts_at).collect();
@@ -174,6 +205,14 @@ async fn titles_are_found_without_accents_and_through_an_index() {
     assert_eq!(named("amn").await, ["Ämne Noll"]);
     assert_eq!(named("café").await, ["Cafe\u{301} Noir"]);
     assert_eq!(named("ирония").await, ["Ирония судьбы"]);
+    // Scripts that have no spaces are searched inside.
+    catalogue.movie("千と千尋の神隠し", &[]).await;
+    catalogue.movie("ฉลาดเกมส์โกง", &[]).await;
+    for (typed, found) in [("千尋", true), ("神隠し", true), ("隠し神", false)] {
+        assert_eq!(!named(typed).await.is_empty(), found, "{typed}");
+    }
+    assert_eq!(named("เกมส์").await, ["ฉลาดเกมส์โกง"]);
+    assert!(named("судьб ония").await.is_empty(), "with spaces only the beginnings of words");
 
     let many =
         "insert into movie.movies (id, title, synopsis, duration_minutes, rating, release_date, language,

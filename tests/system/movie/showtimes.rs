@@ -35,7 +35,7 @@ async fn an_invalid_showtime_is_refused_with_the_name_of_its_field() {
         field
     };
     let fine = showtime(movie.id, hall.id, ahead(24));
-    let lacking = CreateShowtime { prices: prices(&[SeatKind::Standard]), ..fine.clone() };
+    let lacking = CreateShowtime { prices: Some(prices(&[SeatKind::Standard])), ..fine.clone() };
     assert_eq!(refused(lacking).await, "prices lacks a price for WHEELCHAIR");
     let past = CreateShowtime { starts_at: ahead(0), ..fine.clone() };
     assert_eq!(refused(past).await, "startsAt must lie in the future");

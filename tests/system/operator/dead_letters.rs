@@ -84,15 +84,7 @@ async fn a_dead_letter_is_listed_shown_and_replayed_when_its_cause_is_fixed() {
 async fn a_dead_letter_that_stays_poison_is_dropped_and_a_replay_needs_its_host() {
     let cinema = TestCinema::open().await;
     let owner = cinema.owner();
-    let nonsense = bus::event::Outgoing {
-        id: uuid::Uuid::now_v7(),
-        subject: "payment.success".into(),
-        source: "/marquee/payment".into(),
-        time: bus::contract::Timestamp::wall_clock(),
-        payload: "no JSON".into(),
-        context: bus::Context::new(),
-    };
-    nonsense.send(&cinema.cinema().bus).await.unwrap().await.unwrap();
+    let nonsense = cinema.publish_unreadable_event().await;
     let dead_letter = until_parked(&cinema, 1).await["items"][0].clone();
     let sequence = dead_letter["sequence"].to_string();
     let shown = expect_success(&marquee(&cinema, &["dead-letters", "show", &sequence]));

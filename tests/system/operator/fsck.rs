@@ -24,7 +24,7 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
     let healthy = expect_success(&marquee(&cinema, &["fsck"]));
     assert!(!healthy.contains("FAIL"), "{healthy}");
 
-    let corruptions: [(&str, &'static str, &'static str); 16] = [
+    let corruptions: [(&str, &'static str, &'static str); 22] = [
         (
             "discarded",
             "insert into notification.consumer_gaps (consumer, found_at, first_sequence, last_sequence, since, until)
@@ -119,6 +119,23 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
         ),
         (
             "tickets",
+            "update reservation.showtimes set tickets = tickets + 1 where tickets > 0",
+            "update reservation.showtimes set tickets = tickets - 1 where tickets > 0",
+        ),
+        (
+            "tickets",
+            "update reservation.tickets set price = price + 1
+             where (showtime_id, number) not in (select showtime_id, number from reservation.ticket_ends)",
+            "update reservation.tickets set price = price - 1
+             where (showtime_id, number) not in (select showtime_id, number from reservation.ticket_ends)",
+        ),
+        (
+            "tickets",
+            "update reservation.tickets set seat = 'D9' where seat = 'A2'",
+            "update reservation.tickets set seat = 'A2' where seat = 'D9'",
+        ),
+        (
+            "tickets",
             "alter table payment.postings disable trigger postings_stay;
              update payment.payments set checkpoint = jsonb_set(checkpoint, '{sale,tickets}', '1')
              where checkpoint #>> '{sale,tickets}' = '2' and checkpoint #>> '{stage,is}' = 'CAPTURED';
@@ -138,11 +155,31 @@ async fn fsck_finds_nothing_after_a_day_of_sales_and_then_finds_each_planted_cor
              alter table payment.postings enable trigger postings_stay",
         ),
         (
+            "receipts",
+            "update payment.receipt_series set last_number = last_number + 1 where kind = 'RECEIPT'",
+            "update payment.receipt_series set last_number = last_number - 1 where kind = 'RECEIPT'",
+        ),
+        (
+            "receipts",
+            "alter table payment.receipts disable trigger user;
+             update payment.receipts set number = number + 7 where kind = 'RECEIPT' and number = 1",
+            "update payment.receipts set number = number - 7 where kind = 'RECEIPT' and number = 8;
+             alter table payment.receipts enable trigger user",
+        ),
+        (
+            "receipts",
+            "alter table payment.receipts disable trigger user;
+             update payment.receipts set cause = payment_id where kind = 'CREDIT_NOTE'",
+            "update payment.receipts set cause = (select id from payment.refunds) where kind = 'CREDIT_NOTE';
+             alter table payment.receipts enable trigger user",
+        ),
+        (
             "attention",
             "update reservation.reservations set attention = true where status = 'REFUNDED'",
             "update reservation.reservations set attention = false",
         ),
     ];
+    cinema.until_sql("select count(*) from payment.receipts where number is null", 0).await;
     // Without hosts, which would repair some corruptions themselves (an unpublished event, a missed deadline).
     let mut cinema = cinema;
     cinema.stop_hosts().await;

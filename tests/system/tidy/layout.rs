@@ -81,6 +81,16 @@ fn no_sql_names_a_time_zone() {
     }
 }
 
+#[test]
+fn no_test_cuts_the_date_out_of_an_instant() {
+    for folder in TESTS {
+        // Near midnight an instant has another date in UTC than in the auditorium.
+        let found =
+            offences(folder, |name| name.ends_with("tidy/layout.rs"), |line| line.contains("()[..10]"));
+        assert!(found.is_empty(), "use driver::day_of: {found:#?}");
+    }
+}
+
 /// A release has no debug assertions, so none may keep a rule: of seats, money or rights least of all.
 #[test]
 fn nothing_rests_on_a_debug_assertion() {

@@ -61,7 +61,7 @@ fn rust_sources_use_the_technical_word() {
 #[test]
 fn scripts_and_documents_use_the_technical_word() {
     let mut files = documents();
-    let names = ["Makefile", "nats.conf", "docker-compose.yml", "Dockerfile"];
+    let names = ["Makefile", "nats.conf", "docker-compose.yml", "docker-compose.secrets.yml", "Dockerfile"];
     files.extend(names.map(|name| (name.to_owned(), document(name))));
     for folder in ["scripts", "config"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -72,6 +72,7 @@ fn scripts_and_documents_use_the_technical_word() {
             }
         }
     }
+    files.extend(super::deploy::files());
     // The texts that people read are in `text/`.
     files.extend(scripts().into_iter().filter(|(name, _)| !name.starts_with("text/")));
     // Names in backticks are those of the sources.
@@ -79,6 +80,14 @@ fn scripts_and_documents_use_the_technical_word() {
     let broken: Vec<String> =
         files.iter().flat_map(|(name, text)| banned_lines(name, &plain(text))).collect();
     assert!(broken.is_empty(), "see docs/glossary.md: {broken:#?}");
+}
+
+/// In a German cinema, "reservieren" means paying at the box office.
+#[test]
+fn german_texts_do_not_say_reserve() {
+    let text = document("gateway/web/text/de.js").to_lowercase();
+    let broken: Vec<_> = text.lines().filter(|line| line.contains("reservier")).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 fn document(name: &str) -> String {

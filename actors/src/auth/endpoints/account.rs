@@ -81,7 +81,9 @@ pub async fn change_password(env: Arc<Env>, call: Call<ChangePassword>) -> Answe
 impl Env {
     pub fn password_changed(&self, user: &User, by_reset: bool, context: &Context) -> Outgoing {
         let changed_at = self.clock.now();
-        let event = PasswordChanged { user_id: user.id, email: user.email.clone(), changed_at, by_reset };
+        let locale = context.locale.unwrap_or_default();
+        let event =
+            PasswordChanged { user_id: user.id, email: user.email.clone(), changed_at, by_reset, locale };
         self.event(&event, changed_at, context)
     }
 }
@@ -129,10 +131,10 @@ pub fn role_changed(user: &User, by: Option<Uuid>) -> UserRoleChanged {
 }
 
 pub async fn list_users(env: Arc<Env>, call: Call<ListUsers>) -> Answered {
-    let ListUsers { email, paging } = call.request;
+    let ListUsers { email, ids, paging } = call.request;
     let part = email.map(|part| model::email_key(&part));
     let (users, total) =
-        access::list_users(&env.pool, part.as_deref(), paging).await.map_err(read_failure)?;
+        access::list_users(&env.pool, part.as_deref(), ids.as_deref(), paging).await.map_err(read_failure)?;
     json(&paging.of(users, total))
 }
 

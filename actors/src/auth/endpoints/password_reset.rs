@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bus::Problem;
 use bus::contract::auth::{
-    AuditKind, ForgotPassword, GetResetToken, PasswordResetRequested, Rejection, ResetPassword, ResetToken,
-    User, password,
+    AuditKind, ForgotPassword, GetResetToken, PasswordResetRequested, Rejection, ResetPassword,
+    ResetPasswordPage, ResetToken, User, password,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, json};
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::auth::Env;
-use crate::auth::model::{self, secret_hash};
+use crate::auth::model::{self, RefreshToken, Secret, secret_hash};
 use crate::auth::store::link::{LinkKind, NewLink};
-use crate::auth::store::{self, Act, Refused, Write, access};
+use crate::auth::store::{self, Act, Refused, Write, Written, access};
 use crate::delivery::{Change, Outcome, read_failure};
 
 /// When *forgot* is answered: after ten times of what it takes, so that its time does not show whether there is an account.
@@ -61,10 +61,32 @@ pub async fn reset_token(env: Arc<Env>, call: Call<GetResetToken>) -> Answered {
 }
 
 pub async fn reset_password(env: Arc<Env>, call: Call<ResetPassword>) -> Answered {
-    let ResetPassword { token, password } = call.request;
+    let ResetPassword { token, password } = call.request.clone();
+    reset(&env, &call, token, password, None).await?;
+    json(&())
+}
+
+/// The same, with a login in the same transaction.
+pub async fn reset_password_page(env: Arc<Env>, call: Call<ResetPasswordPage>) -> Answered {
+    let ResetPasswordPage { token, password } = call.request.clone();
+    let secret = Secret::new();
+    let login = env.first_token(&secret);
+    let family = login.family;
+    let (user, epoch) = reset(&env, &call, token, password, Some(login)).await?;
+    env.session(user, epoch, family, secret, Some(Uuid::now_v7()))
+}
+
+/// Returns the account as it is then, with the epoch of its logins. A disabled account has no open reset.
+async fn reset<R>(
+    env: &Env,
+    call: &Call<R>,
+    token: String,
+    password: String,
+    login: Option<RefreshToken>,
+) -> Result<(User, i64), Problem> {
     // Only saves the hashing; the write decides.
     let open = access::open_reset(&env.pool, &secret_hash(&token)).await.map_err(read_failure)?;
-    let (reset, user) = open.ok_or(Rejection::ResetToken)?;
+    let (reset, mut user) = open.ok_or(Rejection::ResetToken)?;
     password::check_is_not_address(&password, &user.email, "password")?;
     let password_hash = env.passwords.hash(password).await?;
     let by = Some(user.id);
@@ -78,12 +100,20 @@ pub async fn reset_password(env: Arc<Env>, call: Call<ResetPassword>) -> Answere
         let details = json!({"takenOver": true});
         entries.push(env.entry(AuditKind::EmailVerified, by, by, call.client_ip, details));
     }
-    let write = Write { act: Act::Reset { reset, password_hash, takes_over }, audit: entries };
-    let changed = env.write(write, events).await?;
-    changed.ok_or(Rejection::ResetToken)?;
+    if let Some(login) = &login {
+        entries.push(env.entry(AuditKind::Login, by, by, call.client_ip, json!({"session": login.family})));
+    }
+    user.email_verified = true;
+    if let Some(name) = &takes_over {
+        user.name.clone_from(name);
+    }
+    let write = Write { act: Act::Reset { reset, password_hash, takes_over, login }, audit: entries };
+    let Some(Written::Revoked(revocation)) = env.write(write, events).await? else {
+        return Err(Rejection::ResetToken.into());
+    };
     // The reader of the account's mail is no attacker.
     env.throttle.clear(&model::email_key(&user.email), call.client_ip).await;
-    json(&())
+    Ok((user, revocation.epoch))
 }
 
 impl Env {
@@ -99,6 +129,7 @@ impl Env {
             email: user.email.clone(),
             name: user.name.clone(),
             expires_at,
+            locale: call.context.locale.unwrap_or_default(),
         };
         let details = json!({"reset": id});
         let entry =

@@ -1,28 +1,46 @@
-//! Signs tickets, so that a door can check them offline against the public keys.
+//! Signs tickets, so that a door can check them offline against the public keys, and the tokens of mails' links to orders.
 //!
 //! Invariant: the same ticket gets the same token in every request (Ed25519 is deterministic, and the token has no time of
 //! signing), so a mail that is sent again has the same codes.
-//! The requesting host decides who may have a ticket; callers from outside cannot send this request.
+//! The requesting host decides who may have a ticket or a link; callers from outside cannot send this request.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Problem;
-use bus::contract::auth::{SignTickets, SignedTickets, Ticket, TicketClaims};
+use bus::contract::auth::{OrderClaims, OrderGrant, SignTickets, SignedTickets, Ticket, TicketClaims};
 use bus::service::{Answered, Call, json};
 
 use crate::auth::Env;
 
 /// How long after the start a ticket is valid: longer than any film, so that a guest who steps out gets in again.
 const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long after the start a mail's link opens its order: until refunds have reached the bank.
+const OPEN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub async fn sign(env: Arc<Env>, call: Call<SignTickets>) -> Answered {
-    let tokens = call.request.tickets.into_iter().map(|ticket| env.signer.sign_ticket(&claims(ticket)));
-    let tokens = tokens.collect::<anyhow::Result<Vec<String>>>().map_err(|error| {
-        tracing::error!(error = format!("{error:#}"), "tickets not signed");
+    let SignTickets { tickets, orders } = call.request;
+    let tokens = signed(tickets.into_iter().map(|ticket| env.signer.sign_ticket(&claims(ticket))))?;
+    let issuer = env.signer.issuer();
+    let orders = signed(orders.iter().map(|order| env.signer.sign_order(&order_claims(order, issuer))))?;
+    json(&SignedTickets { tokens, orders })
+}
+
+fn signed(tokens: impl Iterator<Item = anyhow::Result<String>>) -> Result<Vec<String>, Problem> {
+    tokens.collect::<anyhow::Result<Vec<String>>>().map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "not signed");
         Problem::internal()
-    })?;
-    json(&SignedTickets { tokens })
+    })
+}
+
+fn order_claims(order: &OrderGrant, issuer: &str) -> OrderClaims {
+    OrderClaims {
+        iss: issuer.to_owned(),
+        aud: issuer.to_owned(),
+        sub: order.reservation_id,
+        access: order.access,
+        exp: order.starts_at.plus(OPEN_FOR).unix_seconds(),
+    }
 }
 
 fn claims(ticket: Ticket) -> TicketClaims {
@@ -30,6 +48,7 @@ fn claims(ticket: Ticket) -> TicketClaims {
         sub: ticket.reservation_id,
         show: ticket.showtime_id,
         seat: ticket.seat,
+        ticket_type: ticket.ticket_type,
         exp: ticket.starts_at.plus(GOOD_FOR).unix_seconds(),
     }
 }
@@ -50,6 +69,7 @@ mod tests {
             reservation_id: Uuid::now_v7(),
             showtime_id: Uuid::now_v7(),
             seat: bus::contract::SeatId::new("C", 7),
+            ticket_type: bus::contract::TariffCode::parse("UNDER_FOURTEEN"),
             starts_at,
         };
         let claims = claims(ticket);

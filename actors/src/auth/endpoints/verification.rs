@@ -19,7 +19,7 @@ use super::account::no_account;
 use crate::auth::Env;
 use crate::auth::model::{self, secret_hash};
 use crate::auth::store::link::{LinkKind, NewLink};
-use crate::auth::store::{self, Act, verification};
+use crate::auth::store::{self, Act, guest, verification};
 use crate::delivery::read_failure;
 
 pub async fn verify_email(env: Arc<Env>, call: Call<VerifyEmail>) -> Answered {
@@ -57,9 +57,14 @@ pub async fn token(env: Arc<Env>, call: Call<GetVerificationToken>) -> Answered 
 }
 
 pub async fn address(env: Arc<Env>, call: Call<GetAddress>) -> Answered {
-    let user = store::user_by_id(&env.pool, call.request.user_id).await.map_err(read_failure)?;
-    let user = user.ok_or(Rejection::UnknownUser)?;
-    json(&Address { email: user.email, verified: user.email_verified })
+    let id = call.request.user_id;
+    if let Some(user) = store::user_by_id(&env.pool, id).await.map_err(read_failure)? {
+        return json(&Address { email: user.email, verified: user.email_verified, guest: false });
+    }
+    match guest::is_guest(&env.pool, id).await.map_err(read_failure)? {
+        true => json(&Address { email: String::new(), verified: false, guest: true }),
+        false => Err(Rejection::UnknownUser.into()),
+    }
 }
 
 impl Env {
@@ -73,6 +78,7 @@ impl Env {
             user_id: user.id,
             email: user.email.clone(),
             expires_at,
+            locale: context.locale.unwrap_or_default(),
         };
         let per_hour_max = if self.throttle.is_on() { model::VERIFICATIONS_PER_HOUR } else { i64::MAX };
         let new = NewLink { id, user: user.id, token_hash, requested_at: now, expires_at, per_hour_max };

@@ -63,7 +63,7 @@ pub async fn change_role(db: &mut PgConnection, change: &RoleChange) -> Result<W
 }
 
 /// Refuses where this is the last SUPER_ADMIN that can log in; the lock is held.
-async fn check_other_super_admin(db: &mut PgConnection, but: Uuid) -> Result<()> {
+pub async fn check_other_super_admin(db: &mut PgConnection, but: Uuid) -> Result<()> {
     let others: bool = sqlx::query_scalar(
         "select exists (select from users where role = 'SUPER_ADMIN' and id <> $1 and disabled_at is null)",
     )
@@ -102,7 +102,7 @@ pub async fn set_disabled(db: &mut PgConnection, change: &DisabledChange) -> Res
 }
 
 pub async fn rename(db: &mut PgConnection, id: Uuid, name: &str) -> Result<()> {
-    sqlx::query("update users set name = $2, updated_at = now() where id = $1")
+    sqlx::query("update users set name = $2, updated_at = now() where id = $1 and kind = 'ACCOUNT'")
         .bind(id)
         .bind(name)
         .execute(db)
@@ -138,7 +138,7 @@ pub async fn reset(
     id: Uuid,
     password_hash: &str,
     takes_over: Option<&str>,
-) -> Result<Written> {
+) -> Result<(Uuid, Written)> {
     let owner: Option<Uuid> = sqlx::query_scalar(
         "select u.id from users u join password_resets r on r.user_id = u.id where r.id = $1
          for no key update of u",
@@ -170,7 +170,7 @@ pub async fn reset(
         return Err(RowError::Stale);
     }
     void_resets(db, owner).await?;
-    end_everything(db, owner, EndReason::Password).await
+    Ok((owner, end_everything(db, owner, EndReason::Password).await?))
 }
 
 pub async fn end_all(db: &mut PgConnection, id: Uuid) -> Result<Written> {
@@ -213,7 +213,7 @@ async fn void_resets(db: &mut PgConnection, user: Uuid) -> Result<()> {
     Ok(())
 }
 
-fn revoked(row: Option<PgRow>) -> Result<Written> {
+pub fn revoked(row: Option<PgRow>) -> Result<Written> {
     let row = row.ok_or(RowError::Stale)?;
     Ok(Written::Revoked(revocation(&row)?))
 }
@@ -229,10 +229,10 @@ fn revocation(row: &PgRow) -> sqlx::Result<Revocation> {
 
 /// Revocations so recent that an earlier token may not have expired yet, by user id, after this one.
 pub async fn revocations(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Vec<Revocation>> {
-    // An access token is valid for 15 minutes; two more for clocks that differ.
+    // A guest's access token is valid for an hour, every other for 15 minutes; two more for clocks that differ.
     let rows = sqlx::query(
         "select id, epoch, kept_session, kept_from from users
-         where revoked_at > now() - interval '17 minutes' and ($1::uuid is null or id > $1)
+         where revoked_at > now() - interval '62 minutes' and ($1::uuid is null or id > $1)
          order by id limit $2",
     )
     .bind(after)
@@ -258,7 +258,8 @@ pub async fn ended_sessions(db: &PgPool, after: Option<Uuid>) -> sqlx::Result<Ve
 
 pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, disabled_at, created_at, epoch, role_changed_at from users where id = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, epoch, role_changed_at from users
+         where id = $1 and kind = 'ACCOUNT'",
     )
     .bind(id)
     .fetch_optional(db)
@@ -273,21 +274,29 @@ pub async fn standing_of(db: &PgPool, id: Uuid) -> sqlx::Result<Option<Standing>
 }
 
 /// A page of users and how many there are; `part` is lower case.
-pub async fn list_users(db: &PgPool, part: Option<&str>, paging: Paging) -> sqlx::Result<(Vec<User>, u64)> {
-    // Reads every row: staff search now and then, and a chain has thousands of accounts, not millions.
+pub async fn list_users(
+    db: &PgPool,
+    part: Option<&str>,
+    ids: Option<&[Uuid]>,
+    paging: Paging,
+) -> sqlx::Result<(Vec<User>, u64)> {
+    // Without ids it reads every row: staff search now and then, and a chain has thousands of accounts, not millions.
     const FOUND: &str =
-        "where $1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0";
+        "where kind = 'ACCOUNT' and ($1::text is null or position($1 in email_key) > 0 or position($1 in lower(name)) > 0)
+           and ($2::uuid[] is null or id = any($2))";
     let page = format!(
-        "select id, email, name, role, verified_at, disabled_at, created_at from users {FOUND} order by created_at, id limit $2 offset $3"
+        "select id, email, name, role, verified_at, disabled_at, created_at from users {FOUND} order by created_at, id limit $3 offset $4"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(page))
         .bind(part)
+        .bind(ids)
         .bind(paging.limit())
         .bind(paging.offset())
         .fetch_all(db)
         .await?;
     let total: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from users {FOUND}")))
         .bind(part)
+        .bind(ids)
         .fetch_one(db)
         .await?;
     Ok((rows.iter().map(user).collect::<sqlx::Result<_>>()?, total as u64))

@@ -1,5 +1,5 @@
-//! The audit's SQL: records are inserted in the transaction of the change that they record, and read. A trigger refuses
-//! every update and delete.
+//! The audit's SQL: records are inserted in the transaction of the change that they record, and read. Triggers refuse every
+//! delete, and every update but the removal of addresses.
 
 use std::net::IpAddr;
 
@@ -54,6 +54,24 @@ pub async fn insert(db: &mut PgConnection, entries: &[&Entry]) -> sqlx::Result<(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Records whose addresses one statement removes.
+const BLANKED_MAX: i64 = 5_000;
+
+/// Removes network and e-mail addresses from records that are 90 days old; returns from how many.
+pub async fn blank_addresses(db: &PgPool) -> sqlx::Result<u64> {
+    let blanked = sqlx::query(
+        "update audit set ip = null, details = details - array['email', 'previousEmail']
+         where id in (
+           select id from audit
+           where at < now() - interval '90 days' and (ip is not null or details ?| array['email', 'previousEmail'])
+           order by at limit $1)",
+    )
+    .bind(BLANKED_MAX)
+    .execute(db)
+    .await?;
+    Ok(blanked.rows_affected())
 }
 
 /// A page of the audit, and the number of all matching records.

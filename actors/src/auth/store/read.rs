@@ -1,4 +1,4 @@
-//! Reads of accounts and logins, one row at a time, outside of any transaction.
+//! Reads of accounts and logins, one row at a time, outside of any transaction. Guests are no accounts: they are not found.
 
 use bus::contract::Timestamp;
 use bus::contract::auth::User;
@@ -15,7 +15,8 @@ pub async fn super_admin_exists<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<boo
 
 pub async fn account_of<'e>(db: impl PgExecutor<'e>, email_key: &str) -> sqlx::Result<Option<Account>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users where email_key = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users
+         where email_key = $1 and kind = 'ACCOUNT'",
     )
     .bind(email_key)
     .fetch_optional(db)
@@ -25,7 +26,8 @@ pub async fn account_of<'e>(db: impl PgExecutor<'e>, email_key: &str) -> sqlx::R
 
 pub async fn account_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<Account>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users where id = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at, password_hash, epoch from users
+         where id = $1 and kind = 'ACCOUNT'",
     )
     .bind(id)
     .fetch_optional(db)
@@ -35,7 +37,8 @@ pub async fn account_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Resul
 
 pub async fn user_by_id<'e>(db: impl PgExecutor<'e>, id: Uuid) -> sqlx::Result<Option<User>> {
     let row = sqlx::query(
-        "select id, email, name, role, verified_at, disabled_at, created_at from users where id = $1",
+        "select id, email, name, role, verified_at, disabled_at, created_at from users
+         where id = $1 and kind = 'ACCOUNT'",
     )
     .bind(id)
     .fetch_optional(db)

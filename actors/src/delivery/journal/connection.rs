@@ -171,14 +171,23 @@ impl<'a> Connection<'a> {
 
 /// A role may end its own sessions. One that has gone already is no error. Behind a pooler in session mode the new connection
 /// may have got the old one's session, which the pooler has reset: it holds nothing any more.
+///
+/// A session that waits for a synchronous standby, or for the disk on the way there, is left alone, which is an error: ending it would
+/// end the wait, and make visible a commit that a fail-over may still lose.
 async fn end(db: &mut PgConnection, Session { pid, started }: Session) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2
-           and pid <> pg_backend_pid()",
+    let ended: Option<bool> = sqlx::query_scalar(
+        "select case when wait_event_type in ('IO', 'IPC', 'LWLock') then false else pg_terminate_backend(pid) end
+         from pg_stat_activity where pid = $1 and backend_start = $2 and pid <> pg_backend_pid()",
     )
     .bind(pid)
     .bind(started)
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(())
+    match ended {
+        Some(false) => Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            "an earlier commit still waits for the disk or for the standby",
+        ))),
+        Some(true) | None => Ok(()),
+    }
 }

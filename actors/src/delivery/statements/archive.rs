@@ -36,6 +36,16 @@ pub async fn overdue(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>
     of_journals(db, after, unsent, "true").await
 }
 
+/// Returns when everything that was read before is durable: on the standby, too, where commits wait for one. A primary that was cut
+/// off shows commits that a fail-over may still lose, once it is stopped; there this fails, as it does on any read-only server.
+pub async fn until_durable(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // The relay's session does not wait for the disk otherwise.
+    let written = "begin; set local synchronous_commit = on;
+                   select pg_logical_emit_message(true, 'marquee', ''); commit";
+    sqlx::raw_sql(written).execute(db).await?;
+    Ok(())
+}
+
 /// Batches published in the last minutes before the last mark: JetStream may have acknowledged and then lost them.
 pub async fn recent(db: &mut PgConnection, after: &Places) -> Result<Vec<Batch>, sqlx::Error> {
     let sent = "number > greatest(journal.safe_to, skipped.number) and number <= journal.published_to";

@@ -1,15 +1,19 @@
 //! What plays in the demo cinema, and where: titles, seats, times, prices. All of it is invented.
 
-use bus::contract::movie::{Prices, Row, Seat, SeatKind};
-use bus::contract::{Currency, Money};
+use bus::contract::movie::{AgeRating, FilmVersion, Movie, Prices, Row, Seat, SeatKind, VersionKind};
+use bus::contract::{Currency, Money, TariffCode};
 use time::macros::time;
 use time::{Date, Time};
 
-use crate::movie::model::kinds_sold;
+use super::prices::THREE_D;
+use crate::movie::layout::kinds_sold;
 
 pub const TIME_ZONE: &str = "Europe/Berlin";
 /// The programme is out until this many days from today.
 pub const DAYS: i32 = 14;
+const IN_3D: &str = "Paper Comets";
+/// Advertising and trailers before each film.
+pub const MINUTES_BEFORE_FILM: u16 = 15;
 /// From here on the evening's prices count.
 const EVENING: Time = time!(17:00);
 
@@ -18,10 +22,49 @@ pub struct Reel {
     pub title: &'static str,
     pub synopsis: &'static str,
     pub minutes: u16,
+    /// By the German scheme FSK.
     pub rating: &'static str,
+    pub versions: &'static [Spoken],
+    pub formats: &'static [&'static str],
     pub genres: &'static [&'static str],
     /// Weeks since its release.
     pub weeks_out: u8,
+}
+
+/// A version: its kind, the language that is spoken, and the languages of the subtitles.
+pub type Spoken = (VersionKind, &'static str, &'static [&'static str]);
+
+const EN: Spoken = (VersionKind::Ov, "en", &[]);
+const EN_DUBBED: Spoken = (VersionKind::Dubbed, "de", &[]);
+const EN_SUBTITLED: Spoken = (VersionKind::Subtitled, "en", &["de"]);
+const FRENCH_SUBTITLED: Spoken = (VersionKind::Subtitled, "fr", &["de", "en"]);
+
+impl Reel {
+    pub fn age_rating(&self) -> AgeRating {
+        AgeRating { scheme: "FSK".to_owned(), value: self.rating.to_owned() }
+    }
+
+    pub fn versions(&self) -> Vec<FilmVersion> {
+        let owned = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let version = |(kind, audio, subtitles): &Spoken| FilmVersion {
+            kind: *kind,
+            audio: (*audio).to_owned(),
+            subtitles: owned(subtitles),
+        };
+        self.versions.iter().map(version).collect()
+    }
+
+    pub fn formats(&self) -> Vec<String> {
+        self.formats.iter().map(|format| (*format).to_owned()).collect()
+    }
+}
+
+/// The version and the format of a show: those of the movie in turn, but always 3D where that is paid for.
+pub fn shown(movie: &Movie, date: Date, slot: usize) -> (Option<FilmVersion>, Option<String>) {
+    let turn = date.to_julian_day().unsigned_abs() as usize + slot;
+    let version = movie.versions.get(turn % movie.versions.len().max(1)).cloned();
+    let in_3d = movie.formats.iter().find(|format| movie.title == IN_3D && *format == "3D");
+    (version, in_3d.or_else(|| movie.formats.get(turn % movie.formats.len().max(1))).cloned())
 }
 
 pub const MOVIES: [Reel; 8] = [
@@ -31,6 +74,8 @@ pub const MOVIES: [Reel; 8] = [
                    pier. This year one of them comes back, with an answer written on its wing.",
         minutes: 96,
         rating: "0",
+        versions: &[EN_DUBBED],
+        formats: &["2D", "3D"],
         genres: &["Animation", "Family", "Adventure"],
         weeks_out: 1,
     },
@@ -40,6 +85,8 @@ pub const MOVIES: [Reel; 8] = [
                    stops in the middle of a bar.",
         minutes: 118,
         rating: "6",
+        versions: &[EN, EN_SUBTITLED],
+        formats: &["2D"],
         genres: &["Drama", "Mystery"],
         weeks_out: 3,
     },
@@ -49,6 +96,8 @@ pub const MOVIES: [Reel; 8] = [
                    told the truth about what is in the crates.",
         minutes: 107,
         rating: "12",
+        versions: &[EN_DUBBED, EN_SUBTITLED],
+        formats: &["2D"],
         genres: &["Romance", "Adventure"],
         weeks_out: 2,
     },
@@ -58,6 +107,8 @@ pub const MOVIES: [Reel; 8] = [
                    she is alone on the list, and cannot find her other glove.",
         minutes: 101,
         rating: "6",
+        versions: &[EN, EN_DUBBED],
+        formats: &["2D", "4K"],
         genres: &["Comedy", "Science Fiction"],
         weeks_out: 5,
     },
@@ -67,6 +118,8 @@ pub const MOVIES: [Reel; 8] = [
                    there are eleven, and only ten families are left on the hill.",
         minutes: 124,
         rating: "16",
+        versions: &[EN_SUBTITLED],
+        formats: &["2D", "4K"],
         genres: &["Thriller", "Mystery"],
         weeks_out: 0,
     },
@@ -76,6 +129,8 @@ pub const MOVIES: [Reel; 8] = [
                    seem to receive.",
         minutes: 139,
         rating: "12",
+        versions: &[EN, EN_DUBBED],
+        formats: &["4K"],
         genres: &["Science Fiction", "Drama"],
         weeks_out: 4,
     },
@@ -85,6 +140,8 @@ pub const MOVIES: [Reel; 8] = [
                    a very honest goat.",
         minutes: 92,
         rating: "0",
+        versions: &[EN_DUBBED],
+        formats: &["2D"],
         genres: &["Comedy", "Romance"],
         weeks_out: 6,
     },
@@ -93,6 +150,8 @@ pub const MOVIES: [Reel; 8] = [
         synopsis: "It leaves once a year, takes nine days, and sells one ticket fewer than it has passengers.",
         minutes: 131,
         rating: "12",
+        versions: &[FRENCH_SUBTITLED],
+        formats: &["2D", "35MM"],
         genres: &["Mystery", "Adventure", "Drama"],
         weeks_out: 8,
     },
@@ -181,8 +240,14 @@ fn seats(hall: &Hall, row: u8) -> Vec<Seat> {
     seats
 }
 
-/// A price for each kind of seat that is there: in euros 9.50, 13.50 and 5.00, and 3.00 more in the evening. The least amount of
-/// a currency is worth about half a euro in most, so that its multiples are prices that look right there, too.
+/// The surcharges of a movie, beside those that apply by its length.
+pub fn surcharges(title: &str) -> Vec<TariffCode> {
+    TariffCode::parse(THREE_D).filter(|_| title == IN_3D).into_iter().collect()
+}
+
+/// Plain prices, where no card has prices: for each kind of seat that is there in euros 9.50, 13.50 and 5.00, and 3.00 more in
+/// the evening. The least amount of a currency is worth about half a euro in most, so that its multiples are prices that look
+/// right there, too.
 pub fn prices(rows: &[Row], begins: Time, currency: Currency) -> Prices {
     let evening = if begins >= EVENING { 6 } else { 0 };
     let price = |kind| {

@@ -1,16 +1,21 @@
 //! The demo cinema: invented movies, three auditoriums in Berlin, and a programme for the coming two weeks.
 //!
-//! It goes through the journal as staff's own changes do, so the same rules and events apply. Run again it adds only what
-//! is missing, such as the showtimes of newly reached days, and leaves alone what staff changed.
+//! Its tickets have types, and prices by weekday and time. It goes through the journal as staff's own changes do, so the same
+//! rules and events apply. Run again it adds only what is missing, such as the showtimes of newly reached days, and leaves
+//! alone what staff changed.
 
 pub(super) mod cinema;
+pub(super) mod prices;
 mod store;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use bus::Context;
-use bus::contract::movie::{Auditorium, CreateMovie, CreateShowtime, Genre, Movie, Rejection};
+use bus::contract::movie::{
+    Auditorium, CreateMovie, CreateShowtime, Genre, InitialStatus, Movie, PriceCard, Rejection, TicketType,
+};
+use bus::contract::site::DEFAULT_SITE;
 use bus::contract::{Currency, Timestamp};
 use futures::future::try_join_all;
 use jiff::tz::TimeZone;
@@ -20,7 +25,9 @@ use uuid::Uuid;
 use super::Env;
 use super::endpoints;
 use super::model;
+use super::showtime::{Basis, schedule};
 use super::store::Write;
+use super::tariff::Pricing;
 use crate::config::MovieSettings;
 use crate::delivery::{Change, Outcome};
 use crate::host::DomainBuilder;
@@ -34,6 +41,8 @@ pub struct Added {
     pub genres: usize,
     pub movies: usize,
     pub auditoriums: usize,
+    pub ticket_types: usize,
+    pub price_cards: usize,
     pub showtimes: usize,
 }
 
@@ -57,11 +66,20 @@ async fn add_missing(env: &Env, staff: Uuid, currency: Currency) -> anyhow::Resu
     added.movies = new;
     let (auditoriums, new) = add_auditoriums(env).await?;
     added.auditoriums = new;
+    (added.ticket_types, added.price_cards) = add_pricing(env, currency).await?;
+    let pricing = super::store::pricing(&env.pool).await?;
+    let has_draft = store::has_draft(&env.pool).await?;
     let mut changes = Vec::new();
     for (index, hall) in HALLS.iter().enumerate() {
         // Staff may have deleted it.
         let Some(auditorium) = auditoriums.iter().find(|a| a.name == hall.name) else { continue };
-        changes.extend(programme(env, (index, hall), auditorium, &movies, currency).await?);
+        let shows = Shows {
+            movies: &movies,
+            pricing: &pricing,
+            currency,
+            has_draft: has_draft || index + 1 < HALLS.len(),
+        };
+        changes.extend(programme(env, (index, hall), auditorium, &shows).await?);
     }
     added.showtimes = write(env, changes).await?;
     Ok(added)
@@ -116,9 +134,12 @@ fn create_movie(reel: &Reel, genre_ids: Vec<Uuid>, now: Timestamp) -> CreateMovi
         title: reel.title.to_owned(),
         synopsis: reel.synopsis.to_owned(),
         duration_minutes: reel.minutes,
-        rating: reel.rating.to_owned(),
+        rating: String::new(),
+        age_rating: Some(reel.age_rating()),
         release_date: model::date_text(released.date_time().date()),
         language: "en".to_owned(),
+        versions: reel.versions(),
+        formats: reel.formats(),
         genre_ids,
     }
 }
@@ -134,6 +155,7 @@ async fn add_auditoriums(env: &Env) -> anyhow::Result<(Vec<Auditorium>, usize)> 
             name: hall.name.to_owned(),
             time_zone: TIME_ZONE.to_owned(),
             rows: cinema::rows(hall),
+            site_id: DEFAULT_SITE,
             version: 1,
             created_at: now,
             updated_at: now,
@@ -146,36 +168,85 @@ async fn add_auditoriums(env: &Env) -> anyhow::Result<(Vec<Auditorium>, usize)> 
     Ok((super::store::auditoriums(&env.pool, &ids).await?, new))
 }
 
+/// The ticket types and price cards, where there are none at all: staff may have their own, or have deleted some.
+async fn add_pricing(env: &Env, currency: Currency) -> anyhow::Result<(usize, usize)> {
+    let there = super::store::pricing(&env.pool).await?;
+    if !there.types.is_empty() || !there.cards.is_empty() {
+        return Ok((0, 0));
+    }
+    let now = env.clock.now();
+    let (id, version, created_at, updated_at) = (Uuid::now_v7, 1, now, now);
+    let mut types = 0;
+    // One after another: each may accompany one before.
+    for of in prices::ticket_types() {
+        let of = TicketType { id: id(), of, version, created_at, updated_at };
+        types += write(env, vec![Change::new(Write::TicketType(of))]).await?;
+    }
+    let cards = prices::price_cards(currency)
+        .into_iter()
+        .map(|of| Change::new(Write::PriceCard(PriceCard { id: id(), of, version, created_at, updated_at })));
+    Ok((types, write(env, cards.collect()).await?))
+}
+
+/// What the shows of an auditorium are made of.
+struct Shows<'a> {
+    movies: &'a [Movie],
+    pricing: &'a Pricing,
+    currency: Currency,
+    /// Without one, the last show of the programme is a draft, as an example.
+    has_draft: bool,
+}
+
 /// The showtimes that an auditorium lacks.
 async fn programme(
     env: &Env,
     (index, hall): (usize, &Hall),
     auditorium: &Auditorium,
-    movies: &[Movie],
-    currency: Currency,
+    shows: &Shows<'_>,
 ) -> anyhow::Result<Vec<Change<Write>>> {
+    let Shows { movies, pricing, currency, has_draft } = *shows;
     let mut busy = store::busy(&env.pool, auditorium.id).await?;
     let (now, cleaning) = (env.clock.now(), env.settings.cleaning);
     let mut changes = Vec::new();
-    for (date, slot, at) in instants(&auditorium.time_zone, hall.times, now) {
+    let instants = instants(&auditorium.time_zone, hall.times, now);
+    let last = instants.last().map(|(_, _, at)| *at).filter(|_| !has_draft);
+    for (date, slot, at) in instants {
         let Some(movie) = cinema::playing(movies, date, index, slot) else { break };
+        let basis = Basis { movie: Some(movie), auditorium: Some(auditorium), pricing, cleaning, now };
+        let (film_version, format) = cinema::shown(movie, date, slot);
         let wanted = CreateShowtime {
             movie_id: movie.id,
             auditorium_id: auditorium.id,
             starts_at: at,
-            prices: cinema::prices(&auditorium.rows, hall.times[slot], currency),
+            prices: None,
+            price_card_id: None,
+            surcharges: cinema::surcharges(&movie.title),
+            overrides: Default::default(),
+            film_version,
+            format,
+            on_sale_at: None,
+            minutes_before_film: cinema::MINUTES_BEFORE_FILM,
+            status: if last == Some(at) { InitialStatus::Draft } else { InitialStatus::OnSale },
         };
-        // The only rejection that can happen: today's slot has begun.
-        let Ok(scheduled) = model::schedule(wanted, Some(movie), Some(auditorium), cleaning, now) else {
-            continue;
+        let plain = || {
+            let prices = Some(cinema::prices(&auditorium.rows, hall.times[slot], currency));
+            CreateShowtime { prices, surcharges: vec![], ..wanted.clone() }
         };
+        let scheduled = schedule(wanted.clone(), &basis).or_else(|rejection| match rejection {
+            // Of today's slots.
+            Rejection::StartsInThePast => Err(rejection),
+            // Staff's own cards do not have this.
+            _ => schedule(plain(), &basis),
+        });
+        let Ok(scheduled) = scheduled else { continue };
         let until = scheduled.busy_until();
         if busy.iter().any(|(from, to)| at < *to && *from < until) {
             continue;
         }
         busy.push((at, until));
         let event = endpoints::scheduled_event(env, &scheduled, &Context::new());
-        changes.push(Change { outbox: vec![event], ..Change::new(Write::Showtimes(vec![scheduled])) });
+        let outbox = event.into_iter().collect();
+        changes.push(Change { outbox, ..Change::new(Write::Showtimes(vec![scheduled])) });
     }
     Ok(changes)
 }
@@ -206,7 +277,10 @@ async fn write(env: &Env, changes: Vec<Change<Write>>) -> anyhow::Result<usize> 
         match env.journal.commit(change).await {
             Outcome::Committed { .. } => Ok(1),
             Outcome::Rejected(
-                Rejection::GenreTaken | Rejection::AuditoriumNameTaken | Rejection::AuditoriumTaken(_),
+                Rejection::GenreTaken
+                | Rejection::AuditoriumNameTaken
+                | Rejection::TicketTypeTaken
+                | Rejection::AuditoriumTaken(_),
             ) => Ok(0),
             other => Err(anyhow::anyhow!("seeding the demo cinema: {other:?}")),
         }

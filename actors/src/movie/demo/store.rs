@@ -56,3 +56,8 @@ pub async fn busy<'e>(
     .await?;
     Ok(rows.into_iter().map(|(from, to)| (from.into(), to.into())).collect())
 }
+
+/// Whether there is a draft.
+pub async fn has_draft<'e>(db: impl PgExecutor<'e>) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from showtimes where draft)").fetch_one(db).await
+}

@@ -11,6 +11,7 @@ use bus::contract::movie::{
     Auditorium, CreateAuditorium, DeleteAuditorium, GetAuditorium, ListAuditoriums, Rejection,
     UpdateAuditorium, with_columns,
 };
+use bus::contract::site::DEFAULT_SITE;
 use bus::service::{Answered, Call, Server, json};
 use futures::FutureExt;
 use uuid::Uuid;
@@ -19,8 +20,10 @@ use super::showtime::updated_event;
 use super::{Decision, writing};
 use crate::delivery::read_failure;
 use crate::movie::Env;
-use crate::movie::model::{self, Scheduled};
+use crate::movie::layout::lost_seats;
+use crate::movie::model;
 use crate::movie::programme;
+use crate::movie::showtime::Scheduled;
 use crate::movie::store::{self, Of, Write};
 
 pub async fn serve(env: &Arc<Env>, server: &mut Server) -> Result<(), Failure> {
@@ -40,6 +43,7 @@ async fn create(env: &Env, call: &Call<CreateAuditorium>) -> Result<Decision, Pr
         name,
         time_zone,
         rows: with_columns(rows),
+        site_id: DEFAULT_SITE,
         version: 1,
         created_at: now,
         updated_at: now,
@@ -60,7 +64,7 @@ async fn update(env: &Env, call: &Call<UpdateAuditorium>) -> Result<Decision, Pr
         future.iter().filter(|scheduled| scheduled.rows != auditorium.rows).cloned().collect();
     let claimed = env.claimed(&differ, &call.context).await?;
     let sold = model::sold(&differ, &claimed, |scheduled, seats| {
-        model::lost_seats(&scheduled.rows, &auditorium.rows, seats)
+        lost_seats(&scheduled.rows, &auditorium.rows, seats)
     });
     if !sold.is_empty() {
         return Err(Rejection::SeatsSold(sold).into());
@@ -69,7 +73,7 @@ async fn update(env: &Env, call: &Call<UpdateAuditorium>) -> Result<Decision, Pr
     let refitted: Vec<Scheduled> =
         future.iter().map(|scheduled| scheduled.refitted(&auditorium, now)).collect();
     let events =
-        refitted.iter().map(|scheduled| updated_event(env, scheduled, by, None, &call.context)).collect();
+        refitted.iter().filter_map(|scheduled| updated_event(env, scheduled, by, &call.context)).collect();
     Decision::new(&auditorium, Write::Auditorium(auditorium.clone(), refitted), events)
 }
 

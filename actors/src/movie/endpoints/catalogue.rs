@@ -18,7 +18,8 @@ use super::{Decision, FUTURE_SHOWTIMES_MAX, created_event, writing};
 use crate::delivery::read_failure;
 use crate::movie::Env;
 use crate::movie::length;
-use crate::movie::model::{self, Scheduled};
+use crate::movie::model;
+use crate::movie::showtime::{self, Removal, Scheduled};
 use crate::movie::store::{self, Of, Write};
 
 pub async fn serve(env: &Arc<Env>, server: &mut Server) -> Result<(), Failure> {
@@ -80,7 +81,8 @@ async fn update_movie(env: &Env, call: &Call<UpdateMovie>) -> Result<Decision, P
     }
     overlaps.truncate(OVERLAPS_MAX);
     let mut events = vec![event];
-    events.extend(moved.iter().map(|scheduled| updated_event(env, scheduled, Some(by), None, &call.context)));
+    events
+        .extend(moved.iter().filter_map(|scheduled| updated_event(env, scheduled, Some(by), &call.context)));
     let future = future.iter().map(|scheduled| scheduled.showtime.id).collect();
     let answer = ChangedMovie { movie: movie.clone(), overlaps };
     Decision::new(&answer, Write::MovieLength(movie, moved, future), events)
@@ -95,6 +97,9 @@ pub(super) fn updated(movie: &Movie, by: Uuid) -> MovieUpdated {
         synopsis: movie.synopsis,
         duration_minutes: movie.duration_minutes,
         rating: movie.rating,
+        age_rating: movie.age_rating,
+        versions: movie.versions,
+        formats: movie.formats,
         release_date: movie.release_date,
         language: movie.language,
         genres: movie.genres.into_iter().map(|genre| genre.name).collect(),
@@ -104,7 +109,7 @@ pub(super) fn updated(movie: &Movie, by: Uuid) -> MovieUpdated {
     }
 }
 
-/// Cancels the movie's future showtimes, unless seats are held or sold there. A seat that is sold while this is decided is
+/// Cancels the movie's future showtimes and deletes its drafts, unless seats are held or sold there. A seat that is sold while this is decided is
 /// cancelled and refunded, as with any cancelled showtime.
 async fn delete_movie(env: &Env, call: &Call<DeleteMovie>) -> Result<Decision, Problem> {
     let current = env.movie(call.request.id).await?;
@@ -118,7 +123,9 @@ async fn delete_movie(env: &Env, call: &Call<DeleteMovie>) -> Result<Decision, P
     let movie = Movie { version: current.version + 1, updated_at: now, ..current };
     let mut cancelled = Vec::with_capacity(future.len());
     for scheduled in &future {
-        cancelled.extend(model::cancelled(scheduled, now)?);
+        if let Removal::Cancelled(showtime) = showtime::cancelled(scheduled, now)? {
+            cancelled.push(showtime);
+        }
     }
     let event = MovieDeleted { movie_id: movie.id, version: movie.version, title: movie.title.clone(), by };
     let mut events = vec![env.event(&event, now, &call.context)];

@@ -1,4 +1,4 @@
-//! Requests about posters and trailers: which file belongs to which movie, and which files no movie uses any more.
+//! Requests about posters, trailers and logos: which file belongs to which movie or site, and which files none uses any more.
 //!
 //! The gateway stores the files: it sends a request here before it stores one and before it deletes one.
 
@@ -8,6 +8,7 @@ use bus::contract::media::{
     AttachMedia, BeginMedia, CondemnMedia, Condemned, ForgetMedia, Forgotten, Media, MediaKind,
 };
 use bus::contract::movie::{Movie, Rejection};
+use bus::contract::site::{Site, SiteUpdated, changed_fields};
 use bus::service::{Answered, Call, Server, json};
 use bus::{Failure, Problem};
 use futures::FutureExt;
@@ -35,11 +36,14 @@ async fn attach(env: &Env, call: &Call<AttachMedia>) -> Result<Decision, Problem
     let stored = call.request.stored.clone();
     let media = store::media(&env.pool, call.request.id).await.map_err(read_failure)?;
     let media = media.ok_or(Rejection::MediaGone)?;
+    if media.kind == MediaKind::Logo {
+        return attach_logo(env, call, media).await;
+    }
     let current = store::movies(&env.pool, &[media.movie_id]).await.map_err(read_failure)?.pop();
     let current = current.ok_or(Rejection::MediaGone)?;
     let (version, updated_at) = (current.version + 1, env.clock.now());
     let movie = match media.kind {
-        MediaKind::Poster => Movie {
+        MediaKind::Poster | MediaKind::Logo => Movie {
             poster_url: Some(stored.url.clone()),
             poster_small_url: stored.small_url.clone(),
             version,
@@ -51,6 +55,23 @@ async fn attach(env: &Env, call: &Call<AttachMedia>) -> Result<Decision, Problem
     let event = updated(&movie, call.caller()?.user_id);
     let event = env.event(&event, movie.updated_at, &call.context);
     Decision::new(&stored, Write::MediaAttached(media, movie), vec![event])
+}
+
+/// The smaller size: a logo is shown at a finger's height.
+async fn attach_logo(env: &Env, call: &Call<AttachMedia>, media: Media) -> Result<Decision, Problem> {
+    let stored = call.request.stored.clone();
+    let current = env.site(media.movie_id).await?;
+    if !current.is_saved() {
+        return Err(Rejection::SiteUnsaved.into());
+    }
+    let (version, updated_at) = (current.version + 1, env.clock.now());
+    let before = current.of.clone();
+    let mut site = Site { version, updated_at, ..current };
+    site.of.theme.logo_url = Some(stored.small_url.clone().unwrap_or_else(|| stored.url.clone()));
+    let changed = changed_fields(&before, &site.of);
+    let event = SiteUpdated { site: site.clone(), by: call.caller()?.user_id, changed };
+    let event = env.event(&event, site.updated_at, &call.context);
+    Decision::new(&stored, Write::LogoAttached(media, site), vec![event])
 }
 
 async fn condemn(env: Arc<Env>, _: Call<CondemnMedia>) -> Answered {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::contract::movie::{
     CancelShowtime, CreateShowtime, CreateShowtimes, CreatedShowtimes, DescribeShowtime, GetShowtime,
-    ListShowtimes, Prices, Rejection, ShowtimeCancelled, ShowtimeUpdated, UpdateShowtime,
+    ListShowtimes, Rejection, Showtime, ShowtimeCancelled, ShowtimeUpdated, UpdateShowtime,
 };
 use bus::event::Outgoing;
 use bus::service::{Answered, Call, Server, json};
@@ -16,12 +16,14 @@ use uuid::Uuid;
 use super::{Decision, scheduled_event, writing};
 use crate::delivery::read_failure;
 use crate::movie::Env;
-use crate::movie::model::{self, Scheduled};
+use crate::movie::model;
 use crate::movie::programme;
+use crate::movie::showtime::{self, Basis, Removal, Scheduled};
 use crate::movie::store::{self, Write};
+use crate::movie::tariff::Pricing;
 
-/// No showtime with its cleaning lasts longer: a movie at most 1,000 minutes, a gap at most a day.
-pub(super) const LONGEST: Duration = Duration::from_secs((1_000 + 24 * 60) * 60);
+/// No showtime with its cleaning lasts longer: a movie at most 1,000 minutes, the time before it at most 90, a gap at most a day.
+pub(super) const LONGEST: Duration = Duration::from_secs((1_000 + 90 + 24 * 60) * 60);
 
 pub async fn serve(env: &Arc<Env>, server: &mut Server) -> Result<(), Failure> {
     server.serve(writing(env, |env, call| create(env, call).boxed())).await?;
@@ -38,11 +40,18 @@ async fn create(env: &Env, call: &Call<CreateShowtime>) -> Result<Decision, Prob
     let movie = store::movies(&env.pool, &[wanted.movie_id]).await.map_err(read_failure)?.pop();
     let auditorium =
         store::auditoriums(&env.pool, &[wanted.auditorium_id]).await.map_err(read_failure)?.pop();
-    let (cleaning, now) = (env.settings.cleaning, env.clock.now());
-    let scheduled = model::schedule(wanted.clone(), movie.as_ref(), auditorium.as_ref(), cleaning, now)?;
+    let basis = Basis {
+        movie: movie.as_ref(),
+        auditorium: auditorium.as_ref(),
+        pricing: &env.pricing_unless(wanted.prices.is_some()).await?,
+        cleaning: env.settings.cleaning,
+        now: env.clock.now(),
+    };
+    let scheduled = showtime::schedule(wanted.clone(), &basis)?;
     let event = scheduled_event(env, &scheduled, &call.context);
-    let showtime = scheduled.showtime.clone();
-    Decision::new(&showtime, Write::Showtimes(vec![scheduled]), vec![event])
+    let mut showtime = scheduled.showtime.clone();
+    env.show_sales_end(std::slice::from_mut(&mut showtime)).await?;
+    Decision::new(&showtime, Write::Showtimes(vec![scheduled]), event.into_iter().collect())
 }
 
 async fn create_many(env: &Env, call: &Call<CreateShowtimes>) -> Result<Decision, Problem> {
@@ -60,11 +69,18 @@ async fn create_many(env: &Env, call: &Call<CreateShowtimes>) -> Result<Decision
             .map_err(read_failure)?,
         None => vec![],
     };
-    let now = env.clock.now();
-    let (scheduled, skipped) =
-        programme::plan(wanted, slots, movie.as_ref(), &auditorium, busy, cleaning, now)?;
-    let created = scheduled.iter().map(|scheduled| scheduled.showtime.clone()).collect();
-    let events = scheduled.iter().map(|scheduled| scheduled_event(env, scheduled, &call.context)).collect();
+    let basis = Basis {
+        movie: movie.as_ref(),
+        auditorium: Some(&auditorium),
+        pricing: &env.pricing_unless(wanted.prices.is_some()).await?,
+        cleaning,
+        now: env.clock.now(),
+    };
+    let (scheduled, skipped) = programme::plan(wanted, slots, busy, &basis)?;
+    let mut created: Vec<_> = scheduled.iter().map(|scheduled| scheduled.showtime.clone()).collect();
+    env.show_sales_end(&mut created).await?;
+    let events =
+        scheduled.iter().filter_map(|scheduled| scheduled_event(env, scheduled, &call.context)).collect();
     let answer = CreatedShowtimes { created, skipped };
     Decision::new(&answer, Write::Programme(scheduled), events)
 }
@@ -73,7 +89,13 @@ async fn create_many(env: &Env, call: &Call<CreateShowtimes>) -> Result<Decision
 /// keeps the old start (see `consumer`).
 async fn update(env: &Env, call: &Call<UpdateShowtime>) -> Result<Decision, Problem> {
     let current = env.scheduled(call.request.id).await?;
-    let changed = model::changed_showtime(&current, &call.request, env.settings.cleaning, env.clock.now())?;
+    let (change, cleaning) = (&call.request, env.settings.cleaning);
+    let pricing = env.pricing_unless(change.price_card_id.is_none()).await?;
+    let movie = match showtime::needs_movie(change) {
+        true => store::movies(&env.pool, &[current.showtime.movie_id]).await.map_err(read_failure)?.pop(),
+        false => None,
+    };
+    let changed = showtime::changed(&current, change, movie.as_ref(), &pricing, cleaning, env.clock.now())?;
     if changed.showtime.starts_at != current.showtime.starts_at {
         let current = std::slice::from_ref(&current);
         let claimed = env.claimed(current, &call.context).await?;
@@ -82,16 +104,27 @@ async fn update(env: &Env, call: &Call<UpdateShowtime>) -> Result<Decision, Prob
             return Err(Rejection::ShowtimeSold(sold).into());
         }
     }
-    let previous = Some(current.showtime.prices).filter(|prices| *prices != changed.showtime.prices);
-    let event = updated_event(env, &changed, Some(call.caller()?.user_id), previous, &call.context);
-    let showtime = changed.showtime.clone();
-    Decision::new(&showtime, Write::Showtimes(vec![changed]), vec![event])
+    // A tariff may change the prices of other types than the one that is shown.
+    let repriced = current.showtime.prices != changed.showtime.prices || current.tariff != changed.tariff;
+    let (before, after) = (current.showtime.overrides, changed.showtime.overrides);
+    let event = ShowtimeUpdated {
+        by: Some(call.caller()?.user_id),
+        previous_prices: repriced.then_some(current.showtime.prices),
+        previous_overrides: (before != after).then_some(before),
+        showtime: changed.event(),
+    };
+    let event = changed.is_published().then(|| env.event(&event, changed.showtime.updated_at, &call.context));
+    let mut showtime = changed.showtime.clone();
+    env.show_sales_end(std::slice::from_mut(&mut showtime)).await?;
+    Decision::new(&showtime, Write::Showtimes(vec![changed]), event.into_iter().collect())
 }
 
 async fn cancel(env: &Env, call: &Call<CancelShowtime>) -> Result<Decision, Problem> {
     let current = env.scheduled(call.request.id).await?;
-    let Some(cancelled) = model::cancelled(&current, env.clock.now())? else {
-        return Decision::unchanged(&());
+    let cancelled = match showtime::cancelled(&current, env.clock.now())? {
+        Removal::Nothing => return Decision::unchanged(&()),
+        Removal::Deleted => return Decision::new(&(), Write::DraftDeleted(current), vec![]),
+        Removal::Cancelled(cancelled) => cancelled,
     };
     let event = cancelled_event(env, &cancelled, call.caller()?.user_id, &call.context);
     Decision::new(&(), Write::Showtimes(vec![cancelled]), vec![event])
@@ -102,12 +135,20 @@ async fn get(env: Arc<Env>, call: Call<GetShowtime>) -> Answered {
     json(&showtime.ok_or(Rejection::NoSuchShowtime)?)
 }
 
+/// Other hosts get only published showtimes: they know no drafts.
 async fn describe(env: Arc<Env>, call: Call<DescribeShowtime>) -> Answered {
-    json(&env.scheduled(call.request.id).await?.event())
+    let found = env.scheduled(call.request.id).await?;
+    if !found.is_published() {
+        return Err(Rejection::NoSuchShowtime.into());
+    }
+    json(&found.event())
 }
 
 async fn list(env: Arc<Env>, call: Call<ListShowtimes>) -> Answered {
-    json(&store::list_showtimes(&env.pool, &call.request).await.map_err(read_failure)?)
+    let now = env.clock.now();
+    let mut found = store::list_showtimes(&env.pool, &call.request, now).await.map_err(read_failure)?;
+    env.add_availability(&mut found.items, now, &call.context).await;
+    json(&found)
 }
 
 impl Env {
@@ -115,18 +156,39 @@ impl Env {
         let found = store::scheduled(&self.pool, id).await.map_err(read_failure)?;
         Ok(found.ok_or(Rejection::NoSuchShowtime)?)
     }
+
+    /// Adds when their sales on the web end, in the answer to a change: what is read has it already.
+    async fn show_sales_end(&self, showtimes: &mut [Showtime]) -> Result<(), Problem> {
+        let Some(site) = showtimes.first().map(|showtime| showtime.site_id) else { return Ok(()) };
+        let site = self.site(site).await?;
+        for showtime in showtimes {
+            showtime.sales_end_at =
+                showtime.overrides.sales_end_at(site.of.sales_cutoffs, showtime.starts_at);
+        }
+        Ok(())
+    }
+
+    /// The cards and types that a tariff is made of; none where the showtime gets no tariff.
+    async fn pricing_unless(&self, plain: bool) -> Result<Pricing, Problem> {
+        if plain {
+            return Ok(Pricing::default());
+        }
+        self.pricing().await
+    }
 }
 
-/// `showtime.updated`
+/// `showtime.updated` where prices and rules are as before; none for a draft.
 pub fn updated_event(
     env: &Env,
     changed: &Scheduled,
     by: Option<Uuid>,
-    previous_prices: Option<Prices>,
     context: &Context,
-) -> Outgoing {
-    let event = ShowtimeUpdated { showtime: changed.event(), by, previous_prices };
-    env.event(&event, changed.showtime.updated_at, context)
+) -> Option<Outgoing> {
+    changed.is_published().then(|| {
+        let showtime = changed.event();
+        let event = ShowtimeUpdated { showtime, by, previous_prices: None, previous_overrides: None };
+        env.event(&event, changed.showtime.updated_at, context)
+    })
 }
 
 /// `showtime.cancelled`

@@ -76,6 +76,7 @@ fn auditorium(row: &PgRow) -> sqlx::Result<Auditorium> {
         name: row.try_get("name")?,
         time_zone: row.try_get("time_zone")?,
         rows,
+        site_id: row.try_get("site_id")?,
         version: row.try_get("version")?,
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,

@@ -3,7 +3,7 @@
 //! A deleted movie keeps its row, for past showtimes, and loses its genres, which may then be deleted too, and its files,
 //! which the sweep then deletes from the store.
 
-use bus::contract::movie::{Genre, ListMovies, Movie, MovieSort};
+use bus::contract::movie::{AgeRating, FilmVersion, Genre, ListMovies, Movie, MovieSort};
 use bus::contract::{Page, Paging, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -12,7 +12,7 @@ use time::Date;
 use uuid::Uuid;
 
 use super::page::{Listing, timestamp};
-use super::wall::Wall;
+use super::wall::{Day, Wall};
 use super::{Result, expect};
 use crate::movie::model;
 
@@ -49,11 +49,12 @@ pub async fn delete_genre(db: &mut PgConnection, genre: &Genre) -> Result<()> {
 pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
     let query = if movie.version == 1 {
         "insert into movies (id, title, synopsis, duration_minutes, rating, release_date, language, created_at,
-                             updated_at, version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+                             updated_at, version, age_rating, versions, formats)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
     } else {
         "update movies set title = $2, synopsis = $3, duration_minutes = $4, rating = $5, release_date = $6,
-           language = $7, created_at = $8, updated_at = $9, version = $10
+           language = $7, created_at = $8, updated_at = $9, version = $10, age_rating = $11, versions = $12,
+           formats = $13
          where id = $1 and version = $10 - 1 and deleted_at is null"
     };
     let put = sqlx::query(query)
@@ -66,7 +67,10 @@ pub async fn put_movie(db: &mut PgConnection, movie: &Movie) -> Result<()> {
         .bind(&movie.language)
         .bind(movie.created_at.date_time())
         .bind(movie.updated_at.date_time())
-        .bind(movie.version);
+        .bind(movie.version)
+        .bind(movie.age_rating.as_ref().map(Json))
+        .bind(Json(&movie.versions))
+        .bind(&movie.formats);
     expect(put.execute(&mut *db).await?.rows_affected(), 1)?;
     if movie.version > 1 {
         sqlx::query("delete from movie_genres where movie_id = $1").bind(movie.id).execute(&mut *db).await?;
@@ -143,9 +147,9 @@ pub async fn list_movies(pool: &PgPool, wanted: &ListMovies, now: Timestamp) -> 
     }
     if wanted.date.is_some() || wanted.show_time.is_some() {
         // The same showtime matches the date and the time.
-        let date = wanted.date.as_deref().and_then(model::date);
+        let day = wanted.date.as_deref().and_then(Day::read);
         let time = wanted.show_time.as_deref().and_then(model::time_of_day);
-        let wall = Wall::new(pool, date, time, Some(now)).await?;
+        let wall = Wall::new(pool, day, time, now).await?;
         found.and().push(
             "exists (select from showtimes s join auditoriums a on a.id = s.auditorium_id
              where s.movie_id = m.id and s.status = 'ON_SALE' and ",
@@ -180,14 +184,21 @@ fn genre(row: &PgRow) -> sqlx::Result<Genre> {
 
 fn movie(row: &PgRow) -> sqlx::Result<Movie> {
     let Json(genres): Json<Vec<Genre>> = row.try_get("genres")?;
+    let Json(versions): Json<Vec<FilmVersion>> = row.try_get("versions")?;
+    let age_rating: Option<Json<AgeRating>> = row.try_get("age_rating")?;
+    let age_rating = age_rating.map(|Json(rating)| rating);
     Ok(Movie {
         id: row.try_get("id")?,
         title: row.try_get("title")?,
         synopsis: row.try_get("synopsis")?,
         duration_minutes: u16::try_from(row.try_get::<i32, _>("duration_minutes")?).unwrap_or(u16::MAX),
         rating: row.try_get("rating")?,
+        minimum_age: age_rating.as_ref().and_then(AgeRating::age),
+        age_rating,
         release_date: model::date_text(row.try_get::<Date, _>("release_date")?),
         language: row.try_get("language")?,
+        versions,
+        formats: row.try_get("formats")?,
         genre_ids: genres.iter().map(|genre| genre.id).collect(),
         genres,
         poster_url: row.try_get("poster_url")?,

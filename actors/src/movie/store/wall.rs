@@ -4,12 +4,29 @@
 //! and each span between two changes of its clocks.
 
 use bus::contract::Timestamp;
+use bus::contract::movie::TODAY;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 use std::time::Duration;
 use time::{Date, Time};
 
 use super::auditorium::time_zones;
+use crate::movie::model;
 use crate::zone::{self, Span};
+
+/// A day of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Day {
+    On(Date),
+    /// The current one, by the clock of each auditorium.
+    Today,
+}
+
+impl Day {
+    /// Reads `YYYY-MM-DD` or `today`.
+    pub fn read(text: &str) -> Option<Self> {
+        if text == TODAY { Some(Self::Today) } else { model::date(text).map(Self::On) }
+    }
+}
 
 /// When the wanted day or time can be, in each zone that an auditorium is in.
 #[derive(Debug, Default)]
@@ -23,26 +40,31 @@ pub struct Wall {
 
 impl Wall {
     /// All showtimes that begin on this day.
-    pub async fn on(pool: &PgPool, date: Date) -> sqlx::Result<Self> {
-        Self::new(pool, Some(date), None, None).await
+    pub async fn on(pool: &PgPool, day: Day, now: Timestamp) -> sqlx::Result<Self> {
+        Self::new(pool, Some(day), None, now).await
     }
 
     /// All showtimes on this day, or after `now` where no day is given, that begin at this time of day.
     pub async fn new(
         pool: &PgPool,
-        date: Option<Date>,
+        day: Option<Day>,
         time: Option<Time>,
-        now: Option<Timestamp>,
+        now: Timestamp,
     ) -> sqlx::Result<Self> {
         let (zones, last) = time_zones(pool).await?;
         let mut wall = Self { time, ..Self::default() };
         for name in zones {
             // A zone that an older version knew and this one does not: mails and tickets take UTC, too.
             let zone = zone::named(&name).unwrap_or(jiff::tz::TimeZone::UTC);
-            let bounds = match (date, now.zip(last)) {
+            let date = match day {
+                Some(Day::On(date)) => Some(date),
+                Some(Day::Today) => zone::day_of(now, &zone),
+                None => None,
+            };
+            let bounds = match (date, last) {
                 (Some(date), _) => zone::day_start(date, &zone)
                     .zip(date.next_day().and_then(|next| zone::day_start(next, &zone))),
-                (None, Some((now, last))) => {
+                (None, Some(last)) => {
                     Some((now, Timestamp::from(last).plus(Duration::from_secs(1)).max(now)))
                 }
                 (None, None) => None,

@@ -8,14 +8,31 @@ use bus::contract::movie::{
 };
 
 use super::*;
-use crate::movie::model::{
-    Scheduled, cancelled, changed_auditorium, changed_movie, changed_showtime, lost_seats, sold,
-};
+use crate::movie::layout::lost_seats;
+use crate::movie::model::{changed_auditorium, changed_movie, sold};
+use crate::movie::showtime::{Removal, cancelled, changed};
 
 fn a_showtime() -> Scheduled {
     let hall = auditorium(&[SeatKind::Standard, SeatKind::Wheelchair, SeatKind::Gap]);
     let wanted = wanted(&[SeatKind::Standard, SeatKind::Wheelchair], in_an_hour());
-    schedule(wanted, Some(&a_movie()), Some(&hall), CLEANING, now()).unwrap()
+    scheduled(wanted, Some(&a_movie()), Some(&hall), now()).unwrap()
+}
+
+/// The showtime after a change without a price card.
+fn changed_showtime(
+    current: &Scheduled,
+    change: &UpdateShowtime,
+    now: Timestamp,
+) -> Result<Scheduled, Rejection> {
+    changed(current, change, None, &Pricing::default(), CLEANING, now)
+}
+
+/// The showtime as it is cancelled.
+fn off(known: &Scheduled, now: Timestamp) -> Scheduled {
+    match cancelled(known, now) {
+        Ok(Removal::Cancelled(off)) => off,
+        other => panic!("not cancelled: {other:?}"),
+    }
 }
 
 fn row(label: &str, kinds: &[SeatKind]) -> Row {
@@ -39,9 +56,9 @@ fn a_change_of_a_movie_leaves_what_it_does_not_name() {
 
 #[test]
 fn a_change_that_changes_nothing_or_badly_is_refused_by_its_field() {
-    assert_eq!(problems(&UpdateMovie::default()), [" must change at least one field"]);
-    assert_eq!(problems(&UpdateAuditorium::default()), [" must change at least one field"]);
-    assert_eq!(problems(&UpdateShowtime::default()), [" must change at least one field"]);
+    assert_eq!(problems(&UpdateMovie::default()), [" at least one field must be given"]);
+    assert_eq!(problems(&UpdateAuditorium::default()), [" at least one field must be given"]);
+    assert_eq!(problems(&UpdateShowtime::default()), [" at least one field must be given"]);
     let title = UpdateMovie { title: Some(" ".into()), ..UpdateMovie::default() };
     assert_eq!(problems(&title), ["title must have 1–200 characters"]);
     let rows = UpdateAuditorium { rows: Some(vec![]), ..UpdateAuditorium::default() };
@@ -73,7 +90,7 @@ fn a_moved_showtime_lasts_as_long_and_is_cleaned_after() {
     let known = a_showtime();
     let at = known.showtime.starts_at.plus(Duration::from_secs(3_600));
     let change = UpdateShowtime { starts_at: Some(at), ..UpdateShowtime::default() };
-    let moved = changed_showtime(&known, &change, CLEANING, now()).unwrap();
+    let moved = changed_showtime(&known, &change, now()).unwrap();
     assert_eq!(moved.showtime.ends_at, at.plus(Duration::from_secs(96 * 60)));
     assert_eq!(moved.busy_until(), moved.showtime.ends_at.plus(CLEANING));
     assert_eq!((moved.showtime.version, &moved.rows), (2, &known.rows));
@@ -86,27 +103,25 @@ fn a_moved_showtime_lasts_as_long_and_is_cleaned_after() {
 fn prices_may_change_until_the_show_begins_and_must_name_every_kind() {
     let known = a_showtime();
     let change = |kinds: &[SeatKind]| UpdateShowtime {
-        prices: Some(wanted(kinds, in_an_hour()).prices),
+        prices: Some(plain_prices(kinds)),
         ..UpdateShowtime::default()
     };
     let both = change(&[SeatKind::Standard, SeatKind::Wheelchair]);
-    let at = |now: Timestamp| {
-        changed_showtime(&known, &both, CLEANING, now).map(|changed| changed.showtime.version)
-    };
+    let at = |now: Timestamp| changed_showtime(&known, &both, now).map(|changed| changed.showtime.version);
     assert_eq!(at(now()), Ok(2));
     assert_eq!(at(known.showtime.starts_at), Err(Rejection::ShowtimeStarted));
-    let lacking = changed_showtime(&known, &change(&[SeatKind::Standard]), CLEANING, now());
+    let lacking = changed_showtime(&known, &change(&[SeatKind::Standard]), now());
     assert_eq!(lacking, Err(Rejection::PriceMissing(SeatKind::Wheelchair)));
-    let off = cancelled(&known, now()).unwrap().unwrap();
-    assert_eq!(changed_showtime(&off, &both, CLEANING, now()), Err(Rejection::ShowtimeCancelled));
+    let off = off(&known, now());
+    assert_eq!(changed_showtime(&off, &both, now()), Err(Rejection::ShowtimeCancelled));
 }
 
 #[test]
 fn a_showtime_is_cancelled_once_and_not_after_it_was_shown() {
     let known = a_showtime();
-    let off = cancelled(&known, known.showtime.starts_at).unwrap().unwrap();
+    let off = off(&known, known.showtime.starts_at);
     assert_eq!((off.showtime.status, off.showtime.version), (ShowtimeStatus::Cancelled, 2));
-    assert_eq!(cancelled(&off, now()), Ok(None));
+    assert_eq!(cancelled(&off, now()), Ok(Removal::Nothing));
     assert_eq!(cancelled(&known, known.showtime.ends_at), Err(Rejection::ShowtimeOver));
 }
 
@@ -124,7 +139,12 @@ fn a_refitted_showtime_has_the_auditoriums_seats_and_name() {
 
 #[test]
 fn a_showtime_event_from_before_versions_is_the_first() {
-    let updated = ShowtimeUpdated { showtime: a_showtime().event(), by: None, previous_prices: None };
+    let updated = ShowtimeUpdated {
+        showtime: a_showtime().event(),
+        by: None,
+        previous_prices: None,
+        previous_overrides: None,
+    };
     let mut json = serde_json::to_value(&updated).unwrap();
     assert_eq!(json["version"], 1, "an update has the fields of a scheduling");
     json.as_object_mut().unwrap().remove("version");

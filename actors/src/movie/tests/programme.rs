@@ -17,6 +17,14 @@ fn programme(from: &str, to: &str, times: &[&str]) -> CreateShowtimes {
         times: times.iter().map(|time| time.to_string()).collect(),
         weekdays: None,
         prices: one.prices,
+        price_card_id: None,
+        surcharges: vec![],
+        overrides: Default::default(),
+        film_version: None,
+        format: None,
+        on_sale_at: None,
+        minutes_before_film: 0,
+        status: InitialStatus::OnSale,
     }
 }
 
@@ -92,8 +100,9 @@ fn what_is_in_the_way_or_past_is_skipped_and_the_rest_is_scheduled() {
     ]
     .map(slot)
     .into();
-    let (made, skipped) =
-        plan(&wanted, slots, Some(&movie), &hall, vec![taken.clone()], CLEANING, now).unwrap();
+    let (movie, auditorium, pricing) = (Some(&movie), Some(&hall), &Pricing::default());
+    let basis = Basis { movie, auditorium, pricing, cleaning: CLEANING, now };
+    let (made, skipped) = plan(&wanted, slots, vec![taken.clone()], &basis).unwrap();
     let starts: Vec<Timestamp> = made.iter().map(|made| made.showtime.starts_at).collect();
     assert_eq!(starts, [minutes(10), minutes(121)]);
     let reasons: Vec<_> = skipped.iter().map(|skipped| (skipped.reason, skipped.showtime_id)).collect();
@@ -105,6 +114,6 @@ fn what_is_in_the_way_or_past_is_skipped_and_the_rest_is_scheduled() {
         (SkipReason::AuditoriumTaken, Some(taken.id)),
     ];
     assert_eq!(reasons, expected);
-    let none = plan(&wanted, vec![], None, &hall, vec![], CLEANING, now).unwrap();
+    let none = plan(&wanted, vec![], vec![], &Basis { movie: None, ..basis }).unwrap();
     assert!(none.0.is_empty() && none.1.is_empty());
 }

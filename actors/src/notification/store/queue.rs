@@ -7,8 +7,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bus::contract::reservation::{ReservationCreated, ReservationStatus};
-use bus::contract::{Currency, Money, SeatId, Timestamp};
+use bus::contract::reservation::{Credit, ReservationCreated, ReservationStatus};
+use bus::contract::site::DEFAULT_SITE;
+use bus::contract::{Currency, FeeLine, Line, Locale, Money, OrderCode, SeatId, Timestamp};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -114,6 +115,7 @@ fn claimed(row: &PgRow) -> sqlx::Result<Claimed> {
 #[derive(Deserialize)]
 struct AttendeeRow {
     reservation_id: Uuid,
+    code: Option<OrderCode>,
     version: i64,
     user_id: Uuid,
     email: String,
@@ -125,6 +127,11 @@ struct AttendeeRow {
     currency: Currency,
     status: ReservationStatus,
     expires_at: Timestamp,
+    locale: Locale,
+    lines: Vec<Line>,
+    fees: Vec<FeeLine>,
+    credit: Option<Credit>,
+    access: u32,
 }
 
 impl From<AttendeeRow> for Attendee {
@@ -133,6 +140,7 @@ impl From<AttendeeRow> for Attendee {
             status: row.status,
             reservation: ReservationCreated {
                 reservation_id: row.reservation_id,
+                code: row.code,
                 version: row.version,
                 user_id: row.user_id,
                 email: row.email,
@@ -142,10 +150,21 @@ impl From<AttendeeRow> for Attendee {
                 movie_title: row.movie_title,
                 starts_at: row.starts_at,
                 seats: row.seats,
-                // No mail names the price of a single seat.
-                lines: Vec::new(),
+                lines: row.lines,
+                fees: row.fees,
                 total: Money { amount: row.total, currency: row.currency },
                 expires_at: row.expires_at,
+                locale: row.locale,
+                // Nor the site.
+                site_id: DEFAULT_SITE,
+                access: row.access,
+                // No mail names the other order.
+                exchange_of: None,
+                due: row.credit.as_ref().map(|credit| {
+                    let amount = row.total - credit.total.amount - credit.waived.amount;
+                    Money { amount, currency: row.currency }
+                }),
+                credit: row.credit,
             },
         }
     }

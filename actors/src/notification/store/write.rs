@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bus::Context;
-use bus::contract::Timestamp;
 use bus::contract::notification::Rejection;
 use bus::contract::reminder::MovieReminder;
 use bus::contract::reservation::ReservationStatus;
+use bus::contract::{OrderCode, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::types::Json;
@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{EventRows, Write, Written};
-use crate::delivery::{Loss, Rows, WriteError};
+use crate::delivery::{Gauge, Loss, Rows, WriteError};
 use crate::notification::model::{Attendee, NewMail, Showtime, Topic, name_of};
 use crate::notification::order;
 use crate::seat_column::seat_column;
@@ -27,6 +27,14 @@ use crate::seat_column::seat_column;
 impl Rows for Write {
     type Rejection = Rejection;
     type Written = Written;
+
+    const GAUGES: &'static [Gauge] = &[
+        ("mails_queued", "select count(*) from mails where status = 'QUEUED'"),
+        (
+            "mails_oldest_seconds",
+            "select extract(epoch from now() - min(queued_at)) from mails where status = 'QUEUED' and attempts > 0",
+        ),
+    ];
 
     fn write<'a>(
         connection: &'a mut PgConnection,
@@ -64,6 +72,8 @@ async fn write_events(db: &mut PgConnection, events: &[&EventRows]) -> sqlx::Res
     let attendees: Vec<&(Attendee, Context)> = events.iter().filter_map(|e| e.attendee.as_ref()).collect();
     let newest = newest(&attendees);
     let mails: Vec<NewMail> = events.iter().flat_map(|event| event.mails.clone()).collect();
+    let old = events.iter().filter(|event| event.is_before_restore);
+    let mut old: Vec<NewMail> = old.flat_map(|event| event.mails.clone()).collect();
     // A few of either a day.
     let showtimes: Vec<&Showtime> = events.iter().filter_map(|event| event.showtime.as_ref()).collect();
     upsert_showtimes(db, &showtimes).await?;
@@ -71,10 +81,31 @@ async fn write_events(db: &mut PgConnection, events: &[&EventRows]) -> sqlx::Res
     let reminders: Vec<&(MovieReminder, Context)> =
         events.iter().filter_map(|e| e.reminder.as_ref()).collect();
     let mut reminder_mails = remind(db, &reminders).await?;
+    if !old.is_empty() {
+        old.extend(late.clone());
+    }
     reminder_mails.extend(late);
     if !reminder_mails.is_empty() {
         upsert_attendees_and_mails(db, &[], reminder_mails, hold_mail_after, &[]).await?;
     }
+    skip_old(db, &old).await
+}
+
+/// Marks mails that were just queued and may have been sent before the database was restored.
+async fn skip_old(db: &mut PgConnection, old: &[NewMail]) -> sqlx::Result<()> {
+    if old.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update mails set status = 'SKIPPED', version = version + 1, next_try_at = null, updated_at = now(),
+           reason = 'it may have been sent after the backup from which the database was restored'
+         where (kind, subject) in (select * from unnest($1::text[], $2::text[]))
+           and status = 'QUEUED' and attempts = 0 and resends = 0",
+    )
+    .bind(old.iter().map(|mail| name_of(mail.topic.kind())).collect::<Vec<_>>())
+    .bind(old.iter().map(|mail| mail.subject.as_str()).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -113,29 +144,39 @@ async fn upsert_attendees_and_mails(
     let reminders = sqlx::query(
         "with reservation as (
            select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::timestamptz[],
-                                $8::text[], $9::bigint[], $10::text[], $11::text[], $12::timestamptz[])
+                                $8::text[], $9::bigint[], $10::text[], $11::text[], $12::timestamptz[], $22::text[], $23::text[],
+                                $24::jsonb[], $25::bigint[], $26::jsonb[], $27::jsonb[])
              as r (reservation_id, version, user_id, email, showtime_id, movie_title, starts_at, seats, total, currency,
-                   status, expires_at)
+                   status, expires_at, code, locale, lines, access, fees, credit)
          ), projected as (
            insert into attendees as stored (reservation_id, version, user_id, email, showtime_id, movie_title, starts_at,
-                                            seats, total, currency, status, expires_at)
-           select reservation_id, version, user_id, email, showtime_id, movie_title, starts_at,
-                  string_to_array(seats, ','), total, currency, status, expires_at
+                                            seats, total, currency, status, expires_at, code, locale, lines, access, fees, credit)
+           select reservation_id, version, user_id,
+                  case when exists (select from erased_users as erased where erased.user_id = reservation.user_id)
+                    then '' else email end, showtime_id, movie_title, starts_at,
+                  string_to_array(seats, ','), total, currency, status, expires_at, code, locale, lines, access, fees,
+                  credit
            from reservation
-           on conflict (reservation_id) do update set version = excluded.version, email = excluded.email,
+           on conflict (reservation_id) do update set version = excluded.version, user_id = excluded.user_id,
+             email = excluded.email,
              showtime_id = excluded.showtime_id, movie_title = excluded.movie_title, starts_at = excluded.starts_at,
              seats = excluded.seats, total = excluded.total, currency = excluded.currency, status = excluded.status,
-             expires_at = excluded.expires_at
+             expires_at = excluded.expires_at, code = coalesce(excluded.code, stored.code),
+             locale = excluded.locale, lines = excluded.lines, access = excluded.access, fees = excluded.fees,
+             credit = excluded.credit
            where stored.version < excluded.version
          ), queued as (
-           insert into mails (id, kind, subject, reservation_id, recipient, topic, status, next_try_at, context)
-           select new.id, new.kind, new.subject, new.reservation_id, coalesce(new.recipient, r.email, stored.email),
+           insert into mails (id, kind, subject, reservation_id, user_id, recipient, topic, status, next_try_at, context)
+           select new.id, new.kind, new.subject, new.reservation_id, new.user_id,
+                  coalesce(new.recipient, nullif(r.email, ''), nullif(stored.email, '')),
                   new.topic, 'QUEUED', now() + new.wait_ms * interval '1 millisecond', new.context::json
            from unnest($13::uuid[], $14::text[], $15::text[], $16::uuid[], $17::text[], $18::jsonb[], $19::text[],
-                       $20::bigint[])
-             with ordinality as new (id, kind, subject, reservation_id, recipient, topic, context, wait_ms, position)
+                       $20::bigint[], $28::uuid[])
+             with ordinality as new (id, kind, subject, reservation_id, recipient, topic, context, wait_ms, user_id, position)
            left join reservation r on r.reservation_id = new.reservation_id
            left join attendees stored on stored.reservation_id = new.reservation_id
+           where not exists (
+             select from erased_users as erased where erased.user_id in (new.user_id, r.user_id, stored.user_id))
            order by new.position on conflict on constraint one_mail do nothing
          )
          select showtime_id, starts_at, heard_at from reminders where showtime_id = any($21::uuid[])",
@@ -161,6 +202,13 @@ async fn upsert_attendees_and_mails(
     .bind(sorted.iter().map(|(_, mail)| json(&mail.context)).collect::<Vec<_>>())
     .bind(sorted.iter().map(|(_, mail)| wait_ms(mail, hold_mail_after)).collect::<Vec<_>>())
     .bind(confirmed.iter().map(|(attendee, _)| attendee.reservation.showtime_id).collect::<Vec<_>>())
+    .bind(reservations().map(|r| r.code.as_ref().map(OrderCode::as_str)).collect::<Vec<_>>())
+    .bind(reservations().map(|r| r.locale.as_str()).collect::<Vec<_>>())
+    .bind(reservations().map(|r| Json(&r.lines)).collect::<Vec<_>>())
+    .bind(reservations().map(|r| i64::from(r.access)).collect::<Vec<_>>())
+    .bind(reservations().map(|r| Json(&r.fees)).collect::<Vec<_>>())
+    .bind(reservations().map(|r| r.credit.as_ref().map(Json)).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|(_, mail)| mail.user_id).collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
     let mut late = Vec::new();
@@ -186,6 +234,10 @@ fn json(context: &Context) -> String {
     serde_json::to_string(context).expect("two texts always serialize")
 }
 
+fn json_of(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("contract types are plain data and always serialize")
+}
+
 /// Of several versions of a showtime the newest counts.
 async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> sqlx::Result<()> {
     if showtimes.is_empty() {
@@ -195,12 +247,18 @@ async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> sql
     sorted.sort_by_key(|showtime| (showtime.id, std::cmp::Reverse(showtime.version)));
     sorted.dedup_by_key(|showtime| showtime.id);
     sqlx::query(
-        "insert into showtimes as stored (id, version, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled)
-         select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                              $7::timestamptz[], $8::boolean[])
+        "insert into showtimes as stored (id, version, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled,
+           film_version, format, minutes_before_film)
+         select id, version, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled, film_version::jsonb,
+           format, minutes_before_film
+         from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                     $7::timestamptz[], $8::boolean[], $9::text[], $10::text[], $11::int[])
+           as new (id, version, movie_title, auditorium_name, time_zone, starts_at, ends_at, cancelled, film_version,
+                   format, minutes_before_film)
          on conflict (id) do update set version = excluded.version, movie_title = excluded.movie_title,
            time_zone = excluded.time_zone, auditorium_name = excluded.auditorium_name, starts_at = excluded.starts_at,
-           ends_at = excluded.ends_at, cancelled = excluded.cancelled
+           ends_at = excluded.ends_at, cancelled = excluded.cancelled, film_version = excluded.film_version,
+           format = excluded.format, minutes_before_film = excluded.minutes_before_film
          where stored.version < excluded.version",
     )
     .bind(sorted.iter().map(|s| s.id).collect::<Vec<_>>())
@@ -211,6 +269,9 @@ async fn upsert_showtimes(db: &mut PgConnection, showtimes: &[&Showtime]) -> sql
     .bind(sorted.iter().map(|s| s.starts_at.date_time()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|s| s.ends_at.date_time()).collect::<Vec<_>>())
     .bind(sorted.iter().map(|s| s.cancelled).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|s| s.film_version.as_ref().map(json_of)).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|s| s.format.clone()).collect::<Vec<_>>())
+    .bind(sorted.iter().map(|s| i32::from(s.minutes_before_film)).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())
@@ -244,6 +305,7 @@ fn reminder_mail(reservation: Uuid, starts_at: Timestamp, context: &Context) -> 
         topic: Topic::Reminder { starts_at },
         subject: format!("{reservation}/{starts_at}"),
         reservation_id: Some(reservation),
+        user_id: None,
         recipient: None,
         context: context.clone(),
     }
@@ -253,7 +315,7 @@ async fn resend(db: &mut PgConnection, id: Uuid, version: i64) -> sqlx::Result<b
     let queued = sqlx::query(
         "update mails set status = 'QUEUED', version = version + 1, attempts = 0, resends = resends + 1,
            next_try_at = now(), queued_at = now(), updated_at = now(), error = null, reason = null
-         where id = $1 and version = $2 and status <> 'QUEUED'",
+         where id = $1 and version = $2 and status <> 'QUEUED' and blanked_at is null",
     )
     .bind(id)
     .bind(version)

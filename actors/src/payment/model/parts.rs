@@ -1,11 +1,12 @@
-//! The parts of a payment: its attempts, refunds and disputes, when each is checked next, and how each is shown. What becomes of
+//! The parts of a payment: its bill, attempts, refunds and disputes, when each is checked next, and how each is shown. What becomes of
 //! them is decided in `attempt`, `refund` and `dispute`.
 
 use std::time::Duration;
 
 use bus::contract::payment::{self as contract, AttemptStatus, DisputeStatus, Pay};
 use bus::contract::reservation::RefundStatus;
-use bus::contract::{Money, Request, Timestamp};
+use bus::contract::site::default_site;
+use bus::contract::{FeeLine, Line, Locale, Money, OrderCode, Request, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -49,6 +50,19 @@ const SHOWN_CODES: [&str; 20] = [
     "withdrawal_count_limit_exceeded",
     NO_SUCH_METHOD,
 ];
+
+/// What a receipt shows besides the total.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bill {
+    /// The site that sold it.
+    #[serde(default = "default_site")]
+    pub site_id: Uuid,
+    pub code: Option<OrderCode>,
+    pub locale: Locale,
+    pub lines: Vec<Line>,
+    pub fees: Vec<FeeLine>,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

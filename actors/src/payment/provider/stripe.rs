@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::objects::{Failure, Intent, Listed, Session, StripeDispute, StripeRefund};
 use super::{
     Answer, AttemptView, DisputeView, EventPage, Kind, ListedEvent, Order, Place, Provider, ProviderState,
-    RefundOrder, RefundView,
+    Purchase, RefundOrder, RefundView,
 };
 use crate::config::PaymentSettings;
 
@@ -41,6 +41,9 @@ const EVENTS: [&str; 9] = [
     "charge.dispute.updated",
     "charge.dispute.closed",
 ];
+
+const PRODUCT_NAME: &str = "line_items[0][price_data][product_data][name]";
+const PRODUCT_DESCRIPTION: &str = "line_items[0][price_data][product_data][description]";
 
 pub struct Stripe {
     client: reqwest::Client,
@@ -165,7 +168,12 @@ impl Stripe {
         ])
     }
 
-    async fn open_page(&self, order: &Order, ends_at: i64) -> Answer<AttemptView> {
+    async fn open_page(
+        &self,
+        order: &Order,
+        ends_at: i64,
+        purchase: Option<&Purchase>,
+    ) -> Answer<AttemptView> {
         let Some(amount) = units(order.total) else { return not_whole() };
         let back = format!("{}/reservations/{}", self.settings.public_url, order.reservation_id);
         let mut form: Form = vec![
@@ -173,7 +181,7 @@ impl Stripe {
             ("line_items[0][quantity]", "1".to_owned()),
             ("line_items[0][price_data][currency]", currency(order.total)),
             ("line_items[0][price_data][unit_amount]", amount),
-            ("line_items[0][price_data][product_data][name]", order.description.clone()),
+            (PRODUCT_NAME, purchase.map_or(&order.description, |purchase| &purchase.name).clone()),
             ("success_url", format!("{back}?session_id={{CHECKOUT_SESSION_ID}}")),
             ("cancel_url", back),
             ("expires_at", ends_at.to_string()),
@@ -185,6 +193,10 @@ impl Stripe {
             ("payment_intent_data[metadata][reservation_id]", order.reservation_id.to_string()),
             ("payment_intent_data[metadata][attempt]", order.attempt.to_string()),
         ];
+        if let Some(Purchase { details, locale, .. }) = purchase {
+            form.push((PRODUCT_DESCRIPTION, details.clone()));
+            form.push(("locale", locale.as_str().to_owned()));
+        }
         if let Some(email) = &order.email {
             form.push(("customer_email", email.clone()));
         }
@@ -257,7 +269,7 @@ impl Provider for Stripe {
         match &order.kind {
             Kind::Token { method: Some(method) } => self.charge(order, method).await,
             Kind::Token { method: None } => Answer::Unknown("the token was deleted".into()),
-            Kind::Hosted { ends_at } => self.open_page(order, *ends_at).await,
+            Kind::Hosted { ends_at, purchase } => self.open_page(order, *ends_at, purchase.as_ref()).await,
         }
     }
 

@@ -8,7 +8,8 @@ use time::{Date, OffsetDateTime};
 
 use crate::zone;
 
-/// The sums of one group of postings. Sales are credits, so their sign is turned.
+/// The sums of one group of postings. Sales are credits, so their sign is turned. What was waived is in
+/// them, as in the ticket reports.
 const SUMS: &str = "
   b.currency,
   coalesce(-sum(b.amount) filter (where b.account = 'SALES'), 0)::int8 gross,
@@ -24,12 +25,20 @@ const SOME: &str = "
   or sum(b.amount) filter (where b.account in ('DISPUTED', 'CHARGEBACKS')) <> 0";
 
 /// Postings from the first to the last of the instants in $1. Each is the beginning of a day, whatever the clocks did; the
-/// last one is the end of the last day.
-const POSTINGS: &str = "
-  from postings b
-  where b.at >= ($1::timestamptz[])[1]
-    and b.at < ($1::timestamptz[])[array_upper($1::timestamptz[], 1)]
-    and b.account in ('SALES', 'REFUNDS', 'DISPUTED', 'CHARGEBACKS')";
+/// last one is the end of the last day. The showtimes in $2 are an own condition, so that their index is used.
+fn postings(request: &ReportRevenue) -> String {
+    let showtimes = match request.showtime_ids {
+        Some(_) => "b.showtime_id = any($2::uuid[])",
+        None => "$2::uuid[] is null",
+    };
+    format!(
+        "from postings b
+         where b.at >= ($1::timestamptz[])[1]
+           and b.at < ($1::timestamptz[])[array_upper($1::timestamptz[], 1)]
+           and b.account in ('SALES', 'REFUNDS', 'DISPUTED', 'CHARGEBACKS')
+           and {showtimes}"
+    )
+}
 
 pub async fn revenue(pool: &PgPool, request: &ReportRevenue) -> Result<RevenueReport, sqlx::Error> {
     let (from, starts) =
@@ -54,23 +63,25 @@ pub async fn revenue(pool: &PgPool, request: &ReportRevenue) -> Result<RevenueRe
             "starts_at, showtime_id",
         ),
     };
+    let postings = postings(request);
     let sql = format!(
         "select {columns}, {SUMS}, count(*) over () as total
          from (select {group}, b.movie_title, b.starts_at, b.account, b.amount, b.currency, b.tickets
-               {POSTINGS}) b
+               {postings}) b
          group by day, movie_id, showtime_id, b.currency having {SOME}
-         order by {order}, b.currency limit $2 offset $3"
+         order by {order}, b.currency limit $3 offset $4"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(&starts)
+        .bind(&request.showtime_ids)
         .bind(request.paging.limit())
         .bind(request.paging.offset())
         .fetch_all(pool)
         .await?;
     let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
     let items = rows.iter().map(|row| line(row, request.by, from)).collect::<Result<_, _>>()?;
-    let sql = format!("select {SUMS} {POSTINGS} group by b.currency order by b.currency");
-    let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&starts);
+    let sql = format!("select {SUMS} {postings} group by b.currency order by b.currency");
+    let totals = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&starts).bind(&request.showtime_ids);
     let totals = totals.fetch_all(pool).await?.iter().map(sums).collect::<Result<_, _>>()?;
     Ok(RevenueReport {
         by: request.by,

@@ -7,9 +7,11 @@ use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::receipt::{BuyerRow, Signature};
 use super::{PaymentRows, ProviderEvent, Rows, status_name};
 use crate::delivery::Statement;
 use crate::payment::model::Payment;
+use crate::payment::receipt::Content;
 use crate::payment::step::LogLine;
 
 /// Parts without rows are left out.
@@ -28,7 +30,8 @@ pub fn of(rows: &[&Rows]) -> Statement {
                insert into payments (id, reservation_id, user_id, status, charging, version, next_check_at, attention,
                  provider_refs, checkpoint, log, created_at, updated_at)
                select id, reservation_id, user_id, status, charging, version, next_check_at, attention, provider_refs,
-                 checkpoint, log, created_at, updated_at
+                 case when exists (select from erased_users as erased where erased.user_id = new.user_id)
+                   then checkpoint || '{\"email\": null}' else checkpoint end, log, created_at, updated_at
                from new where expected = 0
                on conflict do nothing returning id),
              changed as (
@@ -64,11 +67,36 @@ pub fn of(rows: &[&Rows]) -> Statement {
                on conflict do nothing)",
         ),
         (
+            !batch.receipts.is_empty(),
+            "receipted as (
+               insert into receipts (kind, cause, payment_id, reservation_id, amount, currency, content, due_at)
+               select * from jsonb_to_recordset({doc} -> 'receipts') as new (kind text, cause uuid, payment_id uuid,
+                 reservation_id uuid, amount bigint, currency text, content jsonb, due_at timestamptz)
+               on conflict do nothing)",
+        ),
+        (
+            !batch.buyers.is_empty(),
+            "bought as (
+               insert into buyers (reservation_id, buyer)
+               select * from jsonb_to_recordset({doc} -> 'buyers') as new (reservation_id uuid, buyer jsonb)
+               on conflict do nothing)",
+        ),
+        (
+            !batch.signatures.is_empty(),
+            "signed as (
+               update receipts as r set signature = new.signature
+               from jsonb_to_recordset({doc} -> 'signatures') as new (kind text, cause uuid, signature text)
+               where r.kind = new.kind and r.cause = new.cause and r.signature is null)",
+        ),
+        (
             !batch.events.is_empty(),
             "received as (
                insert into provider_events (id, kind, body, payment_id)
-               select * from jsonb_to_recordset({doc} -> 'events') as new (id text, kind text, body text,
-                 payment_id uuid)
+               -- a payment without an address has lost it, and nothing personal is stored of it
+               select new.id, kind, case when p.checkpoint ->> 'email' is null and p.id is not null then payment.reduced(body)
+                 else body end, payment_id
+               from jsonb_to_recordset({doc} -> 'events') as new (id text, kind text, body text, payment_id uuid)
+               left join payments as p on p.id = payment_id
                on conflict do nothing)",
         ),
     ];
@@ -100,6 +128,9 @@ struct Batch<'a> {
     checks: Vec<CheckRow>,
     postings: Vec<PostingRow<'a>>,
     declines: Vec<DeclineRow>,
+    receipts: Vec<ReceiptRow<'a>>,
+    buyers: Vec<&'a BuyerRow>,
+    signatures: Vec<&'a Signature>,
     events: Vec<EventRow<'a>>,
 }
 
@@ -162,6 +193,18 @@ struct DeclineRow {
 }
 
 #[derive(Serialize)]
+struct ReceiptRow<'a> {
+    kind: &'static str,
+    cause: Uuid,
+    payment_id: Uuid,
+    reservation_id: Uuid,
+    amount: i64,
+    currency: &'a str,
+    content: &'a Content,
+    due_at: Timestamp,
+}
+
+#[derive(Serialize)]
 struct EventRow<'a> {
     id: &'a str,
     kind: &'a str,
@@ -173,6 +216,7 @@ impl<'a> Batch<'a> {
     fn of(rows: &[&'a Rows]) -> Self {
         let mut steps: Vec<&PaymentRows> = Vec::new();
         let (mut checks, mut events) = (Vec::new(), Vec::new());
+        let (mut buyers, mut signatures) = (Vec::new(), Vec::new());
         for rows in rows {
             match rows {
                 Rows::Step(rows) => {
@@ -183,7 +227,9 @@ impl<'a> Batch<'a> {
                 Rows::Check { id, version, at } => {
                     checks.push(CheckRow { id: *id, version: *version, at: *at })
                 }
-                Rows::Cursor(_) => {}
+                Rows::Buyer(buyer) => buyers.push(buyer),
+                Rows::Signature(signature) => signatures.push(signature),
+                Rows::Cursor(_) | Rows::Numbering(_) => {}
             }
         }
         steps.sort_by_key(|rows| rows.payment.id);
@@ -192,6 +238,9 @@ impl<'a> Batch<'a> {
             payments: steps.iter().map(|rows| PaymentRow::of(rows)).collect(),
             checks,
             postings: steps.iter().flat_map(|rows| PostingRow::of(rows)).collect(),
+            receipts: steps.iter().flat_map(|rows| ReceiptRow::of(rows)).collect(),
+            buyers,
+            signatures,
             declines: steps.iter().flat_map(|rows| DeclineRow::of(rows)).collect(),
             events: events.into_iter().map(EventRow::of).collect(),
         }
@@ -250,6 +299,22 @@ impl DeclineRow {
     fn of(rows: &PaymentRows) -> impl Iterator<Item = Self> {
         let (payment_id, user_id, at) = (rows.payment.id, rows.payment.user_id, rows.payment.updated_at);
         rows.declined.iter().map(move |attempt| Self { payment_id, attempt: *attempt, user_id, at })
+    }
+}
+
+impl<'a> ReceiptRow<'a> {
+    fn of(rows: &'a PaymentRows) -> impl Iterator<Item = Self> {
+        let payment = &rows.payment;
+        rows.receipts.iter().map(move |due| Self {
+            kind: due.kind.as_str(),
+            cause: due.cause,
+            payment_id: payment.id,
+            reservation_id: payment.reservation_id,
+            amount: due.total.amount,
+            currency: due.total.currency.as_str(),
+            content: &due.content,
+            due_at: payment.updated_at,
+        })
     }
 }
 

@@ -89,6 +89,7 @@ fn money_that_a_dispute_holds_is_not_given_back_as_well() {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(1),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
     };
     let step = request_refund(&disputed(), &wanted, at(150));
@@ -120,6 +121,7 @@ fn a_refund_without_a_reply_is_searched_and_created_where_it_is_missing() {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(2400),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
     };
     let asked = request_refund(&paid(), &wanted, at(100)).next;

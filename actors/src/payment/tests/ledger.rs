@@ -18,6 +18,7 @@ fn refunded(payment: &Payment, id: u128, amount: i64) -> Step {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(amount),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
     };
     let requested = request_refund(payment, &wanted, at(100));
@@ -87,6 +88,7 @@ fn a_refund_of_another_amount_is_not_taken_for_ours() {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(500),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
     };
     let asked = request_refund(&wanted, &request, at(200)).next;

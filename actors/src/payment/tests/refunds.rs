@@ -13,6 +13,7 @@ fn wanted(id: Uuid, amount: i64) -> RefundRequested {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(amount),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
         by: None,
         version: 4,
@@ -153,4 +154,14 @@ fn a_refund_of_our_own_is_only_logged() {
     let step = refund_replied(&double, own, 1, &back(2400, RefundState::Succeeded), at(61));
     assert_eq!((&step.events[..], step.next.refunds[0].status), (&[][..], RefundStatus::Completed));
     assert_eq!(step.next.status(), PaymentStatus::Succeeded, "the accepted capture is kept");
+}
+
+#[test]
+fn a_payment_is_open_while_a_refund_is_under_way() {
+    use crate::payment::erasure::is_open;
+    assert!(!is_open(&paid()));
+    let requested = request_refund(&paid(), &wanted(FIRST, 1000), at(100)).next;
+    assert!(is_open(&requested));
+    let done = refund_replied(&requested, FIRST, 1, &back(1000, RefundState::Succeeded), at(101)).next;
+    assert!(!is_open(&done));
 }

@@ -1,4 +1,4 @@
-//! Thousands of random histories of exchanges, cancellations, refunds and disputes, whose events arrive late, twice and out of
+//! Thousands of random histories of exchanges, returns, cancellations, refunds and disputes, whose events arrive late, twice and out of
 //! order: money and tickets end at the last show.
 
 use std::collections::{BTreeMap, HashSet};
@@ -8,12 +8,12 @@ use bus::contract::reservation::{CancelReason, RefundStatus};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::seats::{self, exchange, wanted};
+use super::seats::{self, exchange, give_back, wanted};
 use super::*;
 use crate::payment::ledger::Account;
 use crate::payment::provider::RefundState;
 
-/// A reservation that is exchanged repeatedly, perhaps cancelled, and a payment that receives its events in any order.
+/// A reservation that is exchanged and partly given back repeatedly, perhaps cancelled, and a payment that receives its events in any order.
 struct World {
     random: StdRng,
     payment: Payment,
@@ -32,6 +32,7 @@ struct World {
 #[derive(Debug, Clone)]
 enum Event {
     Exchanged(i64, u128, usize),
+    Returned(i64, u128, usize),
     Cancelled(i64, u128, usize),
     Refund(u128, i64),
 }
@@ -73,12 +74,17 @@ impl World {
 
     fn act(&mut self) {
         let is_over = self.seats == 0;
-        match self.random.random_range(0..9) {
+        match self.random.random_range(0..10) {
             0 | 1 if !is_over => {
                 self.version += self.random.random_range(1..3);
                 self.showtime = [8, 30, 40][self.random.random_range(0..3)];
                 self.seats = self.random.random_range(1..4);
                 self.events.push((Event::Exchanged(self.version, self.showtime, self.seats), false));
+            }
+            8 if self.seats > 1 => {
+                self.version += 1;
+                self.seats -= 1;
+                self.events.push((Event::Returned(self.version, self.showtime, self.seats), false));
             }
             2 if !is_over && self.random.random_bool(0.3) => {
                 self.version += 1;
@@ -110,8 +116,10 @@ impl World {
         self.history.push(format!("{event:?}"));
         let step = match event {
             Event::Exchanged(version, showtime, seats) => exchange(&self.payment, version, showtime, seats),
+            Event::Returned(version, showtime, seats) => give_back(&self.payment, version, showtime, seats),
             Event::Cancelled(version, showtime, seats) => {
                 let event = ReservationCancelled {
+                    credited: vec![],
                     reason: CancelReason::UserRequest,
                     reservation: seats::event(version, showtime, seats),
                 };

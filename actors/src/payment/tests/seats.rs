@@ -12,6 +12,7 @@ use crate::payment::provider::RefundState;
 pub fn event(version: i64, showtime: u128, seats: usize) -> ReservationCreated {
     ReservationCreated {
         reservation_id: RESERVATION,
+        code: None,
         version,
         user_id: Uuid::from_u128(7),
         email: "ada@example.org".into(),
@@ -21,23 +22,31 @@ pub fn event(version: i64, showtime: u128, seats: usize) -> ReservationCreated {
         starts_at: at(86_400),
         seats: (1..=seats).map(|n| SeatId::new("A", n as u16)).collect(),
         lines: Vec::new(),
+        fees: vec![],
         total: euros(2400),
         expires_at: at(HOLD),
+        locale: bus::contract::Locale::En,
+        site_id: bus::contract::site::DEFAULT_SITE,
+        access: 0,
+        exchange_of: None,
+        credit: None,
+        due: None,
     }
 }
 
 pub fn exchange(payment: &Payment, version: i64, showtime: u128, seats: usize) -> Step {
-    let event = ReservationExchanged {
-        payment_id: payment.id,
-        previous_showtime_id: Uuid::from_u128(8),
-        previous_seats: Vec::new(),
-        reservation: event(version, showtime, seats),
-    };
-    exchanged(payment, &event, at(100))
+    let reservation = event(version, showtime, seats);
+    seats_changed(payment, SeatsChanged { payment_id: payment.id, entry: "exchange", reservation }, at(100))
+}
+
+/// So many seats of the same showtime are left.
+pub fn give_back(payment: &Payment, version: i64, showtime: u128, seats: usize) -> Step {
+    let reservation = event(version, showtime, seats);
+    seats_changed(payment, SeatsChanged { payment_id: payment.id, entry: "return", reservation }, at(100))
 }
 
 fn cancel(payment: &Payment, version: i64, reason: CancelReason) -> Step {
-    let event = ReservationCancelled { reason, reservation: event(version, 8, 2) };
+    let event = ReservationCancelled { reason, credited: vec![], reservation: event(version, 8, 2) };
     cancelled(payment, &event, at(100))
 }
 
@@ -49,6 +58,7 @@ pub fn wanted(id: u128, amount: i64) -> RefundRequested {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(amount),
+        provider_ref: None,
         reason: "EXCHANGED".into(),
     }
 }
@@ -104,6 +114,14 @@ fn an_exchange_within_a_showtime_moves_tickets_alone_and_only_the_difference() {
 }
 
 #[test]
+fn tickets_that_are_given_back_count_no_more_whatever_goes_back_of_the_money() {
+    let step = give_back(&paid(), 5, 8, 1);
+    assert_eq!(rows(&step), [(Account::Sales, 8, 0, -1)]);
+    assert!(!give_back(&step.next, 5, 8, 1).changed, "a repeat changes nothing");
+    assert_eq!(rows(&cancel(&step.next, 6, CancelReason::UserRequest)), [(Account::Sales, 8, 0, -1)]);
+}
+
+#[test]
 fn a_cancellation_takes_the_tickets_back_whatever_goes_back_of_the_money() {
     let step = cancel(&paid(), 5, CancelReason::UserRequest);
     assert_eq!(rows(&step), [(Account::Sales, 8, 0, -2)]);
@@ -150,6 +168,9 @@ fn nothing_due() -> Payment {
         sale: Some(sale(&event(1, 8, 2))),
         seats_version: 1,
         total: euros(0),
+        bill: Bill::default(),
+        exchange_of: None,
+        credit: None,
         expires_at: at(HOLD),
     };
     opened_from(facts)

@@ -46,6 +46,7 @@ fn refund() -> RefundRequested {
         reservation_id: RESERVATION,
         payment_id: payment_id(RESERVATION),
         total: euros(2400),
+        provider_ref: None,
         reason: "USER_REQUEST".into(),
         by: None,
         version: 4,
@@ -64,6 +65,7 @@ fn dispute(status: DisputeStatus) -> DisputeView {
 fn event(version: i64, showtime: u128) -> ReservationCreated {
     ReservationCreated {
         reservation_id: RESERVATION,
+        code: None,
         version,
         user_id: Uuid::from_u128(7),
         email: String::new(),
@@ -73,8 +75,15 @@ fn event(version: i64, showtime: u128) -> ReservationCreated {
         starts_at: at(86_400),
         seats: vec![SeatId::new("A", 1)],
         lines: Vec::new(),
+        fees: vec![],
         total: euros(2400),
         expires_at: at(HOLD),
+        locale: bus::contract::Locale::En,
+        site_id: bus::contract::site::DEFAULT_SITE,
+        access: 0,
+        exchange_of: None,
+        credit: None,
+        due: None,
     }
 }
 
@@ -93,14 +102,15 @@ fn webhook_of(about: About) -> Input {
 }
 
 fn inputs(payment: &Payment) -> Vec<(&'static str, Input)> {
-    let cancelled =
-        |reason| Input::Cancelled(Box::new(ReservationCancelled { reason, reservation: event(5, 8) }));
-    let exchanged = ReservationExchanged {
-        payment_id: payment.id,
-        previous_showtime_id: Uuid::from_u128(8),
-        previous_seats: Vec::new(),
-        reservation: event(5, 30),
+    let cancelled = |reason| {
+        Input::Cancelled(Box::new(ReservationCancelled {
+            reason,
+            credited: vec![],
+            reservation: event(5, 8),
+        }))
     };
+    let exchanged = SeatsChanged { payment_id: payment.id, entry: "exchange", reservation: event(5, 30) };
+    let returned = SeatsChanged { payment_id: payment.id, entry: "return", reservation: event(5, 8) };
     let refund_id = refund().refund_id;
     let refund_shows =
         |state| webhook_of(About::Refund { id: Some(refund_id), tries: 1, view: refund_view(state) });
@@ -112,7 +122,8 @@ fn inputs(payment: &Payment) -> Vec<(&'static str, Input)> {
         ("end", Input::End { code: "hold-expired" }),
         ("cancelled", cancelled(CancelReason::UserRequest)),
         ("cancelled, hold expired", cancelled(CancelReason::HoldExpired)),
-        ("exchanged", Input::Exchanged(Box::new(exchanged))),
+        ("exchanged", Input::SeatsChanged(Box::new(exchanged))),
+        ("returned", Input::SeatsChanged(Box::new(returned))),
         (
             "refund requested",
             Input::RefundRequested(Box::new(RefundRequested { refund_id: Uuid::from_u128(92), ..refund() })),

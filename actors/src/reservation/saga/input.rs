@@ -4,13 +4,15 @@
 
 use bus::contract::payment::{PaymentEnd, PaymentSuccess, RefundAnswer};
 use bus::contract::reservation::{CancelReason, RefundAmount, ReservationStatus};
-use bus::contract::{Line, Money, Timestamp, seat_list};
+use bus::contract::{FeeLine, Line, Money, OrderCode, SeatId, Timestamp, seat_list};
 use uuid::Uuid;
 
-use super::Saga;
+use super::{Replace, Saga};
 
-/// The input whose step also writes the address.
+/// The inputs whose steps also write the address, the last one with the owner.
 pub const READDRESS: &str = "readdress";
+pub const SET_CUSTOMER: &str = "set-customer";
+pub const MERGE: &str = "merge";
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -40,10 +42,10 @@ pub enum Input {
     Exchange(Place),
     /// A dearer reservation is to replace this one once it is paid. It is created in the same transaction.
     BeginExchange(Box<Replacement>),
-    /// The dearer reservation was paid.
-    ExchangePaid {
-        to: Uuid,
-    },
+    /// Single tickets are given back.
+    Return(Box<Return>),
+    /// The reservation that this dearer one replaces was read: both change in one commit.
+    Replace(Box<Replace>),
     /// The dearer reservation can never be paid.
     ExchangeOver {
         to: Uuid,
@@ -61,10 +63,21 @@ pub enum Input {
     Resume {
         by: Option<Uuid>,
     },
-    /// Staff correct a mistyped address.
+    /// The owner or staff correct a mistyped address.
     Readdress {
         email: String,
         by: Uuid,
+        by_staff: bool,
+    },
+    /// The owner says who the order is for, before it is paid.
+    SetCustomer {
+        email: String,
+        name: Option<String>,
+    },
+    /// A guest's order goes to an account, with its address.
+    Merge {
+        user_id: Uuid,
+        email: String,
     },
     /// The deadline has passed by the database's clock.
     Deadline,
@@ -84,6 +97,13 @@ pub struct Cancel {
 impl Cancel {
     pub fn by(by: CancelledBy) -> Self {
         Self { by, person: None, percent: None, note: None, planned_on: None }
+    }
+
+    /// For the log.
+    fn detail(&self) -> Option<String> {
+        let Some(percent) = self.percent else { return self.note.clone() };
+        let note = self.note.as_deref().unwrap_or_default();
+        Some(format!("{percent} % back. {note}").trim_end().to_owned())
     }
 }
 
@@ -112,7 +132,17 @@ pub struct GiveBack {
     pub by: Uuid,
 }
 
-/// The target of an exchange.
+/// Tickets that are given back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Return {
+    /// Neither none nor all of the reservation's.
+    pub seats: Vec<SeatId>,
+    /// The reservation without them: the lines that stay, at the prices that they were sold for.
+    pub rest: Place,
+    pub cancel: Cancel,
+}
+
+/// The target of an exchange, or what is left after tickets are given back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     /// The reservation's version that this was planned on: price and difference apply to no other.
@@ -125,6 +155,7 @@ pub struct Place {
     pub starts_at: Timestamp,
     /// Never empty, and of the currency that was paid.
     pub lines: Vec<Line>,
+    pub fees: Vec<FeeLine>,
     pub total: Money,
 }
 
@@ -132,6 +163,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replacement {
     pub id: Uuid,
+    pub code: OrderCode,
     pub to: Place,
     pub saga: Saga,
     pub created_at: Timestamp,
@@ -153,12 +185,15 @@ impl Input {
             Self::GiveBack(_) => "give-back",
             Self::Exchange(_) => "exchange",
             Self::BeginExchange(_) => "begin-exchange",
-            Self::ExchangePaid { .. } => "exchange-paid",
+            Self::Return(_) => "return",
+            Self::Replace(_) => "replace",
             Self::ExchangeOver { .. } => "exchange-over",
             Self::RefundCompleted { .. } => "refund-completed",
             Self::RefundFailed { .. } => "refund-failed",
             Self::Resume { .. } => "resume",
             Self::Readdress { .. } => READDRESS,
+            Self::SetCustomer { .. } => SET_CUSTOMER,
+            Self::Merge { .. } => MERGE,
             Self::Deadline => "deadline",
         }
     }
@@ -168,6 +203,7 @@ impl Input {
         match self {
             Self::Exchange(place) => Some(place.planned_on),
             Self::BeginExchange(new) => Some(new.to.planned_on),
+            Self::Return(back) => Some(back.rest.planned_on),
             Self::Cancel(cancel) => cancel.planned_on,
             _ => None,
         }
@@ -177,9 +213,11 @@ impl Input {
     pub fn by(&self) -> Option<Uuid> {
         match self {
             Self::Cancel(cancel) => cancel.person,
+            Self::Return(back) => back.cancel.person,
             Self::GiveBack(back) => Some(back.by),
             Self::Resume { by } => *by,
             Self::Readdress { by, .. } => Some(*by),
+            Self::Merge { user_id, .. } => Some(*user_id),
             _ => None,
         }
     }
@@ -187,10 +225,11 @@ impl Input {
     /// Further details for the log.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Cancel(Cancel { percent: Some(percent), note, .. }) => Some(
-                format!("{percent} % back. {}", note.as_deref().unwrap_or_default()).trim_end().to_owned(),
-            ),
-            Self::Cancel(cancel) => cancel.note.clone(),
+            Self::Cancel(cancel) => cancel.detail(),
+            Self::Return(back) => {
+                let seats = seat_list(&back.seats);
+                Some(back.cancel.detail().map_or(seats.clone(), |detail| format!("{seats}. {detail}")))
+            }
             Self::GiveBack(back) => Some(match back.amount {
                 Some(amount) => format!("{}: {}", amount.amount(), back.reason),
                 None => format!("all: {}", back.reason),
@@ -200,13 +239,16 @@ impl Input {
                 Some(format!("{seats} of {}", to.showtime_id))
             }
             Self::BeginExchange(new) => Some(new.id.to_string()),
-            Self::ExchangePaid { to } | Self::ExchangeOver { to } => Some(to.to_string()),
+            Self::Replace(replace) => Some(format!("exchange to {}", replace.to)),
+            Self::ExchangeOver { to } => Some(to.to_string()),
             Self::RefundCompleted { refund_id, .. } => Some(refund_id.to_string()),
             Self::RefundFailed { refund_id, code, .. } => {
                 Some(format!("{refund_id}: {}", code.as_deref().unwrap_or("no code")))
             }
             Self::PaymentSucceeded(success) => Some(success.provider_ref.clone()),
-            Self::Readdress { email, .. } => Some(email.clone()),
+            Self::Readdress { email, .. } | Self::SetCustomer { email, .. } | Self::Merge { email, .. } => {
+                Some(email.clone())
+            }
             _ => None,
         }
     }
@@ -231,15 +273,9 @@ pub fn refund_input(refund_id: Uuid, answer: RefundAnswer) -> Option<Input> {
     }
 }
 
-/// What the dearer reservation, read at the deadline, is to the one that it replaces; nothing while it may still be paid.
+/// What the dearer reservation, read at the deadline, is to the one that it replaces; nothing while it may still be paid. Where
+/// it is confirmed, the same commit has ended the other one.
 pub fn replacement_input(to: Uuid, new: Option<&Saga>) -> Option<Input> {
-    match new {
-        Some(new) if new.captured.is_some() => Some(exchanged(to, true)),
-        Some(new) if new.status() == ReservationStatus::Pending => None,
-        Some(_) | None => Some(exchanged(to, false)),
-    }
-}
-
-pub fn exchanged(to: Uuid, is_paid: bool) -> Input {
-    if is_paid { Input::ExchangePaid { to } } else { Input::ExchangeOver { to } }
+    let is_open = new.is_some_and(|new| new.status() == ReservationStatus::Pending);
+    (!is_open).then_some(Input::ExchangeOver { to })
 }

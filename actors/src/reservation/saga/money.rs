@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use bus::contract::reservation::{CancelReason, RefundPolicy, RefundStatus};
-use bus::contract::{Currency, Line, Money, Timestamp};
+use bus::contract::site::{SalesCutoffs, default_site};
+use bus::contract::{Currency, FeeLine, Line, Locale, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::credit::Share;
 use super::{Input, Place, Saga, SagaCall, SagaEvent, State, Step};
 
 /// First pause before a refund's state is requested from payment; each further pause is twice as long, up to an hour.
@@ -23,8 +25,13 @@ const ASK_FOR: Duration = Duration::from_secs(26 * 3600);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
-    /// The price of each seat; the prices add up to `total`.
+    /// One for each seat; with the fees, the prices add up to `total`.
     pub lines: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fees: Vec<FeeLine>,
+    /// Paid fees that a customer who cancels does not get back, in minor units; an exchange for fewer seats lowers it by nothing.
+    #[serde(default)]
+    pub fees_kept: i64,
     pub total: Money,
     pub starts_at: Timestamp,
     /// How long the hold lasts from the moment that paying begins, and when it ends at the latest.
@@ -34,6 +41,15 @@ pub struct Terms {
     /// Until when a confirmed reservation may be cancelled for its money.
     pub refund_until: Timestamp,
     pub refund_policy: RefundPolicy,
+    /// When the sale of the showtime ended for guests. What pays or moves the order is not bound by it.
+    #[serde(default)]
+    pub sales_cutoffs: SalesCutoffs,
+    /// The site that sold it.
+    #[serde(default = "default_site")]
+    pub site_id: Uuid,
+    /// The language that the order was made in.
+    #[serde(default)]
+    pub locale: Locale,
 }
 
 impl Terms {
@@ -42,11 +58,18 @@ impl Terms {
         let window = self.starts_at.date_time() - self.refund_until.date_time();
         Self {
             lines: place.lines.clone(),
+            fees: place.fees.clone(),
+            fees_kept: self.fees_kept.max(fees_kept(&place.fees)),
             total: place.total,
             starts_at: place.starts_at,
             refund_until: (place.starts_at.date_time() - window).into(),
             ..self.clone()
         }
+    }
+
+    /// Until when the refund of a cancellation stays as it is now.
+    pub fn refund_applies_until(&self, now: Timestamp) -> Timestamp {
+        if now <= self.refund_until { self.refund_until } else { self.starts_at }
     }
 
     /// The percentage of the paid money that the policy gives back now.
@@ -55,12 +78,36 @@ impl Terms {
     }
 }
 
+/// Tickets that were given back for another share than the policy's: too late, or as staff decided. What the policy says of all
+/// other tickets does not count them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Apart {
+    /// What they cost with their fees, in minor units.
+    pub price: i64,
+    /// What was given back for them.
+    pub back: i64,
+}
+
+impl Apart {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The fees that a customer who cancels does not get back, in minor units.
+pub fn fees_kept(fees: &[FeeLine]) -> i64 {
+    fees.iter().filter(|fee| !fee.refundable).map(|fee| fee.price.amount).sum()
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refund {
     pub id: Uuid,
     pub payment_id: Uuid,
     pub total: Money,
+    /// The credited capture that it is of; `None` for the capture of the reservation's own payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_ref: Option<String>,
     /// Counts the refunds that were refused for good before this one.
     pub round: u32,
     pub reason: String,
@@ -77,6 +124,7 @@ impl Refund {
             id: Uuid::new_v5(&payment_id, format!("full-refund/{round}").as_bytes()),
             payment_id,
             total,
+            provider_ref: None,
             round,
             reason: String::new(),
             by: None,
@@ -101,7 +149,7 @@ impl Refund {
             None => Self::new(self.payment_id, self.total, round),
             Some(number) => Self::part(self.payment_id, self.total, number, round),
         };
-        next.because(self.reason.clone(), self.by)
+        Self { provider_ref: self.provider_ref.clone(), ..next.because(self.reason.clone(), self.by) }
     }
 
     /// Whether the payment's `version` is newer for this refund.
@@ -152,6 +200,9 @@ fn share(amount: i64, percent: u8, currency: Currency) -> i64 {
 pub struct Part {
     pub refund: Refund,
     pub state: PartState,
+    /// A share of the refund of the cancellation, which is split over captures.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_whole: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -169,7 +220,7 @@ pub enum PartState {
 
 impl Part {
     fn new(refund: Refund, now: Timestamp) -> Self {
-        Self { refund, state: PartState::Requested { requested_at: now } }
+        Self { refund, state: PartState::Requested { requested_at: now }, of_whole: false }
     }
 
     pub fn requested_at(&self) -> Option<Timestamp> {
@@ -195,7 +246,9 @@ impl Part {
     fn step(&self, number: usize, input: &Input, now: Timestamp) -> PartStep {
         use PartStep::{Ask, Keep, Moved, Renewed};
         let refund = &self.refund;
-        let at = |version, state| Moved(Self { refund: refund.at_version(version), state });
+        let of_whole = self.of_whole;
+        let anew = |refund| Self { of_whole, ..Self::new(refund, now) };
+        let at = |version, state| Moved(Self { refund: refund.at_version(version), state, of_whole });
         match (&self.state, input) {
             (
                 PartState::Requested { .. } | PartState::Stuck { .. },
@@ -207,17 +260,15 @@ impl Part {
             ) if refund.is_news(*refund_id, *version) => at(*version, PartState::Stuck { refused: true }),
             (PartState::Requested { requested_at }, Input::Deadline) => {
                 if Refund::is_overdue(*requested_at, now) {
-                    Moved(Self { refund: refund.clone(), state: PartState::Stuck { refused: false } })
+                    Moved(Self { state: PartState::Stuck { refused: false }, ..self.clone() })
                 } else {
                     Ask(self.clone())
                 }
             }
             (PartState::Stuck { refused: true }, Input::Resume { .. }) => {
-                Renewed(Self::new(refund.renewed(Some(number)), now))
+                Renewed(anew(refund.renewed(Some(number))))
             }
-            (PartState::Stuck { refused: false }, Input::Resume { .. }) => {
-                Ask(Self::new(refund.clone(), now))
-            }
+            (PartState::Stuck { refused: false }, Input::Resume { .. }) => Ask(anew(refund.clone())),
             (_, _) => Keep,
         }
     }
@@ -233,13 +284,13 @@ enum PartStep {
 }
 
 impl Saga {
-    /// The captured money; before the confirmation, the price.
+    /// The captured money with its credit; before the confirmation, what its own payment charges.
     pub fn captured(&self) -> Money {
-        self.captured.unwrap_or(self.terms.total)
+        self.captured.unwrap_or_else(|| self.due())
     }
 
     /// The sum of all refunds so far, settled or not.
-    fn promised(&self) -> i64 {
+    pub fn promised(&self) -> i64 {
         let parts: i64 = self.parts.iter().map(|part| part.refund.total.amount).sum();
         let whole = match &self.state {
             State::Refunding { refund, .. }
@@ -250,10 +301,10 @@ impl Saga {
         parts + whole
     }
 
-    /// The captured money without all refunds.
+    /// The captured money without all refunds, and without what pays for the reservation in its place.
     pub fn left(&self) -> Money {
         let captured = self.captured();
-        Money { amount: (captured.amount - self.promised()).max(0), ..captured }
+        Money { amount: (captured.amount - self.promised() - self.credited_sum()).max(0), ..captured }
     }
 
     /// The refund when the customer gives up lines, so that lines worth `remaining` are left: the share of everything given up
@@ -261,20 +312,50 @@ impl Saga {
     /// same cancellation in one step.
     pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
-        let due = share(self.captured().amount - remaining, percent, left.currency) - self.promised();
+        let given_up = self.worth() - self.apart.price - remaining;
+        let due = share(given_up, percent, left.currency) - (self.promised() - self.apart.back);
         Money { amount: due.clamp(0, left.amount), ..left }
     }
 
-    /// The refund when the cinema is the cause, or when another reservation takes over the value of these seats: their full
-    /// price. Money that the policy kept of lines given up earlier stays kept.
-    pub fn full_price(&self) -> Money {
-        let left = self.left();
-        let fallen = self.captured().amount - self.terms.total.amount;
-        let percent = self.terms.refund_policy.percent.min(100);
-        Money { amount: (left.amount - (fallen - share(fallen, percent, left.currency))).max(0), ..left }
+    /// What remains paid for after an exchange for this place: its price, and the fees that are kept of what falls away.
+    pub fn remaining(&self, place: &Place) -> i64 {
+        place.total.amount + self.fees_kept_without(&place.fees)
     }
 
-    /// Gives back a part; the reservation stays as it is.
+    /// The fees that stay kept although they are not of the order any more, when it has these.
+    fn fees_kept_without(&self, fees: &[FeeLine]) -> i64 {
+        (self.terms.fees_kept - fees_kept(fees)).max(0)
+    }
+
+    /// The reservation with only this rest of its lines, and the refund for the others: by the policy, or by the percentage that
+    /// staff chose.
+    pub fn without(&self, rest: &Place, percent: Option<u8>, now: Timestamp) -> (Money, Self) {
+        let by_policy = self.terms.percent(now);
+        let mut next = Self { terms: self.terms.at(rest), ..self.clone() };
+        if percent.is_none() && by_policy == self.terms.refund_policy.percent.min(100) {
+            return (self.due_back(self.remaining(rest), by_policy), next);
+        }
+        let left = self.left();
+        let price = self.terms.total.amount - rest.total.amount;
+        let back = share(price, percent.unwrap_or(by_policy), left.currency).min(left.amount);
+        let Apart { price: prices, back: backs } = self.apart;
+        next.apart = Apart { price: prices + price, back: backs + back };
+        next.terms.fees_kept = self.fees_kept_without(&self.terms.fees) + fees_kept(&rest.fees);
+        (Money { amount: back, ..left }, next)
+    }
+
+    /// The refund when the cinema is the cause, or the credit when another reservation takes over the value of these seats: their
+    /// full price. Money that was kept of lines given up earlier stays kept.
+    pub fn full_price(&self) -> Money {
+        let left = self.left();
+        let fees = self.fees_kept_without(&self.terms.fees);
+        let fallen = self.worth() - self.apart.price - self.terms.total.amount - fees;
+        let percent = self.terms.refund_policy.percent.min(100);
+        let kept = fees + fallen - share(fallen, percent, left.currency) + self.apart.price - self.apart.back;
+        Money { amount: (left.amount - kept).max(0), ..left }
+    }
+
+    /// Gives back a part, split over the captures; the reservation stays as it is.
     pub fn give_part(
         &self,
         payment_id: Uuid,
@@ -283,7 +364,23 @@ impl Saga {
         by: Option<Uuid>,
         now: Timestamp,
     ) -> Step {
+        self.shares(total).into_iter().fold(self.same(), |step, share| {
+            step.and(|saga| saga.request_part(payment_id, share, reason, by, now))
+        })
+    }
+
+    /// Requests one partial refund from payment.
+    pub(super) fn request_part(
+        &self,
+        payment_id: Uuid,
+        share: Share,
+        reason: &str,
+        by: Option<Uuid>,
+        now: Timestamp,
+    ) -> Step {
+        let Share { provider_ref, total } = share;
         let refund = Refund::part(payment_id, total, self.parts.len(), 0).because(reason, by);
+        let refund = Refund { provider_ref, ..refund };
         let mut next = self.clone();
         next.parts.push(Part::new(refund.clone(), now));
         Step::to(next).event(SagaEvent::RefundRequested(refund))

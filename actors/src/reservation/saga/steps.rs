@@ -8,9 +8,12 @@ use bus::contract::{Money, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    Cancel, CancelledBy, Exchanging, GiveBack, KnownPayment, Place, Refund, Saga, SagaCall, SagaEvent, State,
-    Step,
+    Cancel, CancelledBy, Exchanging, GiveBack, KnownPayment, Place, Refund, Return, Saga, SagaCall,
+    SagaEvent, State, Step,
 };
+
+/// The reason of a refund for tickets that were given back.
+const RETURNED: &str = "RETURNED";
 
 impl Saga {
     pub(super) fn at(&self, state: State) -> Self {
@@ -45,16 +48,23 @@ impl Saga {
         let provider_ref = success.provider_ref.clone();
         let state = State::Confirmed { payment_id, provider_ref, exchanging: None };
         let next = Self { payment, captured: Some(success.total), ..self.at(state) };
-        Step::to(next).event(SagaEvent::Confirmed { payment_id }).calls(self.notify_replaced(true))
+        Step::to(next).event(SagaEvent::Confirmed { payment_id })
     }
 
     pub(super) fn cancel(&self, reason: CancelReason) -> Step {
-        let next = self.at(State::Cancelled { reason });
-        Step::to(next).event(SagaEvent::Cancelled { reason }).calls(self.notify_replaced(false))
+        Step::to(self.at(State::Cancelled { reason }))
+            .event(SagaEvent::Cancelled { reason })
+            .calls(self.notify_replaced())
     }
 
-    fn notify_replaced(&self, is_paid: bool) -> Option<SagaCall> {
-        self.exchange_of.map(|old| SagaCall::NotifyReplaced { old, is_paid })
+    /// Mails go to another address: links in earlier ones open the order no more.
+    pub(super) fn readdressed(&self) -> Step {
+        let next = Self { access: self.access.saturating_add(1), ..self.clone() };
+        Step::to(next).event(SagaEvent::Readdressed)
+    }
+
+    pub(super) fn notify_replaced(&self) -> Option<SagaCall> {
+        self.exchange_of.map(|old| SagaCall::NotifyReplaced { old })
     }
 
     /// Has payment close everything open at the provider, repeatedly until the grace is over.
@@ -65,16 +75,43 @@ impl Saga {
 
     /// Cancels a paid reservation, for the refund that its policy or an ADMIN decides.
     pub(super) fn cancel_paid(&self, cancel: &Cancel, now: Timestamp) -> Result<Step, Rejection> {
-        let State::Confirmed { payment_id, .. } = &self.state else { return Ok(self.same()) };
+        let State::Confirmed { payment_id, exchanging, .. } = &self.state else { return Ok(self.same()) };
+        if cancel.by != CancelledBy::Showtime && exchanging.is_some() {
+            return Err(Rejection::ExchangeRunning);
+        }
         if cancel.by != CancelledBy::Showtime && self.terms.starts_at <= now {
             return Err(Rejection::ShowtimeStarted);
         }
         let back = match (cancel.by, cancel.percent) {
             (CancelledBy::Showtime, _) => self.full_price(),
             (CancelledBy::Admin, Some(percent)) => self.due_back(0, percent),
-            (CancelledBy::Admin | CancelledBy::User, _) => self.due_back(0, self.terms.percent(now)),
+            (CancelledBy::Admin | CancelledBy::User, _) => {
+                self.due_back(self.terms.fees_kept, self.terms.percent(now))
+            }
         };
         Ok(self.refund(*payment_id, cancel.by.reason(), back, cancel.person, now))
+    }
+
+    /// Gives back single tickets: the lines that stay keep their prices, and the reservation stays confirmed.
+    pub(super) fn give_tickets_back(&self, payment_id: Uuid, back: &Return, now: Timestamp) -> Step {
+        let (refund, next) = self.without(&back.rest, back.cancel.percent, now);
+        let next = Self { captured: Some(self.captured()), ..next };
+        let returned = back.seats.clone();
+        let step = Step::to(next).event(SagaEvent::Updated { payment_id, returned, refund });
+        if refund.amount == 0 {
+            return step;
+        }
+        step.and(|saga| saga.give_part(payment_id, refund, RETURNED, back.cancel.person, now))
+    }
+
+    /// Whether single tickets may be given back now. An exchange that runs would give back the price of all.
+    pub fn may_return(&self, now: Timestamp) -> Result<(), Rejection> {
+        match &self.state {
+            State::Confirmed { exchanging: Some(_), .. } => Err(Rejection::ExchangeRunning),
+            State::Confirmed { .. } if self.terms.starts_at <= now => Err(Rejection::ShowtimeStarted),
+            State::Confirmed { .. } => Ok(()),
+            _ => Err(Rejection::NotConfirmed),
+        }
     }
 
     /// Staff give back the whole remaining money, which ends a confirmed reservation, or a part, which does not.
@@ -86,7 +123,10 @@ impl Saga {
             Some(RefundAmount::Money(money)) => money,
         };
         let payment_id = match &self.state {
-            State::AwaitingPayment { .. } | State::Ending { .. } => return Err(Rejection::NotConfirmed),
+            State::AwaitingPayment { .. } | State::Ending { .. } | State::Replacing { .. } => {
+                return Err(Rejection::NotConfirmed);
+            }
+            State::Confirmed { exchanging: Some(_), .. } => return Err(Rejection::ExchangeRunning),
             State::Cancelled { .. } if self.captured.is_none() => return Err(Rejection::NotConfirmed),
             State::Confirmed { payment_id, .. } => *payment_id,
             State::Refunding { refund, .. }
@@ -115,13 +155,8 @@ impl Saga {
 
     /// Whether the reservation may be exchanged now, independent of the target.
     pub fn may_exchange(&self, now: Timestamp) -> Result<(), Rejection> {
-        match &self.state {
-            State::Confirmed { exchanging: Some(_), .. } => Err(Rejection::ExchangeRunning),
-            State::Confirmed { .. } if self.terms.starts_at <= now => Err(Rejection::ShowtimeStarted),
-            State::Confirmed { .. } if self.terms.refund_until < now => Err(Rejection::RefundWindowClosed),
-            State::Confirmed { .. } => Ok(()),
-            _ => Err(Rejection::NotConfirmed),
-        }
+        self.may_return(now)?;
+        if self.terms.refund_until < now { Err(Rejection::RefundWindowClosed) } else { Ok(()) }
     }
 
     /// Other seats, and the policy's share of the difference back.
@@ -138,7 +173,7 @@ impl Saga {
         if dearer || place.total.currency != self.terms.total.currency {
             return Err(Rejection::PlanChanged(None));
         }
-        let back = self.due_back(place.total.amount, self.terms.percent(now));
+        let back = self.due_back(self.remaining(place), self.terms.percent(now));
         let terms = self.terms.at(place);
         let moved = Self { terms, captured: Some(self.captured()), ..self.clone() };
         let moved = Step::to(moved).event(SagaEvent::Exchanged { payment_id });
@@ -164,7 +199,7 @@ impl Saga {
         now: Timestamp,
     ) -> Step {
         let refund = Refund::new(success.payment_id, success.total, 0).because(reason.as_str(), None);
-        self.request_refund(reason, refund, now)
+        self.request_one_refund(reason, refund, now)
     }
 
     /// Cancels a confirmed reservation: the seats are freed at once, the refund follows, if there is one.
@@ -186,8 +221,23 @@ impl Saga {
             .and(|saga| saga.request_refund(reason, refund, now))
     }
 
+    /// Requests a refund, split over the captures: what is not of the first one are partial refunds.
+    fn request_refund(&self, reason: CancelReason, refund: Refund, now: Timestamp) -> Step {
+        let mut shares = self.shares(refund.total).into_iter();
+        let Some(first) = shares.next() else { return self.same() };
+        let (payment_id, why, by) = (refund.payment_id, refund.reason.clone(), refund.by);
+        let first = Refund { provider_ref: first.provider_ref, total: first.total, ..refund };
+        shares.fold(self.request_one_refund(reason, first, now), |step, share| {
+            let mut step = step.and(|saga| saga.request_part(payment_id, share, &why, by, now));
+            if let Some(part) = step.next.parts.last_mut() {
+                part.of_whole = true;
+            }
+            step
+        })
+    }
+
     /// Requests a refund from payment, which owns it from then on.
-    pub(super) fn request_refund(&self, reason: CancelReason, refund: Refund, now: Timestamp) -> Step {
+    pub(super) fn request_one_refund(&self, reason: CancelReason, refund: Refund, now: Timestamp) -> Step {
         let event = SagaEvent::RefundRequested(refund.clone());
         Step::to(self.at(State::Refunding { reason, refund, requested_at: now })).event(event)
     }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{ReservationStatus, SeatStatus, When};
-use bus::contract::{Paging, Timestamp};
+use bus::contract::site::ShowtimeOverrides;
+use bus::contract::{OrderCode, Paging, Tariff, Timestamp};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -19,7 +20,7 @@ use crate::seat_column::seat_ids;
 /// The columns that [`from_row`] reads: without the history, which grows.
 macro_rules! columns {
     () => {
-        "id, user_id, email, showtime_id, movie_id, movie_title, starts_at, version, checkpoint, deadline, created_at, updated_at"
+        "id, code, user_id, email, showtime_id, movie_id, movie_title, starts_at, version, checkpoint, deadline, created_at, updated_at"
     };
 }
 pub(super) use columns;
@@ -27,7 +28,8 @@ pub(super) use columns;
 /// Showtime, sequence and claims, read by one statement.
 pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>, sqlx::Error> {
     let row = sqlx::query(
-        "select id, version, status, starts_at, movie_id, movie_title, layout, prices, sequence,
+        "select id, version, status, starts_at, on_sale_at, movie_id, movie_title, layout, prices, tariff, sequence,
+           site_id, overrides,
            claimed.held, claimed.sold
          from reservation.showtimes cross join lateral (
            select coalesce(array_agg(seat) filter (where claimed.status = 'HELD'), '{}') as held,
@@ -40,6 +42,7 @@ pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>,
     .await?;
     let Some(row) = row else { return Ok(None) };
     let starts_at: OffsetDateTime = row.try_get("starts_at")?;
+    let overrides: Option<Json<ShowtimeOverrides>> = row.try_get("overrides")?;
     let status: String = row.try_get("status")?;
     let on_sale = status == "ON_SALE";
     let (held, sold) = (seat_ids(row.try_get("held")?)?, seat_ids(row.try_get("sold")?)?);
@@ -50,10 +53,16 @@ pub async fn snapshot(pool: &PgPool, showtime: Uuid) -> Result<Option<Snapshot>,
             version: row.try_get("version")?,
             status: if on_sale { ShowtimeStatus::OnSale } else { ShowtimeStatus::Cancelled },
             starts_at: starts_at.into(),
+            on_sale_at: row.try_get::<Option<OffsetDateTime>, _>("on_sale_at")?.map(Timestamp::from),
             movie_id: row.try_get("movie_id")?,
             movie_title: row.try_get("movie_title")?,
             layout: row.try_get::<Json<_>, _>("layout")?.0,
-            prices: row.try_get::<Json<_>, _>("prices")?.0,
+            tariff: match row.try_get("tariff")? {
+                Some(Json(tariff)) => tariff,
+                None => Tariff::of_prices(&row.try_get::<Json<_>, _>("prices")?.0),
+            },
+            site_id: row.try_get("site_id")?,
+            overrides: overrides.map(|Json(overrides)| overrides).unwrap_or_default(),
         },
         sequence: row.try_get("sequence")?,
         claims: held.chain(sold.into_iter().map(|seat| (seat, SeatStatus::Sold))).collect(),
@@ -83,6 +92,7 @@ pub struct Filter {
     pub status: Option<ReservationStatus>,
     pub showtime: Option<Uuid>,
     pub when: Option<When>,
+    pub code: Option<OrderCode>,
 }
 
 /// Newest first, with the total.
@@ -92,16 +102,19 @@ pub async fn list(
     paging: Paging,
 ) -> Result<(Vec<Reservation>, u64), sqlx::Error> {
     let status = filter.status.map(ReservationStatus::as_str);
+    let code = filter.code.as_ref().map(OrderCode::as_str);
     let upcoming = filter.when.map(|when| when == When::Upcoming);
     let found = "from reservation.reservations
          where ($1::uuid is null or user_id = $1) and ($2::text is null or status = $2)
-           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)";
-    let page = format!("select {} {found} order by id desc limit $5 offset $6", columns!());
+           and ($3::uuid is null or showtime_id = $3) and ($4::bool is null or (starts_at > now()) = $4)
+           and ($5::text is null or code = $5)";
+    let page = format!("select {} {found} order by id desc limit $6 offset $7", columns!());
     let rows = sqlx::query(sqlx::AssertSqlSafe(page))
         .bind(filter.user)
         .bind(status)
         .bind(filter.showtime)
         .bind(upcoming)
+        .bind(code)
         .bind(paging.limit())
         .bind(paging.offset())
         .fetch_all(pool)
@@ -111,6 +124,7 @@ pub async fn list(
         .bind(status)
         .bind(filter.showtime)
         .bind(upcoming)
+        .bind(code)
         .fetch_one(pool)
         .await?;
     Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, total as u64))
@@ -136,6 +150,40 @@ pub async fn pending_of_user(
     )
     .bind(user)
     .bind(until.date_time())
+    .fetch_all(pool)
+    .await
+}
+
+/// The newest reservations of a user, of any status.
+pub async fn of_user(pool: &PgPool, user: Uuid, most: i64) -> Result<Vec<Reservation>, sqlx::Error> {
+    let rows = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        " from reservation.reservations where user_id = $1 order by id desc limit $2"
+    ))
+    .bind(user)
+    .bind(most)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The different addresses of a user's reservations, in lower case.
+pub async fn guest_addresses(pool: &PgPool, user: Uuid) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select distinct lower(email) from reservation.reservations where user_id = $1 and email <> ''",
+    )
+    .bind(user)
+    .fetch_all(pool)
+    .await
+}
+
+/// Which of these users have a reservation with an address.
+pub async fn guests_with_orders(pool: &PgPool, users: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select distinct user_id from reservation.reservations where user_id = any($1) and email <> ''",
+    )
+    .bind(users)
     .fetch_all(pool)
     .await
 }
@@ -168,8 +216,12 @@ pub fn from_row(row: &PgRow) -> Result<Reservation, sqlx::Error> {
         return Err(sqlx::Error::Decode(why.into()));
     }
     let Json(saga): Json<Saga> = row.try_get("checkpoint")?;
+    let code: &str = row.try_get("code")?;
+    let code = OrderCode::parse(code)
+        .ok_or_else(|| sqlx::Error::Decode(format!("{code} is no order code").into()))?;
     Ok(Reservation {
         id: row.try_get("id")?,
+        code,
         user_id: row.try_get("user_id")?,
         email: row.try_get("email")?,
         showtime_id: row.try_get("showtime_id")?,

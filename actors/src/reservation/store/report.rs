@@ -1,10 +1,12 @@
-//! Reads of staff: sagas and their logs, the progress of a cancelled showtime, occupancy.
+//! Reads of staff: sagas and their logs, the progress of a cancelled showtime, occupancy; and the seats left, for lists.
 //!
 //! Nothing here decides anything; it may be a moment old.
 
+use std::collections::BTreeMap;
+
 use bus::contract::movie::ShowtimeStatus;
 use bus::contract::reservation::{
-    ListSagas, Occupancy, ReportOccupancy, SagaStep, SagaSummary, ShowtimeCancellation,
+    ListSagas, Occupancy, ReportOccupancy, SagaStep, SagaSummary, SeatCount, ShowtimeCancellation,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row as _};
@@ -126,6 +128,23 @@ pub async fn cancellation(
     }))
 }
 
+/// How many seats these showtimes have, and how many of them are free.
+pub async fn free_seats(pool: &PgPool, showtimes: &[Uuid]) -> Result<BTreeMap<Uuid, SeatCount>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select id, capacity::bigint, (select count(*) from reservation.claims where showtime_id = showtimes.id) as claimed
+         from reservation.showtimes where id = any($1)",
+    )
+    .bind(showtimes)
+    .fetch_all(pool)
+    .await?;
+    let line = |row: &PgRow| {
+        let capacity = count(row, "capacity")?;
+        let free = capacity.saturating_sub(count(row, "claimed")?);
+        Ok((row.try_get("id")?, SeatCount { capacity, free }))
+    };
+    rows.iter().map(line).collect()
+}
+
 /// The earliest first, with the total.
 pub async fn occupancy(
     pool: &PgPool,
@@ -133,10 +152,7 @@ pub async fn occupancy(
 ) -> Result<(Vec<Occupancy>, u64), sqlx::Error> {
     let rows = sqlx::query(
         "select showtime.id, showtime.movie_id, showtime.movie_title, showtime.starts_at, showtime.status,
-           (select count(*) from jsonb_array_elements(showtime.layout) as line,
-              jsonb_array_elements(line -> 'seats') as seat
-            where showtime.prices ? (seat ->> 'kind')) as capacity,
-           claimed.sold, claimed.held
+           showtime.capacity::bigint, claimed.sold, claimed.held
          from reservation.showtimes as showtime cross join lateral (
            select count(*) filter (where seat.status = 'SOLD') as sold,
              count(*) filter (where seat.status = 'HELD') as held

@@ -19,17 +19,18 @@ use crate::seat_column::seat_ids;
 
 /// The first version of a showtime that is stored stays.
 pub async fn put_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
-    let put = "insert into reservation.showtimes (id, status, starts_at, movie_id, movie_title, layout, prices, version)
-               values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing";
+    let put = "insert into reservation.showtimes
+           (id, status, starts_at, movie_id, movie_title, layout, prices, version, tariff, site_id, overrides, on_sale_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing";
     write(db, put, showtime).await?;
     Ok(())
 }
 
 /// Ends the sale, also where the showtime was not stored before.
 pub async fn cancel_showtime(db: &mut PgConnection, showtime: &Showtime) -> Result<(), sqlx::Error> {
-    let put =
-        "insert into reservation.showtimes as kept (id, status, starts_at, movie_id, movie_title, layout, prices, version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do update
+    let put = "insert into reservation.showtimes as kept
+           (id, status, starts_at, movie_id, movie_title, layout, prices, version, tariff, site_id, overrides, on_sale_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do update
            set status = excluded.status, version = greatest(kept.version, excluded.version)";
     write(db, put, showtime).await?;
     Ok(())
@@ -65,7 +66,8 @@ pub async fn change_showtime(
     }
     let change =
         "update reservation.showtimes set starts_at = $3, movie_id = $4, movie_title = $5, layout = $6,
-                    prices = $7, version = $8, sequence = sequence + 1,
+                    prices = $7, version = $8, tariff = $9, site_id = $10, overrides = $11, on_sale_at = $12,
+                    sequence = sequence + 1,
                     status = case when status = 'CANCELLED' then status else $2 end
                   where id = $1 returning sequence";
     let changed = write(db, change, showtime).await?;
@@ -84,8 +86,12 @@ async fn write(
         .bind(showtime.movie_id)
         .bind(&showtime.movie_title)
         .bind(Json(&showtime.layout))
-        .bind(Json(&showtime.prices))
+        .bind(Json(showtime.tariff.prices()))
         .bind(showtime.version)
+        .bind(Json(&showtime.tariff))
+        .bind(showtime.site_id)
+        .bind((!showtime.overrides.is_empty()).then_some(Json(&showtime.overrides)))
+        .bind(showtime.on_sale_at.map(Timestamp::date_time))
         .fetch_all(db)
         .await
 }
@@ -122,6 +128,7 @@ pub fn status_named(name: &str) -> ShowtimeStatus {
 fn status_text(status: ShowtimeStatus) -> &'static str {
     match status {
         ShowtimeStatus::OnSale => "ON_SALE",
-        ShowtimeStatus::Cancelled => "CANCELLED",
+        // No event has a draft; a stored one would not be sold.
+        ShowtimeStatus::Draft | ShowtimeStatus::Cancelled => "CANCELLED",
     }
 }

@@ -1,10 +1,10 @@
-//! The steps of a batch as parts of one statement: showtimes' sequences, reservations with their histories, claims.
+//! The steps of a batch as parts of one statement: showtimes' sequences, reservations with their histories, claims, tickets.
 //!
 //! Invariant: every part that touches a claim names the reservation that owns it, or inserts where nobody does.
 //! Invariant: a claim changes only in a transaction that holds its showtime's lock and raises its sequence. The sequence rises
 //! also where seats are only sold, since the seat map shows that.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bus::contract::reservation::Rejection;
 use bus::contract::{SeatId, Timestamp};
@@ -13,10 +13,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Placed, Step};
+use super::{Placed, Step, ticket_log};
 use crate::delivery::{Loss, Statement};
 use crate::reservation::model::{Reservation, Seats};
-use crate::reservation::saga::{READDRESS, Saga};
+use crate::reservation::saga::{MERGE, READDRESS, SET_CUSTOMER, Saga};
 use crate::seat_column::seat_column;
 
 /// A part that depends on this one runs after the showtimes are locked.
@@ -29,6 +29,7 @@ const AFTER_FREED: &str = "(select count(*) from freed) >= 0";
 #[serde(default)]
 struct Found {
     updated: HashSet<Uuid>,
+    made: HashSet<Uuid>,
     claimed: HashSet<(Uuid, SeatId)>,
     freed: usize,
     sold: usize,
@@ -36,11 +37,11 @@ struct Found {
 
 pub fn of(steps: &[Placed<'_>]) -> Statement {
     let mut statement = Statement::new(steps.iter().any(|step| step.takes()));
-    let showtimes: BTreeSet<Uuid> = steps.iter().flat_map(|step| step.showtimes()).collect();
+    let showtimes = ticket_log::counts(steps);
     let mut found = Vec::new();
     let mut after = "true".to_owned();
     if !showtimes.is_empty() {
-        raise_sequences(&mut statement, showtimes);
+        raise_sequences(&mut statement, &showtimes);
         statement.written =
             Some("(select coalesce(json_object_agg(id, sequence), '{}'::json) from raised)".to_owned());
         after = AFTER_SHOWTIMES.to_owned();
@@ -52,6 +53,7 @@ pub fn of(steps: &[Placed<'_>]) -> Statement {
     }
     if !new.is_empty() {
         insert_reservations(&mut statement, &new, &after);
+        found.push("'made', (select coalesce(json_agg(id), '[]'::json) from made)");
     }
     let freed = seats(steps, Step::freed);
     if !freed.is_empty() {
@@ -65,6 +67,7 @@ pub fn of(steps: &[Placed<'_>]) -> Statement {
         insert_claims(&mut statement, &claimed, &after);
         found.push("'claimed', (select coalesce(json_agg(json_build_array(showtime_id, seat)), '[]'::json) from claimed)");
     }
+    ticket_log::write(&mut statement, steps);
     if expect_sold(&mut statement, steps) {
         found.push("'sold', (select seats from sold)");
     }
@@ -79,6 +82,10 @@ pub fn lost(steps: &[Placed<'_>], found: &Value) -> Vec<(usize, Loss<Rejection>)
     for step in steps {
         if !step.is_new() && !found.updated.contains(&step.reservation.id) {
             lost.push((step.row, Loss::Stale));
+            continue;
+        }
+        if step.is_new() && !found.made.contains(&step.reservation.id) {
+            lost.push((step.row, code_taken(step)));
             continue;
         }
         let showtime = step.reservation.showtime_id;
@@ -102,15 +109,28 @@ pub fn lost(steps: &[Placed<'_>], found: &Value) -> Vec<(usize, Loss<Rejection>)
     lost
 }
 
-/// Locks the showtimes whose seats change, in id order, and raises each one's sequence once.
-fn raise_sequences(statement: &mut Statement, showtimes: BTreeSet<Uuid>) {
-    let ids = statement.add(showtimes.into_iter().collect::<Vec<_>>());
+/// Another order has the code: the order is decided again, which draws another one. The input of an exchange has the code, so
+/// it is planned again.
+fn code_taken(step: &Step) -> Loss<Rejection> {
+    match step.reservation.saga.exchange_of {
+        Some(_) => Loss::Rejected(Rejection::PlanChanged(None)),
+        None => Loss::Stale,
+    }
+}
+
+/// Locks the showtimes whose seats change, in id order, raises each one's sequence once, and counts the tickets that are sold.
+fn raise_sequences(statement: &mut Statement, showtimes: &BTreeMap<Uuid, i64>) {
+    let ids = statement.add(showtimes.keys().copied().collect::<Vec<_>>());
+    let counts = statement.add(showtimes.values().copied().collect::<Vec<_>>());
     statement.part(format!(
         "locked as (
            select id from reservation.showtimes where id = any({ids}) order by id for no key update),
          raised as (
-           update reservation.showtimes as showtime set sequence = sequence + 1 from locked
-           where showtime.id = locked.id returning showtime.id, showtime.sequence)"
+           update reservation.showtimes as showtime
+           set sequence = sequence + 1, tickets = showtime.tickets + sold.tickets
+           from locked join unnest({ids}::uuid[], {counts}::bigint[]) as sold (id, tickets) using (id)
+           where showtime.id = locked.id
+           returning showtime.id, showtime.sequence, showtime.tickets - sold.tickets as tickets_before)"
     ));
 }
 
@@ -122,6 +142,7 @@ fn insert_reservations(statement: &mut Statement, new: &[&Placed<'_>], after: &s
         |get: fn(&Reservation) -> Timestamp| new.iter().map(|(r, _)| get(r).date_time()).collect::<Vec<_>>();
     let columns = [
         statement.add(uuids(|r| r.id)) + "::uuid[]",
+        statement.add(texts(|r| r.code.as_str().to_owned())) + "::text[]",
         statement.add(uuids(|r| r.user_id)) + "::uuid[]",
         statement.add(texts(|r| r.email.clone())) + "::text[]",
         statement.add(uuids(|r| r.showtime_id)) + "::uuid[]",
@@ -140,20 +161,24 @@ fn insert_reservations(statement: &mut Statement, new: &[&Placed<'_>], after: &s
     ];
     statement.part(format!(
         "made as (
-           insert into reservation.reservations (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+           insert into reservation.reservations (id, code, user_id, email, showtime_id, movie_id, movie_title, starts_at,
              seats, total, currency, version, status, checkpoint, deadline, created_at, updated_at, network, history)
-           select id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+           select id, code, user_id, email, showtime_id, movie_id, movie_title, starts_at,
              string_to_array(seats, ','), total, currency, 1, status, checkpoint::jsonb, deadline, created_at, created_at,
              network, array[step::json]
            from unnest({})
-             as new (id, user_id, email, showtime_id, movie_id, movie_title, starts_at,
+             as new (id, code, user_id, email, showtime_id, movie_id, movie_title, starts_at,
                seats, total, currency, status, checkpoint, deadline, created_at, network, step)
-           where {after})",
+           where {after} and (email = '' or not exists (
+             select from reservation.erased_users as erased where erased.user_id = new.user_id))
+           on conflict on constraint one_code do nothing returning id)",
         columns.join(", ")
     ));
+    let count = statement.add(new.len() as i64);
+    statement.condition(format!("(select count(*) from made) = {count}"));
 }
 
-/// Later versions. Columns that only an exchange or a new address changes are passed as JSON, null for all other steps.
+/// Later versions. Columns that only an exchange, a new address or a new owner changes are passed as JSON, null for all other steps.
 fn update_reservations(statement: &mut Statement, old: &[&Placed<'_>], after: &str) {
     let reservations = || old.iter().map(|step| &step.step.reservation);
     let unpaid_ends: Vec<Option<OffsetDateTime>> = old.iter().map(|step| step.unpaid_ended_at()).collect();
@@ -183,6 +208,7 @@ fn update_reservations(statement: &mut Statement, old: &[&Placed<'_>], after: &s
              unpaid_ended_at = case when new.status = 'CANCELLED'
                then coalesce(new.unpaid_ended_at, kept.unpaid_ended_at) end,
              email = coalesce(new.moved ->> 'email', kept.email),
+             user_id = coalesce((new.moved ->> 'userId')::uuid, kept.user_id),
              showtime_id = coalesce((new.moved ->> 'showtimeId')::uuid, kept.showtime_id),
              movie_id = coalesce((new.moved ->> 'movieId')::uuid, kept.movie_id),
              movie_title = coalesce(new.moved ->> 'movieTitle', kept.movie_title),
@@ -227,7 +253,7 @@ fn entry(step: &Step) -> String {
     serde_json::to_string(&entry).expect("a step is plain data and always serializes")
 }
 
-/// The columns that only an exchange or a new address changes.
+/// The columns that only an exchange, a new address or a new owner changes.
 fn moved(step: &Step) -> Option<String> {
     let r = &step.reservation;
     if matches!(step.seats, Seats::Move { .. }) {
@@ -237,7 +263,11 @@ fn moved(step: &Step) -> Option<String> {
         });
         return Some(moved.to_string());
     }
-    (step.log.input == READDRESS).then(|| serde_json::json!({ "email": r.email }).to_string())
+    match step.log.input {
+        READDRESS | SET_CUSTOMER => Some(serde_json::json!({ "email": r.email }).to_string()),
+        MERGE => Some(serde_json::json!({ "email": r.email, "userId": r.user_id }).to_string()),
+        _ => None,
+    }
 }
 
 /// A seat of a showtime, and its owner.

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{HoldLimits, ReservationSettings};
 use crate::reservation::holds::{Bounds, Customer, Held, ends_unpaid, may_order};
 
-fn settings() -> ReservationSettings {
+pub(super) fn settings() -> ReservationSettings {
     ReservationSettings {
         hold: Duration::from_secs(600),
         hold_max: Duration::from_secs(1200),
@@ -18,6 +18,7 @@ fn settings() -> ReservationSettings {
         open_holds_max: 4,
         refund_until: Duration::from_secs(7200),
         refund_percent: 100,
+        sales_end: Duration::ZERO,
         limits: Some(HoldLimits {
             seats_per_showtime_max: 10,
             cooldown: Duration::from_secs(120),
@@ -25,6 +26,7 @@ fn settings() -> ReservationSettings {
             network_percent: 50,
             free_needs_proof: true,
         }),
+        retention: None,
     }
 }
 
@@ -70,6 +72,25 @@ fn a_network_is_bound_by_holds_and_several_accounts_by_their_share_of_the_hall()
     assert_eq!(bounds(2).refusal(&crowd(20, 40, 38), now), None, "a crowd of people with a seat or two each");
     let alone = Held { network_seats: 30, ..held(10) };
     assert_eq!(bounds(10).refusal(&alone, now), None, "one account is bound by its own seats");
+}
+
+#[test]
+fn with_many_guests_nobody_holds_more_than_the_networks_share_of_a_hall() {
+    let now = at(10_000);
+    let of = |role, seats| Bounds::of_order(&settings(), &customer(role, "203.0.113.7"), seats, 300);
+    let crowd = |seats| Held {
+        network_holds: 80,
+        network_seats: seats,
+        network_seats_of_others: seats - 2,
+        ..held(2)
+    };
+    assert_eq!(of(Role::Guest, 2).refusal(&crowd(150), now), None);
+    assert_eq!(of(Role::Guest, 2).refusal(&crowd(152), now), limit(HoldLimitOf::Network, 150));
+    assert_eq!(of(Role::User, 2).refusal(&crowd(152), now), None, "accounts are bound as before");
+    // Fifty people in a small hall have a seat each.
+    let small = Bounds::of_order(&settings(), &customer(Role::Guest, "203.0.113.7"), 1, 50);
+    let fifty = Held { network_holds: 50, network_seats: 50, network_seats_of_others: 49, ..held(1) };
+    assert_eq!(small.refusal(&fifty, now), None);
 }
 
 #[test]

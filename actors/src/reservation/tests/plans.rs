@@ -1,28 +1,67 @@
-//! Plans: a plan made on one version is applied to no other, and no sequence of a customer's exchanges and cancellations gives
-//! back more than the policy's share, nor a seat for less than its price.
+//! Plans: a plan made on one version is applied to no other, and no sequence of a customer's exchanges, returns and cancellations
+//! gives back more than the policy's share, nor a seat for less than its price.
+
+use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use bus::contract::{FeeLine, TariffCode};
+
 use super::*;
 
-/// A customer who bought once, may move to other seats as often as they like, and may cancel.
+/// A customer who bought once, may move to other seats and give seats back as often as they like, and may cancel.
 struct Customer {
     order: Reservation,
-    /// The money captured, less the money that dearer exchanges gave back for the replaced seats.
+    /// The price of the first order, and of each dearer exchange the difference to the credit: captured or waived.
     captured: i64,
+    /// What is left of each capture at the provider.
+    captures: BTreeMap<String, i64>,
     returned: i64,
     /// Each order may round its share up by less than one.
     orders: i64,
 }
 
 fn bought(prices: &[i64], percent: u8) -> Reservation {
+    bought_with_fee(prices, 0, percent)
+}
+
+/// Each ticket has this fee, which is not given back.
+fn bought_with_fee(prices: &[i64], fee: i64, percent: u8) -> Reservation {
     let lines: Vec<Line> = prices.iter().zip(1..).map(|(price, n)| line(&format!("A{n}"), *price)).collect();
-    let total = euros(prices.iter().sum());
+    let fees: Vec<FeeLine> = lines.iter().filter(|_| fee > 0).map(|line| fee_of(line, fee)).collect();
+    let fees_kept = fees.len() as i64 * fee;
+    let total = euros(prices.iter().sum::<i64>() + fees_kept);
     let refund_policy = RefundPolicy { until_minutes: 120, percent };
-    let terms = Terms { lines, total, refund_policy, ..saga().terms };
+    let terms = Terms { lines, fees, fees_kept, total, refund_policy, ..saga().terms };
     let saga = Saga { captured: Some(total), state: confirmed(), terms, ..saga() };
     Reservation { saga, ..reservation() }
+}
+
+fn fee_of(line: &Line, amount: i64) -> FeeLine {
+    FeeLine {
+        code: TariffCode::default(),
+        name: String::new(),
+        seat: Some(line.seat.clone()),
+        price: euros(amount),
+        tax: Default::default(),
+        refundable: false,
+    }
+}
+
+/// All seats but these are given back.
+fn returned(order: &Reservation, kept: &[usize]) -> Input {
+    let terms = &order.saga.terms;
+    let keeps = |seat: &SeatId| kept.iter().any(|at| terms.lines[*at].seat == *seat);
+    let (lines, gone): (Vec<Line>, Vec<Line>) =
+        terms.lines.iter().cloned().partition(|line| keeps(&line.seat));
+    let fees: Vec<FeeLine> =
+        terms.fees.iter().filter(|fee| fee.seat.as_ref().is_none_or(keeps)).cloned().collect();
+    let total =
+        lines.iter().map(|line| line.price.amount).chain(fees.iter().map(|fee| fee.price.amount)).sum();
+    let rest = Place { planned_on: order.version, lines, fees, ..place(total) };
+    let seats = gone.into_iter().map(|line| line.seat).collect();
+    Input::Return(Box::new(Return { seats, rest, cancel: Cancel::by(CancelledBy::User) }))
 }
 
 fn planned(order: &Reservation, total: i64) -> Input {
@@ -39,29 +78,58 @@ fn refunded(step: &Step) -> i64 {
 
 impl Customer {
     fn new(prices: &[i64], percent: u8) -> Self {
-        let order = bought(prices, percent);
-        Self { captured: order.saga.terms.total.amount, order, returned: 0, orders: 1 }
+        Self::of(bought(prices, percent))
+    }
+
+    fn of(order: Reservation) -> Self {
+        let captured = order.saga.terms.total.amount;
+        let captures = BTreeMap::from([("pi_1".to_owned(), captured)]);
+        Self { captured, captures, order, returned: 0, orders: 1 }
     }
 
     /// Applies the input to the order, if it is allowed.
     fn take(&mut self, input: &Input, seconds: i64) -> Result<i64, Rejection> {
         let step = self.order.step(input, at(seconds))?;
         let back = refunded(&step);
+        for event in &step.events {
+            if let SagaEvent::RefundRequested(refund) = event {
+                let own = format!("pi_{}", self.orders);
+                let capture = refund.provider_ref.as_ref().unwrap_or(&own);
+                let left = self.captures.get_mut(capture).expect("a capture of the customer");
+                *left -= refund.total.amount;
+                assert!(*left >= 0, "{capture} gives back {} more than it took", -*left);
+            }
+        }
         self.order = self.order.with(step.next, input, at(seconds));
         Ok(back)
     }
 
-    /// Dearer seats: a new order is paid in full, and the old one's price is given back.
+    /// Dearer seats: the old order's money pays for the new one, and only the difference is captured.
     fn move_up(&mut self, total: i64, percent: u8) {
         let Ok(_) = self.take(&begin_exchange(self.order.version), 100) else { return };
-        let back = self.take(&Input::ExchangePaid { to: DEARER }, 100).unwrap();
-        self.captured += total - back;
+        let credit = self.order.saga.credit_for(Uuid::from_u128(self.orders as u128), euros(total));
+        let ended = self.order.saga.replaced(&credit).next;
+        assert_eq!(ended.left().amount, self.order.saga.left().amount - credit.total.amount);
+        let due = total - credit.total.amount - credit.waived.amount;
+        assert!(due == 0 || due >= Currency::EUR.least(), "{due} cannot be charged");
+        assert_eq!(
+            credit.captures.iter().map(|capture| capture.total.amount).sum::<i64>(),
+            credit.total.amount
+        );
+        self.captured += total - credit.total.amount;
         self.orders += 1;
-        self.order = bought(&[total], percent);
+        let provider_ref = format!("pi_{}", self.orders);
+        self.captures.insert(provider_ref.clone(), due);
+        let order = bought(&[total], percent);
+        let state = State::Confirmed { payment_id: PAYMENT, provider_ref, exchanging: None };
+        let captured = Some(euros(due + credit.total.amount));
+        let saga = Saga { captured, credit: Some(credit), state, ..order.saga };
+        self.order = Reservation { saga, ..order };
     }
 
     fn check(&self, percent: u8, history: &[String]) {
-        let share = (self.captured * i64::from(percent) + 99) / 100 + self.orders - 1;
+        let kept = self.order.saga.terms.fees_kept;
+        let share = ((self.captured - kept) * i64::from(percent) + 99) / 100 + self.orders - 1;
         assert!(
             self.returned <= share,
             "{} of {} at {percent} % after {history:?}",
@@ -71,24 +139,40 @@ impl Customer {
         if self.order.saga.status() == bus::contract::reservation::ReservationStatus::Confirmed {
             let (paid, price) = (self.captured - self.returned, self.order.saga.terms.total.amount);
             assert!(paid >= price, "seats worth {price} for {paid} after {history:?}");
-            let lines: i64 = self.order.saga.terms.lines.iter().map(|line| line.price.amount).sum();
-            assert_eq!(lines, price, "lines that do not add up after {history:?}");
+            let terms = &self.order.saga.terms;
+            let lines: i64 = terms.lines.iter().map(|line| line.price.amount).sum();
+            let fees: i64 = terms.fees.iter().map(|fee| fee.price.amount).sum();
+            assert_eq!(lines + fees, price, "lines that do not add up after {history:?}");
         }
     }
 }
 
 #[test]
-fn no_sequence_of_exchanges_and_cancellations_gives_back_more_than_the_share_or_a_seat_for_less() {
+fn no_sequence_of_exchanges_returns_and_cancellations_gives_back_more_than_the_share_or_a_seat_for_less() {
     let mut random = StdRng::seed_from_u64(14);
     for round in 0..20_000 {
         let percent = [0, 50, 100, 33][round % 4];
         let prices: Vec<i64> =
             (0..random.random_range(1..=10)).map(|_| random.random_range(0..=2_000)).collect();
-        let mut customer = Customer::new(&prices, percent);
+        let fee = if random.random_bool(0.5) { random.random_range(1..=150) } else { 0 };
+        let mut customer = Customer::of(bought_with_fee(&prices, fee, percent));
         let mut history = Vec::new();
         for _ in 0..random.random_range(1..=8) {
             let total = customer.order.saga.terms.total.amount;
-            match random.random_range(0..10) {
+            match random.random_range(0..14) {
+                10..14 => {
+                    let seats = customer.order.saga.terms.lines.len();
+                    let mut kept: Vec<usize> = (0..seats).filter(|_| random.random_bool(0.6)).collect();
+                    if kept.is_empty() {
+                        kept.push(random.random_range(0..seats));
+                    }
+                    if kept.len() < seats {
+                        let seconds = if random.random_bool(0.1) { 30_000 } else { 100 };
+                        history.push(format!("keep {kept:?} at {seconds}"));
+                        let input = returned(&customer.order, &kept);
+                        customer.returned += customer.take(&input, seconds).unwrap_or(0);
+                    }
+                }
                 0..6 => {
                     let less = random.random_range(0..=total);
                     history.push(format!("to {less}"));
@@ -129,6 +213,23 @@ fn a_cancellation_in_two_steps_gives_back_as_much_as_in_one() {
 }
 
 #[test]
+fn tickets_given_back_one_by_one_give_back_as_much_as_a_cancellation() {
+    for percent in [0, 33, 50, 100] {
+        let prices = [1_651, 803, 999, 1, 1_249];
+        let mut direct = Customer::of(bought_with_fee(&prices, 101, percent));
+        let at_once = direct.take(&cancel(CancelledBy::User), 100).unwrap();
+        let mut around = Customer::of(bought_with_fee(&prices, 101, percent));
+        let mut back = 0;
+        for left in (1..prices.len()).rev() {
+            let kept: Vec<usize> = (0..left).collect();
+            back += around.take(&returned(&around.order, &kept), 100).unwrap();
+        }
+        back += around.take(&cancel(CancelledBy::User), 100).unwrap();
+        assert_eq!(back, at_once, "at {percent} %");
+    }
+}
+
+#[test]
 fn when_the_cinema_cancels_the_full_price_goes_back_and_money_kept_by_the_policy_stays_kept() {
     let mut customer = Customer::new(&[1_000; 10], 50);
     assert_eq!(customer.take(&planned(&customer.order, 1_000), 100), Ok(4_500));
@@ -147,7 +248,8 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
     let shown = Input::Cancel(Cancel { planned_on: Some(order.version), ..Cancel::by(CancelledBy::User) });
     let saga = order.step(&cheap, at(100)).unwrap().next;
     let moved = order.with(saga, &cheap, at(100));
-    for late in [&dear, &cheap, &begin, &shown] {
+    let few = returned(&order, &[0, 3]);
+    for late in [&dear, &cheap, &begin, &shown, &few] {
         assert!(order.step(late, at(100)).is_ok());
         let Err(Rejection::PlanChanged(Some(plan))) = moved.step(late, at(100)) else {
             panic!("{} was applied to another version", late.name());

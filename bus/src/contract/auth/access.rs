@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Role, User, password};
-use crate::contract::{Access, Fields, Page, Paging, Request};
+use super::{Role, Session, User, password};
+use crate::contract::{Access, Fields, Page, Paging, Request, Rule};
 
 /// Notices of revoked tokens: `revoked.<userId>` on core NATS, with a [`Revocation`].
 pub const REVOKED: &str = "revoked.";
@@ -14,11 +14,17 @@ pub fn revoked_subject(user: Uuid) -> String {
     format!("{REVOKED}{user}")
 }
 
+/// Accounts that one request may name: as many as a page has.
+const USERS_MAX: usize = 100;
+
 /// Accounts, the oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ListUsers {
     /// Part of the e-mail or of the name, without case.
     pub email: Option<String>,
+    /// Only these accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<Uuid>>,
     pub paging: Paging,
 }
 
@@ -29,7 +35,10 @@ impl Request for ListUsers {
     fn validate(&self, fields: &mut Fields) {
         self.paging.validate(fields);
         let short = self.email.as_ref().is_none_or(|part| part.chars().count() <= 254);
-        fields.check(short, "email", "must have at most 254 characters");
+        fields.check(short, "email", Rule::Length { min: 0, max: 254 });
+        if let Some(ids) = &self.ids {
+            fields.count(ids.len(), 0..=USERS_MAX, "ids", "accounts");
+        }
     }
 }
 
@@ -46,6 +55,10 @@ impl Request for SetRole {
     const SUBJECT: &'static str = "rpc.auth.set_role";
     const ACCESS: Access = Access::SuperAdmin;
     type Answer = User;
+    fn validate(&self, fields: &mut Fields) {
+        let message = "must be USER, ADMIN or SUPER_ADMIN".to_owned();
+        fields.check(self.role != Role::Guest, "role", Rule::Type { message });
+    }
 }
 
 /// Disables an account, or enables it again. Disabled: all its tokens are void at once, and nobody logs in to it. Its orders
@@ -79,7 +92,7 @@ impl Request for UpdateMe {
     fn validate(&self, fields: &mut Fields) {
         match &self.name {
             Some(name) => fields.line(name, 1..=100, "name"),
-            None => fields.check(false, "", "at least one field must be given"),
+            None => fields.check(false, "", Rule::NoChange),
         }
     }
 }
@@ -98,7 +111,8 @@ impl Request for ChangePassword {
     const ACCESS: Access = Access::User;
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=512).contains(&self.old_password.len()), "oldPassword", "must have 1–512 bytes");
+        let fits = (1..=512).contains(&self.old_password.len());
+        fields.check(fits, "oldPassword", Rule::Bytes { min: 1, max: 512 });
         password::validate(&self.new_password, "newPassword", fields);
     }
 }
@@ -126,7 +140,7 @@ impl Request for ForgotPassword {
     const ACCESS: Access = Access::Public;
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
+        fields.length(self.email.len(), 1..=254, "email");
     }
 }
 
@@ -144,8 +158,26 @@ impl Request for ResetPassword {
     const ACCESS: Access = Access::Public;
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=200).contains(&self.token.len()), "token", "must have 1–200 characters");
+        fields.length(self.token.len(), 1..=200, "token");
         password::validate(&self.password, "password", fields);
+    }
+}
+
+/// The same for a web page, which is logged in by it: the reader of the account's mail has just chosen the password.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetPasswordPage {
+    pub token: String,
+    /// 8–128 characters.
+    pub password: String,
+}
+
+impl Request for ResetPasswordPage {
+    const SUBJECT: &'static str = "rpc.auth.reset_password_page";
+    const ACCESS: Access = Access::Public;
+    type Answer = Session;
+    fn validate(&self, fields: &mut Fields) {
+        ResetPassword { token: self.token.clone(), password: self.password.clone() }.validate(fields);
     }
 }
 

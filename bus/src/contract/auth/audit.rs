@@ -1,11 +1,12 @@
-//! The audit log: actions with the acting user and the affected account, kept for ever and never changed.
+//! The audit log: actions with the acting user and the affected account, kept for ever. Only network and e-mail addresses are removed, after
+//! 90 days or when their person is erased.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
 
-use crate::contract::{Access, Fields, Page, Paging, Request, Timestamp};
+use crate::contract::{Access, Fields, Page, Paging, Request, Rule, Timestamp};
 
 /// The recorded action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,16 @@ pub enum AuditKind {
     EmailVerified,
     RefundRequested,
     PricesChanged,
+    /// The fields of a site were changed, its logo among them; `details` has their names, not their values.
+    SiteChanged,
+    /// What a showtime has otherwise than its site: refund policy, end of the sale.
+    ShowtimeRulesChanged,
+    /// The mails of an order go to another address.
+    AddressCorrected,
+    /// A guest's orders belong to an account now.
+    OrdersMerged,
+    /// A user was erased; `details` has the cause, and the reason where staff did it.
+    UserErased,
 }
 
 /// One record of the audit.
@@ -68,6 +79,6 @@ impl Request for ListAudit {
     fn validate(&self, fields: &mut Fields) {
         self.paging.validate(fields);
         let ordered = self.from.zip(self.to).is_none_or(|(from, to)| from < to);
-        fields.check(ordered, "to", "must be later than from");
+        fields.check(ordered, "to", Rule::After { other: "from" });
     }
 }

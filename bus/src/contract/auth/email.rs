@@ -1,19 +1,15 @@
 //! Which e-mail addresses are accepted.
 
-use crate::contract::Fields;
 use crate::contract::text::{is_invisible, is_noncharacter};
+use crate::contract::{Fields, Rule};
 
 /// An address that mails can be sent to. Before the `@` only ASCII: most relays take nothing else, and the tickets would
 /// never leave. A domain beyond ASCII has an ASCII form, which is used.
 pub(crate) fn validate_email(email: &str, field: &str, fields: &mut Fields) {
     let well_formed = is_email(email);
-    fields.check(well_formed, field, "must be an e-mail address of at most 254 characters");
+    fields.check(well_formed, field, Rule::Email { max: 254 });
     let local = email.split('@').next().unwrap_or_default();
-    fields.check(
-        !well_formed || local.is_ascii(),
-        field,
-        "must have only ASCII letters, digits and signs before the @: mail servers take no others",
-    );
+    fields.check(!well_formed || local.is_ascii(), field, Rule::EmailAscii);
 }
 
 /// One `@`, something before it, a dot after it, no white space: the form that a mail server would at least try. The proof of

@@ -44,6 +44,10 @@ pub struct Key {
 /// How long an access token is valid unless it is revoked; a verifier needs to store a revocation no longer than this.
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
+/// How long a guest's access token is valid: a hold with its extension, the payment, and a look at the tickets. It cannot be
+/// renewed; afterwards the link in the order's mail opens the order.
+pub const GUEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
 /// The claims of an access token (RFC 7519). `sid` is the login, that is the refresh token's family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {

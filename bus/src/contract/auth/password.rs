@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::contract::{FieldError, Fields, Problem};
+use crate::contract::{Fields, Problem, Rule};
 
 /// Each line is a password in lower case; lines that begin with `#` name the source of the list.
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
@@ -16,29 +16,25 @@ static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     lines.filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
 });
 
-const TOO_COMMON: &str = "is one of the most common passwords";
-const IS_ADDRESS: &str = "must not be the e-mail address";
-
 /// A password as it is hashed.
 pub fn normalized(password: &str) -> String {
     password.nfkc().collect()
 }
 
 pub(super) fn validate(password: &str, field: &str, fields: &mut Fields) {
-    fields.check((8..=128).contains(&password.chars().count()), field, "must have 8–128 characters");
-    fields.check(!is_common(password), field, TOO_COMMON);
+    fields.length(password.chars().count(), 8..=128, field);
+    fields.check(!is_common(password), field, Rule::PasswordCommon);
 }
 
 pub(super) fn validate_with_email(password: &str, email: &str, field: &str, fields: &mut Fields) {
     validate(password, field, fields);
-    fields.check(!is_address(password, email), field, IS_ADDRESS);
+    fields.check(!is_address(password, email), field, Rule::PasswordIsEmail);
 }
 
 /// For requests that do not name the address: 422 where the password is the address of its account.
 pub fn check_is_not_address(password: &str, email: &str, field: &str) -> Result<(), Problem> {
     if is_address(password, email) {
-        let error = FieldError { field: field.to_owned(), message: IS_ADDRESS.to_owned() };
-        return Err(Problem::invalid(vec![error]));
+        return Err(Problem::invalid_field(field, Rule::PasswordIsEmail));
     }
     Ok(())
 }
@@ -66,7 +62,7 @@ mod tests {
         let mut fields = Fields::default();
         validate_with_email(password, "Grace.Hopper@example.org", "password", &mut fields);
         let refused = fields.into_result().err();
-        refused.into_iter().flat_map(|problem| problem.errors).map(|error| error.message).collect()
+        refused.into_iter().flat_map(|problem| problem.errors).map(|error| error.code).collect()
     }
 
     #[test]
@@ -74,10 +70,10 @@ mod tests {
         for common in
             ["password", "PassWord1", "12345678", "        ", "ａａａａａａａａ", "ｐａｓｓｗｏｒｄ"]
         {
-            assert_eq!(errors(common), [TOO_COMMON], "{common}");
+            assert_eq!(errors(common), ["password-common"], "{common}");
         }
         for address in ["grace.hopper@EXAMPLE.org", " Grace.Hopper "] {
-            assert_eq!(errors(address), [IS_ADDRESS], "{address}");
+            assert_eq!(errors(address), ["password-is-email"], "{address}");
         }
         for good in ["correct horse", "popcorn-2026", "at-least-8-characters", "pässwörd-é"] {
             assert_eq!(errors(good), Vec::<String>::new(), "{good}");

@@ -1,6 +1,6 @@
 //! Why auth rejects a request.
 
-use crate::contract::{FieldError, Problem};
+use crate::contract::{Problem, Rule};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
@@ -25,6 +25,20 @@ pub enum Rejection {
     LastSuperAdmin,
     /// No user has this id.
     UnknownUser,
+    /// The token of an order opens nothing any more, or is of another kind.
+    OrderToken,
+    /// The order's guest has other orders with another address.
+    GuestOrders,
+    /// The order belongs to an account already.
+    NoGuest,
+    /// A guest's order has another address than the new account.
+    OrderEmail,
+    /// The password of an account that is to be erased.
+    PasswordWrong,
+    /// An order, a refund or a dispute of a user who is to be erased is open.
+    ErasureOpen,
+    /// Only a SUPER_ADMIN erases staff.
+    EraseStaff,
 }
 
 impl From<Rejection> for Problem {
@@ -51,13 +65,10 @@ impl From<Rejection> for Problem {
                 format!("Too many wrong passwords. The next try is possible in {seconds} s."),
             )
             .with_retry_after(seconds),
-            Rejection::OldPassword => {
-                let message = "is not the account's password".to_owned();
-                Problem {
-                    errors: vec![FieldError { field: "oldPassword".into(), message }],
-                    ..Problem::new(422, "old-password", "The old password is wrong.")
-                }
-            }
+            Rejection::OldPassword => Problem {
+                errors: Problem::invalid_field("oldPassword", Rule::PasswordWrong).errors,
+                ..Problem::new(422, "old-password", "The old password is wrong.")
+            },
             Rejection::ResetToken => {
                 Problem::new(422, "reset-token", "The token is unknown, expired or was used before.")
             }
@@ -74,6 +85,31 @@ impl From<Rejection> for Problem {
                 "This is the last SUPER_ADMIN. Promote another one first.",
             ),
             Rejection::UnknownUser => Problem::not_found("user"),
+            Rejection::OrderToken => Problem::unauthorized("token-invalid", "The order's link is not valid."),
+            Rejection::GuestOrders => Problem::new(
+                409,
+                "guest-orders",
+                "The guest has orders with several addresses. Register without the link, then add the order to the account.",
+            ),
+            Rejection::NoGuest => {
+                Problem::new(409, "order-has-account", "The order belongs to an account already.")
+            }
+            Rejection::PasswordWrong => Problem {
+                errors: Problem::invalid_field("password", Rule::PasswordWrong).errors,
+                ..Problem::new(403, "password-wrong", "The password is wrong.")
+            },
+            Rejection::ErasureOpen => Problem::new(
+                409,
+                "erasure-open",
+                "An order, a refund or a dispute is not finished yet. Please try again when it is.",
+            ),
+            Rejection::EraseStaff => {
+                Problem::new(403, "role", "Only a SUPER_ADMIN erases the accounts of staff.")
+            }
+            Rejection::OrderEmail => Problem {
+                errors: Problem::invalid_field("email", Rule::OrderEmail).errors,
+                ..Problem::new(422, "order-email", "The e-mail must be the one that the order was made with.")
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::contract::{Access, Request, Timestamp};
+use crate::contract::{Access, Locale, Request, Timestamp};
 
 /// A new password was requested. The link's token is not in the event, which many services may read: the host that sends the
 /// mail requests it by [`GetResetToken`].
@@ -16,6 +16,9 @@ pub struct PasswordResetRequested {
     pub email: String,
     pub name: String,
     pub expires_at: Timestamp,
+    /// The language of the request, for the mail.
+    #[serde(default)]
+    pub locale: Locale,
 }
 
 /// The token of a password reset's link. Every request gets the same token until it is used or expires, then 404.

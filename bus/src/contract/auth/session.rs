@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::email::validate_email;
 use super::{User, password};
-use crate::contract::{Access, Fields, Request};
+use crate::contract::{Access, Fields, Request, Rule};
 
 /// The tokens of a login: the access token for `Authorization: Bearer`, valid `expiresIn` seconds, and the refresh token, which
 /// is exchanged once for a new pair.
@@ -36,6 +36,10 @@ pub struct Register {
     pub password: String,
     /// 1–100 characters.
     pub name: String,
+    /// The token of the link in a guest's mail: the account keeps the guest's id and so its orders. The e-mail must be the
+    /// order's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_token: Option<String>,
 }
 
 impl Request for Register {
@@ -46,6 +50,8 @@ impl Request for Register {
         validate_email(&self.email, "email", fields);
         password::validate_with_email(&self.password, &self.email, "password", fields);
         fields.line(&self.name, 1..=100, "name");
+        let fits = self.order_token.as_ref().is_none_or(|token| (1..=2_000).contains(&token.len()));
+        fields.check(fits, "orderToken", Rule::Length { min: 1, max: 2_000 });
     }
 }
 
@@ -66,11 +72,12 @@ impl Request for Login {
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
         // Only bounds: a login must not reveal which rules an existing password satisfies.
-        fields.check((1..=254).contains(&self.email.len()), "email", "must have 1–254 characters");
-        fields.check((1..=512).contains(&self.password.len()), "password", "must have 1–512 bytes");
+        fields.length(self.email.len(), 1..=254, "email");
+        let fits = (1..=512).contains(&self.password.len());
+        fields.check(fits, "password", Rule::Bytes { min: 1, max: 512 });
         // An unknown token counts as none: it is no reason to refuse a login.
         let short = self.device_token.as_ref().is_none_or(|token| token.len() <= 200);
-        fields.check(short, "deviceToken", "must have at most 200 characters");
+        fields.check(short, "deviceToken", Rule::Length { min: 0, max: 200 });
     }
 }
 
@@ -85,11 +92,7 @@ impl Request for Refresh {
     const ACCESS: Access = Access::Public;
     type Answer = Session;
     fn validate(&self, fields: &mut Fields) {
-        fields.check(
-            (1..=200).contains(&self.refresh_token.len()),
-            "refreshToken",
-            "must have 1–200 characters",
-        );
+        fields.length(self.refresh_token.len(), 1..=200, "refreshToken");
     }
 }
 
@@ -122,10 +125,6 @@ impl Request for Logout {
     const ACCESS: Access = Access::User;
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
-        fields.check(
-            (1..=200).contains(&self.refresh_token.len()),
-            "refreshToken",
-            "must have 1–200 characters",
-        );
+        fields.length(self.refresh_token.len(), 1..=200, "refreshToken");
     }
 }

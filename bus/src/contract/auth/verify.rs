@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::contract::{Access, Fields, Request, Timestamp};
+use crate::contract::{Access, Fields, Locale, Request, Timestamp};
 
 /// Proves an address by the mail's token, which is valid for three days; repeating it changes nothing.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +18,7 @@ impl Request for VerifyEmail {
     const ACCESS: Access = Access::Public;
     type Answer = ();
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=200).contains(&self.token.len()), "token", "must have 1–200 characters");
+        fields.length(self.token.len(), 1..=200, "token");
     }
 }
 
@@ -63,6 +63,9 @@ pub struct GetAddress {
 pub struct Address {
     pub email: String,
     pub verified: bool,
+    /// The user is a guest, who has no account.
+    #[serde(default)]
+    pub guest: bool,
 }
 
 impl Request for GetAddress {
@@ -80,6 +83,9 @@ pub struct EmailVerificationRequested {
     pub user_id: Uuid,
     pub email: String,
     pub expires_at: Timestamp,
+    /// The language of the request, for the mail.
+    #[serde(default)]
+    pub locale: Locale,
 }
 
 /// The address is proven.
@@ -103,4 +109,7 @@ pub struct PasswordChanged {
     pub changed_at: Timestamp,
     /// By a mail's link, not by the old password.
     pub by_reset: bool,
+    /// The language of the request, for the mail.
+    #[serde(default)]
+    pub locale: Locale,
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::layout::validate_rows;
 use super::{Auditorium, Row, some_change};
-use crate::contract::{Access, Fields, Page, Paging, Request};
+use crate::contract::{Access, Fields, Page, Paging, Request, Rule};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -102,7 +102,7 @@ impl Request for ListAuditoriums {
 }
 
 fn validate_time_zone(name: &str, fields: &mut Fields) {
-    fields.check((1..=64).contains(&name.len()), "timeZone", "must be an IANA time zone");
+    fields.check((1..=64).contains(&name.len()), "timeZone", Rule::TimeZone);
 }
 
 #[cfg(test)]

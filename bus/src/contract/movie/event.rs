@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Prices, Row, ShowtimeStatus};
-use crate::contract::{Timestamp, events};
+use super::{AgeRating, FilmVersion, Prices, Row, Showing, ShowtimeStatus};
+use crate::contract::site::{ShowtimeOverrides, default_site};
+use crate::contract::{Tariff, Timestamp, events};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +28,12 @@ pub struct MovieUpdated {
     pub synopsis: String,
     pub duration_minutes: u16,
     pub rating: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_rating: Option<AgeRating>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<FilmVersion>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<String>,
     /// `YYYY-MM-DD`.
     pub release_date: String,
     pub language: String,
@@ -47,7 +54,7 @@ pub struct MovieDeleted {
     pub by: Uuid,
 }
 
-/// A showtime with all that selling its seats needs, frozen as it was when it was scheduled or last changed.
+/// A published showtime with all that selling its seats needs, frozen as it was when it was scheduled or last changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShowtimeScheduled {
@@ -63,8 +70,20 @@ pub struct ShowtimeScheduled {
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
     pub rows: Vec<Row>,
+    /// Of the default ticket type, as they are first shown.
     pub prices: Prices,
+    /// Absent where the showtime has plain prices: then `prices` are all that it sells by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tariff: Option<Tariff>,
+    /// The site of its auditorium when it was scheduled.
+    #[serde(default = "default_site")]
+    pub site_id: Uuid,
+    /// What it has otherwise than its site.
+    #[serde(default, skip_serializing_if = "ShowtimeOverrides::is_empty")]
+    pub overrides: ShowtimeOverrides,
     pub status: ShowtimeStatus,
+    #[serde(flatten)]
+    pub showing: Showing,
 }
 
 fn first() -> i64 {
@@ -83,6 +102,9 @@ pub struct ShowtimeUpdated {
     /// The former prices, where prices changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_prices: Option<Prices>,
+    /// What it had otherwise than its site before, where that has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_overrides: Option<ShowtimeOverrides>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
 use crate::contract::seat::is_row_label;
-use crate::contract::{Fields, SeatId};
+use crate::contract::{Fields, Rule, SeatId};
 
 /// Bounds of a layout: the largest halls have some 50 rows and 1,000 seats; a seat map stays a small message.
 pub const ROWS_MAX: usize = 60;
@@ -58,7 +58,6 @@ impl<'de> Deserialize<'de> for SeatKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Seat {
     /// The number on the seat: any number, in any order.
     pub number: u16,
@@ -80,7 +79,6 @@ impl Seat {
 
 /// A row of seats as they stand, from left to right as seen from the seats.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Row {
     /// 1–8 letters or digits of any script; no two rows have the same.
     pub label: String,
@@ -105,20 +103,20 @@ pub fn with_columns(mut rows: Vec<Row>) -> Vec<Row> {
 }
 
 pub(super) fn validate_rows(rows: &[Row], fields: &mut Fields) {
-    fields.check((1..=ROWS_MAX).contains(&rows.len()), "rows", "must have 1–60 rows");
+    fields.count(rows.len(), 1..=ROWS_MAX, "rows", "rows");
     let (mut labels, mut ids) = (HashSet::new(), HashSet::new());
     let mut sold = 0;
     for (index, row) in rows.iter().enumerate() {
         let field = format!("rows[{index}]");
         let label = format!("{field}.label");
-        fields.check(is_row_label(&row.label), &label, "must be 1–8 letters or digits (Unicode NFC)");
-        fields.check(labels.insert(&row.label), &label, "is another row's label");
+        fields.check(is_row_label(&row.label), &label, Rule::RowLabel { min: 1, max: 8 });
+        fields.check(labels.insert(&row.label), &label, Rule::RowTwice);
         let sized = (1..=SEATS_PER_ROW_MAX).contains(&row.seats.len());
-        fields.check(sized, &format!("{field}.seats"), "must have 1–100 seats");
+        fields.count(row.seats.len(), 1..=SEATS_PER_ROW_MAX, &format!("{field}.seats"), "seats");
         for (at, seat) in row.seats.iter().enumerate() {
             let field = format!("{field}.seats[{at}].number");
-            fields.check((1..=999).contains(&seat.number), &field, "must be 1–999");
-            fields.check(ids.insert(SeatId::new(&row.label, seat.number)), &field, "is there twice");
+            fields.range(seat.number, 1..=999, &field);
+            fields.check(ids.insert(SeatId::new(&row.label, seat.number)), &field, Rule::Twice);
             sold += usize::from(seat.kind != SeatKind::Gap);
         }
         if sized {
@@ -126,7 +124,8 @@ pub(super) fn validate_rows(rows: &[Row], fields: &mut Fields) {
             validate_units(row, &field, fields);
         }
     }
-    fields.check((1..=SEATS_MAX).contains(&sold), "rows", "must have 1–2000 seats beside gaps");
+    let rule = Rule::SeatCount { min: 1, max: SEATS_MAX as u64 };
+    fields.check((1..=SEATS_MAX).contains(&sold), "rows", rule);
 }
 
 /// A row lists its seats from left to right, so that its list, its columns and what is drawn never disagree.
@@ -134,9 +133,9 @@ fn validate_columns(row: &Row, field: &str, fields: &mut Fields) {
     let mut before = 0;
     for (at, (column, _)) in row.placed().enumerate() {
         let field = format!("{field}.seats[{at}].column");
-        fields.check((1..=COLUMNS_MAX).contains(&column), &field, "must be 1–100");
-        fields.check(column != before, &field, "is the column of the seat before it");
-        fields.check(column >= before, &field, "must be right of the seat before it");
+        fields.range(column, 1..=COLUMNS_MAX.into(), &field);
+        fields.check(column != before, &field, Rule::ColumnTwice);
+        fields.check(column >= before, &field, Rule::ColumnOrder);
         before = column;
     }
 }
@@ -150,16 +149,16 @@ fn validate_units(row: &Row, field: &str, fields: &mut Fields) {
     }
     for (unit, seats) in units {
         let field = format!("{field}.seats[{}].unit", seats[0].0);
-        fields.check((1..=COLUMNS_MAX).contains(&unit), &field, "must be 1–100");
+        fields.range(unit, 1..=COLUMNS_MAX.into(), &field);
         let sized = (2..=UNIT_SEATS_MAX).contains(&seats.len());
-        fields.check(sized, &field, "must be of 2–4 seats");
+        fields.check(sized, &field, Rule::UnitSize { min: 2, max: UNIT_SEATS_MAX as u64 });
         let adjacent = seats.windows(2).all(|pair| pair[0].1.checked_add(1) == Some(pair[1].1));
-        fields.check(adjacent, &field, "must be of seats in adjacent columns");
+        fields.check(adjacent, &field, Rule::UnitApart);
         let kind = seats[0].2;
         // A companion place is already bound to its wheelchair place.
         let together = !matches!(kind, SeatKind::Gap | SeatKind::Companion);
-        fields.check(together, &field, "must not be of gaps or companion places");
-        fields.check(seats.iter().all(|seat| seat.2 == kind), &field, "must be of seats of one kind");
+        fields.check(together, &field, Rule::UnitKind);
+        fields.check(seats.iter().all(|seat| seat.2 == kind), &field, Rule::UnitMixed);
     }
 }
 

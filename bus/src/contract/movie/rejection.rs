@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{OVERLAPS_MAX, Overlap, SeatKind};
-use crate::contract::{Fields, Problem, ProblemShowtime, SeatId, Timestamp};
+use crate::contract::{FieldError, Problem, ProblemShowtime, Rule, SeatId, TariffCode, Timestamp};
 
 /// The showtime that has the auditorium.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,13 @@ pub enum Rejection {
     NoSuchMovie,
     NoSuchAuditorium,
     NoSuchShowtime,
+    NoSuchTicketType,
+    NoSuchPriceCard,
+    NoSuchSite,
+    /// A logo would save the settings of this host as the site, which may lack what other hosts have.
+    SiteUnsaved,
+    /// The row has another version than the one that the change replaces.
+    VersionChanged,
     GenreTaken,
     /// A movie has the genre.
     GenreInUse,
@@ -31,7 +38,24 @@ pub enum Rejection {
     UnknownMovie,
     UnknownAuditorium,
     UnknownTimeZone,
-    /// A kind of seat in the auditorium has no price.
+    SiteSlugTaken,
+    TicketTypeTaken,
+    /// A price card has it, or another type accompanies it.
+    TicketTypeInUse,
+    /// The code of a ticket type is the same forever.
+    TicketTypeCodeChanged,
+    /// The type that it accompanies does not exist.
+    UnknownAccompanied,
+    /// Ticket types in the prices of a card that do not exist.
+    UnknownTicketTypes(Vec<TariffCode>),
+    UnknownPriceCard,
+    /// No price card applies at the start.
+    PriceCardMissing,
+    /// The card has no such surcharge; the place in the request's list.
+    SurchargeUnknown {
+        index: usize,
+    },
+    /// A kind of seat in the auditorium has no price, or none for the default ticket type.
     PriceMissing(SeatKind),
     /// The conflicting showtime, where it is known.
     AuditoriumTaken(Option<InTheWay>),
@@ -51,6 +75,11 @@ pub enum Rejection {
     ShowtimeStarted,
     ShowtimeOver,
     ShowtimeCancelled,
+    /// The movie is not shown in the version, or format, that the request names.
+    VersionUnknown,
+    FormatUnknown,
+    /// The sale would begin when the show has begun.
+    SaleAfterStart,
     /// Showtimes with seats held or sold, which seats of each.
     ShowtimeSold(Vec<(Uuid, Timestamp, Vec<SeatId>)>),
     /// Seats held or sold that would vanish or change, by showtime.
@@ -66,6 +95,15 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchMovie => Problem::not_found("movie"),
             Rejection::NoSuchAuditorium => Problem::not_found("auditorium"),
             Rejection::NoSuchShowtime => Problem::not_found("showtime"),
+            Rejection::NoSuchTicketType => Problem::not_found("ticket type"),
+            Rejection::NoSuchPriceCard => Problem::not_found("price card"),
+            Rejection::NoSuchSite => Problem::not_found("site"),
+            Rejection::SiteUnsaved => {
+                Problem::new(409, "site-unsaved", "Save the site first, and then its logo.")
+            }
+            Rejection::VersionChanged => {
+                Problem::new(409, "version-changed", "It was changed meanwhile. Read it again first.")
+            }
             Rejection::GenreTaken => {
                 Problem::new(409, "genre-taken", "There is already a genre of this name.")
             }
@@ -78,15 +116,47 @@ impl From<Rejection> for Problem {
                 "auditorium-in-use",
                 "The auditorium has showtimes to come; cancel them first.",
             ),
-            Rejection::UnknownGenre => field("genreIds", "names a genre that does not exist"),
-            Rejection::UnknownMovie => field("movieId", "names a movie that does not exist"),
-            Rejection::UnknownAuditorium => field("auditoriumId", "names an auditorium that does not exist"),
-            Rejection::UnknownTimeZone => {
-                field("timeZone", "must be an IANA time zone such as Europe/Berlin")
+            Rejection::UnknownGenre => Problem::invalid_field("genreIds", Rule::Unknown { of: "a genre" }),
+            Rejection::UnknownMovie => Problem::invalid_field("movieId", Rule::Unknown { of: "a movie" }),
+            Rejection::UnknownAuditorium => {
+                Problem::invalid_field("auditoriumId", Rule::Unknown { of: "an auditorium" })
+            }
+            Rejection::UnknownTimeZone => Problem::invalid_field("timeZone", Rule::TimeZone),
+            Rejection::SiteSlugTaken => {
+                Problem::new(409, "site-slug-taken", "There is already a site of this short name.")
+            }
+            Rejection::TicketTypeTaken => {
+                Problem::new(409, "ticket-type-taken", "There is already a ticket type of this code.")
+            }
+            Rejection::TicketTypeInUse => Problem::new(
+                409,
+                "ticket-type-in-use",
+                "A price card has this ticket type, or another type accompanies it.",
+            ),
+            Rejection::TicketTypeCodeChanged => {
+                let message = "must be the code that the ticket type has: it never changes".to_owned();
+                Problem::invalid_field("code", Rule::Type { message })
+            }
+            Rejection::UnknownAccompanied => {
+                Problem::invalid_field("accompanies", Rule::Unknown { of: "a ticket type" })
+            }
+            Rejection::UnknownTicketTypes(codes) => {
+                let unknown = Rule::Unknown { of: "a ticket type" };
+                let error = |code| FieldError::new(format!("prices.{code}"), unknown.clone());
+                Problem::invalid(codes.iter().map(error).collect())
+            }
+            Rejection::UnknownPriceCard => {
+                Problem::invalid_field("priceCardId", Rule::Unknown { of: "a price card" })
+            }
+            Rejection::PriceCardMissing => {
+                let detail = "No price card applies at that time; name a card or prices.";
+                Problem::new(422, "price-card-missing", detail)
+            }
+            Rejection::SurchargeUnknown { index } => {
+                Problem::invalid_field(&format!("surcharges[{index}]"), Rule::SurchargeUnknown)
             }
             Rejection::PriceMissing(kind) => {
-                let kind = serde_json::to_value(kind).unwrap_or_default();
-                field("prices", &format!("lacks a price for {}", kind.as_str().unwrap_or("a kind of seat")))
+                Problem::invalid_field("prices", Rule::PriceMissing { kind: Some(kind) })
             }
             Rejection::AuditoriumTaken(in_the_way) => taken(in_the_way),
             Rejection::Overlaps(mut overlaps) => {
@@ -98,19 +168,24 @@ impl From<Rejection> for Problem {
                 overlaps.truncate(OVERLAPS_MAX);
                 Problem { overlaps, ..Problem::new(409, "showtimes-overlap", detail) }
             }
-            Rejection::StartsInThePast => field("startsAt", "must lie in the future"),
+            Rejection::StartsInThePast => Problem::invalid_field("startsAt", Rule::Future),
             Rejection::TooManyShowtimes { most } => {
-                field("to", &format!("makes more than {most} showtimes; ask for fewer days at once"))
+                Problem::invalid_field("to", Rule::TooManyShowtimes { max: most as u64 })
             }
             Rejection::TooManyToCome { most } => {
                 let detail = format!("More than {most} showtimes are to come; cancel some of them first.");
                 Problem::new(409, "too-many-showtimes", detail)
             }
-            Rejection::NoDays => field("weekdays", "leaves no day between from and to"),
+            Rejection::NoDays => Problem::invalid_field("weekdays", Rule::NoDays),
             Rejection::ShowtimeStarted => Problem::new(409, "showtime-started", "The showtime has begun."),
             Rejection::ShowtimeOver => Problem::new(409, "showtime-over", "The showtime is over."),
             Rejection::ShowtimeCancelled => {
                 Problem::new(409, "showtime-cancelled", "The showtime was cancelled.")
+            }
+            Rejection::VersionUnknown => Problem::invalid_field("filmVersion", Rule::VersionUnknown),
+            Rejection::FormatUnknown => Problem::invalid_field("format", Rule::FormatUnknown),
+            Rejection::SaleAfterStart => {
+                Problem::invalid_field("onSaleAt", Rule::Before { other: "startsAt" })
             }
             Rejection::ShowtimeSold(sold) => {
                 let detail = "Seats are held or sold. Cancel the showtime to give the money back.";
@@ -127,12 +202,6 @@ impl From<Rejection> for Problem {
             ),
         }
     }
-}
-
-fn field(field: &str, message: &str) -> Problem {
-    let mut fields = Fields::default();
-    fields.check(false, field, message);
-    fields.into_result().expect_err("one field was reported")
 }
 
 fn taken(in_the_way: Option<InTheWay>) -> Problem {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Payment, PaymentStatus};
-use crate::contract::{Access, Fields, Money, Page, Paging, Request, Timestamp};
+use crate::contract::timestamp::day;
+use crate::contract::{Access, Fields, Money, Page, Paging, Request, Rule, Timestamp};
 
 /// All payments, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,9 @@ pub enum RevenueBy {
     Showtime,
 }
 
+/// Showtimes that a report may name: those of a page of a list.
+const SHOWTIMES_MAX: usize = 100;
+
 /// The revenue, from the ledger: by the day on which the money moved. An exchange moves money and tickets to the other show on
 /// the day of the exchange.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +65,9 @@ pub struct ReportRevenue {
     pub to: String,
     /// The time zone in which the days begin and end.
     pub time_zone: String,
+    /// Only of these showtimes, at most 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showtime_ids: Option<Vec<Uuid>>,
     pub paging: Paging,
 }
 
@@ -80,34 +87,27 @@ impl Request for ReportRevenue {
     type Answer = RevenueReport;
     fn validate(&self, fields: &mut Fields) {
         let (from, to) = (day(&self.from), day(&self.to));
-        fields.check(from.is_some(), "from", "must be a date such as 2026-05-01");
-        fields.check(to.is_some(), "to", "must be a date such as 2026-05-31");
+        fields.check(from.is_some(), "from", Rule::Date);
+        fields.check(to.is_some(), "to", Rule::Date);
         if let (Some(from), Some(to)) = (from, to) {
             let days = (to - from).whole_days() + 1;
-            fields.check(days >= 1, "to", "must not be before from");
-            fields.check(days <= DAYS_MAX, "to", "must be within a year of from");
+            fields.check(days >= 1, "to", Rule::NotBefore { other: "from" });
+            let rule = Rule::Within { max: DAYS_MAX as u64, other: "from" };
+            fields.check(days <= DAYS_MAX, "to", rule);
         }
         // The host checks whether the zone exists.
-        fields.check(
-            (1..=64).contains(&self.time_zone.len()),
-            "timeZone",
-            "must be an IANA time zone such as Europe/Berlin",
-        );
+        fields.check((1..=64).contains(&self.time_zone.len()), "timeZone", Rule::TimeZone);
+        if let Some(ids) = &self.showtime_ids {
+            fields.count(ids.len(), 1..=SHOWTIMES_MAX, "showtimeIds", "showtimes");
+        }
         self.paging.validate(fields);
     }
-}
-
-/// `YYYY-MM-DD`, far from the ends of what a date can hold.
-fn day(text: &str) -> Option<time::Date> {
-    let format = time::macros::format_description!("[year]-[month]-[day]");
-    let date = time::Date::parse(text, &format).ok()?;
-    (text.len() == 10 && (1970..=9000).contains(&date.year())).then_some(date)
 }
 
 /// Money of one currency. `net` is `gross − refunded − disputed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revenue {
-    /// The money captured for reservations.
+    /// The money captured for reservations, and what was waived of exchanges.
     pub gross: Money,
     /// The money given back to moviegoers.
     pub refunded: Money,
@@ -159,6 +159,7 @@ mod tests {
             from: from.into(),
             to: to.into(),
             time_zone: "UTC".into(),
+            showtime_ids: None,
             paging: Paging::default(),
         };
         let mut fields = Fields::default();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::contract::movie::SeatKind;
-use crate::contract::{Access, Fields, Money, Request, SeatId};
+use crate::contract::{Access, Fields, Money, Request, Rule, SeatId};
 
 /// The seats that `bestAvailable` would get now. Nothing is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,9 +26,9 @@ impl Request for FindBestSeats {
     const ACCESS: Access = Access::Public;
     type Answer = BestSeats;
     fn validate(&self, fields: &mut Fields) {
-        fields.check((1..=100).contains(&self.count), "count", "must be 1–100");
-        fields.check(self.kind != Some(SeatKind::Gap), "kind", "a gap is not sold");
-        fields.check(self.near.len() <= 100, "near", "must name at most 100 seats");
+        fields.range(self.count, 1..=100, "count");
+        fields.check(self.kind != Some(SeatKind::Gap), "kind", Rule::Gap);
+        fields.count(self.near.len(), 0..=100, "near", "seats");
     }
 }
 

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::request::{validate_choice, validate_version};
-use super::{BestAvailable, Reservation, ReservationPlan};
+use super::request::{validate_choice, validate_seats, validate_version};
+use super::{BestAvailable, Reservation, ReservationPlan, TicketChoice};
 use crate::contract::{Access, Fields, Request, SeatId};
 
 /// Other seats for a confirmed reservation. For the same price or less it is changed at once and the difference is given
@@ -19,7 +19,10 @@ pub struct ExchangeReservation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub showtime_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Each seat keeps the ticket type of the seat that it takes the place of, in order; further seats get the default type.
     pub seats: Option<Vec<SeatId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<Vec<TicketChoice>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_available: Option<BestAvailable>,
     /// The reservation's version that the caller has seen; another one is refused with `plan-changed`. Without it the
@@ -30,10 +33,11 @@ pub struct ExchangeReservation {
 
 impl Request for ExchangeReservation {
     const SUBJECT: &'static str = "rpc.reservation.exchange";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = Reservation;
     fn validate(&self, fields: &mut Fields) {
-        validate_choice(&self.seats, &self.best_available, fields);
+        validate_choice(&self.seats, &self.tickets, &self.best_available, fields);
         validate_version(self.version, fields);
     }
 }
@@ -51,9 +55,10 @@ pub struct PlanExchange {
 
 impl Request for PlanExchange {
     const SUBJECT: &'static str = "rpc.reservation.plan_exchange";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = ReservationPlan;
     fn validate(&self, fields: &mut Fields) {
-        validate_choice(&Some(self.seats.clone()), &None, fields);
+        validate_seats(self.seats.iter(), "seats", "", fields);
     }
 }

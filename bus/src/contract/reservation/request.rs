@@ -1,4 +1,6 @@
-//! Requests of customers: reserve, read, list, cancel, tickets.
+//! Requests of customers: reserve, read, list, tickets.
+
+use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,64 +8,124 @@ use uuid::Uuid;
 
 use super::{Reservation, ReservationStatus};
 use crate::contract::movie::SeatKind;
-use crate::contract::{Access, Fields, Page, Paging, Request, SeatId};
+use crate::contract::{
+    Access, Fields, Locale, Money, OrderCode, Page, Paging, Request, Rule, SeatId, TariffCode,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BestAvailable {
-    pub count: u16,
+    /// The number of seats, all for the default ticket type; or `types`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u16>,
+    /// How many tickets of each type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<BTreeMap<TariffCode, u16>>,
     /// STANDARD when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SeatKind>,
 }
 
-/// Either `seats` or `bestAvailable`. Needs an `Idempotency-Key`.
+impl BestAvailable {
+    /// The number of seats.
+    pub fn size(&self) -> usize {
+        let of_types = self.types.as_ref().map(|types| types.values().map(|count| usize::from(*count)).sum());
+        of_types.or(self.count.map(usize::from)).unwrap_or(0)
+    }
+
+    fn validate(&self, fields: &mut Fields) {
+        let same = match (&self.types, self.count) {
+            (Some(_), Some(count)) => self.size() == usize::from(count),
+            (types, count) => types.is_some() != count.is_some(),
+        };
+        fields.check(same, "bestAvailable.count", Rule::CountOrTypes);
+        if let Some(count) = self.count {
+            fields.range(count, 1..=100, "bestAvailable.count");
+        }
+        if let Some(types) = &self.types {
+            fields.count(self.size(), 1..=100, "bestAvailable.types", "tickets");
+            for (of, count) in types {
+                fields.range(*count, 1..=100, &format!("bestAvailable.types.{of}"));
+            }
+        }
+        fields.check(self.kind != Some(SeatKind::Gap), "bestAvailable.kind", Rule::Gap);
+    }
+}
+
+/// A seat with the type of the ticket for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TicketChoice {
+    pub seat: SeatId,
+    #[serde(rename = "type")]
+    pub ticket_type: TariffCode,
+}
+
+/// One of `seats`, `tickets` and `bestAvailable`. Needs an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateReservation {
     pub showtime_id: Uuid,
+    /// Seats for the default ticket type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<Vec<SeatId>>,
+    /// Seats with a ticket type each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<Vec<TicketChoice>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_available: Option<BestAvailable>,
+    /// The total that the customer has seen; another one is refused with `price-changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_total: Option<Money>,
+    /// The language of the order's mails and tickets; without it that of `Accept-Language`, else English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
 }
 
 impl Request for CreateReservation {
     const SUBJECT: &'static str = "rpc.reservation.create";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
     type Answer = Reservation;
     fn validate(&self, fields: &mut Fields) {
-        validate_choice(&self.seats, &self.best_available, fields);
+        validate_choice(&self.seats, &self.tickets, &self.best_available, fields);
     }
 }
 
 pub(super) fn validate_version(version: Option<i64>, fields: &mut Fields) {
-    fields.check(
-        version.is_none_or(|version| version >= 1),
-        "version",
-        "must be a version of the reservation",
-    );
+    fields.check(version.is_none_or(|version| version >= 1), "version", Rule::Version);
 }
 
-/// Either seats by name or the best available, never both.
+/// One of seats by name, seats with ticket types, and the best available.
 pub(super) fn validate_choice(
     seats: &Option<Vec<SeatId>>,
+    tickets: &Option<Vec<TicketChoice>>,
     best: &Option<BestAvailable>,
     fields: &mut Fields,
 ) {
-    fields.check(seats.is_some() != best.is_some(), "seats", "give either seats or bestAvailable");
+    let given = [seats.is_some(), tickets.is_some(), best.is_some()];
+    fields.check(given.iter().filter(|given| **given).count() == 1, "seats", Rule::SeatsChoice);
     if let Some(seats) = seats {
-        // The host's setting limits an order; this only bounds the message.
-        fields.check((1..=100).contains(&seats.len()), "seats", "must name 1–100 seats");
-        let mut seen = std::collections::HashSet::new();
-        for (index, seat) in seats.iter().enumerate() {
-            let field = format!("seats[{index}]");
-            fields.check(seen.insert(seat), &field, "is there twice");
-        }
+        validate_seats(seats.iter(), "seats", "", fields);
+    }
+    if let Some(tickets) = tickets {
+        validate_seats(tickets.iter().map(|ticket| &ticket.seat), "tickets", ".seat", fields);
     }
     if let Some(best) = best {
-        fields.check((1..=100).contains(&best.count), "bestAvailable.count", "must be 1–100");
-        fields.check(best.kind != Some(SeatKind::Gap), "bestAvailable.kind", "a gap is not sold");
+        best.validate(fields);
+    }
+}
+
+pub(super) fn validate_seats<'a>(
+    seats: impl ExactSizeIterator<Item = &'a SeatId>,
+    name: &str,
+    part: &str,
+    fields: &mut Fields,
+) {
+    // The host's setting limits an order; this only bounds the message.
+    fields.count(seats.len(), 1..=100, name, "seats");
+    let mut seen = HashSet::new();
+    for (index, seat) in seats.enumerate() {
+        fields.check(seen.insert(seat), &format!("{name}[{index}]{part}"), Rule::Twice);
     }
 }
 
@@ -75,7 +137,8 @@ pub struct GetReservation {
 
 impl Request for GetReservation {
     const SUBJECT: &'static str = "rpc.reservation.get";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = Reservation;
 }
 
@@ -89,6 +152,8 @@ pub struct ListReservations {
     pub showtime_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<OrderCode>,
     pub paging: Paging,
 }
 
@@ -103,38 +168,10 @@ pub enum When {
 
 impl Request for ListReservations {
     const SUBJECT: &'static str = "rpc.reservation.list";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
     type Answer = Page<Reservation>;
     fn validate(&self, fields: &mut Fields) {
         self.paging.validate(fields);
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CancelReservation {
-    pub id: Uuid,
-    /// The caller's reason, kept in the saga's log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Only for ADMIN: gives back this amount of the paid money, regardless of the policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refund_percent: Option<u8>,
-    /// The reservation's version whose `cancellation` the caller has seen; another one is refused with `plan-changed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-}
-
-impl Request for CancelReservation {
-    const SUBJECT: &'static str = "rpc.reservation.cancel";
-    const ACCESS: Access = Access::User;
-    type Answer = Reservation;
-    fn validate(&self, fields: &mut Fields) {
-        if let Some(reason) = &self.reason {
-            fields.text(reason, 0..=500, "reason");
-        }
-        fields.check(self.refund_percent.is_none_or(|p| p <= 100), "refundPercent", "must be 0–100");
-        validate_version(self.version, fields);
     }
 }
 
@@ -147,7 +184,8 @@ pub struct GetTickets {
 
 impl Request for GetTickets {
     const SUBJECT: &'static str = "rpc.reservation.tickets";
-    const ACCESS: Access = Access::User;
+    const ACCESS: Access = Access::Guest;
+    const BY_ORDER_TOKEN: bool = true;
     type Answer = Tickets;
 }
 

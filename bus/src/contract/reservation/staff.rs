@@ -8,7 +8,7 @@ use super::{RefundStatus, Reservation, ReservationStatus};
 use crate::contract::auth::validate_email;
 use crate::contract::movie::ShowtimeStatus;
 use crate::contract::payment::Refund;
-use crate::contract::{Access, Fields, Money, Page, Paging, Request, Timestamp};
+use crate::contract::{Access, Fields, Money, OrderCode, Page, Paging, Request, Rule, Timestamp};
 
 /// Lets a saga that needs a person go on: it requests again what did not settle.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,8 @@ impl Request for ResumeSaga {
     type Answer = Reservation;
 }
 
-/// Puts a mistyped address right: the order's mails go to the new one, with its tickets first.
+/// Puts a mistyped address right: the order's mails go to the new one, with its tickets first, and links in earlier mails open
+/// the order no more. The owner may do it until the show begins, staff at any time.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdateReservation {
@@ -33,7 +34,7 @@ pub struct UpdateReservation {
 
 impl Request for UpdateReservation {
     const SUBJECT: &'static str = "rpc.reservation.update";
-    const ACCESS: Access = Access::Admin;
+    const ACCESS: Access = Access::Guest;
     type Answer = Reservation;
     fn validate(&self, fields: &mut Fields) {
         validate_email(&self.email, "email", fields);
@@ -47,6 +48,8 @@ pub enum SagaState {
     AwaitingPayment,
     Paying,
     Ending,
+    /// Paid; the order that it replaces is about to end.
+    Replacing,
     Confirmed,
     Cancelled,
     Refunding,
@@ -60,6 +63,7 @@ impl SagaState {
             Self::AwaitingPayment => "awaiting-payment",
             Self::Paying => "paying",
             Self::Ending => "ending",
+            Self::Replacing => "replacing",
             Self::Confirmed => "confirmed",
             Self::Cancelled => "cancelled",
             Self::Refunding => "refunding",
@@ -71,7 +75,9 @@ impl SagaState {
     /// The status under which the moviegoer sees it.
     pub fn status(self) -> ReservationStatus {
         match self {
-            Self::AwaitingPayment | Self::Paying | Self::Ending => ReservationStatus::Pending,
+            Self::AwaitingPayment | Self::Paying | Self::Ending | Self::Replacing => {
+                ReservationStatus::Pending
+            }
             Self::Confirmed => ReservationStatus::Confirmed,
             Self::Cancelled | Self::Refunding | Self::NeedsAttention => ReservationStatus::Cancelled,
             Self::Refunded => ReservationStatus::Refunded,
@@ -102,6 +108,7 @@ impl Request for ListSagas {
 #[serde(rename_all = "camelCase")]
 pub struct SagaSummary {
     pub reservation_id: Uuid,
+    pub code: OrderCode,
     pub state: SagaState,
     pub status: ReservationStatus,
     pub version: i64,
@@ -209,7 +216,7 @@ impl Request for RequestRefund {
     const ACCESS: Access = Access::Admin;
     type Answer = Refund;
     fn validate(&self, fields: &mut Fields) {
-        fields.check(self.amount.is_none_or(|amount| amount.amount() > 0), "amount", "must be more than 0");
+        fields.check(self.amount.is_none_or(|amount| amount.amount() > 0), "amount", Rule::Positive);
         fields.text(&self.reason, 1..=500, "reason");
     }
 }
@@ -289,7 +296,7 @@ impl Request for ReportOccupancy {
     type Answer = Page<Occupancy>;
     fn validate(&self, fields: &mut Fields) {
         self.paging.validate(fields);
-        fields.check(self.from <= self.to, "to", "must not be before from");
+        fields.check(self.from <= self.to, "to", Rule::NotBefore { other: "from" });
     }
 }
 

@@ -1,0 +1,146 @@
+//! The English texts of mails and tickets.
+
+use super::Texts;
+
+pub static TEXTS: Texts = Texts {
+    film: "Film",
+    when: "When",
+    film_begins: "Film begins",
+    version: "Version",
+    version_original: "Original version ({audio})",
+    version_dubbed: "Dubbed ({audio})",
+    version_subtitled: "Original version ({audio}), subtitles: {subtitles}",
+    hall: "Hall",
+    seats: "Seats",
+    total: "Total",
+    credit: "From your earlier order",
+    waived: "Not charged",
+    due: "Difference",
+    free: "Free",
+    refund: "Refund",
+    refunded: "Refunded",
+    order: "Order",
+    sent_by: "Sent by {cinema}.",
+    imprint: "Legal notice",
+    terms: "Terms",
+    privacy: "Privacy",
+
+    pay_now: "Pay now",
+    get_tickets: "Get your tickets",
+    show_tickets: "Show your tickets",
+    try_again: "Try the same seats again",
+    see_order: "See your order",
+    see_programme: "See what is on",
+    log_in: "Log in",
+
+    held_subject: "Held until {until}: {title}",
+    held_heading: "Your seats are held",
+    held_until_paid: "We keep these seats for you until {until}. They are yours once you have paid; after that time they go \
+                      back on sale.",
+    held_until_taken: "We keep these seats for you until {until}. They are yours once you have taken the tickets; after that \
+                       time they go back on sale.",
+    expired_heading: "Your seats were released",
+    expired_unpaid: "The time to pay is over, so the seats are free again. Nothing was charged. If a payment of yours still \
+                     arrives, you get either these seats or your money back, and a mail that says which.",
+    expired_free: "The tickets were not taken in time, so the seats are free again.",
+    failed_heading: "Your payment did not go through",
+    failed: "The payment failed, so the seats are free again. Nothing was charged. You are welcome to try again.",
+
+    confirmed_subject: "Your tickets: {title}",
+    confirmed_heading: "Enjoy the film",
+    confirmed_paid: "Your payment has arrived and the seats are yours.",
+    confirmed_free: "The seats are yours.",
+    codes_enclosed: "Show the code of each seat at the door, on your phone or on paper. The tickets are attached as a PDF, one \
+                     page a seat.",
+    exchanged_subject: "Your new tickets: {title}",
+    exchanged_heading: "Exchanged",
+    exchanged: "Your order has been changed. The tickets for {seats} are not valid any more; here are the new ones.",
+    replaced: "Your new order has taken the place of this one, and what you paid counts towards it. These tickets are not valid any \
+               more; the new ones are in another mail.",
+    returned_subject: "Your tickets that are left: {title}",
+    returned_heading: "Given back",
+    returned: "Given back: {seats}. These tickets are not valid any more; here are the others.",
+    reminder_subject: "{day}: {title}",
+    reminder_soon: "It starts soon",
+    reminder_later: "We look forward to you",
+    reminder: "Your tickets are in the mail that confirmed your order.",
+
+    cancelled_heading: "Your reservation is cancelled",
+    cancelled: "The reservation is cancelled and its tickets are not valid any more.",
+    refund_follows: "If something is to be paid back, another mail tells you.",
+    showing_heading: "This showing will not take place",
+    showing_paid: "We are sorry: we had to cancel this showing, and your reservation with it. What you have paid is paid back \
+                   in full; you need not do anything.",
+    showing_free: "We are sorry: we had to cancel this showing, and your reservation with it.",
+    given_back: "Our payment provider has paid this back, the same way that you paid. Depending on your bank it shows within a \
+                 few days.",
+    giving_back: "We have asked our payment provider to pay this back, the same way that you paid. Depending on your bank it \
+                  shows within a few days.",
+    refund_subject: "Refund on its way: {sum}",
+    refund_heading: "Your money is on its way",
+    refund_asked: "We have asked our payment provider to pay this back, the same way that you paid. Another mail comes when \
+                   that is done.",
+    refunded_subject: "Refunded: {sum}",
+    refunded_heading: "Paid back",
+    refund_done: "Our payment provider has paid this back. Depending on your bank it shows within a few days.",
+
+    reset_heading: "Choose a new password",
+    reset_asked: "Somebody, hopefully you, asked for a new password for your account.",
+    reset_valid: "The link works once, and for {time}. If it was not you, do nothing: your password stays.",
+    reset_button: "Choose a new password",
+    changed_heading: "Your password was changed",
+    changed: "The password of your account was changed.",
+    changed_advice: "If it was you, all is well. If it was not, choose a new password now: that ends every login of the \
+                     account.",
+    changed_button: "It was not me",
+    verify_subject: "Confirm your e-mail address",
+    verify_heading: "Is this your address?",
+    verify_asked: "Somebody, hopefully you, opened an account with this address. Confirm it by the link within {time}, and we \
+                   write to you about seats that are held for you.",
+    verify_stranger: "If it was not you, do not use the link. Ask for a new password instead: then the account is yours, and \
+                      nobody else can log in to it.",
+    verify_button: "Confirm the address",
+    verify_reset: "It was not me: ask for a new password",
+    minutes: "{n} minutes",
+    days: "{n} days",
+
+    tonight: "Tonight at {time}",
+    today: "Today at {time}",
+    tomorrow: "Tomorrow at {time}",
+    on_day: "{date} at {time}",
+    date: "{weekday}, {day} {month}",
+    date_time: "{weekday}, {day} {month} {year}, {time} ({zone})",
+
+    ticket_title: "Tickets: {title}",
+    ticket_seat: "Seat",
+    ticket_price: "Price",
+    ticket_address: "Address",
+    ticket_foot: "Valid once, for this seat. Please have the code ready at the door.",
+    calendar_seats: "Seats {seats}",
+    calendar_alarm: "{title} starts soon",
+
+    receipt: "Receipt",
+    invoice: "Invoice",
+    credit_note: "Credit note",
+    corrects: "Corrects {number}",
+    issued_to: "Issued to",
+    tax_id: "Tax id {id}",
+    tax_of: "of which {rate} % tax on {net}",
+    signature: "Signature: {signature}",
+
+    weekdays: ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+    months: [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
+};

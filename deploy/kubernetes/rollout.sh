@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs or upgrades a deployment: deploy/kubernetes/rollout.sh deploy/kubernetes/overlays/production
+# First the servers and settings, then `marquee migrate`, and only when that has ended well the hosts, one after the other. If it
+# fails, the running hosts go on with the version that they have. The Secrets must be there (secrets.sh).
+set -euo pipefail
+overlay=${1:?the folder of an overlay}
+namespace=${2:-marquee}
+
+manifests=$(mktemp)
+trap 'rm -f "$manifests"' EXIT
+# nats.conf and nats-start.sh are outside the overlay's folder.
+kubectl kustomize --load-restrictor LoadRestrictionsNone "$overlay" >"$manifests"
+
+run() { kubectl --namespace "$namespace" "$@"; }
+apply() { run apply --server-side --filename "$manifests" "$@"; }
+
+# A Job cannot be changed, only made anew.
+run delete job migrate --ignore-not-found
+# Only the hosts and the gateway have this label; everything else comes before them.
+apply --selector 'app.kubernetes.io/name!=marquee'
+echo 'rollout: waiting for marquee migrate'
+if ! run wait --for=condition=complete --timeout=30m job/migrate; then
+    run logs job/migrate --tail=20 || true
+    echo 'rollout: marquee migrate has not ended; no host was replaced' >&2
+    exit 1
+fi
+
+# replace SELECTOR: applies these Deployments and waits until each has the new pods.
+replace() {
+    local deployment deployments
+    apply --selector "$1"
+    mapfile -t deployments < <(run get deployments --selector "$1" --output name)
+    for deployment in "${deployments[@]}"; do
+        run rollout status --timeout=10m "$deployment"
+    done
+}
+replace 'app.kubernetes.io/name=marquee,app.kubernetes.io/component!=gateway'
+# The gateway comes last: it may send requests that only the new hosts know.
+replace 'app.kubernetes.io/name=marquee,app.kubernetes.io/component=gateway'

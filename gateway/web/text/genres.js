@@ -1,0 +1,27 @@
+// The usual genres by their names in every language. Both languages are in one file, since staff may type a genre's name in either,
+// and it is shown in the reader's.
+
+export default {
+  action: { en: "Action", de: "Action" },
+  adventure: { en: "Adventure", de: "Abenteuer" },
+  animation: { en: "Animation", de: "Animation" },
+  biography: { en: "Biography", de: "Biografie" },
+  comedy: { en: "Comedy", de: "Komödie" },
+  crime: { en: "Crime", de: "Krimi" },
+  documentary: { en: "Documentary", de: "Dokumentarfilm" },
+  drama: { en: "Drama", de: "Drama" },
+  family: { en: "Family", de: "Familie" },
+  fantasy: { en: "Fantasy", de: "Fantasy" },
+  history: { en: "History", de: "Historienfilm" },
+  horror: { en: "Horror", de: "Horror" },
+  music: { en: "Music", de: "Musik" },
+  musical: { en: "Musical", de: "Musical" },
+  mystery: { en: "Mystery", de: "Mystery" },
+  romance: { en: "Romance", de: "Liebesfilm" },
+  "science-fiction": { en: "Science Fiction", de: "Science-Fiction" },
+  short: { en: "Short Film", de: "Kurzfilm" },
+  sport: { en: "Sport", de: "Sport" },
+  thriller: { en: "Thriller", de: "Thriller" },
+  war: { en: "War", de: "Kriegsfilm" },
+  western: { en: "Western", de: "Western" },
+};
