@@ -10,9 +10,7 @@ step() { echo "deb-trial: $*"; }
 fail() { echo "deb-trial: FAILED: $*" >&2; exit 1; }
 
 step "NATS and Postgres"
-for user in OPERATOR GATEWAY AUTH MOVIE RESERVATION PAYMENT NOTIFICATION SCHEDULER BRIDGE; do
-    echo "NATS_PASSWORD_$user=marquee"
-done >/trial/nats.env
+grep -o 'NATS_PASSWORD_[A-Z]*' /trial/nats.conf | sort -u | sed 's/$/=marquee/' >/trial/nats.env
 systemd-run --quiet --unit=nats-server -p EnvironmentFile=/trial/nats.env \
     /trial/nats-server --config /trial/nats.conf --addr 127.0.0.1 --port 4222 --store_dir /var/lib/nats
 systemctl start postgresql

@@ -167,7 +167,7 @@ pub const ROWS: &[Row] = &[
         .counted_as(Rate::Login)
         .challenged()
         .location(Location::At("/v1/me"))
-        .refuses(&[409]),
+        .refuses(&[401, 409]),
     post::<Login>("/v1/auth/cookie/login", "loginPage")
         .body(Body::Json(SMALL))
         .counted_as(Rate::Login)
@@ -198,7 +198,7 @@ pub const ROWS: &[Row] = &[
     own("/v1/me/export", "exportMe")
         .of(Access::Guest)
         .open_by_order()
-        .counted_as(Rate::Login)
+        .counted_as(Rate::Export)
         .refuses(&[403, 404]),
     post::<ChangePassword>("/v1/me/password", "changePassword")
         .body(Body::Json(SMALL))

@@ -45,3 +45,6 @@ begin
   where payment_id in (select id from payment.payments where reservation_id = any(orders));
   return blanked;
 end $$;
+
+-- Nobody could find these when their person is erased.
+update payment.provider_events set body = payment.reduced(body) where payment_id is null;

@@ -101,6 +101,81 @@ async fn the_link_of_a_mail_exchanges_pays_the_difference_and_cancels() {
     cinema.close().await;
 }
 
+/// Begins an exchange for a dearer seat of another showtime by the link; returns the link and the unpaid order.
+async fn exchanging(cinema: &mut TestCinema, order: &str) -> (Person, String) {
+    let link = cinema.link(order, "RESERVATION_CONFIRMED").await;
+    cinema.showtime = cinema.schedule_at(&["SSSS"], 24 * 3600, [2000, 2000]).await;
+    let body = json!({"showtimeId": cinema.showtime, "seats": ["A2"]});
+    let dearer = cinema.post(&format!("/v1/reservations/{order}/exchange"), &link, body).await.expect(201);
+    let new = id(&dearer);
+    (link, new)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reader_of_a_wrong_address_takes_no_order_away_by_an_exchange() {
+    let mut cinema = TestCinema::open().await;
+    let (guest, order) = cinema.buy_as_guest(&["A1"], "grcae@example.org").await;
+    let sold = cinema.showtime.clone();
+    let (link, new) = exchanging(&mut cinema, &order).await;
+    // Staff correct the address of the order while the reader of the wrong one pays the difference.
+    let address = json!({"email": GUEST});
+    let path = format!("/v1/reservations/{order}");
+    cinema.call(Method::PATCH, &path, Some(&cinema.owner()), Some(address)).await.expect(202);
+    cinema.pay(&link, &new, "pm_card_visa").await.expect(201);
+    let given_back = cinema.until_status(&link, &new, "REFUNDED").await;
+    assert_eq!(given_back["reason"], "PAYMENT_FAILED", "{given_back}");
+    cinema.until_captured(&new, 0).await;
+    let kept = cinema.reservation(&guest, &order).await;
+    assert_eq!((&kept["status"], &kept["customer"]["email"]), (&json!("CONFIRMED"), &json!(GUEST)));
+    assert_eq!(cinema.captured(&order).await, 1200);
+    cinema.showtime = sold;
+    assert_eq!(cinema.seat("A1").await, "SOLD");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_goes_to_no_account_during_its_exchange() {
+    let mut cinema = TestCinema::open().await;
+    let (guest, order) = cinema.buy_as_guest(&["A1"], GUEST).await;
+    let account = person(&cinema.register_as(GUEST, json!({})).await.expect(201));
+    let (link, new) = exchanging(&mut cinema, &order).await;
+    let refused = cinema.merge(&account, &link.token).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (409, "exchange-running"), "{}", refused.text);
+    cinema.cancel(&link, &new).await.expect(200);
+    cinema
+        .until("the exchange is over", async || {
+            cinema.reservation(&guest, &order).await["exchangingTo"].is_null()
+        })
+        .await;
+    let merged = cinema.merge(&account, &link.token).await.expect(200);
+    assert_eq!(merged["reservations"][0]["id"], json!(order));
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tickets_that_are_sent_again_are_limited_per_address() {
+    let cinema = TestCinema::open_with(Plan::default().with("MAILS_PER_RECIPIENT_HOUR", 2)).await;
+    let (guest, order) = cinema.buy_as_guest(&["A1"], GUEST).await;
+    cinema.until_mail(&order, "RESERVATION_CONFIRMED", "SENT").await;
+    // The same address in another case is another text, which may be a correction.
+    for email in ["ada@example.org", "Ada@example.org", "ADA@example.org", "aDa@example.org"] {
+        let path = format!("/v1/reservations/{order}");
+        let address = json!({"email": email});
+        cinema.call(Method::PATCH, &path, Some(&guest), Some(address)).await.expect(202);
+    }
+    let count = |status: &str| {
+        format!(
+            "select count(*) from notification.mails
+             where kind = 'RESERVATION_CONFIRMED' and subject like '%/%' and status = '{status}'"
+        )
+    };
+    cinema.until_sql(&count("QUEUED"), 0).await;
+    cinema.until_sql(&format!("select ({}) + ({})", count("SENT"), count("SKIPPED")), 4).await;
+    let sent = cinema.count(count("SENT").leak()).await;
+    assert!((1..=2).contains(&sent), "{sent} mails were sent to one address");
+    cinema.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_corrected_address_voids_earlier_links_and_is_audited() {
     let cinema = TestCinema::open().await;

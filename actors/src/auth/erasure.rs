@@ -22,7 +22,7 @@ use super::store::Act;
 use super::store::erasure::{self as store, Erasure};
 use crate::delivery::{Change, Person, erase_traces, read_failure};
 
-/// Between two lists of guests: reservation has blanked the orders of those that were erased by then.
+/// After the erasures of one page of guests, so that reservation has blanked their orders before there are more.
 const NEXT_GUESTS: Duration = Duration::from_secs(2);
 
 /// Why a user is erased, for the audit.
@@ -94,10 +94,14 @@ impl Env {
 
     /// Erases the guests whose last show began before this time; leaves those for whom something is open to the next time.
     pub async fn erase_past_guests(&self, keep: Duration) -> Result<(), Failure> {
-        let context = Context::new();
+        let (context, mut after) = (Context::new(), None);
         loop {
-            let request = ListPastGuests { before: self.clock.now().minus(keep) };
+            let request = ListPastGuests { before: self.clock.now().minus(keep), after };
             let guests = self.bus.ask(&request, &Ask::new(context.clone())).await.map_err(unanswered)?;
+            after = guests.user_ids.last().copied();
+            if after.is_none() {
+                return Ok(());
+            }
             let mut erased = 0;
             for id in guests.user_ids {
                 let found = store::erasable(&self.pool, id).await.map_err(read_failure)?;
@@ -110,11 +114,10 @@ impl Env {
                 let done = self.erase(guest, None, orders, (Cause::Retention, None), &context).await;
                 erased += usize::from(done.map_err(|problem| Failure::transient(problem.code))?.is_some());
             }
-            if erased == 0 {
-                return Ok(());
+            if erased > 0 {
+                tracing::info!(erased, "erased guests whose shows are long over");
+                tokio::time::sleep(NEXT_GUESTS).await;
             }
-            tracing::info!(erased, "erased guests whose shows are long over");
-            tokio::time::sleep(NEXT_GUESTS).await;
         }
     }
 

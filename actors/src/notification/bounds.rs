@@ -1,7 +1,7 @@
 //! Limits against misuse of mails: no mail about a hold to an address that is not proven, and a limited number an hour to one
 //! address of all mails that a stranger can cause.
 //!
-//! Invariant: mails about paid tickets and refunds are never held back. The limit is exact for one host; hosts that send at
+//! Invariant: the first mail with paid tickets and mails about refunds are never held back. The limit is exact for one host; hosts that send at
 //! the same moment may exceed it by the mails that each has in flight.
 
 use std::collections::HashMap;

@@ -159,8 +159,8 @@ impl Topic {
         }
     }
 
-    /// Whether the number of such mails to one recipient within an hour is limited. Mails about paid tickets and refunds are
-    /// not.
+    /// Whether the number of such mails to one recipient within an hour is limited. The first mail with paid tickets and mails
+    /// about refunds are not; [`Mail::repeats_tickets`] is about further mails with tickets. The claim of mails counts the same ones.
     pub fn is_bounded(&self, facts: &Facts) -> bool {
         let account = matches!(
             self,
@@ -196,6 +196,13 @@ pub struct Mail {
     pub recipient: Option<String>,
     pub context: Context,
     pub queued_at: Timestamp,
+}
+
+impl Mail {
+    /// Whether it has the tickets once more, since the order was changed. Who has an order can cause such mails, to any address.
+    pub fn repeats_tickets(&self) -> bool {
+        self.topic.has_tickets() && self.subject.contains('/')
+    }
 }
 
 /// Another mail of the same order.

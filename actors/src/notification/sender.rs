@@ -205,7 +205,7 @@ async fn attempt(
             Ok(enclosed) => enclosed,
             Err(why) => return Ok(End::Skipped(why.to_owned())),
         };
-        if mail.topic.is_bounded(&facts)
+        if (mail.topic.is_bounded(&facts) || mail.repeats_tickets())
             && let Some(why) = recipients.take(&to)
         {
             return Ok(End::Skipped(why));

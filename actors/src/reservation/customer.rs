@@ -66,6 +66,10 @@ async fn orders_of(
     if found.user_id == account.user_id {
         return Ok(Vec::new());
     }
+    // Both of a running exchange belong to one owner, and the link names one of them.
+    if found.saga.is_in_exchange() {
+        return Err(Rejection::ExchangeRunning.into());
+    }
     let owner = GetAddress { user_id: found.user_id };
     if !env.bus.ask(&owner, &Ask::new(call.context.clone())).await?.guest {
         return Err(Rejection::NoGuestOrder.into());

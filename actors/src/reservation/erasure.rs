@@ -26,7 +26,7 @@ const PAGE: usize = 500;
 /// person. A confirmed order is finished: its tickets are valid without its customer's address.
 pub fn is_open(order: &Reservation) -> bool {
     let saga = &order.saga;
-    let moves = matches!(saga.state, State::Refunding { .. } | State::Confirmed { exchanging: Some(_), .. });
+    let moves = matches!(saga.state, State::Refunding { .. }) || saga.exchanging_to().is_some();
     let is_unfinished = |part: &Part| part.state != PartState::Completed;
     saga.status() == ReservationStatus::Pending
         || saga.needs_attention()
@@ -46,7 +46,8 @@ pub async fn orders_of(env: Env, call: Call<ListOrdersOf>) -> Answered {
 
 /// Answers auth, which erases these guests.
 pub async fn past_guests(env: Env, call: Call<ListPastGuests>) -> Answered {
-    let user_ids = store::past_guests(&env.pool, call.request.before).await.map_err(read_failure)?;
+    let ListPastGuests { before, after } = call.request;
+    let user_ids = store::past_guests(&env.pool, before, after).await.map_err(read_failure)?;
     json(&PastGuests { user_ids })
 }
 
@@ -60,16 +61,19 @@ pub async fn erase(env: &Env, delivery: &Delivery) -> Result<(), Failure> {
     store::blank(&env.pool, &person.reservation_ids).await.map_err(read_failure)
 }
 
-/// Removes addresses of past shows until `stop`.
-pub async fn retain(env: Env, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    periodic::repeat(periodic::RETENTION_EVERY, &stop, "addresses of past orders were not removed", || {
-        blank_past(&env, keep)
+/// Removes addresses that may not be stored any more until `stop`: those of past shows after this time, if there is one, and those
+/// that were stored while their user was erased.
+pub async fn retain(env: Env, keep: Option<Duration>, stop: CancellationToken) -> anyhow::Result<()> {
+    periodic::repeat(periodic::RETENTION_EVERY, &stop, "addresses of orders were not removed", || {
+        blank(&env, keep)
     })
     .await;
     Ok(())
 }
 
-async fn blank_past(env: &Env, keep: Duration) -> Result<(), Failure> {
+async fn blank(env: &Env, keep: Option<Duration>) -> Result<(), Failure> {
+    while store::blank_erased(&env.pool).await.map_err(read_failure)? > 0 {}
+    let Some(keep) = keep else { return Ok(()) };
     let before = env.clock.now().minus(keep);
     while store::blank_past(&env.pool, before).await.map_err(read_failure)? > 0 {}
     Ok(())

@@ -165,14 +165,12 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
             env.sagas().send(id, actor::Message::Input(Input::Deadline, Requester::Nobody));
         })
     }));
-    if let Some(keep) = env.settings.retention {
-        let retaining = env.clone();
-        children.push(
-            builder.worker(Stage::Intake, "retention", move |stop| {
-                erasure::retain(retaining.clone(), keep, stop)
-            }),
-        );
-    }
+    let (retaining, keep) = (env.clone(), env.settings.retention);
+    children.push(
+        builder.worker(Stage::Intake, "retention", move |stop| {
+            erasure::retain(retaining.clone(), keep, stop)
+        }),
+    );
     children.push(builder.service(move |server| endpoints::serve(serving.clone(), server).boxed()));
     builder.start(well, move || children.clone()).await
 }

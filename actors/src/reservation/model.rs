@@ -220,10 +220,7 @@ impl Reservation {
             | State::Replacing { .. }
             | State::Confirmed { .. } => (None, None),
         };
-        let exchanging_to = match &self.saga.state {
-            State::Confirmed { exchanging: Some(exchanging), .. } => Some(exchanging.to),
-            _ => None,
-        };
+        let exchanging_to = self.saga.exchanging_to();
         let shown = |(refund, status): (&Refund, RefundStatus)| ReservationRefund {
             id: refund.id,
             status,

@@ -259,6 +259,20 @@ impl Saga {
         of_parts.chain(of_state).min()
     }
 
+    /// The dearer order that is to take this one's place once it is paid.
+    pub fn exchanging_to(&self) -> Option<Uuid> {
+        match &self.state {
+            State::Confirmed { exchanging: Some(exchanging), .. } => Some(exchanging.to),
+            _ => None,
+        }
+    }
+
+    /// Whether a dearer exchange is not decided yet, of which this is the old or the new order.
+    pub fn is_in_exchange(&self) -> bool {
+        let is_unpaid = self.status() == ReservationStatus::Pending;
+        self.exchanging_to().is_some() || (self.exchange_of.is_some() && is_unpaid)
+    }
+
     pub fn status(&self) -> ReservationStatus {
         self.state.name().status()
     }

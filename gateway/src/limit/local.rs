@@ -11,9 +11,9 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::{Quotas, Rate, Usage};
+use super::{EXPORTS_A_MINUTE, Quotas, Rate, Usage};
 
-/// Keys of one class: some 150 bytes each, so at most 60 MB for all four. Beyond this all are deleted: every client then
+/// Keys of one class: some 150 bytes each, so at most 75 MB for all five. Beyond this all are deleted: every client then
 /// starts with a whole quota, which is better than to refuse clients because of others.
 const KEYS_MAX: usize = 100_000;
 /// Requests between two checks of the number of keys: a check takes every lock of the map.
@@ -26,6 +26,7 @@ pub struct LocalCount {
     writes: Class,
     logins: Class,
     guests: Class,
+    exports: Class,
 }
 
 struct Class {
@@ -42,6 +43,7 @@ impl LocalCount {
             writes: class(quotas.writes),
             logins: class(quotas.logins),
             guests: class(quotas.guests),
+            exports: class(EXPORTS_A_MINUTE),
         }
     }
 
@@ -51,6 +53,7 @@ impl LocalCount {
             Rate::Write | Rate::Free => &self.writes,
             Rate::Login => &self.logins,
             Rate::Guest => &self.guests,
+            Rate::Export => &self.exports,
         };
         class.count(&key, quota)
     }

@@ -56,9 +56,14 @@ pub enum Rate {
     Login,
     /// New guests, each of whom may hold seats.
     Guest,
+    /// Copies of all of a person's data, each of which costs hundreds of requests to hosts.
+    Export,
     /// Not counted.
     Free,
 }
+
+/// A person needs one, and a few more when the connection breaks.
+pub const EXPORTS_A_MINUTE: u32 = 5;
 
 /// Requests a minute, of one user, or of one address and operation.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +81,7 @@ impl Quotas {
             Rate::Write => Some(self.writes),
             Rate::Login => Some(self.logins),
             Rate::Guest => Some(self.guests),
+            Rate::Export => Some(EXPORTS_A_MINUTE),
             Rate::Free => None,
         }
     }

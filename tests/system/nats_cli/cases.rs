@@ -18,6 +18,8 @@ pub const CONNECTIONS: &str = "nats account report connections";
 pub const LIVE_SEATS: &str = "nats sub 'seats.*'";
 pub const LIVE_EVENTS: &str = "nats sub 'reservation.*' --headers-only";
 pub const LIVE_DEAD_LETTERS: &str = "nats sub 'dlq.>'";
+pub const STREAM: &str = "nats stream info EVENTS";
+pub const STATISTICS: &str = "nats account report statistics";
 pub const DEAD_LETTERS: &str = "marquee dead-letters list";
 
 /// Every event with `$RESERVATION` in its body or its headers.
@@ -29,7 +31,7 @@ pub const STORY: &str = r#"nats req '$JS.API.DIRECT.GET.EVENTS' '{"seq": 1, "bat
 pub const HEALTHY: [Case; 6] = [
     Case { command: STREAMS, shows: &["EVENTS", "DLQ", "never", "Created"] },
     Case {
-        command: "nats stream info EVENTS",
+        command: STREAM,
         shows: &[
             "created 20",
             "Maximum Bytes: 8.0 GiB",
@@ -56,7 +58,7 @@ pub const HEALTHY: [Case; 6] = [
             "Queue Group: reservation",
         ],
     },
-    Case { command: "nats account report statistics", shows: &["Slow Consumers", "Subscriptions"] },
+    Case { command: STATISTICS, shows: &["Slow Consumers", "Subscriptions"] },
     Case { command: "nats account info", shows: &["User: operator", "System Account: false", "replay.*"] },
 ];
 

@@ -1,8 +1,15 @@
-//! Deployments in which something is wrong: a host is away and its consumer falls behind; messages were parked.
+//! Deployments in which something is wrong: a host is away and its consumer falls behind; messages were parked; the stream
+//! is full; NATS lost its data; a client does not read.
+
+use std::time::Duration;
 
 use actors::DOMAINS;
+use bus::topology;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::{cases, open};
+use crate::cinema::TestCinema;
 use crate::operator::until_all_is_handled;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,8 +60,7 @@ async fn dead_letters_are_shown_with_their_reason_and_dropped() {
     loop {
         cinema.publish_unreadable_event().await;
         parked += readers;
-        if live.has_printed("Marquee-Reason: not a payment.success", std::time::Duration::from_secs(2)).await
-        {
+        if live.has_printed("Marquee-Reason: not a payment.success", Duration::from_secs(2)).await {
             break;
         }
         assert!(parked < 20 * readers, "{}", live.seen);
@@ -77,5 +83,102 @@ async fn dead_letters_are_shown_with_their_reason_and_dropped() {
         assert!(dropped.success, "{}", dropped.text);
     }
     cli.run(cases::DEAD_LETTERS).await.shows("0 of 0 dead letters");
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stream_shows_that_it_discards_its_oldest_events() {
+    let (cinema, cli) = open!("a_full_stream_shows_that_it_discards_its_oldest_events");
+    let ada = cinema.register().await;
+    cinema.buy(&ada, &["A1", "A2"]).await;
+    cinema.until_published().await;
+    until_all_is_handled(&cinema).await;
+    let bus = &cinema.cinema().bus;
+    let stream = topology::events(bus).await.unwrap();
+    let config = stream.cached_info().config.clone();
+    // What is stored exceeds it, so the stream discards its oldest events at once, as one of 8 GiB would later.
+    let small = async_nats::jetstream::stream::Config { max_bytes: 16 * 1024, ..config.clone() };
+    bus.jetstream.update_stream(&small).await.unwrap();
+
+    let printed = cli.run(cases::STREAM).await;
+    printed.shows("Maximum Bytes: 16 KiB").shows("Discard Policy: Old");
+    let first = printed.line(&["First Sequence:"]).unwrap();
+    assert!(!first.contains("First Sequence: 1 "), "{}", printed.text);
+
+    bus.jetstream.update_stream(&config).await.unwrap();
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wiped_data_shows_as_a_younger_stream_that_begins_again_at_1() {
+    let (mut cinema, cli) = open!("wiped_data_shows_as_a_younger_stream_that_begins_again_at_1");
+    let ada = cinema.register().await;
+    cinema.buy(&ada, &["A1", "A2"]).await;
+    cinema.until_published().await;
+    until_all_is_handled(&cinema).await;
+    let created = |printed: &super::Printed| {
+        printed.line(&["Information for Stream EVENTS created "]).map(str::to_owned)
+    };
+    let before = created(&cli.run(cases::STREAM).await).unwrap();
+    // The time is shown in whole seconds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cinema.nats.wipe().await.unwrap();
+
+    let archive = "select (select count(*) from reservation.events) + (select count(*) from payment.events)";
+    let archived = usize::try_from(cinema.count(archive).await).unwrap();
+    assert!(archived >= 4, "{archived}");
+    cinema
+        .until("the archive is in the stream again", async || {
+            let printed = cli.run(cases::STREAM).await;
+            let messages =
+                printed.line(&[" Messages: "]).and_then(|line| line.rsplit(' ').next()?.parse().ok());
+            messages.is_some_and(|count: usize| count >= archived)
+        })
+        .await;
+    let printed = cli.run(cases::STREAM).await;
+    printed.shows("First Sequence: 1 ");
+    assert!(created(&printed).is_some_and(|after| after > before), "{before}: {}", printed.text);
+    cinema.close().await;
+}
+
+/// Asks for the whole stream again and again as the operator, and reads nothing of what NATS sends.
+async fn ask_without_reading(cinema: &TestCinema) -> TcpStream {
+    let url = cinema.nats.url();
+    let mut connection = TcpStream::connect(url.strip_prefix("nats://").unwrap()).await.unwrap();
+    let login = serde_json::json!({"verbose": false, "headers": true, "no_responders": true, "name": "slow-page",
+                                   "user": "operator", "pass": cinema.nats.password()});
+    let inbox = "_INBOX.operator.slow";
+    connection.write_all(format!("CONNECT {login}\r\nSUB {inbox} 1\r\n").as_bytes()).await.unwrap();
+    let whole = r#"{"seq":1,"batch":30000,"next_by_subj":">"}"#;
+    let ask = format!("PUB $JS.API.DIRECT.GET.EVENTS {inbox} {}\r\n{whole}\r\n", whole.len());
+    // NATS closes the connection in between, which then cannot be written to.
+    for _ in 0..2_000 {
+        if connection.write_all(ask.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_is_counted_and_disturbs_nobody() {
+    let (cinema, cli) = open!("a_client_that_does_not_read_is_counted_and_disturbs_nobody");
+    let ada = cinema.register().await;
+    cinema.buy(&ada, &["A1", "A2"]).await;
+    cinema.until_published().await;
+    let count = async || {
+        let printed = cli.run(cases::STATISTICS).await;
+        let at = printed.text.lines().find(|line| line.contains("Slow Consumers")).map(str::to_owned);
+        let place =
+            at.and_then(|heading| heading.split('│').position(|cell| cell.trim() == "Slow Consumers"));
+        let servers = printed.text.lines().filter(|line| line.contains("127.0.0.1"));
+        let counts = servers.filter_map(|line| line.split('│').nth(place?)?.trim().parse::<u64>().ok());
+        counts.max().unwrap_or_else(|| panic!("no count: {}", printed.text))
+    };
+    assert_eq!(count().await, 0);
+    let connection = ask_without_reading(&cinema).await;
+    cinema.until("NATS ended the slow connection", async || count().await == 1).await;
+    drop(connection);
+    cinema.buy(&ada, &["B1"]).await;
     cinema.close().await;
 }

@@ -1,9 +1,11 @@
 //! What is removed by time: addresses some days after the show, network and e-mail addresses of the audit after 90 days, and buyers
 //! after their legal term.
 
+use reqwest::Method;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-use super::{ADDRESS, NAME};
+use super::{ADDRESS, NAME, PASSWORD};
 use crate::cinema::{Plan, TestCinema};
 use crate::operator::until_all_is_handled;
 
@@ -51,8 +53,30 @@ async fn addresses_go_some_days_after_the_show_and_guests_with_them() {
         .await;
     cinema.until_sql("select count(*) from notification.attendees where email <> ''", 0).await;
     // The account itself stays.
-    let zebedea = cinema.log_in(ADDRESS, super::PASSWORD).await;
+    let zebedea = cinema.log_in(ADDRESS, PASSWORD).await;
     assert_eq!(cinema.get("/v1/me", &zebedea).await.expect(200)["name"], NAME);
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_orders_of_a_guest_who_registered_lose_their_address_too() {
+    let mut cinema = TestCinema::open_with(Plan::default().with("RETENTION_DAYS", 30)).await;
+    let address = "Quillfeather.guest@privacy.example";
+    let (_, order) = cinema.guest_buys("A1", address).await;
+    let link = cinema.link(&order, "RESERVATION_CONFIRMED").await;
+    let body = json!({"email": address, "password": PASSWORD, "name": NAME, "orderToken": link.token});
+    cinema.call(Method::POST, "/v1/auth/register", None, Some(body)).await.expect(201);
+    until_all_is_handled(&cinema).await;
+    cinema.until_no_mail_waits().await;
+
+    shows_are_over(&cinema, 38).await;
+    cinema.stop_hosts().await;
+    cinema.start_hosts().await;
+    cinema.until_sql("select count(*) from reservation.reservations where email <> ''", 0).await;
+    assert_eq!(cinema.count("select count(*) from auth.users where kind = 'GUEST'").await, 0);
+    // The account itself stays.
+    let me = cinema.get("/v1/me", &cinema.log_in(address, PASSWORD).await).await.expect(200);
+    assert_eq!(me["name"], NAME);
     cinema.close().await;
 }
 

@@ -129,11 +129,14 @@ fn nats_users() -> BTreeSet<String> {
 }
 
 #[test]
-fn nats_start_gives_every_user_of_nats_conf_its_password() {
-    let script = text("deploy/nats-start.sh");
-    let list =
-        script.lines().find_map(|line| line.strip_prefix("for user in ")?.strip_suffix("; do")).unwrap();
-    assert_eq!(list.split(' ').map(str::to_owned).collect::<BTreeSet<_>>(), nats_users());
+fn every_start_of_nats_gives_every_user_of_nats_conf_its_password() {
+    for path in ["deploy/nats-start.sh", "docker-compose.yml"] {
+        let script = text(path);
+        let mut lines = script.lines().map(str::trim_start);
+        let list = lines.find_map(|line| line.strip_prefix("for user in ")?.strip_suffix("; do"));
+        let users: BTreeSet<String> = list.unwrap_or(path).split(' ').map(str::to_lowercase).collect();
+        assert_eq!(users, nats_users(), "{path}");
+    }
 }
 
 #[test]

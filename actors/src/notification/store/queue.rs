@@ -62,8 +62,11 @@ pub async fn claim(
            select count(*) as count from mails m
            where m.status = 'SENT' and lower(m.recipient) = lower(coalesce(a.email, claimed.recipient))
              and m.sent_at > now() - interval '1 hour'
-             and m.kind in ('EMAIL_VERIFICATION', 'PASSWORD_RESET', 'PASSWORD_CHANGED', 'RESERVATION_CREATED',
-                            'HOLD_EXPIRED', 'PAYMENT_FAILED', 'RESERVATION_CANCELLED', 'SHOWTIME_CANCELLED')
+             and (m.kind in ('EMAIL_VERIFICATION', 'PASSWORD_RESET', 'PASSWORD_CHANGED', 'RESERVATION_CREATED',
+                             'HOLD_EXPIRED', 'PAYMENT_FAILED', 'RESERVATION_CANCELLED', 'SHOWTIME_CANCELLED')
+               or m.kind in ('RESERVATION_CONFIRMED', 'RESERVATION_EXCHANGED', 'RESERVATION_UPDATED')
+                 and (strpos(m.subject, '/') > 0 or exists (
+                   select from attendees free where free.reservation_id = m.reservation_id and free.total = 0)))
          ) lately on claimed.id is not null
          order by claimed.queued_at",
     )

@@ -92,9 +92,8 @@ pub fn of(rows: &[&Rows]) -> Statement {
             !batch.events.is_empty(),
             "received as (
                insert into provider_events (id, kind, body, payment_id)
-               -- a payment without an address has lost it, and nothing personal is stored of it
-               select new.id, kind, case when p.checkpoint ->> 'email' is null and p.id is not null then payment.reduced(body)
-                 else body end, payment_id
+               -- What belongs to no payment could not be reduced later, with its person. A payment without an address has lost it.
+               select new.id, kind, case when p.checkpoint ->> 'email' is null then payment.reduced(body) else body end, payment_id
                from jsonb_to_recordset({doc} -> 'events') as new (id text, kind text, body text, payment_id uuid)
                left join payments as p on p.id = payment_id
                on conflict do nothing)",

@@ -165,11 +165,18 @@ impl Saga {
         self.exchange_of.map(|old| SagaCall::ReadReplaced { old })
     }
 
-    /// Takes the credit over, if all of it is still there; otherwise the difference is given back.
+    /// Takes the credit over, if all of it is still there; otherwise the difference is given back. So it is, too, when the replaced
+    /// reservation was given another address or owner meanwhile: links of before may not take it away.
     pub(super) fn replace(&self, replace: &Replace, now: Timestamp) -> Step {
         let State::Replacing { payment_id, provider_ref, paid } = &self.state else { return self.same() };
         let credit = match (&self.credit, &replace.old) {
-            (Some(credit), Some(old)) if !replace.is_disputed && old.pays(replace.to, credit) => credit,
+            (Some(credit), Some(old))
+                if !replace.is_disputed
+                    && old.saga.access <= self.access
+                    && old.pays(replace.to, credit) =>
+            {
+                credit
+            }
             _ => return self.give_difference_back(CancelReason::PaymentFailed, now),
         };
         let payment_id = *payment_id;

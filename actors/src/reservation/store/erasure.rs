@@ -32,15 +32,21 @@ pub async fn orders_after(
     .await
 }
 
-/// Guests whose last show began before this time, and whose orders have addresses.
-pub async fn past_guests(pool: &PgPool, before: Timestamp) -> sqlx::Result<Vec<Uuid>> {
+/// Guests after this one whose last show began before this time, and whose orders have addresses.
+pub async fn past_guests(
+    pool: &PgPool,
+    before: Timestamp,
+    after: Option<Uuid>,
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select user_id from reservation.reservations as past
-         where email <> '' and starts_at < $1 and (checkpoint ->> 'guest')::bool and not exists (
+         where email <> '' and starts_at < $1 and (checkpoint ->> 'guest')::bool
+           and ($2::uuid is null or user_id > $2) and not exists (
            select from reservation.reservations as later where later.user_id = past.user_id and later.starts_at >= $1)
-         group by user_id limit $2",
+         group by user_id order by user_id limit $3",
     )
     .bind(before.date_time())
+    .bind(after)
     .bind(GUESTS_MAX)
     .fetch_all(pool)
     .await
@@ -85,14 +91,27 @@ pub async fn blank(pool: &PgPool, orders: &[Uuid]) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Removes the person from orders that a change in flight gave an address again, or gave to the user, after the user was erased.
+pub async fn blank_erased(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select reservation.blank_orders(array(
+           select orders.id from reservation.reservations as orders
+           join reservation.erased_users as erased on erased.user_id = orders.user_id
+           where orders.email <> '' order by orders.id limit $1), 'erase')",
+    )
+    .bind(BLANKED_MAX)
+    .fetch_one(pool)
+    .await
+}
+
 /// Removes addresses and names from the orders of accounts whose show began before this time; returns from how many. Guests are
-/// erased as a whole.
+/// erased as a whole. What a guest's order still has a week later belongs to somebody who has registered since, or has a later show.
 pub async fn blank_past(pool: &PgPool, before: Timestamp) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "select reservation.blank_orders(array(
            select id from reservation.reservations
            where email <> '' and starts_at < $1 and status <> 'PENDING' and not attention
-             and not coalesce((checkpoint ->> 'guest')::bool, false)
+             and (not coalesce((checkpoint ->> 'guest')::bool, false) or starts_at < $1 - interval '7 days')
            order by starts_at limit $2), 'retention')",
     )
     .bind(before.date_time())

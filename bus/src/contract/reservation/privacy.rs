@@ -33,11 +33,15 @@ impl Request for ListOrdersOf {
     type Answer = OrdersOf;
 }
 
-/// Guests whose orders still have an address, though the last of their shows began before this time; at most 500.
+/// Guests whose orders still have an address, though the last of their shows began before this time: at most 500, by their ids. Some
+/// of them may have registered since.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPastGuests {
     pub before: Timestamp,
+    /// The last id of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
