@@ -19,10 +19,10 @@ format: ## is the code formatted?
 	cargo fmt --all --check
 
 lint: install ## clippy, warnings are errors
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --profile quick-release -- -D warnings
 
 docs: install ## do the docs build without warnings?
-	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --profile quick-release
 
 deny: ## the dependencies' licences, sources and known vulnerabilities (installs cargo-deny)
 	scripts/check-dependencies.sh

@@ -41,8 +41,6 @@ have node || packages+=(nodejs)
 have npm || packages+=(npm)
 have_venv || packages+=(python3-venv)
 have docker-compose || packages+=(docker-compose)
-# For `make deploy-check`.
-scripts/install-deploy-checks.sh
 if [ "${#packages[@]}" = 0 ] && installed; then exit 0; fi
 
 if [ "${#packages[@]}" != 0 ]; then
