@@ -206,6 +206,35 @@ async fn staff_refund_a_part_in_the_currency_of_the_order() {
     cinema.close().await;
 }
 
+/// The first request for a refund takes effect, and its answer is lost.
+const LOSE_AN_ANSWER: &str = "const real = window.fetch; window.lost = 0; window.fetch = async (...all) => { \
+    const answer = await real(...all); \
+    if (String(all[0]).endsWith('/refund') && !window.lost++) throw new TypeError('the connection was lost'); \
+    return answer; }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_whose_answer_was_lost_is_sent_again_and_done_once() {
+    let _slot = slot().await;
+    let cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["A1"]).await;
+    let browser = Browser::open(&cinema.url(), DESKTOP).await;
+    log_in_owner(&browser).await;
+    browser.go(&format!("/staff/orders/{order}")).await;
+    browser.press("Pay back").await;
+    browser.fill("dialog [name=reason]", "a broken seat").await;
+    browser.fill("dialog [name=amount]", "5").await;
+    browser.script(LOSE_AN_ANSWER).await;
+    browser.press("Pay back").await;
+    browser.until("!document.querySelector('dialog[open]')").await;
+    assert_eq!(browser.script("return window.lost").await, 2, "it was not sent again");
+    cinema.until("5 are back", async || cinema.captured(&order).await == 700).await;
+    let parts = "select count(*) from payment.refunds";
+    assert_eq!(cinema.count(parts).await, 1);
+    browser.close().await;
+    cinema.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_showtime_is_in_the_currency_of_the_setting_unless_another_is_chosen() {
     let _slot = slot().await;

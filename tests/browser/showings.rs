@@ -217,6 +217,18 @@ async fn staff_see_a_draft_and_publish_it_and_visitors_see_it_then() {
     browser.sees("Saved.").await;
     let seen = cinema.call(Method::GET, &path, None, None).await.expect(200);
     assert_eq!(seen["format"], "2D");
+    // What the film has no more stays with the showtime unless it is changed.
+    let movie = format!("/v1/movies/{premiere}");
+    cinema.call(Method::PATCH, &movie, Some(&cinema.owner()), Some(json!({"formats": []}))).await.expect(200);
+    browser.go(&format!("/staff/showtimes?date={date}")).await;
+    browser.click(".timeline-block[data-state='to-come']").await;
+    browser.find("dialog [name='minutesBeforeFilm']").await;
+    browser.script("document.querySelector(\"dialog [name='format']\").closest('details').open = true").await;
+    browser.fill("dialog [name='minutesBeforeFilm']", "15").await;
+    browser.press("Save").await;
+    browser.sees("Saved.").await;
+    let seen = cinema.call(Method::GET, &path, None, None).await.expect(200);
+    assert_eq!((&seen["format"], &seen["minutesBeforeFilm"]), (&json!("2D"), &json!(15)));
     browser.close().await;
     cinema.close().await;
 }

@@ -1,7 +1,7 @@
 // Requests to the public REST API. The access token is kept here, in memory; the refresh token is in a cookie that no
 // script can read. A refused request throws a `Problem`; a request without a response is repeated only if that is safe.
 
-import { syncClock } from "./clock.js";
+import { now, syncClock } from "./clock.js";
 import { dropGuest, guest, storeGuest } from "./guest.js";
 import { dropOrderToken, orderOf, orderToken, storeOrderToken } from "./order-token.js";
 import { language } from "./text.js";
@@ -28,6 +28,8 @@ const REFRESH = "/v1/auth/cookie/refresh";
 export const LOGIN_KEY = "marquee.login";
 /** Pauses in ms before a read is repeated when the server is away or the connection breaks; after that the user decides. */
 const PAUSES = [400, 1200];
+/** The longest time (ms) from holding seats to paying for them. */
+const ORDER_MS = 25 * 60_000;
 
 let access = null;
 let listener = () => {};
@@ -53,7 +55,8 @@ export function setSession(session) {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.random()}`;
+/** A new idempotency key. Over plain http browsers have no `randomUUID`, but on the own machine. */
+export const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.random()}`;
 
 /**
  * One request. `options`: query, body, key (idempotency), keepalive, signal, headers, cache, form (instead of a JSON body), isPublic
@@ -87,7 +90,8 @@ export async function call(method, path, options = {}) {
       // A token contains whether the address was confirmed when the token was issued; a new token may differ.
       const isStale = problem.code === "email-unproven" || (problem.status === 401 && problem.code.startsWith("token-"));
       const isOld = isStale && access && !options.refreshed;
-      if (problem.status === 401 && !access) dropGuest();
+      // A refused password, or link of a mail, says nothing about the guest.
+      if (problem.status === 401 && !access && !path.startsWith("/v1/auth/") && !orderToken(order)) dropGuest();
       if (isOld) {
         await refresh();
         options = { ...options, refreshed: true };
@@ -128,9 +132,16 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
   return answer(response);
 }
 
-/** Makes this visitor a guest, unless there is a login or a guest already. */
+/**
+ * Makes this visitor a guest, unless there is a login, or a guest whose token is valid for longer than an order takes. A token that
+ * would end sooner goes on opening its unpaid orders.
+ */
 export async function becomeGuest() {
-  if (!isSomebody()) storeGuest(await call("POST", "/v1/auth/guest", { body: {} }));
+  const before = guest();
+  if (hasLogin() || (before && before.endsAt - now() > ORDER_MS)) return;
+  const unpaid = before ? (await get("/v1/reservations", { status: "PENDING" })).items : [];
+  for (const { id } of unpaid) storeOrderToken(id, before.token);
+  storeGuest(await call("POST", "/v1/auth/guest", { body: {} }));
 }
 
 /** A stream of server-sent events that needs the login, which `EventSource` cannot send: an async iterator of `{name, data}`. */

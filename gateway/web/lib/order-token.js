@@ -3,7 +3,7 @@
 
 const KEY = "marquee.order.";
 const FRAGMENT = /^#token=([\w.-]+)$/;
-const PATH = /^\/v1\/reservations\/([0-9a-f-]{36})(?:\/(?:(?:tickets|receipt)(?:\.pdf)?|cancel|cancellation|exchange))?$/;
+const PATH = /^\/v1\/reservations\/([0-9a-f-]{36})(?:\/(?:(?:tickets|receipt)(?:\.pdf)?|cancel|cancellation|exchange|customer))?$/;
 
 /** Takes the token of an order out of the address. */
 export function takeOrderToken(id) {

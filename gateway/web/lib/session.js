@@ -20,7 +20,8 @@ onSession((session) => {
 addEventListener("storage", (event) => {
   if (event.key !== LOGIN_KEY) return;
   if (event.newValue === null) setSession(null);
-  else if (!hasToken()) refresh().catch(() => {});
+  // The seats that this tab holds as a guest go to the account.
+  else if (!hasToken()) refresh().then(() => merge(null)).catch(() => {});
 });
 
 /** `{id, email, name, role}`, or null. */

@@ -1,7 +1,7 @@
 // One order, from held seats to tickets or a refund. The page follows changes by `?wait=`, and always shows the state and the
 // next step in words.
 
-import { becomeGuest, get, hasLogin, post } from "../lib/api.js";
+import { becomeGuest, get, hasLogin, newKey, post } from "../lib/api.js";
 import { isPast } from "../lib/clock.js";
 import { shownCode } from "../lib/code.js";
 import { h, replace } from "../lib/dom.js";
@@ -204,7 +204,7 @@ class Order {
     notePaying(order.id);
     replace(this.state, isFree(order.due ?? order.total) ? waiting(t("pay.free-confirming")) : waiting(t("pay.going"), t("pay.going-detail")));
     try {
-      const payment = await post("/v1/payments", { reservationId: order.id }, { key: crypto.randomUUID(), order: order.id });
+      const payment = await post("/v1/payments", { reservationId: order.id }, { key: newKey(), order: order.id });
       if (!payment.checkoutUrl) {
         this.paid = performance.now();
         return this.draw();
@@ -357,7 +357,7 @@ class Order {
     const tickets = lines.map(({ seat, type }) => ({ seat, type }));
     try {
       await becomeGuest();
-      const made = await post("/v1/reservations", { showtimeId, tickets, expectedTotal: total }, { key: crypto.randomUUID() });
+      const made = await post("/v1/reservations", { showtimeId, tickets, expectedTotal: total }, { key: newKey() });
       go(`/reservations/${made.id}`);
     } catch (problem) {
       if (problem.code !== "seats-taken" && !isOfTariff(problem)) throw problem;

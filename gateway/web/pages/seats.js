@@ -2,7 +2,7 @@
 // chosen seat that somebody else takes is removed with a message and an offer of others. The user's own seats are marked as such. The
 // choice survives a login and a reload. Without a login the visitor holds them as a guest and is asked for an address afterwards. The order names the total that was shown: at another one the customer decides again.
 
-import { becomeGuest, get, hasLogin, isSomebody, post } from "../lib/api.js";
+import { becomeGuest, get, hasLogin, isSomebody, newKey, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
 import { dateOf, full, list, money } from "../lib/format.js";
 import { noteOrder, onHolds, ownSeats } from "../lib/holds.js";
@@ -395,7 +395,7 @@ class Choice {
     }
     await becomeGuest();
     const order = { showtimeId: showtime.id, tickets: tickets.list(), expectedTotal: tickets.total() };
-    return post("/v1/reservations", order, { key: crypto.randomUUID() });
+    return post("/v1/reservations", order, { key: newKey() });
   }
 
   async refused(problem, seats) {

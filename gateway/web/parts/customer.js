@@ -1,6 +1,6 @@
 // The address of a guest's order: asked before paying, and corrected afterwards.
 
-import { patch, put } from "../lib/api.js";
+import { newKey, patch, put } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { money } from "../lib/format.js";
 import { loginHere } from "../lib/router.js";
@@ -17,7 +17,7 @@ export async function customerForm(order, due, pay) {
     fields: [emailField({ hint: t("guest.email-hint"), autocomplete: "email" }), name],
     label: t("pay.action", { total: money(due) }),
     work: async ({ email, name }) => {
-      const changed = await put(`/v1/reservations/${order.id}/customer`, { email: email.trim(), name: name.trim() || undefined }, { key: crypto.randomUUID() });
+      const changed = await put(`/v1/reservations/${order.id}/customer`, { email: email.trim(), name: name.trim() || undefined }, { key: newKey() });
       await pay(changed);
     },
   });
@@ -32,7 +32,7 @@ export async function addressForm(order, done) {
     fields: [emailField({ value: order.customer?.email, autocomplete: "email" })],
     label: t("guest.correct-action"),
     work: async ({ email }) => {
-      const changed = await patch(`/v1/reservations/${order.id}`, { email: email.trim() }, { key: crypto.randomUUID() });
+      const changed = await patch(`/v1/reservations/${order.id}`, { email: email.trim() }, { key: newKey() });
       notice(t("guest.corrected", { email: changed.email }));
       done(changed);
     },

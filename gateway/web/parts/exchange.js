@@ -1,7 +1,7 @@
 // An exchange, and what it costs or gives back, in words. The amounts are the server's plan; only the difference of two prices is
 // computed here.
 
-import { get, post } from "../lib/api.js";
+import { get, newKey, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { full, list, money } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
@@ -45,7 +45,7 @@ export async function exchange(previous, { showtime, tickets }) {
   const seats = tickets.list().map((ticket) => ticket.seat);
   const plan = await get(path, { showtimeId: showtime.id, seats: seats.join(",") });
   if (!(await confirm(plan, previous, { showtime, tickets }))) return null;
-  return post(path, { showtimeId: showtime.id, seats, version: plan.version }, { key: crypto.randomUUID() });
+  return post(path, { showtimeId: showtime.id, seats, version: plan.version }, { key: newKey() });
 }
 
 /** Shows what the customer gets, and what it costs or gives back, and asks whether to do it. */

@@ -1,7 +1,7 @@
 // Cancelling an order or giving single tickets of it back, only for the refund that the customer was shown. The amounts are the
 // server's plan.
 
-import { get, post } from "../lib/api.js";
+import { get, newKey, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { list, money, moment } from "../lib/format.js";
 import { isFree, price } from "../lib/price.js";
@@ -22,7 +22,7 @@ export async function cancelAsShown(id, plan, body = {}) {
   let { version } = plan;
   for (;;) {
     try {
-      return await post(`/v1/reservations/${id}/cancel`, { ...body, version }, { key: crypto.randomUUID() });
+      return await post(`/v1/reservations/${id}/cancel`, { ...body, version }, { key: newKey() });
     } catch (problem) {
       if (problem.code !== "plan-changed" || !problem.plan) throw problem;
       if (problem.plan.refund.amount !== plan.refund.amount || problem.plan.total.amount !== plan.total.amount) {

@@ -1,6 +1,6 @@
 // One order: its data, its payment, the steps of its saga, and what staff can do.
 
-import { patch, post } from "../lib/api.js";
+import { newKey, patch, post } from "../lib/api.js";
 import { shownCode } from "../lib/code.js";
 import { h } from "../lib/dom.js";
 import { readRefund, refuse } from "../lib/amount.js";
@@ -126,6 +126,8 @@ function readdress(reservation) {
 
 function refund(saga, payment) {
   const { currency } = saga.captured;
+  // One for the dialog: whoever sends it again after a lost answer gives the money back once.
+  const key = newKey();
   const made = form({
     fields: [
       message("warn", t("staff.order.refund-about", { left: money(left(saga)) })),
@@ -136,7 +138,7 @@ function refund(saga, payment) {
     work: async ({ amount, reason }) => {
       const read = amount.trim() ? readRefund(amount, currency) : {};
       if (read.wrong) refuse([["amount", read.wrong]]);
-      const answer = await post(`/v1/payments/${payment.id}/refund`, { amount: read.amount, reason: reason.trim() });
+      const answer = await post(`/v1/payments/${payment.id}/refund`, { amount: read.amount, reason: reason.trim() }, { key });
       close();
       notice(t("staff.order.refunding", { total: money(answer.total) }));
       await again();

@@ -58,11 +58,15 @@ export const forNew = (showing) => Object.fromEntries(Object.entries(showing).fi
 export function showingForm(scene, showtime, close) {
   const movie = () => scene.movies.find((item) => item.id === showtime.movieId);
   const fields = showingFields({ movie, zone: () => showtime.timeZone, current: showtime });
+  const before = fields.read();
   const made = form({
     fields: [fields.node],
     label: t("staff.showing.action"),
     work: async () => {
-      await patch(`/v1/showtimes/${showtime.id}`, fields.read());
+      // Only what was changed: the film may have lost the version that this showtime has, which is then no choice.
+      const isChanged = ([key, value]) => JSON.stringify(value) !== JSON.stringify(before[key]);
+      const changes = Object.fromEntries(Object.entries(fields.read()).filter(isChanged));
+      if (Object.keys(changes).length) await patch(`/v1/showtimes/${showtime.id}`, changes);
       close();
       notice(t("staff.showing.done"));
       await again();
