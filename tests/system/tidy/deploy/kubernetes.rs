@@ -8,7 +8,7 @@ use bus::topology::EVENTS;
 use marquee::hosts;
 use serde_yaml::Value;
 
-use super::{assert_settings, document, documents, items, nats_users, of_kind, read_by, string, text};
+use super::{assert_settings, document, documents, files, items, nats_users, of_kind, read_by, string, text};
 
 /// Seconds after SIGTERM in which a gateway that has drained ends, and in which a host ends (docs/operations.md).
 const GATEWAY_STOP_SECONDS: u64 = 15;
@@ -159,6 +159,30 @@ fn each_consumer_scales_its_own_host() {
     let consumers = DOMAINS.iter().filter_map(|domain| Some((domain.consumer?.name, domain.name)));
     let wanted = consumers.map(|(consumer, host)| (consumer.to_owned(), format!("{host}-host")));
     assert_eq!(scaled, wanted.collect());
+}
+
+/// KEDA refuses a ScaledObject whose target does not exist, so `rollout.sh` applies what has this label after the hosts.
+#[test]
+fn what_scales_a_workload_is_applied_after_it() {
+    const PHASE: &str = "marquee/phase";
+    let mut scaling = 0;
+    for (name, text) in files() {
+        if !name.starts_with("deploy/kubernetes/") || !name.ends_with(".yaml") {
+            continue;
+        }
+        for object in documents(&text) {
+            if object["spec"]["scaleTargetRef"].is_mapping() {
+                assert_eq!(object["metadata"]["labels"][PHASE], "scale", "{name}: {:?}", object["metadata"]);
+                scaling += 1;
+            }
+        }
+    }
+    assert!(scaling > 1, "only {scaling} objects scale something");
+    let script = text(&kubernetes("rollout.sh"));
+    let after = format!("--selector {PHASE}=scale");
+    let (before, last) = (script.find(&format!("{PHASE}!=scale")), script.find(&after));
+    let hosts = script.find("replace 'app.kubernetes.io/name=marquee");
+    assert!(before.is_some() && before < hosts && hosts < last, "rollout.sh: {before:?} {hosts:?} {last:?}");
 }
 
 #[test]
