@@ -185,6 +185,16 @@ fn what_scales_a_workload_is_applied_after_it() {
     assert!(before.is_some() && before < hosts && hosts < last, "rollout.sh: {before:?} {hosts:?} {last:?}");
 }
 
+/// New hosts need the rights of the new `nats.conf`.
+#[test]
+fn hosts_are_replaced_after_nats_and_the_migration() {
+    let script = text(&kubernetes("rollout.sh"));
+    let at = |step: &str| script.find(step).unwrap_or_else(|| panic!("rollout.sh lacks {step:?}"));
+    let hosts = at("replace 'app.kubernetes.io/name=marquee");
+    assert!(at("rollout status --timeout=15m statefulset/nats") < hosts);
+    assert!(at("--for=condition=complete --timeout=30m job/migrate") < hosts);
+}
+
 #[test]
 fn probes_and_ports_are_those_of_the_program() {
     let image = text("Dockerfile");
