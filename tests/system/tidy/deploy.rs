@@ -139,6 +139,19 @@ fn every_start_of_nats_gives_every_user_of_nats_conf_its_password() {
     }
 }
 
+/// The arguments of a process are visible to other users of the machine.
+#[test]
+fn no_start_of_nats_has_a_password_in_its_arguments() {
+    for path in ["deploy/nats-start.sh", "docker-compose.yml"] {
+        let script = text(path);
+        let start = script.lines().map(str::trim_start).find(|line| line.starts_with("exec nats-server "));
+        let start = start.unwrap_or_else(|| panic!("{path} does not start NATS"));
+        for secret in ["$@", "password", "nats://", "--cluster", "--routes"] {
+            assert!(!start.contains(secret), "{path}: {start}");
+        }
+    }
+}
+
 #[test]
 fn every_deployment_runs_the_nats_that_the_tests_use() {
     let requirements = text("scripts/nats-requirements.txt");
