@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bus::config::{Environment, is_secret};
-use marquee::config::{self, GatewayProcess, HostProcess, OPERATOR};
+use marquee::config::{self, GatewayProcess, HostProcess, MAINTENANCE, OPERATOR};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -83,6 +83,15 @@ fn environment_of(part: &str) -> Environment {
             config::database_url(&mut environment);
             config::role_passwords(&mut environment);
             config::nats(&mut environment, OPERATOR);
+        }
+        // The commands of a person: fsck, doctor, dead-letters, seed, events.
+        "operator" => {
+            config::database_url(&mut environment);
+            config::nats_among_others(&mut environment, OPERATOR);
+            config::nats_among_others(&mut environment, MAINTENANCE);
+            for name in ["REDIS_URL", "AMQP_URL", "AMQP_PASSWORD"] {
+                environment.get(name);
+            }
         }
         host => drop(HostProcess::read(host, &mut environment).unwrap()),
     }

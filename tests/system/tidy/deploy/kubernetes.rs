@@ -108,6 +108,33 @@ fn gateway_and_migrate_get_the_settings_that_they_read() {
 }
 
 #[test]
+fn operator_has_the_settings_of_the_commands_and_runs_only_on_request() {
+    let operator = document(&kubernetes("base/operator.yaml"));
+    assert_eq!(operator["kind"], "CronJob");
+    assert_eq!(operator["spec"]["suspend"], true);
+    // Objects with this name are hosts to rollout.sh.
+    assert!(operator["metadata"]["labels"].is_null(), "{:?}", operator["metadata"]);
+    let job = &operator["spec"]["jobTemplate"];
+    let labels = &job["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["app.kubernetes.io/name"], "marquee");
+    let component = string(&labels["app.kubernetes.io/component"]);
+    let given = variables(pod(job));
+    assert_settings("operator", &given, &settings("base/kustomization.yaml"));
+    let migrate = variables(pod(&document(&kubernetes("base/migrate.yaml"))));
+    assert_eq!(given["DATABASE_URL"], migrate["DATABASE_URL"]);
+    assert!(given.contains_key("NATS_PASSWORD_FILE") && given.contains_key("NATS_PASSWORD_OPERATOR_FILE"));
+    // NATS admits every pod of Marquee, Postgres and Redis only those that they name.
+    let policies = documents(&text(&kubernetes("base/network.yaml")));
+    for server in ["postgres", "redis"] {
+        let policy = policies.iter().find(|policy| policy["metadata"]["name"] == server).unwrap();
+        let peers = items(&policy["spec"]["ingress"]).iter().flat_map(|rule| items(&rule["from"]));
+        let named = peers.flat_map(|peer| items(&peer["podSelector"]["matchExpressions"]));
+        let mut admitted = named.flat_map(|expression| items(&expression["values"]));
+        assert!(admitted.any(|value| *value == *component), "{server} does not admit {component}");
+    }
+}
+
+#[test]
 fn every_shared_setting_is_read_by_some_part_and_copies_are_as_many_as_servers() {
     let known: BTreeSet<String> = hosts::all().chain(["gateway"]).flat_map(read_by).collect();
     for path in [
