@@ -1,6 +1,7 @@
 //! Backup and restore as a drill on real servers: dumped while it sells, restored into another database beside an empty NATS.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,15 @@ async fn script(name: &str, folder: &std::path::Path, settings: &[(&str, String)
     command.arg(folder).envs(settings.iter().map(|(name, value)| (name, value)));
     command.env("MARQUEE", env!("CARGO_BIN_EXE_marquee")).env("RUST_LOG", "error");
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// A PATH on which a `pg_dump` is found that is older than every server.
+fn with_old_pg_dump(folder: &std::path::Path) -> String {
+    let program = folder.join("pg_dump");
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(&program, "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24 (Debian 9.6.24-1)'\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
 }
 
 /// Sells one seat after another until it is stopped; returns what was confirmed.
@@ -209,4 +219,10 @@ async fn a_damaged_backup_and_a_wrong_database_are_refused_before_anything_is_wr
     let empty = cinema.folder.path().join("of-an-empty-database");
     let refused = expect_failure(&script("backup.sh", &empty, &to[..1]).await);
     assert!(refused.contains("no migrated database") && !empty.exists(), "{refused}");
+    let old = cinema.folder.path().join("old-postgres");
+    let path = with_old_pg_dump(&old);
+    let settings = [to[0].clone(), ("PATH", path), ("MEDIA_DIR", old.display().to_string())];
+    let refused = expect_failure(&script("backup.sh", &empty, &settings).await);
+    assert!(refused.contains("pg_dump is of version 9.6.24, the server of "), "{refused}");
+    assert!(!empty.with_extension("partial").exists(), "the media were copied");
 }
