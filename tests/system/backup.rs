@@ -128,8 +128,13 @@ async fn a_backup_made_while_it_sells_is_restored_elsewhere_with_every_order_ans
     expect_success(&script("restore.sh", &backup, &to).await);
     let again = expect_failure(&script("restore.sh", &backup, &to).await);
     assert!(again.contains("the database is not empty"), "{again}");
-    let poster = cinema.folder.path().join("restored-media/poster.webp");
-    assert_eq!(std::fs::read_to_string(poster).unwrap(), "a poster");
+    let restored = cinema.folder.path().join("restored-media");
+    assert_eq!(std::fs::read_to_string(restored.join("poster.webp")).unwrap(), "a poster");
+    // The gateway may run as another user than the script.
+    for (path, wanted) in [(restored.clone(), 0o755), (restored.join("poster.webp"), 0o644)] {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & wanted, wanted, "{} has mode {mode:o}", path.display());
+    }
     cinema.start_hosts().await;
 
     // Every outbox publishes its archive into the empty stream, and every consumer handles it.
