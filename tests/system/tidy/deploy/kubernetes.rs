@@ -1,11 +1,14 @@
 //! `deploy/kubernetes`: each host's Deployment, its settings, and what scales it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
 
 use actors::DOMAINS;
 use actors::domain::Domain;
 use bus::topology::EVENTS;
 use marquee::hosts;
+use marquee::local::Folder;
 use serde_yaml::Value;
 
 use super::{assert_settings, document, documents, files, items, nats_users, of_kind, read_by, string, text};
@@ -278,4 +281,15 @@ fn kubernetes_gives_nats_every_users_password() {
         sources.flat_map(|source| items(&source["secret"]["items"])).map(|item| string(&item["path"]));
     let files: BTreeSet<String> = files.map(|path| path.replace("nats-password-", "")).collect();
     assert_eq!(files, nats_users().into_iter().chain(["route".to_owned()]).collect());
+}
+
+#[test]
+fn no_secret_is_printed_when_the_signing_key_cannot_be_created() {
+    let folder = Folder::temporary().unwrap();
+    std::os::unix::fs::symlink("/bin/false", folder.path().join("openssl")).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(kubernetes("secrets.sh"));
+    let given = ["PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET", "SMTP_URL"].map(|name| (name, "given"));
+    let output = Command::new(script).env("PATH", path).envs(given).output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
 }
