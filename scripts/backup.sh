@@ -17,6 +17,16 @@ folder=${1:-}
 need pg_dump pg_restore psql sha256sum
 use_database
 
+# pg_dump refuses a newer server, and would do so only after the media are copied.
+server=$(sql --command 'show server_version')
+client=$(pg_dump --version)
+# "pg_dump (PostgreSQL) 17.2 (Debian …)"
+client=${client#*) }
+if [ "${client%%[!0-9]*}" -lt "${server%%[!0-9]*}" ]; then
+    die "pg_dump is of version ${client%% *}, the server of ${server%% *}, and pg_dump must not be older:" \
+        "install the client of that version, or run this script in the server's image (docs/operations.md, Backup and restore)"
+fi
+
 schemas=$(sql --command "select count(*) from pg_namespace
     where nspname in ('delivery', 'auth', 'movie', 'reservation', 'payment', 'notification')")
 [ "$schemas" = 6 ] || die 'DATABASE_URL leads to no migrated database of Marquee'
@@ -58,7 +68,7 @@ AMQP_URL, AMQP_PASSWORD, SMTP_URL, CLOUDINARY_URL, METRICS_TOKEN, SUPER_ADMIN_PA
 NAMES
 cat >"$partial/MANIFEST" <<EOF_MANIFEST
 began=$began
-server=$(sql --command 'show server_version')
+server=$server
 media=$([ -d "$partial/media" ] && echo yes || echo no)
 EOF_MANIFEST
 (cd "$partial" && sha256sum database.dump SECRETS MANIFEST >SHA256SUMS)

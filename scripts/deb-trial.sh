@@ -55,6 +55,8 @@ curl --fail --silent --show-error --output /dev/null http://127.0.0.1:8080/v1/au
 
 step "commands"
 systemd-run --quiet --wait --pipe -p EnvironmentFile=/etc/marquee/operator.env -p User=marquee marquee fsck || fail "fsck"
+systemd-run --quiet --wait --pipe -p EnvironmentFile=/etc/marquee/operator.env /usr/share/marquee/scripts/backup.sh /trial/backup ||
+    fail "a backup"
 
 step "a host that is killed starts again"
 systemctl kill --signal=KILL marquee-host@movie

@@ -8,6 +8,8 @@
 # that were queued when the backup was made, and those of events before this restore, may have been sent since, so they
 # are logged as SKIPPED. Staff can send them again. docs/operations.md, *Backup and restore*.
 #
+# MEDIA_OWNER, such as marquee:marquee or 65532:65532, is the user and group of the gateway: run by root, the script gives the media
+# files to it, or without it to the owner of MEDIA_DIR.
 # REMINDER_MINUTES (60) is the scheduler's setting: showtimes that begin within it get no second reminder.
 set -euo pipefail
 # shellcheck source=scripts/database.sh
@@ -53,5 +55,12 @@ set local client_min_messages = error;
 analyze;
 SQL
 
-if [ -d "$folder/media" ]; then cp -R "$folder/media/." "$MEDIA_DIR/"; fi
+if [ -d "$folder/media" ]; then
+    cp -R "$folder/media/." "$MEDIA_DIR/"
+    # In the backup only its owner may read them.
+    chmod -R u+rwX,go+rX "$MEDIA_DIR"
+    if [ "$(id -u)" = 0 ]; then
+        chown -R "${MEDIA_OWNER:-$(stat --format=%u:%g "$MEDIA_DIR")}" "$MEDIA_DIR"
+    fi
+fi
 log 'done. Start payment first, then all other hosts, then the gateway; after a minute run `marquee doctor` and `marquee fsck`'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs or upgrades a deployment: deploy/kubernetes/rollout.sh deploy/kubernetes/overlays/production
-# First the servers and settings, then `marquee migrate`, and only when that has ended well the hosts, one after the other. If it
-# fails, the running hosts go on with the version that they have. The Secrets must be there (secrets.sh).
+# First the servers and settings. When NATS runs with them and `marquee migrate` has ended well, the hosts, one after the other, then
+# what scales them. If it fails, the running hosts go on with the version that they have. The Secrets must be there (secrets.sh).
 set -euo pipefail
 overlay=${1:?the folder of an overlay}
 namespace=${2:-marquee}
@@ -16,8 +16,15 @@ apply() { run apply --server-side --filename "$manifests" "$@"; }
 
 # A Job cannot be changed, only made anew.
 run delete job migrate --ignore-not-found
-# Only the hosts and the gateway have this label; everything else comes before them.
-apply --selector 'app.kubernetes.io/name!=marquee'
+# Only the hosts and the gateway have the name `marquee`. Everything else comes before them, except what scales them: KEDA refuses
+# a ScaledObject whose Deployment does not exist.
+apply --selector 'app.kubernetes.io/name!=marquee,marquee/phase!=scale'
+# New hosts need the rights that the new nats.conf gives them.
+echo 'rollout: waiting for NATS'
+if ! run rollout status --timeout=15m statefulset/nats; then
+    echo 'rollout: NATS does not run with the new settings; no host was replaced' >&2
+    exit 1
+fi
 echo 'rollout: waiting for marquee migrate'
 if ! run wait --for=condition=complete --timeout=30m job/migrate; then
     run logs job/migrate --tail=20 || true
@@ -37,3 +44,7 @@ replace() {
 replace 'app.kubernetes.io/name=marquee,app.kubernetes.io/component!=gateway'
 # The gateway comes last: it may send requests that only the new hosts know.
 replace 'app.kubernetes.io/name=marquee,app.kubernetes.io/component=gateway'
+# The overlay `small` scales nothing, and `kubectl apply` fails if its selector matches no object.
+if grep -qE '^ +marquee/phase: scale$' "$manifests"; then
+    apply --selector marquee/phase=scale
+fi

@@ -13,6 +13,9 @@ set -euo pipefail
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 encoded() { printf '%s' "$1" | base64 | tr -d '\n'; }
 
+# In the arguments of a command a failure would be ignored, and an empty key be printed.
+jwt_private_key=$(openssl genpkey -algorithm ed25519)
+
 # secret NAME TYPE KEY VALUE …
 secret() {
     printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\ntype: %s\ndata:\n' "$1" "$2"
@@ -25,7 +28,7 @@ secret() {
 
 # Each host's own, as one folder of files in its pod.
 secret marquee-auth Opaque nats-password "$(random)" database-password "$(random)" \
-    super-admin-password "${SUPER_ADMIN_PASSWORD:-$(random)}" jwt-private-key "$(openssl genpkey -algorithm ed25519)"
+    super-admin-password "${SUPER_ADMIN_PASSWORD:-$(random)}" jwt-private-key "$jwt_private_key"
 secret marquee-movie Opaque nats-password "$(random)" database-password "$(random)"
 secret marquee-reservation Opaque nats-password "$(random)" database-password "$(random)"
 secret marquee-payment Opaque nats-password "$(random)" database-password "$(random)" \

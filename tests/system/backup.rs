@@ -1,6 +1,7 @@
 //! Backup and restore as a drill on real servers: dumped while it sells, restored into another database beside an empty NATS.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,15 @@ async fn script(name: &str, folder: &std::path::Path, settings: &[(&str, String)
     command.arg(folder).envs(settings.iter().map(|(name, value)| (name, value)));
     command.env("MARQUEE", env!("CARGO_BIN_EXE_marquee")).env("RUST_LOG", "error");
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// A PATH on which a `pg_dump` is found that is older than every server.
+fn with_old_pg_dump(folder: &std::path::Path) -> String {
+    let program = folder.join("pg_dump");
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(&program, "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24 (Debian 9.6.24-1)'\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
 }
 
 /// Sells one seat after another until it is stopped; returns what was confirmed.
@@ -118,8 +128,13 @@ async fn a_backup_made_while_it_sells_is_restored_elsewhere_with_every_order_ans
     expect_success(&script("restore.sh", &backup, &to).await);
     let again = expect_failure(&script("restore.sh", &backup, &to).await);
     assert!(again.contains("the database is not empty"), "{again}");
-    let poster = cinema.folder.path().join("restored-media/poster.webp");
-    assert_eq!(std::fs::read_to_string(poster).unwrap(), "a poster");
+    let restored = cinema.folder.path().join("restored-media");
+    assert_eq!(std::fs::read_to_string(restored.join("poster.webp")).unwrap(), "a poster");
+    // The gateway may run as another user than the script.
+    for (path, wanted) in [(restored.clone(), 0o755), (restored.join("poster.webp"), 0o644)] {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & wanted, wanted, "{} has mode {mode:o}", path.display());
+    }
     cinema.start_hosts().await;
 
     // Every outbox publishes its archive into the empty stream, and every consumer handles it.
@@ -209,4 +224,10 @@ async fn a_damaged_backup_and_a_wrong_database_are_refused_before_anything_is_wr
     let empty = cinema.folder.path().join("of-an-empty-database");
     let refused = expect_failure(&script("backup.sh", &empty, &to[..1]).await);
     assert!(refused.contains("no migrated database") && !empty.exists(), "{refused}");
+    let old = cinema.folder.path().join("old-postgres");
+    let path = with_old_pg_dump(&old);
+    let settings = [to[0].clone(), ("PATH", path), ("MEDIA_DIR", old.display().to_string())];
+    let refused = expect_failure(&script("backup.sh", &empty, &settings).await);
+    assert!(refused.contains("pg_dump is of version 9.6.24, the server of "), "{refused}");
+    assert!(!empty.with_extension("partial").exists(), "the media were copied");
 }

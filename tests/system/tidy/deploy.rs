@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bus::config::{Environment, is_secret};
-use marquee::config::{self, GatewayProcess, HostProcess, OPERATOR};
+use marquee::config::{self, GatewayProcess, HostProcess, MAINTENANCE, OPERATOR};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -84,6 +84,15 @@ fn environment_of(part: &str) -> Environment {
             config::role_passwords(&mut environment);
             config::nats(&mut environment, OPERATOR);
         }
+        // The commands of a person: fsck, doctor, dead-letters, seed, events.
+        "operator" => {
+            config::database_url(&mut environment);
+            config::nats_among_others(&mut environment, OPERATOR);
+            config::nats_among_others(&mut environment, MAINTENANCE);
+            for name in ["REDIS_URL", "AMQP_URL", "AMQP_PASSWORD"] {
+                environment.get(name);
+            }
+        }
         host => drop(HostProcess::read(host, &mut environment).unwrap()),
     }
     environment
@@ -136,6 +145,19 @@ fn every_start_of_nats_gives_every_user_of_nats_conf_its_password() {
         let list = lines.find_map(|line| line.strip_prefix("for user in ")?.strip_suffix("; do"));
         let users: BTreeSet<String> = list.unwrap_or(path).split(' ').map(str::to_lowercase).collect();
         assert_eq!(users, nats_users(), "{path}");
+    }
+}
+
+/// The arguments of a process are visible to other users of the machine.
+#[test]
+fn no_start_of_nats_has_a_password_in_its_arguments() {
+    for path in ["deploy/nats-start.sh", "docker-compose.yml"] {
+        let script = text(path);
+        let start = script.lines().map(str::trim_start).find(|line| line.starts_with("exec nats-server "));
+        let start = start.unwrap_or_else(|| panic!("{path} does not start NATS"));
+        for secret in ["$@", "password", "nats://", "--cluster", "--routes"] {
+            assert!(!start.contains(secret), "{path}: {start}");
+        }
     }
 }
 

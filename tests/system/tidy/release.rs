@@ -99,6 +99,17 @@ fn the_debian_package_has_the_version() {
     assert!(changelog.starts_with(&wanted), "packaging/deb/changelog does not begin with {wanted:?}");
 }
 
+/// `docs/operations.md` names the scripts in the package; backup and restore read the third one from their own folder.
+#[test]
+fn the_debian_package_has_the_scripts_of_backup_and_restore() {
+    let manifest = document("Cargo.toml");
+    for name in ["backup", "restore", "database"] {
+        let asset = format!("[\"scripts/{name}.sh\", \"usr/share/marquee/scripts/\", \"755\"]");
+        assert!(manifest.contains(&asset), "the package lacks scripts/{name}.sh");
+    }
+    assert!(document("docs/operations.md").contains("/usr/share/marquee/scripts/"));
+}
+
 /// A host without its file of settings would not start.
 #[test]
 fn the_debian_package_has_the_settings_of_every_part() {

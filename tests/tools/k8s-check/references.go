@@ -72,6 +72,8 @@ func workloads(objects []runtime.Object) (found []workload) {
 			found = append(found, workload{"StatefulSet", o.Name, o.Spec.Selector, o.Spec.Template, claims})
 		case *batch.Job:
 			found = append(found, workload{"Job", o.Name, nil, o.Spec.Template, nil})
+		case *batch.CronJob:
+			found = append(found, workload{"CronJob", o.Name, nil, o.Spec.JobTemplate.Spec.Template, nil})
 		}
 	}
 	return found

@@ -8,10 +8,11 @@ use serde_yaml::Value;
 use super::{assert_settings, document, items, nats_users, string, text};
 
 const COMPOSE: &str = "deploy/compose/docker-compose.yml";
+const ONE_OF_EACH: &str = "docker-compose.yml";
 
 fn service<'a>(compose: &'a Value, name: &str) -> &'a Value {
     let service = &compose["services"][name];
-    assert!(service.is_mapping(), "{COMPOSE} lacks {name}");
+    assert!(service.is_mapping(), "there is no service {name}");
     service
 }
 
@@ -56,6 +57,57 @@ fn the_compose_cluster_has_two_hosts_of_each_domain_with_the_settings_that_they_
             let role = if part == "migrate" { "marquee".to_owned() } else { format!("marquee_{part}") };
             assert_eq!(*url, format!("postgres://{role}@haproxy:5432/marquee"), "{part}");
         }
+    }
+}
+
+/// Fails with each `X_FILE` that names a secret which the service does not get, or whose `X` is set too.
+fn assert_secrets(name: &str, service: &Value) {
+    let (own, secrets) = (environment(service), secrets(service));
+    for (variable, value) in &own {
+        let Some(secret) = value.strip_prefix("/run/secrets/") else { continue };
+        let plain = variable.strip_suffix("_FILE").unwrap_or_else(|| panic!("{name}: {variable}={value}"));
+        assert!(secrets.contains(secret), "{name} does not get the secret of {variable}");
+        assert!(own.get(plain).is_none_or(String::is_empty), "{name} has {plain} and {variable}");
+    }
+}
+
+#[test]
+fn operator_has_the_settings_of_the_commands_and_is_not_started_by_up() {
+    for path in [ONE_OF_EACH, COMPOSE] {
+        let compose = document(path);
+        let (service, shared) = (service(&compose, "operator"), shared(&compose));
+        // The commands are arguments of the image's entry point.
+        assert!(service["command"].is_null() && service["entrypoint"].is_null(), "{path}");
+        assert_eq!(items(&service["profiles"]), [Value::from("operator")], "{path}");
+        assert!(service["depends_on"].is_null() && service["restart"] == "no", "{path}");
+        assert_secrets(path, service);
+        let given = environment(service);
+        let mut own = given.clone();
+        own.retain(|name, _| !shared.contains_key(name));
+        assert_settings("operator", &own, &shared);
+        // fsck needs the owner of the database, as migrate does.
+        let owner = environment(&compose["services"]["migrate"]);
+        assert_eq!(given["DATABASE_URL"], owner["DATABASE_URL"], "{path}");
+        // Dead letters are on RabbitMQ, too, where a bridge runs.
+        let bridge = environment(&compose["services"]["bridge"]);
+        assert_eq!(given.get("AMQP_URL"), bridge.get("AMQP_URL"), "{path}");
+    }
+    // Where each user of NATS has its own password, the commands need those of two users.
+    let own = environment(service(&document(COMPOSE), "operator"));
+    assert_eq!(own["NATS_PASSWORD_FILE"], "/run/secrets/nats-password-maintenance");
+    assert_eq!(own["NATS_PASSWORD_OPERATOR_FILE"], "/run/secrets/nats-password-operator");
+}
+
+#[test]
+fn secrets_as_files_give_operator_every_password_as_a_file() {
+    let (plain, files) = (document(ONE_OF_EACH), document("docker-compose.secrets.yml"));
+    let operator = service(&files, "operator");
+    assert_secrets("operator", operator);
+    let given = environment(operator);
+    let passwords = environment(service(&plain, "operator")).into_keys();
+    for name in passwords.filter(|name| name.contains("PASSWORD")) {
+        assert!(given.contains_key(&format!("{name}_FILE")), "{name} is not a file");
+        assert_eq!(given.get(&name).map(String::as_str), Some(""), "{name} is not emptied");
     }
 }
 

@@ -1,14 +1,17 @@
 //! `deploy/kubernetes`: each host's Deployment, its settings, and what scales it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
 
 use actors::DOMAINS;
 use actors::domain::Domain;
 use bus::topology::EVENTS;
 use marquee::hosts;
+use marquee::local::Folder;
 use serde_yaml::Value;
 
-use super::{assert_settings, document, documents, items, nats_users, of_kind, read_by, string, text};
+use super::{assert_settings, document, documents, files, items, nats_users, of_kind, read_by, string, text};
 
 /// Seconds after SIGTERM in which a gateway that has drained ends, and in which a host ends (docs/operations.md).
 const GATEWAY_STOP_SECONDS: u64 = 15;
@@ -108,6 +111,33 @@ fn gateway_and_migrate_get_the_settings_that_they_read() {
 }
 
 #[test]
+fn operator_has_the_settings_of_the_commands_and_runs_only_on_request() {
+    let operator = document(&kubernetes("base/operator.yaml"));
+    assert_eq!(operator["kind"], "CronJob");
+    assert_eq!(operator["spec"]["suspend"], true);
+    // Objects with this name are hosts to rollout.sh.
+    assert!(operator["metadata"]["labels"].is_null(), "{:?}", operator["metadata"]);
+    let job = &operator["spec"]["jobTemplate"];
+    let labels = &job["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels["app.kubernetes.io/name"], "marquee");
+    let component = string(&labels["app.kubernetes.io/component"]);
+    let given = variables(pod(job));
+    assert_settings("operator", &given, &settings("base/kustomization.yaml"));
+    let migrate = variables(pod(&document(&kubernetes("base/migrate.yaml"))));
+    assert_eq!(given["DATABASE_URL"], migrate["DATABASE_URL"]);
+    assert!(given.contains_key("NATS_PASSWORD_FILE") && given.contains_key("NATS_PASSWORD_OPERATOR_FILE"));
+    // NATS admits every pod of Marquee, Postgres and Redis only those that they name.
+    let policies = documents(&text(&kubernetes("base/network.yaml")));
+    for server in ["postgres", "redis"] {
+        let policy = policies.iter().find(|policy| policy["metadata"]["name"] == server).unwrap();
+        let peers = items(&policy["spec"]["ingress"]).iter().flat_map(|rule| items(&rule["from"]));
+        let named = peers.flat_map(|peer| items(&peer["podSelector"]["matchExpressions"]));
+        let mut admitted = named.flat_map(|expression| items(&expression["values"]));
+        assert!(admitted.any(|value| *value == *component), "{server} does not admit {component}");
+    }
+}
+
+#[test]
 fn every_shared_setting_is_read_by_some_part_and_copies_are_as_many_as_servers() {
     let known: BTreeSet<String> = hosts::all().chain(["gateway"]).flat_map(read_by).collect();
     for path in [
@@ -159,6 +189,40 @@ fn each_consumer_scales_its_own_host() {
     let consumers = DOMAINS.iter().filter_map(|domain| Some((domain.consumer?.name, domain.name)));
     let wanted = consumers.map(|(consumer, host)| (consumer.to_owned(), format!("{host}-host")));
     assert_eq!(scaled, wanted.collect());
+}
+
+/// KEDA refuses a ScaledObject whose target does not exist, so `rollout.sh` applies what has this label after the hosts.
+#[test]
+fn what_scales_a_workload_is_applied_after_it() {
+    const PHASE: &str = "marquee/phase";
+    let mut scaling = 0;
+    for (name, text) in files() {
+        if !name.starts_with("deploy/kubernetes/") || !name.ends_with(".yaml") {
+            continue;
+        }
+        for object in documents(&text) {
+            if object["spec"]["scaleTargetRef"].is_mapping() {
+                assert_eq!(object["metadata"]["labels"][PHASE], "scale", "{name}: {:?}", object["metadata"]);
+                scaling += 1;
+            }
+        }
+    }
+    assert!(scaling > 1, "only {scaling} objects scale something");
+    let script = text(&kubernetes("rollout.sh"));
+    let after = format!("--selector {PHASE}=scale");
+    let (before, last) = (script.find(&format!("{PHASE}!=scale")), script.find(&after));
+    let hosts = script.find("replace 'app.kubernetes.io/name=marquee");
+    assert!(before.is_some() && before < hosts && hosts < last, "rollout.sh: {before:?} {hosts:?} {last:?}");
+}
+
+/// New hosts need the rights of the new `nats.conf`.
+#[test]
+fn hosts_are_replaced_after_nats_and_the_migration() {
+    let script = text(&kubernetes("rollout.sh"));
+    let at = |step: &str| script.find(step).unwrap_or_else(|| panic!("rollout.sh lacks {step:?}"));
+    let hosts = at("replace 'app.kubernetes.io/name=marquee");
+    assert!(at("rollout status --timeout=15m statefulset/nats") < hosts);
+    assert!(at("--for=condition=complete --timeout=30m job/migrate") < hosts);
 }
 
 #[test]
@@ -217,4 +281,15 @@ fn kubernetes_gives_nats_every_users_password() {
         sources.flat_map(|source| items(&source["secret"]["items"])).map(|item| string(&item["path"]));
     let files: BTreeSet<String> = files.map(|path| path.replace("nats-password-", "")).collect();
     assert_eq!(files, nats_users().into_iter().chain(["route".to_owned()]).collect());
+}
+
+#[test]
+fn no_secret_is_printed_when_the_signing_key_cannot_be_created() {
+    let folder = Folder::temporary().unwrap();
+    std::os::unix::fs::symlink("/bin/false", folder.path().join("openssl")).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(kubernetes("secrets.sh"));
+    let given = ["PAYMENT_API_KEY", "PAYMENT_WEBHOOK_SECRET", "SMTP_URL"].map(|name| (name, "given"));
+    let output = Command::new(script).env("PATH", path).envs(given).output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
 }
