@@ -167,9 +167,8 @@ pub async fn spawn(builder: DomainBuilder, settings: ReservationSettings) -> any
     }));
     let (retaining, keep) = (env.clone(), env.settings.retention);
     children.push(
-        builder.worker(Stage::Intake, "retention", move |stop| {
-            erasure::retain(retaining.clone(), keep, stop)
-        }),
+        builder
+            .worker(Stage::Intake, "retention", move |stop| erasure::retain(retaining.clone(), keep, stop)),
     );
     children.push(builder.service(move |server| endpoints::serve(serving.clone(), server).boxed()));
     builder.start(well, move || children.clone()).await

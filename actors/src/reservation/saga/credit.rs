@@ -171,9 +171,7 @@ impl Saga {
         let State::Replacing { payment_id, provider_ref, paid } = &self.state else { return self.same() };
         let credit = match (&self.credit, &replace.old) {
             (Some(credit), Some(old))
-                if !replace.is_disputed
-                    && old.saga.access <= self.access
-                    && old.pays(replace.to, credit) =>
+                if !replace.is_disputed && old.saga.access <= self.access && old.pays(replace.to, credit) =>
             {
                 credit
             }

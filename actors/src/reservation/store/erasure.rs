@@ -33,11 +33,7 @@ pub async fn orders_after(
 }
 
 /// Guests after this one whose last show began before this time, and whose orders have addresses.
-pub async fn past_guests(
-    pool: &PgPool,
-    before: Timestamp,
-    after: Option<Uuid>,
-) -> sqlx::Result<Vec<Uuid>> {
+pub async fn past_guests(pool: &PgPool, before: Timestamp, after: Option<Uuid>) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select user_id from reservation.reservations as past
          where email <> '' and starts_at < $1 and (checkpoint ->> 'guest')::bool
