@@ -8,10 +8,11 @@ run: install ## a whole cinema in one process, on servers that it starts itself
 	cargo run
 
 # Tests and chaos use a profile without debug assertions, like releases: a rule that only a debug assertion keeps then fails.
+# One test more than there are cores, since a test waits for servers a good part of its time.
 test: install ## every test, on real servers that it starts itself; can run beside `make run`
 	@scripts/install-tests.sh
 	@scripts/install-browser.sh
-	cargo test --workspace --profile quick-release
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} cargo test --workspace --profile quick-release
 
 check: format lint docs ## what CI checks before the tests
 

@@ -2,7 +2,7 @@
 # Installs what `make test` needs besides scripts/install.sh: poppler and zbar, which read the tickets in mails, and, for the tests of
 # the AMQP bridge, RabbitMQ, from the distribution; the NestJS services' packages exactly as in tests/nest/**/package-lock.json; and Node, if there
 # is no version 20.19 or newer, into .tools/node from a hash-pinned wheel.
-# The CLI `nats` is built where there is Go (scripts/install-nats-cli.sh).
+# The CLI `nats` is built where there is Go (scripts/install-nats-cli.sh), unless WITHOUT_NATS_CLI is set.
 # The RabbitMQ that apt may start on port 5672 is not used: the tests start their own, on their own ports and folders.
 # Silent, quick and offline when nothing is missing.
 set -euo pipefail
@@ -63,7 +63,7 @@ install_packages() {
     digest "$1" >"$1/node_modules/installed"
 }
 
-scripts/install-nats-cli.sh
+[ -n "${WITHOUT_NATS_CLI:-}" ] || scripts/install-nats-cli.sh
 
 if have_all; then exit 0; fi
 
