@@ -29,7 +29,7 @@ impl TestCinema {
     }
 
     /// Every event is handled and every refund is settled; then the books must agree.
-    async fn check_the_books(&self) {
+    pub async fn check_the_books(&self) {
         self.until_published().await;
         until_all_is_handled(self).await;
         self.until_sql("select count(*) from payment.refunds where status = 'REQUESTED'", 0).await;

@@ -198,3 +198,23 @@ async fn an_exchange_for_dearer_seats_that_is_not_paid_changes_nothing() {
 
     cinema.close().await;
 }
+
+/// The fee stays paid when a customer cancels, and is part of the price of the other seat until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seats_without_a_fee_for_the_price_with_it_are_an_even_exchange() {
+    let mut cinema = TestCinema::open().await;
+    cinema.create_prices().await;
+    cinema.showtime = cinema.schedule_by_card(&["SSSS"], 24 * 3600).await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["A1"]).await;
+    let elsewhere = cinema.schedule_at(&["SSSS"], 48 * 3600, [1250, 1250]).await;
+    let body = json!({"showtimeId": elsewhere, "seats": ["A1"]});
+    let moved = cinema.exchange(&order, &ada, body).await.expect(200);
+    assert_eq!(moved["total"], euros(1250));
+    assert_eq!(moved["cancellation"]["refund"], euros(1200));
+    cinema.check_the_books().await;
+    cinema.cancel(&ada, &order).await.expect(200);
+    let refunded = cinema.until_status(&ada, &order, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1200));
+    cinema.close().await;
+}

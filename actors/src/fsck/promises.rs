@@ -78,7 +78,8 @@ pub const ALL: &[Promise] = &[
                from jsonb_array_elements(coalesce(r.checkpoint #> '{terms,fees}', '[]')) as fee) kept
              cross join lateral (select coalesce((r.checkpoint #>> '{apart,price}')::bigint, 0) as price,
                  coalesce((r.checkpoint #>> '{apart,back}')::bigint, 0) as back) apart
-             cross join lateral (select p.amount + p.credit + p.waived - apart.price - r.total - kept.amount as amount) gone
+             -- Nothing, where seats without those fees took over their money.
+             cross join lateral (select greatest(0, p.amount + p.credit + p.waived - apart.price - r.total - kept.amount) as amount) gone
              cross join lateral (select apart.back + least(gone.amount, coin.least * ceil(
                  gone.amount * coalesce((r.checkpoint #>> '{terms,refundPolicy,percent}')::numeric, 100) / 100 / coin.least
                )) as due) fell
