@@ -23,6 +23,15 @@ impl TestCinema {
         new
     }
 
+    /// Exchanges for a dearer seat of another showtime and pays the difference. Returns the new order as it is shown.
+    async fn exchange_to(&self, showtime: &str, order: &str, who: &Person, seat: &str) -> Value {
+        let body = json!({"showtimeId": showtime, "seats": [seat]});
+        let path = format!("/v1/reservations/{order}/exchange");
+        let new = id(&self.post(&path, who, body).await.expect(201));
+        self.pay(who, &new, "pm_card_visa").await.expect(201);
+        self.until_confirmed(who, &new).await
+    }
+
     async fn payment_shown(&self, who: &Person, order: &str) -> Value {
         let payment = id(&self.reservation(who, order).await["payment"]);
         self.get(&format!("/v1/payments/{payment}"), who).await.expect(200)
@@ -265,6 +274,35 @@ async fn a_host_that_is_killed_between_payment_and_confirmation_loses_nothing() 
     cinema.until_confirmed(&ada, &new).await;
     assert_eq!(cinema.reservation(&ada, &old).await["reason"], "EXCHANGED");
     assert_eq!([cinema.seat("A1").await, cinema.seat("B1").await], ["FREE", "SOLD"]);
+    cinema.check_the_books().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dearer_exchange_makes_no_money_refundable_that_was_not() {
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    // To a showtime whose orders are refundable, and which has no fee.
+    let elsewhere = cinema.schedule_at(&["SSSS"], 48 * 3600, [1800, 1800]).await;
+    cinema.change_showtime(json!({"overrides": {"refundPolicy": {"untilMinutes": 180, "percent": 0}}})).await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A1").await;
+    assert_eq!(new["refundPolicy"], json!({"untilMinutes": 180, "percent": 0}));
+    assert_eq!((&new["total"], &new["cancellation"]["refund"]), (&euros(1800), &euros(0)));
+    let strict = id(&new);
+
+    cinema.create_prices().await;
+    cinema.showtime = cinema.schedule_by_card(&["SSSS"], 24 * 3600).await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    assert_eq!(cinema.reservation(&ada, &old).await["cancellation"]["refund"], euros(1200));
+    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A2").await;
+    assert_eq!((&new["credit"], &new["cancellation"]["refund"]), (&euros(1250), &euros(1750)));
+    cinema.check_the_books().await;
+
+    assert_eq!(cinema.cancel(&ada, &strict).await.expect(200)["refund"], Value::Null);
+    cinema.cancel(&ada, &id(&new)).await.expect(200);
+    let refunded = cinema.until_status(&ada, &id(&new), "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1750));
     cinema.check_the_books().await;
     cinema.close().await;
 }

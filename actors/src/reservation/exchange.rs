@@ -20,7 +20,7 @@ use super::model::{Reservation, Showtime, Snapshot};
 use super::order;
 use super::pricing;
 use super::requests::{find, key, once, send};
-use super::saga::{Input, Place, Replacement, Saga};
+use super::saga::{Input, Place, Replacement};
 use super::seat_map::SeatMap;
 use super::{Env, showtime};
 use crate::config::ReservationSettings;
@@ -150,14 +150,11 @@ pub fn choose(
         return Err(Rejection::ExchangeLimit);
     }
     let saga = order::begin(quote.clone(), &hall.showtime, Some(old.id), locale, settings, now).next;
-    // Links to the old order open this one, too.
-    let (access, customer_name) = (old.saga.access, old.saga.customer_name.clone());
-    let saga = Saga { credit: Some(credit), access, customer_name, guest: old.saga.guest, ..saga };
     let new = Replacement {
         id: Uuid::now_v7(),
         code: OrderCode::random(),
         to: place(quote),
-        saga,
+        saga: saga.in_place_of(&old.saga, credit),
         created_at: now,
     };
     Ok(Input::BeginExchange(Box::new(new)))

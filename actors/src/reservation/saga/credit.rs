@@ -152,6 +152,19 @@ impl Saga {
         Credit { total, waived: Money { amount: waived, ..price }, captures: captures.collect() }
     }
 
+    /// This new reservation, in the place of the old one that pays the credit: for the same customer, and on no better terms.
+    pub fn in_place_of(self, old: &Self, credit: Credit) -> Self {
+        Self {
+            terms: self.terms.no_better_than(&old.terms, old.fees_carried()),
+            credit: Some(credit),
+            guest: old.guest,
+            customer_name: old.customer_name.clone(),
+            // Links to the old order open this one, too.
+            access: old.access,
+            ..self
+        }
+    }
+
     /// The difference was paid: the replaced reservation is read, and only then this one is confirmed.
     pub(super) fn difference_paid(&self, success: &PaymentSuccess) -> Step {
         let (payment_id, version) = (success.payment_id, success.version);

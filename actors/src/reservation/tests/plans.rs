@@ -18,6 +18,8 @@ struct Customer {
     /// What is left of each capture at the provider.
     captures: BTreeMap<String, i64>,
     returned: i64,
+    /// Paid fees that are not given back, whatever the order is exchanged for.
+    fees: i64,
     /// Each order may round its share up by less than one.
     orders: i64,
 }
@@ -84,7 +86,8 @@ impl Customer {
     fn of(order: Reservation) -> Self {
         let captured = order.saga.terms.total.amount;
         let captures = BTreeMap::from([("pi_1".to_owned(), captured)]);
-        Self { captured, captures, order, returned: 0, orders: 1 }
+        let fees = order.saga.terms.fees_kept;
+        Self { captured, captures, order, returned: 0, fees, orders: 1 }
     }
 
     /// Applies the input to the order, if it is allowed.
@@ -104,7 +107,8 @@ impl Customer {
         Ok(back)
     }
 
-    /// Dearer seats: the old order's money pays for the new one, and only the difference is captured.
+    /// Dearer seats, of a showtime with this share and without fees: the old order's money pays for the new one, and only the
+    /// difference is captured.
     fn move_up(&mut self, total: i64, percent: u8) {
         let Ok(_) = self.take(&begin_exchange(self.order.version), 100) else { return };
         let credit = self.order.saga.credit_for(Uuid::from_u128(self.orders as u128), euros(total));
@@ -123,13 +127,12 @@ impl Customer {
         let order = bought(&[total], percent);
         let state = State::Confirmed { payment_id: PAYMENT, provider_ref, exchanging: None };
         let captured = Some(euros(due + credit.total.amount));
-        let saga = Saga { captured, credit: Some(credit), state, ..order.saga };
+        let saga = Saga { captured, state, ..order.saga.in_place_of(&self.order.saga, credit) };
         self.order = Reservation { saga, ..order };
     }
 
     fn check(&self, percent: u8, history: &[String]) {
-        let kept = self.order.saga.terms.fees_kept;
-        let share = ((self.captured - kept) * i64::from(percent) + 99) / 100 + self.orders - 1;
+        let share = ((self.captured - self.fees) * i64::from(percent) + 99) / 100 + self.orders - 1;
         assert!(
             self.returned <= share,
             "{} of {} at {percent} % after {history:?}",
@@ -180,8 +183,9 @@ fn no_sequence_of_exchanges_returns_and_cancellations_gives_back_more_than_the_s
                 }
                 6..8 => {
                     let more = total + random.random_range(1..=5_000);
-                    history.push(format!("up to {more}"));
-                    customer.move_up(more, percent);
+                    let theirs = [0, 50, 100, 33][random.random_range(0..4)];
+                    history.push(format!("up to {more} at {theirs} %"));
+                    customer.move_up(more, theirs);
                 }
                 8 => {
                     history.push("cancel".to_owned());

@@ -227,3 +227,30 @@ fn a_fee_that_is_not_refundable_stays_only_when_the_customer_cancels() {
     let moved = order.with(step.next, &input, at(10));
     assert_eq!((first, first + back(&moved, CancelledBy::User)), (800, 2_000));
 }
+
+/// Neither the policy of the other showtime nor its prices without a fee make money refundable that was not.
+#[test]
+fn a_dearer_exchange_is_on_no_better_terms_than_the_order_in_whose_place_it_comes() {
+    let mut dearer = showtime();
+    dearer.tariff.fees.clear();
+    dearer.tariff.types[0].prices = [(SeatKind::Standard, 1_500)].into();
+    let until = |minutes: u64| at(36_000 - 60 * minutes as i64);
+    let terms_of = |until_minutes: u64, percent: u8, theirs: ReservationSettings| {
+        let mut old = family();
+        old.saga.terms.refund_policy = RefundPolicy { until_minutes, percent };
+        old.saga.terms.refund_until = until(until_minutes);
+        let hall = Snapshot { showtime: dearer.clone(), sequence: 0, claims: vec![] };
+        match exchange::choose(&to_seats(&["A4", "A5"]), &old, &hall, &theirs, at(0)) {
+            Ok(Input::BeginExchange(new)) => new.saga.terms,
+            other => panic!("{other:?}"),
+        }
+    };
+    let two_hours = |refund_percent| ReservationSettings { refund_percent, ..settings() };
+    for (until_minutes, percent, theirs) in [(180, 0, 100), (180, 100, 0), (60, 50, 50)] {
+        let terms = terms_of(until_minutes, percent, two_hours(theirs));
+        let until_minutes = until_minutes.max(120);
+        let stricter = RefundPolicy { until_minutes, percent: percent.min(theirs) };
+        assert_eq!((terms.refund_policy, terms.fees_kept), (stricter, 200));
+        assert_eq!(terms.refund_until, until(until_minutes));
+    }
+}
