@@ -119,10 +119,19 @@ async fn a_difference_too_small_to_be_charged_is_waived() {
     let waived = "select coalesce(sum(amount), 0)::int8 from payment.postings where account = 'WAIVED'";
     assert_eq!(cinema.count(waived).await, 30);
 
+    let receipt = cinema.get(&format!("/v1/reservations/{new}/receipt"), &ada).await;
+    assert_eq!(refused(&receipt), (409, "not-paid"));
+
     cinema.cancel(&ada, &new).await.expect(200);
     let refunded = cinema.until_status(&ada, &new, "REFUNDED").await;
     assert_eq!(refunded["refund"]["total"], euros(1200));
     assert_eq!(cinema.captured(&old).await, 0);
+    // The new order has no receipt that its credit note could correct.
+    let (receipt, note) =
+        (&cinema.until_receipts(&ada, &old, 1).await[0], &cinema.until_receipts(&ada, &new, 1).await[0]);
+    assert_eq!((&note["kind"], &note["total"]), (&json!("CREDIT_NOTE"), &euros(1200)));
+    assert_eq!(note["corrects"], receipt["number"]);
+    cinema.receipt_file(&ada, &new, note["number"].as_str().unwrap()).await;
     cinema.check_the_books().await;
     cinema.close().await;
 }
@@ -173,6 +182,13 @@ async fn a_cancellation_after_an_exchange_is_one_refund_of_two_captures() {
         .await;
     assert_eq!((cinema.captured(&old).await, cinema.captured(&new).await), (0, 0));
     assert_eq!(cinema.payment_shown(&ada, &new).await["status"], "REFUNDED");
+    // Each credit note corrects the receipt of the capture that it gives back.
+    let (first, second) =
+        (cinema.until_receipts(&ada, &old, 1).await, cinema.until_receipts(&ada, &new, 3).await);
+    let mut corrected: Vec<&str> =
+        second[1..].iter().map(|note| note["corrects"].as_str().unwrap()).collect();
+    corrected.sort_unstable();
+    assert_eq!(corrected, [&first[0], &second[0]].map(|receipt| receipt["number"].as_str().unwrap()));
     cinema.check_the_books().await;
     cinema.close().await;
 }
