@@ -1,14 +1,16 @@
 //! What an order costs: ticket types by request, by count and by exchange; the total that the customer expects.
 
+use bus::contract::auth::Role;
 use bus::contract::movie::{Row, Seat, SeatKind, ShowtimeStatus};
 use bus::contract::reservation::{BestAvailable, CreateReservation, ExchangeReservation, TicketChoice};
 use bus::contract::tariff::{Channel, Fee, FeePer, ReportedAs, TariffType, TaxRules, TicketRefusal};
 use bus::contract::{Names, Tariff, TariffCode};
 
-use super::holds::settings;
+use super::holds::{customer, settings};
 use super::*;
 use crate::config::ReservationSettings;
 use crate::reservation::exchange;
+use crate::reservation::holds::Customer;
 use crate::reservation::model::{Showtime, Snapshot};
 use crate::reservation::order::{Choice, begin, decide};
 use crate::reservation::seat_map::SeatMap;
@@ -157,8 +159,17 @@ fn family() -> Reservation {
 }
 
 fn exchanged(request: ExchangeReservation, showtime: Showtime) -> Result<Input, Rejection> {
+    exchanged_by(&customer(Role::User, "::1"), request, &family(), showtime)
+}
+
+fn exchanged_by(
+    customer: &Customer,
+    request: ExchangeReservation,
+    old: &Reservation,
+    showtime: Showtime,
+) -> Result<Input, Rejection> {
     let hall = Snapshot { showtime, sequence: 0, claims: vec![] };
-    exchange::choose(&request, &family(), &hall, &settings(), at(0))
+    exchange::choose(&request, old, &hall, &settings(), customer, at(0))
 }
 
 fn to_seats(seats: &[&str]) -> ExchangeReservation {
@@ -240,7 +251,8 @@ fn a_dearer_exchange_is_on_no_better_terms_than_the_order_in_whose_place_it_come
         old.saga.terms.refund_policy = RefundPolicy { until_minutes, percent };
         old.saga.terms.refund_until = until(until_minutes);
         let hall = Snapshot { showtime: dearer.clone(), sequence: 0, claims: vec![] };
-        match exchange::choose(&to_seats(&["A4", "A5"]), &old, &hall, &theirs, at(0)) {
+        let customer = customer(Role::User, "::1");
+        match exchange::choose(&to_seats(&["A4", "A5"]), &old, &hall, &theirs, &customer, at(0)) {
             Ok(Input::BeginExchange(new)) => new.saga.terms,
             other => panic!("{other:?}"),
         }
@@ -253,4 +265,26 @@ fn a_dearer_exchange_is_on_no_better_terms_than_the_order_in_whose_place_it_come
         assert_eq!((terms.refund_policy, terms.fees_kept), (stricter, 200));
         assert_eq!(terms.refund_until, until(until_minutes));
     }
+}
+
+#[test]
+fn a_paid_order_is_exchanged_for_free_seats_by_proven_addresses_and_staff() {
+    let mut free = showtime();
+    free.tariff.fees.clear();
+    for of in &mut free.tariff.types {
+        of.prices = [(SeatKind::Standard, 0)].into();
+    }
+    let by = |customer: &Customer, old: &Reservation| {
+        exchanged_by(customer, to_seats(&["A4", "A5"]), old, free.clone()).map(|input| input.name())
+    };
+    let unproven = customer(Role::User, "::1");
+    assert_eq!(by(&unproven, &family()), Err(Rejection::EmailUnproven));
+    assert_eq!(by(&customer(Role::Guest, "::1"), &family()), Err(Rejection::EmailUnproven));
+    let proven = Customer { is_proven: true, ..customer(Role::User, "::1") };
+    assert_eq!(by(&proven, &family()), Ok("exchange"));
+    assert_eq!(by(&customer(Role::Admin, "::1"), &family()), Ok("exchange"));
+    // Seats that were free before stay so.
+    let mut before = family();
+    before.saga.terms.total = euros(0);
+    assert_eq!(by(&unproven, &before), Ok("exchange"));
 }
