@@ -153,6 +153,10 @@ async fn a_change_planned_on_an_older_version_is_refused_with_the_new_plan() {
     let late = cinema.post(&path, &ada, json!({"version": shown})).await;
     assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
     assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(1200), &euros(0)));
+    // Staff see what their own cancellation would give back.
+    let none = json!({"version": shown, "refundPercent": 0});
+    let late = cinema.post(&path, &cinema.owner(), none).await;
+    assert_eq!((late.code(), &late.body["plan"]["refund"]), ("plan-changed", &euros(0)));
     let late = cinema.exchange(&order, &ada, json!({"seats": ["A4"], "version": shown})).await;
     assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
     assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(0), &euros(1200)));

@@ -266,3 +266,19 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
     // A cancellation without a version is decided on the current row.
     assert!(moved.step(&cancel(CancelledBy::User), at(100)).is_ok());
 }
+
+#[test]
+fn a_plan_that_is_made_again_is_that_of_the_requested_cancellation() {
+    let order = bought(&[1_250; 2], 50);
+    let by = |by, percent| Cancel { percent, planned_on: Some(order.version), ..Cancel::by(by) };
+    let saga = order.step(&planned(&order, 1_000), at(100)).unwrap().next;
+    let moved = order.with(saga, &planned(&order, 1_000), at(100));
+    let refund = |cancel| match moved.step(&Input::Cancel(cancel), at(100)) {
+        Err(Rejection::PlanChanged(Some(plan))) => plan.refund,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refund(by(CancelledBy::User, None)), euros(500));
+    assert_eq!(refund(by(CancelledBy::Admin, Some(0))), euros(0));
+    // Of all 25.00, less the 7.50 that the exchange gave back.
+    assert_eq!(refund(by(CancelledBy::Admin, Some(100))), euros(1_750));
+}
