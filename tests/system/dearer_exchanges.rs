@@ -137,6 +137,27 @@ async fn a_difference_too_small_to_be_charged_is_waived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_waived_is_not_given_back_by_a_cheaper_exchange() {
+    let mut cinema = TestCinema::open().await;
+    cinema.showtime = cinema.schedule_at(&["SSWW"], 24 * 3600, [1200, 1230]).await;
+    let ada = cinema.register().await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    let new = id(&cinema.exchange_for(&old, &ada, &["A3"]).await.expect(201));
+    cinema.post("/v1/payments", &ada, json!({"reservationId": new})).await.expect(201);
+    cinema.until_confirmed(&ada, &new).await;
+    let plan = cinema.get(&format!("/v1/reservations/{new}/exchange?seats=A2"), &ada).await.expect(200);
+    assert_eq!([&plan["total"], &plan["refund"]], [&euros(1200), &euros(0)]);
+    cinema.exchange_for(&new, &ada, &["A2"]).await.expect(200);
+    cinema.check_the_books().await;
+    assert_eq!(cinema.captured(&old).await, 1200);
+    cinema.cancel(&ada, &new).await.expect(200);
+    let refunded = cinema.until_status(&ada, &new, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1200));
+    cinema.check_the_books().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refunds_after_several_exchanges_are_split_over_their_captures() {
     let cinema = TestCinema::open().await;
     let ada = cinema.register().await;

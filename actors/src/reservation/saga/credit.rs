@@ -65,11 +65,6 @@ impl Saga {
         Money { amount: total.amount - self.credit_total() - self.waived(), ..total }
     }
 
-    /// What its seats were sold for: the captured money, and what was waived.
-    pub(super) fn worth(&self) -> i64 {
-        self.captured().amount + self.waived()
-    }
-
     pub fn credited_sum(&self) -> i64 {
         self.credited.iter().map(|capture| capture.total.amount).sum()
     }

@@ -329,10 +329,10 @@ impl Saga {
 
     /// The refund when the customer gives up lines, so that lines worth `remaining` are left: the share of everything given up
     /// since the sale, less everything given back since the sale. So a cancellation in several steps gives back as much as the
-    /// same cancellation in one step.
+    /// same cancellation in one step. What was waived of the price was not paid, and falls away first.
     pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
-        let given_up = self.worth() - self.apart.price - remaining;
+        let given_up = self.captured().amount - self.apart.price - remaining;
         let due = share(given_up, percent, left.currency) - (self.promised() - self.apart.back);
         Money { amount: due.clamp(0, left.amount), ..left }
     }
@@ -369,17 +369,18 @@ impl Saga {
     pub fn full_price(&self) -> Money {
         let left = self.left();
         let fees = self.fees_kept_without(&self.terms.fees);
-        let fallen = self.worth() - self.apart.price - self.terms.total.amount - fees;
+        let fallen = self.captured().amount - self.apart.price - self.terms.total.amount - fees;
         let percent = self.terms.refund_policy.percent.min(100);
         let kept = fees + fallen - share(fallen, percent, left.currency) + self.apart.price - self.apart.back;
-        Money { amount: (left.amount - kept).max(0), ..left }
+        // Less than nothing where the rest was waived: what is left is less than the price.
+        Money { amount: (left.amount - kept.max(0)).max(0), ..left }
     }
 
     /// The fees to keep of the money that another reservation takes over at the full price; others were kept of lines given up
     /// earlier, and their money stays with this one.
     pub fn fees_carried(&self) -> i64 {
         let fees = self.fees_kept_without(&self.terms.fees);
-        let fallen = self.worth() - self.apart.price - self.terms.total.amount;
+        let fallen = self.captured().amount - self.apart.price - self.terms.total.amount;
         self.terms.fees_kept - fallen.clamp(0, fees)
     }
 
