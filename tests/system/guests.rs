@@ -112,7 +112,12 @@ async fn a_paid_order_is_no_way_to_free_seats_without_a_proven_address() {
     for who in [&guest, &link] {
         let plan = cinema.get(&format!("{path}?showtimeId={free}&seats=A1"), who).await;
         for refused in [plan, cinema.post(&path, who, body.clone()).await] {
-            assert_eq!((refused.status.as_u16(), refused.code()), (409, "email-unproven"), "{}", refused.text);
+            assert_eq!(
+                (refused.status.as_u16(), refused.code()),
+                (409, "email-unproven"),
+                "{}",
+                refused.text
+            );
         }
     }
     assert_eq!(cinema.captured(&order).await, 1200);
