@@ -23,13 +23,22 @@ impl TestCinema {
         new
     }
 
+    /// Exchanges for a dearer seat of another showtime and pays the difference. Returns the new order as it is shown.
+    async fn exchange_to(&self, showtime: &str, order: &str, who: &Person, seat: &str) -> Value {
+        let body = json!({"showtimeId": showtime, "seats": [seat]});
+        let path = format!("/v1/reservations/{order}/exchange");
+        let new = id(&self.post(&path, who, body).await.expect(201));
+        self.pay(who, &new, "pm_card_visa").await.expect(201);
+        self.until_confirmed(who, &new).await
+    }
+
     async fn payment_shown(&self, who: &Person, order: &str) -> Value {
         let payment = id(&self.reservation(who, order).await["payment"]);
         self.get(&format!("/v1/payments/{payment}"), who).await.expect(200)
     }
 
     /// Every event is handled and every refund is settled; then the books must agree.
-    async fn check_the_books(&self) {
+    pub async fn check_the_books(&self) {
         self.until_published().await;
         until_all_is_handled(self).await;
         self.until_sql("select count(*) from payment.refunds where status = 'REQUESTED'", 0).await;
@@ -110,10 +119,40 @@ async fn a_difference_too_small_to_be_charged_is_waived() {
     let waived = "select coalesce(sum(amount), 0)::int8 from payment.postings where account = 'WAIVED'";
     assert_eq!(cinema.count(waived).await, 30);
 
+    let receipt = cinema.get(&format!("/v1/reservations/{new}/receipt"), &ada).await;
+    assert_eq!(refused(&receipt), (409, "not-paid"));
+
     cinema.cancel(&ada, &new).await.expect(200);
     let refunded = cinema.until_status(&ada, &new, "REFUNDED").await;
     assert_eq!(refunded["refund"]["total"], euros(1200));
     assert_eq!(cinema.captured(&old).await, 0);
+    // The new order has no receipt that its credit note could correct.
+    let (receipt, note) =
+        (&cinema.until_receipts(&ada, &old, 1).await[0], &cinema.until_receipts(&ada, &new, 1).await[0]);
+    assert_eq!((&note["kind"], &note["total"]), (&json!("CREDIT_NOTE"), &euros(1200)));
+    assert_eq!(note["corrects"], receipt["number"]);
+    cinema.receipt_file(&ada, &new, note["number"].as_str().unwrap()).await;
+    cinema.check_the_books().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_waived_is_not_given_back_by_a_cheaper_exchange() {
+    let mut cinema = TestCinema::open().await;
+    cinema.showtime = cinema.schedule_at(&["SSWW"], 24 * 3600, [1200, 1230]).await;
+    let ada = cinema.register().await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    let new = id(&cinema.exchange_for(&old, &ada, &["A3"]).await.expect(201));
+    cinema.post("/v1/payments", &ada, json!({"reservationId": new})).await.expect(201);
+    cinema.until_confirmed(&ada, &new).await;
+    let plan = cinema.get(&format!("/v1/reservations/{new}/exchange?seats=A2"), &ada).await.expect(200);
+    assert_eq!([&plan["total"], &plan["refund"]], [&euros(1200), &euros(0)]);
+    cinema.exchange_for(&new, &ada, &["A2"]).await.expect(200);
+    cinema.check_the_books().await;
+    assert_eq!(cinema.captured(&old).await, 1200);
+    cinema.cancel(&ada, &new).await.expect(200);
+    let refunded = cinema.until_status(&ada, &new, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1200));
     cinema.check_the_books().await;
     cinema.close().await;
 }
@@ -164,6 +203,13 @@ async fn a_cancellation_after_an_exchange_is_one_refund_of_two_captures() {
         .await;
     assert_eq!((cinema.captured(&old).await, cinema.captured(&new).await), (0, 0));
     assert_eq!(cinema.payment_shown(&ada, &new).await["status"], "REFUNDED");
+    // Each credit note corrects the receipt of the capture that it gives back.
+    let (first, second) =
+        (cinema.until_receipts(&ada, &old, 1).await, cinema.until_receipts(&ada, &new, 3).await);
+    let mut corrected: Vec<&str> =
+        second[1..].iter().map(|note| note["corrects"].as_str().unwrap()).collect();
+    corrected.sort_unstable();
+    assert_eq!(corrected, [&first[0], &second[0]].map(|receipt| receipt["number"].as_str().unwrap()));
     cinema.check_the_books().await;
     cinema.close().await;
 }
@@ -265,6 +311,35 @@ async fn a_host_that_is_killed_between_payment_and_confirmation_loses_nothing() 
     cinema.until_confirmed(&ada, &new).await;
     assert_eq!(cinema.reservation(&ada, &old).await["reason"], "EXCHANGED");
     assert_eq!([cinema.seat("A1").await, cinema.seat("B1").await], ["FREE", "SOLD"]);
+    cinema.check_the_books().await;
+    cinema.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dearer_exchange_makes_no_money_refundable_that_was_not() {
+    let mut cinema = TestCinema::open().await;
+    let ada = cinema.register().await;
+    // To a showtime whose orders are refundable, and which has no fee.
+    let elsewhere = cinema.schedule_at(&["SSSS"], 48 * 3600, [1800, 1800]).await;
+    cinema.change_showtime(json!({"overrides": {"refundPolicy": {"untilMinutes": 180, "percent": 0}}})).await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A1").await;
+    assert_eq!(new["refundPolicy"], json!({"untilMinutes": 180, "percent": 0}));
+    assert_eq!((&new["total"], &new["cancellation"]["refund"]), (&euros(1800), &euros(0)));
+    let strict = id(&new);
+
+    cinema.create_prices().await;
+    cinema.showtime = cinema.schedule_by_card(&["SSSS"], 24 * 3600).await;
+    let old = cinema.buy(&ada, &["A1"]).await;
+    assert_eq!(cinema.reservation(&ada, &old).await["cancellation"]["refund"], euros(1200));
+    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A2").await;
+    assert_eq!((&new["credit"], &new["cancellation"]["refund"]), (&euros(1250), &euros(1750)));
+    cinema.check_the_books().await;
+
+    assert_eq!(cinema.cancel(&ada, &strict).await.expect(200)["refund"], Value::Null);
+    cinema.cancel(&ada, &id(&new)).await.expect(200);
+    let refunded = cinema.until_status(&ada, &id(&new), "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1750));
     cinema.check_the_books().await;
     cinema.close().await;
 }

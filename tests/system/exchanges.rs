@@ -153,6 +153,10 @@ async fn a_change_planned_on_an_older_version_is_refused_with_the_new_plan() {
     let late = cinema.post(&path, &ada, json!({"version": shown})).await;
     assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
     assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(1200), &euros(0)));
+    // Staff see what their own cancellation would give back.
+    let none = json!({"version": shown, "refundPercent": 0});
+    let late = cinema.post(&path, &cinema.owner(), none).await;
+    assert_eq!((late.code(), &late.body["plan"]["refund"]), ("plan-changed", &euros(0)));
     let late = cinema.exchange(&order, &ada, json!({"seats": ["A4"], "version": shown})).await;
     assert_eq!((late.status.as_u16(), late.code()), (409, "plan-changed"));
     assert_eq!((&late.body["plan"]["refund"], &late.body["plan"]["total"]), (&euros(0), &euros(1200)));
@@ -196,5 +200,25 @@ async fn an_exchange_for_dearer_seats_that_is_not_paid_changes_nothing() {
     let untouched = cinema.reservation(&ada, &old).await;
     assert_eq!((untouched["status"].as_str(), &untouched["exchangingTo"]), (Some("CONFIRMED"), &Value::Null));
 
+    cinema.close().await;
+}
+
+/// The fee stays paid when a customer cancels, and is part of the price of the other seat until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seats_without_a_fee_for_the_price_with_it_are_an_even_exchange() {
+    let mut cinema = TestCinema::open().await;
+    cinema.create_prices().await;
+    cinema.showtime = cinema.schedule_by_card(&["SSSS"], 24 * 3600).await;
+    let ada = cinema.register().await;
+    let order = cinema.buy(&ada, &["A1"]).await;
+    let elsewhere = cinema.schedule_at(&["SSSS"], 48 * 3600, [1250, 1250]).await;
+    let body = json!({"showtimeId": elsewhere, "seats": ["A1"]});
+    let moved = cinema.exchange(&order, &ada, body).await.expect(200);
+    assert_eq!(moved["total"], euros(1250));
+    assert_eq!(moved["cancellation"]["refund"], euros(1200));
+    cinema.check_the_books().await;
+    cinema.cancel(&ada, &order).await.expect(200);
+    let refunded = cinema.until_status(&ada, &order, "REFUNDED").await;
+    assert_eq!(refunded["refund"]["total"], euros(1200));
     cinema.close().await;
 }

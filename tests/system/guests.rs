@@ -101,6 +101,32 @@ async fn the_link_of_a_mail_exchanges_pays_the_difference_and_cancels() {
     cinema.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paid_order_is_no_way_to_free_seats_without_a_proven_address() {
+    let cinema = TestCinema::open().await;
+    let (guest, order) = cinema.buy_as_guest(&["A1"], GUEST).await;
+    let link = cinema.link(&order, "RESERVATION_CONFIRMED").await;
+    let free = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
+    let path = format!("/v1/reservations/{order}/exchange");
+    let body = json!({"showtimeId": free, "seats": ["A1"]});
+    for who in [&guest, &link] {
+        let plan = cinema.get(&format!("{path}?showtimeId={free}&seats=A1"), who).await;
+        for refused in [plan, cinema.post(&path, who, body.clone()).await] {
+            assert_eq!(
+                (refused.status.as_u16(), refused.code()),
+                (409, "email-unproven"),
+                "{}",
+                refused.text
+            );
+        }
+    }
+    assert_eq!(cinema.captured(&order).await, 1200);
+    assert_eq!(cinema.seat("A1").await, "SOLD");
+    cinema.post(&path, &cinema.owner(), body).await.expect(200);
+    cinema.until_captured(&order, 0).await;
+    cinema.close().await;
+}
+
 /// Begins an exchange for a dearer seat of another showtime by the link; returns the link and the unpaid order.
 async fn exchanging(cinema: &mut TestCinema, order: &str) -> (Person, String) {
     let link = cinema.link(order, "RESERVATION_CONFIRMED").await;

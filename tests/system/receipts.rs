@@ -38,7 +38,7 @@ impl TestCinema {
     }
 
     /// What other programs read in the PDF of a receipt.
-    async fn receipt_file(&self, who: &Person, order: &str, number: &str) -> Value {
+    pub async fn receipt_file(&self, who: &Person, order: &str, number: &str) -> Value {
         let url = format!("{}/v1/reservations/{order}/receipt.pdf?number={number}", self.url());
         let answer = self.http.get(url).bearer_auth(&who.token).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{:?}", answer.text().await);

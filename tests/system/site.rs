@@ -40,7 +40,7 @@ impl TestCinema {
         site
     }
 
-    async fn change_showtime(&self, body: Value) {
+    pub async fn change_showtime(&self, body: Value) {
         let path = format!("/v1/showtimes/{}", self.showtime);
         self.call(Method::PATCH, &path, Some(&self.owner()), Some(body)).await.expect(200);
         self.until_on_sale(&self.showtime).await;

@@ -59,8 +59,8 @@ pub const ALL: &[Promise] = &[
         figures: "select format('%s confirmed for %s', count(*), coalesce(string_agg(distinct money, ', '), 'nothing')) from (
                select sum(total) over (partition by currency) || ' ' || currency as money
                from reservation.reservations where status = 'CONFIRMED') sold",
-        // Captured, credited and waived is the price of the seats and of those that fell away in exchanges and returns; of these the policy's share goes
-        // back (of those of `apart`, what was decided), rounded up to what the provider can move (`Currency::step`). More means seats for less than they cost, less means money kept. Staff may give back more.
+        // Captured, credited and waived is the price of the seats and of those that fell away in exchanges and returns. What was waived
+        // falls away first; of the rest the policy's share goes back (of those of `apart`, what was decided), rounded up to what the provider can move (`Currency::step`). More means seats for less than they cost, less means money kept. Staff may give back more.
         findings: "select format('reservation %s is confirmed for %s %s; its payment %s is %s of %s %s, %s promised back, %s of it for seats that fell away; due are %s',
                  r.id, r.total, r.currency, coalesce(p.id::text, 'is missing'), p.stage, p.amount, p.currency, back.amount,
                  back.differences, fell.due)
@@ -78,7 +78,8 @@ pub const ALL: &[Promise] = &[
                from jsonb_array_elements(coalesce(r.checkpoint #> '{terms,fees}', '[]')) as fee) kept
              cross join lateral (select coalesce((r.checkpoint #>> '{apart,price}')::bigint, 0) as price,
                  coalesce((r.checkpoint #>> '{apart,back}')::bigint, 0) as back) apart
-             cross join lateral (select p.amount + p.credit + p.waived - apart.price - r.total - kept.amount as amount) gone
+             -- Nothing, where seats without those fees took over their money, or where only waived money fell away.
+             cross join lateral (select greatest(0, p.amount + p.credit - apart.price - r.total - kept.amount) as amount) gone
              cross join lateral (select apart.back + least(gone.amount, coin.least * ceil(
                  gone.amount * coalesce((r.checkpoint #>> '{terms,refundPolicy,percent}')::numeric, 100) / 100 / coin.least
                )) as due) fell

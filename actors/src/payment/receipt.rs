@@ -4,7 +4,7 @@
 //! Invariant: the receipts of a payment less its credit notes are what was captured less what was given back, by tax rate too.
 //! Invariant: a document is made once for each kind and cause: the payment, or the refund.
 //! A payment of nothing, and a capture that is not the accepted one, are no sale and cause none. What goes back of a credit (of the
-//! captures of an order that this one replaced) is a credit note of this payment.
+//! captures of an order that this one replaced) is a credit note of this payment, which corrects the receipt of that capture.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use bus::contract::{FeeLine, Line, Locale, Money, OrderCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::model::{Bill, Origin, Payment, Refund};
+use super::model::{Bill, Origin, Payment, Refund, payment_id};
 use crate::shares::spread;
 
 /// A receipt or credit note without a number.
@@ -38,6 +38,16 @@ pub struct Content {
     pub lines: Vec<Line>,
     pub fees: Vec<FeeLine>,
     pub taxes: Vec<TaxSum>,
+    /// The payment whose capture a credit note gives back, where it is that of an order before an exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_by: Option<Uuid>,
+}
+
+/// Whether the payment has caused a document. The payment of an exchange whose difference was waived has one once it gives back
+/// some of its credit.
+pub fn is_due(payment: &Payment) -> bool {
+    let is_note = |refund: &Refund| is_given_back(refund) && refund.total.amount > 0;
+    !payment.is_free() || payment.refunds.iter().any(is_note)
 }
 
 /// What the step from one payment to the next causes. Payments from before receipts were made have no bill and cause none.
@@ -57,6 +67,7 @@ pub fn due(before: &Payment, next: &Payment) -> Vec<DueReceipt> {
             lines: Vec::new(),
             fees: Vec::new(),
             taxes,
+            captured_by: None,
         },
     };
     let mut due = Vec::new();
@@ -76,7 +87,9 @@ pub fn due(before: &Payment, next: &Payment) -> Vec<DueReceipt> {
         };
         if refund.total.amount > 0 {
             let taxes = paid.between(returned.min(after), returned.max(after));
-            due.push(document(kind, refund.id, refund.total, taxes));
+            let mut note = document(kind, refund.id, refund.total, taxes);
+            note.content.captured_by = captured_by(next, refund);
+            due.push(note);
         }
         returned = after;
     }
@@ -86,6 +99,13 @@ pub fn due(before: &Payment, next: &Payment) -> Vec<DueReceipt> {
 /// A refund of the sale, as the ledger books it.
 fn is_given_back(refund: &Refund) -> bool {
     refund.origin == Origin::Saga && refund.status == RefundStatus::Completed
+}
+
+/// The payment of the credited capture that the refund is of.
+fn captured_by(payment: &Payment, refund: &Refund) -> Option<Uuid> {
+    let mut captures = payment.credit.iter().flat_map(|credit| &credit.captures);
+    let capture = captures.find(|capture| capture.provider_ref == refund.intent)?;
+    Some(payment_id(capture.reservation_id))
 }
 
 /// What was paid for, by tax rate.

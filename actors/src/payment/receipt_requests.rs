@@ -10,6 +10,7 @@ use bus::service::{Answered, Ask, Call, json};
 use uuid::Uuid;
 
 use super::Env;
+use super::receipt::is_due;
 use super::store::Rows;
 use super::store::receipt::{self as store, BuyerRow};
 use crate::delivery::{Change, Outcome, read_failure};
@@ -18,14 +19,15 @@ use crate::delivery::{Change, Outcome, read_failure};
 pub async fn receipts(env: Env, call: Call<GetReceipts>) -> Answered {
     let id = call.request.reservation_id;
     order(&env, &call, id).await?;
-    let payment = env.payments.get(id).await?.filter(|payment| payment.is_captured() && !payment.is_free());
+    let payment = env.payments.get(id).await?.filter(|payment| payment.is_captured() && payment.price() > 0);
     let payment = payment.ok_or(Rejection::NotPaid)?;
     if payment.bill.is_none() {
         return Err(Rejection::NoReceipts.into());
     }
     let receipts = store::of_order(&env.pool, id).await.map_err(read_failure)?;
     if receipts.is_empty() {
-        return Err(Rejection::ReceiptNotReady.into());
+        let refusal = if is_due(&payment) { Rejection::ReceiptNotReady } else { Rejection::NotPaid };
+        return Err(refusal.into());
     }
     json(&Receipts { receipts })
 }

@@ -16,11 +16,12 @@ use bus::contract::{Line, Money, OrderCode, SeatId, Timestamp};
 use bus::service::{Answered, Call, json};
 use uuid::Uuid;
 
+use super::holds::{Customer, may_order};
 use super::model::{Reservation, Showtime, Snapshot};
 use super::order;
 use super::pricing;
 use super::requests::{find, key, once, send};
-use super::saga::{Input, Place, Replacement, Saga};
+use super::saga::{Input, Place, Replacement};
 use super::seat_map::SeatMap;
 use super::{Env, showtime};
 use crate::config::ReservationSettings;
@@ -62,8 +63,11 @@ async fn plan<R>(
     old.saga.may_exchange(now)?;
     let target = request.showtime_id.unwrap_or(old.showtime_id);
     let hall = showtime::read(target, env).await?.ok_or(Rejection::NoSuchShowtime)?;
-    let settings = env.settings_for(&hall.showtime, call.caller()?.role);
-    let input = choose(request, &old, &hall, &settings, now)?;
+    // The token of an order proves no address. An exchange counts to no network (`holds::Bounds::of_exchange`).
+    let caller = call.caller()?;
+    let customer = Customer { role: caller.role, is_proven: caller.email_verified, address: None };
+    let settings = env.settings_for(&hall.showtime, customer.role);
+    let input = choose(request, &old, &hall, &settings, &customer, now)?;
     if request.version.is_some_and(|seen| seen != old.version) {
         return Err(Rejection::PlanChanged(Some(as_plan(&old, &input, now))).into());
     }
@@ -99,12 +103,13 @@ pub async fn preview(env: Env, call: Call<PlanExchange>) -> Answered {
     json(&as_plan(&old, &input, env.clock.now()))
 }
 
-/// Chooses the seats, and whether the exchange needs a new reservation.
+/// Chooses the seats, and whether the exchange needs a new reservation. `customer`: the caller.
 pub fn choose(
     request: &ExchangeReservation,
     old: &Reservation,
     hall: &Snapshot,
     settings: &ReservationSettings,
+    customer: &Customer,
     now: Timestamp,
 ) -> Result<Input, Rejection> {
     let order = order_of(request, old, &hall.showtime);
@@ -135,6 +140,10 @@ pub fn choose(
         total: quote.total,
     };
     if quote.total.amount <= old.saga.terms.total.amount {
+        // Else a paid order would be a way to seats for nothing. An order that is free already was allowed.
+        if old.saga.terms.total.amount > 0 {
+            may_order(settings, customer, quote.total)?;
+        }
         return Ok(Input::Exchange(place(quote)));
     }
     // The old seats stay sold until the new ones are paid, so the new ones must be others.
@@ -150,14 +159,11 @@ pub fn choose(
         return Err(Rejection::ExchangeLimit);
     }
     let saga = order::begin(quote.clone(), &hall.showtime, Some(old.id), locale, settings, now).next;
-    // Links to the old order open this one, too.
-    let (access, customer_name) = (old.saga.access, old.saga.customer_name.clone());
-    let saga = Saga { credit: Some(credit), access, customer_name, guest: old.saga.guest, ..saga };
     let new = Replacement {
         id: Uuid::now_v7(),
         code: OrderCode::random(),
         to: place(quote),
-        saga,
+        saga: saga.in_place_of(&old.saga, credit),
         created_at: now,
     };
     Ok(Input::BeginExchange(Box::new(new)))

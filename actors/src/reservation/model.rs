@@ -112,9 +112,9 @@ impl Reservation {
         match self.saga.step(input, now) {
             // A step that changes nothing is right for every version: a cancellation that is repeated.
             Ok(step) if moved && !step.writes_nothing(&self.saga) => {
-                Err(Rejection::PlanChanged(Some(self.plan(now))))
+                Err(Rejection::PlanChanged(Some(self.plan(input, now))))
             }
-            Err(Rejection::PlanChanged(None)) => Err(Rejection::PlanChanged(Some(self.plan(now)))),
+            Err(Rejection::PlanChanged(None)) => Err(Rejection::PlanChanged(Some(self.plan(input, now)))),
             stepped => stepped,
         }
     }
@@ -141,10 +141,15 @@ impl Reservation {
         (!email.is_empty()).then_some(Customer { email, name })
     }
 
-    /// The plan of a cancellation now.
-    fn plan(&self, now: Timestamp) -> ReservationPlan {
+    /// The plan of a cancellation now: the one that was requested, or else the owner's.
+    fn plan(&self, input: &Input, now: Timestamp) -> ReservationPlan {
+        let cancel = match input {
+            Input::Cancel(cancel) => cancel.clone(),
+            Input::Return(back) => back.cancel.clone(),
+            _ => Cancel::by(CancelledBy::User),
+        };
         let nothing = Money { amount: 0, ..self.saga.terms.total };
-        let refund = self.cancellation(now).map_or(nothing, |cancellation| cancellation.refund);
+        let refund = self.cancellation(cancel, now).map_or(nothing, |cancellation| cancellation.refund);
         ReservationPlan { version: self.version, total: nothing, refund, payable: nothing }
     }
 
@@ -254,7 +259,7 @@ impl Reservation {
             refund,
             partial_refunds: parts.iter().map(|p| shown((&p.refund, p.status()))).collect(),
             refund_policy: Some(self.saga.terms.refund_policy),
-            cancellation: self.cancellation(now),
+            cancellation: self.cancellation(Cancel::by(CancelledBy::User), now),
             exchange_of: self.saga.exchange_of,
             credit: self.saga.credit.as_ref().map(|credit| credit.total),
             waived: self.saga.credit.as_ref().map(|credit| credit.waived).filter(|waived| waived.amount > 0),
@@ -268,10 +273,9 @@ impl Reservation {
         }
     }
 
-    /// The refund of a cancellation by the owner now.
-    fn cancellation(&self, now: Timestamp) -> Option<Cancellation> {
+    /// The refund of this cancellation now.
+    fn cancellation(&self, cancel: Cancel, now: Timestamp) -> Option<Cancellation> {
         let terms = &self.saga.terms;
-        let cancel = Cancel::by(CancelledBy::User);
         let step = match &self.saga.state {
             State::Confirmed { .. } => self.saga.step(&Input::Cancel(cancel), now).ok()?,
             _ => return None,

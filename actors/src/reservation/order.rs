@@ -67,7 +67,7 @@ pub struct Choice {
 ///
 /// The checks of a hold are made in this sequence, and the first that fails is the answer: the number of seats; whether the showtime
 /// is sold to this customer now (`settings` are those of [`super::Env::settings_for`]); the seats; the price; then by the showtime
-/// actor, whether the customer may order for nothing ([`super::holds::may_order`]); last, in the transaction that claims the seats,
+/// actor or the exchange, whether the customer may order for nothing ([`super::holds::may_order`]); last, in the transaction that claims the seats,
 /// the showtime's version and how much the customer holds already ([`super::holds::Bounds`]).
 pub fn decide(
     request: &CreateReservation,

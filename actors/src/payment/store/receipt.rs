@@ -4,8 +4,6 @@
 //! series; a host that finds it locked leaves the work to the other one.
 //! Invariant: a document with a number does not change any more; only the signature is added (trigger `receipts_stay`).
 
-use std::collections::HashMap;
-
 use bus::contract::payment::{Buyer, Receipt, ReceiptKind, Seller};
 use bus::contract::{Currency, Money, Timestamp};
 use serde::Serialize;
@@ -130,7 +128,14 @@ fn skipped() -> i64 {
     0
 }
 
-const DOCUMENT: &str = "select r.*, b.buyer from receipts r left join buyers b using (reservation_id)";
+/// With the document that each one takes back: of a credit note the receipt of the capture, of a refund that the bank sent back
+/// the credit note.
+const DOCUMENT: &str = "select r.*, b.buyer, c.year as corrected_year, c.number as corrected_number
+    from receipts r left join buyers b using (reservation_id)
+    left join receipts c on c.number is not null
+      and c.kind = case r.kind when 'CREDIT_NOTE' then 'RECEIPT' else 'CREDIT_NOTE' end
+      and c.cause = case r.kind when 'CREDIT_NOTE' then coalesce((r.content ->> 'capturedBy')::uuid, r.payment_id)
+        else r.cause end";
 
 /// The documents of an order, oldest first.
 pub async fn of_order(pool: &PgPool, reservation: Uuid) -> Result<Vec<Receipt>, sqlx::Error> {
@@ -138,9 +143,7 @@ pub async fn of_order(pool: &PgPool, reservation: Uuid) -> Result<Vec<Receipt>, 
         "{DOCUMENT} where r.reservation_id = $1 and r.number is not null order by r.due_at, r.cause limit $2"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(reservation).bind(OF_AN_ORDER_MAX);
-    let rows: Vec<Document> =
-        rows.fetch_all(pool).await?.iter().map(Document::read).collect::<Result<_, _>>()?;
-    Ok(with_corrected(rows))
+    rows.fetch_all(pool).await?.iter().map(|row| read(row).map(|(receipt, _)| receipt)).collect()
 }
 
 /// Documents that a fiscal service has to sign yet, each with its cause, oldest first, from the one after `after`.
@@ -160,7 +163,7 @@ pub async fn unsigned(
         .bind(SIGNED_MAX)
         .fetch_all(pool)
         .await?;
-    rows.iter().map(|row| Document::read(row).map(|document| (document.receipt, document.cause))).collect()
+    rows.iter().map(read).collect()
 }
 
 pub async fn buyer(pool: &PgPool, reservation: Uuid) -> Result<Option<Buyer>, sqlx::Error> {
@@ -169,60 +172,40 @@ pub async fn buyer(pool: &PgPool, reservation: Uuid) -> Result<Option<Buyer>, sq
     Ok(buyer.map(|buyer| buyer.0))
 }
 
-struct Document {
-    receipt: Receipt,
-    cause: Uuid,
-    /// Whether the cause is the payment itself.
-    is_of_capture: bool,
+/// A document with its cause.
+fn read(row: &PgRow) -> Result<(Receipt, Uuid), sqlx::Error> {
+    let (kind, other) = match row.try_get::<&str, _>("kind")? {
+        "RECEIPT" => (ReceiptKind::Receipt, ReceiptKind::CreditNote),
+        _ => (ReceiptKind::CreditNote, ReceiptKind::Receipt),
+    };
+    let corrected: Option<i64> = row.try_get("corrected_number")?;
+    let corrected_year: Option<i16> = row.try_get("corrected_year")?;
+    let currency = Currency::parse(row.try_get("currency")?)
+        .ok_or_else(|| sqlx::Error::Decode("a currency that is not known".into()))?;
+    let issued_at: OffsetDateTime = row.try_get("issued_at")?;
+    let Json(content): Json<Content> = row.try_get("content")?;
+    let Json(seller): Json<Seller> = row.try_get("seller")?;
+    let buyer: Option<Json<Buyer>> = row.try_get("buyer")?;
+    let receipt = Receipt {
+        kind,
+        number: number_of(kind, row.try_get("year")?, row.try_get("number")?),
+        corrects: corrected_year.zip(corrected).map(|(year, number)| number_of(other, year, number)),
+        reservation_id: row.try_get("reservation_id")?,
+        order_code: content.order_code,
+        issued_at: issued_at.into(),
+        description: content.description,
+        lines: content.lines,
+        fees: content.fees,
+        taxes: content.taxes,
+        total: Money { amount: row.try_get("amount")?, currency },
+        seller,
+        buyer: buyer.map(|buyer| buyer.0),
+        locale: content.locale,
+        signature: row.try_get("signature")?,
+    };
+    Ok((receipt, row.try_get("cause")?))
 }
 
-impl Document {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let kind = match row.try_get::<&str, _>("kind")? {
-            "RECEIPT" => ReceiptKind::Receipt,
-            _ => ReceiptKind::CreditNote,
-        };
-        let (year, number): (i16, i64) = (row.try_get("year")?, row.try_get("number")?);
-        let currency = Currency::parse(row.try_get("currency")?)
-            .ok_or_else(|| sqlx::Error::Decode("a currency that is not known".into()))?;
-        let issued_at: OffsetDateTime = row.try_get("issued_at")?;
-        let Json(content): Json<Content> = row.try_get("content")?;
-        let Json(seller): Json<Seller> = row.try_get("seller")?;
-        let buyer: Option<Json<Buyer>> = row.try_get("buyer")?;
-        let (cause, payment): (Uuid, Uuid) = (row.try_get("cause")?, row.try_get("payment_id")?);
-        let receipt = Receipt {
-            kind,
-            number: format!("{}-{year}-{number:06}", kind.prefix()),
-            corrects: None,
-            reservation_id: row.try_get("reservation_id")?,
-            order_code: content.order_code,
-            issued_at: issued_at.into(),
-            description: content.description,
-            lines: content.lines,
-            fees: content.fees,
-            taxes: content.taxes,
-            total: Money { amount: row.try_get("amount")?, currency },
-            seller,
-            buyer: buyer.map(|buyer| buyer.0),
-            locale: content.locale,
-            signature: row.try_get("signature")?,
-        };
-        Ok(Self { receipt, cause, is_of_capture: cause == payment })
-    }
-}
-
-/// Names the document that each of an order's documents takes back.
-fn with_corrected(documents: Vec<Document>) -> Vec<Receipt> {
-    let notes = documents.iter().filter(|one| one.receipt.kind == ReceiptKind::CreditNote);
-    let notes: HashMap<Uuid, String> = notes.map(|one| (one.cause, one.receipt.number.clone())).collect();
-    let paid = documents.iter().find(|one| one.is_of_capture).map(|one| one.receipt.number.clone());
-    let corrected = documents.into_iter().map(|one| {
-        let corrects = match one.receipt.kind {
-            ReceiptKind::CreditNote => paid.clone(),
-            ReceiptKind::Receipt if one.is_of_capture => None,
-            ReceiptKind::Receipt => notes.get(&one.cause).cloned(),
-        };
-        Receipt { corrects, ..one.receipt }
-    });
-    corrected.collect()
+fn number_of(kind: ReceiptKind, year: i16, number: i64) -> String {
+    format!("{}-{year}-{number:06}", kind.prefix())
 }

@@ -1,13 +1,13 @@
 //! Which receipts and credit notes the steps of a payment cause, and their taxes.
 
 use bus::contract::payment::ReceiptKind::{self, CreditNote, Receipt};
-use bus::contract::reservation::RefundStatus;
+use bus::contract::reservation::{Credit, CreditedCapture, RefundStatus};
 use bus::contract::tariff::{Tax, TaxSum};
 use bus::contract::{FeeLine, Line, SeatId};
 
 use super::*;
 use crate::payment::model::{Origin, Refund};
-use crate::payment::receipt::{DueReceipt, due};
+use crate::payment::receipt::{DueReceipt, due, is_due};
 
 fn line(seat: &str, price: i64, rate: u32, tax: i64) -> Line {
     Line { tax: Tax { rate, amount: tax }, ..Line::plain(SeatId::parse(seat).unwrap(), euros(price)) }
@@ -100,6 +100,31 @@ fn what_is_no_sale_has_no_receipt() {
     let receipt = due(&odd, &captured(&odd));
     assert_eq!(shown(&receipt), [(Receipt, 3000, vec![(0, 3000, 0)])]);
     assert!(receipt[0].content.lines.is_empty());
+}
+
+/// Of an order for 15.00 €, of which 12.00 € are the capture of the order before.
+#[test]
+fn a_credit_note_of_a_credit_names_the_payment_that_captured_it() {
+    let old = Uuid::from_u128(9);
+    let capture = CreditedCapture { reservation_id: old, provider_ref: "pi_0".into(), total: euros(1200) };
+    let credit = |waived| {
+        let captures = vec![capture.clone()];
+        Some(Credit { total: euros(1200), waived: euros(waived), captures })
+    };
+    let bill = Bill { lines: vec![line("A1", 1500, 7_000, 98)], ..Bill::default() };
+    let paid = captured(&Payment { credit: credit(0), ..opened(bill, 300) });
+    let earlier = |status| Refund { intent: "pi_0".into(), ..refund(2, 1200, status) };
+    let both = [refund(1, 300, RefundStatus::Completed), earlier(RefundStatus::Completed)];
+    let notes = due(&paid, &with(&paid, &both));
+    let named: Vec<_> = notes.iter().map(|note| (note.total.amount, note.content.captured_by)).collect();
+    assert_eq!(named, [(300, None), (1200, Some(payment_id(old)))]);
+
+    // Where nothing was charged, what goes back of the credit is the first document.
+    let waived = Payment { total: euros(0), credit: credit(30), ..paid };
+    assert!(!is_due(&waived) && !is_due(&with(&waived, &[earlier(RefundStatus::Requested)])));
+    let back = with(&waived, &[earlier(RefundStatus::Completed)]);
+    assert!(is_due(&back));
+    assert_eq!(due(&waived, &back)[0].content.captured_by, Some(payment_id(old)));
 }
 
 #[test]

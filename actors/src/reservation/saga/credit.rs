@@ -65,11 +65,6 @@ impl Saga {
         Money { amount: total.amount - self.credit_total() - self.waived(), ..total }
     }
 
-    /// What its seats were sold for: the captured money, and what was waived.
-    pub(super) fn worth(&self) -> i64 {
-        self.captured().amount + self.waived()
-    }
-
     pub fn credited_sum(&self) -> i64 {
         self.credited.iter().map(|capture| capture.total.amount).sum()
     }
@@ -150,6 +145,19 @@ impl Saga {
         let difference = price.amount - total.amount;
         let waived = if difference < price.currency.least() { difference } else { 0 };
         Credit { total, waived: Money { amount: waived, ..price }, captures: captures.collect() }
+    }
+
+    /// This new reservation, in the place of the old one that pays the credit: for the same customer, and on no better terms.
+    pub fn in_place_of(self, old: &Self, credit: Credit) -> Self {
+        Self {
+            terms: self.terms.no_better_than(&old.terms, old.fees_carried()),
+            credit: Some(credit),
+            guest: old.guest,
+            customer_name: old.customer_name.clone(),
+            // Links to the old order open this one, too.
+            access: old.access,
+            ..self
+        }
     }
 
     /// The difference was paid: the replaced reservation is read, and only then this one is confirmed.

@@ -29,7 +29,7 @@ pub struct Terms {
     pub lines: Vec<Line>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fees: Vec<FeeLine>,
-    /// Paid fees that a customer who cancels does not get back, in minor units; an exchange for fewer seats lowers it by nothing.
+    /// Paid fees that a customer who cancels does not get back, in minor units; an exchange lowers it by nothing.
     #[serde(default)]
     pub fees_kept: i64,
     pub total: Money,
@@ -55,16 +55,36 @@ pub struct Terms {
 impl Terms {
     /// The same terms for the target of an exchange.
     pub fn at(&self, place: &Place) -> Self {
-        let window = self.starts_at.date_time() - self.refund_until.date_time();
         Self {
             lines: place.lines.clone(),
             fees: place.fees.clone(),
             fees_kept: self.fees_kept.max(fees_kept(&place.fees)),
             total: place.total,
             starts_at: place.starts_at,
-            refund_until: (place.starts_at.date_time() - window).into(),
+            refund_until: self.refund_until_of(place.starts_at),
             ..self.clone()
         }
+    }
+
+    /// These terms, for the order in the place of one on the `old` terms. Of both policies the stricter one applies, and fees that
+    /// the old order keeps stay kept: else a dearer exchange would make money refundable that was not.
+    pub fn no_better_than(self, old: &Self, fees_carried: i64) -> Self {
+        let (policy, before) = (self.refund_policy, old.refund_policy);
+        Self {
+            fees_kept: self.fees_kept.max(fees_carried),
+            refund_until: self.refund_until.min(old.refund_until_of(self.starts_at)),
+            refund_policy: RefundPolicy {
+                until_minutes: policy.until_minutes.max(before.until_minutes),
+                percent: policy.percent.min(before.percent),
+            },
+            ..self
+        }
+    }
+
+    /// The end of these terms' refunds for a showtime that starts then.
+    fn refund_until_of(&self, starts_at: Timestamp) -> Timestamp {
+        let window = self.starts_at.date_time() - self.refund_until.date_time();
+        (starts_at.date_time() - window).into()
     }
 
     /// Until when the refund of a cancellation stays as it is now.
@@ -309,10 +329,10 @@ impl Saga {
 
     /// The refund when the customer gives up lines, so that lines worth `remaining` are left: the share of everything given up
     /// since the sale, less everything given back since the sale. So a cancellation in several steps gives back as much as the
-    /// same cancellation in one step.
+    /// same cancellation in one step. What was waived of the price was not paid, and falls away first.
     pub fn due_back(&self, remaining: i64, percent: u8) -> Money {
         let left = self.left();
-        let given_up = self.worth() - self.apart.price - remaining;
+        let given_up = self.captured().amount - self.apart.price - remaining;
         let due = share(given_up, percent, left.currency) - (self.promised() - self.apart.back);
         Money { amount: due.clamp(0, left.amount), ..left }
     }
@@ -349,10 +369,19 @@ impl Saga {
     pub fn full_price(&self) -> Money {
         let left = self.left();
         let fees = self.fees_kept_without(&self.terms.fees);
-        let fallen = self.worth() - self.apart.price - self.terms.total.amount - fees;
+        let fallen = self.captured().amount - self.apart.price - self.terms.total.amount - fees;
         let percent = self.terms.refund_policy.percent.min(100);
         let kept = fees + fallen - share(fallen, percent, left.currency) + self.apart.price - self.apart.back;
-        Money { amount: (left.amount - kept).max(0), ..left }
+        // Less than nothing where the rest was waived: what is left is less than the price.
+        Money { amount: (left.amount - kept.max(0)).max(0), ..left }
+    }
+
+    /// The fees to keep of the money that another reservation takes over at the full price; others were kept of lines given up
+    /// earlier, and their money stays with this one.
+    pub fn fees_carried(&self) -> i64 {
+        let fees = self.fees_kept_without(&self.terms.fees);
+        let fallen = self.captured().amount - self.apart.price - self.terms.total.amount;
+        self.terms.fees_kept - fallen.clamp(0, fees)
     }
 
     /// Gives back a part, split over the captures; the reservation stays as it is.

@@ -30,7 +30,7 @@ pub(super) fn settings() -> ReservationSettings {
     }
 }
 
-fn customer(role: Role, address: &str) -> Customer {
+pub(super) fn customer(role: Role, address: &str) -> Customer {
     Customer { role, is_proven: false, address: Some(address.parse().unwrap()) }
 }
 

@@ -13,11 +13,13 @@ use super::*;
 /// A customer who bought once, may move to other seats and give seats back as often as they like, and may cancel.
 struct Customer {
     order: Reservation,
-    /// The price of the first order, and of each dearer exchange the difference to the credit: captured or waived.
+    /// The price of the first order, and of each dearer exchange the difference that was charged.
     captured: i64,
     /// What is left of each capture at the provider.
     captures: BTreeMap<String, i64>,
     returned: i64,
+    /// Paid fees that are not given back, whatever the order is exchanged for.
+    fees: i64,
     /// Each order may round its share up by less than one.
     orders: i64,
 }
@@ -84,7 +86,8 @@ impl Customer {
     fn of(order: Reservation) -> Self {
         let captured = order.saga.terms.total.amount;
         let captures = BTreeMap::from([("pi_1".to_owned(), captured)]);
-        Self { captured, captures, order, returned: 0, orders: 1 }
+        let fees = order.saga.terms.fees_kept;
+        Self { captured, captures, order, returned: 0, fees, orders: 1 }
     }
 
     /// Applies the input to the order, if it is allowed.
@@ -104,7 +107,8 @@ impl Customer {
         Ok(back)
     }
 
-    /// Dearer seats: the old order's money pays for the new one, and only the difference is captured.
+    /// Dearer seats, of a showtime with this share and without fees: the old order's money pays for the new one, and only the
+    /// difference is captured.
     fn move_up(&mut self, total: i64, percent: u8) {
         let Ok(_) = self.take(&begin_exchange(self.order.version), 100) else { return };
         let credit = self.order.saga.credit_for(Uuid::from_u128(self.orders as u128), euros(total));
@@ -116,20 +120,19 @@ impl Customer {
             credit.captures.iter().map(|capture| capture.total.amount).sum::<i64>(),
             credit.total.amount
         );
-        self.captured += total - credit.total.amount;
+        self.captured += due;
         self.orders += 1;
         let provider_ref = format!("pi_{}", self.orders);
         self.captures.insert(provider_ref.clone(), due);
         let order = bought(&[total], percent);
         let state = State::Confirmed { payment_id: PAYMENT, provider_ref, exchanging: None };
         let captured = Some(euros(due + credit.total.amount));
-        let saga = Saga { captured, credit: Some(credit), state, ..order.saga };
+        let saga = Saga { captured, state, ..order.saga.in_place_of(&self.order.saga, credit) };
         self.order = Reservation { saga, ..order };
     }
 
     fn check(&self, percent: u8, history: &[String]) {
-        let kept = self.order.saga.terms.fees_kept;
-        let share = ((self.captured - kept) * i64::from(percent) + 99) / 100 + self.orders - 1;
+        let share = ((self.captured - self.fees) * i64::from(percent) + 99) / 100 + self.orders - 1;
         assert!(
             self.returned <= share,
             "{} of {} at {percent} % after {history:?}",
@@ -137,8 +140,12 @@ impl Customer {
             self.captured
         );
         if self.order.saga.status() == bus::contract::reservation::ReservationStatus::Confirmed {
+            let waived = self.order.saga.credit.as_ref().map_or(0, |credit| credit.waived.amount);
             let (paid, price) = (self.captured - self.returned, self.order.saga.terms.total.amount);
-            assert!(paid >= price, "seats worth {price} for {paid} after {history:?}");
+            assert!(paid >= price - waived, "seats worth {price} for {paid} after {history:?}");
+            // What was waived was never paid, so that it is not given back.
+            let gives_back = self.order.saga.promised() > 0;
+            assert!(!gives_back || paid >= price, "{waived} were given back unpaid after {history:?}");
             let terms = &self.order.saga.terms;
             let lines: i64 = terms.lines.iter().map(|line| line.price.amount).sum();
             let fees: i64 = terms.fees.iter().map(|fee| fee.price.amount).sum();
@@ -180,8 +187,9 @@ fn no_sequence_of_exchanges_returns_and_cancellations_gives_back_more_than_the_s
                 }
                 6..8 => {
                     let more = total + random.random_range(1..=5_000);
-                    history.push(format!("up to {more}"));
-                    customer.move_up(more, percent);
+                    let theirs = [0, 50, 100, 33][random.random_range(0..4)];
+                    history.push(format!("up to {more} at {theirs} %"));
+                    customer.move_up(more, theirs);
                 }
                 8 => {
                     history.push("cancel".to_owned());
@@ -261,4 +269,33 @@ fn a_plan_is_refused_by_every_version_but_its_own() {
     assert!(matches!(moved.step(&unversioned, at(100)), Err(Rejection::PlanChanged(Some(_)))));
     // A cancellation without a version is decided on the current row.
     assert!(moved.step(&cancel(CancelledBy::User), at(100)).is_ok());
+}
+
+#[test]
+fn a_plan_that_is_made_again_is_that_of_the_requested_cancellation() {
+    let order = bought(&[1_250; 2], 50);
+    let by = |by, percent| Cancel { percent, planned_on: Some(order.version), ..Cancel::by(by) };
+    let saga = order.step(&planned(&order, 1_000), at(100)).unwrap().next;
+    let moved = order.with(saga, &planned(&order, 1_000), at(100));
+    let refund = |cancel| match moved.step(&Input::Cancel(cancel), at(100)) {
+        Err(Rejection::PlanChanged(Some(plan))) => plan.refund,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refund(by(CancelledBy::User, None)), euros(500));
+    assert_eq!(refund(by(CancelledBy::Admin, Some(0))), euros(0));
+    // Of all 25.00, less the 7.50 that the exchange gave back.
+    assert_eq!(refund(by(CancelledBy::Admin, Some(100))), euros(1_750));
+}
+
+#[test]
+fn what_was_waived_is_not_given_back() {
+    let mut customer = Customer::new(&[1_000], 100);
+    customer.move_up(1_049, 100);
+    assert_eq!(customer.take(&planned(&customer.order, 1_000), 100), Ok(0));
+    assert_eq!(customer.take(&planned(&customer.order, 900), 100), Ok(100));
+    assert_eq!(customer.take(&cancel(CancelledBy::User), 100), Ok(900));
+    let mut cancelled = Customer::new(&[1_000], 50);
+    cancelled.move_up(1_049, 50);
+    assert_eq!(cancelled.order.saga.full_price(), euros(1_000));
+    assert_eq!(cancelled.take(&cancel(CancelledBy::User), 100), Ok(500));
 }

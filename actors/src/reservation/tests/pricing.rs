@@ -1,14 +1,16 @@
 //! What an order costs: ticket types by request, by count and by exchange; the total that the customer expects.
 
+use bus::contract::auth::Role;
 use bus::contract::movie::{Row, Seat, SeatKind, ShowtimeStatus};
 use bus::contract::reservation::{BestAvailable, CreateReservation, ExchangeReservation, TicketChoice};
 use bus::contract::tariff::{Channel, Fee, FeePer, ReportedAs, TariffType, TaxRules, TicketRefusal};
 use bus::contract::{Names, Tariff, TariffCode};
 
-use super::holds::settings;
+use super::holds::{customer, settings};
 use super::*;
 use crate::config::ReservationSettings;
 use crate::reservation::exchange;
+use crate::reservation::holds::Customer;
 use crate::reservation::model::{Showtime, Snapshot};
 use crate::reservation::order::{Choice, begin, decide};
 use crate::reservation::seat_map::SeatMap;
@@ -157,8 +159,17 @@ fn family() -> Reservation {
 }
 
 fn exchanged(request: ExchangeReservation, showtime: Showtime) -> Result<Input, Rejection> {
+    exchanged_by(&customer(Role::User, "::1"), request, &family(), showtime)
+}
+
+fn exchanged_by(
+    customer: &Customer,
+    request: ExchangeReservation,
+    old: &Reservation,
+    showtime: Showtime,
+) -> Result<Input, Rejection> {
     let hall = Snapshot { showtime, sequence: 0, claims: vec![] };
-    exchange::choose(&request, &family(), &hall, &settings(), at(0))
+    exchange::choose(&request, old, &hall, &settings(), customer, at(0))
 }
 
 fn to_seats(seats: &[&str]) -> ExchangeReservation {
@@ -226,4 +237,54 @@ fn a_fee_that_is_not_refundable_stays_only_when_the_customer_cancels() {
     let first = refunded(&step);
     let moved = order.with(step.next, &input, at(10));
     assert_eq!((first, first + back(&moved, CancelledBy::User)), (800, 2_000));
+}
+
+/// Neither the policy of the other showtime nor its prices without a fee make money refundable that was not.
+#[test]
+fn a_dearer_exchange_is_on_no_better_terms_than_the_order_in_whose_place_it_comes() {
+    let mut dearer = showtime();
+    dearer.tariff.fees.clear();
+    dearer.tariff.types[0].prices = [(SeatKind::Standard, 1_500)].into();
+    let until = |minutes: u64| at(36_000 - 60 * minutes as i64);
+    let terms_of = |until_minutes: u64, percent: u8, theirs: ReservationSettings| {
+        let mut old = family();
+        old.saga.terms.refund_policy = RefundPolicy { until_minutes, percent };
+        old.saga.terms.refund_until = until(until_minutes);
+        let hall = Snapshot { showtime: dearer.clone(), sequence: 0, claims: vec![] };
+        let customer = customer(Role::User, "::1");
+        match exchange::choose(&to_seats(&["A4", "A5"]), &old, &hall, &theirs, &customer, at(0)) {
+            Ok(Input::BeginExchange(new)) => new.saga.terms,
+            other => panic!("{other:?}"),
+        }
+    };
+    let two_hours = |refund_percent| ReservationSettings { refund_percent, ..settings() };
+    for (until_minutes, percent, theirs) in [(180, 0, 100), (180, 100, 0), (60, 50, 50)] {
+        let terms = terms_of(until_minutes, percent, two_hours(theirs));
+        let until_minutes = until_minutes.max(120);
+        let stricter = RefundPolicy { until_minutes, percent: percent.min(theirs) };
+        assert_eq!((terms.refund_policy, terms.fees_kept), (stricter, 200));
+        assert_eq!(terms.refund_until, until(until_minutes));
+    }
+}
+
+#[test]
+fn a_paid_order_is_exchanged_for_free_seats_by_proven_addresses_and_staff() {
+    let mut free = showtime();
+    free.tariff.fees.clear();
+    for of in &mut free.tariff.types {
+        of.prices = [(SeatKind::Standard, 0)].into();
+    }
+    let by = |customer: &Customer, old: &Reservation| {
+        exchanged_by(customer, to_seats(&["A4", "A5"]), old, free.clone()).map(|input| input.name())
+    };
+    let unproven = customer(Role::User, "::1");
+    assert_eq!(by(&unproven, &family()), Err(Rejection::EmailUnproven));
+    assert_eq!(by(&customer(Role::Guest, "::1"), &family()), Err(Rejection::EmailUnproven));
+    let proven = Customer { is_proven: true, ..customer(Role::User, "::1") };
+    assert_eq!(by(&proven, &family()), Ok("exchange"));
+    assert_eq!(by(&customer(Role::Admin, "::1"), &family()), Ok("exchange"));
+    // Seats that were free before stay so.
+    let mut before = family();
+    before.saga.terms.total = euros(0);
+    assert_eq!(by(&unproven, &before), Ok("exchange"));
 }
