@@ -24,7 +24,7 @@ impl TestCinema {
     }
 
     /// Exchanges for a dearer seat of another showtime and pays the difference. Returns the new order as it is shown.
-    async fn exchange_to(&self, showtime: &str, order: &str, who: &Person, seat: &str) -> Value {
+    async fn exchange_and_pay(&self, showtime: &str, order: &str, who: &Person, seat: &str) -> Value {
         let body = json!({"showtimeId": showtime, "seats": [seat]});
         let path = format!("/v1/reservations/{order}/exchange");
         let new = id(&self.post(&path, who, body).await.expect(201));
@@ -323,7 +323,7 @@ async fn a_dearer_exchange_makes_no_money_refundable_that_was_not() {
     let elsewhere = cinema.schedule_at(&["SSSS"], 48 * 3600, [1800, 1800]).await;
     cinema.change_showtime(json!({"overrides": {"refundPolicy": {"untilMinutes": 180, "percent": 0}}})).await;
     let old = cinema.buy(&ada, &["A1"]).await;
-    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A1").await;
+    let new = cinema.exchange_and_pay(&elsewhere, &old, &ada, "A1").await;
     assert_eq!(new["refundPolicy"], json!({"untilMinutes": 180, "percent": 0}));
     assert_eq!((&new["total"], &new["cancellation"]["refund"]), (&euros(1800), &euros(0)));
     let strict = id(&new);
@@ -332,7 +332,7 @@ async fn a_dearer_exchange_makes_no_money_refundable_that_was_not() {
     cinema.showtime = cinema.schedule_by_card(&["SSSS"], 24 * 3600).await;
     let old = cinema.buy(&ada, &["A1"]).await;
     assert_eq!(cinema.reservation(&ada, &old).await["cancellation"]["refund"], euros(1200));
-    let new = cinema.exchange_to(&elsewhere, &old, &ada, "A2").await;
+    let new = cinema.exchange_and_pay(&elsewhere, &old, &ada, "A2").await;
     assert_eq!((&new["credit"], &new["cancellation"]["refund"]), (&euros(1250), &euros(1750)));
     cinema.check_the_books().await;
 
