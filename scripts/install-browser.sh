@@ -16,7 +16,6 @@ installed() { [ "$(cat "$place/installed" 2>/dev/null)" = "$wanted" ]; }
 
 packages=()
 have chromium || packages+=(chromium)
-have chromium-headless-shell || packages+=(chromium-headless-shell)
 have chromedriver || packages+=(chromium-driver)
 have pdftoppm || packages+=(poppler-utils)
 have zbarimg || packages+=(zbar-tools)

@@ -4,7 +4,6 @@
 //! here. Every wait is for a condition on the page, is bounded, and reports what the page showed instead.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -45,9 +44,6 @@ pub struct Screen {
 
 pub const DESKTOP: Screen = Screen { width: 1280, height: 900, dark: false };
 pub const PHONE: Screen = Screen { width: 390, height: 844, dark: true };
-
-/// The same Chromium without windows, in a package of its own: it starts in a third of the time, and there are hundreds of starts.
-const HEADLESS: &str = "/usr/bin/chromium-headless-shell";
 
 /// How often chromedriver is started before a test gives up.
 const DRIVER_STARTS: usize = 5;
@@ -109,7 +105,7 @@ impl Browser {
     }
 
     /// The same, with a video file (`.y4m`) in a loop as its camera.
-    pub async fn open_with_camera(origin: &str, screen: Screen, film: &Path) -> Self {
+    pub async fn open_with_camera(origin: &str, screen: Screen, film: &std::path::Path) -> Self {
         let film = format!("--use-file-for-fake-video-capture={}", film.display());
         let camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", &film];
         Self::open_with(origin, screen, &camera).await
@@ -121,13 +117,9 @@ impl Browser {
         // Chromium's sandbox does not work for root in a container; the pages are our own.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
         let arguments = [&arguments, more].concat();
-        let mut options = json!({"args": arguments, "prefs": {"intl.accept_languages": "en-GB"}});
-        // It has no cameras.
-        if more.is_empty() && Path::new(HEADLESS).is_file() {
-            options["binary"] = json!(HEADLESS);
-        }
         let capabilities = json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options,
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments, "prefs": {"intl.accept_languages": "en-GB"}},
         }}});
         let created: Value = http
             .post(format!("http://127.0.0.1:{port}/session"))
@@ -315,7 +307,7 @@ impl Browser {
     }
 
     /// Chooses a local file.
-    pub async fn attach(&self, css: &str, file: &Path) {
+    pub async fn attach(&self, css: &str, file: &std::path::Path) {
         let element = self.find(css).await;
         self.post(&format!("/element/{element}/value"), json!({"text": file.display().to_string()})).await;
     }
