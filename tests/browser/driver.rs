@@ -58,6 +58,7 @@ async fn start_driver() -> (Child, String) {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .expect("chromedriver: scripts/install-browser.sh installs it");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -81,12 +82,24 @@ pub struct Browser {
     http: reqwest::Client,
     session: String,
     origin: String,
-    _driver: Child,
+    driver: Child,
 }
 
-/// Ends Chromium also where its test has failed: a killed chromedriver would leave it running.
+/// Ends Chromium also where its test has failed: a killed chromedriver would leave it running, and its pages would go on drawing.
 impl Drop for Browser {
     fn drop(&mut self) {
+        self.end_session();
+        // With every process that chromedriver has started.
+        if let Some(group) = self.driver.id() {
+            let group = nix::unistd::Pid::from_raw(group.cast_signed());
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+impl Browser {
+    /// Asks chromedriver to end the browser, as after the last command of a test.
+    fn end_session(&self) {
         let Some((address, path)) = self.session.trim_start_matches("http://").split_once('/') else {
             return;
         };
@@ -96,9 +109,7 @@ impl Drop for Browser {
         // The answer comes when the browser has ended. A closed session is an error, which changes nothing.
         let _ = driver.write_all(request.as_bytes()).and_then(|()| driver.read(&mut [0; 64]));
     }
-}
 
-impl Browser {
     /// Opens a new browser without history for the page of a gateway.
     pub async fn open(origin: &str, screen: Screen) -> Self {
         Self::open_with(origin, screen, &[]).await
@@ -132,7 +143,7 @@ impl Browser {
             .unwrap();
         let id = created["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {created}"));
         let session = format!("http://127.0.0.1:{port}/session/{id}");
-        let browser = Self { http, session, origin: origin.to_owned(), _driver: driver };
+        let browser = Self { http, session, origin: origin.to_owned(), driver };
         browser.set_screen(screen).await;
         browser
     }
