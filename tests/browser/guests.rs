@@ -155,7 +155,7 @@ async fn a_login_takes_the_held_seats_over_and_a_corrected_address_ends_the_link
     browser.press("I have an account").await;
     browser.fill("[name=email]", "lin@example.org").await;
     // A mistyped password does not lose the seats that the guest holds.
-    browser.fill("[name=password]", "correct house").await;
+    browser.fill("[name=password]", "correct pony").await;
     browser.click("main form button[type=submit]").await;
     browser.sees("The e-mail or the password is wrong.").await;
     browser.fill("[name=password]", "correct horse").await;

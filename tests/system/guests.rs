@@ -103,7 +103,7 @@ async fn the_link_of_a_mail_exchanges_pays_the_difference_and_cancels() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paid_order_is_no_way_to_free_seats_without_a_proven_address() {
-    let cinema = TestCinema::open().await;
+    let cinema = TestCinema::open_with(Plan::default().with("RATE_LIMIT_DISABLED", "false")).await;
     let (guest, order) = cinema.buy_as_guest(&["A1"], GUEST).await;
     let link = cinema.link(&order, "RESERVATION_CONFIRMED").await;
     let free = cinema.schedule_at(&["SSSS"], 24 * 3600, [0, 0]).await;
@@ -180,7 +180,8 @@ async fn an_order_goes_to_no_account_during_its_exchange() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tickets_that_are_sent_again_are_limited_per_address() {
-    let cinema = TestCinema::open_with(Plan::default().with("MAILS_PER_RECIPIENT_HOUR", 2)).await;
+    let plan = Plan::default().with("RATE_LIMIT_DISABLED", "false").with("MAILS_PER_RECIPIENT_HOUR", 2);
+    let cinema = TestCinema::open_with(plan).await;
     let (guest, order) = cinema.buy_as_guest(&["A1"], GUEST).await;
     cinema.until_mail(&order, "RESERVATION_CONFIRMED", "SENT").await;
     // The same address in another case is another text, which may be a correction.

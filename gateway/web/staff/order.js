@@ -126,7 +126,7 @@ function readdress(reservation) {
 
 function refund(saga, payment) {
   const { currency } = saga.captured;
-  // One for the dialog: whoever sends it again after a lost answer gives the money back once.
+  // One for the dialog, so that sending it again after a lost answer gives the money back once.
   const key = newKey();
   const made = form({
     fields: [
