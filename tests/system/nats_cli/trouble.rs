@@ -97,11 +97,11 @@ async fn a_full_stream_shows_that_it_discards_its_oldest_events() {
     let stream = topology::events(bus).await.unwrap();
     let config = stream.cached_info().config.clone();
     // What is stored exceeds it, so the stream discards its oldest events at once, as one of 8 GiB would later.
-    let small = async_nats::jetstream::stream::Config { max_bytes: 8 * 1024, ..config.clone() };
+    let small = async_nats::jetstream::stream::Config { max_bytes: 4 * 1024, ..config.clone() };
     bus.jetstream.update_stream(&small).await.unwrap();
 
     let printed = cli.run(cases::STREAM).await;
-    printed.shows("Maximum Bytes: 8.0 KiB").shows("Discard Policy: Old");
+    printed.shows("Maximum Bytes: 4.0 KiB").shows("Discard Policy: Old");
     let first = printed.line(&["First Sequence:"]).unwrap();
     assert!(!first.contains("First Sequence: 1 "), "{}", printed.text);
 
