@@ -139,7 +139,7 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
 export async function becomeGuest() {
   const before = guest();
   if (hasLogin() || (before && before.endsAt - now() > ORDER_MS)) return;
-  const unpaid = before ? (await get("/v1/reservations", { status: "PENDING" })).items : [];
+  const unpaid = before ? await all("/v1/reservations", { status: "PENDING" }) : [];
   for (const { id } of unpaid) storeOrderToken(id, before.token);
   storeGuest(await call("POST", "/v1/auth/guest", { body: {} }));
 }
