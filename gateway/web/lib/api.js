@@ -17,7 +17,7 @@ export class Problem extends Error {
 /** Without an answer of our server: no connection, or a proxy whose server is away. */
 export const isOffline = (problem) => problem instanceof Problem && [0, 502, 503, 504].includes(problem.status);
 
-/** A module of the page that could not be loaded is a lost connection, too; other errors are returned as they are. */
+/** A module that could not be loaded is a lost connection, too; other errors are returned as they are. */
 export function withoutModule(error) {
   const isImport = error instanceof TypeError && /module/i.test(error.message);
   return isImport ? new Problem({ status: 0, code: "offline", detail: error.message }) : error;
@@ -55,7 +55,7 @@ export function setSession(session) {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-/** A new idempotency key. Over plain http browsers have no `randomUUID`, but on the own machine. */
+/** A new idempotency key. Over plain http browsers have no `randomUUID`. */
 export const newKey = () => crypto.randomUUID?.() ?? `${performance.now()}-${Math.random()}`;
 
 /**
@@ -132,10 +132,7 @@ async function send(method, path, { query, body, form, key, keepalive, signal, h
   return answer(response);
 }
 
-/**
- * Makes this visitor a guest, unless there is a login, or a guest whose token is valid for longer than an order takes. A token that
- * would end sooner goes on opening its unpaid orders.
- */
+/** Makes this visitor a guest, unless there is a login or a guest whose token is valid for long enough. */
 export async function becomeGuest() {
   const before = guest();
   if (hasLogin() || (before && before.endsAt - now() > ORDER_MS)) return;

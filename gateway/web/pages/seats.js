@@ -1,6 +1,6 @@
-// Choosing seats and ticket types. Seats are held only when the customer continues to pay; until then the seat map is live, and a
-// chosen seat that somebody else takes is removed with a message and an offer of others. The user's own seats are marked as such. The
-// choice survives a login and a reload. Without a login the visitor holds them as a guest and is asked for an address afterwards. The order names the total that was shown: at another one the customer decides again.
+// Choosing seats and ticket types. Seats are held only when the customer continues to pay; until then the map is live, and a
+// chosen seat that somebody else takes is removed, with an offer of others. The choice survives a login and a reload. The order names
+// the total that was shown: at another one the customer decides again.
 
 import { becomeGuest, get, hasLogin, isSomebody, newKey, post } from "../lib/api.js";
 import { add, h, replace } from "../lib/dom.js";
