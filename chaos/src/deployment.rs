@@ -204,8 +204,7 @@ impl Deployment {
             .env("DATABASE_URL", &self.database_url)
             .env("NATS_URL", &self.nats_url)
             .env("NATS_PASSWORD", temporary_password())
-            // The program may be older, with another user for this command.
-            .env("NATS_USER", marquee::config::MAINTENANCE)
+            // Without NATS_USER: each release has its own user for this command.
             .env("NATS_REPLICAS", self.replicas().to_string())
             .current_dir(self.folder.path())
             .output()
