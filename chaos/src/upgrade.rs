@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
-use marquee::local::temporary_password;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 
@@ -20,7 +19,6 @@ use crate::journeys::Journeys;
 const OLD: &str = "old hosts";
 const NEW: &str = "new hosts";
 const NEW_GATEWAYS: &str = "new hosts and gateways";
-const RELOADED_WITHIN: Duration = Duration::from_secs(10);
 /// Hosts have these numbers; those of each number are one half of the deployment.
 const FIRST: usize = 1;
 const SECOND: usize = 2;
@@ -46,8 +44,7 @@ pub async fn perform(
     tokio::time::sleep(pause).await;
 
     upgrade.say("the new nats.conf and schema, still with old hosts only");
-    deployment.nats.lock().await.reload()?;
-    upgrade.until_reloaded().await?;
+    deployment.nats.lock().await.renew().await?;
     deployment.migrate(program).await.context("migrate of the new program")?;
     tokio::time::sleep(pause).await;
 
@@ -100,23 +97,6 @@ struct Upgrade<'a> {
 impl Upgrade<'_> {
     fn say(&self, what: &str) {
         println!("  {:6.1} s  {what}", self.begin.elapsed().as_secs_f32());
-    }
-
-    /// Waits until NATS accepts the user that the new `nats.conf` has and the old one lacks: a signal has no answer.
-    async fn until_reloaded(&self) -> Result<()> {
-        let accepted = async {
-            let login = || {
-                let (user, password) =
-                    (marquee::config::MAINTENANCE.to_owned(), temporary_password().to_owned());
-                async_nats::ConnectOptions::with_user_and_password(user, password)
-            };
-            while login().connect(&self.deployment.nats_url).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(RELOADED_WITHIN, accepted)
-            .await
-            .context("NATS did not read its new configuration")
     }
 
     async fn set_program(&self, name: &str) {

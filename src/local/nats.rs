@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
+use anyhow::Result;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -69,13 +69,12 @@ impl Nats {
         &self.engine.password
     }
 
-    /// Replaces the configuration by the program's own and makes the running server read it (SIGHUP), as an operator does before
-    /// an upgrade. Connections stay open.
-    pub fn reload(&mut self) -> Result<()> {
+    /// Replaces the configuration by the program's own and restarts with it, as an operator does before an upgrade to a release with
+    /// a new user, whose password a running server does not have.
+    pub async fn renew(&mut self) -> Result<()> {
         CONFIGURATION.clone_into(&mut self.engine.configuration);
         self.engine.prepare(self.folder.path())?;
-        let pid = self.pid().context("NATS does not run")?;
-        Ok(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGHUP)?)
+        self.start_again().await
     }
 
     /// Kills it and starts it again with all streams, consumers and messages lost.
