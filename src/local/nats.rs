@@ -73,7 +73,6 @@ impl Nats {
     /// a new user, whose password a running server does not have.
     pub async fn renew(&mut self) -> Result<()> {
         CONFIGURATION.clone_into(&mut self.engine.configuration);
-        self.engine.prepare(self.folder.path())?;
         self.start_again().await
     }
 

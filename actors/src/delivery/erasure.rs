@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bus::Failure;
+use bus::contract::Timestamp;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -37,6 +38,13 @@ static SUBJECTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         schemas.filter(|(_, schema)| schema.clone().to_value().pointer("/properties/email").is_some());
     with_address.map(|(subject, _)| subject).collect()
 });
+
+/// From here on the domain stores nothing personal of the user: its statements look the user up in its table `erased_users`.
+pub async fn remember_erased(pool: &PgPool, user: Uuid, at: Timestamp) -> Result<(), Failure> {
+    let sql = "insert into erased_users (user_id, at) values ($1, $2) on conflict do nothing";
+    let written = sqlx::query(sql).bind(user).bind(at.date_time()).execute(pool).await;
+    written.map(drop).map_err(read_failure)
+}
 
 /// Removes the person's own answers, the person's addresses from the answers of others, and both addresses and names from
 /// archived events. Repeating it changes nothing.

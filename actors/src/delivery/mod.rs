@@ -28,7 +28,7 @@ mod write;
 pub use archive::serve_archive;
 pub use clock::Clock;
 pub use database::{CONNECTIONS_MAX, DAYS_AHEAD_MIN, Database, DaysAhead};
-pub use erasure::{Person, erase_traces};
+pub use erasure::{Person, erase_traces, remember_erased};
 pub use gaps::{GapWatch, Warnings};
 pub use gauges::{measure, sessions, unpublished};
 pub use journal::{Journal, JournalParts};

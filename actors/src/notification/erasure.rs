@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::Env;
 use super::store::erasure as store;
-use crate::delivery::{Person, erase_traces, read_failure};
+use crate::delivery::{Person, erase_traces, read_failure, remember_erased};
 use crate::periodic;
 
 /// Removes an erased user's address from the mail log, and the mails from the folder of a deployment without a mail server.
 pub async fn erase(env: &Env, delivery: &Delivery) -> Result<(), Failure> {
     let UserErased { user_id, at, reservation_ids } = delivery.event()?;
-    store::remember_erased(&env.pool, user_id, at).await.map_err(read_failure)?;
+    remember_erased(&env.pool, user_id, at).await?;
     let person = Person { user_ids: vec![user_id], reservation_ids, ..Person::default() };
     erase_traces(&env.pool, &person).await?;
     let orders = &person.reservation_ids;

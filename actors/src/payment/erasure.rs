@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Env;
 use super::model::Payment;
 use super::store::erasure as store;
-use crate::delivery::{Person, erase_traces, read_failure};
+use crate::delivery::{Person, erase_traces, read_failure, remember_erased};
 use crate::{periodic, zone};
 
 /// What is removed by time.
@@ -49,7 +49,7 @@ pub async fn are_open(env: Env, call: Call<AreOpen>) -> Answered {
 /// Removes an erased user's address from payments, and all but amounts from the provider's events about them.
 pub async fn erase(env: &Env, delivery: &Delivery) -> Result<(), Failure> {
     let UserErased { user_id, at, reservation_ids } = delivery.event()?;
-    store::remember_erased(&env.pool, user_id, at).await.map_err(read_failure)?;
+    remember_erased(&env.pool, user_id, at).await?;
     let addresses = store::addresses(&env.pool, &reservation_ids).await.map_err(read_failure)?;
     let person = Person { user_ids: vec![user_id], reservation_ids, addresses, ..Person::default() };
     erase_traces(&env.pool, &person).await?;

@@ -1,4 +1,4 @@
-//! The SQL of erasures: the tombstone, the mail log without recipients, and the mails to one person.
+//! The SQL of erasures: the mail log without recipients, and the mails to one person.
 //!
 //! Invariant: a mail that loses its recipient gets a new version in the same statement (`blank_mails`), so that a host that has
 //! claimed it marks nothing.
@@ -11,16 +11,6 @@ use uuid::Uuid;
 
 /// Orders that one statement blanks.
 const BLANKED_MAX: i64 = 500;
-
-/// From here on nothing personal of the user is stored, and no mail to the user is queued.
-pub async fn remember_erased(pool: &PgPool, user: Uuid, at: Timestamp) -> sqlx::Result<()> {
-    sqlx::query("insert into erased_users (user_id, at) values ($1, $2) on conflict do nothing")
-        .bind(user)
-        .bind(at.date_time())
-        .execute(pool)
-        .await?;
-    Ok(())
-}
 
 /// Removes the person from the orders and from all mails about them and the account; returns these mails.
 pub async fn blank(pool: &PgPool, orders: &[Uuid], owner: Uuid) -> sqlx::Result<Vec<Uuid>> {

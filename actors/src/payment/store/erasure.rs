@@ -1,4 +1,4 @@
-//! The SQL of erasures: the tombstone, payments without their person, and invoices whose legal term is over.
+//! The SQL of erasures: payments without their person, and invoices whose legal term is over.
 //!
 //! Invariant: a payment that loses its address gets a new version in the same statement (`blank_payments`), so that no host
 //! writes its copy with the address back. Postings and numbered receipts have no personal field and never change.
@@ -9,16 +9,6 @@ use uuid::Uuid;
 
 /// Payments that one statement blanks.
 const BLANKED_MAX: i64 = 500;
-
-/// From here on nothing personal of the user is stored.
-pub async fn remember_erased(pool: &PgPool, user: Uuid, at: Timestamp) -> sqlx::Result<()> {
-    sqlx::query("insert into erased_users (user_id, at) values ($1, $2) on conflict do nothing")
-        .bind(user)
-        .bind(at.date_time())
-        .execute(pool)
-        .await?;
-    Ok(())
-}
 
 /// The addresses that the payments of these orders have.
 pub async fn addresses(pool: &PgPool, orders: &[Uuid]) -> sqlx::Result<Vec<String>> {
